@@ -1,0 +1,141 @@
+"""Keyed random numbers: every draw is a pure function of (key, step, index).
+
+The generator is Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011): a 128-bit
+counter and a 64-bit key give four 32-bit words. Here the key names *who* draws (a seed folded with names, see `Key`), the upper half of the
+counter *when* (the step) and the lower half *which number* (the index of a block of four words). Nothing depends on the number of
+threads, on the order of the draws or on how an array is cut.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import numba as nb
+import numpy as np
+
+_M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+_W0, _W1 = np.uint32(0x9E3779B9), np.uint32(0xBB67AE85)
+_LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
+_SCALE = np.float32(2.0**-32)
+_TWO_PI = np.float32(2.0 * math.pi)
+
+
+@dataclass(frozen=True)
+class Key:
+    """The name of a random stream: a seed, folded with names and numbers.
+
+    Parameters
+    ----------
+    value : int
+        64 bits. ``Key(seed)`` is the root of an experiment; children are made by `fold`.
+
+    Examples
+    --------
+    >>> Key(0).fold("layer", 3, "read") == Key(0).fold("layer").fold(3).fold("read")
+    True
+    """
+
+    value: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.value < 2**64:
+            raise ValueError(f"a seed is a whole number from 0 to 2**64 - 1, not {self.value!r}")
+
+    def fold(self, *names: str | int) -> Key:
+        """The key of a child stream; equal names give equal keys, different names independent ones (64 bits of BLAKE2b)."""
+        value = self.value
+        for name in names:
+            message = f"{type(name).__name__}:{name}".encode()
+            digest = hashlib.blake2b(message, digest_size=8, key=value.to_bytes(8, "little")).digest()
+            value = int.from_bytes(digest, "little")
+        return Key(value)
+
+    @property
+    def words(self) -> tuple[np.uint32, np.uint32]:
+        """The two 32-bit halves that the kernels take, low half first."""
+        return np.uint32(self.value & 0xFFFFFFFF), np.uint32(self.value >> 32)
+
+
+@nb.njit(cache=True, inline="always")
+def philox(c0, c1, c2, c3, k0, k1):
+    """Philox4x32-10: four 32-bit words of random bits from a counter (c0..c3) and a key (k0, k1), all uint32."""
+    for _ in range(10):
+        p0 = np.uint64(c0) * _M0
+        p1 = np.uint64(c2) * _M1
+        h0, l0 = np.uint32(p0 >> _HALF), np.uint32(p0 & _LOW)
+        h1, l1 = np.uint32(p1 >> _HALF), np.uint32(p1 & _LOW)
+        c0, c1, c2, c3 = h1 ^ c1 ^ k0, l1, h0 ^ c3 ^ k1, l0
+        k0 = np.uint32(k0 + _W0)
+        k1 = np.uint32(k1 + _W1)
+    return c0, c1, c2, c3
+
+
+@nb.njit(cache=True, inline="always")
+def split(step):
+    """The low and the high 32-bit word of a step."""
+    wide = np.uint64(step)
+    return np.uint32(wide & _LOW), np.uint32(wide >> _HALF)
+
+
+@nb.njit(cache=True, inline="always")
+def unit(word):
+    """A float32 in (0, 1] from 32 random bits: (word + 1/2) / 2**32, never zero."""
+    return (np.float32(word) + np.float32(0.5)) * _SCALE
+
+
+@nb.njit(cache=True, inline="always")
+def normal_pair(word_a, word_b):
+    """Two independent standard normals from two words (Box and Muller 1958); |value| <= sqrt(-2 ln 2**-33) = 6.76."""
+    radius = math.sqrt(np.float32(-2.0) * math.log(unit(word_a)))
+    angle = _TWO_PI * unit(word_b)
+    return np.float32(radius * math.cos(angle)), np.float32(radius * math.sin(angle))
+
+
+@nb.njit(cache=True, parallel=True)
+def _fill_bits(out, k0, k1, step):
+    c2, c3 = split(step)
+    for block in nb.prange((out.size + 3) // 4):
+        c0, c1 = split(block)
+        words = philox(c0, c1, c2, c3, k0, k1)
+        for lane in range(4):
+            if 4 * block + lane < out.size:
+                out[4 * block + lane] = words[lane]
+
+
+@nb.njit(cache=True, parallel=True)
+def _fill_normals(out, k0, k1, step):
+    c2, c3 = split(step)
+    for block in nb.prange((out.size + 3) // 4):
+        c0, c1 = split(block)
+        w0, w1, w2, w3 = philox(c0, c1, c2, c3, k0, k1)
+        pairs = normal_pair(w0, w1) + normal_pair(w2, w3)
+        for lane in range(4):
+            if 4 * block + lane < out.size:
+                out[4 * block + lane] = pairs[lane]
+
+
+def bits(key: Key, step: int, shape: int | tuple[int, ...]) -> np.ndarray:
+    """Uniform random 32-bit words, ``shape``, uint32; element i (C order) is word i mod 4 of block i div 4."""
+    out = np.empty(shape, np.uint32)
+    _fill_bits(out.reshape(-1), *key.words, np.uint64(step))
+    return out
+
+
+def uniforms(key: Key, step: int, shape: int | tuple[int, ...], dtype: str | type | np.dtype = np.float32) -> np.ndarray:
+    """Uniform numbers in (0, 1], ``shape``: 32 random bits each, rounded to ``dtype``."""
+    return ((bits(key, step, shape) + 0.5) * 2.0**-32).astype(dtype)
+
+
+def normals(key: Key, step: int, shape: int | tuple[int, ...], dtype: str | type | np.dtype = np.float32) -> np.ndarray:
+    """Standard normal numbers, ``shape``, from 32 random bits each, of float32 accuracy whatever the ``dtype``."""
+    out = np.empty(shape, dtype)
+    _fill_normals(out.reshape(-1), *key.words, np.uint64(step))
+    return out
+
+
+def permutation(key: Key, step: int, n: int) -> np.ndarray:
+    """A uniformly random order of 0 .. n-1, (n,) int64: the ranks of 64-bit random numbers."""
+    words = bits(key, step, 2 * n).astype(np.uint64)
+    return np.argsort((words[0::2] << _HALF) | words[1::2], kind="stable")
