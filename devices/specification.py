@@ -61,8 +61,8 @@ class _Refusing(type(BaseModel)):
 class Specification(BaseModel, metaclass=_Refusing):
     """Base class of the frozen specifications.
 
-    Fields never hold ``None`` (TOML has no null): "without limit" is ``inf``, and a variant is a class of its own, told apart by its
-    ``kind``. Unknown fields are refused.
+    Fields never hold ``None`` (TOML has no null): "without limit" is ``inf``, and a variant is a class of its own, told apart by
+    its ``kind``. Unknown fields are refused.
 
     Raises
     ------

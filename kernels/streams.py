@@ -1,9 +1,9 @@
 """Keyed random numbers: every draw is a pure function of (key, step, index).
 
-The generator is Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011): a 128-bit
-counter and a 64-bit key give four 32-bit words. Here the key names *who* draws (a seed folded with names, see `Key`), the upper half of the
-counter *when* (the step) and the lower half *which number* (the index of a block of four words). Nothing depends on the number of
-threads, on the order of the draws or on how an array is cut.
+The generator is Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011): a
+128-bit counter and a 64-bit key give four 32-bit words. Here the key names *who* draws (a seed folded with names, see `Key`), the
+upper half of the counter *when* (the step) and the lower half *which number* (the index of a block of four words). Nothing depends
+on the number of threads, on the order of the draws or on how an array is cut.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Key:
         return np.uint32(self.value & 0xFFFFFFFF), np.uint32(self.value >> 32)
 
 
-@nb.njit(cache=True, inline="always")
+@nb.njit(cache=True)
 def philox(c0, c1, c2, c3, k0, k1):
     """Philox4x32-10: four 32-bit words of random bits from a counter (c0..c3) and a key (k0, k1), all uint32."""
     for _ in range(10):
@@ -66,26 +66,27 @@ def philox(c0, c1, c2, c3, k0, k1):
         p1 = np.uint64(c2) * _M1
         h0, l0 = np.uint32(p0 >> _HALF), np.uint32(p0 & _LOW)
         h1, l1 = np.uint32(p1 >> _HALF), np.uint32(p1 & _LOW)
-        c0, c1, c2, c3 = h1 ^ c1 ^ k0, l1, h0 ^ c3 ^ k1, l0
+        # Numba widens the xor of two 32-bit words to 64 bits; the casts keep every word at its size.
+        c0, c1, c2, c3 = np.uint32(h1 ^ c1 ^ k0), l1, np.uint32(h0 ^ c3 ^ k1), l0
         k0 = np.uint32(k0 + _W0)
         k1 = np.uint32(k1 + _W1)
     return c0, c1, c2, c3
 
 
-@nb.njit(cache=True, inline="always")
+@nb.njit(cache=True)
 def split(step):
     """The low and the high 32-bit word of a step."""
     wide = np.uint64(step)
     return np.uint32(wide & _LOW), np.uint32(wide >> _HALF)
 
 
-@nb.njit(cache=True, inline="always")
+@nb.njit(cache=True)
 def unit(word):
     """A float32 in (0, 1] from 32 random bits: (word + 1/2) / 2**32, never zero."""
     return (np.float32(word) + np.float32(0.5)) * _SCALE
 
 
-@nb.njit(cache=True, inline="always")
+@nb.njit(cache=True)
 def normal_pair(word_a, word_b):
     """Two independent standard normals from two words (Box and Muller 1958); |value| <= sqrt(-2 ln 2**-33) = 6.76."""
     radius = math.sqrt(np.float32(-2.0) * math.log(unit(word_a)))

@@ -1,0 +1,173 @@
+"""The protocol between networks and hardware: a logical matrix that is read in both directions and learns from local products."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from typing_extensions import override
+
+from analogpc.devices.meter import Meter
+from analogpc.kernels.streams import Key
+
+Products = Iterable[tuple[np.ndarray, np.ndarray]]
+"""Pairs (pre, post) of shapes (n, n_in) and (n, n_out): n presynaptic vectors beside their n postsynaptic errors."""
+
+
+@dataclass
+class ReadStream:
+    """Where the noise of the next read comes from: a key and the number of reads drawn so far."""
+
+    key: Key
+    step: int = 0
+
+    def take(self, steps: int) -> int:
+        """Reserve ``steps`` consecutive steps and return the first."""
+        first = self.step
+        self.step += steps
+        return first
+
+
+class Matrix(ABC):
+    """A logical matrix W of shape (n_out, n_in) that lives on a substrate.
+
+    Attributes
+    ----------
+    shape : (n_out, n_in)
+    dtype : numpy.dtype
+        float32 or float64; reads and products are expected in it.
+    meter : Meter
+        Counts of what was done; `swap_session` exchanges it together with the noise of the reads.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype
+    meter: Meter
+
+    @abstractmethod
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """W x for every row of ``x``: (n, n_in) -> (n, n_out)."""
+
+    @abstractmethod
+    def backward(self, g: np.ndarray) -> np.ndarray:
+        """The transposed read of the same devices, W^T g for every row of ``g``: (n, n_out) -> (n, n_in)."""
+
+    @abstractmethod
+    def learn(self, products: Products, rate: float) -> None:
+        """Change W by ``rate`` times the sum of the outer products post pre^T, in the order given, as the substrate can."""
+
+    @abstractmethod
+    def increment(self, change: np.ndarray) -> None:
+        """Change W by a digitally formed ``change`` (n_out, n_in).
+
+        Raises
+        ------
+        UnsupportedUpdateError
+            If the update scheme of the substrate has no way to apply one.
+        """
+
+    @abstractmethod
+    def weights(self) -> np.ndarray:
+        """The logical weights (n_out, n_in) as an ideal read would find them; a copy."""
+
+    @abstractmethod
+    def elapse(self, seconds: float) -> None:
+        """Let time pass."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """Everything that `restore` needs to continue to the same bits: arrays, numbers and strings in nested dictionaries."""
+
+    @abstractmethod
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `state` gave."""
+
+    @abstractmethod
+    def copy(self) -> Self:
+        """An independent matrix in the same state."""
+
+    @abstractmethod
+    def key_streams(self, key: Key) -> None:
+        """Draw all coming read and update noise from streams of ``key``; which devices these are does not change."""
+
+    @abstractmethod
+    def swap_session(self, reads: ReadStream, meter: Meter) -> tuple[ReadStream, Meter]:
+        """Exchange read noise and meter, and return the former ones; an evaluation done in between leaves no trace."""
+
+
+class UnsupportedUpdateError(ValueError):
+    """The substrate has no physical way to do the update that was asked of it."""
+
+
+class NonFiniteError(ArithmeticError):
+    """A state, a product or a weight stopped being a number."""
+
+
+class DigitalMatrix(Matrix):
+    """The exact matrix: an array in memory and the plain matrix product.
+
+    Parameters
+    ----------
+    weights : (n_out, n_in) array, float32 or float64
+        Copied.
+    """
+
+    def __init__(self, weights: np.ndarray) -> None:
+        # Stored input by input, as the crossbar stores its devices, so that both substrates call the same products.
+        self._stored = np.array(weights.T, order="C")
+        self.shape = weights.shape
+        self.dtype = self._stored.dtype
+        self.meter = Meter()
+        self._reads = ReadStream(Key(0))
+
+    @override
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        self.meter.forward_reads += len(x)
+        return x @ self._stored
+
+    @override
+    def backward(self, g: np.ndarray) -> np.ndarray:
+        self.meter.backward_reads += len(g)
+        return g @ self._stored.T
+
+    @override
+    def learn(self, products: Products, rate: float) -> None:
+        scale = self.dtype.type(rate)
+        for pre, post in products:
+            self.meter.updates += len(pre)
+            self._stored += scale * (pre.T @ post)
+
+    @override
+    def increment(self, change: np.ndarray) -> None:
+        self._stored += change.T
+
+    @override
+    def weights(self) -> np.ndarray:
+        return np.array(self._stored.T, order="C")
+
+    def elapse(self, seconds: float) -> None:
+        """Nothing ages here."""
+
+    @override
+    def state(self) -> dict[str, Any]:
+        return {"weights": self.weights()}
+
+    @override
+    def restore(self, state: dict[str, Any]) -> None:
+        self._stored = np.array(state["weights"].T, dtype=self.dtype, order="C")
+
+    @override
+    def copy(self) -> DigitalMatrix:
+        return DigitalMatrix(self.weights())
+
+    def key_streams(self, key: Key) -> None:
+        """Nothing is random here."""
+
+    @override
+    def swap_session(self, reads: ReadStream, meter: Meter) -> tuple[ReadStream, Meter]:
+        former = self._reads, self.meter
+        self._reads, self.meter = reads, meter
+        return former

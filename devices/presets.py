@@ -1,0 +1,68 @@
+"""Published devices by name, every one with its source."""
+
+from __future__ import annotations
+
+from analogpc.devices.device import Device
+from analogpc.devices.responses import ConstantStep, Ideal, SoftBounds
+
+_WINDOW = (
+    "The conductance window is not part of the published fit; 1 to 40 uS is that of the HfOx cells of Wan et al., "
+    "Nature 608:504 (2022), and fixes the unit of exported conductances only."
+)
+
+PRESETS: dict[str, Device] = {
+    device.name: device
+    for device in (
+        Device(
+            name="ideal",
+            response=Ideal(),
+            g_min_siemens=1e-6,
+            g_max_siemens=40e-6,
+            source=f"No device: exact and unbounded. {_WINDOW}",
+        ),
+        Device(
+            name="idealized",
+            response=ConstantStep(dw_min=0.0002, dw_min_dtod=0.3, w_max_dtod=0.3, w_min_dtod=0.3, dw_min_std=0.3),
+            g_min_siemens=1e-6,
+            g_max_siemens=40e-6,
+            source=(
+                "aihwkit IdealizedPresetDevice: Gokmen and Vlasov, Front. Neurosci. 10:333 (2016), with finer and "
+                f"symmetric steps. {_WINDOW}"
+            ),
+        ),
+        Device(
+            name="reram-sb",
+            response=SoftBounds(
+                dw_min=0.002,
+                up_down_dtod=0.01,
+                w_max=1.25,
+                w_min=-0.75,
+                dw_min_dtod=0.3,
+                w_max_dtod=0.3 / 1.25,
+                w_min_dtod=0.3 / 0.75,
+                dw_min_std=3.75,
+                mult_noise=False,
+                write_noise_std=56.0,
+            ),
+            g_min_siemens=1e-6,
+            g_max_siemens=40e-6,
+            source=(
+                "aihwkit ReRamSBPresetDevice: soft-bounds fit of the HfO2 ReRAM of Gong et al., Nat. Commun. 9:2102 (2018). "
+                f"{_WINDOW}"
+            ),
+        ),
+    )
+}
+
+
+def preset(name: str) -> Device:
+    """The preset of that name.
+
+    Raises
+    ------
+    ValueError
+        If there is none; the sentence lists those there are.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"there is no device preset '{name}'; the presets are {', '.join(PRESETS)}")
+    return PRESETS[name]

@@ -1,0 +1,31 @@
+"""Exact writing: an idealisation that leaves only the conductance limits and the reads to the hardware."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from typing_extensions import override
+
+from analogpc.devices.schemes.base import Scheme
+
+if TYPE_CHECKING:
+    from analogpc.devices.crossbar_matrix import CrossbarMatrix
+    from analogpc.devices.matrix import Products
+
+
+class IdealUpdate(Scheme):
+    """Every change is written exactly, up to the bounds of each device, without granularity and without pulses."""
+
+    kind: Literal["ideal"] = "ideal"
+
+    @override
+    def learn(self, matrix: CrossbarMatrix, products: Products, rate: float) -> None:
+        scale = matrix.dtype.type(rate)
+        for pre, post in products:
+            matrix.meter.updates += len(pre)
+            matrix.shift(scale * (pre.T @ post))
+
+    @override
+    def increment(self, matrix: CrossbarMatrix, change: np.ndarray) -> None:
+        matrix.shift(change.T)

@@ -1,0 +1,151 @@
+"""Digital-to-analog and analog-to-digital conversion around a matrix product, each fused into one pass.
+
+Both converters are uniform and symmetric about zero: b bits give the 2**b - 1 levels k * step, |k| <= 2**(b-1) - 1, with
+step = bound / (2**(b-1) - 1), as in aihwkit (Rasch et al. 2021, arXiv 2104.02184). ``step = 0`` means infinite resolution and
+``bound = inf`` means no saturation.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba as nb
+import numpy as np
+
+from analogpc.kernels.streams import Key, normal_pair, philox, split
+
+
+def quantisation_step(bits: float, bound: float) -> float:
+    """The distance between two levels of a converter of ``bits`` bits and range +-``bound``; 0 for ``bits = inf``."""
+    return 0.0 if math.isinf(bits) else bound / (2.0 ** (bits - 1) - 1.0)
+
+
+@nb.njit(cache=True)
+def _convert(value, bound, step):
+    """Clip to +-bound, then round to the nearest level, ties to even."""
+    if value > bound:
+        value = bound
+    elif value < -bound:
+        value = -bound
+    if step > 0:
+        value = np.rint(value / step) * step
+    return value
+
+
+@nb.njit(cache=True, parallel=True)
+def _dac(x, out, scale, managed, bound, step):
+    saturated = 0
+    for b in nb.prange(x.shape[0]):
+        factor = x.dtype.type(1)
+        if managed:
+            largest = x.dtype.type(0)
+            for j in range(x.shape[1]):
+                magnitude = abs(x[b, j])
+                if magnitude > largest:
+                    largest = magnitude
+            if largest != 0:
+                factor = largest / bound
+        scale[b] = factor
+        clipped = 0
+        for j in range(x.shape[1]):
+            value = x[b, j] / factor
+            if abs(value) > bound:
+                clipped += 1
+            out[b, j] = _convert(value, bound, step)
+        saturated += clipped
+    return saturated
+
+
+def dac(x: np.ndarray, bits: float, bound: float, managed: bool) -> tuple[np.ndarray, np.ndarray, int]:
+    """Drive the lines of an array with digital vectors.
+
+    Parameters
+    ----------
+    x : (n, lines) array, float32 or float64
+        Digital values.
+    bits, bound : float
+        Resolution and range of the converter; ``inf`` for ideal.
+    managed : bool
+        Noise management by absolute maximum: every vector is scaled so that its largest magnitude meets ``bound``
+        (1 if ``bound`` is infinite). Otherwise values beyond ``bound`` saturate.
+
+    Returns
+    -------
+    driven : (n, lines) array
+        What the lines carry.
+    scale : (n,) array
+        ``x`` is about ``scale[:, None] * driven``; all ones when not managed, and one for a vector of zeros.
+    saturated : int
+        Values that were clipped.
+    """
+    out, scale = np.empty_like(x), np.empty(len(x), x.dtype)
+    kind = x.dtype.type
+    if math.isinf(bits) and math.isinf(bound):
+        # Scaling by the maximum and back only rounds when nothing is lost by leaving it out.
+        scale[:] = 1
+        return x, scale, 0
+    saturated = _dac(x, out, scale, managed, kind(bound), kind(quantisation_step(bits, bound)))
+    return out, scale, int(saturated)
+
+
+@nb.njit(cache=True, parallel=True)
+def _adc(y, total, scale, noise, bound, step, k0, k1, when):
+    c2, c3 = split(when)
+    saturated = 0
+    for b in nb.prange(y.shape[0]):
+        c1 = np.uint32(b)
+        clipped = 0
+        for block in range((y.shape[1] + 3) // 4):
+            first = 4 * block
+            if noise > 0:
+                w0, w1, w2, w3 = philox(np.uint32(block), c1, c2, c3, k0, k1)
+                draws = normal_pair(w0, w1) + normal_pair(w2, w3)
+            else:
+                draws = (np.float32(0), np.float32(0), np.float32(0), np.float32(0))
+            for lane in range(min(4, y.shape[1] - first)):
+                value = y[b, first + lane] + noise * draws[lane]
+                if abs(value) > bound:
+                    clipped += 1
+                total[b, first + lane] += scale[b] * _convert(value, bound, step)
+        saturated += clipped
+    return saturated
+
+
+def adc(
+    y: np.ndarray,
+    total: np.ndarray,
+    scale: np.ndarray,
+    noise: float,
+    bits: float,
+    bound: float,
+    key: Key,
+    step: int,
+) -> int:
+    """Add read noise to analog sums, convert them and accumulate them digitally: ``total += scale * ADC(y + noise * xi)``.
+
+    Parameters
+    ----------
+    y : (n, lines) array
+        Analog sums of one array.
+    total : (n, lines) array
+        Digital accumulator, changed in place.
+    scale : (n,) array
+        Factor of every vector.
+    noise : float
+        Standard deviation of the output noise, in the units of ``y``.
+    bits, bound : float
+        Resolution and range; ``inf`` for ideal.
+    key, step
+        Noise stream; the draw of line j of vector i is a function of (key, step, i, j).
+
+    Returns
+    -------
+    int
+        Values that were clipped.
+    """
+    kind = y.dtype.type
+    if noise == 0 and math.isinf(bits) and math.isinf(bound):
+        total += scale[:, None] * y
+        return 0
+    where = (kind(noise), kind(bound), kind(quantisation_step(bits, bound)), *key.words, np.uint64(step))
+    return int(_adc(y, total, scale, *where))
