@@ -51,6 +51,8 @@ class CrossbarMatrix(Matrix):
     substrate : Analog
     key : Key
         Which devices these are; also the noise, until `key_streams` is called.
+    scale : float
+        As the attribute; by default the mapping chooses it.
 
     Attributes
     ----------
@@ -60,12 +62,12 @@ class CrossbarMatrix(Matrix):
         Mean logical change of one coincidence; what a rate is divided by to get a number of steps.
     """
 
-    def __init__(self, weights: np.ndarray, substrate: Analog, key: Key) -> None:
+    def __init__(self, weights: np.ndarray, substrate: Analog, key: Key, scale: float | None = None) -> None:
         self.substrate = substrate
         self.shape = weights.shape
         self.dtype = weights.dtype
         self.meter = Meter()
-        self.scale = substrate.mapping.scale(weights, substrate.device)
+        self.scale = substrate.mapping.scale(weights, substrate.device) if scale is None else scale
         names = ("plus", "minus")[: substrate.mapping.active_devices]
         self.arrays = [Array(substrate.device, weights.shape[::-1], key.fold(name), weights.dtype) for name in names]
         self._reads = ReadStream(key.fold("read"))
@@ -73,6 +75,11 @@ class CrossbarMatrix(Matrix):
         for array, target in zip(self.arrays, substrate.mapping.split(weights.T / self.dtype.type(self.scale)), strict=True):
             array.program(target)
         self._refresh()
+
+    @property
+    def takes_increments(self) -> bool:  # type: ignore[override]
+        """As the update scheme does."""
+        return self.substrate.scheme.takes_increments
 
     @property
     def granularity(self) -> float:
@@ -161,6 +168,10 @@ class CrossbarMatrix(Matrix):
     @override
     def weights(self) -> np.ndarray:
         return np.array(self._difference.T * self.dtype.type(self.scale), order="C")
+
+    @override
+    def finite(self) -> bool:
+        return bool(np.isfinite(self._difference).all())
 
     @override
     def elapse(self, seconds: float) -> None:

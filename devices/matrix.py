@@ -41,11 +41,14 @@ class Matrix(ABC):
         float32 or float64; reads and products are expected in it.
     meter : Meter
         Counts of what was done; `swap_session` exchanges it together with the noise of the reads.
+    takes_increments : bool
+        Whether `increment` works.
     """
 
     shape: tuple[int, int]
     dtype: np.dtype
     meter: Meter
+    takes_increments: bool
 
     @abstractmethod
     def forward(self, x: np.ndarray) -> np.ndarray:
@@ -72,6 +75,10 @@ class Matrix(ABC):
     @abstractmethod
     def weights(self) -> np.ndarray:
         """The logical weights (n_out, n_in) as an ideal read would find them; a copy."""
+
+    @abstractmethod
+    def finite(self) -> bool:
+        """Whether every weight is a finite number."""
 
     @abstractmethod
     def elapse(self, seconds: float) -> None:
@@ -121,6 +128,7 @@ class DigitalMatrix(Matrix):
         self.shape = weights.shape
         self.dtype = self._stored.dtype
         self.meter = Meter()
+        self.takes_increments = True
         self._reads = ReadStream(Key(0))
 
     @override
@@ -148,20 +156,27 @@ class DigitalMatrix(Matrix):
     def weights(self) -> np.ndarray:
         return np.array(self._stored.T, order="C")
 
+    @override
+    def finite(self) -> bool:
+        return bool(np.isfinite(self._stored).all())
+
     def elapse(self, seconds: float) -> None:
         """Nothing ages here."""
 
     @override
     def state(self) -> dict[str, Any]:
-        return {"weights": self.weights()}
+        return {"weights": self.weights(), "meter": self.meter.as_dict()}
 
     @override
     def restore(self, state: dict[str, Any]) -> None:
+        self.meter = Meter(**state["meter"])
         self._stored = np.array(state["weights"].T, dtype=self.dtype, order="C")
 
     @override
     def copy(self) -> DigitalMatrix:
-        return DigitalMatrix(self.weights())
+        twin = DigitalMatrix(self.weights())
+        twin.meter = Meter(**self.meter.as_dict())
+        return twin
 
     def key_streams(self, key: Key) -> None:
         """Nothing is random here."""

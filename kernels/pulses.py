@@ -22,7 +22,8 @@ def _count(word):
     word = word - ((word >> np.uint32(1)) & np.uint32(0x55555555))
     word = (word & np.uint32(0x33333333)) + ((word >> np.uint32(2)) & np.uint32(0x33333333))
     word = (word + (word >> np.uint32(4))) & np.uint32(0x0F0F0F0F)
-    return (word * np.uint32(0x01010101)) >> np.uint32(24)
+    # Numba widens the product to 64 bits; only its low 32 hold the sum of the four byte counts.
+    return np.uint32(word * np.uint32(0x01010101)) >> np.uint32(24)
 
 
 @nb.njit(cache=True, parallel=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from analogpc.devices.device import Device
 from analogpc.devices.specification import Specification
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 class Scheme(Specification):
     """How a crossbar learns. A scheme is chosen with the substrate; a learning rule never knows which one is in force."""
+
+    takes_increments: ClassVar[bool]
 
     def refuse(self, device: Device) -> str:
         """Why this scheme cannot work with that device; empty if it can."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from typing_extensions import override
@@ -18,6 +18,7 @@ class IdealUpdate(Scheme):
     """Every change is written exactly, up to the bounds of each device, without granularity and without pulses."""
 
     kind: Literal["ideal"] = "ideal"
+    takes_increments: ClassVar[bool] = True
 
     @override
     def learn(self, matrix: CrossbarMatrix, products: Products, rate: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -42,6 +42,7 @@ class StochasticPulses(Scheme):
     """
 
     kind: Literal["stochastic-pulses"] = "stochastic-pulses"
+    takes_increments: ClassVar[bool] = False
     length: Annotated[int, Field(ge=1, le=MAX_LENGTH)] = 31
     update_management: bool = True
     length_management: bool = True

@@ -1,0 +1,120 @@
+"""Random streams against published vectors, a plain statement of the generator, and the laws they must follow."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from analogpc.kernels.streams import Key, bits, normals, permutation, philox, uniforms
+
+# Known-answer vectors of Philox4x32-10 from the Random123 distribution (kat_vectors): counter, key, result.
+KNOWN_ANSWERS = [
+    ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
+    ((0xFFFFFFFF,) * 4, (0xFFFFFFFF,) * 2, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
+    (
+        (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344),
+        (0xA4093822, 0x299F31D0),
+        (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
+    ),
+]
+
+
+def plain_philox(counter, key):
+    """The generator as its paper states it, in Python integers."""
+    (c0, c1, c2, c3), (k0, k1), mask = counter, key, 0xFFFFFFFF
+    for _ in range(10):
+        p0, p1 = 0xD2511F53 * c0, 0xCD9E8D57 * c2
+        c0, c1, c2, c3 = (p1 >> 32) ^ c1 ^ k0, p1 & mask, (p0 >> 32) ^ c3 ^ k1, p0 & mask
+        k0, k1 = (k0 + 0x9E3779B9) & mask, (k1 + 0xBB67AE85) & mask
+    return c0, c1, c2, c3
+
+
+@pytest.mark.parametrize(("counter", "key", "answer"), KNOWN_ANSWERS)
+def test_philox_gives_the_published_vectors(counter, key, answer):
+    assert philox(*map(np.uint32, counter), *map(np.uint32, key)) == answer
+    assert plain_philox(counter, key) == answer
+
+
+@given(
+    value=st.integers(0, 2**64 - 1),
+    step=st.integers(0, 2**64 - 1),
+    size=st.integers(1, 40),
+)
+@settings(max_examples=50, deadline=None)
+def test_bits_follow_the_plain_statement(value, step, size):
+    key = Key(value)
+    expected = [
+        word
+        for block in range(-(-size // 4))
+        for word in plain_philox((block, 0, step & 0xFFFFFFFF, step >> 32), (value & 0xFFFFFFFF, value >> 32))
+    ]
+    assert bits(key, step, size).tolist() == expected[:size]
+
+
+def test_a_number_depends_on_its_index_alone():
+    key = Key(3)
+    long = normals(key, 7, 1001)
+    np.testing.assert_array_equal(normals(key, 7, (10, 100)).reshape(-1), long[:1000])
+    np.testing.assert_array_equal(normals(key, 7, 1001, np.float64).astype(np.float32), long)
+
+
+def test_threads_change_nothing(with_threads):
+    one, two = with_threads(lambda: normals(Key(5), 0, 100_003))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_keys_and_steps_give_different_numbers():
+    root = Key(0)
+    streams = [root, root.fold("a"), root.fold("b"), root.fold(0), root.fold("0"), root.fold("a", "b"), root.fold("b", "a")]
+    draws = {bits(key, step, 4).tobytes() for key in streams for step in (0, 1, 2**32, 2**40)}
+    assert len(draws) == 4 * len(streams)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64])
+def test_a_seed_outside_64_bits_is_refused(seed):
+    with pytest.raises(ValueError, match=r"a seed is a whole number from 0 to 2\*\*64 - 1, not -?\d+"):
+        Key(seed)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_normals_are_normal(dtype):
+    """Kolmogorov-Smirnov, four moments and the tail; each check has a false-alarm rate below 1e-5 over the choice of keys."""
+    n = 1_000_000
+    x = normals(Key(11), 0, n, dtype).astype(np.float64)
+    assert stats.kstest(x, "norm").pvalue > 1e-5
+    # Standard errors of the sample moments of a normal variable: sqrt(Var(x^k) / n).
+    for power, mean, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
+        assert abs((x**power).mean() - mean) < 4.5 * np.sqrt(variance / n)
+    beyond = np.count_nonzero(np.abs(x) > 4)
+    assert stats.binomtest(beyond, n, 2 * stats.norm.sf(4)).pvalue > 1e-5
+
+
+def test_neighbours_are_independent():
+    """Correlations between the lanes of a block, between blocks and between steps vanish (false alarms below 1e-5 in all)."""
+    n = 400_000
+    x = normals(Key(12), 0, n).astype(np.float64)
+    other = normals(Key(12), 1, n).astype(np.float64)
+    pairs = [(x[:-lag], x[lag:]) for lag in (1, 2, 3, 4, 8)] + [(x, other), (x[:-1] ** 2 - 1, x[1:] ** 2 - 1)]
+    for a, b in pairs:
+        scale = a.std() * b.std()
+        assert abs((a * b).mean()) / scale < 4.9 / np.sqrt(len(a))
+
+
+def test_uniforms_are_uniform():
+    x = uniforms(Key(13), 0, 1_000_000, np.float64)
+    assert stats.kstest(x, "uniform").pvalue > 1e-5
+    single = uniforms(Key(13), 0, 1_000_000)
+    assert single.dtype == np.float32
+    assert single.min() > 0
+    assert single.max() <= 1
+
+
+def test_permutations_are_permutations_and_equally_likely():
+    """All 24 orders of four things, chi-squared with a false-alarm rate of 1e-5."""
+    key, n = Key(14), 4800
+    orders = [tuple(permutation(key, step, 4)) for step in range(n)]
+    assert all(sorted(order) == [0, 1, 2, 3] for order in orders)
+    counts = np.unique(np.array(orders), axis=0, return_counts=True)[1]
+    assert len(counts) == 24
+    assert stats.chisquare(counts).pvalue > 1e-5
