@@ -14,6 +14,7 @@ from analogpc.kernels.streams import Key, normal_pair, philox, split
 
 MAX_LENGTH = 31
 _SLOTS = np.uint32(0x7FFFFFFF)
+_CHUNK = 16
 
 
 @nb.njit(cache=True)
@@ -79,44 +80,60 @@ def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, f
     return words, int(clipped)
 
 
+@nb.njit(cache=True)
+def _step(w, hits, step, slope, low, high, spread, additive, index, c2, c3, k0, k1):
+    """The state after ``hits`` pulses in one direction."""
+    one = type(w)(1)
+    xi = spare = np.float32(0)
+    for k in range(hits):
+        if spread > 0:
+            if k % 2 == 0:
+                w0, w1, _, _ = philox(np.uint32(index), np.uint32(k), c2, c3, k0, k1)
+                xi, spare = normal_pair(w0, w1)
+            else:
+                xi = spare
+        if additive:
+            w += step * (one + slope * w + spread * xi)
+        else:
+            w += step * (one + slope * w) * (one + spread * xi)
+        w = min(max(w, low), high)
+    return w
+
+
 @nb.njit(cache=True, parallel=True)
 def _linear(state, rows, columns, up, down, slope_up, slope_down, low, high, spread, additive, k0, k1, first_step, touched):
     pulses = 0
+    width = state.shape[1]
     for j in nb.prange(state.shape[0]):
-        one = state.dtype.type(1)
         fired = 0
         for b in range(rows.shape[0]):
             row = rows[b, j]
-            if row & _SLOTS == 0:
+            slots = row & _SLOTS
+            if slots == 0:
                 continue
             c2, c3 = split(first_step + np.uint64(b))
-            for i in range(state.shape[1]):
-                hits = _count(row & columns[b, i] & _SLOTS)
-                if hits == 0:
+            for start in range(0, width, _CHUNK):
+                # Most crosspoints do not fire: a whole chunk of columns is passed over at once if none of them shares a slot.
+                stop = min(start + _CHUNK, width)
+                shared = np.uint32(0)
+                for i in range(start, stop):
+                    shared |= slots & columns[b, i]
+                if shared == 0:
                     continue
-                fired += hits
-                touched[j, i] = True
-                if (row ^ columns[b, i]) >> np.uint32(31) == 0:
-                    step, slope = up[j, i], slope_up[j, i]
-                else:
-                    step, slope = -down[j, i], slope_down[j, i]
-                index = np.uint64(j) * np.uint64(state.shape[1]) + np.uint64(i)
-                w = state[j, i]
-                xi = np.float32(0)
-                spare = np.float32(0)
-                for k in range(hits):
-                    if spread > 0:
-                        if k % 2 == 0:
-                            w0, w1, _, _ = philox(np.uint32(index), np.uint32(k), c2, c3, k0, k1)
-                            xi, spare = normal_pair(w0, w1)
-                        else:
-                            xi = spare
-                    if additive:
-                        w += step * (one + slope * w + spread * xi)
+                for i in range(start, stop):
+                    hits = _count(slots & columns[b, i])
+                    if hits == 0:
+                        continue
+                    fired += hits
+                    touched[j, i] = True
+                    if (row ^ columns[b, i]) >> np.uint32(31) == 0:
+                        step, slope = up[j, i], slope_up[j, i]
                     else:
-                        w += step * (one + slope * w) * (one + spread * xi)
-                    w = min(max(w, low[j, i]), high[j, i])
-                state[j, i] = w
+                        step, slope = -down[j, i], slope_down[j, i]
+                    index = j * width + i
+                    state[j, i] = _step(
+                        state[j, i], hits, step, slope, low[j, i], high[j, i], spread, additive, index, c2, c3, k0, k1
+                    )
         pulses += fired
     return pulses
 
