@@ -3,7 +3,9 @@
 Names are imported on first use, so that ``import analogpc`` is quick and a command that needs no kernel loads none.
 """
 
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from analogpc._version import __version__
 
@@ -11,4 +13,85 @@ from analogpc._version import __version__
 if not (Path(__file__).parent / "kernels").is_dir():
     __path__.append(str(Path(__file__).parents[1]))
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from analogpc.architectures import MLP, VGG, Layers
+    from analogpc.blocks import Activation, Chain, Conv2d, Dense, Flatten, MaxPool
+    from analogpc.data import Dataset, load_data
+    from analogpc.devices.converters import ADC, DAC
+    from analogpc.devices.device import Device
+    from analogpc.devices.mapping import DifferentialPair
+    from analogpc.devices.substrate import Analog, Digital
+    from analogpc.export import export_crossbars
+    from analogpc.network import Network
+    from analogpc.optimisers import SGD, AdamW, WarmupCosine
+    from analogpc.rules import Backprop, PredictiveCoding
+    from analogpc.run_file import load
+    from analogpc.study import Study
+    from analogpc.training import Run, evaluate, fit
+    from analogpc.zoo import mlp, vgg
+
+_HOMES = {
+    "analogpc.architectures": ("MLP", "VGG", "Layers"),
+    "analogpc.blocks": ("Activation", "Chain", "Conv2d", "Dense", "Flatten", "MaxPool"),
+    "analogpc.data": ("Dataset", "load_data"),
+    "analogpc.devices.converters": ("ADC", "DAC"),
+    "analogpc.devices.device": ("Device",),
+    "analogpc.devices.mapping": ("DifferentialPair",),
+    "analogpc.devices.substrate": ("Analog", "Digital"),
+    "analogpc.export": ("export_crossbars",),
+    "analogpc.network": ("Network",),
+    "analogpc.optimisers": ("SGD", "AdamW", "WarmupCosine"),
+    "analogpc.rules": ("Backprop", "PredictiveCoding"),
+    "analogpc.run_file": ("load",),
+    "analogpc.study": ("Study",),
+    "analogpc.training": ("Run", "evaluate", "fit"),
+    "analogpc.zoo": ("mlp", "vgg"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "ADC",
+    "DAC",
+    "MLP",
+    "SGD",
+    "VGG",
+    "Activation",
+    "AdamW",
+    "Analog",
+    "Backprop",
+    "Chain",
+    "Conv2d",
+    "Dataset",
+    "Dense",
+    "Device",
+    "DifferentialPair",
+    "Digital",
+    "Flatten",
+    "Layers",
+    "MaxPool",
+    "Network",
+    "PredictiveCoding",
+    "Run",
+    "Study",
+    "WarmupCosine",
+    "__version__",
+    "evaluate",
+    "export_crossbars",
+    "fit",
+    "load",
+    "load_data",
+    "mlp",
+    "vgg",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"analogpc has no '{name}'")
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -12,7 +12,7 @@ import math
 import numba as nb
 import numpy as np
 
-from analogpc.kernels.streams import Key, normal_pair, philox, split
+from analogpc.kernels.streams import Key, normal, philox, split
 
 
 def quantisation_step(bits: float, bound: float) -> float:
@@ -97,13 +97,13 @@ def _adc(y, total, scale, noise, bound, step, k0, k1, when):
         clipped = 0
         for block in range((y.shape[1] + 3) // 4):
             first = 4 * block
+            words = (np.uint32(0), np.uint32(0), np.uint32(0), np.uint32(0))
             if noise > 0:
-                w0, w1, w2, w3 = philox(np.uint32(block), c1, c2, c3, k0, k1)
-                draws = normal_pair(w0, w1) + normal_pair(w2, w3)
-            else:
-                draws = (np.float32(0), np.float32(0), np.float32(0), np.float32(0))
+                words = philox(np.uint32(block), c1, c2, c3, k0, k1)
             for lane in range(min(4, y.shape[1] - first)):
-                value = y[b, first + lane] + noise * draws[lane]
+                value = y[b, first + lane]
+                if noise > 0:
+                    value += noise * normal(words[lane])
                 if abs(value) > bound:
                     clipped += 1
                 total[b, first + lane] += scale[b] * _convert(value, bound, step)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from analogpc.kernels.streams import Key, normal_pair, philox, split
+from analogpc.kernels.streams import Key, normal, philox, split
 
 MAX_LENGTH = 31
 _SLOTS = np.uint32(0x7FFFFFFF)
@@ -84,14 +84,13 @@ def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, f
 def _step(w, hits, step, slope, low, high, spread, additive, index, c2, c3, k0, k1):
     """The state after ``hits`` pulses in one direction."""
     one = type(w)(1)
-    xi = spare = np.float32(0)
+    words = (np.uint32(0), np.uint32(0), np.uint32(0), np.uint32(0))
+    xi = np.float32(0)
     for k in range(hits):
         if spread > 0:
-            if k % 2 == 0:
-                w0, w1, _, _ = philox(np.uint32(index), np.uint32(k), c2, c3, k0, k1)
-                xi, spare = normal_pair(w0, w1)
-            else:
-                xi = spare
+            if k % 4 == 0:
+                words = philox(np.uint32(index), np.uint32(k // 4), c2, c3, k0, k1)
+            xi = normal(words[k % 4])
         if additive:
             w += step * (one + slope * w + spread * xi)
         else:

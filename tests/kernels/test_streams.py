@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analogpc.kernels.streams import Key, bits, normals, permutation, philox, uniforms
+from analogpc.kernels.streams import Key, bits, normal, normals, permutation, philox, uniforms
 
 # Known-answer vectors of Philox4x32-10 from the Random123 distribution (kat_vectors): counter, key, result.
 KNOWN_ANSWERS = [
@@ -88,6 +88,15 @@ def test_normals_are_normal(dtype):
         assert abs((x**power).mean() - mean) < 4.5 * np.sqrt(variance / n)
     beyond = np.count_nonzero(np.abs(x) > 4)
     assert stats.binomtest(beyond, n, 2 * stats.norm.sf(4)).pvalue > 1e-5
+
+
+def test_normals_invert_the_distribution_function():
+    """Against SciPy's inverse, from the middle to the last word of the tails."""
+    words = np.unique(np.concatenate([np.linspace(0, 2**32 - 1, 20_001), 2.0 ** np.arange(32), 2**32 - 1 - 2.0 ** np.arange(32)]))
+    words = words.astype(np.uint32)
+    values = np.array([normal(word) for word in words])
+    np.testing.assert_allclose(values, stats.norm.ppf((words.astype(np.float64) + 0.5) / 2**32), rtol=2e-6, atol=1e-7)
+    np.testing.assert_array_equal(values, -np.array([normal(word) for word in ~words]))
 
 
 def test_neighbours_are_independent():

@@ -1,0 +1,5 @@
+"""``python -m analogpc``."""
+
+from analogpc.cli import main
+
+main()

@@ -1,0 +1,155 @@
+"""Elementwise nonlinearities and their derivatives, by NumPy in the type of the input."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from typing_extensions import override
+
+from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker
+from analogpc.kernels.streams import Key
+
+ActivationName = Literal[
+    "identity",
+    "relu",
+    "leaky_relu",
+    "tanh",
+    "hard_tanh",
+    "sigmoid",
+    "hard_sigmoid",
+    "gelu",
+    "gelu_tanh",
+    "silu",
+]
+
+_SLOPE = 0.01
+_CUBIC = 0.044715
+_ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
+_ROOT_HALF = math.sqrt(0.5)
+_PEAK = 1 / math.sqrt(2 * math.pi)
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Function:
+    """An elementwise function and its derivative, both of the pre-activation."""
+
+    value: Callable[[Array], Array]
+    slope: Callable[[Array], Array]
+
+
+def _expit(x: Array) -> Array:
+    # Imported on first use: scipy.special takes longer to load than the rest of the blocks together.
+    from scipy.special import expit
+
+    return expit(x)
+
+
+def _normal_cdf(x: Array) -> Array:
+    from scipy.special import erf
+
+    y = erf(_ROOT_HALF * x)
+    y += 1
+    y *= 0.5
+    return y
+
+
+def _sigmoid_slope(x: Array) -> Array:
+    y = _expit(x)
+    return y * (1 - y)
+
+
+def _tanh_slope(x: Array) -> Array:
+    y = np.tanh(x)
+    return 1 - y * y
+
+
+def _silu_slope(x: Array) -> Array:
+    y = _expit(x)
+    return y * (1 + x * (1 - y))
+
+
+def _gelu_slope(x: Array) -> Array:
+    return _normal_cdf(x) + x * (_PEAK * np.exp(-0.5 * x * x))
+
+
+def _gelu_inner(x: Array) -> Array:
+    # In place, because fresh temporaries of this size cost more than the arithmetic.
+    t = x * x
+    t *= _ROOT_2_OVER_PI * _CUBIC
+    t += _ROOT_2_OVER_PI
+    t *= x
+    return np.tanh(t, out=t)
+
+
+def _gelu_tanh_slope(x: Array) -> Array:
+    t = _gelu_inner(x)
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * (_ROOT_2_OVER_PI * (1 + 3 * _CUBIC * x * x))
+
+
+def _within(x: Array, low: float, high: float) -> Array:
+    return ((x >= low) & (x <= high)).astype(x.dtype)
+
+
+FUNCTIONS: dict[str, Function] = {
+    "identity": Function(lambda x: x, np.ones_like),
+    "relu": Function(lambda x: np.maximum(x, 0), lambda x: (x > 0).astype(x.dtype)),
+    "leaky_relu": Function(lambda x: np.maximum(x, _SLOPE * x), lambda x: np.maximum((x > 0).astype(x.dtype), _SLOPE)),
+    "tanh": Function(np.tanh, _tanh_slope),
+    "hard_tanh": Function(lambda x: np.clip(x, -1, 1), lambda x: _within(x, -1, 1)),
+    "sigmoid": Function(_expit, _sigmoid_slope),
+    "hard_sigmoid": Function(lambda x: np.clip(x, 0, 1), lambda x: _within(x, 0, 1)),
+    "gelu": Function(lambda x: x * _normal_cdf(x), _gelu_slope),
+    "gelu_tanh": Function(lambda x: 0.5 * x * (1 + _gelu_inner(x)), _gelu_tanh_slope),
+    "silu": Function(lambda x: x * _expit(x), _silu_slope),
+}
+"""By `ActivationName`."""
+
+
+class Activation(BlockSpecification):
+    """An elementwise nonlinearity; samples may have any shape.
+
+    Attributes
+    ----------
+    function : str
+        - "identity": x.
+        - "relu": max(x, 0); its derivative at 0 is 0.
+        - "leaky_relu": x above 0, 0.01 x below; its derivative at 0 is 0.01.
+        - "tanh".
+        - "hard_tanh": x clipped to [-1, 1]; its derivative at both ends is 1, as in JAX.
+        - "sigmoid": 1 / (1 + exp(-x)).
+        - "hard_sigmoid": x clipped to [0, 1], as in equilibrium propagation (not the one of slope 1/6 that other libraries call
+          so); its derivative at both ends is 1, so that a state held at an end can leave it.
+        - "gelu": x Phi(x) with the normal distribution function Phi (Hendrycks and Gimpel, arXiv 1606.08415).
+        - "gelu_tanh": its approximation by tanh, the same authors' and the default of JAX.
+        - "silu": x sigmoid(x) (Elfwing et al., arXiv 1702.03118).
+    """
+
+    kind: Literal["activation"] = "activation"
+    function: ActivationName
+
+    @override
+    def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> ActivationBlock:
+        return ActivationBlock(input_shape, FUNCTIONS[self.function])
+
+
+class ActivationBlock(Block):
+    """Built from `Activation`; the tape is the input, the pre-activation."""
+
+    def __init__(self, input_shape: tuple[int, ...], function: Function) -> None:
+        super().__init__(input_shape, input_shape)
+        self._function = function
+
+    @override
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
+        self._check(x)
+        return self._function.value(x), x
+
+    @override
+    def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
+        return g * self._function.slope(tape)

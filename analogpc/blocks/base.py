@@ -1,0 +1,144 @@
+"""The contract of the blocks: every block knows its function, its own transpose and its local products; there is no autodiff."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from analogpc.devices.matrix import Matrix
+from analogpc.devices.specification import Specification
+from analogpc.kernels.streams import Key
+
+Product = tuple[Matrix, np.ndarray, np.ndarray]
+"""(matrix, pre, post): n presynaptic vectors (n, n_in) beside n postsynaptic errors (n, n_out), to be learnt by that matrix."""
+
+MatrixMaker = Callable[[str, np.ndarray], Matrix]
+"""Takes a role, "weight" or "bias", and initial weights (n_out, n_in), and makes the matrix on a substrate of its choice."""
+
+
+Initialisation = Literal["kaiming-uniform", "kaiming-normal", "xavier-uniform", "xavier-normal"]
+"""How weights and biases start.
+
+- "kaiming-uniform": both uniform within +-1 / sqrt(fan_in), the default of PyTorch's ``Linear`` and ``Conv2d`` (He et al. with a
+  leaky slope of sqrt(5)).
+- "kaiming-normal": normal of variance 2 / fan_in, no bias (He et al., arXiv 1502.01852, for rectifiers).
+- "xavier-uniform", "xavier-normal": variance 2 / (fan_in + fan_out), no bias (Glorot and Bengio, AISTATS 2010).
+"""
+
+
+class ShapeError(ValueError):
+    """A block was given samples of a shape, or of a floating type, that it does not take."""
+
+
+class Block(ABC):
+    """A differentiable function of a batch of samples, with the matrices that it reads.
+
+    Parameters
+    ----------
+    input_shape, output_shape : tuple of int
+        Of one sample, without the batch; images are (height, width, channels).
+    matrices : dict of Matrix by name
+        Empty for a block without parameters.
+
+    Attributes
+    ----------
+    input_shape, output_shape, matrices
+        As given.
+    """
+
+    def __init__(
+        self, input_shape: tuple[int, ...], output_shape: tuple[int, ...], matrices: dict[str, Matrix] | None = None
+    ) -> None:
+        self.input_shape = input_shape
+        self.output_shape = output_shape
+        self._matrices = {} if matrices is None else matrices
+
+    @property
+    def matrices(self) -> dict[str, Matrix]:
+        """The matrices by name, in the order in which they were made."""
+        return self._matrices
+
+    @abstractmethod
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
+        """Map a batch.
+
+        Parameters
+        ----------
+        x : (n, *input_shape) array
+
+        Returns
+        -------
+        y : (n, *output_shape) array
+            In the type of ``x``, and possibly ``x`` itself in another shape.
+        tape
+            What `vjp` and `products` need to know of this call. It may hold ``x`` itself, which must not be changed while it is
+            in use.
+
+        Raises
+        ------
+        ShapeError
+            If the samples have another shape, or the matrices another floating type.
+        """
+
+    @abstractmethod
+    def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
+        """The transposed Jacobian at the tape, times ``g``: (n, *output_shape) -> (n, *input_shape)."""
+
+    def products(self, tape: Any, g: np.ndarray) -> Iterator[Product]:
+        """The local products whose sums post^T pre are the derivatives of <g, forward(x)> with respect to the matrices.
+
+        Products of one matrix follow each other. They are formed when they are consumed, and no product depends on a matrix that
+        has learnt from an earlier one.
+
+        Parameters
+        ----------
+        tape
+            From `forward`.
+        g : (n, *output_shape) array
+        """
+        return iter(())
+
+    def copy(self) -> Self:
+        """An independent block whose matrices are in the same state."""
+        twin = copy.copy(self)
+        twin._matrices = {name: matrix.copy() for name, matrix in self._matrices.items()}
+        return twin
+
+    def _check(self, x: np.ndarray) -> None:
+        """Refuse a batch of another shape, and one that would silently change the floating type of the reads."""
+        name = type(self).__name__.removesuffix("Block")
+        if x.shape[1:] != self.input_shape or x.ndim == 0:
+            expected = ", ".join(("n", *map(str, self.input_shape)))
+            raise ShapeError(f"{name} was built for batches of shape ({expected}), not {x.shape}")
+        for role, matrix in self._matrices.items():
+            if x.dtype != matrix.dtype:
+                raise ShapeError(f"{name} has a {role} matrix of type {matrix.dtype} and cannot read inputs of type {x.dtype}")
+
+
+class BlockSpecification(Specification):
+    """What a block is; `build` makes one. Subclasses add their fields and a ``kind``."""
+
+    @abstractmethod
+    def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> Block:
+        """Make the block.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            Of one sample, without the batch.
+        make : MatrixMaker
+            Called once for each matrix: the weight, then the bias.
+        key : Key
+            Of the initial weights.
+        dtype : numpy.dtype
+            Floating type of the weights.
+
+        Raises
+        ------
+        ShapeError
+            If the block does not take samples of that shape.
+        """

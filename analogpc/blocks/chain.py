@@ -1,0 +1,109 @@
+"""Blocks one after the other."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+from typing_extensions import override
+
+from analogpc.blocks.activation import Activation
+from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, Product, ShapeError
+from analogpc.blocks.conv import Conv2d
+from analogpc.blocks.dense import Dense
+from analogpc.blocks.pool import MaxPool
+from analogpc.blocks.shape import Flatten
+from analogpc.kernels.streams import Key
+
+
+class Chain(BlockSpecification):
+    """Blocks one after the other, the output of each being the input of the next.
+
+    Attributes
+    ----------
+    blocks : tuple of block specifications
+        At least one; chains may hold chains.
+
+    Examples
+    --------
+    >>> layer = Chain(blocks=(Conv2d(channels=8), Activation(function="relu"), MaxPool()))
+    >>> Chain.from_toml(layer.to_toml()) == layer
+    True
+    """
+
+    kind: Literal["chain"] = "chain"
+    blocks: Annotated[tuple[AnyBlock, ...], Field(min_length=1)]
+
+    @override
+    def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> ChainBlock:
+        built: list[Block] = []
+        shape = input_shape
+        for index, block in enumerate(self.blocks):
+            try:
+                built.append(block.build(shape, make, key.fold(index), dtype))
+            except ShapeError as error:
+                raise ShapeError(f"block {index} of the chain: {error}") from None
+            shape = built[-1].output_shape
+        return ChainBlock(built)
+
+
+AnyBlock = Annotated[Dense | Conv2d | MaxPool | Flatten | Activation | Chain, Field(discriminator="kind")]
+"""Any block specification, told apart by its ``kind``. A new block is a new file here and a name in this line."""
+
+Chain.model_rebuild()
+
+
+class ChainBlock(Block):
+    """Built from `Chain`; the tape is the list of the tapes.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+        At least one, each taking the shape that the one before it gives. Their matrices are named by place: "0.weight", "0.bias",
+        "2.weight" and so on.
+    """
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        self.blocks = list(blocks)
+        named = {f"{index}.{name}": m for index, block in enumerate(self.blocks) for name, m in block.matrices.items()}
+        super().__init__(self.blocks[0].input_shape, self.blocks[-1].output_shape, named)
+
+    @override
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
+        self._check(x)
+        tapes = []
+        for block in self.blocks:
+            x, tape = block.forward(x)
+            tapes.append(tape)
+        return x, tapes
+
+    @override
+    def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
+        for block, own in zip(reversed(self.blocks), reversed(tape), strict=True):
+            g = block.vjp(own, g)
+        return g
+
+    @override
+    def products(self, tape: Any, g: np.ndarray) -> Iterator[Product]:
+        """See `Block.products`.
+
+        All transposed reads are done at once, when this is called: whoever consumes the products may let a matrix learn as soon as
+        it gets one, and a matrix that has learnt must not pass errors on. They go down to the lowest block that has matrices, and
+        no further.
+        """
+        learning = [index for index, block in enumerate(self.blocks) if block.matrices]
+        pending: list[Iterator[Product]] = []
+        for index in range(len(self.blocks) - 1, min(learning, default=len(self.blocks)) - 1, -1):
+            block = self.blocks[index]
+            if block.matrices:
+                pending.append(block.products(tape[index], g))
+            if index > learning[0]:
+                g = block.vjp(tape[index], g)
+        return itertools.chain.from_iterable(reversed(pending))
+
+    @override
+    def copy(self) -> ChainBlock:
+        return ChainBlock([block.copy() for block in self.blocks])

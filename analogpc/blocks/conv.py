@@ -1,0 +1,116 @@
+"""Convolutional blocks, lowered to patches: a convolution is a read of one matrix with one input vector per output position."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+from typing_extensions import override
+
+from analogpc.blocks.base import Block, BlockSpecification, Initialisation, MatrixMaker, Product, ShapeError
+from analogpc.blocks.initialisation import bias_products, make_matrices, read_bias
+from analogpc.devices.matrix import Matrix
+from analogpc.kernels.patches import fold, output_size, patches
+from analogpc.kernels.streams import Key
+
+Size = Annotated[int, Field(ge=1)]
+
+PATCH_BYTES = 64 * 2**20
+"""Patches repeat every pixel kernel**2 times. Work goes through chunks of whole samples whose patches fit into so many bytes, or
+through single samples where not even one fits. Exact matrices give the same result whatever the chunks, up to rounding; noisy
+ones draw their noise read by read, so that the number is part of what a seed means."""
+
+
+class Conv2d(BlockSpecification):
+    """A convolution (cross-correlation, as everywhere in this field) of images (height, width, channels) with zero padding.
+
+    Attributes
+    ----------
+    channels : int
+        Channels of the output.
+    kernel : int
+        Side of the square window, in pixels.
+    stride : int
+        Pixels from one window to the next.
+    padding : int
+        Rings of zeros around the image.
+    bias : bool
+        Whether every output channel has an offset: a matrix (channels, 1) of its own, with a constant input of 1.
+    init : str
+        Initial weights; see `Initialisation`. fan_in is kernel**2 times the input channels, fan_out kernel**2 times ``channels``.
+
+    Notes
+    -----
+    The matrix "weight" has the shape (channels, kernel * kernel * input channels), its columns ordered (ky, kx, channel).
+    """
+
+    kind: Literal["conv2d"] = "conv2d"
+    channels: Size
+    kernel: Size = 3
+    stride: Size = 1
+    padding: Annotated[int, Field(ge=0)] = 1
+    bias: bool = True
+    init: Initialisation = "kaiming-uniform"
+
+    @override
+    def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> Conv2dBlock:
+        if len(input_shape) != 3:
+            raise ShapeError(f"Conv2d takes samples of shape (height, width, channels), not {input_shape}")
+        rows, columns = (output_size(size, self.kernel, self.stride, self.padding) for size in input_shape[:2])
+        if rows == 0 or columns == 0:
+            raise ShapeError(
+                f"Conv2d with a kernel of {self.kernel} and a padding of {self.padding} needs images of at least "
+                f"{max(1, self.kernel - 2 * self.padding)} pixels a side, not samples of shape {input_shape}"
+            )
+        area = self.kernel**2
+        shape = (self.channels, area * input_shape[2])
+        matrices = make_matrices(make, self.init, shape, area * self.channels, self.bias, key, dtype)
+        return Conv2dBlock(self, input_shape, (rows, columns, self.channels), matrices)
+
+
+class Conv2dBlock(Block):
+    """Built from `Conv2d`; the tape is the input, from which patches are cut again when they are needed."""
+
+    def __init__(
+        self, window: Conv2d, input_shape: tuple[int, ...], output_shape: tuple[int, ...], matrices: dict[str, Matrix]
+    ) -> None:
+        super().__init__(input_shape, output_shape, matrices)
+        self._window = (window.kernel, window.stride, window.padding)
+
+    def _chunks(self, samples: int, dtype: np.dtype) -> Iterator[slice]:
+        """Slices of samples; an empty batch is one empty chunk, so that it passes every step like any other."""
+        each = math.prod(self.output_shape[:2]) * self.matrices["weight"].shape[1] * dtype.itemsize
+        size = max(1, PATCH_BYTES // each)
+        return (slice(first, min(first + size, samples)) for first in range(0, max(samples, 1), size))
+
+    def _columns(self, g: np.ndarray) -> np.ndarray:
+        """One row for each output position: (n, rows, columns, channels) -> (n * rows * columns, channels)."""
+        return g.reshape(math.prod(g.shape[:3]), g.shape[3])
+
+    @override
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
+        self._check(x)
+        offset = read_bias(self.matrices, x.dtype)
+        y = np.empty((len(x), *self.output_shape), x.dtype)
+        for chunk in self._chunks(len(x), x.dtype):
+            read = self.matrices["weight"].forward(patches(x[chunk], *self._window))
+            np.add(read, offset, out=self._columns(y[chunk]))
+        return y, x
+
+    @override
+    def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
+        dx = np.empty((len(g), *self.input_shape), g.dtype)
+        for chunk in self._chunks(len(g), g.dtype):
+            back = self.matrices["weight"].backward(self._columns(g[chunk]))
+            dx[chunk] = fold(back, dx[chunk].shape, *self._window)
+        return dx
+
+    @override
+    def products(self, tape: Any, g: np.ndarray) -> Iterator[Product]:
+        """See `Block.products`; one product of the weight for each chunk, whose patches are cut when its turn comes."""
+        for chunk in self._chunks(len(g), g.dtype):
+            yield self.matrices["weight"], patches(tape[chunk], *self._window), self._columns(g[chunk])
+        yield from bias_products(self.matrices, self._columns(g))

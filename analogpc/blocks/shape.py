@@ -1,0 +1,35 @@
+"""Blocks that only change shapes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+from typing_extensions import override
+
+from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker
+from analogpc.kernels.streams import Key
+
+
+class Flatten(BlockSpecification):
+    """All values of a sample in one row, in C order: an image in the order (row, column, channel)."""
+
+    kind: Literal["flatten"] = "flatten"
+
+    @override
+    def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> FlattenBlock:
+        return FlattenBlock(input_shape, (math.prod(input_shape),))
+
+
+class FlattenBlock(Block):
+    """Built from `Flatten`; nothing needs to be remembered."""
+
+    @override
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
+        self._check(x)
+        return x.reshape(len(x), *self.output_shape), None
+
+    @override
+    def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
+        return g.reshape(len(g), *self.input_shape)

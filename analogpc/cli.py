@@ -1,0 +1,253 @@
+"""The command line. Results go to standard output, progress and errors to standard error; errors are one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+app = typer.Typer(
+    help="Predictive coding on simulated memristor crossbars.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+Seed = Annotated[int | None, typer.Option(help="Weights, devices, noise and order of the samples.", min=0)]
+DataDir = Annotated[Path | None, typer.Option(help="Folder with the published files of the data set.")]
+RunFile = Annotated[Path, typer.Argument(help="A run.h5.")]
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    print(json.dumps(value, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def _show(*renderables: Any) -> None:
+    from rich.console import Console
+
+    Console().print(*renderables)
+
+
+@app.command()
+def demo(
+    device: Annotated[str, typer.Option(help="Devices of the crossbar: a preset's name.")] = "reram-sb",
+    epochs: Annotated[int, typer.Option(min=1)] = 20,
+    seed: Seed = 0,
+    out: Annotated[Path, typer.Option(help="Folder for run.h5 and demo.png.")] = Path(),
+    as_json: Json = False,
+) -> None:
+    """Train one network twice on real images, ideal-digital and on a memristor crossbar."""
+    from analogpc.demo import run_demo
+    from analogpc.report.plots import plot_comparison
+    from analogpc.report.tables import comparison, summary
+
+    runs = run_demo(device, epochs, seed or 0, out)
+    picture = out / "demo.png"
+    plot_comparison(runs, picture)
+    files = {"run": str(out / "run.h5"), "plot": str(picture)}
+    if as_json:
+        _print_json({"command": "demo", "runs": [summary(run) for run in runs], "files": files})
+    else:
+        _show(comparison(runs))
+        _show(f"The run on the crossbar is in {files['run']} (see: analogpc inspect), the picture in {files['plot']}.")
+
+
+@app.command()
+def train(
+    study: Annotated[Path | None, typer.Argument(help="A STUDY.toml; the options below override it.")] = None,
+    rule: Annotated[str | None, typer.Option(help="bp, pc or s+f.")] = None,
+    device: Annotated[str | None, typer.Option(help="digital, or a preset's name (see: analogpc devices).")] = None,
+    dataset: Annotated[str | None, typer.Option(help="digits, fashion-mnist, mnist, cifar10, cifar100 or svhn.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of the optimiser.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any field of the study, as in --set substrate.adc.bits=6.", metavar="FIELD=VALUE"),
+    ] = None,
+    seed: Seed = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run.h5 instead of beginning a new one.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the run is saved, after every epoch.")] = Path("run.h5"),
+    checkpoint_batches: Annotated[int, typer.Option(help="Save also after so many batches; 0 for epochs only.", min=0)] = 0,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Train a network and save the run."""
+    from analogpc.data import load_data
+    from analogpc.report.tables import comparison, summary
+    from analogpc.training import Run, begin
+
+    flags = {"rule": rule, "substrate": device, "dataset": dataset, "epochs": epochs, "batch_size": batch_size, "seed": seed}
+    given = {name: value for name, value in flags.items() if value is not None}
+    changes = dict(_setting(text) for text in settings or [])
+    if learning_rate is not None:
+        changes["optimiser.learning_rate"] = learning_rate
+    if resume is not None:
+        if study is not None or given or changes:
+            raise ValueError("--resume goes on with the study of the run and takes no study, no --set and no other choice of one")
+        run = Run.load(resume)
+        data = load_data(run.study.dataset, data_dir=data_dir, augment=run.study.augment)
+    else:
+        plan = _assemble(study, given, changes)
+        data = load_data(plan.dataset, data_dir=data_dir, augment=plan.augment)
+        run = begin(plan, data)
+    run.train(data, checkpoint=out, checkpoint_batches=checkpoint_batches)
+    if as_json:
+        _print_json({"command": "train", "run": summary(run), "files": {"run": str(out)}})
+    else:
+        _show(comparison([run]))
+        _show(f"Saved in {out}.")
+
+
+def _assemble(path: Path | None, given: dict[str, Any], changes: dict[str, Any]) -> Any:
+    """The study of a file, with the options of the command line laid over it."""
+    from analogpc.study import Study
+
+    fields: dict[str, Any] = {}
+    if path is not None:
+        try:
+            fields = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not TOML: {error}") from None
+    if "dataset" in given or "substrate" in given:
+        # What was meant for other data or another substrate gives way to what is usual for the new one.
+        fields.pop("network" if "dataset" in given and given["dataset"] != fields.get("dataset", "digits") else "", None)
+    fields = {"rule": "s+f", **fields, **given}
+    if not changes:
+        return Study.from_dict(fields)
+    whole = Study.from_dict(fields).to_dict()
+    for name, value in changes.items():
+        _lay_over(whole, name, value)
+    return Study.from_dict(whole)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """FIELD=VALUE, the value in TOML, or else taken as it stands."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"--set {text!r} is not of the form FIELD=VALUE")
+    try:
+        return name.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name.strip(), value.strip()
+
+
+def _lay_over(fields: dict[str, Any], name: str, value: Any) -> None:
+    *parents, last = name.split(".")
+    for parent in parents:
+        if not isinstance(fields.get(parent), dict):
+            raise ValueError(f"--set {name}: the study has no group '{parent}'")
+        fields = fields[parent]
+    fields[last] = value
+
+
+@app.command()
+def export(
+    run: RunFile,
+    out: Annotated[Path, typer.Argument(help="The HDF5 file to write.")],
+    device: Annotated[str | None, typer.Option(help="Put the weights on fresh crossbars of this preset first.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the conductances of all crossbar arrays of a run, in siemens, tile by tile."""
+    from analogpc.devices.substrate import substrate
+    from analogpc.export import export_crossbars
+    from analogpc.run_file import load
+    from analogpc.storage import describe
+
+    network = load(run)
+    if device is not None:
+        network = network.on(substrate(device))
+    export_crossbars(network, out)
+    tiles = sorted({entry.path.rsplit("/", 1)[0] for entry in describe(out) if entry.path.endswith("/plus")})
+    if as_json:
+        _print_json({"command": "export", "file": str(out), "tiles": tiles})
+    else:
+        _show(f"{len(tiles)} tiles of {len(network.matrices())} matrices are in {out}; docs/files.md tells how to read it.")
+
+
+@app.command()
+def inspect(file: Annotated[Path, typer.Argument(help="A file that analogpc wrote.")], as_json: Json = False) -> None:
+    """Check a file and list what it holds."""
+    from dataclasses import asdict
+
+    from rich.table import Table
+
+    from analogpc.storage import describe, read_header
+
+    header, entries = read_header(file), describe(file)
+    if as_json:
+        _print_json({"command": "inspect", "file": str(file), "header": header, "entries": [asdict(entry) for entry in entries]})
+        return
+    _show(f"{file}: {header['kind']}, written by analogpc {header['analogpc_version']}, {header['bytes']:,} bytes, checksum good")
+    if header["kind"] == "run":
+        from analogpc.report.tables import comparison
+        from analogpc.training import Run
+
+        run = Run.load(file)
+        _show(comparison([run]))
+        print(run.study.to_toml())
+    table = Table("path", "content", "meaning", box=None)
+    for entry in entries:
+        table.add_row(entry.path, entry.content, entry.meaning)
+    _show(table)
+
+
+@app.command()
+def devices(name: Annotated[str | None, typer.Argument(help="A preset's name.")] = None, as_json: Json = False) -> None:
+    """List the device presets, or tell everything about one."""
+    from rich.table import Table
+
+    from analogpc.devices.presets import PRESETS, preset
+
+    if name is not None:
+        one = preset(name)
+        if as_json:
+            _print_json({"command": "devices", "device": one.to_dict()})
+        else:
+            print(one.to_toml())
+        return
+    if as_json:
+        _print_json({"command": "devices", "devices": [device.to_dict() for device in PRESETS.values()]})
+        return
+    table = Table("name", "response", "steps across the range", "conductance (µS)", "source")
+    for device in PRESETS.values():
+        response = device.response
+        steps = f"{(response.w_max - response.w_min) / response.dw_min:,.0f}" if hasattr(response, "dw_min") else "continuous"
+        window = f"{device.g_min_siemens * 1e6:g} to {device.g_max_siemens * 1e6:g}"
+        table.add_row(device.name, response.kind, steps, window, device.source)
+    _show(table)
+
+
+def _refuse(sentence: str, code: int) -> NoReturn:
+    print(f"analogpc: {' '.join(sentence.split())}", file=sys.stderr)
+    sys.exit(code)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; bad input ends in one sentence and a non-zero exit status (2 for the command itself, 1 for the rest).
+
+    With ``ANALOGPC_DEBUG`` set, errors keep their traceback.
+    """
+    try:
+        sys.exit(typer.main.get_command(app)(arguments, standalone_mode=False) or 0)
+    except typer.Abort:
+        _refuse("interrupted", 130)
+    except typer.exceptions.TyperException as error:
+        _refuse(error.format_message(), 2)
+    except KeyboardInterrupt:
+        _refuse("interrupted", 130)
+    except (ValueError, ArithmeticError, OSError) as error:
+        if os.environ.get("ANALOGPC_DEBUG"):
+            raise
+        _refuse(str(error), 1)

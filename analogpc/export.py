@@ -1,0 +1,105 @@
+"""Export of crossbar weights: conductances in siemens, tile by tile, for people with hardware."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analogpc._version import __version__
+from analogpc.devices.crossbar_matrix import CrossbarMatrix, Tile
+from analogpc.kernels.streams import Key
+from analogpc.network import Network
+from analogpc.storage import Leaf, write_file
+
+KIND = "crossbars"
+
+
+class ExportError(ValueError):
+    """A network cannot be exported; the sentence says why."""
+
+
+def export_crossbars(network: Network, path: str | Path) -> None:
+    """Write the conductances of all crossbar arrays of a network to an HDF5 file (layout: ``docs/files.md``).
+
+    A weight is recovered as ``(plus - minus) * weight_per_siemens``; the page tells how the tiles make the matrix.
+
+    Parameters
+    ----------
+    network : Network
+        With at least one matrix on crossbars.
+    path : path
+
+    Raises
+    ------
+    ExportError
+        If the network is digital.
+    StorageError
+        If the file cannot be written.
+
+    Notes
+    -----
+    The states of `ideal` devices have no limits. Their matrices are scaled so that the largest state meets the end of the
+    conductance window; ``weight_per_siemens`` says by how much.
+    """
+    matrices = {name: m for name, m in network.matrices().items() if isinstance(m, CrossbarMatrix)}
+    if not matrices:
+        raise ExportError(
+            "the network is digital and has no conductances: put it on crossbars first, with net.on(apc.Analog(...))"
+        )
+    tree: dict[str, Any] = {
+        "architecture": network.architecture.to_toml(),
+        "substrate": network.substrate.to_toml(),
+        "seed": network.seed,
+        "written_by": f"analogpc {__version__}",
+        "matrices": {name: _matrix(matrix) for name, matrix in matrices.items()},
+        "digital": {name: _digital(m.weights()) for name, m in network.matrices().items() if name not in matrices},
+    }
+    write_file(path, KIND, tree)
+
+
+def _digital(weights: np.ndarray) -> Leaf:
+    return Leaf(weights, unit="1", description="parameters kept in digital memory, such as biases", dims=("output", "input"))
+
+
+def _matrix(matrix: CrossbarMatrix) -> dict[str, Any]:
+    substrate, device = matrix.substrate, matrix.substrate.device
+    fitted = _fitted(matrix)
+    tiles = {str(number): _tile(tile) for number, tile in enumerate(fitted.tiles())}
+    return {
+        "n_out": matrix.shape[0],
+        "n_in": matrix.shape[1],
+        "rows_per_array": substrate.rows,
+        "columns_per_array": substrate.columns,
+        "mapping": substrate.mapping.kind,
+        "minus_device": substrate.mapping.minus,
+        "device": device.name,
+        "g_min_siemens": device.g_min_siemens,
+        "g_max_siemens": device.g_max_siemens,
+        "weight_per_state": fitted.scale,
+        "weight_per_siemens": fitted.scale / device.siemens_per_state,
+        "granularity": matrix.granularity if hasattr(device.response, "dw_min") else 0.0,
+        "age_seconds": matrix.arrays[0].age_seconds,
+        "tiles": tiles,
+    }
+
+
+def _fitted(matrix: CrossbarMatrix) -> CrossbarMatrix:
+    """The matrix itself, or for unbounded devices a copy whose states fill the conductance window."""
+    if matrix.substrate.device.response.kind != "ideal":
+        return matrix
+    weights = matrix.weights()
+    largest = float(np.abs(weights).max(initial=0.0))
+    return CrossbarMatrix(weights, matrix.substrate, Key(0), scale=largest or 1.0)
+
+
+def _tile(tile: Tile) -> dict[str, Any]:
+    dims = ("row (word line, input)", "column (bit line, output)")
+    return {
+        "first_input": tile.rows.start,
+        "first_output": tile.columns.start,
+        "plus": Leaf(tile.plus, unit="S", description="conductances of the devices that count positive", dims=dims),
+        "minus": Leaf(tile.minus, unit="S", description="conductances of the devices that count negative", dims=dims),
+        "stuck": Leaf(tile.stuck, unit="", description="true where a device of the pair cannot move", dims=dims),
+    }

@@ -1,0 +1,148 @@
+"""A network: states joined by blocks, whose matrices live on one substrate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from analogpc.architectures import Architecture
+from analogpc.blocks import Block
+from analogpc.devices.matrix import Matrix, ReadStream
+from analogpc.devices.meter import Meter
+from analogpc.devices.substrate import Analog, Digital
+from analogpc.kernels.streams import Key
+
+
+class Network:
+    """A sequence of layers; between two layers lies a state (a value node of predictive coding).
+
+    Parameters
+    ----------
+    architecture : Architecture
+        `MLP`, `VGG` or `Layers`.
+    substrate : Digital or Analog
+        Where the weight matrices live. Biases are digital on every substrate.
+    seed : int
+        Chooses the initial weights and, on an analog substrate, the devices.
+
+    Attributes
+    ----------
+    layers : list of Block
+        Layer l maps state l to the prediction of state l + 1; state 0 is the input.
+    """
+
+    def __init__(self, architecture: Architecture, substrate: Digital | Analog | None = None, seed: int = 0) -> None:
+        self._describe(architecture, Digital() if substrate is None else substrate, seed)
+        self._initial: list[np.ndarray] | None = self._build(None)
+
+    def _describe(self, architecture: Architecture, substrate: Digital | Analog, seed: int) -> None:
+        self.architecture, self.substrate, self.seed = architecture, substrate, seed
+        self.input_shape = architecture.input_shape
+        self.dtype = np.dtype(architecture.dtype)
+        self.layers: list[Block] = []
+
+    def _build(self, given: list[np.ndarray] | None) -> list[np.ndarray]:
+        """Make the layers, with the weights of `given` or else those that the blocks draw; return the weights, in order."""
+        root, shape = Key(self.seed), self.input_shape
+        used: list[np.ndarray] = []
+
+        def make(role: str, drawn: np.ndarray) -> Matrix:
+            weights = drawn if given is None else given[len(used)]
+            key = root.fold("matrix", len(used))
+            used.append(weights)
+            return (Digital() if role == "bias" else self.substrate).matrix(weights, key)
+
+        for number, specification in enumerate(self.architecture.layers(), start=1):
+            self.layers.append(specification.build(shape, make, root.fold("weights", number), self.dtype))
+            shape = self.layers[-1].output_shape
+        return used
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of the prediction of one sample."""
+        return self.layers[-1].output_shape
+
+    def matrices(self) -> dict[str, Matrix]:
+        """All matrices by name, "layer1.weight" and so on, in the order of the layers."""
+        return {f"layer{n}.{name}": m for n, layer in enumerate(self.layers, start=1) for name, m in layer.matrices.items()}
+
+    def inputs(self, x: np.ndarray) -> np.ndarray:
+        """Bring a batch of samples into the input shape and type of the network, without changing any value.
+
+        Raises
+        ------
+        ValueError
+            If the samples have another number of values.
+        """
+        if x.ndim < 2 or math.prod(x.shape[1:]) != math.prod(self.input_shape):
+            raise ValueError(f"the network takes samples of shape {self.input_shape}, not {x.shape[1:]}")
+        return np.ascontiguousarray(x.reshape(len(x), *self.input_shape), dtype=self.dtype)
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """One feed-forward pass: (n, *input_shape) -> (n, *output_shape).
+
+        For predictive coding this is inference without a label: its energy is zero.
+        """
+        x = self.inputs(x)
+        for layer in self.layers:
+            x, _ = layer.forward(x)
+        return x
+
+    def on(self, substrate: Digital | Analog) -> Network:
+        """The same network on another substrate.
+
+        A network that was never trained starts there from the very weights that it was initialised with; a trained one from the
+        weights that its devices hold.
+        """
+        twin = Network.__new__(Network)
+        twin._describe(self.architecture, substrate, self.seed)
+        if self._initial is not None:
+            twin._initial = twin._build(self._initial)
+        else:
+            twin._build([matrix.weights() for matrix in self.matrices().values()])
+            twin._initial = None
+        return twin
+
+    def copy(self, *, trained: bool = False) -> Network:
+        """An independent network in the same state; ``trained`` marks that its weights are its own from now on."""
+        twin = Network.__new__(Network)
+        twin._describe(self.architecture, self.substrate, self.seed)
+        twin._initial = None if trained else self._initial
+        twin.layers = [layer.copy() for layer in self.layers]
+        return twin
+
+    def key_streams(self, key: Key) -> None:
+        """Draw all coming read, pulse and write noise from streams of ``key``; the devices stay the same."""
+        for name, matrix in self.matrices().items():
+            matrix.key_streams(key.fold(name))
+
+    @contextmanager
+    def aside(self, key: Key) -> Iterator[dict[str, Meter]]:
+        """Read within this block without leaving a trace: noise from streams of ``key``, counts in meters of their own."""
+        matrices = self.matrices()
+        meters = {name: Meter() for name in matrices}
+        former = {name: m.swap_session(ReadStream(key.fold(name)), meters[name]) for name, m in matrices.items()}
+        try:
+            yield meters
+        finally:
+            for name, matrix in matrices.items():
+                matrix.swap_session(*former[name])
+
+    def elapse(self, seconds: float) -> None:
+        """Let time pass for every device."""
+        for matrix in self.matrices().values():
+            matrix.elapse(seconds)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the matrices hold, by their names."""
+        return {name: matrix.state() for name, matrix in self.matrices().items()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `state` gave; the weights count as trained from then on."""
+        for name, matrix in self.matrices().items():
+            matrix.restore(state[name])
+        self._initial = None

@@ -1,0 +1,65 @@
+"""Tables of runs for the terminal, and the same as plain data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from analogpc.training import Run
+
+_COUNTS = ("pulses", "clipped_probabilities", "saturated_in", "saturated_out", "conversions_in", "conversions_out")
+
+
+def substrate_name(run: Run) -> str:
+    """ "digital", or the name of the device."""
+    substrate = run.study.substrate
+    return "digital" if substrate.kind == "digital" else substrate.device.name
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """What a run reached, as plain data: accuracies from 0 to 1, energies per layer, counts over all epochs, seconds."""
+    history = run.history
+    done = len(history.get("epoch", []))
+    row: dict[str, Any] = {
+        "substrate": substrate_name(run),
+        "rule": run.study.rule.kind,
+        "optimiser": run.study.optimiser.kind,
+        "dataset": run.study.dataset,
+        "seed": run.study.seed,
+        "epochs": done,
+        "finished": run.finished,
+    }
+    if done:
+        row |= {name: history[name][-1] for name in ("train_accuracy", "test_accuracy", "validation_accuracy") if name in history}
+        row["test_accuracy_by_epoch"] = history["test_accuracy"]
+        row["energy"] = history["energy"][-1]
+        row |= {name: sum(history[name]) for name in _COUNTS}
+        row["seconds"] = sum(history["seconds"])
+    return row
+
+
+def comparison(runs: list[Run]) -> Table:
+    """Runs side by side, one line each."""
+    columns = ("substrate", "optimiser", "epochs", "train", "test", "pulses", "ADC saturated", "seconds")
+    table = Table()
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="left" if number < 2 else "right")
+    for run in runs:
+        row = summary(run)
+        if not row["epochs"]:
+            table.add_row(row["substrate"], row["optimiser"], "0", *["–"] * 5)
+            continue
+        saturated = row["saturated_out"] / row["conversions_out"] if row["conversions_out"] else None
+        table.add_row(
+            row["substrate"],
+            row["optimiser"],
+            str(row["epochs"]),
+            f"{row['train_accuracy']:.2%}",
+            f"{row['test_accuracy']:.2%}",
+            f"{row['pulses']:,}" if row["substrate"] != "digital" else "–",
+            f"{saturated:.3%}" if saturated is not None else "–",
+            f"{row['seconds']:.1f}",
+        )
+    return table

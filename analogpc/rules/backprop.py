@@ -1,0 +1,35 @@
+"""Backpropagation on the same blocks: the reference rule."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from typing_extensions import override
+
+from analogpc.network import Network
+from analogpc.rules.base import Apply, Lesson, Rule, energy
+
+
+class Backprop(Rule):
+    """Gradient descent on 1/2 ||target - output||^2, by transposed reads from the output to the first layer.
+
+    The "energies" of its lessons are those of the backpropagated errors, layer by layer.
+    """
+
+    kind: Literal["backprop"] = "backprop"
+
+    @override
+    def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
+        tapes, state = [], x
+        for layer in network.layers:
+            state, tape = layer.forward(state)
+            tapes.append(tape)
+        errors = [target - state]
+        for layer, tape in zip(network.layers[:0:-1], tapes[:0:-1], strict=True):
+            errors.append(layer.vjp(tape, errors[-1]))
+        errors.reverse()
+        # All errors first: a matrix must not have learnt when its transpose is read.
+        for layer, tape, error in zip(network.layers, tapes, errors, strict=True):
+            apply(layer.products(tape, error), 1.0)
+        return Lesson(state, np.array([energy(error) for error in errors]))

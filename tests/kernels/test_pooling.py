@@ -1,0 +1,122 @@
+"""Max-pooling against a plain statement, its transpose, ties and NaN."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analogpc.kernels.pooling import max_pool, max_unpool
+
+
+def windows(x, size, stride):
+    """Every window with its places side by side: (batch, out_h, out_w, channels, size * size)."""
+    view = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(1, 2))[:, ::stride, ::stride]
+    return view.reshape(*view.shape[:4], size * size)
+
+
+def plain_unpool(g, where, shape, size, stride):
+    """Number all pixels, pick the number of every winner, and add up by number."""
+    numbers = windows(np.arange(np.prod(shape)).reshape(shape), size, stride)
+    winners = np.take_along_axis(numbers, where[..., None].astype(np.int64), -1)
+    return np.bincount(winners.reshape(-1), weights=g.reshape(-1), minlength=np.prod(shape)).reshape(shape)
+
+
+pools = st.tuples(st.integers(0, 3), st.integers(4, 9), st.integers(4, 9), st.integers(1, 5)).flatmap(
+    lambda shape: st.tuples(st.just(shape), st.integers(1, 4), st.integers(1, 5))
+)
+
+
+@given(pool=pools, levels=st.sampled_from([2, 5, 1000]), holes=st.sampled_from([0.0, 0.2]), seed=st.integers(0, 1000))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_pooling_follows_the_plain_statement(pool, levels, holes, seed):
+    """Few levels make ties, holes are NaN: argmax gives the first maximum and the first NaN, max propagates NaN."""
+    shape, size, stride = pool
+    draw = np.random.default_rng(seed)
+    x = draw.integers(-levels, levels, shape).astype(np.float64)
+    x[draw.random(shape) < holes] = np.nan
+    y, where = max_pool(x, size, stride)
+    np.testing.assert_array_equal(y, windows(x, size, stride).max(-1))
+    np.testing.assert_array_equal(where, windows(x, size, stride).argmax(-1))
+
+
+@given(pool=pools, seed=st.integers(0, 1000))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_unpooling_follows_the_plain_statement_and_is_the_transpose(pool, seed):
+    shape, size, stride = pool
+    draw = np.random.default_rng(seed)
+    y, where = max_pool(draw.normal(size=shape), size, stride)
+    g, other = draw.normal(size=y.shape), draw.normal(size=shape)
+    back = max_unpool(g, where, shape, size, stride)
+    np.testing.assert_allclose(back, plain_unpool(g, where, shape, size, stride), rtol=0, atol=1e-13)
+    picked = np.take_along_axis(windows(other, size, stride), where[..., None].astype(np.int64), -1)[..., 0]
+    assert abs(np.vdot(picked, g) - np.vdot(other, back)) <= 1e-13 * np.abs(picked * g).sum()
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_nan_is_never_hidden(place):
+    x = np.array([1.0, 3.0, 2.0, 0.0])
+    x[place] = np.nan
+    y, where = max_pool(x.reshape(1, 2, 2, 1), 2, 2)
+    assert np.isnan(y).all()
+    assert where.item() == place
+
+
+def test_infinities_are_numbers():
+    x = np.array([-np.inf, -np.inf, -np.inf, -np.inf, 1.0, np.inf, 0.0, np.inf]).reshape(2, 2, 2, 1)
+    y, where = max_pool(x, 2, 2)
+    assert y.reshape(-1).tolist() == [-np.inf, np.inf]
+    assert where.reshape(-1).tolist() == [0, 1]
+
+
+def test_a_value_that_is_not_finite_goes_back_to_its_winner_only():
+    _, where = max_pool(np.arange(4.0).reshape(1, 2, 2, 1), 2, 2)
+    back = max_unpool(np.full((1, 1, 1, 1), np.inf), where, (1, 2, 2, 1), 2, 2)
+    assert back.reshape(-1).tolist() == [0, 0, 0, np.inf]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_type_is_kept(dtype, rng):
+    x = rng.normal(size=(2, 6, 6, 3)).astype(dtype)
+    y, where = max_pool(x, 2, 2)
+    assert y.dtype == dtype
+    assert where.dtype == np.uint8
+    assert max_unpool(y, where, x.shape, 2, 2).dtype == dtype
+
+
+def test_places_of_large_windows_fit_their_type(rng):
+    x = np.zeros((1, 17, 17, 1))
+    x[0, 16, 16, 0] = 1
+    y, where = max_pool(x, 17, 17)
+    assert where.item() == 17 * 17 - 1
+    assert max_unpool(y, where, x.shape, 17, 17)[0, 16, 16, 0] == 1
+
+
+def test_views_are_pooled_as_they_look(rng):
+    x = rng.normal(size=(2, 6, 7, 3)).transpose(0, 2, 1, 3)[:, ::-1]
+    y, where = max_pool(x, 3, 2)
+    np.testing.assert_array_equal(y, windows(x, 3, 2).max(-1))
+    g = y[::-1, :, ::-1]
+    np.testing.assert_array_equal(max_unpool(g, where, x.shape, 3, 2), max_unpool(g.copy(), where, x.shape, 3, 2))
+
+
+def test_threads_change_nothing(with_threads, rng):
+    x = rng.normal(size=(9, 12, 11, 6)).astype(np.float32)
+    g = rng.normal(size=(9, 5, 5, 6)).astype(np.float32)
+
+    def both_ways():
+        y, where = max_pool(x, 3, 2)
+        return y, where, max_unpool(g, where, x.shape, 3, 2)
+
+    for one, two in zip(*with_threads(both_ways), strict=True):
+        assert one.tobytes() == two.tobytes()
+
+
+def test_bad_shapes_are_refused(rng):
+    x = rng.normal(size=(2, 4, 4, 3))
+    y, where = max_pool(x, 2, 2)
+    with pytest.raises(ValueError, match=r"a window of 5 x 5 with padding 0 does not fit into images of shape \(2, 4, 4, 3\)"):
+        max_pool(x, 5, 1)
+    with pytest.raises(ValueError, match=r"have the shape \(2, 2, 2, 3\), not \(1, 2, 2, 3\) and \(2, 2, 2, 3\)"):
+        max_unpool(y[:1], where, x.shape, 2, 2)
+    with pytest.raises(ValueError, match=r"have the shape \(2, 3, 3, 3\), not \(2, 2, 2, 3\) and \(2, 2, 2, 3\)"):
+        max_unpool(y, where, (2, 6, 6, 3), 2, 2)
