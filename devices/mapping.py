@@ -25,7 +25,7 @@ class DifferentialPair(Specification):
 
     kind: Literal["differential-pair"] = "differential-pair"
     minus: Literal["reference", "active"] = "reference"
-    headroom: Annotated[FiniteFloat, Field(ge=1)] = 4.0
+    headroom: Annotated[FiniteFloat, Field(gt=0)] = 4.0
 
     @property
     def active_devices(self) -> int:

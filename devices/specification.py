@@ -19,13 +19,18 @@ class SpecificationError(ValueError):
 
 
 def _field_path(location: tuple[Any, ...], value: Any) -> str:
-    """The dotted path of an error, without the union tags that pydantic puts between the field names."""
+    """The dotted path of an error, without the union tags that pydantic puts between and behind the field names."""
     path, here = [], value
     for part in location:
-        if isinstance(here, dict) and part not in here and path and here.get("kind") == part:
-            continue
+        if isinstance(here, dict):
+            if part not in here and here.get("kind") == part:
+                continue
+            here = here.get(part, {})
+        elif isinstance(here, (list, tuple)) and isinstance(part, int):
+            here = here[part] if part < len(here) else {}
+        else:
+            break
         path.append(str(part))
-        here = here.get(part) if isinstance(here, dict) else None
     return ".".join(path)
 
 

@@ -6,7 +6,7 @@ import math
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
 from analogpc.devices.converters import ADC, DAC
 from analogpc.devices.device import NamedDevice
@@ -118,4 +118,20 @@ def _is_ideal(device: Any) -> bool:
     return device.response.kind == "ideal"
 
 
-Substrate = Annotated[Digital | Analog, Field(discriminator="kind")]
+def substrate(name: str) -> Digital | Analog:
+    """The substrate of a short name: "digital", or crossbars of the devices of a preset.
+
+    Raises
+    ------
+    ValueError
+        If there is no such preset.
+    """
+    return Digital() if name == "digital" else Analog(device=preset(name))
+
+
+def _by_name(value: Any) -> Any:
+    return substrate(value) if isinstance(value, str) else value
+
+
+Substrate = Annotated[Digital | Analog, Field(discriminator="kind"), BeforeValidator(_by_name)]
+"""A substrate, or its short name."""
