@@ -81,21 +81,30 @@ def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, f
 
 
 @nb.njit(cache=True)
+def _move(w, step, slope, low, high, noise, additive):
+    """The state after one pulse."""
+    allowed = type(w)(1) + slope * w
+    w += step * (allowed + noise) if additive else step * allowed * (type(w)(1) + noise)
+    return min(max(w, low), high)
+
+
+@nb.njit(cache=True)
 def _step(w, hits, step, slope, low, high, spread, additive, index, c2, c3, k0, k1):
-    """The state after ``hits`` pulses in one direction."""
-    one = type(w)(1)
-    words = (np.uint32(0), np.uint32(0), np.uint32(0), np.uint32(0))
-    xi = np.float32(0)
-    for k in range(hits):
-        if spread > 0:
-            if k % 4 == 0:
-                words = philox(np.uint32(index), np.uint32(k // 4), c2, c3, k0, k1)
-            xi = normal(words[k % 4])
-        if additive:
-            w += step * (one + slope * w + spread * xi)
-        else:
-            w += step * (one + slope * w) * (one + spread * xi)
-        w = min(max(w, low), high)
+    """The state after ``hits`` pulses in one direction; pulse k takes word k mod 4 of block k div 4."""
+    if spread == 0:
+        for _ in range(hits):
+            w = _move(w, step, slope, low, high, spread, additive)
+        return w
+    for block in range((hits + 3) // 4):
+        w0, w1, w2, w3 = philox(np.uint32(index), np.uint32(block), c2, c3, k0, k1)
+        left = hits - 4 * block
+        w = _move(w, step, slope, low, high, spread * normal(w0), additive)
+        if left > 1:
+            w = _move(w, step, slope, low, high, spread * normal(w1), additive)
+        if left > 2:
+            w = _move(w, step, slope, low, high, spread * normal(w2), additive)
+        if left > 3:
+            w = _move(w, step, slope, low, high, spread * normal(w3), additive)
     return w
 
 
