@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from analogpc.data import load_data
-from analogpc.devices.mapping import DifferentialPair
 from analogpc.devices.substrate import Analog, Digital
 from analogpc.optimisers import SGD
 from analogpc.rules import named_rule
@@ -22,7 +21,7 @@ def run_demo(device: str, epochs: int, seed: int, folder: Path) -> list[Run]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     data = load_data("digits")
-    crossbar = mlp([64, 64, 64, 10], substrate=Analog(device=device, mapping=DifferentialPair(minus="active")), seed=seed)
+    crossbar = mlp([64, 64, 64, 10], substrate=Analog(device=device), seed=seed)
     runs = []
     for network, file in ((crossbar.on(Digital()), None), (crossbar, folder / "run.h5")):
         print(f"{network.substrate.kind}:", file=sys.stderr)

@@ -16,16 +16,17 @@ class DifferentialPair(Specification):
 
     Attributes
     ----------
-    minus : "reference" or "active"
-        What the second device is: a fixed reference at the state of zero weight, or a device like the first that is pulsed the
-        opposite way (W then moves by two steps per coincidence, and on average the up/down asymmetry of single devices cancels).
+    minus : "active" or "reference"
+        What the second device is: one like the first that is pulsed the opposite way (W then moves by two steps per coincidence,
+        and on average the up/down asymmetry of single devices cancels), or a fixed reference at the state of zero weight.
     headroom : float
-        Room to grow: the nominal device range stands for this many times the largest weight at programming time.
+        Room to grow: the nominal device range stands for this many times the largest weight at programming time. Less room means
+        finer steps and less noise in units of weight, and earlier limits.
     """
 
     kind: Literal["differential-pair"] = "differential-pair"
-    minus: Literal["reference", "active"] = "reference"
-    headroom: Annotated[FiniteFloat, Field(gt=0)] = 4.0
+    minus: Literal["reference", "active"] = "active"
+    headroom: Annotated[FiniteFloat, Field(gt=0)] = 2.0
 
     @property
     def active_devices(self) -> int:

@@ -83,7 +83,9 @@ def test_cutting_the_outputs_changes_nothing(few):
     """Tiles along the sensed side share inputs and noise; here the transposed reads are made exact, since they are cut there."""
     runs = []
     for columns in (512, 10):
-        substrate = apc.Analog(device="reram-sb", columns=columns, read_noise=0.0, dac=DAC(bits=None, bound=np.inf), adc={"bits": np.inf})
+        substrate = apc.Analog(
+            device="reram-sb", columns=columns, read_noise=0.0, dac=DAC(bits=None, bound=np.inf), adc={"bits": np.inf}
+        )
         network = apc.mlp([64, 10], substrate=substrate)
         runs.append(quiet(network, apc.PredictiveCoding(steps=0), few))
     for a, b in zip(*(run.network.matrices().values() for run in runs), strict=True):

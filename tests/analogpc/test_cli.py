@@ -1,0 +1,148 @@
+"""The command line: what it prints, what it writes, and how it refuses."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import analogpc as apc
+from analogpc.cli import main
+
+
+@pytest.fixture
+def call(capsys):
+    """Run the command line; give its exit status, standard output and standard error."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return end.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A small run on a crossbar, made by the command itself."""
+    folder = tmp_path_factory.mktemp("cli")
+    study = folder / "study.toml"
+    study.write_text('rule = "s+f"\nsubstrate = "idealized"\nepochs = 2\n[network]\nkind = "mlp"\nwidths = [64, 16, 10]\n')
+    path = folder / "run.h5"
+    with pytest.raises(SystemExit) as end:
+        main(["train", str(study), "--set", "substrate.rows=40", "--seed", "3", "--out", str(path), "--json"])
+    assert not end.value.code
+    return path
+
+
+def test_train_writes_the_run_that_was_asked_for(trained):
+    run = apc.Run.load(trained)
+    assert run.finished
+    assert run.study.seed == run.study.network_seed == 3
+    assert run.study.substrate.rows == 40
+    assert run.study.network.widths == (64, 16, 10)
+    assert run.study.optimiser.kind == "sgd"
+
+
+def test_train_prints_one_json_object(call, tmp_path):
+    status, out, _ = call("train", "--rule", "bp", "--device", "digital", "--epochs", 1, "--out", tmp_path / "run.h5", "--json")
+    assert status == 0
+    answer = json.loads(out)
+    assert answer["run"]["substrate"] == "digital"
+    assert answer["run"]["epochs"] == 1
+    assert 0 <= answer["run"]["test_accuracy"] <= 1
+
+
+def test_train_resumes(call, tmp_path):
+    path = tmp_path / "run.h5"
+    run = apc.fit(apc.mlp([64, 10]), apc.Backprop(), apc.load_data(), epochs=2, batches=15, progress=False)
+    run.save(path)
+    status, out, _ = call("train", "--resume", path, "--out", path, "--json")
+    assert status == 0
+    assert json.loads(out)["run"]["finished"]
+    whole = apc.fit(apc.mlp([64, 10]), apc.Backprop(), apc.load_data(), epochs=2, progress=False)
+    assert apc.Run.load(path).history["test_accuracy"] == whole.history["test_accuracy"]
+
+
+def test_export_and_inspect(call, trained, tmp_path):
+    out = tmp_path / "crossbars.h5"
+    status, text, _ = call("export", trained, out, "--json")
+    assert status == 0
+    # 64 inputs on 40 rows: two tiles for the first matrix, one for the second.
+    assert len(json.loads(text)["tiles"]) == 3
+    for file, kind in ((trained, "run"), (out, "crossbars")):
+        status, text, _ = call("inspect", file, "--json")
+        assert status == 0
+        answer = json.loads(text)
+        assert answer["header"]["kind"] == kind
+        status, text, _ = call("inspect", file)
+        assert status == 0
+        assert "checksum good" in text
+
+
+def test_devices_are_listed_and_told(call):
+    status, text, _ = call("devices")
+    assert status == 0
+    assert "reram-sb" in text
+    status, text, _ = call("devices", "reram-sb", "--json")
+    assert json.loads(text)["device"]["response"]["dw_min"] == 0.002
+    status, text, _ = call("devices", "reram-sb")
+    assert apc.Device.from_toml(text).name == "reram-sb"
+
+
+REFUSALS = [
+    (("train", "--device", "reram"), "there is no device preset 'reram'"),
+    (("train", "--rule", "hebb"), "there is no rule 'hebb'; the rules are bp, pc, s+f"),
+    (("train", "--epochs", "0"), "greater than or equal to 1"),
+    (("train", "--epoch", "3"), "No such option: --epoch"),
+    (("train", "--set", "substrate.adc.bits=1", "--device", "reram-sb"), "substrate.adc.bits = 1 is not allowed"),
+    (("train", "--set", "substrate.adcs.bits=1"), "the study has no group 'adcs'"),
+    (("train", "--set", "epochs"), "is not of the form FIELD=VALUE"),
+    (("train", "nothing.toml"), "nothing.toml"),
+    (("train", "--dataset", "emnist"), "emnist"),
+    (("train", "--device", "reram-sb", "--set", "optimiser={kind='adamw'}"), "forms its changes digitally"),
+    (("train", "--resume", "nothing.h5"), "nothing.h5"),
+    (("train", "--resume", "nothing.h5", "--epochs", "3"), "--resume goes on with the study of the run"),
+    (("export", "nothing.h5", "out.h5"), "nothing.h5"),
+    (("inspect", "nothing.h5"), "nothing.h5"),
+    (("devices", "pcm"), "there is no device preset 'pcm'"),
+    (("swim",), "No such command 'swim'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), REFUSALS)
+def test_bad_input_gets_one_sentence(call, arguments, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = call(*arguments)
+    assert status != 0
+    assert out == ""
+    lines = err.strip().splitlines()
+    assert len(lines) == 1, err
+    assert lines[0].startswith("analogpc: ")
+    assert sentence in lines[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_digital_run_needs_a_device_to_be_exported(call, tmp_path):
+    path = tmp_path / "run.h5"
+    apc.fit(apc.mlp([64, 10]), apc.Backprop(), apc.load_data(), batches=1, progress=False).save(path)
+    status, _, err = call("export", path, tmp_path / "x.h5")
+    assert status == 1
+    assert "is digital and has no conductances" in err
+    status, _, _ = call("export", path, tmp_path / "x.h5", "--device", "idealized")
+    assert status == 0
+
+
+def test_demo_learns_twice_and_leaves_its_files(call, tmp_path):
+    status, out, _err = call("demo", "--epochs", 2, "--device", "idealized", "--out", tmp_path, "--json")
+    assert status == 0
+    answer = json.loads(out)
+    assert [run["substrate"] for run in answer["runs"]] == ["digital", "idealized"]
+    assert apc.Run.load(tmp_path / "run.h5").finished
+    assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_module_runs_as_a_program():
+    done = subprocess.run([sys.executable, "-m", "analogpc", "devices", "--json"], capture_output=True, text=True, check=True)
+    assert {device["name"] for device in json.loads(done.stdout)["devices"]} == {"ideal", "idealized", "reram-sb"}

@@ -1,0 +1,106 @@
+"""Runs and exports in files: everything comes back, and others can read it."""
+
+import h5py
+import numpy as np
+import pytest
+
+import analogpc as apc
+from analogpc.devices.converters import ADC
+from analogpc.devices.mapping import DifferentialPair
+from analogpc.export import ExportError
+from analogpc.storage import StorageError, read_file, write_file
+
+
+@pytest.fixture(scope="module")
+def data():
+    return apc.load_data("digits").take(200, 50)
+
+
+def short_run(data, substrate, **fields):
+    network = apc.mlp([64, 12, 10], substrate=substrate, **fields)
+    return apc.fit(network, apc.Backprop(), data, epochs=1, progress=False)
+
+
+SUBSTRATES = [
+    apc.Digital(),
+    apc.Analog(device="idealized"),
+    apc.Analog(device="reram-sb", mapping=DifferentialPair(minus="active"), rows=30, columns=7, adc=ADC(bits=6)),
+    apc.Analog.ideal(),
+]
+
+
+@pytest.mark.parametrize("substrate", SUBSTRATES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_run_comes_back_whole(substrate, dtype, data, tmp_path):
+    run = short_run(data, substrate, dtype=dtype)
+    run.save(tmp_path / "run.h5")
+    back = apc.Run.load(tmp_path / "run.h5")
+    assert back.study == run.study
+    assert back.history == run.history
+    assert back.environment == run.environment
+    network = apc.load(tmp_path / "run.h5")
+    for a, b in zip(run.network.matrices().values(), network.matrices().values(), strict=True):
+        np.testing.assert_array_equal(a.weights(), b.weights())
+        assert a.weights().dtype == b.weights().dtype == dtype
+    x = data.inputs("test", np.arange(5), dtype=dtype)
+    np.testing.assert_array_equal(run.network.predict(x), network.predict(x))
+
+
+def test_saving_again_gives_the_same_file(data, tmp_path):
+    run = short_run(data, SUBSTRATES[2])
+    run.save(tmp_path / "a.h5")
+    apc.Run.load(tmp_path / "a.h5").save(tmp_path / "b.h5")
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+def rebuilt(path, name):
+    """The recipe of docs/files.md, with plain h5py."""
+    with h5py.File(path) as f:
+        matrix = f["matrices"][name]
+        k = matrix.attrs["weight_per_siemens"]
+        weights = np.zeros((matrix.attrs["n_out"], matrix.attrs["n_in"]))
+        for tile in matrix["tiles"].values():
+            assert tile["plus"].attrs["unit"] == "S"
+            i, j = tile.attrs["first_output"], tile.attrs["first_input"]
+            difference = tile["plus"][...].astype(float) - tile["minus"][...]
+            assert difference.shape[0] <= matrix.attrs["rows_per_array"]
+            assert difference.shape[1] <= matrix.attrs["columns_per_array"]
+            weights[i : i + difference.shape[1], j : j + difference.shape[0]] = k * difference.T
+    return weights
+
+
+@pytest.mark.parametrize("substrate", SUBSTRATES[1:])
+def test_exported_conductances_are_the_weights(substrate, data, tmp_path):
+    run = short_run(data, substrate, dtype="float64")
+    path = tmp_path / "crossbars.h5"
+    apc.export_crossbars(run.network, path)
+    device = substrate.device
+    for name, matrix in run.network.matrices().items():
+        if name.endswith("bias"):
+            with h5py.File(path) as f:
+                np.testing.assert_array_equal(f["digital"][name][...], matrix.weights())
+            continue
+        np.testing.assert_allclose(rebuilt(path, name), matrix.weights(), rtol=1e-9, atol=1e-9 * np.abs(matrix.weights()).max())
+        with h5py.File(path) as f:
+            for tile in f["matrices"][name]["tiles"].values():
+                for part in ("plus", "minus"):
+                    g = tile[part][...]
+                    assert g.min() >= device.g_min_siemens * (1 - 1e-9)
+                    assert g.max() <= device.g_max_siemens * (1 + 1e-9)
+    tree = read_file(path, "crossbars")
+    assert apc.Analog.from_toml(tree["substrate"]) == substrate
+
+
+def test_digital_networks_have_no_conductances(tmp_path):
+    with pytest.raises(ExportError, match=r"put it on crossbars first, with net\.on"):
+        apc.export_crossbars(apc.mlp([4, 2]), tmp_path / "x.h5")
+    assert not (tmp_path / "x.h5").exists()
+
+
+def test_what_is_not_a_run_is_refused(data, tmp_path):
+    apc.export_crossbars(short_run(data, SUBSTRATES[1]).network, tmp_path / "crossbars.h5")
+    with pytest.raises(StorageError, match="run"):
+        apc.load(tmp_path / "crossbars.h5")
+    write_file(tmp_path / "odd.h5", "run", {"study": "epochs = -1"})
+    with pytest.raises(StorageError, match="does not fit this version of analogpc"):
+        apc.load(tmp_path / "odd.h5")

@@ -1,0 +1,97 @@
+"""The house itself: packaging, floors, start-up."""
+
+import ast
+import configparser
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import analogpc
+
+ROOT = Path(__file__).parents[1]
+FLOORS = {"kernels": 1, "devices": 2, "analogpc": 3}
+
+
+def sources():
+    return [path for floor in FLOORS for path in sorted((ROOT / floor).rglob("*.py"))]
+
+
+def imported(path):
+    """The analogpc modules that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("analogpc"))
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("analogpc"):
+            yield node.module
+
+
+def test_a_floor_imports_only_from_floors_below():
+    for path in sources():
+        own = FLOORS[path.relative_to(ROOT).parts[0]]
+        for module in imported(path):
+            part = ([*module.split("."), ""])[1]
+            assert FLOORS.get(part, 3) <= own, f"{path.relative_to(ROOT)} imports {module}"
+
+
+def test_every_package_is_installed():
+    configuration = configparser.ConfigParser()
+    configuration.read(ROOT / "setup.cfg")
+    listed = set(configuration["options"]["packages"].split())
+    folders = {path.parent.relative_to(ROOT) for path in sources() if path.name == "__init__.py"}
+    found = {
+        ".".join(("analogpc", *folder.parts)) if folder.parts[0] != "analogpc" else ".".join(folder.parts) for folder in folders
+    }
+    assert listed == found
+
+
+def test_promised_names_are_there():
+    for name in analogpc.__all__:
+        assert getattr(analogpc, name) is not None
+    with pytest.raises(AttributeError, match="analogpc has no 'nothing'"):
+        _ = analogpc.nothing
+
+
+def test_importing_loads_neither_kernels_nor_plots():
+    code = "import sys, analogpc; print(*(m for m in ('numba', 'numpy', 'matplotlib', 'sklearn', 'h5py') if m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == []
+
+
+def test_no_kernel_compiles_at_import():
+    code = (
+        "from numba.core import event\n"
+        "listener = event.RecordingListener()\n"
+        "event.register('numba:compile', listener)\n"
+        "import analogpc.training, analogpc.export, analogpc.run_file\n"
+        "print(len(listener.buffer))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "0"
+
+
+def test_ruff_is_content():
+    done = subprocess.run([sys.executable, "-m", "ruff", "check", str(ROOT)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "format", "--check", str(ROOT)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_readme_example_is_short_and_runs(tmp_path, monkeypatch):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    example = re.search(r"```python\n(.*?)```", text, re.S).group(1)
+    assert len([line for line in example.splitlines() if line.strip()]) <= 12
+    monkeypatch.chdir(tmp_path)
+    # The same lines on a small data set, for one epoch.
+    example = (
+        example.replace("fashion-mnist", "digits")
+        .replace("784, 256, 256", "64, 16, 16")
+        .replace("epochs=5", "epochs=1, progress=False")
+    )
+    names = {}
+    exec(compile(example, "README.md", "exec"), names)
+    assert (tmp_path / "crossbars.h5").exists()
