@@ -112,6 +112,7 @@ def train(
 
 def _assemble(path: Path | None, given: dict[str, Any], changes: dict[str, Any]) -> Any:
     """The study of a file, with the options of the command line laid over it."""
+    from analogpc.data import check_name
     from analogpc.study import Study
 
     fields: dict[str, Any] = {}
@@ -120,10 +121,8 @@ def _assemble(path: Path | None, given: dict[str, Any], changes: dict[str, Any])
             fields = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} is not TOML: {error}") from None
-    if "dataset" in given or "substrate" in given:
-        # What was meant for other data or another substrate gives way to what is usual for the new one.
-        fields.pop("network" if "dataset" in given and given["dataset"] != fields.get("dataset", "digits") else "", None)
-    fields = {"rule": "s+f", **fields, **given}
+    fields = {"dataset": "digits", "rule": "s+f", **fields, **given}
+    check_name(fields["dataset"])
     if not changes:
         return Study.from_dict(fields)
     whole = Study.from_dict(fields).to_dict()

@@ -79,7 +79,8 @@ def write_file(path: str | Path, kind: str, tree: Tree) -> None:
     kind : str
         What the file is, "run" for instance.
     tree : nested dict
-        Leaves are arrays, `Leaf`, int, float, bool or str. Equal trees give equal files, byte for byte.
+        Leaves are arrays, `Leaf`, int, float, bool or str. Equal trees give equal files, byte for byte, in whatever order their
+        names were set.
 
     Raises
     ------
@@ -144,17 +145,20 @@ def _sync_folder(folder: Path) -> None:
 
 def _seal(kind: str, length: int, rest: memoryview | bytes) -> bytes:
     """The user block: a magic line, then text that pins down every other byte of the file."""
-    digest = hashlib.sha256(rest).hexdigest()
-    text = f"format_version {FORMAT_VERSION}\nkind {kind}\nbytes {length}\nsha256 {digest}\n".encode()
+    text = f"format_version {FORMAT_VERSION}\nkind {kind}\nbytes {length}\n".encode()
+    digest = hashlib.sha256(text)
+    digest.update(rest)
+    text += f"sha256 {digest.hexdigest()}\n".encode()
     if len(_MAGIC) + len(text) > BLOCK:
         raise StorageError(f"the kind {kind!r} is too long a name")
     return (_MAGIC + text).ljust(BLOCK, b"\0")
 
 
 def _write_group(group: h5py.Group, tree: Tree) -> None:
-    for name, value in tree.items():
+    for name in tree:
         if not isinstance(name, str) or not name or "/" in name or name == "." or "\0" in name:
             raise StorageError(f"{name!r} cannot be a name in a file: names are texts without '/'")
+    for name, value in sorted(tree.items()):
         if isinstance(value, dict):
             _write_group(group.create_group(name), value)
         elif isinstance(value, Leaf):

@@ -2,6 +2,6 @@
 
 from analogpc.data.augmentation import Augmentation
 from analogpc.data.dataset import DataError, Dataset
-from analogpc.data.loaders import load_data
+from analogpc.data.loaders import check_name, load_data
 
-__all__ = ["Augmentation", "DataError", "Dataset", "load_data"]
+__all__ = ["Augmentation", "DataError", "Dataset", "check_name", "load_data"]

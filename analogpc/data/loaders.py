@@ -41,10 +41,9 @@ def load_data(name: str = "digits", *, data_dir: str | Path | None = None, augme
     DataError
         If there is no such data set, or its files are missing or damaged.
     """
+    check_name(name)
     if name == "digits":
         return _digits()
-    if name not in SOURCES:
-        raise DataError(f"there is no data set '{name}'; the data sets are {', '.join(('digits', *SOURCES))}")
     source = SOURCES[name]
     files = _find(name, source, None if data_dir is None else Path(data_dir))
     train_images, train_labels, test_images, test_labels = _READERS[source.layout](files)
@@ -59,6 +58,12 @@ def load_data(name: str = "digits", *, data_dir: str | Path | None = None, augme
         std=source.std,
         augmentation=source.augmentation if augment else Augmentation(),
     )
+
+
+def check_name(name: str) -> None:
+    """Refuse the name of a data set that `load_data` does not know."""
+    if name not in ("digits", *SOURCES):
+        raise DataError(f"there is no data set '{name}'; the data sets are {', '.join(('digits', *SOURCES))}")
 
 
 def _digits() -> Dataset:

@@ -161,11 +161,11 @@ def test_pulses_and_products_are_counted(rng):
     matrix = Analog.ideal(device="idealized", scheme=StochasticPulses(length=1, length_management=False)).matrix(
         np.zeros((3, 2)), Key(0)
     )
-    # Probabilities of one on all lines: every crosspoint of both samples fires once, except in the line of zeros.
+    # Probabilities of one on all lines: every device of both samples is pulsed once, two for a weight, except in the line of zeros.
     x, g = np.array([[1.0, 0.0], [1.0, 1.0]]), np.ones((2, 3))
     matrix.learn([(x, g)], 2 * matrix.granularity)
     assert matrix.meter.updates == 2
-    assert matrix.meter.pulses == 3 + 6
+    assert matrix.meter.pulses == 2 * (3 + 6)
     assert matrix.meter.clipped_probabilities == (1 + 3) + (2 + 3)
 
 
