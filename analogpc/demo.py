@@ -7,7 +7,7 @@ from pathlib import Path
 
 from analogpc.data import load_data
 from analogpc.devices.substrate import Analog, Digital
-from analogpc.optimisers import SGD
+from analogpc.optimisers import SGD, WarmupCosine
 from analogpc.rules import named_rule
 from analogpc.training import Run, fit
 from analogpc.zoo import mlp
@@ -24,7 +24,7 @@ def run_demo(device: str, epochs: int, seed: int, folder: Path) -> list[Run]:
     crossbar = mlp([64, 64, 64, 10], substrate=Analog(device=device), seed=seed)
     runs = []
     for network, file in ((crossbar.on(Digital()), None), (crossbar, folder / "run.h5")):
-        print(f"{network.substrate.kind}:", file=sys.stderr)
+        print("ideal-digital:" if file is None else f"crossbars of {device}:", file=sys.stderr)
         run = fit(
             network,
             named_rule("s+f"),
@@ -32,7 +32,7 @@ def run_demo(device: str, epochs: int, seed: int, folder: Path) -> list[Run]:
             epochs=epochs,
             batch_size=32,
             seed=seed,
-            optimiser=SGD(learning_rate=0.1),
+            optimiser=SGD(learning_rate=0.2, schedule=WarmupCosine()),
             checkpoint=file,
         )
         runs.append(run)

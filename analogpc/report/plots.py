@@ -57,4 +57,5 @@ def _histogram(axes, run: Run, colour: str) -> None:
     for end in (device.g_min_siemens, device.g_max_siemens):
         axes.axvline(end * 1e6, color="0.4", linestyle=":", linewidth=1)
     axes.set(xlabel="conductance (µS)", ylabel="devices", title="Crossbar after learning", yscale="log")
+    axes.set_ylim(0.8, 4 * axes.get_ylim()[1])  # Room for the legend above the bars.
     axes.legend(frameon=False, fontsize=8)

@@ -42,19 +42,17 @@ def summary(run: Run) -> dict[str, Any]:
 
 def comparison(runs: list[Run]) -> Table:
     """Runs side by side, one line each."""
-    columns = ("substrate", "optimiser", "epochs", "train", "test", "pulses", "ADC saturated", "seconds")
     table = Table()
-    for number, name in enumerate(columns):
-        table.add_column(name, justify="left" if number < 2 else "right")
+    for name in ("substrate", "epochs", "train", "test", "pulses", "ADC clipped", "seconds"):
+        table.add_column(name, justify="left" if name == "substrate" else "right", no_wrap=True)
     for run in runs:
         row = summary(run)
         if not row["epochs"]:
-            table.add_row(row["substrate"], row["optimiser"], "0", *["–"] * 5)
+            table.add_row(row["substrate"], "0", *["–"] * 5)
             continue
         saturated = row["saturated_out"] / row["conversions_out"] if row["conversions_out"] else None
         table.add_row(
             row["substrate"],
-            row["optimiser"],
             str(row["epochs"]),
             f"{row['train_accuracy']:.2%}",
             f"{row['test_accuracy']:.2%}",
