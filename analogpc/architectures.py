@@ -26,7 +26,7 @@ Size = Annotated[int, Field(ge=1)]
 
 # Channels of the convolutions; "P" pools after them. As in the reference code of Pinchetti et al. (PCX, arXiv 2407.01163) and of
 # Qi et al. (arXiv 2506.23800); their printed tables disagree with that code in the paddings of VGG5 and the lengths of the lists.
-_VGG: dict[int, tuple[int | str, ...]] = {
+_VGG: dict[int, tuple[int | Literal["P"], ...]] = {
     5: (128, "P", 256, "P", 512, "P", 512, "P"),
     7: (128, "P", 128, 256, "P", 256, 512, "P", 512),
     10: (64, 128, 128, "P", 128, 256, "P", 256, 256, "P", 256, 512, "P"),
@@ -140,17 +140,18 @@ class VGG(ArchitectureBase):
     def _survives_pooling(self) -> VGG:
         size = min(self.input_shape[:2])
         for entry in self._plan():
-            size = size // 2 if entry == "P" else size - (0 if entry[1] else 2)
+            size = size // 2 if entry is None else size - (0 if entry[1] else 2)
             if size < 1:
                 raise ValueError(f"input_shape = {self.input_shape} is too small for VGG{self.depth}: nothing is left to pool")
         return self
 
-    def _plan(self) -> list:
-        """Pairs (channels, padding) and "P"."""
-        plan, convolution = [], 0
+    def _plan(self) -> list[tuple[int, int] | None]:
+        """Channels and padding of the convolutions, and None for a pooling."""
+        plan: list[tuple[int, int] | None] = []
+        convolution = 0
         for entry in _VGG[self.depth]:
             if entry == "P":
-                plan.append("P")
+                plan.append(None)
                 continue
             plan.append((max(1, math.floor(entry * self.width)), 0 if convolution in _UNPADDED.get(self.depth, ()) else 1))
             convolution += 1
@@ -161,7 +162,7 @@ class VGG(ArchitectureBase):
         act = Activation(function=self.activation)
         groups: list[list[BlockSpecification]] = []
         for entry in self._plan():
-            if entry == "P":
+            if entry is None:
                 groups[-1].append(MaxPool(size=2))
             else:
                 groups.append([Conv2d(channels=entry[0], padding=entry[1], init=self.init), act])

@@ -208,6 +208,7 @@ def devices(name: Annotated[str | None, typer.Argument(help="A preset's name.")]
     from rich.table import Table
 
     from analogpc.devices.presets import PRESETS, preset
+    from analogpc.devices.responses import PulseResponse
 
     if name is not None:
         one = preset(name)
@@ -222,7 +223,9 @@ def devices(name: Annotated[str | None, typer.Argument(help="A preset's name.")]
     table = Table("name", "response", "steps across the range", "conductance (µS)", "source")
     for device in PRESETS.values():
         response = device.response
-        steps = f"{(response.w_max - response.w_min) / response.dw_min:,.0f}" if hasattr(response, "dw_min") else "continuous"
+        steps = "continuous"
+        if isinstance(response, PulseResponse):
+            steps = f"{(response.w_max - response.w_min) / response.dw_min:,.0f}"
         window = f"{device.g_min_siemens * 1e6:g} to {device.g_max_siemens * 1e6:g}"
         table.add_row(device.name, response.kind, steps, window, device.source)
     _show(table)

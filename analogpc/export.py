@@ -79,7 +79,7 @@ def _matrix(matrix: CrossbarMatrix) -> dict[str, Any]:
         "g_max_siemens": device.g_max_siemens,
         "weight_per_state": fitted.scale,
         "weight_per_siemens": fitted.scale / device.siemens_per_state,
-        "granularity": matrix.granularity if hasattr(device.response, "dw_min") else 0.0,
+        "granularity": matrix.granularity,
         "age_seconds": matrix.arrays[0].age_seconds,
         "tiles": tiles,
     }

@@ -70,6 +70,7 @@ class Optimiser(Specification):
     schedule : Constant or WarmupCosine
     """
 
+    kind: str
     learning_rate: Rate
     schedule: Schedule = Constant()
 

@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from analogpc._version import __version__
 from analogpc.data import Dataset, load_data
+from analogpc.data.dataset import Split
 from analogpc.devices.matrix import NonFiniteError
 from analogpc.devices.meter import Meter
 from analogpc.kernels.streams import Key, permutation
@@ -298,7 +299,7 @@ def begin(study: Study, data: Dataset, network: Network | None = None) -> Run:
     return Run(study, trained, data.fingerprint)
 
 
-def evaluate(network: Network, data: Dataset, split: str = "test", *, key: Key | None = None) -> float:
+def evaluate(network: Network, data: Dataset, split: Split = "test", *, key: Key | None = None) -> float:
     """The accuracy of feed-forward predictions on a split, from 0 to 1.
 
     Parameters

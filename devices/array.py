@@ -96,9 +96,17 @@ class Array:
         -------
         int
             Pulses that devices received.
+
+        Raises
+        ------
+        TypeError
+            If the devices do not answer to pulses.
         """
+        response = self.device.response
+        if not isinstance(response, PulseResponse):
+            raise TypeError(f"the device '{self.device.name}' does not answer to pulses")
         touched = np.zeros(self.state.shape, bool)
-        pulses = self.device.response.pulse(self.state, rows, columns, self.parameters, key, first_step, touched)
+        pulses = response.pulse(self.state, rows, columns, self.parameters, key, first_step, touched)
         self._rewrite(touched)
         return pulses
 
@@ -114,9 +122,9 @@ class Array:
 
     def _rewrite(self, touched: np.ndarray) -> None:
         """Draw the write noise of the devices that were just written anew."""
-        if self._apparent is None:
-            return
         response = self.device.response
+        if self._apparent is None or not isinstance(response, PulseResponse):
+            return
         noise = normals(self._write_key, self._writes, self.state.shape, self.state.dtype)
         self._writes += 1
         noise *= self.state.dtype.type(response.write_noise_std * response.dw_min)

@@ -12,6 +12,7 @@ from typing_extensions import override
 from analogpc.devices.array import Array
 from analogpc.devices.matrix import Matrix, Products, ReadStream
 from analogpc.devices.meter import Meter
+from analogpc.devices.responses import PulseResponse
 from analogpc.devices.substrate import Analog
 from analogpc.kernels.converters import adc, dac
 from analogpc.kernels.pulses import trains
@@ -83,8 +84,9 @@ class CrossbarMatrix(Matrix):
 
     @property
     def granularity(self) -> float:
-        """See the class."""
-        return self.scale * self.substrate.device.response.dw_min * len(self.arrays)
+        """See the class; 0 for devices without pulses."""
+        response = self.substrate.device.response
+        return self.scale * response.dw_min * len(self.arrays) if isinstance(response, PulseResponse) else 0.0
 
     def _refresh(self) -> None:
         """Form the state differences that reads multiply by, after the devices have changed."""

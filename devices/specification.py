@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    # pydantic does not export its metaclass; any model has it.
+    ModelMetaclass = type(BaseModel)
 
 
 class SpecificationError(ValueError):
@@ -53,14 +59,16 @@ def _sentence(name: str, fields: list[str], error: ValidationError, given: Any) 
     return f"{name}: {path} = {first['input']!r} is not allowed: {message}"
 
 
-class _Refusing(type(BaseModel)):
+class _Refusing(ModelMetaclass):
     """Turns pydantic's multi-line report into one sentence, only at the outermost call, so that nested fields keep their path."""
+
+    __pydantic_fields__: dict[str, Any]
 
     def __call__(cls, *args: Any, **fields: Any) -> Any:
         try:
             return super().__call__(*args, **fields)
         except ValidationError as error:
-            raise SpecificationError(_sentence(cls.__name__, list(cls.model_fields), error, fields)) from None
+            raise SpecificationError(_sentence(cls.__name__, list(cls.__pydantic_fields__), error, fields)) from None
 
 
 class Specification(BaseModel, metaclass=_Refusing):

@@ -186,4 +186,5 @@ def pulse_linear(
     """
     arrays = [parameters[name] for name in ("up", "down", "slope_up", "slope_down", "low", "high")]
     kind = state.dtype.type
-    return int(_linear(state, rows, columns, *arrays, kind(spread), additive, *key.words, np.uint64(first_step), touched))
+    noise = (kind(spread), additive, *key.words, np.uint64(first_step))
+    return int(_linear(*(state, rows, columns, *arrays, *noise, touched)))

@@ -3,6 +3,7 @@
 import ast
 import configparser
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,17 @@ def test_ruff_is_content():
     done = subprocess.run(
         [sys.executable, "-m", "ruff", "format", "--check", str(ROOT)], capture_output=True, text=True, check=False
     )
+    assert done.returncode == 0, done.stdout
+
+
+def test_types_are_consistent(tmp_path):
+    """mypy on the package as it installs, since it does not know the mapping of the folders."""
+    package = tmp_path / "analogpc"
+    shutil.copytree(ROOT / "analogpc", package, ignore=shutil.ignore_patterns("__pycache__"))
+    for floor in ("kernels", "devices"):
+        shutil.copytree(ROOT / floor, package / floor, ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-m", "mypy", "--package", "analogpc", "--ignore-missing-imports"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout
 
 

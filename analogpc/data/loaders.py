@@ -195,7 +195,7 @@ def _read_cifar(files: list[Path]) -> tuple[np.ndarray, ...]:
         if not raw.size or raw.size % record:
             raise DataError(f"{path} is truncated or damaged: {raw.size} bytes are not a whole number of records of {record}")
         parts.append(raw.reshape(-1, record))
-    splits = []
+    splits: list[np.ndarray] = []
     for records in (np.concatenate(parts[:-1]), parts[-1]):
         images = records[:, label_bytes:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
         splits += [np.ascontiguousarray(images), records[:, label_bytes - 1].astype(np.int64)]
@@ -206,7 +206,7 @@ def _read_svhn(files: list[Path]) -> tuple[np.ndarray, ...]:
     """MATLAB files with X (32, 32, 3, n) and y, in which the label 10 means the digit 0."""
     from scipy.io import loadmat
 
-    splits = []
+    splits: list[np.ndarray] = []
     for path in files:
         try:
             content = loadmat(path)

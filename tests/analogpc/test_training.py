@@ -6,6 +6,7 @@ import pytest
 import analogpc as apc
 from analogpc.devices.converters import DAC
 from analogpc.devices.mapping import DifferentialPair
+from analogpc.kernels.streams import Key
 from analogpc.rules import named_rule
 from analogpc.study import Study
 from analogpc.training import DivergenceError, ResumeError, begin
@@ -161,7 +162,7 @@ def test_history_counts_what_the_meters_counted(few):
 
 def test_evaluation_counts_right_answers_and_leaves_no_trace(few):
     network = apc.mlp([64, 10], substrate=apc.Analog(device="idealized"))
-    with network.aside(apc.training.Key(0)):
+    with network.aside(Key(0)):
         expected = np.mean(network.predict(few.inputs("test", np.arange(100))).argmax(1) == few.test_labels)
     assert apc.evaluate(network, few) == expected
     assert apc.evaluate(network, few) == expected

@@ -71,14 +71,14 @@ GRID = [
 
 
 @pytest.mark.parametrize(("pre", "post", "gain", "length"), GRID)
-@pytest.mark.parametrize("spread", [0.0, 0.3])
-def test_mean_and_variance_of_a_change_are_the_closed_form(pre, post, gain, length, spread):
+@pytest.mark.parametrize(("spread", "dw"), [(0.0, 0.01), (0.3, 0.01), (5.0, 0.0002)])
+def test_mean_and_variance_of_a_change_are_the_closed_form(pre, post, gain, length, spread, dw):
     """Var = dw^2 (BL p (1 - p) + spread^2 BL p), p the product of the clipped line probabilities.
 
     Only crosspoints on the diagonal are used: those of one line share its train. Each comparison allows 5 standard errors, a
     false-alarm rate below 1e-6.
     """
-    lines, repeats, dw = 600, 8, 0.01
+    lines, repeats = 600, 8
     changes = []
     for repeat in range(repeats):
         key = Key(repeat).fold(str((pre, post, length, spread)))
@@ -87,7 +87,17 @@ def test_mean_and_variance_of_a_change_are_the_closed_form(pre, post, gain, leng
             for name, value in (("pre", pre), ("post", post))
         ]
         state = np.zeros((lines, lines))
-        pulse_linear(state, words[0][0], words[1][0], devices(state.shape), spread, False, key, 0, np.zeros(state.shape, bool))
+        pulse_linear(
+            state,
+            words[0][0],
+            words[1][0],
+            devices(state.shape, up=dw, down=dw),
+            spread,
+            False,
+            key,
+            0,
+            np.zeros(state.shape, bool),
+        )
         changes.append(state.diagonal())
         assert words[0][1] == lines * (gain * abs(pre) > 1)
     change = np.concatenate(changes)
