@@ -136,7 +136,7 @@ class Run:
                     bar.epoch(self.history)
                     if checkpoint:
                         self.save(checkpoint)
-        if checkpoint:
+        if checkpoint and self.position.batch:
             self.save(checkpoint)
         return self
 

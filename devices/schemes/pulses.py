@@ -37,8 +37,8 @@ class StochasticPulses(Scheme):
 
     References
     ----------
-    Gokmen and Vlasov, Front. Neurosci. 10:333 (2016), eq. 2; update management: Gokmen, Onen and Haensch, Front. Neurosci.
-    11:538 (2017), eq. 5.
+    Gokmen and Vlasov, Front. Neurosci. 10:333 (2016); update management: Gokmen, Onen and Haensch, Front. Neurosci. 11:538
+    (2017).
     """
 
     kind: Literal["stochastic-pulses"] = "stochastic-pulses"
