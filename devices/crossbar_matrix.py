@@ -78,8 +78,8 @@ class CrossbarMatrix(Matrix):
         self._refresh()
 
     @property
-    def takes_increments(self) -> bool:  # type: ignore[override]
-        """As the update scheme does."""
+    @override
+    def takes_increments(self) -> bool:
         return self.substrate.scheme.takes_increments
 
     @property

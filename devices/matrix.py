@@ -41,14 +41,16 @@ class Matrix(ABC):
         float32 or float64; reads and products are expected in it.
     meter : Meter
         Counts of what was done; `swap_session` exchanges it together with the noise of the reads.
-    takes_increments : bool
-        Whether `increment` works.
     """
 
     shape: tuple[int, int]
     dtype: np.dtype
     meter: Meter
-    takes_increments: bool
+
+    @property
+    @abstractmethod
+    def takes_increments(self) -> bool:
+        """Whether `increment` works."""
 
     @abstractmethod
     def forward(self, x: np.ndarray) -> np.ndarray:
@@ -128,8 +130,12 @@ class DigitalMatrix(Matrix):
         self.shape = weights.shape
         self.dtype = self._stored.dtype
         self.meter = Meter()
-        self.takes_increments = True
         self._reads = ReadStream(Key(0))
+
+    @property
+    @override
+    def takes_increments(self) -> bool:
+        return True
 
     @override
     def forward(self, x: np.ndarray) -> np.ndarray:

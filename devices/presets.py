@@ -47,8 +47,7 @@ PRESETS: dict[str, Device] = {
             g_min_siemens=1e-6,
             g_max_siemens=40e-6,
             source=(
-                "aihwkit ReRamSBPresetDevice: soft-bounds fit of the ReRAM of Gong et al., Nat. Commun. 9:2102 (2018). "
-                f"{_WINDOW}"
+                f"aihwkit ReRamSBPresetDevice: soft-bounds fit of the ReRAM of Gong et al., Nat. Commun. 9:2102 (2018). {_WINDOW}"
             ),
         ),
     )
