@@ -23,6 +23,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 Seed = Annotated[int | None, typer.Option(help="Weights, devices, noise and order of the samples.", min=0)]
 DataDir = Annotated[Path | None, typer.Option(help="Folder with the published files of the data set.")]
 RunFile = Annotated[Path, typer.Argument(help="A run.h5.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
 
 
 def _print_json(value: dict[str, Any]) -> None:
@@ -44,7 +45,7 @@ def demo(
     device: Annotated[str, typer.Option(help="Devices of the crossbar: a preset's name.")] = "reram-sb",
     epochs: Annotated[int, typer.Option(min=1)] = 20,
     seed: Seed = 0,
-    out: Annotated[Path, typer.Option(help="Folder for run.h5 and demo.png.")] = Path(),
+    out: Annotated[Path, typer.Option(help="Folder for run.h5 and demo.png.")] = Path("analogpc-demo"),
     as_json: Json = False,
 ) -> None:
     """Train one network twice on real images, ideal-digital and on a memristor crossbar."""
@@ -78,7 +79,10 @@ def train(
     ] = None,
     seed: Seed = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run.h5 instead of beginning a new one.")] = None,
-    out: Annotated[Path, typer.Option(help="Where the run is saved, after every epoch.")] = Path("run.h5"),
+    out: Annotated[
+        Path | None, typer.Option(help="Where the run is saved, after every epoch; run.h5 or the resumed file if not given.")
+    ] = None,
+    overwrite: Overwrite = False,
     checkpoint_batches: Annotated[int, typer.Option(help="Save also after so many batches; 0 for epochs only.", min=0)] = 0,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -96,9 +100,14 @@ def train(
     if resume is not None:
         if study is not None or given or changes:
             raise ValueError("--resume goes on with the study of the run and takes no study, no --set and no other choice of one")
+        out = resume if out is None else out
+        if out != resume:
+            _spare(out, overwrite)
         run = Run.load(resume)
         data = load_data(run.study.dataset, data_dir=data_dir, augment=run.study.augment)
     else:
+        out = Path("run.h5") if out is None else out
+        _spare(out, overwrite)
         plan = _assemble(study, given, changes)
         data = load_data(plan.dataset, data_dir=data_dir, augment=plan.augment)
         run = begin(plan, data)
@@ -108,6 +117,12 @@ def train(
     else:
         _show(comparison([run]))
         _show(f"Saved in {out}.")
+
+
+def _spare(out: Path, overwrite: bool) -> None:
+    """Refuse to write over somebody's file."""
+    if out.exists() and not overwrite:
+        raise ValueError(f"{out} exists: name another file, or allow its replacement with --overwrite")
 
 
 def _assemble(path: Path | None, given: dict[str, Any], changes: dict[str, Any]) -> Any:
@@ -156,6 +171,7 @@ def export(
     run: RunFile,
     out: Annotated[Path, typer.Argument(help="The HDF5 file to write.")],
     device: Annotated[str | None, typer.Option(help="Put the weights on fresh crossbars of this preset first.")] = None,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Write the conductances of all crossbar arrays of a run, in siemens, tile by tile."""
@@ -164,6 +180,7 @@ def export(
     from analogpc.run_file import load
     from analogpc.storage import describe
 
+    _spare(out, overwrite)
     network = load(run)
     if device is not None:
         network = network.on(substrate(device))

@@ -58,7 +58,7 @@ def test_train_resumes(call, tmp_path):
     path = tmp_path / "run.h5"
     run = apc.fit(apc.mlp([64, 10]), apc.Backprop(), apc.load_data(), epochs=2, batches=15, progress=False)
     run.save(path)
-    status, out, _ = call("train", "--resume", path, "--out", path, "--json")
+    status, out, _ = call("train", "--resume", path, "--json")
     assert status == 0
     assert json.loads(out)["run"]["finished"]
     whole = apc.fit(apc.mlp([64, 10]), apc.Backprop(), apc.load_data(), epochs=2, progress=False)
@@ -132,6 +132,17 @@ def test_a_digital_run_needs_a_device_to_be_exported(call, tmp_path):
     assert "is digital and has no conductances" in err
     status, _, _ = call("export", path, tmp_path / "x.h5", "--device", "idealized")
     assert status == 0
+
+
+def test_no_file_is_replaced_without_leave(call, trained, tmp_path):
+    out = tmp_path / "x.h5"
+    out.write_text("precious")
+    for arguments in (("train", "--epochs", 1, "--device", "digital", "--out", out), ("export", trained, out)):
+        status, _, err = call(*arguments)
+        assert status == 1
+        assert "exists: name another file, or allow its replacement with --overwrite" in err
+        assert out.read_text() == "precious"
+    assert call("export", trained, out, "--overwrite")[0] == 0
 
 
 def test_demo_learns_twice_and_leaves_its_files(call, tmp_path):
