@@ -13,7 +13,6 @@ import typer
 
 app = typer.Typer(
     help="Predictive coding on simulated memristor crossbars.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -197,8 +196,6 @@ def inspect(file: Annotated[Path, typer.Argument(help="A file that analogpc wrot
     """Check a file and list what it holds."""
     from dataclasses import asdict
 
-    from rich.table import Table
-
     from analogpc.storage import describe, read_header
 
     header, entries = read_header(file), describe(file)
@@ -213,10 +210,9 @@ def inspect(file: Annotated[Path, typer.Argument(help="A file that analogpc wrot
         run = Run.load(file)
         _show(comparison([run]))
         print(run.study.to_toml())
-    table = Table("path", "content", "meaning", box=None)
+    widths = [max(len(getattr(entry, name)) for entry in entries) for name in ("path", "content")]
     for entry in entries:
-        table.add_row(entry.path, entry.content, entry.meaning)
-    _show(table)
+        print(f"{entry.path:<{widths[0]}}  {entry.content:<{widths[1]}}  {entry.meaning}".rstrip())
 
 
 @app.command()
@@ -237,15 +233,20 @@ def devices(name: Annotated[str | None, typer.Argument(help="A preset's name.")]
     if as_json:
         _print_json({"command": "devices", "devices": [device.to_dict() for device in PRESETS.values()]})
         return
-    table = Table("name", "response", "steps across the range", "conductance (µS)", "source")
+    table = Table("name", "response", "steps", "d2d", "c2c", "write noise", "conductance")
     for device in PRESETS.values():
         response = device.response
-        steps = "continuous"
+        told = ["continuous", "–", "–", "–"]
         if isinstance(response, PulseResponse):
-            steps = f"{(response.w_max - response.w_min) / response.dw_min:,.0f}"
+            spreads = (response.dw_min_dtod, response.dw_min_std, response.write_noise_std)
+            told = [f"{(response.w_max - response.w_min) / response.dw_min:,.0f}", *(f"{spread:.3g}" for spread in spreads)]
         window = f"{device.g_min_siemens * 1e6:g} to {device.g_max_siemens * 1e6:g}"
-        table.add_row(device.name, response.kind, steps, window, device.source)
+        table.add_row(device.name, response.kind, *told, f"{window} µS")
     _show(table)
+    print(
+        "steps: mean pulses across the range; d2d and c2c: spread of a step from device to device and from pulse to pulse, relative"
+    )
+    print("to the mean step; write noise: in mean steps. analogpc devices NAME tells everything about one, with its source.")
 
 
 def _refuse(sentence: str, code: int) -> NoReturn:
@@ -258,8 +259,9 @@ def main(arguments: list[str] | None = None) -> None:
 
     With ``ANALOGPC_DEBUG`` set, errors keep their traceback.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        sys.exit(typer.main.get_command(app)(arguments, standalone_mode=False) or 0)
+        sys.exit(typer.main.get_command(app)(arguments or ["--help"], "analogpc", standalone_mode=False) or 0)
     except typer.Abort:
         _refuse("interrupted", 130)
     except typer.exceptions.TyperException as error:
