@@ -218,6 +218,7 @@ def inspect(file: Annotated[Path, typer.Argument(help="A file that analogpc wrot
 @app.command()
 def devices(name: Annotated[str | None, typer.Argument(help="A preset's name.")] = None, as_json: Json = False) -> None:
     """List the device presets, or tell everything about one."""
+    from rich.box import SIMPLE
     from rich.table import Table
 
     from analogpc.devices.presets import PRESETS, preset
@@ -233,7 +234,7 @@ def devices(name: Annotated[str | None, typer.Argument(help="A preset's name.")]
     if as_json:
         _print_json({"command": "devices", "devices": [device.to_dict() for device in PRESETS.values()]})
         return
-    table = Table("name", "response", "steps", "d2d", "c2c", "write noise", "conductance")
+    table = Table("name", "response", "steps", "d2d", "c2c", "write noise", "µS", box=SIMPLE)
     for device in PRESETS.values():
         response = device.response
         told = ["continuous", "–", "–", "–"]
@@ -241,12 +242,12 @@ def devices(name: Annotated[str | None, typer.Argument(help="A preset's name.")]
             spreads = (response.dw_min_dtod, response.dw_min_std, response.write_noise_std)
             told = [f"{(response.w_max - response.w_min) / response.dw_min:,.0f}", *(f"{spread:.3g}" for spread in spreads)]
         window = f"{device.g_min_siemens * 1e6:g} to {device.g_max_siemens * 1e6:g}"
-        table.add_row(device.name, response.kind, *told, f"{window} µS")
+        table.add_row(device.name, response.kind, *told, window)
     _show(table)
-    print(
-        "steps: mean pulses across the range; d2d and c2c: spread of a step from device to device and from pulse to pulse, relative"
+    _show(
+        "steps: mean pulses across the range; d2d, c2c: spread of a step from device to device and from pulse to pulse, relative to "
+        "the mean step; write noise: in mean steps; µS: conductance window. More, and the source: analogpc devices NAME"
     )
-    print("to the mean step; write noise: in mean steps. analogpc devices NAME tells everything about one, with its source.")
 
 
 def _refuse(sentence: str, code: int) -> NoReturn:

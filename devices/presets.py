@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analogpc.devices.device import Device
-from analogpc.devices.responses import ConstantStep, Ideal, SoftBounds
+from analogpc.devices.responses import ConstantStep, Ideal, LinearStep, SoftBounds
 
 _WINDOW = (
     "The conductance window is not part of the published fit; 1 to 40 uS is that of the HfOx cells of Wan et al., "
@@ -29,6 +29,58 @@ PRESETS: dict[str, Device] = {
                 "aihwkit IdealizedPresetDevice: Gokmen and Vlasov, Front. Neurosci. 10:333 (2016), with finer and "
                 f"symmetric steps. {_WINDOW}"
             ),
+        ),
+        Device(
+            name="gokmen-vlasov",
+            response=ConstantStep(
+                dw_min=0.0016, dw_min_dtod=0.3, up_down_dtod=0.01, w_max_dtod=0.3, w_min_dtod=0.3, dw_min_std=0.3
+            ),
+            g_min_siemens=1e-6,
+            g_max_siemens=40e-6,
+            source=(
+                "aihwkit GokmenVlasovPresetDevice: the resistive device asked for by Gokmen and Vlasov, Front. Neurosci. 10:333 "
+                f"(2016). {_WINDOW}"
+            ),
+        ),
+        Device(
+            name="ecram",
+            response=LinearStep(
+                dw_min=0.002,
+                w_max=1.1724,
+                w_min=-0.8276,
+                gamma_up=0.1153,
+                gamma_down=0.5085,
+                dw_min_dtod=0.1,
+                up_down_dtod=0.01,
+                w_max_dtod=0.05,
+                w_min_dtod=0.05,
+                gamma_up_dtod=0.05,
+                gamma_down_dtod=0.05,
+                dw_min_std=0.3,
+            ),
+            g_min_siemens=1e-6,
+            g_max_siemens=40e-6,
+            source=f"aihwkit EcRamPresetDevice: fit of the Li-based ECRAM of Tang et al., IEDM 2018. {_WINDOW}",
+        ),
+        Device(
+            name="ecram-mo",
+            response=LinearStep(
+                dw_min=0.00028214,
+                w_max=1.1714,
+                w_min=-0.8286,
+                gamma_up=0.4152,
+                gamma_down=0.7342,
+                dw_min_dtod=0.1,
+                up_down_dtod=0.01,
+                w_max_dtod=0.05,
+                w_min_dtod=0.05,
+                gamma_up_dtod=0.05,
+                gamma_down_dtod=0.05,
+                dw_min_std=2.0,
+            ),
+            g_min_siemens=1e-6,
+            g_max_siemens=40e-6,
+            source=f"aihwkit EcRamMOPresetDevice: metal-oxide ECRAM. {_WINDOW}",
         ),
         Device(
             name="reram-sb",

@@ -6,8 +6,8 @@ from pydantic import Field
 
 from analogpc.devices.responses.base import PulseResponse
 from analogpc.devices.responses.ideal import Ideal
-from analogpc.devices.responses.linear import ConstantStep, SoftBounds
+from analogpc.devices.responses.linear import ConstantStep, LinearStep, SoftBounds
 
-Response = Annotated[Ideal | ConstantStep | SoftBounds, Field(discriminator="kind")]
+Response = Annotated[Ideal | ConstantStep | LinearStep | SoftBounds, Field(discriminator="kind")]
 
-__all__ = ["ConstantStep", "Ideal", "PulseResponse", "Response", "SoftBounds"]
+__all__ = ["ConstantStep", "Ideal", "LinearStep", "PulseResponse", "Response", "SoftBounds"]

@@ -8,6 +8,7 @@ import pytest
 
 import analogpc as apc
 from analogpc.cli import main
+from analogpc.devices.presets import PRESETS
 
 
 @pytest.fixture
@@ -156,4 +157,4 @@ def test_demo_learns_twice_and_leaves_its_files(call, tmp_path):
 
 def test_the_module_runs_as_a_program():
     done = subprocess.run([sys.executable, "-m", "analogpc", "devices", "--json"], capture_output=True, text=True, check=True)
-    assert {device["name"] for device in json.loads(done.stdout)["devices"]} == {"ideal", "idealized", "reram-sb"}
+    assert {device["name"] for device in json.loads(done.stdout)["devices"]} == set(PRESETS)
