@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from analogpc.devices.device import Device
     from analogpc.devices.mapping import DifferentialPair
     from analogpc.devices.substrate import Analog, Digital
+    from analogpc.evaluation import evaluate
     from analogpc.export import export_crossbars
     from analogpc.network import Network
     from analogpc.optimisers import SGD, AdamW, WarmupCosine
     from analogpc.rules import Backprop, PredictiveCoding
     from analogpc.run_file import load
     from analogpc.study import Study
-    from analogpc.training import Run, evaluate, fit
+    from analogpc.training import Run, fit
     from analogpc.zoo import mlp, vgg
 
 _HOMES = {
@@ -44,7 +45,8 @@ _HOMES = {
     "analogpc.rules": ("Backprop", "PredictiveCoding"),
     "analogpc.run_file": ("load",),
     "analogpc.study": ("Study",),
-    "analogpc.training": ("Run", "evaluate", "fit"),
+    "analogpc.evaluation": ("evaluate",),
+    "analogpc.training": ("Run", "fit"),
     "analogpc.zoo": ("mlp", "vgg"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -218,7 +218,6 @@ def inspect(file: Annotated[Path, typer.Argument(help="A file that analogpc wrot
 @app.command()
 def devices(name: Annotated[str | None, typer.Argument(help="A preset's name.")] = None, as_json: Json = False) -> None:
     """List the device presets, or tell everything about one."""
-    from rich.box import SIMPLE
     from rich.table import Table
 
     from analogpc.devices.presets import PRESETS, preset
@@ -234,7 +233,7 @@ def devices(name: Annotated[str | None, typer.Argument(help="A preset's name.")]
     if as_json:
         _print_json({"command": "devices", "devices": [device.to_dict() for device in PRESETS.values()]})
         return
-    table = Table("name", "response", "steps", "d2d", "c2c", "write noise", "µS", box=SIMPLE)
+    table = Table("name", "response", "steps", "d2d", "c2c", "write noise", "µS", box=None, padding=(0, 2, 0, 0))
     for device in PRESETS.values():
         response = device.response
         told = ["continuous", "–", "–", "–"]

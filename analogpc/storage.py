@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +14,7 @@ import h5py
 import numpy as np
 
 from analogpc._version import __version__
+from analogpc.atomic import replace_file
 
 FORMAT = "analogpc"
 FORMAT_VERSION = 1
@@ -26,7 +24,6 @@ BLOCK = 512
 _MAGIC = b"\x89analogpc\r\n\x1a\n"
 _TEXT_ATTRIBUTE = 16_384
 _COMPRESS_FROM = 4_096
-_STALE_SECONDS = 3_600
 
 Tree = dict[str, Any]
 
@@ -95,52 +92,9 @@ def write_file(path: str | Path, kind: str, tree: Tree) -> None:
     whole = memoryview(body.getbuffer())
     seal = _seal(kind, len(whole), whole[BLOCK:])
     try:
-        _replace(path, seal, whole[BLOCK:])
+        replace_file(path, seal, whole[BLOCK:])
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror or error}") from None
-
-
-def _replace(path: Path, seal: bytes, rest: memoryview) -> None:
-    """Write to a temporary file in the same folder, force it to disk, and rename it."""
-    prefix = f".{path.name}."
-    descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=".partial", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(seal)
-            file.write(rest)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-    # A killed writer leaves its temporary file behind. Age tells it from that of a writer at work, on every platform and file
-    # system, where locks and process numbers do not: nobody writes one file for an hour.
-    for left in path.parent.glob(f"{prefix}*.partial"):
-        try:
-            if time.time() - left.stat().st_mtime > _STALE_SECONDS:
-                left.unlink()
-        except OSError:
-            continue
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the renaming itself durable, where a folder can be opened."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _seal(kind: str, length: int, rest: memoryview | bytes) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_info, threadpool_limits
 
-from analogpc._version import __version__
 from analogpc.data import Dataset, load_data
-from analogpc.data.dataset import Split
 from analogpc.devices.matrix import NonFiniteError
 from analogpc.devices.meter import Meter
+from analogpc.environment import describe_environment, pinned_blas
+from analogpc.evaluation import evaluate
 from analogpc.kernels.streams import Key, permutation
 from analogpc.network import Network
 from analogpc.optimisers import AnyOptimiser, Learner
@@ -26,8 +24,6 @@ from analogpc.progress import Progress
 from analogpc.rules import Rule
 from analogpc.rules.base import Apply
 from analogpc.study import Study
-
-_EVALUATION_BATCH = 500
 
 
 class DivergenceError(ArithmeticError):
@@ -76,7 +72,7 @@ class Run:
         self.learner = Learner(study.optimiser, network.matrices())
         self.history: dict[str, list[Any]] = {}
         self.position = Position(energies=np.zeros(len(network.layers)))
-        self.environment = _environment()
+        self.environment = describe_environment()
 
     @property
     def finished(self) -> bool:
@@ -121,7 +117,7 @@ class Run:
         training = data.holdout(self.study.holdout, root.fold("holdout")) if self.study.holdout else data
         per_epoch = math.ceil(len(training.train_labels) / self.study.batch_size)
         left = math.inf if batches is None else batches
-        with _pinned_blas(self.environment["blas_threads"]), Progress(self.study.epochs, per_epoch, show=progress) as bar:
+        with pinned_blas(self.environment["blas_threads"]), Progress(self.study.epochs, per_epoch, show=progress) as bar:
             while not self.finished and left > 0:
                 order = permutation(root.fold("shuffle"), self.position.epoch, len(training.train_labels))
                 while self.position.batch < per_epoch and left > 0:
@@ -299,28 +295,6 @@ def begin(study: Study, data: Dataset, network: Network | None = None) -> Run:
     return Run(study, trained, data.fingerprint)
 
 
-def evaluate(network: Network, data: Dataset, split: Split = "test", *, key: Key | None = None) -> float:
-    """The accuracy of feed-forward predictions on a split, from 0 to 1.
-
-    Parameters
-    ----------
-    network : Network
-        Left without a trace: read noise is drawn from ``key``, and its meters do not count.
-    data : Dataset
-    split : "train" or "test"
-    key : Key
-        ``Key(0)`` if not given.
-    """
-    labels = data.train_labels if split == "train" else data.test_labels
-    correct = 0
-    with network.aside(Key(0) if key is None else key):
-        for start in range(0, len(labels), _EVALUATION_BATCH):
-            indices = np.arange(start, min(start + _EVALUATION_BATCH, len(labels)))
-            outputs = network.predict(data.inputs(split, indices, dtype=network.architecture.dtype))
-            correct += int(np.count_nonzero(outputs.argmax(1) == data.labels(split, indices)))
-    return correct / len(labels)
-
-
 @contextmanager
 def _naming(place: str, checkpoint: str | Path | None) -> Iterator[None]:
     """Say where a number stopped being finite, and where the last good state lies."""
@@ -331,25 +305,3 @@ def _naming(place: str, checkpoint: str | Path | None) -> Iterator[None]:
         saved = checkpoint is not None and Path(checkpoint).exists()
         good = f"the last good checkpoint is {checkpoint}" if saved else "there is no checkpoint"
         raise DivergenceError(f"training diverged in {place}: {error}; {good}") from None
-
-
-@contextmanager
-def _pinned_blas(threads: int) -> Iterator[None]:
-    """Keep BLAS at the number of threads that the run began with, since another number may round differently."""
-    with threadpool_limits(limits=threads, user_api="blas"):
-        yield
-
-
-def _environment() -> dict[str, Any]:
-    import numba
-
-    blas = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
-    return {
-        "analogpc": __version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "numba": numba.__version__,
-        "machine": platform.machine(),
-        "blas_threads": max(blas, default=1),
-        "kernel_threads": numba.get_num_threads(),
-    }

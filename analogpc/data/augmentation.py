@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Literal
 
 import numpy as np
@@ -19,9 +20,13 @@ class Augmentation(Specification):
     crop_padding : int
         Pixels added on every side before a crop of the original size is cut out; 0 for no crops.
     padding_mode : "constant" or "edge"
-        Black pixels, or copies of the outermost ones.
+        Black pixels (byte 0, so not 0 after normalisation), or copies of the outermost ones.
     flip : bool
         Mirror every second image, on average, left to right.
+
+    References
+    ----------
+    He, Zhang, Ren and Sun, "Deep residual learning for image recognition", CVPR 2016, section 4.2: 4 pixels and mirroring for CIFAR.
     """
 
     crop_padding: Annotated[int, Field(ge=0)] = 0
@@ -50,16 +55,24 @@ class Augmentation(Specification):
         -------
         (n, height, width, channels) array
         """
-        words = bits(key, epoch, (total, 4))[indices]
-        if self.crop_padding:
-            pad, (height, width) = self.crop_padding, images.shape[1:3]
-            padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode=self.padding_mode)
+        words = _words(key, epoch, total)[indices]
+        pad, (height, width) = self.crop_padding, images.shape[1:3]
+        rows = np.broadcast_to(np.arange(height), (len(images), height))
+        columns = np.broadcast_to(np.arange(width), (len(images), width))
+        if pad:
+            images = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode=self.padding_mode)
             # A 32-bit word modulo at most some hundred places is uniform to within 1e-7.
             top, left = (words[:, axis] % np.uint32(2 * pad + 1) for axis in (0, 1))
-            rows = top[:, None].astype(np.intp) + np.arange(height)
-            columns = left[:, None].astype(np.intp) + np.arange(width)
-            images = padded[np.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None, :]]
+            rows, columns = rows + top[:, None].astype(np.intp), columns + left[:, None].astype(np.intp)
         if self.flip:
-            mirrored = (words[:, 2] >> np.uint32(31)).astype(bool)
-            images = np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
-        return images
+            mirrored = words[:, 2] >> np.uint32(31) == 1
+            columns = np.where(mirrored[:, None], columns[:, ::-1], columns)
+        return images[np.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+@lru_cache(maxsize=1)
+def _words(key: Key, epoch: int, total: int) -> np.ndarray:
+    """Four random words for each image of a split, (total, 4) uint32; the batches of an epoch share them."""
+    words = bits(key, epoch, (total, 4))
+    words.flags.writeable = False
+    return words

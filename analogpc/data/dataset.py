@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,9 +21,9 @@ class DataError(ValueError):
     """Data are missing or not what they should be; the sentence says what is wrong."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images and labels.
+    """Images and labels, held as read-only views of the arrays given; equal content is told by `fingerprint`.
 
     Parameters
     ----------
@@ -57,32 +58,61 @@ class Dataset:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
+        self._keep("classes", tuple(map(str, self.classes)))
         for split in ("train", "test"):
-            images, labels = self._split(split)
-            if images.ndim != 4 or images.dtype != np.uint8:
-                raise DataError(
-                    f"{split}_images must be (n, height, width, channels) bytes (uint8), not {images.shape} of {images.dtype}"
-                )
-            if labels.shape != (len(images),) or labels.dtype != np.int64:
-                raise DataError(f"{split}_labels must be {len(images)} int64 numbers, not {labels.shape} of {labels.dtype}")
-            if not len(images):
-                raise DataError(f"'{self.name}' has no {split} images")
-            if labels.min() < 0 or labels.max() >= len(self.classes):
-                raise DataError(
-                    f"{split}_labels must lie from 0 to {len(self.classes) - 1}, not {labels.min()} to {labels.max()}"
-                )
+            self._check_split(split)
         if self.train_images.shape[1:] != self.test_images.shape[1:]:
             raise DataError(f"training images {self.train_images.shape[1:]} and test images {self.test_images.shape[1:]} differ")
         for name in ("mean", "std"):
-            if len(getattr(self, name)) != self.input_shape[2]:
-                raise DataError(f"{name} must have one number for each of {self.input_shape[2]} channels")
-        if min(self.std) <= 0 or self.pixel_max <= 0:
-            raise DataError("std and pixel_max must be positive")
+            numbers = tuple(float(number) for number in np.ravel(getattr(self, name)))
+            if len(numbers) != self.input_shape[2] or not all(map(math.isfinite, numbers)):
+                raise DataError(f"{name} must have one number for each of {self.input_shape[2]} channels, not {numbers}")
+            self._keep(name, numbers)
+        for name, least in (("std", min(self.std)), ("pixel_max", self.pixel_max)):
+            if not 0 < least < math.inf:
+                raise DataError(f"{name} = {getattr(self, name)} is not allowed: it must be positive")
+        if not isinstance(self.augmentation, Augmentation):
+            raise DataError(f"augmentation must be an Augmentation, not {self.augmentation!r}")
+
+    def _check_split(self, split: str) -> None:
+        """Refuse images or labels that do not fit, and keep views through which nobody can change the others."""
+        for part in ("images", "labels"):
+            array = getattr(self, f"{split}_{part}")
+            if not isinstance(array, np.ndarray):
+                raise DataError(f"{split}_{part} must be a NumPy array, not {type(array).__name__}")
+            view = array.view()
+            view.flags.writeable = False
+            self._keep(f"{split}_{part}", view)
+        images, labels = self._split(split)
+        if images.ndim != 4 or images.dtype != np.uint8:
+            raise DataError(
+                f"{split}_images must be (n, height, width, channels) bytes (uint8), not {images.shape} of {images.dtype}"
+            )
+        if labels.shape != (len(images),) or labels.dtype != np.int64:
+            raise DataError(f"{split}_labels must be {len(images)} int64 numbers, not {labels.shape} of {labels.dtype}")
+        if not images.size:
+            raise DataError(f"'{self.name}' has no {split} images: their shape is {images.shape}")
+        if labels.min() < 0 or labels.max() >= len(self.classes):
+            raise DataError(f"{split}_labels must lie from 0 to {len(self.classes) - 1}, not {labels.min()} to {labels.max()}")
+
+    def _keep(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
 
     def _split(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         if split not in ("train", "test"):
             raise DataError(f"there is no split {split!r}; the splits are train and test")
         return (self.train_images, self.train_labels) if split == "train" else (self.test_images, self.test_labels)
+
+    def _places(self, split: str, indices: np.ndarray | Sequence[int]) -> np.ndarray:
+        """Indices as an array, refused unless each names one image of the split."""
+        places, total = np.asarray(indices), len(self._split(split)[1])
+        if not places.size:
+            places = places.astype(np.intp)
+        if places.ndim != 1 or places.dtype.kind not in "iu":
+            raise DataError(f"indices must be a row of whole numbers, not {places.shape} of {places.dtype}")
+        if places.size and not 0 <= places.min() <= places.max() < total:
+            raise DataError(f"indices from {places.min()} to {places.max()} are not within the {total} {split} images")
+        return places
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -108,7 +138,7 @@ class Dataset:
         split: Split,
         indices: np.ndarray | Sequence[int],
         *,
-        dtype: str | np.dtype = "float32",
+        dtype: str | type | np.dtype = "float32",
         augment_key: Key | None = None,
         epoch: int = 0,
     ) -> np.ndarray:
@@ -118,6 +148,7 @@ class Dataset:
         ----------
         split : "train" or "test"
         indices : (n,) ints
+            From 0 to the number of images in the split less one.
         dtype : float32 or float64
         augment_key : Key
             Augment training images by this stream; not at all if not given.
@@ -127,21 +158,28 @@ class Dataset:
         Returns
         -------
         (n, height, width, channels) array
+
+        Raises
+        ------
+        DataError
+            If the split, an index or the type does not exist here.
         """
-        indices = np.asarray(indices)
+        kind = np.dtype(dtype)
+        if kind not in (np.float32, np.float64):
+            raise DataError(f"dtype = {kind} is not allowed: inputs are float32 or float64")
+        indices = self._places(split, indices)
         images = self._split(split)[0]
         batch = images[indices]
         if augment_key is not None and split == "train" and self.augmentation.active:
             batch = self.augmentation.apply(batch, indices, len(images), augment_key, epoch)
         # One multiplication and one subtraction for each pixel, with constants formed in double precision.
-        kind = np.dtype(dtype)
         scale = (1.0 / (self.pixel_max * np.array(self.std))).astype(kind)
         shift = (np.array(self.mean) / np.array(self.std)).astype(kind)
         return batch.astype(kind) * scale - shift
 
     def labels(self, split: Split, indices: np.ndarray | Sequence[int]) -> np.ndarray:
         """The labels of a batch, (n,) int64."""
-        return self._split(split)[1][np.asarray(indices)]
+        return self._split(split)[1][self._places(split, indices)]
 
     def take(self, n_train: int, n_test: int) -> Dataset:
         """The first images of each split.
@@ -153,7 +191,7 @@ class Dataset:
         """
         for split, n in (("train", n_train), ("test", n_test)):
             available = len(self._split(split)[0])
-            if not 1 <= n <= available:
+            if not isinstance(n, (int, np.integer)) or not 1 <= n <= available:
                 raise DataError(f"'{self.name}' has {available} {split} images; n_{split} = {n} is not from 1 to {available}")
         return replace(
             self,
@@ -166,20 +204,23 @@ class Dataset:
     def holdout(self, fraction: float, key: Key) -> Dataset:
         """The training images alone, a random ``fraction`` of them as the test split (for validation).
 
+        Both parts keep the order of the training images.
+
         Raises
         ------
         DataError
             If the fraction leaves one of the two parts empty.
         """
-        kept = round(fraction * len(self.train_labels))
-        if not 0 < kept < len(self.train_labels):
-            raise DataError(f"holdout = {fraction:g} of {len(self.train_labels)} training images leaves nothing on one side")
-        order = permutation(key, 0, len(self.train_labels))
-        apart, rest = np.sort(order[:kept]), np.sort(order[kept:])
+        total = len(self.train_labels)
+        apart = round(fraction * total) if math.isfinite(fraction) else 0
+        if not 0 < apart < total:
+            raise DataError(f"holdout = {fraction:g} of {total} training images leaves nothing on one side")
+        order = permutation(key, 0, total)
+        kept, rest = np.sort(order[:apart]), np.sort(order[apart:])
         return replace(
             self,
             train_images=self.train_images[rest],
             train_labels=self.train_labels[rest],
-            test_images=self.train_images[apart],
-            test_labels=self.train_labels[apart],
+            test_images=self.train_images[kept],
+            test_labels=self.train_labels[kept],
         )

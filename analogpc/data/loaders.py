@@ -1,10 +1,9 @@
-"""Finding, downloading and reading the published files."""
+"""Data sets by their names: finding their files and reading the published formats."""
 
 from __future__ import annotations
 
 import gzip
-import os
-import tarfile
+import math
 import zlib
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from analogpc.data.augmentation import Augmentation
 from analogpc.data.dataset import DataError, Dataset
+from analogpc.data.files import find
 from analogpc.data.sources import SOURCES, Source
 from analogpc.kernels.streams import Key, permutation
 
@@ -24,17 +24,25 @@ _PIXELS = 32 * 32 * 3
 def load_data(name: str = "digits", *, data_dir: str | Path | None = None, augment: bool = True) -> Dataset:
     """A data set by its name, with its published normalisation.
 
-    The files are looked for in ``data_dir``; or else in the folder that the environment variable ANALOGPC_DATA names, where the
-    system's package puts them, in the download cache, and at last on the internet, checksums being enforced.
+    The files are looked for in ``data_dir`` and nowhere else, if it is given. Otherwise in the folder that the environment variable
+    ANALOGPC_DATA names, where the system's package puts them, in the download cache, and at last on the internet. Downloads must
+    have the published checksum. Files in a folder may hold a part of the images, or all in another order, so they are checked for
+    their form, and for the mean of the images if they are complete. No pickle is ever read.
 
     Parameters
     ----------
     name : str
-        "digits" (ships with scikit-learn), "fashion-mnist", "mnist", "cifar10", "cifar100" or "svhn".
+        "digits" (ships with scikit-learn, so ``data_dir`` is not consulted), "fashion-mnist", "mnist", "cifar10", "cifar100" or
+        "svhn".
     data_dir : path
         A folder that holds the published files, or a sub-folder with them.
     augment : bool
         Keep the published augmentation: for CIFAR, crops of the image padded by 4 pixels, and mirroring.
+
+    Returns
+    -------
+    Dataset
+        Images (n, height, width, channels), channels last whatever the file.
 
     Raises
     ------
@@ -45,8 +53,9 @@ def load_data(name: str = "digits", *, data_dir: str | Path | None = None, augme
     if name == "digits":
         return _digits()
     source = SOURCES[name]
-    files = _find(name, source, None if data_dir is None else Path(data_dir))
-    train_images, train_labels, test_images, test_labels = _READERS[source.layout](files)
+    files = find(name, source, None if data_dir is None else Path(data_dir))
+    train_images, train_labels, test_images, test_labels = _READERS[source.layout](files, source)
+    _check_identity(name, source, train_images, files[0])
     return Dataset(
         name,
         train_images,
@@ -66,8 +75,23 @@ def check_name(name: str) -> None:
         raise DataError(f"there is no data set '{name}'; the data sets are {', '.join(('digits', *SOURCES))}")
 
 
+def _check_identity(name: str, source: Source, images: np.ndarray, path: Path) -> None:
+    """Refuse a full set of other images under the same file names, as MNIST and Fashion-MNIST have them."""
+    if len(images) != source.n_train:
+        return
+    mean = images.sum(0, dtype=np.uint32).mean((0, 1)) / (255 * len(images))
+    if np.abs(mean - source.mean).max() > 1e-3:
+        raise DataError(
+            f"{path} holds other images than those of '{name}': their mean is {mean.round(4).tolist()}, not {list(source.mean)}"
+        )
+
+
 def _digits() -> Dataset:
-    """1,797 images of 8 x 8: a fixed random fifth for testing, drawn class by class in proportion."""
+    """1,797 images of 8 x 8: a fixed random fifth for testing, drawn class by class in proportion.
+
+    The rule: the images are shuffled by the stream ``Key(0).fold("digits")``, and the first of every class are for testing, as
+    many as its share of `DIGITS_TEST` (rounded by largest remainders). Both parts keep the order of scikit-learn.
+    """
     from sklearn.datasets import load_digits
 
     raw = load_digits()
@@ -93,71 +117,6 @@ def _digits() -> Dataset:
     )
 
 
-def _find(name: str, source: Source, data_dir: Path | None) -> list[Path]:
-    """The files of a data set, in the order of `Source.files`."""
-    if data_dir is not None:
-        found = _in_folder(source, data_dir)
-        if found is None:
-            raise DataError(f"{data_dir} does not hold the files of '{name}': {', '.join(source.files)}")
-        return found
-    places = [os.environ.get("ANALOGPC_DATA", ""), source.system]
-    for place in filter(None, places):
-        found = _in_folder(source, Path(place))
-        if found is not None:
-            return found
-    return _download(name, source)
-
-
-def _in_folder(source: Source, folder: Path) -> list[Path] | None:
-    """All files in a folder or in one of the sub-folders that are usual, plain or gzipped; None if one is missing."""
-    for place in (folder, *(folder / sub for sub in source.folders)):
-        found = [next((p for p in (place / name, place / f"{name}.gz") if p.is_file()), None) for name in source.files]
-        if all(found):
-            return [path for path in found if path]
-    return None
-
-
-def _download(name: str, source: Source) -> list[Path]:
-    """Fetch what the cache lacks; archives are unpacked beside themselves."""
-    import pooch
-
-    cache = Path(pooch.os_cache("analogpc")) / name
-    for remote in source.remotes:
-        target = cache / remote.name
-        fault = ""
-        for mirror in source.mirrors:
-            try:
-                pooch.retrieve(
-                    mirror + remote.name, known_hash=f"md5:{remote.md5}", fname=remote.name, path=cache, progressbar=True
-                )
-            except (
-                Exception
-            ) as error:  # Whatever the network or the mirror does, the next mirror is tried and the last fault told.
-                fault = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
-            else:
-                fault = ""
-                break
-        if fault:
-            raise DataError(
-                f"'{name}' is not on this machine and could not be downloaded ({fault}); run again with internet, or point "
-                f"--data-dir or the environment variable ANALOGPC_DATA to a folder with {', '.join(source.files)}"
-            )
-        if target.name.endswith(".tar.gz"):
-            _unpack(target)
-    found = _in_folder(source, cache)
-    if found is None:
-        raise DataError(f"the archive of '{name}' in {cache} does not hold {', '.join(source.files)}")
-    return found
-
-
-def _unpack(archive: Path) -> None:
-    if archive.with_suffix(".unpacked").exists():
-        return
-    with tarfile.open(archive) as tar:
-        tar.extractall(archive.parent, filter="data")
-    archive.with_suffix(".unpacked").touch()
-
-
 def _bytes(path: Path) -> bytes:
     """The content of a file, gzipped or not."""
     try:
@@ -167,34 +126,61 @@ def _bytes(path: Path) -> bytes:
         raise DataError(f"{path} cannot be read: {error}") from None
 
 
-def _idx(path: Path, dimensions: int) -> np.ndarray:
-    """An IDX file of bytes: two zero bytes, the type 8, the number of dimensions, their sizes, the values."""
+def _idx(path: Path, *item: int) -> np.ndarray:
+    """An IDX file of bytes: two zero bytes, the type 8, the number of dimensions, their sizes, the values.
+
+    Parameters
+    ----------
+    path : path
+    item : int
+        Sizes of all dimensions but the first, which counts the items.
+
+    Returns
+    -------
+    (n, item...) uint8 array
+    """
     raw = _bytes(path)
+    dimensions = 1 + len(item)
     head = 4 + 4 * dimensions
     if raw[:4] != bytes((0, 0, 8, dimensions)) or len(raw) < head:
         raise DataError(f"{path} is not an IDX file of bytes with {dimensions} dimensions")
     shape = tuple(int(n) for n in np.frombuffer(raw, ">u4", dimensions, 4))
     values = np.frombuffer(raw, np.uint8, offset=head)
-    if values.size != np.prod(shape, dtype=np.int64):
+    if values.size != math.prod(shape):
         raise DataError(f"{path} is truncated or damaged: its head announces {shape}, and {values.size} bytes follow")
+    if shape[1:] != item or not values.size:
+        raise DataError(f"{path} should hold items of shape {item}, and at least one, not {shape}")
     return values.reshape(shape)
 
 
-def _read_idx(files: list[Path]) -> tuple[np.ndarray, ...]:
-    arrays = [_idx(path, dimensions) for path, dimensions in zip(files, (3, 1, 3, 1), strict=True)]
-    return arrays[0][..., None], arrays[1].astype(np.int64), arrays[2][..., None], arrays[3].astype(np.int64)
+def _labels(path: Path, labels: np.ndarray, images: int, source: Source) -> np.ndarray:
+    """The labels of so many images as int64, refused by the file's name if they do not fit."""
+    if len(labels) != images:
+        raise DataError(f"{path} holds {len(labels)} labels for {images} images")
+    if labels.max() >= len(source.classes):
+        raise DataError(f"{path} is damaged: it has the label {labels.max()}, and {len(source.classes) - 1} is the last")
+    return labels.astype(np.int64)
 
 
-def _read_cifar(files: list[Path]) -> tuple[np.ndarray, ...]:
+def _read_idx(files: list[Path], source: Source) -> tuple[np.ndarray, ...]:
+    splits: list[np.ndarray] = []
+    for image_file, label_file in (files[:2], files[2:]):
+        images = _idx(image_file, 28, 28)
+        splits += [images[..., None], _labels(label_file, _idx(label_file), len(images), source)]
+    return tuple(splits)
+
+
+def _read_cifar(files: list[Path], source: Source) -> tuple[np.ndarray, ...]:
     """Records of one label byte (CIFAR-100: a coarse and a fine one) and 3,072 pixels, channel by channel."""
-    label_bytes = 1 if len(files) == 6 else 2
+    label_bytes = 1 if len(source.classes) == 10 else 2
+    record = label_bytes + _PIXELS
     parts = []
     for path in files:
         raw = np.frombuffer(_bytes(path), np.uint8)
-        record = label_bytes + _PIXELS
         if not raw.size or raw.size % record:
             raise DataError(f"{path} is truncated or damaged: {raw.size} bytes are not a whole number of records of {record}")
         parts.append(raw.reshape(-1, record))
+        _labels(path, parts[-1][:, label_bytes - 1], len(parts[-1]), source)
     splits: list[np.ndarray] = []
     for records in (np.concatenate(parts[:-1]), parts[-1]):
         images = records[:, label_bytes:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
@@ -202,7 +188,7 @@ def _read_cifar(files: list[Path]) -> tuple[np.ndarray, ...]:
     return tuple(splits)
 
 
-def _read_svhn(files: list[Path]) -> tuple[np.ndarray, ...]:
+def _read_svhn(files: list[Path], source: Source) -> tuple[np.ndarray, ...]:
     """MATLAB files with X (32, 32, 3, n) and y, in which the label 10 means the digit 0."""
     from scipy.io import loadmat
 
@@ -210,14 +196,14 @@ def _read_svhn(files: list[Path]) -> tuple[np.ndarray, ...]:
     for path in files:
         try:
             content = loadmat(path)
-            images, labels = content["X"], content["y"].reshape(-1).astype(np.int64)
+            images, labels = content["X"], content["y"].reshape(-1)
         except Exception as error:  # SciPy raises errors of many kinds on damaged files.
             raise DataError(f"{path} is not a MATLAB file with X and y: {type(error).__name__} {error}") from None
-        if images.shape != (32, 32, 3, len(labels)) or images.dtype != np.uint8:
-            raise DataError(
-                f"{path} should hold bytes X of shape (32, 32, 3, {len(labels)}), not {images.shape} of {images.dtype}"
-            )
-        splits += [np.ascontiguousarray(images.transpose(3, 0, 1, 2)), labels % 10]
+        if images.ndim != 4 or images.shape[:3] != (32, 32, 3) or images.dtype != np.uint8 or not images.size:
+            raise DataError(f"{path} should hold bytes X of shape (32, 32, 3, n), not {images.shape} of {images.dtype}")
+        if not np.isin(labels, np.arange(1, 11)).all():
+            raise DataError(f"{path} is damaged: the labels y must be whole numbers from 1 to 10")
+        splits += [np.ascontiguousarray(images.transpose(3, 0, 1, 2)), _labels(path, labels % 10, images.shape[3], source)]
     return tuple(splits)
 
 

@@ -1,4 +1,9 @@
-"""What is where: files, addresses, checksums and published normalisations of the data sets."""
+"""What is where: files, addresses, checksums and published normalisations of the data sets.
+
+Every address and checksum is a published one; the comment above each data set names where it was read, and nothing is computed
+here. Means and standard deviations are those of the training images, over all pixels of a channel. CIFAR-10's and Fashion-MNIST's
+were computed again from the images and agree in every digit; the others are those that training recipes commonly use.
+"""
 
 from __future__ import annotations
 
@@ -37,12 +42,15 @@ class Source:
         The files that the reader opens; idx files also as ``NAME.gz``.
     folders : tuple of str
         Sub-folders in which people keep them.
+    n_train : int
+        Training images published. A set of exactly so many must have the published mean, since files of other data bear the same
+        names; fewer are taken for a part of it.
     mirrors : tuple of str
         Addresses tried in order.
     remotes : tuple of Remote
         The files to download: the same, or an archive of them.
     classes : tuple of str
-        Names of the classes, in the order of the labels; numbers where the files at hand need not name them.
+        Names of the classes, in the order of the labels.
     mean, std : tuples of float
         On the scale from 0 to 1.
     augmentation : Augmentation
@@ -53,6 +61,7 @@ class Source:
     layout: str
     files: tuple[str, ...]
     folders: tuple[str, ...]
+    n_train: int
     mirrors: tuple[str, ...]
     remotes: tuple[Remote, ...]
     mean: tuple[float, ...]
@@ -63,6 +72,16 @@ class Source:
 
 
 _IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+# The fine labels in the order of fine_label_names.txt, which comes with the files.
+_CIFAR100 = """
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
+caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish
+forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle
+mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine
+possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar
+sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle wardrobe whale willow_tree
+wolf woman worm
+"""
 _CROPS = Augmentation(crop_padding=4, flip=True)
 
 
@@ -71,12 +90,18 @@ def _idx_remotes(*checksums: str) -> tuple[Remote, ...]:
 
 
 SOURCES: dict[str, Source] = {
-    # LeCun, Cortes and Burges; checksums as in torchvision.
+    # LeCun, Cortes and Burges. Checksums: torchvision (datasets/mnist.py). Addresses: torchvision's mirror, that of TensorFlow
+    # Datasets (url_checksums/mnist.txt), and the original page.
     "mnist": Source(
         layout="idx",
         files=_IDX,
         folders=("mnist", "MNIST/raw"),
-        mirrors=("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
+        n_train=60_000,
+        mirrors=(
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+            "http://yann.lecun.com/exdb/mnist/",
+        ),
         remotes=_idx_remotes(
             "f68b3c2dcbeaaa9fbdd348bbdeb94873",
             "d53e105ee54ea40749a09fcbcd1e9432",
@@ -86,11 +111,13 @@ SOURCES: dict[str, Source] = {
         mean=(0.1307,),
         std=(0.3081,),
     ),
-    # Xiao, Rasul and Vollgraf, arXiv 1708.07747; checksums from its own README.
+    # Xiao, Rasul and Vollgraf, arXiv 1708.07747. Checksums and the first address: its README (torchvision has the same); the second
+    # address is its repository. Names as in the README.
     "fashion-mnist": Source(
         layout="idx",
         files=_IDX,
         folders=("fashion-mnist", "FashionMNIST/raw"),
+        n_train=60_000,
         mirrors=(
             "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
             "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
@@ -103,25 +130,15 @@ SOURCES: dict[str, Source] = {
         ),
         mean=(0.2860,),
         std=(0.3530,),
-        classes=(
-            "T-shirt/top",
-            "trouser",
-            "pullover",
-            "dress",
-            "coat",
-            "sandal",
-            "shirt",
-            "sneaker",
-            "bag",
-            "ankle boot",
-        ),
+        classes=("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
         system="/usr/share/datasets/fashion-mnist",
     ),
-    # Krizhevsky 2009; checksums from its own page.
+    # Krizhevsky 2009. Address and checksum: its page, www.cs.toronto.edu/~kriz/cifar.html.
     "cifar10": Source(
         layout="cifar",
         files=(*(f"data_batch_{n}.bin" for n in range(1, 6)), "test_batch.bin"),
-        folders=("cifar-10-batches-bin", "cifar10"),
+        folders=("cifar-10-batches-bin", "cifar10", "cifar10/cifar-10-batches-bin"),
+        n_train=50_000,
         mirrors=("https://www.cs.toronto.edu/~kriz/",),
         remotes=(Remote("cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530"),),
         mean=(0.4914, 0.4822, 0.4465),
@@ -129,22 +146,25 @@ SOURCES: dict[str, Source] = {
         classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
         augmentation=_CROPS,
     ),
+    # Krizhevsky 2009. Address and checksum: that page too, as public loaders in several languages repeat them. Fine labels.
     "cifar100": Source(
         layout="cifar",
         files=("train.bin", "test.bin"),
-        folders=("cifar-100-binary", "cifar100"),
+        folders=("cifar-100-binary", "cifar100", "cifar100/cifar-100-binary"),
+        n_train=50_000,
         mirrors=("https://www.cs.toronto.edu/~kriz/",),
         remotes=(Remote("cifar-100-binary.tar.gz", "03b5dce01913d631647c71ecec9e9cb8"),),
         mean=(0.5071, 0.4865, 0.4409),
         std=(0.2673, 0.2564, 0.2762),
-        classes=tuple(str(n) for n in range(100)),
+        classes=tuple(_CIFAR100.split()),
         augmentation=_CROPS,
     ),
-    # Netzer et al. 2011; checksums as in torchvision.
+    # Netzer et al. 2011. Addresses and checksums: torchvision (datasets/svhn.py).
     "svhn": Source(
         layout="svhn",
         files=("train_32x32.mat", "test_32x32.mat"),
         folders=("svhn",),
+        n_train=73_257,
         mirrors=("http://ufldl.stanford.edu/housenumbers/",),
         remotes=(
             Remote("train_32x32.mat", "e26dedcc434d2e4c54c9b2d4a06d8373"),

@@ -1,219 +1,19 @@
-"""Data: published formats, refused damage, search order, normalisation and augmentation."""
+"""Data sets in memory: normalisation, augmentation, cuts, refusals, and the two sets that can be checked against their own images."""
 
-import gzip
-import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.io import savemat
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from analogpc.data import Augmentation, DataError, Dataset, load_data
 from analogpc.data import loaders as module
 from analogpc.data.sources import SOURCES
 from analogpc.kernels.streams import Key
-
-
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch, tmp_path):
-    """No test reaches beyond this machine or into the user's cache."""
-    import pooch
-
-    def refuse(url, **_):
-        raise OSError("no internet here")
-
-    monkeypatch.setattr(pooch, "retrieve", refuse)
-    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache" / name)
-    monkeypatch.delenv("ANALOGPC_DATA", raising=False)
-
-
-def write_idx(path, array, zipped=True):
-    head = bytes((0, 0, 8, array.ndim)) + np.array(array.shape, ">u4").tobytes()
-    content = head + array.tobytes()
-    if zipped:
-        Path(f"{path}.gz").write_bytes(gzip.compress(content))
-    else:
-        path.write_bytes(content)
-
-
-def idx_set(folder, rng, zipped=True):
-    folder.mkdir(parents=True, exist_ok=True)
-    arrays = []
-    for name, n in (("train", 12), ("t10k", 5)):
-        images, labels = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8), np.arange(n, dtype=np.uint8) % 10
-        write_idx(folder / f"{name}-images-idx3-ubyte", images, zipped)
-        write_idx(folder / f"{name}-labels-idx1-ubyte", labels, zipped)
-        arrays += [images, labels]
-    return arrays
-
-
-def cifar_set(folder, rng, name):
-    folder.mkdir(parents=True, exist_ok=True)
-    images, labels = [], []
-    for file in SOURCES[name].files:
-        x, y = rng.integers(0, 256, (4, 3, 32, 32), dtype=np.uint8), rng.integers(0, 10, (4, 1), dtype=np.uint8)
-        coarse = [np.full((4, 1), 19, np.uint8)] if name == "cifar100" else []
-        np.concatenate([*coarse, y, x.reshape(4, -1)], 1).tofile(folder / file)
-        images.append(x)
-        labels.append(y[:, 0])
-    return images, labels
-
-
-@pytest.mark.parametrize("zipped", [True, False])
-@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
-def test_idx_files_are_read(tmp_path, rng, name, zipped):
-    train, train_labels, test, test_labels = idx_set(tmp_path, rng, zipped)
-    data = load_data(name, data_dir=tmp_path)
-    np.testing.assert_array_equal(data.train_images[..., 0], train)
-    np.testing.assert_array_equal(data.test_images[..., 0], test)
-    np.testing.assert_array_equal(data.train_labels, train_labels)
-    np.testing.assert_array_equal(data.test_labels, test_labels)
-    assert data.train_labels.dtype == np.int64
-    assert not data.augmentation.active
-
-
-@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
-def test_cifar_records_are_read_channel_by_channel(tmp_path, rng, name):
-    images, labels = cifar_set(tmp_path / SOURCES[name].folders[0], rng, name)
-    data = load_data(name, data_dir=tmp_path)
-    np.testing.assert_array_equal(data.train_images.transpose(0, 3, 1, 2), np.concatenate(images[:-1]))
-    np.testing.assert_array_equal(data.train_labels, np.concatenate(labels[:-1]))
-    np.testing.assert_array_equal(data.test_labels, labels[-1])
-    assert data.augmentation == Augmentation(crop_padding=4, flip=True)
-    assert not load_data(name, data_dir=tmp_path, augment=False).augmentation.active
-
-
-def test_svhn_is_read_and_its_tens_are_zeros(tmp_path, rng):
-    for split, n in (("train", 12), ("test", 4)):
-        images, labels = rng.integers(0, 256, (32, 32, 3, n), dtype=np.uint8), (np.arange(n) % 10 + 1)[:, None]
-        savemat(tmp_path / f"{split}_32x32.mat", {"X": images, "y": labels})
-    data = load_data("svhn", data_dir=tmp_path)
-    np.testing.assert_array_equal(data.test_images[2], images[..., 2])
-    np.testing.assert_array_equal(data.train_labels[:10], [1, 2, 3, 4, 5, 6, 7, 8, 9, 0])
-
-
-def damage(path, cut=7):
-    path.write_bytes(path.read_bytes()[:-cut])
-
-
-def test_damaged_files_are_refused_by_name(tmp_path, rng):
-    idx_set(tmp_path / "a", rng, zipped=False)
-    damage(tmp_path / "a" / "train-images-idx3-ubyte")
-    with pytest.raises(DataError, match=r"train-images-idx3-ubyte is truncated or damaged: its head announces \(12, 28, 28\)"):
-        load_data("mnist", data_dir=tmp_path / "a")
-    idx_set(tmp_path / "b", rng)
-    damage(tmp_path / "b" / "t10k-labels-idx1-ubyte.gz")
-    with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte\.gz cannot be read"):
-        load_data("mnist", data_dir=tmp_path / "b")
-    idx_set(tmp_path / "c", rng, zipped=False)
-    (tmp_path / "c" / "train-images-idx3-ubyte").write_bytes(b"hello")
-    with pytest.raises(DataError, match="is not an IDX file of bytes with 3 dimensions"):
-        load_data("mnist", data_dir=tmp_path / "c")
-    cifar_set(tmp_path / "d", rng, "cifar10")
-    damage(tmp_path / "d" / "data_batch_3.bin")
-    with pytest.raises(
-        DataError, match=r"data_batch_3\.bin is truncated or damaged: 12285 bytes are not a whole number of records of 3073"
-    ):
-        load_data("cifar10", data_dir=tmp_path / "d")
-    for split in ("train", "test"):
-        (tmp_path / f"{split}_32x32.mat").write_bytes(b"not matlab at all")
-    with pytest.raises(DataError, match=r"train_32x32\.mat is not a MATLAB file"):
-        load_data("svhn", data_dir=tmp_path)
-
-
-def test_files_are_looked_for_in_order(tmp_path, rng, monkeypatch):
-    """An explicit folder, then the environment, then the system, then the internet."""
-    sets = {place: idx_set(tmp_path / place / "fashion-mnist", rng)[0] for place in ("explicit", "environment", "system")}
-
-    def found():
-        return load_data("fashion-mnist").train_images[..., 0]
-
-    from dataclasses import replace
-
-    monkeypatch.setitem(SOURCES, "fashion-mnist", replace(SOURCES["fashion-mnist"], system=str(tmp_path / "system")))
-    np.testing.assert_array_equal(found(), sets["system"])
-    monkeypatch.setenv("ANALOGPC_DATA", str(tmp_path / "environment"))
-    np.testing.assert_array_equal(found(), sets["environment"])
-    explicit = load_data("fashion-mnist", data_dir=tmp_path / "explicit").train_images[..., 0]
-    np.testing.assert_array_equal(explicit, sets["explicit"])
-    monkeypatch.setenv("ANALOGPC_DATA", str(tmp_path / "nowhere"))
-    np.testing.assert_array_equal(found(), sets["system"])
-
-
-def test_an_explicit_folder_without_the_files_is_refused(tmp_path):
-    with pytest.raises(DataError, match="does not hold the files of 'mnist': train-images-idx3-ubyte"):
-        load_data("mnist", data_dir=tmp_path)
-
-
-def test_missing_data_name_the_two_ways_to_get_them():
-    with pytest.raises(
-        DataError, match=r"'svhn' is not on this machine.*run again with internet, or point --data-dir or .*ANALOGPC_DATA"
-    ):
-        load_data("svhn")
-
-
-def test_downloads_are_checked_and_mirrors_tried(tmp_path, rng, monkeypatch):
-    """The published checksum goes with every request; a failing mirror is passed over."""
-    import pooch
-
-    asked = []
-    idx_set(tmp_path / "server", rng)
-
-    def retrieve(url, known_hash, fname, path, progressbar):
-        asked.append((url, known_hash))
-        if url.startswith(SOURCES["mnist"].mirrors[0]):
-            raise OSError("mirror is down")
-        Path(path).mkdir(parents=True, exist_ok=True)
-        (Path(path) / fname).write_bytes((tmp_path / "server" / fname).read_bytes())
-
-    monkeypatch.setattr(pooch, "retrieve", retrieve)
-    assert len(load_data("mnist").train_labels) == 12
-    assert len(asked) == 8
-    assert asked[0][1] == asked[1][1] == "md5:f68b3c2dcbeaaa9fbdd348bbdeb94873"
-
-
-def test_a_wrong_checksum_is_refused(tmp_path, monkeypatch):
-    """pooch itself refuses what does not have the published checksum."""
-    import pooch
-
-    monkeypatch.undo()
-    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache" / name)
-
-    def serve(url, output_file, _):
-        Path(output_file).write_bytes(b"not the data")
-
-    monkeypatch.setattr(pooch.core, "choose_downloader", lambda *_, **__: serve)
-    with pytest.raises(DataError, match="'svhn' is not on this machine and could not be downloaded"):
-        load_data("svhn")
-    assert not list(tmp_path.rglob("*.mat"))
-
-
-def test_unknown_names_are_refused():
-    with pytest.raises(DataError, match="there is no data set 'emnist'; the data sets are digits, mnist, fashion-mnist"):
-        load_data("emnist")
-
-
-def test_digits_are_split_in_proportion_and_normalised_by_their_own_numbers():
-    data = load_data("digits")
-    assert (len(data.train_labels), len(data.test_labels)) == (1437, 360)
-    total = np.bincount(np.concatenate([data.train_labels, data.test_labels]))
-    np.testing.assert_allclose(np.bincount(data.test_labels), total * 360 / 1797, atol=1)
-    pixels = data.train_images / 16
-    assert pytest.approx((pixels.mean(), pixels.std()), abs=1e-4) == (module.DIGITS_MEAN, module.DIGITS_STD)
-    seen = {image.tobytes() for image in data.train_images} & {image.tobytes() for image in data.test_images}
-    assert not seen
-
-
-def test_the_published_fashion_mnist_is_what_it_should_be():
-    source = SOURCES["fashion-mnist"]
-    if not os.path.isdir(source.system):
-        pytest.skip("the Debian package dataset-fashion-mnist is not installed")
-    data = load_data("fashion-mnist")
-    assert data.train_images.shape == (60_000, 28, 28, 1)
-    np.testing.assert_array_equal(np.bincount(data.train_labels), [6000] * 10)
-    np.testing.assert_array_equal(np.bincount(data.test_labels), [1000] * 10)
-    pixels = data.train_images / 255
-    assert (pixels.mean(), pixels.std()) == pytest.approx((0.2860, 0.3530), abs=1e-4)
 
 
 @pytest.fixture
@@ -232,71 +32,195 @@ def small(rng):
     )
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_inputs_are_normalised_in_the_type_asked_for(small, dtype):
+def test_digits_are_split_in_proportion_and_normalised_by_their_own_numbers():
+    data = load_data("digits")
+    assert (len(data.train_labels), len(data.test_labels)) == (1437, 360)
+    total = np.bincount(np.concatenate([data.train_labels, data.test_labels]))
+    # Rounding by largest remainders is off by less than one image in any class.
+    assert np.abs(np.bincount(data.test_labels) - total * 360 / 1797).max() < 1
+    pixels = data.train_images / 16
+    assert pytest.approx((pixels.mean(), pixels.std()), abs=5e-5) == (module.DIGITS_MEAN, module.DIGITS_STD)
+    seen = {image.tobytes() for image in data.train_images} & {image.tobytes() for image in data.test_images}
+    assert not seen
+    assert data.train_images.max() == data.pixel_max == 16
+    assert load_data().fingerprint == data.fingerprint
+
+
+def test_the_digits_are_those_of_scikit_learn():
+    """Every image is there once, with its own label."""
+    from sklearn.datasets import load_digits
+
+    raw, data = load_digits(), load_data("digits")
+    expected = sorted((image.astype(np.uint8).tobytes(), label) for image, label in zip(raw.images, raw.target, strict=True))
+    images, labels = np.concatenate([data.train_images, data.test_images]), np.concatenate([data.train_labels, data.test_labels])
+    assert sorted((image.tobytes(), label) for image, label in zip(images, labels, strict=True)) == expected
+
+
+def test_the_published_fashion_mnist_is_what_it_should_be(monkeypatch):
+    monkeypatch.delenv("ANALOGPC_DATA", raising=False)
+    system = Path(SOURCES["fashion-mnist"].system)
+    if not (system / "train-images-idx3-ubyte.gz").is_file():
+        pytest.skip("the Debian package dataset-fashion-mnist is not installed")
+    data = load_data("fashion-mnist")
+    assert data.train_images.shape == (60_000, 28, 28, 1)
+    np.testing.assert_array_equal(np.bincount(data.train_labels), [6000] * 10)
+    np.testing.assert_array_equal(np.bincount(data.test_labels), [1000] * 10)
+    counts = np.bincount(data.train_images.ravel(), minlength=256) / data.train_images.size
+    values = np.arange(256) / 255
+    mean = counts @ values
+    assert (mean, np.sqrt(counts @ (values - mean) ** 2)) == pytest.approx((*data.mean, *data.std), abs=6e-5)
+    with pytest.raises(DataError, match=r"holds other images than those of 'mnist': their mean is \[0\.286\], not \[0\.1307\]"):
+        load_data("mnist", data_dir=system)
+
+
+@pytest.mark.parametrize(("dtype", "rounding"), [("float32", 2e-6), ("float64", 1e-14)])
+def test_inputs_are_normalised_in_the_type_asked_for(small, dtype, rounding):
     x = small.inputs("train", [3, 1], dtype=dtype)
     assert x.dtype == dtype
     expected = (small.train_images[[3, 1]] / 255 - [0.1, 0.2, 0.3]) / [0.5, 0.6, 0.7]
-    np.testing.assert_allclose(
-        x, expected, rtol=1e-5 if dtype == "float32" else 1e-13, atol=1e-6 if dtype == "float32" else 1e-13
-    )
+    np.testing.assert_allclose(x, expected, rtol=0, atol=rounding)
+    np.testing.assert_array_equal(small.labels("test", [3, 1]), small.test_labels[[3, 1]])
+    assert small.inputs("train", []).shape == (0, *small.input_shape)
 
 
-def test_augmentation_depends_on_the_image_and_the_epoch_alone(small):
-    key = Key(3)
-    whole = small.inputs("train", np.arange(40), augment_key=key, epoch=2)
-    part = small.inputs("train", [7, 30, 2], augment_key=key, epoch=2)
-    np.testing.assert_array_equal(part, whole[[7, 30, 2]])
-    assert not np.array_equal(whole, small.inputs("train", np.arange(40), augment_key=key, epoch=3))
-    np.testing.assert_array_equal(small.inputs("test", [1], augment_key=key), small.inputs("test", [1]))
+@settings(deadline=None)
+@given(batch=st.lists(st.integers(0, 39), max_size=12), epoch=st.integers(0, 2**40), seed=st.integers(0, 2**64 - 1))
+def test_augmentation_depends_on_the_image_and_the_epoch_alone(batch, epoch, seed):
+    images = np.random.default_rng(1).integers(0, 256, (40, 5, 5, 2), dtype=np.uint8)
+    data = Dataset("own", images, np.zeros(40, np.int64), images, np.zeros(40, np.int64), ("a",), (0.5, 0.5), (1, 1))
+    data = replace(data, augmentation=Augmentation(crop_padding=2, flip=True))
+    whole = data.inputs("train", np.arange(40), augment_key=Key(seed), epoch=epoch)
+    part = data.inputs("train", batch, augment_key=Key(seed), epoch=epoch)
+    np.testing.assert_array_equal(part, whole[np.array(batch, int)])
+    # The first images of a longer set are treated alike.
+    few = data.take(20, 1).inputs("train", np.arange(20), augment_key=Key(seed), epoch=epoch)
+    np.testing.assert_array_equal(few, whole[:20])
 
 
-def test_every_augmented_image_is_a_crop_or_its_mirror_image(small):
-    """All 25 offsets and both orientations occur, nothing else does."""
-    augmentation, key = small.augmentation, Key(5)
-    image = small.train_images[:1]
-    padded = np.pad(image[0], ((2, 2), (2, 2), (0, 0)))
-    crops = {}
+def test_augmentation_changes_with_the_epoch_and_the_key_and_spares_the_test_images(small):
+    everything = np.arange(40)
+    whole = small.inputs("train", everything, augment_key=Key(3), epoch=2)
+    assert not np.array_equal(whole, small.inputs("train", everything, augment_key=Key(3), epoch=3))
+    assert not np.array_equal(whole, small.inputs("train", everything, augment_key=Key(4), epoch=2))
+    np.testing.assert_array_equal(small.inputs("test", [1], augment_key=Key(3)), small.inputs("test", [1]))
+
+
+@pytest.mark.parametrize("mode", ["constant", "edge"])
+def test_every_crop_and_both_orientations_are_equally_likely(rng, mode):
+    """Each augmented image is one of the 25 crops or a mirror image; chi-squared over the 50 outcomes.
+
+    With 49 degrees of freedom the statistic exceeds 113 once in a million times.
+    """
+    image, n = rng.integers(1, 256, (6, 7, 3), dtype=np.uint8), 10_000
+    padded = np.pad(image, ((2, 2), (2, 2), (0, 0)), mode=mode)
+    outcomes = {}
     for top in range(5):
         for left in range(5):
             crop = padded[top : top + 6, left : left + 7]
-            crops[crop.tobytes()] = (top, left, False)
-            crops[np.ascontiguousarray(crop[:, ::-1]).tobytes()] = (top, left, True)
-    seen = [crops[augmentation.apply(image, np.array([0]), 40, key, epoch)[0].tobytes()] for epoch in range(600)]
-    assert set(seen) == set(crops.values())
+            outcomes[crop.tobytes()] = outcomes.get(crop.tobytes(), 0) + 1
+            mirrored = crop[:, ::-1].tobytes()
+            outcomes[mirrored] = outcomes.get(mirrored, 0) + 1
+    assert len(outcomes) == 50
+    augmentation = Augmentation(crop_padding=2, padding_mode=mode, flip=True)
+    results = augmentation.apply(np.broadcast_to(image, (n, 6, 7, 3)), np.arange(n), n, Key(5), 0)
+    seen = dict.fromkeys(outcomes, 0)
+    for result in results:
+        seen[result.tobytes()] += 1
+    counts = np.array(list(seen.values()))
+    assert ((counts - n / 50) ** 2 / (n / 50)).sum() < 113
+
+
+def test_black_is_added_before_normalisation(small):
+    """As torchvision crops: what lies outside of the image becomes -mean / std, not 0."""
+    data = replace(small, train_images=np.full_like(small.train_images, 255))
+    x = data.inputs("train", np.arange(40), dtype="float64", augment_key=Key(0))
+    black, white = -np.array(data.mean) / data.std, (1 - np.array(data.mean)) / data.std
+    outside = np.isclose(x, black, atol=1e-12, rtol=0).all(-1)
+    assert outside.any()
+    assert np.isclose(x[~outside], white, atol=1e-12, rtol=0).all()
+
+
+def test_augmentation_survives_toml():
+    augmentation = Augmentation(crop_padding=4, padding_mode="edge", flip=True)
+    assert Augmentation.from_toml(augmentation.to_toml()) == augmentation
+    with pytest.raises(ValueError, match="crop_padding = -1 is not allowed"):
+        Augmentation(crop_padding=-1)
 
 
 def test_take_and_holdout_cut_as_they_say(small):
     few = small.take(10, 5)
-    assert (len(few.train_labels), len(few.test_labels)) == (10, 5)
-    with pytest.raises(DataError, match="n_train = 41 is not from 1 to 40"):
-        small.take(41, 5)
+    np.testing.assert_array_equal(few.train_images, small.train_images[:10])
+    np.testing.assert_array_equal(few.test_labels, small.test_labels[:5])
     part = small.holdout(0.25, Key(1))
     assert (len(part.train_labels), len(part.test_labels)) == (30, 10)
-    together = np.concatenate([part.train_images, part.test_images])
-    assert {i.tobytes() for i in together} == {i.tobytes() for i in small.train_images}
-    with pytest.raises(DataError, match="leaves nothing on one side"):
-        small.holdout(0.001, Key(1))
+    pairs = [(image.tobytes(), label) for image, label in zip(small.train_images, small.train_labels, strict=True)]
+    cut = [
+        (image.tobytes(), label)
+        for images, labels in ((part.train_images, part.train_labels), (part.test_images, part.test_labels))
+        for image, label in zip(images, labels, strict=True)
+    ]
+    assert sorted(cut) == sorted(pairs)
+    assert part.fingerprint == small.holdout(0.25, Key(1)).fingerprint != small.holdout(0.25, Key(2)).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("cut", "sentence"),
+    [
+        (lambda data: data.take(41, 5), "n_train = 41 is not from 1 to 40"),
+        (lambda data: data.take(10, 0), "n_test = 0 is not from 1 to 10"),
+        (lambda data: data.take(2.5, 5), "n_train = 2.5 is not from 1 to 40"),
+        (lambda data: data.holdout(0.001, Key(1)), "holdout = 0.001 of 40 training images leaves nothing on one side"),
+        (lambda data: data.holdout(float("nan"), Key(1)), "leaves nothing on one side"),
+        (lambda data: data.inputs("train", [0, 40]), "indices from 0 to 40 are not within the 40 train images"),
+        (lambda data: data.labels("test", [-1]), "indices from -1 to -1 are not within the 10 test images"),
+        (lambda data: data.inputs("train", [0.5]), "whole numbers, not .* float64"),
+        (lambda data: data.inputs("train", np.ones(40, bool)), "whole numbers, not .* bool"),
+        (lambda data: data.inputs("train", [0], dtype="int32"), "dtype = int32 is not allowed"),
+        (lambda data: data.inputs("valid", [0]), "there is no split 'valid'"),
+    ],
+)
+def test_what_is_not_there_is_refused(small, cut, sentence):
+    with pytest.raises(DataError, match=sentence):
+        cut(small)
 
 
 def test_fingerprints_tell_data_apart(small):
     assert small.fingerprint == small.take(40, 10).fingerprint
     assert small.fingerprint != small.take(40, 9).fingerprint
+    changed = small.train_images.copy()
+    changed[3, 2, 1, 0] ^= 1
+    assert small.fingerprint != replace(small, train_images=changed).fingerprint
+
+
+def test_images_cannot_be_changed_through_the_data_set(small):
+    with pytest.raises(ValueError, match="read-only"):
+        small.train_images[0] = 0
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
+        ({"train_images": [[0]]}, "train_images must be a NumPy array, not list"),
         ({"train_images": np.zeros((40, 6, 7, 3))}, "bytes"),
+        ({"train_images": np.zeros((0, 6, 7, 3), np.uint8), "train_labels": np.zeros(0, np.int64)}, "no train images"),
         ({"train_labels": np.zeros(40, np.int32)}, "int64"),
-        ({"train_labels": np.full(40, 4)}, "must lie from 0 to 3"),
+        ({"train_labels": np.zeros(39, np.int64)}, "must be 40 int64 numbers"),
+        ({"train_labels": np.full(40, 4)}, "must lie from 0 to 3, not 4 to 4"),
+        ({"test_labels": np.full(10, -1)}, "test_labels must lie from 0 to 3"),
         ({"test_images": np.zeros((10, 5, 7, 3), np.uint8)}, "differ"),
-        ({"mean": (0.1,)}, "one number for each of 3 channels"),
+        ({"mean": (0.1,)}, "mean must have one number for each of 3 channels"),
+        ({"mean": (0.1, np.nan, 0.1)}, "mean must have one number"),
         ({"std": (0.1, 0.0, 0.1)}, "must be positive"),
+        ({"pixel_max": float("nan")}, "pixel_max = nan is not allowed"),
+        ({"augmentation": None}, "augmentation must be an Augmentation, not None"),
     ],
 )
 def test_data_of_ones_own_are_checked(small, changes, sentence):
-    from dataclasses import replace
-
     with pytest.raises(DataError, match=sentence):
         replace(small, **changes)
+
+
+def test_importing_the_loaders_loads_no_library_that_only_some_of_them_need():
+    code = "import sys, analogpc.data; print(*(m for m in ('sklearn', 'scipy.io', 'pooch', 'requests') if m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    assert done.stdout.split() == []
