@@ -64,7 +64,19 @@ class DAC(Converter):
 
 
 class ADC(Converter):
-    """The converter of the output lines; defaults as in aihwkit's ``IOParameters``."""
+    """The converter of the output lines; bits and bound by default as in aihwkit's ``IOParameters``.
+
+    Attributes
+    ----------
+    bound_management : "none" or "iterative"
+        What happens to a vector of which an output saturates: it stays clipped; or it is read again with inputs half as strong, as
+        often as needed, until the inputs fall below the resolution of the DAC (at most 1,000 times weaker).
+
+    References
+    ----------
+    Gokmen, Onen and Haensch, Front. Neurosci. 11:538 (2017).
+    """
 
     bits: Bits = 9
     bound: Bound = 12.0
+    bound_management: Literal["none", "iterative"] = "none"

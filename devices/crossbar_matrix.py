@@ -105,30 +105,45 @@ class CrossbarMatrix(Matrix):
         return self._read(g, self._difference.T, self.substrate.columns, self.substrate.rows)
 
     def _read(self, x: np.ndarray, matrix: np.ndarray, driven_lines: int, sensed_lines: int) -> np.ndarray:
-        """Drive ``x`` (n, a) into ``matrix`` (a, b), tile by tile along the driven side, and add the converted partial sums.
+        """Drive ``x`` (n, a) into ``matrix`` (a, b), again and weaker for vectors that saturate, if that is asked for."""
+        total, clipped = self._attempt(x, matrix, driven_lines, sensed_lines, 1.0)
+        if self.substrate.adc.bound_management == "iterative":
+            dac_bits, reduction = self.substrate.dac.bits, 2.0
+            weakest = min(1000.0, 2.0 ** (dac_bits - 1) - 1)
+            again = np.flatnonzero(clipped)
+            while again.size and reduction <= weakest:
+                self.meter.repeated_reads += again.size
+                total[again], clipped[again] = self._attempt(x[again], matrix, driven_lines, sensed_lines, reduction)
+                again = again[clipped[again] > 0]
+                reduction *= 2
+        self.meter.saturated_out += int(clipped.sum())
+        return total
+
+    def _attempt(
+        self, x: np.ndarray, matrix: np.ndarray, driven_lines: int, sensed_lines: int, reduction: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """One read, tile by tile along the driven side, the converted partial sums added; and the clipped outputs of each vector.
 
         All tiles side by side along the sensed side carry the same inputs, and their converters are of one kind: one pass does
         them together, so that cutting the sensed side changes not a bit.
         """
-        substrate = self.substrate
-        driven, scale, clipped_in = dac(x, substrate.dac.bits, substrate.dac.bound, substrate.dac.scaling == "absmax")
+        converter, noise = self.substrate.adc, self.substrate.read_noise
+        drive = self.substrate.dac
+        driven, scale, clipped_in = dac(x, drive.bits, drive.bound, drive.scaling == "absmax", reduction)
+        scale = scale * self.dtype.type(self.scale)
         total = np.zeros((len(x), matrix.shape[1]), self.dtype)
+        clipped_out = np.zeros(len(x), np.int64)
         cuts = range(0, matrix.shape[0], driven_lines)
         step = self._reads.take(len(cuts))
-        scale = scale * self.dtype.type(self.scale)
-        clipped_out = 0
         for number, start in enumerate(cuts):
             part = slice(start, start + driven_lines)
             sums = driven[:, part] @ matrix[part]
-            converter = substrate.adc
-            noise = substrate.read_noise
             clipped_out += adc(sums, total, scale, noise, converter.bits, converter.bound, self._reads.key, step + number)
         beside = -(-matrix.shape[1] // sensed_lines)
         self.meter.conversions_in += x.size * beside
         self.meter.conversions_out += total.size * len(cuts)
         self.meter.saturated_in += clipped_in * beside
-        self.meter.saturated_out += clipped_out
-        return total
+        return total, clipped_out
 
     @override
     def learn(self, products: Products, rate: float) -> None:

@@ -16,7 +16,9 @@ class Meter:
     conversions_in, conversions_out : int
         Values that passed a DAC and an ADC (once per value and array).
     saturated_in, saturated_out : int
-        Those of them that were clipped.
+        Those of them that were clipped in the end.
+    repeated_reads : int
+        Vectors read again because an output saturated (see `ADC.bound_management`).
     updates : int
         Rank-one products applied.
     pulses : int
@@ -31,6 +33,7 @@ class Meter:
     conversions_out: int = 0
     saturated_in: int = 0
     saturated_out: int = 0
+    repeated_reads: int = 0
     updates: int = 0
     pulses: int = 0
     clipped_probabilities: int = 0

@@ -33,10 +33,10 @@ def _convert(value, bound, step):
 
 
 @nb.njit(cache=True, parallel=True)
-def _dac(x, out, scale, managed, bound, step):
+def _dac(x, out, scale, managed, bound, step, reduction):
     saturated = 0
     for b in nb.prange(x.shape[0]):
-        factor = x.dtype.type(1)
+        factor = reduction
         if managed:
             largest = x.dtype.type(0)
             for j in range(x.shape[1]):
@@ -44,7 +44,7 @@ def _dac(x, out, scale, managed, bound, step):
                 if magnitude > largest:
                     largest = magnitude
             if largest != 0:
-                factor = largest / bound
+                factor = largest / bound * reduction
         scale[b] = factor
         clipped = 0
         for j in range(x.shape[1]):
@@ -56,7 +56,7 @@ def _dac(x, out, scale, managed, bound, step):
     return saturated
 
 
-def dac(x: np.ndarray, bits: float, bound: float, managed: bool) -> tuple[np.ndarray, np.ndarray, int]:
+def dac(x: np.ndarray, bits: float, bound: float, managed: bool, reduction: float = 1.0) -> tuple[np.ndarray, np.ndarray, int]:
     """Drive the lines of an array with digital vectors.
 
     Parameters
@@ -67,31 +67,33 @@ def dac(x: np.ndarray, bits: float, bound: float, managed: bool) -> tuple[np.nda
         Resolution and range of the converter; ``inf`` for ideal.
     managed : bool
         Noise management by absolute maximum: every vector is scaled so that its largest magnitude meets ``bound``
-        (1 if ``bound`` is infinite). Otherwise values beyond ``bound`` saturate.
+        unless that is infinite. Otherwise values beyond ``bound`` saturate.
+    reduction : float
+        Drive the lines so many times weaker than that; ``scale`` makes up for it.
 
     Returns
     -------
     driven : (n, lines) array
         What the lines carry.
     scale : (n,) array
-        ``x`` is about ``scale[:, None] * driven``; all ones when not managed, and one for a vector of zeros.
+        ``x`` is about ``scale[:, None] * driven``; ``reduction`` when not managed, and for a vector of zeros.
     saturated : int
         Values that were clipped.
     """
     out, scale = np.empty_like(x), np.empty(len(x), x.dtype)
     kind = x.dtype.type
-    if math.isinf(bits) and math.isinf(bound):
+    managed = managed and math.isfinite(bound)
+    if math.isinf(bits) and math.isinf(bound) and reduction == 1:
         # Scaling by the maximum and back only rounds when nothing is lost by leaving it out.
         scale[:] = 1
         return x, scale, 0
-    saturated = _dac(x, out, scale, managed, kind(bound), kind(quantisation_step(bits, bound)))
+    saturated = _dac(x, out, scale, managed, kind(bound), kind(quantisation_step(bits, bound)), kind(reduction))
     return out, scale, int(saturated)
 
 
 @nb.njit(cache=True, parallel=True)
-def _adc(y, total, scale, noise, bound, step, k0, k1, when):
+def _adc(y, total, scale, noise, bound, step, k0, k1, when, saturated):
     c2, c3 = split(when)
-    saturated = 0
     for b in nb.prange(y.shape[0]):
         c1 = np.uint32(b)
         clipped = 0
@@ -107,8 +109,7 @@ def _adc(y, total, scale, noise, bound, step, k0, k1, when):
                 if abs(value) > bound:
                     clipped += 1
                 total[b, first + lane] += scale[b] * _convert(value, bound, step)
-        saturated += clipped
-    return saturated
+        saturated[b] = clipped
 
 
 def adc(
@@ -120,7 +121,7 @@ def adc(
     bound: float,
     key: Key,
     step: int,
-) -> int:
+) -> np.ndarray:
     """Add read noise to analog sums, convert them and accumulate them digitally: ``total += scale * ADC(y + noise * xi)``.
 
     Parameters
@@ -140,12 +141,14 @@ def adc(
 
     Returns
     -------
-    int
-        Values that were clipped.
+    (n,) int64 array
+        Values of each vector that were clipped.
     """
     kind = y.dtype.type
+    saturated = np.zeros(len(y), np.int64)
     if noise == 0 and math.isinf(bits) and math.isinf(bound):
         total += scale[:, None] * y
-        return 0
+        return saturated
     where = (kind(noise), kind(bound), kind(quantisation_step(bits, bound)), *key.words, np.uint64(step))
-    return int(_adc(y, total, scale, *where))
+    _adc(y, total, scale, *where, saturated)
+    return saturated

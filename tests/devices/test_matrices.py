@@ -91,6 +91,35 @@ def test_quantised_read_follows_the_stated_steps(rng):
     assert matrix.meter.conversions_out == 3 * 5 * 2
 
 
+def test_bound_management_reads_again_until_nothing_saturates(rng):
+    """A saturated vector ends at the weakest halving that fits, quantised there; the others are read once."""
+    w = np.full((2, 8), 1.0)
+    x = np.array([[1.0] * 8, [0.1] + [0.0] * 7, [1.0, -1.0] * 4])
+    bound, bits = 3.0, 8
+    exact = DAC(bits=math.inf, bound=1.0)
+    matrix = Analog.ideal(dac=exact, adc=ADC(bits=bits, bound=bound, bound_management="iterative")).matrix(w, Key(0))
+    y = matrix.forward(x)
+    step = quantisation_step(bits, bound)
+    # Eight inputs of one give 8, four times as strong as 8 / 4 = 2, the first that fits under 3.
+    expected = [4 * np.rint(2.0 / step) * step, 0.1 * np.rint(1.0 / step) * step, 0.0]
+    np.testing.assert_allclose(y[:, 0], expected, rtol=1e-12, atol=1e-12)
+    assert matrix.meter.repeated_reads == 2
+    assert matrix.meter.saturated_out == 0
+    assert matrix.meter.conversions_out == 2 * (3 + 2)
+    clipping = Analog.ideal(dac=exact, adc=ADC(bits=bits, bound=bound)).matrix(w, Key(0))
+    assert clipping.forward(x)[0, 0] == bound
+    assert clipping.meter.saturated_out == 2
+
+
+def test_bound_management_ends_at_the_resolution_of_the_inputs():
+    """3 bits resolve a third of the range: one halving is made, and what still saturates is counted."""
+    w = np.full((1, 64), 1.0)
+    matrix = Analog.ideal(dac=DAC(bits=3), adc=ADC(bits=8, bound=1.0, bound_management="iterative")).matrix(w, Key(0))
+    matrix.forward(np.ones((1, 64)))
+    assert matrix.meter.repeated_reads == 1
+    assert matrix.meter.saturated_out == 1
+
+
 def test_read_noise_has_the_deviation_of_the_tiles(rng):
     """Two tiles along the input add two independent noises; 5 standard errors."""
     w = np.zeros((50, 20))
