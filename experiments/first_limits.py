@@ -16,6 +16,7 @@ from first_results import CASES
 
 from analogpc.data import load_data
 from analogpc.devices.presets import preset
+from analogpc.devices.responses import ConstantStep
 from analogpc.devices.substrate import Analog, Digital
 from analogpc.study import Study
 from analogpc.training import begin
@@ -30,15 +31,19 @@ def without(**changes: float) -> Analog:
     return BASE.but(device=DEVICE.but(response=DEVICE.response.but(**changes)))
 
 
+CALM = without(write_noise_std=0.0, dw_min_std=0.0, dw_min_dtod=0.0, up_down_dtod=0.0, w_max_dtod=0.0, w_min_dtod=0.0).but(
+    **IDEAL_READ
+)
+STEP = ConstantStep(dw_min=DEVICE.response.dw_min, w_max=DEVICE.response.w_max, w_min=DEVICE.response.w_min)
+
 SUBSTRATES = {
     "reram-sb as it is": BASE,
     "no write noise": without(write_noise_std=0.0),
     "no cycle-to-cycle noise": without(dw_min_std=0.0),
     "no device-to-device spread": without(dw_min_dtod=0.0, up_down_dtod=0.0, w_max_dtod=0.0, w_min_dtod=0.0),
     "ideal converters, no read noise": BASE.but(**IDEAL_READ),
-    "none of these four": without(
-        write_noise_std=0.0, dw_min_std=0.0, dw_min_dtod=0.0, up_down_dtod=0.0, w_max_dtod=0.0, w_min_dtod=0.0
-    ).but(**IDEAL_READ),
+    "none of these four": CALM,
+    "nor soft bounds: a constant step of the same size": CALM.but(device=DEVICE.but(response=STEP)),
     "digital, same rule and optimiser": Digital(),
 }
 
