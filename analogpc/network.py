@@ -67,7 +67,7 @@ class Network:
         return self.layers[-1].output_shape
 
     def matrices(self) -> dict[str, Matrix]:
-        """All matrices by name, "layer1.weight" and so on, in the order of the layers."""
+        """All matrices by name, in the order of the layers: "layer1.0.weight" is that of block 0 in the first layer."""
         return {f"layer{n}.{name}": m for n, layer in enumerate(self.layers, start=1) for name, m in layer.matrices.items()}
 
     def inputs(self, x: np.ndarray) -> np.ndarray:
