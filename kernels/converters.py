@@ -33,16 +33,19 @@ def _convert(value, bound, step):
 
 
 @nb.njit(cache=True, parallel=True)
-def _dac(x, out, scale, managed, bound, step, reduction):
+def _dac(x, out, scale, managed, given, bound, step, reduction):
     saturated = 0
     for b in nb.prange(x.shape[0]):
         factor = reduction
         if managed:
             largest = x.dtype.type(0)
-            for j in range(x.shape[1]):
-                magnitude = abs(x[b, j])
-                if magnitude > largest:
-                    largest = magnitude
+            if given:
+                largest = scale[b]
+            else:
+                for j in range(x.shape[1]):
+                    magnitude = abs(x[b, j])
+                    if magnitude > largest:
+                        largest = magnitude
             if largest != 0:
                 factor = largest / bound * reduction
         scale[b] = factor
@@ -56,7 +59,9 @@ def _dac(x, out, scale, managed, bound, step, reduction):
     return saturated
 
 
-def dac(x: np.ndarray, bits: float, bound: float, managed: bool, reduction: float = 1.0) -> tuple[np.ndarray, np.ndarray, int]:
+def dac(
+    x: np.ndarray, bits: float, bound: float, managed: bool, reduction: float = 1.0, magnitudes: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, int]:
     """Drive the lines of an array with digital vectors.
 
     Parameters
@@ -66,10 +71,12 @@ def dac(x: np.ndarray, bits: float, bound: float, managed: bool, reduction: floa
     bits, bound : float
         Resolution and range of the converter; ``inf`` for ideal.
     managed : bool
-        Noise management by absolute maximum: every vector is scaled so that its largest magnitude meets ``bound``
-        unless that is infinite. Otherwise values beyond ``bound`` saturate.
+        Noise management: every vector is scaled so that its largest magnitude meets ``bound`` unless that is infinite.
+        Otherwise values beyond ``bound`` saturate.
     reduction : float
         Drive the lines so many times weaker than that; ``scale`` makes up for it.
+    magnitudes : (n,) array
+        If managed, let these meet ``bound`` instead of the largest magnitudes; zero leaves a vector as it is.
 
     Returns
     -------
@@ -87,7 +94,10 @@ def dac(x: np.ndarray, bits: float, bound: float, managed: bool, reduction: floa
         # Scaling by the maximum and back only rounds when nothing is lost by leaving it out.
         scale[:] = 1
         return x, scale, 0
-    saturated = _dac(x, out, scale, managed, kind(bound), kind(quantisation_step(bits, bound)), kind(reduction))
+    if magnitudes is not None:
+        scale[:] = magnitudes
+    range_ = kind(bound), kind(quantisation_step(bits, bound))
+    saturated = _dac(x, out, scale, managed, magnitudes is not None, *range_, kind(reduction))
     return out, scale, int(saturated)
 
 

@@ -1,0 +1,133 @@
+"""Converters of single lines against plain statements."""
+
+import math
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analogpc.kernels.converters import adc, dac, quantisation_step
+from analogpc.kernels.line_converters import bit_plane, convert, imprint
+from analogpc.kernels.streams import Key, normals
+
+NONE = np.empty((0, 0))
+
+
+def draws(key, step, n, lines):
+    """What `adc` draws, found through it: its noise alone, without converter."""
+    total = np.zeros((n, lines))
+    adc(np.zeros_like(total), total, np.ones(n), 1.0, math.inf, math.inf, key, step)
+    return total
+
+
+def identity(lines):
+    return np.repeat([[1.0], [0.0]], lines, axis=1)
+
+
+@given(
+    bits=st.integers(2, 8),
+    n=st.integers(1, 4),
+    lines=st.integers(1, 9),
+    tabled=st.booleans(),
+    noisy=st.booleans(),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=60, deadline=None)
+def test_imprint_follows_the_plain_statement(bits, n, lines, tabled, noisy, seed):
+    rng = np.random.default_rng(seed)
+    most = 2 ** (bits - 1) - 1
+    codes = rng.integers(-most, most + 1, (n, lines))
+    lsb, affine = 0.3, rng.normal(size=(2, lines))
+    levels = rng.normal(size=(lines, 2 * most + 1)) if tabled else NONE
+    resting, pulsed = (0.1, 0.2) if noisy else (0.0, 0.0)
+    out = imprint(codes * lsb, lsb, affine, levels, resting, pulsed, Key(seed), 7)
+    carried = levels[np.arange(lines), codes + most] if tabled else codes * lsb
+    noise = np.where(codes == 0, resting, pulsed) * draws(Key(seed), 7, n, lines)
+    np.testing.assert_allclose(out, affine[0] * carried + affine[1] + noise, rtol=1e-12, atol=1e-12)
+
+
+@given(bits=st.integers(2, 10), seed=st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_bit_planes_add_up_to_the_code(bits, seed):
+    most = 2 ** (bits - 1) - 1
+    codes = np.random.default_rng(seed).integers(-most, most + 1, (3, 7))
+    planes = [bit_plane(codes * 0.25, 0.25, place, 1.5) for place in range(bits - 1)]
+    assert {*np.unique(planes)} <= {-1.5, 0.0, 1.5}
+    np.testing.assert_array_equal(sum(2**place * plane for place, plane in enumerate(planes)), 1.5 * codes)
+
+
+@given(
+    bits=st.integers(2, 8),
+    lines=st.integers(1, 9),
+    tables=st.integers(1, 9),
+    noise=st.sampled_from([0.0, 0.4]),
+    varied=st.booleans(),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=60, deadline=None)
+def test_convert_follows_the_plain_statement(bits, lines, tables, noise, varied, seed):
+    rng = np.random.default_rng(seed)
+    n, most, bound = 4, 2 ** (bits - 1) - 1, 3.0
+    lsb = quantisation_step(bits, bound)
+    transitions = np.sort(rng.uniform(-bound, bound, (tables, 2 * most + 1)), axis=1)
+    transitions[:, 0] = -np.inf
+    row, entry, leave = rng.integers(0, tables, lines), rng.normal(size=(2, lines)), rng.normal(size=(2, lines))
+    y, total, scale = rng.normal(size=(n, lines)) * 3, rng.normal(size=(n, lines)), rng.normal(size=n)
+    variance = rng.uniform(0, 2, (n, lines)) if varied else NONE
+    before = total.copy()
+    clipped = convert(y, total, scale, noise, variance, bits, bound, entry, transitions, row, leave, Key(seed), 2**40)
+    spread = np.sqrt(noise**2 + variance) if varied else noise
+    value = entry[0] * (y + spread * draws(Key(seed), 2**40, n, lines)) + entry[1]
+    own = transitions[row]
+    codes = (own[None] <= value[:, :, None]).sum(2) - most - 1
+    np.testing.assert_allclose(total, before + scale[:, None] * (leave[0] * codes * lsb + leave[1]), rtol=1e-12, atol=1e-12)
+    outside = (value > own[:, -1] + lsb / 2) | (value < own[:, 1] - lsb / 2)
+    np.testing.assert_array_equal(clipped, outside.sum(1))
+
+
+def test_convert_without_errors_is_the_uniform_converter(rng):
+    y, scale = (8 * rng.normal(size=(5, 11))).astype(np.float32), rng.uniform(1, 2, 5).astype(np.float32)
+    one, two = np.zeros_like(y), np.zeros_like(y)
+    none, line = np.empty((0, 0), np.float32), identity(11).astype(np.float32)
+    clipped = convert(y, one, scale, 0.5, none, 6, 9.0, line, none, np.arange(11), line, Key(3), 4)
+    np.testing.assert_array_equal(clipped, adc(y, two, scale, 0.5, 6, 9.0, Key(3), 4))
+    np.testing.assert_array_equal(one, two)
+    assert one.dtype == np.float32
+
+
+def test_infinities_saturate_and_nan_stays_nan():
+    most = 7
+    transitions = np.concatenate([[-np.inf], np.arange(-most, most) + 0.5])[None]
+    y, total = np.array([[np.inf, -np.inf, np.nan, 1e300]]), np.zeros((1, 4))
+    where = identity(4), transitions, np.zeros(4, np.int64), identity(4), Key(0), 0
+    assert convert(y, total, np.ones(1), 0.0, NONE, 4, 7.0, *where) == 3
+    np.testing.assert_array_equal(total, [[7, -7, np.nan, 7]])
+    assert np.isnan(imprint(np.array([[np.nan]]), 1.0, identity(1), np.zeros((1, 15)), 0.0, 0.0, Key(0), 0)).all()
+    assert np.isnan(bit_plane(np.array([[np.nan]]), 1.0, 0, 1.0)).all()
+
+
+def test_given_magnitudes_meet_the_bound(rng):
+    x = rng.normal(size=(3, 20))
+    driven, scale, clipped = dac(x, 8, 2.0, True, 4.0, np.array([0.1, 0.0, 100.0]))
+    np.testing.assert_allclose(scale, [0.2, 4.0, 200.0])
+    assert clipped == np.count_nonzero(np.abs(x / scale[:, None]) > 2) > 0
+    for one, two in zip(dac(x, 8, 2.0, True, 1.0, np.abs(x).max(1))[:2], dac(x, 8, 2.0, True)[:2], strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert np.abs(driven).max() <= 2
+
+
+def test_threads_change_nothing(with_threads):
+    key, n, lines, most = Key(5), 64, 75, 31
+    x = normals(key, 0, (n, lines), np.float32)
+    levels = np.sort(normals(key, 1, (lines, 2 * most + 1), np.float32), axis=1)
+    variance, line = x**2, identity(lines).astype(np.float32)
+
+    def both():
+        driven = dac(x, 6, 1.0, True)[0]
+        carried = imprint(driven, 1 / most, line, levels, 0.1, 0.2, key, 2)
+        total = np.zeros_like(x)
+        clipped = convert(carried, total, x[:, 0], 0.1, variance, 6, 1.0, line, levels, np.arange(lines), line, key, 3)
+        return carried, total, clipped
+
+    for one, two in zip(*with_threads(both), strict=True):
+        np.testing.assert_array_equal(one, two)
