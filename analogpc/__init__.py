@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from analogpc.data import Dataset, load_data
     from analogpc.devices.converters import ADC, DAC
     from analogpc.devices.device import Device
-    from analogpc.devices.mapping import DifferentialPair
+    from analogpc.devices.mappings import BitSliced, DeviceVector, DifferentialPair, OffsetColumn, OneSidedPair
     from analogpc.devices.substrate import Analog, Digital
     from analogpc.evaluation import evaluate
     from analogpc.export import export_crossbars
@@ -37,7 +37,7 @@ _HOMES = {
     "analogpc.data": ("Dataset", "load_data"),
     "analogpc.devices.converters": ("ADC", "DAC"),
     "analogpc.devices.device": ("Device",),
-    "analogpc.devices.mapping": ("DifferentialPair",),
+    "analogpc.devices.mappings": ("BitSliced", "DeviceVector", "DifferentialPair", "OffsetColumn", "OneSidedPair"),
     "analogpc.devices.substrate": ("Analog", "Digital"),
     "analogpc.export": ("export_crossbars",),
     "analogpc.network": ("Network",),
@@ -61,17 +61,21 @@ __all__ = [
     "AdamW",
     "Analog",
     "Backprop",
+    "BitSliced",
     "Chain",
     "Conv2d",
     "Dataset",
     "Dense",
     "Device",
+    "DeviceVector",
     "DifferentialPair",
     "Digital",
     "Flatten",
     "Layers",
     "MaxPool",
     "Network",
+    "OffsetColumn",
+    "OneSidedPair",
     "PredictiveCoding",
     "Run",
     "Study",

@@ -184,7 +184,7 @@ def export(
     if device is not None:
         network = network.on(substrate(device))
     export_crossbars(network, out)
-    tiles = sorted({entry.path.rsplit("/", 1)[0] for entry in describe(out) if entry.path.endswith("/plus")})
+    tiles = sorted({entry.path.rsplit("/", 1)[0] for entry in describe(out) if entry.path.endswith("/stuck")})
     if as_json:
         _print_json({"command": "export", "file": str(out), "tiles": tiles})
     else:

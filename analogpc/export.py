@@ -23,7 +23,8 @@ class ExportError(ValueError):
 def export_crossbars(network: Network, path: str | Path) -> None:
     """Write the conductances of all crossbar arrays of a network to an HDF5 file (layout: ``docs/files.md``).
 
-    A weight is recovered as ``(plus - minus) * weight_per_siemens``; the page tells how the tiles make the matrix.
+    A weight is recovered as the sum of ``factor * conductance`` over the devices of a weight, times ``weight_per_siemens``; the
+    page tells how the tiles make the matrix.
 
     Parameters
     ----------
@@ -66,19 +67,18 @@ def _digital(weights: np.ndarray) -> Leaf:
 def _matrix(matrix: CrossbarMatrix) -> dict[str, Any]:
     substrate, device = matrix.substrate, matrix.substrate.device
     fitted = _fitted(matrix)
-    tiles = {str(number): _tile(tile) for number, tile in enumerate(fitted.tiles())}
+    tiles = {str(number): _tile(fitted, tile) for number, tile in enumerate(fitted.tiles())}
     return {
         "n_out": matrix.shape[0],
         "n_in": matrix.shape[1],
         "rows_per_array": substrate.rows,
         "columns_per_array": substrate.columns,
-        "mapping": substrate.mapping.kind,
-        "minus_device": substrate.mapping.minus,
+        "mapping": substrate.mapping.to_toml(),
+        "factors": fitted.cells.factors,
         "device": device.name,
         "g_min_siemens": device.g_min_siemens,
         "g_max_siemens": device.g_max_siemens,
-        "weight_per_state": fitted.scale,
-        "weight_per_siemens": fitted.scale / device.siemens_per_state,
+        "siemens_per_state": device.siemens_per_state,
         "granularity": matrix.granularity,
         "age_seconds": matrix.arrays[0].age_seconds,
         "tiles": tiles,
@@ -94,12 +94,16 @@ def _fitted(matrix: CrossbarMatrix) -> CrossbarMatrix:
     return CrossbarMatrix(weights, matrix.substrate, Key(0), scale=largest or 1.0)
 
 
-def _tile(tile: Tile) -> dict[str, Any]:
+def _tile(matrix: CrossbarMatrix, tile: Tile) -> dict[str, Any]:
     dims = ("row (word line, input)", "column (bit line, output)")
+    weight = tile.scale * (matrix.gain / matrix.substrate.device.siemens_per_state)
+    held = {
+        name: Leaf(g, unit="S", description="conductances that a read finds", dims=dims) for name, g in tile.conductances.items()
+    }
     return {
         "first_input": tile.rows.start,
         "first_output": tile.columns.start,
-        "plus": Leaf(tile.plus, unit="S", description="conductances of the devices that count positive", dims=dims),
-        "minus": Leaf(tile.minus, unit="S", description="conductances of the devices that count negative", dims=dims),
-        "stuck": Leaf(tile.stuck, unit="", description="true where a device of the pair cannot move", dims=dims),
+        "conductances": held,
+        "weight_per_siemens": Leaf(weight, unit="1/S", description="logical weight of one siemens", dims=dims[1:]),
+        "stuck": Leaf(tile.stuck, unit="", description="true where a device of the weight cannot move", dims=dims),
     }

@@ -6,8 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from analogpc.devices.ageing import Ageing
 from analogpc.devices.device import Device
+from analogpc.devices.population import faulty, population
 from analogpc.devices.responses import PulseResponse
+from analogpc.kernels.pulses import apply_counts, apply_pulses
 from analogpc.kernels.streams import Key, normals
 
 
@@ -26,69 +29,130 @@ class Array:
         Which devices these are.
     dtype : numpy.dtype
         float32 or float64.
+    parameters : dict of (rows, columns) arrays
+        From `population`, which by default draws them with the same key.
 
     Attributes
     ----------
     state : (rows, columns) array
-        The devices' own states (normalised; `Device.conductance` gives siemens).
+        The devices' own states when they were last written (normalised; `Device.conductance` gives siemens).
     parameters : dict of (rows, columns) arrays
-        What differs from device to device: steps, slopes, bounds.
-    age_seconds : float
-        Time passed since the array was made. The responses at hand lose nothing with time.
+        What differs from device to device: steps, shapes, bounds, and "open" where a device carries no current.
     """
 
-    def __init__(self, device: Device, shape: tuple[int, int], key: Key, dtype: np.dtype) -> None:
+    def __init__(
+        self,
+        device: Device,
+        shape: tuple[int, int],
+        key: Key,
+        dtype: np.dtype,
+        parameters: dict[str, np.ndarray] | None = None,
+    ) -> None:
         self.device = device
         self.state = np.zeros(shape, dtype)
-        self.parameters = device.response.sample(key.fold("devices"), shape, dtype)
-        self.age_seconds = 0.0
-        self._write_key = key.fold("write")
-        self._writes = 0
-        noisy = isinstance(device.response, PulseResponse) and device.response.write_noise_std > 0
-        self._apparent = self.state.copy() if noisy else None
+        self.parameters = population(device, shape, key, dtype) if parameters is None else parameters
+        self._age_seconds = 0.0
+        self._write_key, self._writes = key.fold("write"), 0
+        self._clip()
+        response = device.response
+        self._write_noise = response.write_noise_std * response.dw_min if isinstance(response, PulseResponse) else 0.0
+        self._written = self.state.copy() if self._write_noise > 0 else None
+        self._ageing = Ageing(device, shape, key.fold("ageing"), dtype) if device.ages else None
+        self._apparent: np.ndarray | None = None
+
+    @property
+    def age_seconds(self) -> float:
+        """Time passed since the array was made."""
+        return self._age_seconds
 
     @property
     def apparent(self) -> np.ndarray:
-        """The states that a read finds, (rows, columns): with write noise, if the devices have any. Not to be written to."""
-        return self.state if self._apparent is None else self._apparent
+        """The states that a read finds now, (rows, columns), white noise left out. Not to be written to."""
+        written = self.state if self._written is None else self._written
+        if self._ageing is None and "open" not in self.parameters:
+            return written
+        if self._apparent is None:
+            device = self.device
+            g = device.conductance(written)
+            if self._ageing is not None:
+                g = np.clip(self._ageing.present(g), 0, g.dtype.type(device.g_max_siemens))
+            if "open" in self.parameters:
+                g = np.where(self.parameters["open"], g.dtype.type(0), g)
+            self._apparent = device.state(g)
+        return self._apparent
 
     @property
     def stuck(self) -> np.ndarray:
-        """True where a device cannot move, (rows, columns) bool."""
-        if "low" not in self.parameters:
-            return np.zeros(self.state.shape, bool)
-        return self.parameters["low"] == self.parameters["high"]
+        """True where a device cannot move or carries no current, (rows, columns) bool."""
+        return faulty(self.parameters) if "low" in self.parameters else np.zeros(self.state.shape, bool)
+
+    @property
+    def reference(self) -> np.ndarray | None:
+        """The states of the reference devices, (rows, columns), if the response has any."""
+        return self.parameters.get("reference")
 
     def conductance(self) -> np.ndarray:
         """What a read finds, in siemens: (rows, columns)."""
         return self.device.conductance(self.apparent)
 
+    def read_deviation(self, seconds: float) -> np.ndarray | None:
+        """Standard deviation, in states, of the white noise of reads that last ``seconds``: (rows, columns), or None without any."""
+        device = self.device
+        if device.read_noise.kind == "none":
+            return None
+        g = np.maximum(self.conductance(), 0)
+        return device.read_noise.deviation(g, device.nominal_siemens[1], seconds) / g.dtype.type(device.siemens_per_state)
+
     def read(self, volts: np.ndarray) -> np.ndarray:
-        """Bit-line currents in amperes (n, columns) for word-line voltages (n, rows), by Ohm and Kirchhoff."""
-        return volts @ self.conductance()
+        """Bit-line currents in amperes (n, columns) for word-line voltages (n, rows), by Kirchhoff; white noise left out."""
+        return self._currents(volts, self.conductance())
 
     def read_transposed(self, volts: np.ndarray) -> np.ndarray:
         """Word-line currents in amperes (n, rows) for bit-line voltages (n, columns)."""
-        return volts @ self.conductance().T
+        return self._currents(volts, self.conductance().T)
 
-    def program(self, target: np.ndarray) -> None:
-        """Bring every device to ``target`` (rows, columns), states, as near as its bounds allow, with fresh write noise."""
-        self.state[...] = target
+    def _currents(self, volts: np.ndarray, conductance: np.ndarray) -> np.ndarray:
+        first, *others = (function(volts) @ matrix for matrix, function in self.device.conduction.terms(conductance))
+        return sum(others, start=first)
+
+    def program(self, target: np.ndarray, where: np.ndarray | None = None) -> None:
+        """Bring devices to ``target`` (rows, columns), states, as near as levels, programming and bounds allow.
+
+        All of them, or those at ``where`` (rows, columns) bool.
+        """
+        device, kind = self.device, self.state.dtype.type
+        target = target.astype(self.state.dtype, copy=False)
+        discrete = np.isfinite(device.levels.count) or device.levels.positions
+        if discrete or device.programming.kind != "exact":
+            low, high = (kind(end) for end in device.nominal_siemens)
+            g = device.conductance(target)
+            if discrete:
+                g = device.levels.nearest(g, low, high)
+            if device.programming.kind != "exact":
+                xi = normals(self._write_key.fold("program"), self._writes, g.shape, g.dtype)
+                g = device.programming.programmed(np.maximum(g, 0), high, xi)
+            target = device.state(g)
+        touched = np.ones(self.state.shape, bool) if where is None else where
+        np.copyto(self.state, target, where=touched)
         self._clip()
-        self._rewrite(np.ones(self.state.shape, bool))
+        self._rewritten(touched)
 
     def shift(self, change: np.ndarray) -> None:
         """Change every state by exactly ``change`` (rows, columns), up to its bounds: an idealised write."""
+        touched = change != 0
+        self._catch_up(touched)
         self.state += change
         self._clip()
-        self._rewrite(change != 0)
+        self._rewritten(touched)
 
-    def pulse(self, rows: np.ndarray, columns: np.ndarray, key: Key, first_step: int) -> int:
+    def pulse(self, rows: np.ndarray, columns: np.ndarray, one_sided: bool, key: Key, first_step: int) -> int:
         """Send pulse trains of n rank-one products along all lines (see `kernels.pulses.trains`).
 
         Parameters
         ----------
         rows, columns : (n, rows) and (n, columns) uint32 arrays
+        one_sided : bool
+            Only pulses upwards reach the devices.
         key, first_step
             Stream of the cycle-to-cycle noise.
 
@@ -102,59 +166,164 @@ class Array:
         TypeError
             If the devices do not answer to pulses.
         """
+        law = self._response().law
+        touched = np.zeros(self.state.shape, bool)
+        # Who will be touched is known only afterwards; the others keep the state that they were written to.
+        before = self.state.copy() if self._ageing is not None and self._catch_up(None) else None
+        pulses = apply_pulses(self.state, rows, columns, self.parameters, law, one_sided, key, first_step, touched)
+        if before is not None:
+            np.copyto(self.state, before, where=~touched)
+        self._rewritten(touched)
+        return pulses
+
+    def pulse_each(self, counts: np.ndarray, key: Key, step: int) -> int:
+        """Send every device its own number of pulses, ``counts`` (rows, columns) int32, negative ones downwards.
+
+        Returns
+        -------
+        int
+            Pulses sent.
+
+        Raises
+        ------
+        TypeError
+            If the devices do not answer to pulses.
+        """
+        law, touched = self._response().law, counts != 0
+        self._catch_up(touched)
+        pulses = apply_counts(self.state, counts, self.parameters, law, key, step)
+        self._rewritten(touched)
+        return pulses
+
+    def _response(self) -> PulseResponse:
         response = self.device.response
         if not isinstance(response, PulseResponse):
             raise TypeError(f"the device '{self.device.name}' does not answer to pulses")
-        touched = np.zeros(self.state.shape, bool)
-        pulses = response.pulse(self.state, rows, columns, self.parameters, key, first_step, touched)
-        self._rewrite(touched)
-        return pulses
+        return response
+
+    def reset(self, where: np.ndarray) -> None:
+        """Bring the devices at ``where`` (rows, columns) bool to their reset states, each time with fresh noise."""
+        response = self._response()
+        place = self.parameters.get("reset", np.full_like(self.state, response.reset))
+        if response.reset_std > 0:
+            noise = normals(self._write_key.fold("reset"), self._writes, self.state.shape, self.state.dtype)
+            place = place + noise * self.state.dtype.type(response.reset_std)
+        np.copyto(self.state, place, where=where)
+        self._clip()
+        self._rewritten(where)
+
+    def leak(self, cycles: float) -> None:
+        """Let the states decay to their reset states and diffuse, for so many update cycles."""
+        decay, diffusion = self.parameters.get("decay"), self.parameters.get("diffusion")
+        if cycles == 0 or (decay is None and diffusion is None):
+            return
+        before, kind = self.state.copy(), self.state.dtype.type
+        walked = np.full(self.state.shape, float(cycles))
+        if decay is not None:
+            place = self.parameters.get("reset", kind(self._response().reset))
+            log_kept = np.log1p(-np.minimum(decay.astype(np.float64), 1 - 1e-12)) * cycles
+            self.state -= (self.state - place) * (-np.expm1(log_kept)).astype(kind)
+            # Variance of the sum of ``cycles`` steps, each of which has decayed since.
+            walked = np.expm1(2 * log_kept) / np.expm1(2 * log_kept / cycles)
+        if diffusion is not None:
+            noise = normals(self._write_key.fold("diffusion"), self._writes, self.state.shape, self.state.dtype)
+            self.state += noise * diffusion * np.sqrt(walked).astype(kind)
+            self._writes += 1
+        self._clip()
+        if self._written is not None:
+            # The write noise is that of the last write and stays.
+            self._written += self.state - before
+            self._limit(self._written)
+        self._apparent = None
 
     def elapse(self, seconds: float) -> None:
-        """Let time pass."""
-        if not seconds >= 0:
+        """Let time pass.
+
+        Raises
+        ------
+        ValueError
+            If ``seconds`` is negative or not finite.
+        """
+        if not 0 <= seconds < np.inf:
             raise ValueError(f"seconds = {seconds!r} is not allowed: time passes forwards")
-        self.age_seconds += seconds
+        self._age_seconds += seconds
+        if isinstance(self.device.response, PulseResponse) and self.device.response.leaks:
+            self.leak(seconds / self.device.response.cycle_seconds)
+        if self._ageing is not None:
+            self._ageing.elapse(seconds)
+            self._apparent = None
+
+    def warm(self, kelvin: float) -> None:
+        """Bring the devices to a temperature."""
+        if self._ageing is not None:
+            self._ageing.kelvin = kelvin
+            self._apparent = None
 
     def _clip(self) -> None:
         if "low" in self.parameters:
             np.clip(self.state, self.parameters["low"], self.parameters["high"], out=self.state)
 
-    def _rewrite(self, touched: np.ndarray) -> None:
-        """Draw the write noise of the devices that were just written anew."""
-        response = self.device.response
-        if self._apparent is None or not isinstance(response, PulseResponse):
-            return
-        noise = normals(self._write_key, self._writes, self.state.shape, self.state.dtype)
+    def _limit(self, states: np.ndarray) -> None:
+        """Cut states to the window in place."""
+        np.clip(states, *(states.dtype.type(end) for end in self.device.response.window), out=states)
+
+    def _catch_up(self, where: np.ndarray | None) -> bool:
+        """Give devices that have drifted (all, or ``where``) the state that a write finds; False if none can have."""
+        if self._ageing is None or self.device.drift.kind == "none":
+            return False
+        g = np.clip(
+            self._ageing.drifted(self.device.conductance(self.state)), 0, self.state.dtype.type(self.device.g_max_siemens)
+        )
+        np.copyto(self.state, self.device.state(g), where=True if where is None else where)
+        self._clip()
+        return True
+
+    def _rewritten(self, touched: np.ndarray) -> None:
+        """Draw the write noise of the devices that were just written anew, and start their clocks."""
         self._writes += 1
-        noise *= self.state.dtype.type(response.write_noise_std * response.dw_min)
-        noise += self.state
-        np.clip(noise, *(self.state.dtype.type(end) for end in response.window), out=noise)
-        np.copyto(self._apparent, noise, where=touched)
+        self._apparent = None
+        if self._ageing is not None:
+            self._ageing.rewritten(touched)
+        if self._written is not None:
+            noisy = normals(self._write_key, self._writes - 1, self.state.shape, self.state.dtype)
+            noisy *= self.state.dtype.type(self._write_noise)
+            noisy += self.state
+            self._limit(noisy)
+            np.copyto(self._written, noisy, where=touched)
 
     def copy(self) -> Array:
         """An independent array in the same state."""
         twin = Array.__new__(Array)
-        twin.device = self.device
+        twin.device, twin._write_noise = self.device, self._write_noise
+        twin._ageing = Ageing.__new__(Ageing) if self._ageing is not None else None
+        if twin._ageing is not None:
+            twin._ageing.device = self.device
         twin.restore(self.dump())
         return twin
 
     def key_streams(self, key: Key) -> None:
-        """Draw the coming write noise from ``key``."""
+        """Draw all coming noise of writing and ageing from ``key``."""
         self._write_key, self._writes = key.fold("write"), 0
+        if self._ageing is not None:
+            self._ageing.key_streams(key.fold("ageing"))
 
     def dump(self) -> dict[str, Any]:
         """Everything an array holds."""
-        state = {"state": self.state, "parameters": dict(self.parameters), "age_seconds": self.age_seconds}
+        state = {"state": self.state, "parameters": dict(self.parameters), "age_seconds": self._age_seconds}
         state |= {"write_key": self._write_key.value, "writes": self._writes}
-        if self._apparent is not None:
-            state["apparent"] = self._apparent
+        if self._written is not None:
+            state["written"] = self._written
+        if self._ageing is not None:
+            state["ageing"] = self._ageing.dump()
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `dump` gave."""
         self.state = np.array(state["state"])
         self.parameters = {name: np.array(values) for name, values in state["parameters"].items()}
-        self.age_seconds = state["age_seconds"]
+        self._age_seconds = state["age_seconds"]
         self._write_key, self._writes = Key(state["write_key"]), state["writes"]
-        self._apparent = np.array(state["apparent"]) if "apparent" in state else None
+        self._written = np.array(state["written"]) if "written" in state else None
+        self._apparent = None
+        if self._ageing is not None:
+            self._ageing.restore(state["ageing"])

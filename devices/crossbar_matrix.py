@@ -1,4 +1,4 @@
-"""A whole logical matrix on crossbars: mapped to device pairs, cut into tiles, read through converters, taught by pulses."""
+"""A whole logical matrix on crossbars: mapped to devices, cut into tiles, read through converters, taught by pulses."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ import numpy as np
 from typing_extensions import override
 
 from analogpc.devices.array import Array
+from analogpc.devices.cells import Cells
 from analogpc.devices.matrix import Matrix, Products, ReadStream
 from analogpc.devices.meter import Meter
+from analogpc.devices.reading import Operand, Reader
 from analogpc.devices.responses import PulseResponse
 from analogpc.devices.substrate import Analog
-from analogpc.kernels.converters import adc, dac
-from analogpc.kernels.pulses import trains
+from analogpc.kernels.pulses import DOWN, trains
 from analogpc.kernels.streams import Key
-
-_MINUS = np.uint32(0x80000000)
 
 
 @dataclass(frozen=True)
@@ -29,21 +28,23 @@ class Tile:
     ----------
     rows, columns : slice
         Inputs and outputs of the logical matrix.
-    plus, minus : (rows, columns) arrays
-        Conductances in siemens.
+    conductances : dict of (rows, columns) arrays
+        In siemens, by the names of the legs of the mapping, and what is subtracted: "minus" or, as one column, "reference".
     stuck : (rows, columns) bool array
-        Pairs of which at least one device cannot move.
+        Weights of which at least one device cannot move or carries no current.
+    scale : (columns,) array
+        Logical weight of one unit of state difference.
     """
 
     rows: slice
     columns: slice
-    plus: np.ndarray
-    minus: np.ndarray
+    conductances: dict[str, np.ndarray]
     stuck: np.ndarray
+    scale: np.ndarray
 
 
 class CrossbarMatrix(Matrix):
-    """A logical matrix W (n_out, n_in) held by differential pairs of devices: word lines are inputs, bit lines outputs.
+    """A logical matrix W (n_out, n_in) held by devices on crossbars: word lines are inputs, bit lines outputs.
 
     Parameters
     ----------
@@ -51,31 +52,55 @@ class CrossbarMatrix(Matrix):
         Programmed as near as the devices allow.
     substrate : Analog
     key : Key
-        Which devices these are; also the noise, until `key_streams` is called.
+        Which devices and converters these are; also the noise, until `key_streams` is called.
     scale : float
-        As the attribute; by default the mapping chooses it.
+        Logical weight per unit of state difference; by default the mapping chooses.
 
     Attributes
     ----------
-    scale : float
+    scales : (arrays along the inputs, n_out) array
         Logical weight per unit of state difference.
-    granularity : float
-        Mean logical change of one coincidence; what a rate is divided by to get a number of steps.
+    cells : Cells
+        The devices.
+    update_cycles : int
+        Calls of `learn` so far.
     """
 
     def __init__(self, weights: np.ndarray, substrate: Analog, key: Key, scale: float | None = None) -> None:
-        self.substrate = substrate
-        self.shape = weights.shape
-        self.dtype = weights.dtype
-        self.meter = Meter()
-        self.scale = substrate.mapping.scale(weights, substrate.device) if scale is None else scale
-        names = ("plus", "minus")[: substrate.mapping.active_devices]
-        self.arrays = [Array(substrate.device, weights.shape[::-1], key.fold(name), weights.dtype) for name in names]
+        self.substrate, self.shape, self.dtype, self.meter = substrate, weights.shape, weights.dtype, Meter()
+        mapping, device = substrate.mapping, substrate.device
+        weights = mapping.clipped(weights)
+        self.scales = mapping.scales(weights, device, substrate.rows, substrate.columns)
+        if scale is not None:
+            self.scales[...] = scale
+        self.cells = Cells(substrate, weights.shape[::-1], key, self.dtype)
         self._reads = ReadStream(key.fold("read"))
-        self._update_key, self._products_done = key.fold("update"), 0
-        for array, target in zip(self.arrays, substrate.mapping.split(weights.T / self.dtype.type(self.scale)), strict=True):
-            array.program(target)
-        self._refresh()
+        self._update_key, self._products_done, self.update_cycles = key.fold("update"), 0, 0
+        self.gain, self._readout = 1.0, 0.0
+        self._make_readers(key.fold("converters"))
+        self.program(weights)
+
+    def _make_readers(self, key: Key) -> None:
+        n_out, n_in = self.shape
+        substrate, groups = self.substrate, len(self.substrate.mapping.group_weights)
+        rows, columns = substrate.rows, substrate.columns
+        self._converter_key = key
+        self._forward = Reader(substrate, (n_in, n_out), (rows, columns), groups, key.fold("forward"), self.dtype)
+        # With scales that differ, each row of arrays is driven with inputs of its own in the transposed read.
+        blocks = [slice(0, n_in)] if self._uniform else self._forward.cuts
+        self._backward = [
+            (
+                block,
+                Reader(
+                    substrate, (n_out, len(range(n_in)[block])), (columns, rows), groups, key.fold("backward", number), self.dtype
+                ),
+            )
+            for number, block in enumerate(blocks)
+        ]
+
+    @property
+    def _uniform(self) -> bool:
+        return bool((self.scales == self.scales[0, 0]).all())
 
     @property
     @override
@@ -84,70 +109,74 @@ class CrossbarMatrix(Matrix):
 
     @property
     def granularity(self) -> float:
-        """See the class; 0 for devices without pulses."""
+        """Mean logical change of one coincidence where the scale is largest; 0 for devices without pulses."""
         response = self.substrate.device.response
-        return self.scale * response.dw_min * len(self.arrays) if isinstance(response, PulseResponse) else 0.0
+        if not isinstance(response, PulseResponse):
+            return 0.0
+        return float(self.scales.max()) * response.dw_min * self.substrate.mapping.steps(self.substrate.device)
 
-    def _refresh(self) -> None:
-        """Form the state differences that reads multiply by, after the devices have changed."""
-        self._difference = self.arrays[0].apparent
-        if len(self.arrays) == 2:
-            self._difference = self.arrays[0].apparent - self.arrays[1].apparent
+    def program(self, weights: np.ndarray) -> None:
+        """Write all weights (n_out, n_in), with the scales at hand, as near as the devices allow."""
+        self.cells.program(np.ascontiguousarray((weights.T / self._scale_grid()).astype(self.dtype)))
+        self._changed()
+
+    def _changed(self) -> None:
+        """Forget what reads multiply by: the devices have changed."""
+        self._operands: list[Operand] | None = None
+        self._transposed: list[Operand] | None = None
+
+    def _scale_grid(self) -> np.ndarray:
+        """The scales of all crosspoints: (n_in, n_out), or a number if there is only one."""
+        if self._uniform:
+            return self.dtype.type(self.scales[0, 0])
+        rows = np.arange(self.shape[1]) // self.substrate.rows
+        return self.scales[rows].astype(self.dtype)
+
+    @property
+    def arrays(self) -> list[Array]:
+        """The grids of devices (n_in, n_out), one for each leg of the mapping."""
+        return self.cells.arrays
 
     @override
     def forward(self, x: np.ndarray) -> np.ndarray:
         self.meter.forward_reads += len(x)
-        return self._read(x, self._difference, self.substrate.rows, self.substrate.columns)
+        if self._operands is None:
+            self._operands = self.cells.operands()
+        scales = np.asarray(self.scales[0, 0] * self.gain) if self._uniform else self.scales * self.gain
+        return self._forward.read(x, self._operands, scales, self._reads, self.meter)
 
     @override
     def backward(self, g: np.ndarray) -> np.ndarray:
         self.meter.backward_reads += len(g)
-        return self._read(g, self._difference.T, self.substrate.columns, self.substrate.rows)
-
-    def _read(self, x: np.ndarray, matrix: np.ndarray, driven_lines: int, sensed_lines: int) -> np.ndarray:
-        """Drive ``x`` (n, a) into ``matrix`` (a, b), again and weaker for vectors that saturate, if that is asked for."""
-        total, clipped = self._attempt(x, matrix, driven_lines, sensed_lines, 1.0)
-        if self.substrate.adc.bound_management == "iterative":
-            dac_bits, reduction = self.substrate.dac.bits, 2.0
-            weakest = min(1000.0, 2.0 ** (dac_bits - 1) - 1)
-            again = np.flatnonzero(clipped)
-            while again.size and reduction <= weakest:
-                self.meter.repeated_reads += again.size
-                total[again], clipped[again] = self._attempt(x[again], matrix, driven_lines, sensed_lines, reduction)
-                again = again[clipped[again] > 0]
-                reduction *= 2
-        self.meter.saturated_out += int(clipped.sum())
-        return total
-
-    def _attempt(
-        self, x: np.ndarray, matrix: np.ndarray, driven_lines: int, sensed_lines: int, reduction: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """One read, tile by tile along the driven side, the converted partial sums added; and the clipped outputs of each vector.
-
-        All tiles side by side along the sensed side carry the same inputs, and their converters are of one kind: one pass does
-        them together, so that cutting the sensed side changes not a bit.
-        """
-        converter, noise = self.substrate.adc, self.substrate.read_noise
-        drive = self.substrate.dac
-        driven, scale, clipped_in = dac(x, drive.bits, drive.bound, drive.scaling == "absmax", reduction)
-        scale = scale * self.dtype.type(self.scale)
-        total = np.zeros((len(x), matrix.shape[1]), self.dtype)
-        clipped_out = np.zeros(len(x), np.int64)
-        cuts = range(0, matrix.shape[0], driven_lines)
-        step = self._reads.take(len(cuts))
-        for number, start in enumerate(cuts):
-            part = slice(start, start + driven_lines)
-            sums = driven[:, part] @ matrix[part]
-            clipped_out += adc(sums, total, scale, noise, converter.bits, converter.bound, self._reads.key, step + number)
-        beside = -(-matrix.shape[1] // sensed_lines)
-        self.meter.conversions_in += x.size * beside
-        self.meter.conversions_out += total.size * len(cuts)
-        self.meter.saturated_in += clipped_in * beside
-        return total, clipped_out
+        if self._operands is None:
+            self._operands = self.cells.operands()
+        if self._transposed is None:
+            self._transposed = [operand.transposed for operand in self._operands]
+        if self._uniform:
+            scale = np.asarray(self.scales[0, 0] * self.gain)
+            return self._backward[0][1].read(g, self._transposed, scale, self._reads, self.meter)
+        parts = []
+        for number, (block, reader) in enumerate(self._backward):
+            operands = [operand.of_columns(block) for operand in self._transposed]
+            driven = g * self.scales[number].astype(self.dtype)
+            parts.append(reader.read(driven, operands, np.asarray(self.gain), self._reads, self.meter))
+        return np.concatenate(parts, axis=1)
 
     @override
     def learn(self, products: Products, rate: float) -> None:
         self.substrate.scheme.learn(self, products, rate)
+        self.update_cycles += 1
+        response = self.substrate.device.response
+        if isinstance(response, PulseResponse) and response.leaks:
+            self.cells.leak()
+        self.substrate.mapping.maintain(self)
+        self._changed()
+        self._readout = 0.0
+
+    @property
+    def maintenance_key(self) -> Key:
+        """Stream of the noise of what the mapping does besides learning."""
+        return self._update_key.fold("maintenance")
 
     @override
     def increment(self, change: np.ndarray) -> None:
@@ -155,90 +184,120 @@ class CrossbarMatrix(Matrix):
 
     def shift(self, change: np.ndarray) -> None:
         """Write a logical change (n_in, n_out) exactly, up to the devices' bounds."""
-        parts = self.substrate.mapping.split(change / self.dtype.type(self.scale))
-        for array, part in zip(self.arrays, parts, strict=True):
-            array.shift(part)
-        self._refresh()
+        self.cells.shift((change / self._scale_grid()).astype(self.dtype, copy=False))
+        self._changed()
 
-    def pulse(self, pre: np.ndarray, post: np.ndarray, gain_pre: np.ndarray, gain_post: np.ndarray, length: np.ndarray) -> None:
+    def blocks(self) -> list[tuple[slice, np.ndarray | None]]:
+        """Inputs that share their scales, and those scales relative to the largest, (n_out,): None where all are that one."""
+        if self._uniform:
+            return [(slice(0, self.shape[1]), None)]
+        relative = (self.scales / self.scales.max()).astype(self.dtype)
+        return list(zip(self._forward.cuts, relative, strict=True))
+
+    def pulse(
+        self,
+        inputs: slice,
+        pre: np.ndarray,
+        post: np.ndarray,
+        gain_pre: np.ndarray,
+        gain_post: np.ndarray,
+        length: np.ndarray,
+    ) -> None:
         """Apply n rank-one products, one after the other, by stochastic pulse trains.
 
         Parameters
         ----------
-        pre, post : (n, n_in) and (n, n_out) arrays
+        inputs : slice
+            The word lines that are driven.
+        pre, post : (n, driven word lines) and (n, n_out) arrays
         gain_pre, gain_post : (n,) float64 arrays
             Pulse probability per unit of value.
         length : (n,) int64 array
             Slots used.
         """
-        first = self._products_done
+        first, mapping = self._products_done, self.substrate.mapping
         self._products_done += len(pre)
-        rows, clipped_rows = trains(pre, gain_pre, length, self._update_key.fold("rows"), first)
+        driven = pre
+        if pre.shape[1] != self.shape[1]:
+            driven = np.zeros((len(pre), self.shape[1]), pre.dtype)
+            driven[:, inputs] = pre
+        rows, clipped_rows = trains(driven, gain_pre, length, self._update_key.fold("rows"), first)
         columns, clipped_columns = trains(post, gain_post, length, self._update_key.fold("columns"), first)
-        self.meter.updates += len(pre)
         self.meter.clipped_probabilities += clipped_rows + clipped_columns
-        for number, array in enumerate(self.arrays):
-            driven = columns if number == 0 else columns ^ _MINUS
-            self.meter.pulses += array.pulse(rows, driven, self._update_key.fold("cycle", number), first)
-        self._refresh()
+        for number, (leg, array) in enumerate(zip(mapping.legs, self.arrays, strict=True)):
+            chosen = mapping.receives(np.arange(first, first + len(pre)), number)
+            own = rows if chosen is None else np.where(chosen[:, None], rows, np.uint32(0))
+            turned = columns if leg.factor > 0 else columns ^ DOWN
+            key = self._update_key.fold("cycle", number)
+            self.meter.pulses += array.pulse(own, turned, mapping.one_sided, key, first)
+        self._changed()
 
     @override
     def weights(self) -> np.ndarray:
-        return np.array(self._difference.T * self.dtype.type(self.scale), order="C")
+        return np.array((self.cells.difference() * self._scale_grid() * self.dtype.type(self.gain)).T, order="C")
 
     @override
     def finite(self) -> bool:
-        return bool(np.isfinite(self._difference).all())
+        return self.cells.finite()
 
     @override
     def elapse(self, seconds: float) -> None:
-        for array in self.arrays:
-            array.elapse(seconds)
-        self._refresh()
+        compensated = self.substrate.drift_compensation
+        if compensated and self._readout == 0:
+            self._readout = self._mean_readout()
+        self.cells.elapse(seconds)
+        self._changed()
+        if compensated:
+            now = self._mean_readout()
+            self.gain *= self._readout / now if now > 0 else 1.0
+
+    def _mean_readout(self) -> float:
+        """Mean magnitude of all outputs for inputs of one line at a time: what global drift compensation compares."""
+        return float(np.abs(self.forward(np.eye(self.shape[1], dtype=self.dtype))).mean(dtype=np.float64))
 
     def tiles(self) -> Iterator[Tile]:
         """The physical arrays, row of tiles by row of tiles.
 
-        A fixed reference is a column pair's second device at the conductance of zero state.
+        A fixed reference is a column pair's second device, at the conductance of zero weight.
         """
-        device, (n_out, n_in) = self.substrate.device, self.shape
-        plus = self.arrays[0].conductance()
-        if len(self.arrays) == 2:
-            minus, stuck = self.arrays[1].conductance(), self.arrays[0].stuck | self.arrays[1].stuck
-        else:
-            minus, stuck = device.conductance(np.zeros_like(plus)), self.arrays[0].stuck
-        for top in range(0, n_in, self.substrate.rows):
+        (n_out, n_in), stuck = self.shape, self.cells.stuck
+        for number, top in enumerate(range(0, n_in, self.substrate.rows)):
             for left in range(0, n_out, self.substrate.columns):
                 place = slice(top, min(top + self.substrate.rows, n_in)), slice(left, min(left + self.substrate.columns, n_out))
-                yield Tile(*place, plus[place], minus[place], stuck[place])
+                yield Tile(*place, self.cells.conductances(place), stuck[place], self.scales[number, place[1]])
 
     @override
     def state(self) -> dict[str, Any]:
         return {
-            "scale": self.scale,
-            "arrays": {str(number): array.dump() for number, array in enumerate(self.arrays)},
+            "scales": self.scales,
+            "cells": self.cells.dump(),
             "read_key": self._reads.key.value,
             "read_step": self._reads.step,
             "update_key": self._update_key.value,
             "products_done": self._products_done,
+            "update_cycles": self.update_cycles,
+            "converter_key": self._converter_key.value,
+            "gain": self.gain,
+            "readout": self._readout,
             "meter": self.meter.as_dict(),
         }
 
     @override
     def restore(self, state: dict[str, Any]) -> None:
-        self.scale = state["scale"]
-        for number, array in enumerate(self.arrays):
-            array.restore(state["arrays"][str(number)])
+        self.scales = np.array(state["scales"])
+        self.cells.restore(state["cells"])
         self._reads = ReadStream(Key(state["read_key"]), state["read_step"])
         self._update_key, self._products_done = Key(state["update_key"]), state["products_done"]
+        self.update_cycles, self.gain, self._readout = state["update_cycles"], state["gain"], state["readout"]
         self.meter = Meter(**state["meter"])
-        self._refresh()
+        self._make_readers(Key(state["converter_key"]))
+        self._changed()
 
     @override
     def copy(self) -> CrossbarMatrix:
         twin = CrossbarMatrix.__new__(CrossbarMatrix)
         twin.substrate, twin.shape, twin.dtype = self.substrate, self.shape, self.dtype
-        twin.arrays = [array.copy() for array in self.arrays]
+        twin.cells = self.cells.copy()
         twin.restore(self.state())
         return twin
 
@@ -246,8 +305,7 @@ class CrossbarMatrix(Matrix):
     def key_streams(self, key: Key) -> None:
         self._reads = ReadStream(key.fold("read"))
         self._update_key, self._products_done = key.fold("update"), 0
-        for number, array in enumerate(self.arrays):
-            array.key_streams(key.fold("array", number))
+        self.cells.key_streams(key)
 
     @override
     def swap_session(self, reads: ReadStream, meter: Meter) -> tuple[ReadStream, Meter]:

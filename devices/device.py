@@ -1,4 +1,4 @@
-"""A device: its pulse response and the conductances that its states stand for."""
+"""A device: how it is written, the conductances that its states stand for, and what reads and time do to them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,23 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
-from analogpc.devices.responses import Response
+from analogpc.devices.responses import PulseResponse, Response
 from analogpc.devices.specification import Specification
+from analogpc.devices.statics import (
+    Conduction,
+    Drift,
+    ExactProgramming,
+    Faults,
+    Flicker,
+    Levels,
+    NoDrift,
+    NoReadNoise,
+    Ohmic,
+    Programming,
+    ReadNoise,
+    Telegraph,
+    Thermal,
+)
 
 
 class Device(Specification):
@@ -22,6 +37,24 @@ class Device(Specification):
         What a pulse does.
     g_min_siemens, g_max_siemens : float
         Conductance window; its ends belong to the lowest and the highest state of the response's ``window``.
+    levels : Levels
+        The states that programming aims at.
+    programming : Programming
+        How far off programming ends.
+    read_noise : ReadNoise
+        White noise, fresh at every read.
+    flicker : Flicker
+        1/f noise, which builds up with time.
+    telegraph : Telegraph
+        Two-state noise.
+    drift : Drift
+        What happens to a conductance after it was written.
+    faults : Faults
+        Devices that do not work.
+    conduction : Conduction
+        Current-voltage curve.
+    thermal : Thermal
+        How the conductance depends on the temperature.
     source : str
         Where the numbers come from.
     """
@@ -30,6 +63,15 @@ class Device(Specification):
     response: Response
     g_min_siemens: Annotated[FiniteFloat, Field(ge=0)]
     g_max_siemens: Annotated[FiniteFloat, Field(gt=0)]
+    levels: Levels = Levels()
+    programming: Programming = ExactProgramming()
+    read_noise: ReadNoise = NoReadNoise()
+    flicker: Flicker = Flicker()
+    telegraph: Telegraph = Telegraph()
+    drift: Drift = NoDrift()
+    faults: Faults = Faults()
+    conduction: Conduction = Ohmic()
+    thermal: Thermal = Thermal()
     source: str = ""
 
     @model_validator(mode="after")
@@ -37,6 +79,45 @@ class Device(Specification):
         if self.g_max_siemens <= self.g_min_siemens:
             raise ValueError(f"g_max_siemens = {self.g_max_siemens:g} must lie above g_min_siemens = {self.g_min_siemens:g}")
         return self
+
+    @model_validator(mode="after")
+    def _ideal_devices_have_no_physics(self) -> Device:
+        if self.response.kind == "ideal":
+            for name in (
+                "levels",
+                "programming",
+                "read_noise",
+                "flicker",
+                "telegraph",
+                "drift",
+                "faults",
+                "conduction",
+                "thermal",
+            ):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"{name} needs a device with limits, but the response is 'ideal'")
+        return self
+
+    @property
+    def nominal_siemens(self) -> tuple[float, float]:
+        """The conductances between which the mean device works: what programming models and fault levels refer to."""
+        response = self.response
+        states = (response.w_min, response.w_max) if isinstance(response, PulseResponse) else (-response.reach, response.reach)
+        if response.unipolar:
+            states = (0.0, response.reach)
+        low, high = (float(self.conductance(np.array(state))) for state in states)
+        return low, high
+
+    @property
+    def ages(self) -> bool:
+        """Whether a read finds something else than what was written."""
+        slow = self.flicker.active or self.telegraph.active or self.thermal.active
+        return slow or self.drift.kind != "none"
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether every device comes with a reference device that is subtracted on reading."""
+        return isinstance(self.response, PulseResponse) and self.response.has_reference
 
     @property
     def siemens_per_state(self) -> float:

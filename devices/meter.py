@@ -21,6 +21,10 @@ class Meter:
         Vectors read again because an output saturated (see `ADC.bound_management`).
     updates : int
         Rank-one products applied.
+    device_reads : int
+        Devices read one by one, outside the reads above: to verify or to refresh them.
+    refreshed : int
+        Weights of one-sided pairs that were reset and written anew.
     pulses : int
         Pulses that devices received (coincidences, counted once per device).
     clipped_probabilities : int
@@ -35,6 +39,8 @@ class Meter:
     saturated_out: int = 0
     repeated_reads: int = 0
     updates: int = 0
+    device_reads: int = 0
+    refreshed: int = 0
     pulses: int = 0
     clipped_probabilities: int = 0
 

@@ -9,15 +9,17 @@ import numpy as np
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
 from analogpc.devices.converters import ADC, DAC
-from analogpc.devices.device import NamedDevice
-from analogpc.devices.mapping import DifferentialPair
+from analogpc.devices.device import Device, NamedDevice
+from analogpc.devices.mappings import AnyMapping, DifferentialPair, Mapping, OneSidedPair
 from analogpc.devices.matrix import DigitalMatrix, Matrix
 from analogpc.devices.presets import preset
+from analogpc.devices.responses import PulseResponse
 from analogpc.devices.schemes import AnyScheme
 from analogpc.devices.specification import Specification
 from analogpc.kernels.streams import Key
 
 Lines = Annotated[int, Field(ge=1)]
+Positive = Annotated[FiniteFloat, Field(gt=0)]
 
 
 class Digital(Specification):
@@ -43,13 +45,22 @@ class Analog(Specification):
     rows, columns : int
         Lines of one physical array; larger matrices are cut into tiles. Every tile has converters of its own, and partial sums
         are added digitally.
-    mapping : DifferentialPair
-        How devices make a weight.
+    mapping : Mapping
+        How devices make a weight; by default a differential pair, with a reference device where the response has one, and a
+        one-sided pair for unipolar devices that fade under pulses (see `default_mapping`).
     dac, adc : DAC, ADC
         Converters of the driven and of the sensed lines, in both read directions. ``dac_bits`` and ``adc_bits`` are accepted as
         shorthands.
     read_noise : float
         Standard deviation of the noise on every analog sum before the ADC, in normalised units (aihwkit's ``out_noise``).
+    read_volts, read_seconds : float
+        The voltage that stands for an input of 1, and the duration of a read: what curved current-voltage relations and white noise
+        of devices depend on.
+    temperature_kelvin : float
+        Of the devices.
+    drift_compensation : bool
+        When time passes, all outputs are multiplied by how much less the matrix answered after it than before, measured with one
+        input line at a time (global drift compensation; Joshi et al., Nat. Commun. 11:2473, 2020).
     scheme : Scheme
         How products become conductance changes; by default stochastic pulses, and exact writing for the ideal device.
 
@@ -63,10 +74,14 @@ class Analog(Specification):
     device: NamedDevice = preset("idealized")
     rows: Lines = 512
     columns: Lines = 512
-    mapping: DifferentialPair = DifferentialPair()
+    mapping: AnyMapping
     dac: DAC = DAC()
     adc: ADC = ADC()
     read_noise: Annotated[FiniteFloat, Field(ge=0)] = 0.06
+    read_volts: Positive = 0.2
+    read_seconds: Positive = 1e-7
+    temperature_kelvin: Positive = 300.0
+    drift_compensation: bool = False
     scheme: AnyScheme
 
     @model_validator(mode="before")
@@ -80,16 +95,23 @@ class Analog(Specification):
                 given = fields.get(name, {})
                 given = given.to_dict() if isinstance(given, Specification) else dict(given)
                 fields[name] = {**given, "bits": fields.pop(f"{name}_bits")}
-        if "scheme" not in fields:
-            device = fields.get("device", "idealized")
-            fields["scheme"] = {"kind": "ideal" if _is_ideal(device) else "stochastic-pulses"}
+        device = _device(fields.get("device", "idealized"))
+        if device is not None:
+            fields.setdefault("scheme", {"kind": "stochastic-pulses" if isinstance(device.response, PulseResponse) else "ideal"})
+            mapping = fields.setdefault("mapping", default_mapping(device))
+            if isinstance(mapping, dict) and "kind" not in mapping:
+                usual = default_mapping(device)
+                fields["mapping"] = {**mapping, "kind": usual.kind}
         return fields
 
     @model_validator(mode="after")
-    def _scheme_fits(self) -> Analog:
-        reason = self.scheme.refuse(self.device)
-        if reason:
-            raise ValueError(f"the scheme '{self.scheme.kind}' does not fit: {reason}")
+    def _parts_fit(self) -> Analog:
+        for name, reason in (
+            ("mapping", self.mapping.refuse(self.device)),
+            ("scheme", self.scheme.refuse(self.device, self.mapping)),
+        ):
+            if reason:
+                raise ValueError(f"the {name} '{getattr(self, name).kind}' does not fit: {reason}")
         return self
 
     @classmethod
@@ -110,12 +132,27 @@ class Analog(Specification):
         return CrossbarMatrix(weights, self, key)
 
 
-def _is_ideal(device: Any) -> bool:
-    if isinstance(device, str):
-        return device == "ideal"
-    if isinstance(device, dict):
-        return device.get("response", {}).get("kind") == "ideal"
-    return device.response.kind == "ideal"
+def default_mapping(device: Device) -> Mapping:
+    """The mapping that a device is meant for.
+
+    A reference device of every weight where the response has one; a one-sided pair for unipolar devices that are pulsed; otherwise
+    a differential pair, which fills the whole range of devices that are programmed and leaves room for those that learn.
+    """
+    if device.has_reference:
+        return DifferentialPair(minus="reference")
+    if not isinstance(device.response, PulseResponse):
+        return DifferentialPair(headroom=1.0 if device.response.kind == "programmable" else 2.0)
+    return OneSidedPair() if device.response.unipolar else DifferentialPair()
+
+
+def _device(value: Any) -> Device | None:
+    """The device that a field stands for; None if it is not allowed, which its own validation will say."""
+    try:
+        if isinstance(value, str):
+            return preset(value)
+        return value if isinstance(value, Device) else Device.from_dict(value)
+    except (ValueError, TypeError):
+        return None
 
 
 def substrate(name: str) -> Digital | Analog:

@@ -7,12 +7,23 @@ Front. Neurosci. 10:333, 2016). The trains of a line are shared by all its cross
 
 from __future__ import annotations
 
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numba as nb
 import numpy as np
 
 from analogpc.kernels.streams import Key, normal, philox, split
 
 MAX_LENGTH = 31
+DOWN = np.uint32(0x80000000)
+"""The sign bit of a train: an exclusive or with it turns pulses upwards into pulses downwards."""
+LINEAR, EXPONENTIAL, POWER, PIECEWISE = range(4)
+"""How the mean step depends on the state: see `apply_pulses`."""
+MULTIPLICATIVE, ADDITIVE, COMPOSITE = range(3)
+"""How the noise of a step depends on the step: see `apply_pulses`."""
 _SLOTS = np.uint32(0x7FFFFFFF)
 _CHUNK = 16
 
@@ -81,88 +92,194 @@ def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, f
 
 
 @nb.njit(cache=True)
-def _move(w, step, slope, low, high, noise, additive):
-    """The state after one pulse."""
-    allowed = type(w)(1) + slope * w
-    w += step * (allowed + noise) if additive else step * allowed * (type(w)(1) + noise)
+def _factor(law, constants, w, upward, shape, low, high):
+    """The mean step at state ``w`` relative to the device's step."""
+    one = type(w)(1)
+    if law == LINEAR:
+        return one + shape * w
+    if law == POWER:
+        return max((high - w if upward else w - low) / (high - low), type(w)(0)) ** shape
+    if law == EXPONENTIAL:
+        z = type(w)(2) * constants[0] * w / (high - low) + constants[1]
+        amplitude, rate = (constants[2], constants[3]) if upward else (constants[4], -constants[5])
+        return max(one - amplitude * type(w)(math.exp(rate * z)), type(w)(0))
+    sections = len(constants) // 2 - 1
+    place = (w - low) / (high - low) * type(w)(sections)
+    left = min(max(int(place), 0), sections - 1)
+    first = left if upward else left + sections + 1
+    return constants[first] + (place - type(w)(left)) * (constants[first + 1] - constants[first])
+
+
+@nb.njit(cache=True)
+def _move(w, step, upward, shape, low, high, law, constants, noise, kind, added, sloped):
+    """The state after one pulse; ``noise`` is the cycle-to-cycle deviation times a normal number."""
+    factor = _factor(law, constants, w, upward, shape, low, high)
+    if kind == ADDITIVE:
+        w += step * (factor + noise)
+    elif kind == MULTIPLICATIVE:
+        w += step * factor * (type(w)(1) + noise)
+    else:
+        change = step * factor
+        w += change + noise * (abs(change) + added + sloped * abs(w))
     return min(max(w, low), high)
 
 
 @nb.njit(cache=True)
-def _step(w, hits, step, slope, low, high, spread, additive, index, c2, c3, k0, k1):
+def _moves(w, hits, step, upward, shape, low, high, law, constants, spread, kind, added, sloped, index, c2, c3, k0, k1):
     """The state after ``hits`` pulses in one direction; pulse k takes word k mod 4 of block k div 4."""
     if spread == 0:
         for _ in range(hits):
-            w = _move(w, step, slope, low, high, spread, additive)
+            w = _move(w, step, upward, shape, low, high, law, constants, spread, kind, added, sloped)
         return w
     for block in range((hits + 3) // 4):
         w0, w1, w2, w3 = philox(np.uint32(index), np.uint32(block), c2, c3, k0, k1)
         left = hits - 4 * block
-        w = _move(w, step, slope, low, high, spread * normal(w0), additive)
+        w = _move(w, step, upward, shape, low, high, law, constants, spread * normal(w0), kind, added, sloped)
         if left > 1:
-            w = _move(w, step, slope, low, high, spread * normal(w1), additive)
+            w = _move(w, step, upward, shape, low, high, law, constants, spread * normal(w1), kind, added, sloped)
         if left > 2:
-            w = _move(w, step, slope, low, high, spread * normal(w2), additive)
+            w = _move(w, step, upward, shape, low, high, law, constants, spread * normal(w2), kind, added, sloped)
         if left > 3:
-            w = _move(w, step, slope, low, high, spread * normal(w3), additive)
+            w = _move(w, step, upward, shape, low, high, law, constants, spread * normal(w3), kind, added, sloped)
     return w
 
 
-@nb.njit(cache=True, parallel=True)
-def _linear(state, rows, columns, up, down, slope_up, slope_down, low, high, spread, additive, k0, k1, first_step, touched):
-    pulses = 0
-    width = state.shape[1]
-    for j in nb.prange(state.shape[0]):
-        fired = 0
-        for b in range(rows.shape[0]):
-            row = rows[b, j]
-            slots = row & _SLOTS
-            if slots == 0:
-                continue
-            c2, c3 = split(first_step + np.uint64(b))
-            for start in range(0, width, _CHUNK):
-                # Most crosspoints do not fire: a whole chunk of columns is passed over at once if none of them shares a slot.
-                stop = min(start + _CHUNK, width)
-                shared = np.uint32(0)
-                for i in range(start, stop):
-                    shared |= slots & columns[b, i]
-                if shared == 0:
+@functools.cache
+def _coincidences(law: int, kind: int, one_sided: bool) -> Callable[..., int]:
+    """The kernel of one law and kind of noise: as compile-time constants they cost nothing in the innermost loop."""
+
+    @nb.njit(cache=True, parallel=True)
+    def apply(
+        state, rows, columns, up, down, shape_up, shape_down, low, high, constants, spread, added, sloped, k0, k1, first, touched
+    ):
+        width = state.shape[1]
+        pulses = np.zeros(state.shape[0], np.int64)
+        for j in nb.prange(state.shape[0]):
+            fired = 0
+            for b in range(rows.shape[0]):
+                row = rows[b, j]
+                slots = row & _SLOTS
+                if slots == 0:
                     continue
-                for i in range(start, stop):
-                    hits = _count(slots & columns[b, i])
-                    if hits == 0:
+                c2, c3 = split(first + np.uint64(b))
+                for start in range(0, width, _CHUNK):
+                    # Most crosspoints do not fire: a whole chunk of columns is passed over at once if none of them shares a slot.
+                    stop = min(start + _CHUNK, width)
+                    shared = np.uint32(0)
+                    for i in range(start, stop):
+                        shared |= slots & columns[b, i]
+                    if shared == 0:
                         continue
-                    fired += hits
-                    touched[j, i] = True
-                    if (row ^ columns[b, i]) >> np.uint32(31) == 0:
-                        step, slope = up[j, i], slope_up[j, i]
-                    else:
-                        step, slope = -down[j, i], slope_down[j, i]
-                    index = j * width + i
-                    state[j, i] = _step(
-                        state[j, i], hits, step, slope, low[j, i], high[j, i], spread, additive, index, c2, c3, k0, k1
-                    )
-        pulses += fired
-    return pulses
+                    for i in range(start, stop):
+                        hits = _count(slots & columns[b, i])
+                        upward = (row ^ columns[b, i]) >> np.uint32(31) == 0
+                        if hits == 0 or (one_sided and not upward):
+                            continue
+                        fired += hits
+                        touched[j, i] = True
+                        if low[j, i] >= high[j, i]:
+                            continue
+                        step, shape = (up[j, i], shape_up[j, i]) if upward else (-down[j, i], shape_down[j, i])
+                        # fmt: off
+                        state[j, i] = _moves(
+                            state[j, i], hits, step, upward, shape, low[j, i], high[j, i], law, constants,
+                            spread, kind, added, sloped, j * width + i, c2, c3, k0, k1,
+                        )
+                        # fmt: on
+            pulses[j] = fired
+        return pulses.sum()
+
+    return apply
 
 
-def pulse_linear(
+@functools.cache
+def _counted(law: int, kind: int) -> Callable[..., int]:
+    """The same for pulses that are counted device by device."""
+
+    @nb.njit(cache=True, parallel=True)
+    def apply(state, counts, up, down, shape_up, shape_down, low, high, constants, spread, added, sloped, k0, k1, when):
+        width = state.shape[1]
+        pulses = np.zeros(state.shape[0], np.int64)
+        c2, c3 = split(when)
+        for j in nb.prange(state.shape[0]):
+            fired = 0
+            for i in range(width):
+                hits = abs(counts[j, i])
+                if hits == 0:
+                    continue
+                fired += hits
+                if low[j, i] >= high[j, i]:
+                    continue
+                upward = counts[j, i] > 0
+                step, shape = (up[j, i], shape_up[j, i]) if upward else (-down[j, i], shape_down[j, i])
+                # fmt: off
+                state[j, i] = _moves(
+                    state[j, i], hits, step, upward, shape, low[j, i], high[j, i], law, constants,
+                    spread, kind, added, sloped, j * width + i, c2, c3, k0, k1,
+                )
+                # fmt: on
+            pulses[j] = fired
+        return pulses.sum()
+
+    return apply
+
+
+@dataclass(frozen=True)
+class Law:
+    """What the pulses of one kind of device do; see `apply_pulses` for the meaning.
+
+    Attributes
+    ----------
+    law : int
+        ``LINEAR``, ``EXPONENTIAL``, ``POWER`` or ``PIECEWISE``.
+    constants : tuple of float
+    spread : float
+        Cycle-to-cycle standard deviation.
+    noise : int
+        ``MULTIPLICATIVE``, ``ADDITIVE`` or ``COMPOSITE``.
+    added, sloped : float
+        Of the composite noise.
+    """
+
+    law: int
+    constants: tuple[float, ...]
+    spread: float
+    noise: int
+    added: float = 0.0
+    sloped: float = 0.0
+
+    def numbers(self, dtype: np.dtype) -> tuple[np.ndarray, float, float, float]:
+        """What the kernels take, in the type of the states."""
+        return np.array(self.constants, dtype), dtype.type(self.spread), dtype.type(self.added), dtype.type(self.sloped)
+
+
+_ARRAYS = ("up", "down", "shape_up", "shape_down", "low", "high")
+
+
+def apply_pulses(
     state: np.ndarray,
     rows: np.ndarray,
     columns: np.ndarray,
     parameters: dict[str, np.ndarray],
-    spread: float,
-    additive: bool,
+    law: Law,
+    one_sided: bool,
     key: Key,
     first_step: int,
     touched: np.ndarray,
 ) -> int:
-    """Apply coincident pulses to devices whose step is linear in their state, pulse by pulse.
+    """Apply coincident pulses to devices, pulse by pulse.
 
-    One pulse upwards changes w to ``w + up * (1 + slope_up * w) * (1 + spread * xi)``, one pulse downwards to
-    ``w - down * (1 + slope_down * w) * (1 + spread * xi)``, clipped to the device's bounds; with ``additive`` noise the step is
-    ``1 + slope * w + spread * xi`` times ``up`` or ``-down``. Zero slopes give the constant step, slopes of minus one over the
-    bounds give the soft bounds (Gokmen and Vlasov 2016; Fusi and Abbott 2007).
+    A pulse upwards changes the state w by ``up * f(w)``, one downwards by ``-down * f(w)``, with noise, and w is clipped to the
+    device's own bounds. The factor f and the noise of a step are:
+
+    - ``LINEAR``: 1 + shape w (Gokmen and Vlasov 2016 for shape 0; Fusi and Abbott 2007 for shape -1/bound).
+    - ``EXPONENTIAL``: max(0, 1 - A exp(d gamma z)), z = 2 a w / (high - low) + b, d = +-1 the direction; ``constants`` are a, b,
+      A upwards, gamma upwards, A downwards, gamma downwards (Gong et al., Nat. Commun. 9:2102, 2018, as in aihwkit).
+    - ``POWER``: the room that is left, (high - w) or (w - low) over (high - low), to the power of shape.
+    - ``PIECEWISE``: linear interpolation between nodes equally spaced from low to high; ``constants`` are those upwards, then as
+      many downwards.
+    - ``MULTIPLICATIVE``: the change is multiplied by 1 + spread xi; ``ADDITIVE``: spread xi is added to f; ``COMPOSITE``: the
+      change gets the standard deviation spread (abs(change) + added + sloped abs(w)).
 
     Parameters
     ----------
@@ -171,9 +288,10 @@ def pulse_linear(
     rows, columns : (n, rows) and (n, columns) uint32 arrays
         Trains of n rank-one products, from `trains`.
     parameters : dict of (rows, columns) arrays in the type of ``state``
-        "up", "down" (both positive), "slope_up", "slope_down", "low", "high".
-    spread : float
-        Cycle-to-cycle standard deviation relative to a step.
+        "up", "down" (both positive), "shape_up", "shape_down", "low", "high". Devices whose bounds coincide do not move.
+    law : Law
+    one_sided : bool
+        Coincidences downwards do nothing.
     key, first_step
         Random stream; the noise of pulse k of a device in product i is a function of (key, first_step + i, device, k).
     touched : (rows, columns) bool array
@@ -184,7 +302,17 @@ def pulse_linear(
     int
         Pulses that devices received.
     """
-    arrays = [parameters[name] for name in ("up", "down", "slope_up", "slope_down", "low", "high")]
-    kind = state.dtype.type
-    noise = (kind(spread), additive, *key.words, np.uint64(first_step))
-    return int(_linear(*(state, rows, columns, *arrays, *noise, touched)))
+    apply = _coincidences(law.law, law.noise, one_sided)
+    arrays = [parameters[name] for name in _ARRAYS]
+    numbers = law.numbers(state.dtype)
+    return int(apply(state, rows, columns, *arrays, *numbers, *key.words, np.uint64(first_step), touched))
+
+
+def apply_counts(state: np.ndarray, counts: np.ndarray, parameters: dict[str, np.ndarray], law: Law, key: Key, step: int) -> int:
+    """Apply as many pulses to every device as ``counts`` says, (rows, columns) int32, negative ones downwards.
+
+    The other parameters are those of `apply_pulses`; the noise of pulse k of a device is a function of (key, step, device, k).
+    """
+    arrays = [parameters[name] for name in _ARRAYS]
+    apply = _counted(law.law, law.noise)
+    return int(apply(state, counts, *arrays, *law.numbers(state.dtype), *key.words, np.uint64(step)))

@@ -5,9 +5,26 @@ from typing import Annotated
 from pydantic import Field
 
 from analogpc.devices.responses.base import PulseResponse
+from analogpc.devices.responses.exponential import ExponentialStep
 from analogpc.devices.responses.ideal import Ideal
-from analogpc.devices.responses.linear import ConstantStep, LinearStep, SoftBounds
+from analogpc.devices.responses.linear import ConstantStep, LinearStep, SoftBounds, SoftBoundsReference
+from analogpc.devices.responses.piecewise import PiecewiseStep
+from analogpc.devices.responses.power import PowerStep
+from analogpc.devices.responses.programmable import Programmable
 
-Response = Annotated[Ideal | ConstantStep | LinearStep | SoftBounds, Field(discriminator="kind")]
+Pulsed = ConstantStep | LinearStep | SoftBounds | SoftBoundsReference | ExponentialStep | PowerStep | PiecewiseStep
+Response = Annotated[Ideal | Programmable | Pulsed, Field(discriminator="kind")]
 
-__all__ = ["ConstantStep", "Ideal", "LinearStep", "PulseResponse", "Response", "SoftBounds"]
+__all__ = [
+    "ConstantStep",
+    "ExponentialStep",
+    "Ideal",
+    "LinearStep",
+    "PiecewiseStep",
+    "PowerStep",
+    "Programmable",
+    "PulseResponse",
+    "Response",
+    "SoftBounds",
+    "SoftBoundsReference",
+]

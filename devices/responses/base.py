@@ -7,13 +7,14 @@ says which conductances the states stand for. Field names and their meaning foll
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, Self
 
 import numpy as np
-from pydantic import Field, FiniteFloat
+from pydantic import Field, FiniteFloat, model_validator
 
 from analogpc.devices.specification import Specification
+from analogpc.kernels.pulses import Law, apply_counts
 from analogpc.kernels.streams import Key, normals, uniforms
 
 Spread = Annotated[FiniteFloat, Field(ge=0)]
@@ -26,39 +27,73 @@ _WINDOW_SIGMAS = 3.0
 class PulseResponse(Specification):
     """Shared fields of all responses that move in pulses.
 
+    A response is one class: its law of the step (see `kernels.pulses.apply_pulses`) and its fields; `shapes` draws what the law
+    needs to know of each device.
+
     Attributes
     ----------
     dw_min : float
-        Mean change of state of one pulse at w = 0.
+        Mean change of state of one pulse at w = 0 (for laws that say so, at the start of the range).
     up_down : float
-        Asymmetry β: a pulse upwards moves by dw_min (1 + β), one downwards by dw_min (1 - β), at w = 0.
+        Asymmetry β: a pulse upwards moves by dw_min (1 + β), one downwards by dw_min (1 - β).
     w_max, w_min : float
-        Mean upper (positive) and lower (negative) bound of the state.
+        Mean upper (positive) and lower (negative or zero) bound of the state. A device with w_min = 0 is unipolar: a weight needs
+        two of them.
     dw_min_dtod, up_down_dtod, w_max_dtod, w_min_dtod : float
         Device-to-device standard deviations: of the step relative to dw_min, of β, and of the bounds relative to their means.
+    dw_min_dtod_log_normal : bool
+        The step is multiplied by exp(dw_min_dtod ξ) instead of 1 + dw_min_dtod ξ.
     dw_min_std : float
         Cycle-to-cycle standard deviation of a step relative to its mean.
     write_noise_std : float
         Reads see the state plus this many dw_min times a normal number that is drawn anew whenever the device is written.
     corrupt_prob : float
         Probability that a device is stuck: both its bounds coincide at a uniformly random state.
+    corrupt_range : float
+        Stuck devices lie between minus and plus this state, as far as their bounds allow.
+    lifetime, lifetime_dtod : float
+        Update cycles after which a state has decayed to 1/e of its distance from the reset state, and its relative spread: in
+        every cycle w moves by (b - w) / lifetime.
+    diffusion, diffusion_dtod : float
+        Standard deviation of the random walk of the state in one update cycle, and its relative spread.
+    reset, reset_dtod, reset_std : float
+        Where a reset takes the state: b = reset + reset_dtod ξ, fixed for a device, plus reset_std ξ at every reset.
+    cycle_seconds : float
+        How long an update cycle takes: what time that merely passes is divided by, to decay and diffuse. In seconds.
 
     References
     ----------
-    Gokmen and Vlasov, Front. Neurosci. 10:333 (2016); aihwkit, ``PulsedDevice``.
+    Gokmen and Vlasov, Front. Neurosci. 10:333 (2016); aihwkit, ``PulsedDevice``. There the code takes the whole asymmetry from the
+    weaker direction, against its own formula; here the formula holds.
     """
 
     dw_min: Positive
     up_down: Annotated[FiniteFloat, Field(gt=-1, lt=1)] = 0.0
     w_max: Positive = 1.0
-    w_min: Annotated[FiniteFloat, Field(lt=0)] = -1.0
+    w_min: Annotated[FiniteFloat, Field(le=0)] = -1.0
     dw_min_dtod: Spread = 0.0
+    dw_min_dtod_log_normal: bool = False
     up_down_dtod: Spread = 0.0
     w_max_dtod: Spread = 0.0
     w_min_dtod: Spread = 0.0
     dw_min_std: Spread = 0.0
     write_noise_std: Spread = 0.0
     corrupt_prob: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.0
+    corrupt_range: Annotated[float, Field(ge=0, le=np.inf)] = np.inf
+    lifetime: Annotated[float, Field(ge=1, le=np.inf)] = np.inf
+    lifetime_dtod: Spread = 0.0
+    diffusion: Spread = 0.0
+    diffusion_dtod: Spread = 0.0
+    reset: FiniteFloat = 0.0
+    reset_dtod: Spread = 0.0
+    reset_std: Spread = 0.0
+    cycle_seconds: Positive = 1e-3
+
+    @model_validator(mode="after")
+    def _reset_lies_in_the_window(self) -> PulseResponse:
+        if not self.w_min <= self.reset <= self.w_max:
+            raise ValueError(f"reset = {self.reset:g} must lie between w_min = {self.w_min:g} and w_max = {self.w_max:g}")
+        return self
 
     @property
     def window(self) -> tuple[float, float]:
@@ -67,49 +102,83 @@ class PulseResponse(Specification):
 
     @property
     def reach(self) -> float:
-        """The state that the mean device reaches in both directions: min(w_max, -w_min)."""
-        return min(self.w_max, -self.w_min)
+        """The largest weight of a single device, or of a pair of unipolar ones: min(w_max, -w_min), or w_max."""
+        return self.w_max if self.unipolar else min(self.w_max, -self.w_min)
+
+    @property
+    def unipolar(self) -> bool:
+        """Whether the state is never negative."""
+        return self.w_min == 0
+
+    @property
+    def leaks(self) -> bool:
+        """Whether the state changes in an update cycle without pulses."""
+        return np.isfinite(self.lifetime) or self.diffusion > 0
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether the state of a reference device is subtracted on reading."""
+        return False
+
+    @property
+    @abstractmethod
+    def law(self) -> Law:
+        """What a pulse does to a state."""
 
     def sample(self, key: Key, shape: tuple[int, int], dtype: np.dtype) -> dict[str, np.ndarray]:
-        """Draw the parameters of a population, once: "up", "down", "low", "high" and what the response adds, each of ``shape``.
+        """Draw the parameters of a population, once, each of ``shape``.
 
+        Steps "up" and "down", bounds "low" and "high", the "shape_up" and "shape_down" of the law, the "reset" state where it
+        differs from device to device, "decay" and "diffusion" for devices that leak, and "reference" where one is subtracted.
         Steps are never negative and the bounds never change sign: magnitudes are taken, as aihwkit's ``enforce_consistency`` does.
         """
 
         def xi(name: str) -> np.ndarray:
             return normals(key.fold(name), 0, shape, np.float64)
 
-        size = 1 + self.dw_min_dtod * xi("dw_min")
+        spread = self.dw_min_dtod * xi("dw_min")
+        size = np.exp(spread) if self.dw_min_dtod_log_normal else 1 + spread
         beta = self.up_down + self.up_down_dtod * xi("up_down")
         lowest, highest = self.window
         high = np.minimum(np.abs(self.w_max * (1 + self.w_max_dtod * xi("w_max"))), highest)
         low = np.maximum(-np.abs(self.w_min * (1 + self.w_min_dtod * xi("w_min"))), lowest)
         if self.corrupt_prob > 0:
             stuck = uniforms(key.fold("corrupt"), 0, shape, np.float64) <= self.corrupt_prob
-            place = low + (high - low) * uniforms(key.fold("corrupt", "place"), 0, shape, np.float64)
+            lower, upper = np.maximum(low, -self.corrupt_range), np.minimum(high, self.corrupt_range)
+            place = lower + (upper - lower) * uniforms(key.fold("corrupt", "place"), 0, shape, np.float64)
             high, low = np.where(stuck, place, high), np.where(stuck, place, low)
-        drawn = {
-            "up": np.abs(self.dw_min * (size + beta)),
-            "down": np.abs(self.dw_min * (size - beta)),
-            "low": low,
-            "high": high,
-        }
-        drawn |= self.slopes(drawn, xi)
+        drawn = {"low": low, "high": high}
+        drawn |= {"up": np.abs(self.dw_min * (size + beta)), "down": np.abs(self.dw_min * (size - beta))}
+        drawn |= self.shapes(drawn, xi)
+        if self.reset_dtod > 0:
+            drawn["reset"] = self.reset + self.reset_dtod * xi("reset")
+        if np.isfinite(self.lifetime):
+            lifetime = np.maximum(np.abs(self.lifetime * (1 + self.lifetime_dtod * xi("lifetime"))), 1.0)
+            drawn["decay"] = 1 / lifetime
+        if self.diffusion > 0:
+            drawn["diffusion"] = np.abs(self.diffusion * (1 + self.diffusion_dtod * xi("diffusion")))
         return {name: np.ascontiguousarray(values, dtype) for name, values in drawn.items()}
 
     @abstractmethod
-    def slopes(self, drawn: dict[str, np.ndarray], xi: Callable[[str], np.ndarray]) -> dict[str, np.ndarray]:
-        """The parameters that tell how the step depends on the state."""
+    def shapes(self, drawn: dict[str, np.ndarray], xi: Callable[[str], np.ndarray]) -> dict[str, np.ndarray]:
+        """The arrays "shape_up" and "shape_down" of the law for devices with the steps and bounds ``drawn``.
 
-    @abstractmethod
-    def pulse(
-        self,
-        state: np.ndarray,
-        rows: np.ndarray,
-        columns: np.ndarray,
-        parameters: dict[str, np.ndarray],
-        key: Key,
-        first_step: int,
-        touched: np.ndarray,
-    ) -> int:
-        """Apply the coincidences of pulse trains to ``state`` in place; return the pulses received (see `kernels.pulses`)."""
+        It may also give new "low" and "high", and a "reference".
+        """
+
+    @property
+    def without_spread(self) -> Self:
+        """The same response for devices that are all alike and free of noise."""
+        spreads = [name for name in type(self).model_fields if name.endswith(("_dtod", "_std", "_prob"))]
+        return self.but(**dict.fromkeys(spreads, 0.0))
+
+    def trajectory(self, start: float, upward: Sequence[bool]) -> np.ndarray:
+        """The states (n,) of the mean device after each of n pulses, from the state ``start``; float64."""
+        mean, shape = self.without_spread, (1, 1)
+        parameters = mean.sample(Key(0), shape, np.dtype(np.float64))
+        state = np.clip(np.full(shape, start), parameters["low"], parameters["high"])
+        states = np.empty(len(upward))
+        for step, up in enumerate(upward):
+            apply_counts(state, np.full(shape, 1 if up else -1, np.int32), parameters, mean.law, Key(0), step)
+            states[step] = state[0, 0]
+        return states

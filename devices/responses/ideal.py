@@ -28,6 +28,11 @@ class Ideal(Specification):
         """The nominal range."""
         return 1.0
 
+    @property
+    def unipolar(self) -> bool:
+        """States have both signs."""
+        return False
+
     def sample(self, key: Key, shape: tuple[int, int], dtype: np.dtype) -> dict[str, np.ndarray]:
         """No parameters."""
         return {}

@@ -1,20 +1,24 @@
-"""Responses whose step is a linear function of the state: constant step, linear step and soft bounds."""
+"""Responses whose step is a linear function of the state: constant step, linear step and the soft bounds in their variants."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
 from analogpc.devices.responses.base import PulseResponse, Spread
-from analogpc.kernels.pulses import pulse_linear
-from analogpc.kernels.streams import Key
+from analogpc.kernels.pulses import ADDITIVE, LINEAR, MULTIPLICATIVE, Law
+
+Drawn = dict[str, np.ndarray]
+Draw = Callable[[str], np.ndarray]
 
 
 class LinearResponse(PulseResponse):
-    """A pulse moves w by ± step · (1 + slope · w), with noise of its own at every pulse.
+    """A pulse moves w by ± step · (1 + shape · w), with noise of its own at every pulse.
 
     Attributes
     ----------
@@ -25,18 +29,10 @@ class LinearResponse(PulseResponse):
 
     mult_noise: bool = True
 
+    @property
     @override
-    def pulse(
-        self,
-        state: np.ndarray,
-        rows: np.ndarray,
-        columns: np.ndarray,
-        parameters: dict[str, np.ndarray],
-        key: Key,
-        first_step: int,
-        touched: np.ndarray,
-    ) -> int:
-        return pulse_linear(state, rows, columns, parameters, self.dw_min_std, not self.mult_noise, key, first_step, touched)
+    def law(self) -> Law:
+        return Law(LINEAR, (), self.dw_min_std, MULTIPLICATIVE if self.mult_noise else ADDITIVE)
 
 
 class ConstantStep(LinearResponse):
@@ -45,8 +41,8 @@ class ConstantStep(LinearResponse):
     kind: Literal["constant-step"] = "constant-step"
 
     @override
-    def slopes(self, drawn: dict[str, np.ndarray], xi: Callable[[str], np.ndarray]) -> dict[str, np.ndarray]:
-        return {"slope_up": np.zeros_like(drawn["up"]), "slope_down": np.zeros_like(drawn["up"])}
+    def shapes(self, drawn: Drawn, xi: Draw) -> Drawn:
+        return {"shape_up": np.zeros_like(drawn["up"]), "shape_down": np.zeros_like(drawn["up"])}
 
 
 class LinearStep(LinearResponse):
@@ -68,19 +64,20 @@ class LinearStep(LinearResponse):
     """
 
     kind: Literal["linear-step"] = "linear-step"
+    w_min: Annotated[FiniteFloat, Field(lt=0)] = -1.0
     gamma_up: Spread
     gamma_down: Spread
     gamma_up_dtod: Spread = 0.0
     gamma_down_dtod: Spread = 0.0
 
     @override
-    def slopes(self, drawn: dict[str, np.ndarray], xi: Callable[[str], np.ndarray]) -> dict[str, np.ndarray]:
+    def shapes(self, drawn: Drawn, xi: Draw) -> Drawn:
         up = -np.abs(self.gamma_up + self.gamma_up_dtod * xi("gamma_up")) / self.w_max
         down = -np.abs(self.gamma_down + self.gamma_down_dtod * xi("gamma_down")) / self.w_min
         # Where a bound is not on its own side of zero (a stuck device), no step is taken and no limit is needed.
         steepest_up = np.divide(-1.0, drawn["high"], out=np.full_like(up, -np.inf), where=drawn["high"] > 0)
         steepest_down = np.divide(-1.0, drawn["low"], out=np.full_like(down, np.inf), where=drawn["low"] < 0)
-        return {"slope_up": np.maximum(up, steepest_up), "slope_down": np.minimum(down, steepest_down)}
+        return {"shape_up": np.maximum(up, steepest_up), "shape_down": np.minimum(down, steepest_down)}
 
 
 class SoftBounds(LinearResponse):
@@ -91,12 +88,90 @@ class SoftBounds(LinearResponse):
     """
 
     kind: Literal["soft-bounds"] = "soft-bounds"
+    w_min: Annotated[FiniteFloat, Field(lt=0)] = -1.0
+
+    @classmethod
+    def from_pulses(cls, pulses: float, rate: float, lowest: float = -1.0, highest: float = 1.0, **fields: Any) -> SoftBounds:
+        """Soft bounds as one measures them: n pulses upwards take a device from ``lowest`` along B (1 - exp(-rate n)) + lowest.
+
+        Parameters
+        ----------
+        pulses : float
+            How many pulses take the device from ``lowest`` to ``highest`` (p_max).
+        rate : float
+            Curvature of that way, per pulse (α).
+        lowest, highest : float
+            States at the ends of the way; the lowest is negative.
+        **fields
+            Other fields of the class.
+
+        Notes
+        -----
+        With B = (highest - lowest) / (1 - exp(-α p_max)) the step upwards is α (lowest + B - w), the one downwards α (w - lowest):
+        w_max = lowest + B, w_min = lowest, and at w = 0 the steps α (lowest + B) and -α lowest, of which dw_min = α B / 2 is the
+        mean and up_down = 1 + 2 lowest / B the asymmetry. In continuous time this is exact; n discrete pulses follow
+        (1 - α)^n instead of exp(-α n). The parametrisation is that of aihwkit's ``SoftBoundsPmaxDevice``, which has twice the step.
+        """
+        for name, value in (("pulses", pulses), ("rate", rate)):
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name} = {value!r} is not allowed: a positive number")
+        if not lowest < 0 < highest:
+            raise ValueError(f"lowest = {lowest!r} and highest = {highest!r} must lie on both sides of zero")
+        span = (highest - lowest) / -math.expm1(-rate * pulses)
+        soft = {"dw_min": rate * span / 2, "up_down": 1 + 2 * lowest / span, "w_min": lowest, "w_max": lowest + span}
+        return cls(**{**soft, **fields})
 
     @override
-    def slopes(self, drawn: dict[str, np.ndarray], xi: Callable[[str], np.ndarray]) -> dict[str, np.ndarray]:
+    def shapes(self, drawn: Drawn, xi: Draw) -> Drawn:
         # A bound of zero would need an infinite slope; such a device (possible only when stuck) cannot move anyway.
         def reciprocal(bound: np.ndarray) -> np.ndarray:
             movable = drawn["high"] > drawn["low"]
             return np.divide(-1.0, bound, out=np.zeros_like(bound), where=movable & (bound != 0))
 
-        return {"slope_up": reciprocal(drawn["high"]), "slope_down": reciprocal(drawn["low"])}
+        return {"shape_up": reciprocal(drawn["high"]), "shape_down": reciprocal(drawn["low"])}
+
+
+class SoftBoundsReference(SoftBounds):
+    """Soft bounds, of which the state of a reference device is subtracted when they are read: a weight is w - r.
+
+    Attributes
+    ----------
+    slope_up_dtod, slope_down_dtod : float
+        Relative spreads of the slopes besides those that follow from the steps and bounds; they move the bounds, where the step
+        vanishes.
+    reference_mean, reference_std : float
+        Of r, from device to device.
+    subtract_symmetry_point : bool
+        r also holds the state at which pulses up and down have equal effect, so that the weight of zero is stable.
+
+    References
+    ----------
+    aihwkit, ``SoftBoundsReferenceDevice``; symmetry point: Gokmen and Haensch, Front. Neurosci. 14:103 (2020).
+    """
+
+    kind: Literal["soft-bounds-reference"] = "soft-bounds-reference"
+    slope_up_dtod: Spread = 0.0
+    slope_down_dtod: Spread = 0.0
+    reference_mean: FiniteFloat = 0.0
+    reference_std: Spread = 0.0
+    subtract_symmetry_point: bool = False
+
+    @property
+    @override
+    def has_reference(self) -> bool:
+        return True
+
+    @override
+    def shapes(self, drawn: Drawn, xi: Draw) -> Drawn:
+        lowest, highest = self.window
+        free = drawn["high"] > drawn["low"]
+        for bound, slope, spread in (("high", "slope_up", self.slope_up_dtod), ("low", "slope_down", self.slope_down_dtod)):
+            if spread > 0:
+                steeper = np.maximum(np.abs(1 + spread * xi(slope)), 1e-6)
+                drawn[bound] = np.where(free, np.clip(drawn[bound] / steeper, lowest, highest), drawn[bound])
+        reference = self.reference_mean + self.reference_std * xi("reference")
+        if self.subtract_symmetry_point:
+            slope = drawn["up"] / np.where(free, drawn["high"], 1.0) - drawn["down"] / np.where(free, drawn["low"], -1.0)
+            reference += np.where(free, np.divide(drawn["up"] - drawn["down"], slope), 0.0)
+        shapes = super().shapes(drawn, xi)
+        return shapes | {"low": drawn["low"], "high": drawn["high"], "reference": np.clip(reference, lowest, highest)}

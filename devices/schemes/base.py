@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from analogpc.devices.device import Device
+from analogpc.devices.mappings import Mapping
 from analogpc.devices.specification import Specification
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ class Scheme(Specification):
 
     takes_increments: ClassVar[bool]
 
-    def refuse(self, device: Device) -> str:
-        """Why this scheme cannot work with that device; empty if it can."""
+    def refuse(self, device: Device, mapping: Mapping) -> str:
+        """Why this scheme cannot work with that device and that mapping; empty if it can."""
         return ""
 
     @abstractmethod

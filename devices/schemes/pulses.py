@@ -9,6 +9,7 @@ from pydantic import Field
 from typing_extensions import override
 
 from analogpc.devices.device import Device
+from analogpc.devices.mappings import Mapping
 from analogpc.devices.matrix import NonFiniteError, UnsupportedUpdateError
 from analogpc.devices.responses import PulseResponse
 from analogpc.devices.schemes.base import Scheme
@@ -48,16 +49,22 @@ class StochasticPulses(Scheme):
     length_management: bool = True
 
     @override
-    def refuse(self, device: Device) -> str:
-        if isinstance(device.response, PulseResponse):
-            return ""
-        return f"the device '{device.name}' does not answer to pulses; use the scheme 'ideal'"
+    def refuse(self, device: Device, mapping: Mapping) -> str:
+        if not isinstance(device.response, PulseResponse):
+            return f"the device '{device.name}' does not answer to pulses; use the scheme 'ideal'"
+        if not mapping.takes_pulses:
+            return f"weights of the mapping '{mapping.kind}' are programmed, not pulsed; use the scheme 'ideal'"
+        return ""
 
     @override
     def learn(self, matrix: CrossbarMatrix, products: Products, rate: float) -> None:
         for pre, post in products:
-            gain_pre, gain_post, length = self.gains(pre, post, rate / matrix.granularity)
-            matrix.pulse(pre, np.sign(rate) * post if rate < 0 else post, gain_pre, gain_post, length)
+            matrix.meter.updates += len(pre)
+            for inputs, scale in matrix.blocks():
+                driven = pre[:, inputs]
+                wanted = post if scale is None else post / scale
+                gain_pre, gain_post, length = self.gains(driven, wanted, rate / matrix.granularity)
+                matrix.pulse(inputs, driven, np.sign(rate) * wanted if rate < 0 else wanted, gain_pre, gain_post, length)
 
     @override
     def increment(self, matrix: CrossbarMatrix, change: np.ndarray) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 import analogpc as apc
 from analogpc.devices.converters import ADC
-from analogpc.devices.mapping import DifferentialPair
+from analogpc.devices.mappings import DifferentialPair
 from analogpc.export import ExportError
 from analogpc.storage import StorageError, read_file, write_file
 
@@ -57,15 +57,16 @@ def rebuilt(path, name):
     """The recipe of docs/files.md, with plain h5py."""
     with h5py.File(path) as f:
         matrix = f["matrices"][name]
-        k = matrix.attrs["weight_per_siemens"]
+        factors = matrix["factors"].attrs
         weights = np.zeros((matrix.attrs["n_out"], matrix.attrs["n_in"]))
         for tile in matrix["tiles"].values():
-            assert tile["plus"].attrs["unit"] == "S"
+            assert all(g.attrs["unit"] == "S" for g in tile["conductances"].values())
             i, j = tile.attrs["first_output"], tile.attrs["first_input"]
-            difference = tile["plus"][...].astype(float) - tile["minus"][...]
+            difference = sum(factors[name] * g[...].astype(float) for name, g in tile["conductances"].items())
             assert difference.shape[0] <= matrix.attrs["rows_per_array"]
             assert difference.shape[1] <= matrix.attrs["columns_per_array"]
-            weights[i : i + difference.shape[1], j : j + difference.shape[0]] = k * difference.T
+            scaled = difference * tile["weight_per_siemens"][...]
+            weights[i : i + scaled.shape[1], j : j + scaled.shape[0]] = scaled.T
     return weights
 
 
@@ -83,8 +84,8 @@ def test_exported_conductances_are_the_weights(substrate, data, tmp_path):
         np.testing.assert_allclose(rebuilt(path, name), matrix.weights(), rtol=1e-9, atol=1e-9 * np.abs(matrix.weights()).max())
         with h5py.File(path) as f:
             for tile in f["matrices"][name]["tiles"].values():
-                for part in ("plus", "minus"):
-                    g = tile[part][...]
+                for g in tile["conductances"].values():
+                    g = g[...]
                     assert g.min() >= device.g_min_siemens * (1 - 1e-9)
                     assert g.max() <= device.g_max_siemens * (1 + 1e-9)
     tree = read_file(path, "crossbars")

@@ -5,7 +5,7 @@ import pytest
 
 import analogpc as apc
 from analogpc.devices.crossbar_matrix import CrossbarMatrix
-from analogpc.devices.mapping import DifferentialPair
+from analogpc.devices.mappings import DifferentialPair
 from analogpc.kernels.streams import Key
 
 

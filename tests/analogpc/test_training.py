@@ -5,7 +5,7 @@ import pytest
 
 import analogpc as apc
 from analogpc.devices.converters import DAC
-from analogpc.devices.mapping import DifferentialPair
+from analogpc.devices.mappings import DifferentialPair
 from analogpc.kernels.streams import Key
 from analogpc.rules import named_rule
 from analogpc.study import Study

@@ -98,7 +98,7 @@ def test_conductances_never_leave_their_limits(seed, name, dtype):
             lengths = np.full(4, 31)
             rows, _ = trains(rng.normal(size=(4, 6)), np.ones(4), lengths, Key(1), 4 * step)
             columns, _ = trains(rng.normal(size=(4, 8)), np.ones(4), lengths, Key(2), 4 * step)
-            array.pulse(rows, columns, Key(3), 4 * step)
+            array.pulse(rows, columns, False, Key(3), 4 * step)
         assert (array.state >= array.parameters["low"]).all()
         assert (array.state <= array.parameters["high"]).all()
         g = array.conductance()
@@ -117,7 +117,7 @@ def test_stuck_devices_are_as_many_as_stated_and_never_move():
     array.program(np.zeros((200, 200)))
     before = array.state[stuck].copy()
     words = np.full((3, 200), 0x7FFFFFFF, np.uint32)
-    array.pulse(words, words, Key(0), 0)
+    array.pulse(words, words, False, Key(0), 0)
     array.shift(np.ones((200, 200)))
     np.testing.assert_array_equal(array.state[stuck], before)
     np.testing.assert_array_equal(array.stuck, stuck)
@@ -133,7 +133,7 @@ def test_write_noise_is_drawn_anew_only_where_a_device_was_written():
     np.testing.assert_array_equal(array.apparent, before)
     row = np.zeros((1, 100), np.uint32)
     row[0, :50] = 1
-    array.pulse(row, np.ones((1, 100), np.uint32), Key(0), 0)
+    array.pulse(row, np.ones((1, 100), np.uint32), False, Key(0), 0)
     np.testing.assert_array_equal(array.apparent[50:], before[50:])
     assert (array.apparent[:50] != before[:50]).all()
     within(array.apparent[:50] - array.state[:50], 0, 0.05)
@@ -144,7 +144,7 @@ def test_soft_bounds_drift_to_their_symmetry_point():
     up_down, dw = 0.3, 0.01
     array = Array(device(SoftBounds(dw_min=dw, up_down=up_down, w_max=1.0, w_min=-0.6)), (1, 1), Key(0), F64)
     columns = np.tile(np.array([[1], [0x80000001]], np.uint32), (2000, 1))
-    array.pulse(np.ones((4000, 1), np.uint32), columns, Key(0), 0)
+    array.pulse(np.ones((4000, 1), np.uint32), columns, False, Key(0), 0)
     a, b = dw * (1 + up_down), dw * (1 - up_down)
     expected = (a - b) / (a / 1.0 + b / 0.6)
     assert array.state[0, 0] == pytest.approx(expected, abs=dw)
@@ -163,6 +163,6 @@ def test_an_array_continues_from_its_dump_to_the_same_bits(rng):
     twin.restore(array.dump())
     words = rng.integers(0, 2**32, (5, 9), dtype=np.uint32)
     for one in (array, twin):
-        one.pulse(words, words, Key(4), 0)
+        one.pulse(words, words, False, Key(4), 0)
     np.testing.assert_array_equal(array.state, twin.state)
     np.testing.assert_array_equal(array.apparent, twin.apparent)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from analogpc.devices.converters import ADC, DAC
 from analogpc.devices.crossbar_matrix import CrossbarMatrix
 from analogpc.devices.device import Device
-from analogpc.devices.mapping import DifferentialPair
+from analogpc.devices.mappings import DifferentialPair
 from analogpc.devices.matrix import NonFiniteError, ReadStream, UnsupportedUpdateError
 from analogpc.devices.meter import Meter
 from analogpc.devices.responses import ConstantStep
@@ -70,8 +70,8 @@ def test_a_read_is_the_difference_of_two_currents(rng):
     matrix = Analog.ideal(device=device, rows=4, columns=5, mapping=DifferentialPair(minus="active")).matrix(w, Key(0))
     total = np.zeros((4, 6))
     for tile in matrix.tiles():
-        total[:, tile.columns] += x[:, tile.rows] @ (tile.plus - tile.minus)
-    np.testing.assert_allclose(total * matrix.scale / device.siemens_per_state, matrix.forward(x), rtol=1e-9)
+        total[:, tile.columns] += x[:, tile.rows] @ (tile.conductances["plus"] - tile.conductances["minus"])
+    np.testing.assert_allclose(total * matrix.scales[0, 0] / device.siemens_per_state, matrix.forward(x), rtol=1e-9)
     np.testing.assert_allclose(matrix.forward(x), x @ w.T, rtol=1e-9)
 
 

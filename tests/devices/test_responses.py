@@ -22,7 +22,7 @@ def trajectory(response, pulses, n=10_000):
     population = array(response, n)
     means, errors = [], []
     for step, word in enumerate(pulses):
-        population.pulse(word, np.full((1, n), 1, np.uint32), Key(2), step)
+        population.pulse(word, np.full((1, n), 1, np.uint32), False, Key(2), step)
         means.append(population.state.mean())
         errors.append(population.state.std() / np.sqrt(n))
     return np.array(means), np.array(errors)
@@ -71,7 +71,7 @@ def test_slopes_are_recovered_from_the_population():
     )
     drawn = response.sample(Key(3), (100, 200), F64)
     n = 20_000
-    for slopes, gamma, spread, bound in ((drawn["slope_up"], 0.4, 0.05, 1.2), (drawn["slope_down"], 0.6, 0.08, -0.9)):
+    for slopes, gamma, spread, bound in ((drawn["shape_up"], 0.4, 0.05, 1.2), (drawn["shape_down"], 0.6, 0.08, -0.9)):
         values = -slopes * bound
         assert abs(values.mean() - gamma) < 5 * spread / np.sqrt(n)
         assert abs(values.std() / spread - 1) < 5 / np.sqrt(2 * n)
@@ -81,8 +81,8 @@ def test_slopes_are_recovered_from_the_population():
 def test_no_mean_step_changes_its_sign_within_the_bounds(name):
     response = PRESETS[name].response
     drawn = response.sample(Key(4), (200, 300), F64)
-    assert (1 + drawn["slope_up"] * drawn["high"] >= -1e-12).all()
-    assert (1 + drawn["slope_down"] * drawn["low"] >= -1e-12).all()
+    assert (1 + drawn["shape_up"] * drawn["high"] >= -1e-12).all()
+    assert (1 + drawn["shape_down"] * drawn["low"] >= -1e-12).all()
 
 
 @pytest.mark.parametrize("up_down", [-0.2, 0.0, 0.3])
@@ -95,5 +95,5 @@ def test_symmetry_point_is_where_both_steps_are_equal(up_down):
         population = array(response, 1)
         population.program(np.full((1, 1), start))
         words = np.tile(np.concatenate([UP, DOWN]), (3000, 1))
-        population.pulse(words, np.ones((6000, 1), np.uint32), Key(0), 0)
+        population.pulse(words, np.ones((6000, 1), np.uint32), False, Key(0), 0)
         assert population.state[0, 0] == pytest.approx(expected, abs=0.005)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from analogpc.devices.converters import ADC, DAC
 from analogpc.devices.device import Device
-from analogpc.devices.mapping import DifferentialPair
+from analogpc.devices.mappings import DifferentialPair
 from analogpc.devices.presets import PRESETS, preset
 from analogpc.devices.responses import ConstantStep, SoftBounds
 from analogpc.devices.schemes import IdealUpdate, StochasticPulses

@@ -1,0 +1,223 @@
+"""Weights as differences of two devices, or of a device and a shared reference."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+from typing_extensions import override
+
+from analogpc.devices.device import Device
+from analogpc.devices.mappings.base import Leg, Mapping
+from analogpc.devices.responses import PulseResponse
+
+if TYPE_CHECKING:
+    from analogpc.devices.crossbar_matrix import CrossbarMatrix
+
+
+class DifferentialPair(Mapping):
+    """A weight is the difference of two devices, W = scale (w+ - w-), read as the difference of two bit-line currents.
+
+    Attributes
+    ----------
+    minus : "active" or "reference"
+        What the second device is: one like the first that is pulsed the opposite way (W then moves by two steps per coincidence,
+        and on average the up/down asymmetry of single devices cancels), or a fixed reference: the reference device of the
+        response if it has one, otherwise a perfect one at the state of zero weight.
+    subtraction : "analog" or "digital"
+        Where active pairs are subtracted: as currents before one converter, or as numbers behind two.
+    """
+
+    kind: Literal["differential-pair"] = "differential-pair"
+    minus: Literal["reference", "active"] = "active"
+    subtraction: Literal["analog", "digital"] = "analog"
+
+    @model_validator(mode="after")
+    def _references_are_subtracted_as_currents(self) -> DifferentialPair:
+        if self.minus == "reference" and self.subtraction == "digital":
+            raise ValueError("subtraction = 'digital' needs minus = 'active'")
+        return self
+
+    @property
+    @override
+    def legs(self) -> tuple[Leg, ...]:
+        if self.minus == "reference":
+            return (Leg("plus"),)
+        if self.subtraction == "digital":
+            return Leg("plus"), Leg("minus", -1.0, group=1)
+        return Leg("plus"), Leg("minus", -1.0)
+
+    @property
+    @override
+    def group_weights(self) -> tuple[float, ...]:
+        return (1.0,) * (1 + (self.subtraction == "digital"))
+
+    @override
+    def refuse(self, device: Device) -> str:
+        if self.minus == "active" and device.has_reference:
+            return f"the device '{device.name}' brings a reference device of its own; use minus = 'reference'"
+        return ""
+
+    @override
+    def range(self, device: Device) -> float:
+        reach = device.response.reach
+        if self.minus == "reference":
+            return reach / 2 if device.response.unipolar else reach
+        return reach if device.response.unipolar else 2 * reach
+
+    @override
+    def steps(self, device: Device) -> float:
+        return float(len(self.legs))
+
+    @override
+    def rest(self, device: Device) -> float:
+        return device.response.reach / 2 if self.minus == "reference" and device.response.unipolar else 0.0
+
+    @override
+    def changes(self, change: np.ndarray, states: list[np.ndarray], device: Device) -> list[np.ndarray]:
+        if self.minus == "active" and device.response.unipolar:
+            return super().changes(change, states, device)
+        # What both devices have in common stays.
+        return [change] if self.minus == "reference" else [change / 2, -change / 2]
+
+    @override
+    def split(self, difference: np.ndarray, device: Device) -> list[np.ndarray]:
+        if self.minus == "reference":
+            return [difference + difference.dtype.type(self.rest(device))]
+        if device.response.unipolar:
+            return [np.maximum(difference, 0), np.maximum(-difference, 0)]
+        return [difference / 2, -difference / 2]
+
+
+class OneSidedPair(Mapping):
+    """Two devices that are only ever pulsed upwards: W = scale (w+ - w-), increases go to the first and decreases to the second.
+
+    Both devices wear upwards. After every ``refresh_every`` update cycles each weight is looked at: if one device has passed
+    ``refresh_above`` of the mean range while its partner is over ``partner_above``, the difference is read, both are reset, and
+    the difference is written back to one of them, open loop, by as many pulses as the mean device needs.
+
+    Attributes
+    ----------
+    refresh_above, partner_above : float
+        Fractions of w_max.
+    refresh_every : int
+        0: never.
+
+    References
+    ----------
+    Boybat et al., Nat. Commun. 9:2514 (2018); thresholds as in aihwkit's ``OneSidedUnitCell``, whose refresh writes the pulses that
+    a constant step would need.
+    """
+
+    kind: Literal["one-sided-pair"] = "one-sided-pair"
+    refresh_above: Annotated[float, Field(gt=0, le=1)] = 0.75
+    partner_above: Annotated[float, Field(ge=0, le=1)] = 0.25
+    refresh_every: Annotated[int, Field(ge=0)] = 1
+
+    @property
+    @override
+    def legs(self) -> tuple[Leg, ...]:
+        return Leg("plus"), Leg("minus", -1.0)
+
+    @property
+    @override
+    def one_sided(self) -> bool:
+        return True
+
+    @override
+    def refuse(self, device: Device) -> str:
+        if not device.response.unipolar:
+            return f"the device '{device.name}' has states of both signs; a one-sided pair needs w_min = 0"
+        return ""
+
+    @override
+    def range(self, device: Device) -> float:
+        return device.response.reach
+
+    @override
+    def steps(self, device: Device) -> float:
+        return 1.0
+
+    @override
+    def split(self, difference: np.ndarray, device: Device) -> list[np.ndarray]:
+        return [np.maximum(difference, 0), np.maximum(-difference, 0)]
+
+    @override
+    def maintain(self, matrix: CrossbarMatrix) -> None:
+        response = matrix.substrate.device.response
+        due = self.refresh_every and matrix.update_cycles % self.refresh_every == 0
+        if not due or not isinstance(response, PulseResponse):
+            return
+        plus, minus = (array.apparent for array in matrix.arrays)
+        matrix.meter.device_reads += plus.size * 2
+        upper, lower = (plus.dtype.type(share * response.w_max) for share in (self.refresh_above, self.partner_above))
+        worn = (np.maximum(plus, minus) > upper) & (np.minimum(plus, minus) > lower)
+        if not worn.any():
+            return
+        difference = np.where(worn, plus - minus, 0)
+        table = self._states_by_pulses(response)
+        for number, (array, wanted) in enumerate(zip(matrix.arrays, (difference, -difference), strict=True)):
+            array.reset(worn)
+            # The first entry is the reset state, which stands for a difference of zero.
+            counts = np.searchsorted((table[1:] + table[:-1]) / 2 - table[0], np.maximum(wanted, 0))
+            matrix.meter.pulses += array.pulse_each(
+                counts.astype(np.int32), matrix.maintenance_key.fold(number), matrix.update_cycles
+            )
+        matrix.meter.refreshed += int(worn.sum())
+
+    def _states_by_pulses(self, response: PulseResponse) -> np.ndarray:
+        """States of the mean device after 0, 1, ... pulses from its reset state, until it stands still or has passed the range."""
+        start = max(response.reset, response.w_min)
+        most = 1024
+        states = np.concatenate([[start], response.trajectory(start, [True] * most)])
+        moved = np.diff(states) > 1e-6 * response.w_max
+        return states[: 1 + (most if moved.all() else int(np.argmin(moved)))]
+
+
+class OffsetColumn(Mapping):
+    """One device per weight, and one column of devices in every array, at rest, whose current is subtracted from all others.
+
+    The rest state stands for zero weight. The reference devices have the variability and the noise of all others, which every
+    output of the array shares; with a mean of many inputs near zero they contribute little, otherwise they shift all outputs alike.
+
+    Attributes
+    ----------
+    reference : "devices" or "exact"
+        Real devices, or the digitally known current of perfect ones (the sum of the inputs times the rest conductance).
+
+    References
+    ----------
+    Shafiee et al., ISCA 2016 (unit column); Xiao et al., Appl. Phys. Rev. 7:031301 (2020), offset subtraction.
+    """
+
+    kind: Literal["offset-column"] = "offset-column"
+    reference: Literal["devices", "exact"] = "devices"
+
+    @property
+    @override
+    def legs(self) -> tuple[Leg, ...]:
+        return (Leg("plus"),)
+
+    @override
+    def range(self, device: Device) -> float:
+        reach = device.response.reach
+        return reach / 2 if device.response.unipolar else reach
+
+    @override
+    def steps(self, device: Device) -> float:
+        return 1.0
+
+    @override
+    def rest(self, device: Device) -> float:
+        return device.response.reach / 2 if device.response.unipolar else 0.0
+
+    @override
+    def refuse(self, device: Device) -> str:
+        if device.has_reference:
+            return f"the device '{device.name}' brings a reference device of its own; use a differential pair with minus = 'reference'"
+        return ""
+
+    @override
+    def split(self, difference: np.ndarray, device: Device) -> list[np.ndarray]:
+        return [difference + difference.dtype.type(self.rest(device))]

@@ -1,0 +1,140 @@
+"""Weights shared by several pairs of devices."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field, FiniteFloat
+from typing_extensions import override
+
+from analogpc.devices.device import Device
+from analogpc.devices.mappings.base import Leg, Mapping
+from analogpc.kernels.streams import Key, bits
+
+
+class BitSliced(Mapping):
+    """A weight is written in digits, each held by a differential pair: W = scale sum_k B^k (digit+ - digit-).
+
+    The magnitude of a weight is rounded to slices · bits binary places. Such weights are programmed, not pulsed: a carry from one
+    slice to the next is a digital affair.
+
+    Attributes
+    ----------
+    slices, bits : int
+        Number of pairs and bits of a digit: B = 2^bits.
+    accumulation : "digital" or "analog"
+        Slices are converted one by one and shifted and added as numbers; or their currents are weighted and added before a single
+        converter.
+
+    References
+    ----------
+    Shafiee et al., ISCA 2016; CrossSim, ``BitslicedCore``.
+    """
+
+    kind: Literal["bit-sliced"] = "bit-sliced"
+    slices: Annotated[int, Field(ge=2, le=16)] = 2
+    bits: Annotated[int, Field(ge=1, le=12)] = 4
+    accumulation: Literal["digital", "analog"] = "digital"
+    headroom: Annotated[FiniteFloat, Field(gt=0)] = 1.0
+
+    @property
+    def _digit_weights(self) -> list[float]:
+        base = 2.0**self.bits
+        return [base**k * (base - 1) / (base**self.slices - 1) for k in range(self.slices)]
+
+    @property
+    @override
+    def legs(self) -> tuple[Leg, ...]:
+        digital = self.accumulation == "digital"
+        legs = []
+        for k, weight in enumerate(self._digit_weights):
+            factor, group = (1.0, k) if digital else (weight, 0)
+            legs += [Leg(f"plus-{k}", factor, group), Leg(f"minus-{k}", -factor, group)]
+        return tuple(legs)
+
+    @property
+    @override
+    def group_weights(self) -> tuple[float, ...]:
+        return tuple(self._digit_weights) if self.accumulation == "digital" else (1.0,)
+
+    @property
+    @override
+    def takes_pulses(self) -> bool:
+        return False
+
+    @override
+    def range(self, device: Device) -> float:
+        return device.response.reach * (1 if device.response.unipolar else 2)
+
+    @override
+    def steps(self, device: Device) -> float:
+        return 2.0
+
+    @override
+    def split(self, difference: np.ndarray, device: Device) -> list[np.ndarray]:
+        full, base = self.range(device), 2**self.bits
+        whole = np.rint(np.minimum(np.abs(difference) / full, 1.0) * float(base**self.slices - 1)).astype(np.int64)
+        targets = []
+        for k in range(self.slices):
+            digit = np.sign(difference) * ((whole // base**k) % base) * (full / (base - 1))
+            digit = digit.astype(difference.dtype)
+            targets += [np.maximum(digit, 0), np.maximum(-digit, 0)] if device.response.unipolar else [digit / 2, -digit / 2]
+        return targets
+
+
+class DeviceVector(Mapping):
+    """Several differential pairs in parallel: W = scale sum_k gamma_k (w+_k - w-_k).
+
+    Attributes
+    ----------
+    gammas : tuple of float
+        What each pair counts; at least 2, all positive.
+    policy : "all", "in-turn" or "random"
+        Which pairs an update reaches: all of them, or one per rank-one product, in turn or at random.
+
+    References
+    ----------
+    Boybat et al., Nat. Commun. 9:2514 (2018), multi-memristive synapses; aihwkit, ``VectorUnitCell``.
+    """
+
+    kind: Literal["device-vector"] = "device-vector"
+    gammas: Annotated[tuple[Annotated[FiniteFloat, Field(gt=0)], ...], Field(min_length=2)] = (0.5, 0.5)
+    policy: Literal["all", "in-turn", "random"] = "all"
+
+    @property
+    @override
+    def legs(self) -> tuple[Leg, ...]:
+        return tuple(leg for k, gamma in enumerate(self.gammas) for leg in (Leg(f"plus-{k}", gamma), Leg(f"minus-{k}", -gamma)))
+
+    @override
+    def refuse(self, device: Device) -> str:
+        if device.has_reference:
+            return f"the device '{device.name}' brings a reference device of its own; use a differential pair with minus = 'reference'"
+        return ""
+
+    @override
+    def range(self, device: Device) -> float:
+        return sum(self.gammas) * device.response.reach * (1 if device.response.unipolar else 2)
+
+    @override
+    def steps(self, device: Device) -> float:
+        return 2 * (sum(self.gammas) if self.policy == "all" else sum(self.gammas) / len(self.gammas))
+
+    @override
+    def split(self, difference: np.ndarray, device: Device) -> list[np.ndarray]:
+        each = difference / difference.dtype.type(sum(self.gammas))
+        pair = [np.maximum(each, 0), np.maximum(-each, 0)] if device.response.unipolar else [each / 2, -each / 2]
+        return pair * len(self.gammas)
+
+    @override
+    def receives(self, product: np.ndarray, leg: int) -> np.ndarray | None:
+        if self.policy == "all":
+            return None
+        count = len(self.gammas)
+        if self.policy == "in-turn":
+            chosen = product % count
+        else:
+            # Drawn from the product's number alone, so that all legs and any cut of a batch agree.
+            chosen = np.array([bits(Key(0).fold("device-vector"), int(n), 1)[0] % count for n in product])
+        return chosen == leg // 2

@@ -1,0 +1,173 @@
+"""How a grid of conductances is read from one side: DACs, currents, noise, ADCs, and what is done about saturation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analogpc.devices.converter_banks import AdcBank, DacBank, Drive
+from analogpc.devices.matrix import ReadStream
+from analogpc.devices.meter import Meter
+from analogpc.kernels.streams import Key
+
+if TYPE_CHECKING:
+    from analogpc.devices.substrate import Analog
+
+Curve = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Operand:
+    """What a read multiplies by, in units of state: the sums of one group of devices.
+
+    Attributes
+    ----------
+    terms : list of ((a, b) array, function or None)
+        The sums are f(drive) @ matrix, added over the terms; None stands for a proportional current.
+    variance : (a, b) array or None
+        Variance of the white noise of every crosspoint, drawn anew for every vector.
+    weight : float
+        What the sums count digitally.
+    """
+
+    terms: list[tuple[np.ndarray, Curve | None]]
+    variance: np.ndarray | None
+    weight: float
+
+    @property
+    def transposed(self) -> Operand:
+        """The same devices read from the other side."""
+        variance = None if self.variance is None else self.variance.T
+        return Operand([(matrix.T, curve) for matrix, curve in self.terms], variance, self.weight)
+
+    def of_columns(self, columns: slice) -> Operand:
+        """The part for some of the sensed lines."""
+        variance = None if self.variance is None else self.variance[:, columns]
+        return Operand([(matrix[:, columns], curve) for matrix, curve in self.terms], variance, self.weight)
+
+    def sums(self, values: np.ndarray, part: slice, full_voltage: bool, volts: float) -> np.ndarray:
+        """The sums (n, b) that ``values`` (n, lines) of the lines ``part`` cause; 1 stands for ``volts``."""
+        (matrix, curve), *others = self.terms
+        total = _driven(values, curve, full_voltage, volts) @ matrix[part]
+        for matrix, curve in others:
+            total += _driven(values, curve, full_voltage, volts) @ matrix[part]
+        return total
+
+
+def _driven(values: np.ndarray, curve: Curve | None, full_voltage: bool, volts: float) -> np.ndarray:
+    if curve is None:
+        return values
+    kind = values.dtype.type
+    if full_voltage:
+        # The line carries plus or minus the full voltage for a time that stands for the value.
+        return np.abs(values) * curve(np.sign(values) * kind(volts)) / kind(volts)
+    return curve(values * kind(volts)) / kind(volts)
+
+
+class Reader:
+    """One side of a matrix with its converters.
+
+    Parameters
+    ----------
+    substrate : Analog
+    shape : (driven lines, sensed lines)
+        Of the matrix.
+    tile : (driven lines, sensed lines)
+        Of a physical array.
+    groups : int
+        Converters per output line.
+    key : Key
+        Which converters these are.
+    dtype : numpy.dtype
+    """
+
+    def __init__(
+        self, substrate: Analog, shape: tuple[int, int], tile: tuple[int, int], groups: int, key: Key, dtype: np.dtype
+    ) -> None:
+        self.substrate, self.dtype = substrate, dtype
+        self.cuts = [slice(start, start + tile[0]) for start in range(0, shape[0], tile[0])]
+        self.beside = -(-shape[1] // tile[1])
+        self._dacs = DacBank(substrate.dac, shape[0], key.fold("dac"), dtype)
+        banks = (key.fold("adc", group) for group in range(groups))
+        self._adcs = [AdcBank(substrate.adc, len(self.cuts), shape[1], tile[1], bank, dtype) for bank in banks]
+
+    def read(self, x: np.ndarray, operands: list[Operand], scales: np.ndarray, stream: ReadStream, meter: Meter) -> np.ndarray:
+        """Drive ``x`` (n, a) into the operands, again and weaker for vectors that saturate, if that is asked for: (n, b).
+
+        Parameters
+        ----------
+        x : (n, a) array
+        operands : list of Operand
+            One per group of legs.
+        scales : (cuts, b) array or float
+            Digital factors of the outputs of every array.
+        stream, meter
+            Where the noise comes from and what is counted.
+        """
+        total, clipped = self._attempt(x, operands, scales, 1.0, stream, meter)
+        if self.substrate.adc.bound_management == "iterative":
+            weakest = min(1000.0, 2.0 ** (self.substrate.dac.bits - 1) - 1)
+            again, reduction = np.flatnonzero(clipped), 2.0
+            while again.size and reduction <= weakest:
+                meter.repeated_reads += again.size
+                total[again], clipped[again] = self._attempt(x[again], operands, scales, reduction, stream, meter)
+                again = again[clipped[again] > 0]
+                reduction *= 2
+        meter.saturated_out += int(clipped.sum())
+        return total
+
+    def _attempt(
+        self, x: np.ndarray, operands: list[Operand], scales: np.ndarray, reduction: float, stream: ReadStream, meter: Meter
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """One read, array by array along the driven side, the converted partial sums added; and the clipped outputs of each vector.
+
+        All arrays side by side along the sensed side carry the same inputs: one pass does them together, so that cutting the
+        sensed side changes not a bit.
+        """
+        reads = self._reads()
+        step = stream.take(reads * len(operands) * len(self.cuts))
+        drive = self._dacs.drive(x, reduction, stream.key, step)
+        total = np.zeros((len(x), operands[0].terms[0][0].shape[1]), self.dtype)
+        clipped = np.zeros(len(x), np.int64)
+        for values, plane_weight in drive.planes:
+            for operand, bank in zip(operands, self._adcs, strict=True):
+                scale = drive.scale * self.dtype.type(plane_weight * operand.weight)
+                for cut in range(len(self.cuts)):
+                    clipped += self._sense(values, drive, operand, bank, cut, scales, scale, total, stream.key, step)
+                    step += 1
+        meter.conversions_in += x.size * self.beside * reads
+        meter.conversions_out += total.size * len(self.cuts) * reads * len(operands)
+        meter.saturated_in += drive.clipped * self.beside
+        return total, clipped
+
+    def _sense(
+        self,
+        values: np.ndarray,
+        drive: Drive,
+        operand: Operand,
+        bank: AdcBank,
+        cut: int,
+        scales: np.ndarray,
+        scale: np.ndarray,
+        total: np.ndarray,
+        key: Key,
+        step: int,
+    ) -> np.ndarray:
+        """Currents of the arrays of one cut, converted and added to ``total``; the clipped outputs of each vector."""
+        part = self.cuts[cut]
+        sums = operand.sums(values[:, part], part, drive.full_voltage, self.substrate.read_volts)
+        variance = None if operand.variance is None else np.square(values[:, part]) @ operand.variance[part]
+        column_scale = None
+        if scales.ndim == 0:
+            scale = scale * self.dtype.type(scales)
+        else:
+            column_scale = scales[cut].astype(self.dtype)
+        noise = self.substrate.read_noise
+        return bank.convert(sums, total, scale, cut, noise, key, step, variance, column_scale)
+
+    def _reads(self) -> int:
+        dac = self.substrate.dac
+        return int(dac.bits) - 1 if dac.encoding == "bit-serial" else 1

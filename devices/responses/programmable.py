@@ -1,0 +1,44 @@
+"""Devices that are programmed to a conductance, not moved by pulses."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field, FiniteFloat
+
+from analogpc.devices.specification import Specification
+from analogpc.kernels.streams import Key
+
+
+class Programmable(Specification):
+    """A closed loop brings the state to any value from 0 to 1; how far off it ends is the device's `programming`.
+
+    Attributes
+    ----------
+    overshoot : float
+        Errors of programming may leave the range: states up to 1 + overshoot exist, and conductances accordingly.
+    """
+
+    kind: Literal["programmable"] = "programmable"
+    overshoot: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+
+    @property
+    def window(self) -> tuple[float, float]:
+        """The states that the conductance window stands for."""
+        return 0.0, 1.0 + self.overshoot
+
+    @property
+    def reach(self) -> float:
+        """The largest weight of a pair."""
+        return 1.0
+
+    @property
+    def unipolar(self) -> bool:
+        """The state is never negative."""
+        return True
+
+    def sample(self, key: Key, shape: tuple[int, int], dtype: np.dtype) -> dict[str, np.ndarray]:
+        """The bounds, alike for all devices."""
+        low, high = self.window
+        return {"low": np.full(shape, low, dtype), "high": np.full(shape, high, dtype)}
