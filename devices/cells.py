@@ -187,6 +187,14 @@ class Cells:
             held["minus"] = device.conductance(subtracted[place])
         return held
 
+    def pulse_each(self, counts: np.ndarray, key: Key, step: int) -> int:
+        """Send the devices of every weight ``counts`` (n_in, n_out) int32 pulses, negative ones to lower it; the pulses sent."""
+        sent, one_sided = 0, self.substrate.mapping.one_sided
+        for number, (leg, array) in enumerate(zip(self.substrate.mapping.legs, self.arrays, strict=True)):
+            own = counts if leg.factor > 0 else -counts
+            sent += array.pulse_each(np.maximum(own, 0) if one_sided else own, key.fold(number), step)
+        return sent
+
     def leak(self) -> None:
         """One update cycle of decay and diffusion."""
         for array in self.arrays:

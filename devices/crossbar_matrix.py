@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from analogpc.devices.array import Array
 from analogpc.devices.cells import Cells
 from analogpc.devices.matrix import Matrix, Products, ReadStream
 from analogpc.devices.meter import Meter
-from analogpc.devices.reading import Operand, Reader
+from analogpc.devices.reading import Operand, Ports
 from analogpc.devices.responses import PulseResponse
 from analogpc.devices.substrate import Analog
 from analogpc.kernels.pulses import DOWN, trains
@@ -61,9 +62,15 @@ class CrossbarMatrix(Matrix):
     scales : (arrays along the inputs, n_out) array
         Logical weight per unit of state difference.
     cells : Cells
-        The devices.
-    update_cycles : int
-        Calls of `learn` so far.
+        The devices of the weights.
+    extra : dict of Cells
+        Those that the update scheme keeps beside them.
+    memory : dict
+        What the update scheme remembers: arrays, numbers and texts.
+    update_key, products_done, update_cycles
+        Stream of the updates, rank-one products applied from it, and calls of `learn`.
+    gain : float
+        What all outputs are multiplied by to make up for drift.
     """
 
     def __init__(self, weights: np.ndarray, substrate: Analog, key: Key, scale: float | None = None) -> None:
@@ -73,34 +80,21 @@ class CrossbarMatrix(Matrix):
         self.scales = mapping.scales(weights, device, substrate.rows, substrate.columns)
         if scale is not None:
             self.scales[...] = scale
-        self.cells = Cells(substrate, weights.shape[::-1], key, self.dtype)
+        grid = weights.shape[::-1]
+        self.cells = Cells(substrate, grid, key, self.dtype)
+        self.extra = {name: Cells(substrate, grid, key.fold(name), self.dtype) for name in substrate.scheme.extra_cells}
         self._reads = ReadStream(key.fold("read"))
-        self._update_key, self._products_done, self.update_cycles = key.fold("update"), 0, 0
+        self.update_key, self.products_done, self.update_cycles = key.fold("update"), 0, 0
         self.gain, self._readout = 1.0, 0.0
-        self._make_readers(key.fold("converters"))
+        self._make_ports(key.fold("converters"))
         self.program(weights)
+        self.memory: dict[str, Any] = substrate.scheme.memory(self)
 
-    def _make_readers(self, key: Key) -> None:
-        n_out, n_in = self.shape
-        substrate, groups = self.substrate, len(self.substrate.mapping.group_weights)
-        rows, columns = substrate.rows, substrate.columns
-        self._converter_key = key
-        self._forward = Reader(substrate, (n_in, n_out), (rows, columns), groups, key.fold("forward"), self.dtype)
-        # With scales that differ, each row of arrays is driven with inputs of its own in the transposed read.
-        blocks = [slice(0, n_in)] if self._uniform else self._forward.cuts
-        self._backward = [
-            (
-                block,
-                Reader(
-                    substrate, (n_out, len(range(n_in)[block])), (columns, rows), groups, key.fold("backward", number), self.dtype
-                ),
-            )
-            for number, block in enumerate(blocks)
-        ]
-
-    @property
-    def _uniform(self) -> bool:
-        return bool((self.scales == self.scales[0, 0]).all())
+    def _make_ports(self, key: Key) -> None:
+        substrate, groups, grid = self.substrate, len(self.substrate.mapping.group_weights), self.shape[::-1]
+        seen = len(substrate.scheme.visible)
+        self._ports = Ports(substrate, grid, self.scales, groups * (1 + seen), key, self.dtype)
+        self._extra_ports = {name: Ports(substrate, grid, self.scales, groups, key.fold(name), self.dtype) for name in self.extra}
 
     @property
     @override
@@ -127,40 +121,44 @@ class CrossbarMatrix(Matrix):
 
     def _scale_grid(self) -> np.ndarray:
         """The scales of all crosspoints: (n_in, n_out), or a number if there is only one."""
-        if self._uniform:
+        if self._ports.uniform:
             return self.dtype.type(self.scales[0, 0])
         rows = np.arange(self.shape[1]) // self.substrate.rows
         return self.scales[rows].astype(self.dtype)
+
+    @property
+    def _all_cells(self) -> list[Cells]:
+        return [self.cells, *self.extra.values()]
 
     @property
     def arrays(self) -> list[Array]:
         """The grids of devices (n_in, n_out), one for each leg of the mapping."""
         return self.cells.arrays
 
+    def _all_operands(self) -> list[Operand]:
+        """Of the weights, and of the extra cells that reads see beside them."""
+        operands = self.cells.operands()
+        for name, share in self.substrate.scheme.visible.items():
+            operands += [replace(operand, weight=share * operand.weight) for operand in self.extra[name].operands()]
+        return operands
+
     @override
     def forward(self, x: np.ndarray) -> np.ndarray:
-        self.meter.forward_reads += len(x)
         if self._operands is None:
-            self._operands = self.cells.operands()
-        scales = np.asarray(self.scales[0, 0] * self.gain) if self._uniform else self.scales * self.gain
-        return self._forward.read(x, self._operands, scales, self._reads, self.meter)
+            self._operands = self._all_operands()
+        return self._ports.forward(x, self._operands, self.gain, self._reads, self.meter)
 
     @override
     def backward(self, g: np.ndarray) -> np.ndarray:
-        self.meter.backward_reads += len(g)
         if self._operands is None:
-            self._operands = self.cells.operands()
+            self._operands = self._all_operands()
         if self._transposed is None:
             self._transposed = [operand.transposed for operand in self._operands]
-        if self._uniform:
-            scale = np.asarray(self.scales[0, 0] * self.gain)
-            return self._backward[0][1].read(g, self._transposed, scale, self._reads, self.meter)
-        parts = []
-        for number, (block, reader) in enumerate(self._backward):
-            operands = [operand.of_columns(block) for operand in self._transposed]
-            driven = g * self.scales[number].astype(self.dtype)
-            parts.append(reader.read(driven, operands, np.asarray(self.gain), self._reads, self.meter))
-        return np.concatenate(parts, axis=1)
+        return self._ports.backward(g, self._transposed, self.gain, self._reads, self.meter)
+
+    def read_extra(self, name: str, x: np.ndarray) -> np.ndarray:
+        """Read the extra cells of that name alone: (n, n_in) -> (n, n_out), in logical units."""
+        return self._extra_ports[name].forward(x, self.extra[name].operands(), 1.0, self._reads, self.meter)
 
     @override
     def learn(self, products: Products, rate: float) -> None:
@@ -168,7 +166,8 @@ class CrossbarMatrix(Matrix):
         self.update_cycles += 1
         response = self.substrate.device.response
         if isinstance(response, PulseResponse) and response.leaks:
-            self.cells.leak()
+            for cells in self._all_cells:
+                cells.leak()
         self.substrate.mapping.maintain(self)
         self._changed()
         self._readout = 0.0
@@ -176,7 +175,7 @@ class CrossbarMatrix(Matrix):
     @property
     def maintenance_key(self) -> Key:
         """Stream of the noise of what the mapping does besides learning."""
-        return self._update_key.fold("maintenance")
+        return self.update_key.fold("maintenance")
 
     @override
     def increment(self, change: np.ndarray) -> None:
@@ -189,10 +188,10 @@ class CrossbarMatrix(Matrix):
 
     def blocks(self) -> list[tuple[slice, np.ndarray | None]]:
         """Inputs that share their scales, and those scales relative to the largest, (n_out,): None where all are that one."""
-        if self._uniform:
+        if self._ports.uniform:
             return [(slice(0, self.shape[1]), None)]
         relative = (self.scales / self.scales.max()).astype(self.dtype)
-        return list(zip(self._forward.cuts, relative, strict=True))
+        return list(zip(self._ports.blocks, relative, strict=True))
 
     def pulse(
         self,
@@ -202,6 +201,7 @@ class CrossbarMatrix(Matrix):
         gain_pre: np.ndarray,
         gain_post: np.ndarray,
         length: np.ndarray,
+        cells: str | None = None,
     ) -> None:
         """Apply n rank-one products, one after the other, by stochastic pulse trains.
 
@@ -214,38 +214,54 @@ class CrossbarMatrix(Matrix):
             Pulse probability per unit of value.
         length : (n,) int64 array
             Slots used.
+        cells : str or None
+            Names extra cells that are pulsed instead of the weights.
         """
-        first, mapping = self._products_done, self.substrate.mapping
-        self._products_done += len(pre)
+        first, mapping = self.products_done, self.substrate.mapping
+        self.products_done += len(pre)
         driven = pre
         if pre.shape[1] != self.shape[1]:
             driven = np.zeros((len(pre), self.shape[1]), pre.dtype)
             driven[:, inputs] = pre
-        rows, clipped_rows = trains(driven, gain_pre, length, self._update_key.fold("rows"), first)
-        columns, clipped_columns = trains(post, gain_post, length, self._update_key.fold("columns"), first)
+        key = self.update_key if cells is None else self.update_key.fold(cells)
+        rows, clipped_rows = trains(driven, gain_pre, length, key.fold("rows"), first)
+        columns, clipped_columns = trains(post, gain_post, length, key.fold("columns"), first)
         self.meter.clipped_probabilities += clipped_rows + clipped_columns
-        for number, (leg, array) in enumerate(zip(mapping.legs, self.arrays, strict=True)):
+        grids = self.arrays if cells is None else self.extra[cells].arrays
+        for number, (leg, array) in enumerate(zip(mapping.legs, grids, strict=True)):
             chosen = mapping.receives(np.arange(first, first + len(pre)), number)
             own = rows if chosen is None else np.where(chosen[:, None], rows, np.uint32(0))
             turned = columns if leg.factor > 0 else columns ^ DOWN
-            key = self._update_key.fold("cycle", number)
-            self.meter.pulses += array.pulse(own, turned, mapping.one_sided, key, first)
+            self.meter.pulses += array.pulse(own, turned, mapping.one_sided, key.fold("cycle", number), first)
+        self._changed()
+
+    def pulse_each(self, counts: np.ndarray, key: Key, step: int, cells: str | None = None) -> None:
+        """Send the devices of every weight their own number of pulses, ``counts`` (n_in, n_out) int32, negative ones to lower it.
+
+        Every leg gets them, in its own direction; one-sided pairs raise the one device or the other.
+        """
+        grid = self.cells if cells is None else self.extra[cells]
+        self.meter.pulses += grid.pulse_each(counts, key, step)
         self._changed()
 
     @override
     def weights(self) -> np.ndarray:
-        return np.array((self.cells.difference() * self._scale_grid() * self.dtype.type(self.gain)).T, order="C")
+        difference = self.cells.difference()
+        for name, share in self.substrate.scheme.visible.items():
+            difference = difference + self.dtype.type(share) * self.extra[name].difference()
+        return np.array((difference * self._scale_grid() * self.dtype.type(self.gain)).T, order="C")
 
     @override
     def finite(self) -> bool:
-        return self.cells.finite()
+        return all(cells.finite() for cells in self._all_cells)
 
     @override
     def elapse(self, seconds: float) -> None:
         compensated = self.substrate.drift_compensation
         if compensated and self._readout == 0:
             self._readout = self._mean_readout()
-        self.cells.elapse(seconds)
+        for cells in self._all_cells:
+            cells.elapse(seconds)
         self._changed()
         if compensated:
             now = self._mean_readout()
@@ -271,12 +287,14 @@ class CrossbarMatrix(Matrix):
         return {
             "scales": self.scales,
             "cells": self.cells.dump(),
+            "extra": {name: cells.dump() for name, cells in self.extra.items()},
+            "memory": self.memory,
             "read_key": self._reads.key.value,
             "read_step": self._reads.step,
-            "update_key": self._update_key.value,
-            "products_done": self._products_done,
+            "update_key": self.update_key.value,
+            "products_done": self.products_done,
             "update_cycles": self.update_cycles,
-            "converter_key": self._converter_key.value,
+            "converter_key": self._ports.key.value,
             "gain": self.gain,
             "readout": self._readout,
             "meter": self.meter.as_dict(),
@@ -286,11 +304,14 @@ class CrossbarMatrix(Matrix):
     def restore(self, state: dict[str, Any]) -> None:
         self.scales = np.array(state["scales"])
         self.cells.restore(state["cells"])
+        for name, cells in self.extra.items():
+            cells.restore(state["extra"][name])
+        self.memory = copy.deepcopy(state["memory"])
         self._reads = ReadStream(Key(state["read_key"]), state["read_step"])
-        self._update_key, self._products_done = Key(state["update_key"]), state["products_done"]
+        self.update_key, self.products_done = Key(state["update_key"]), state["products_done"]
         self.update_cycles, self.gain, self._readout = state["update_cycles"], state["gain"], state["readout"]
         self.meter = Meter(**state["meter"])
-        self._make_readers(Key(state["converter_key"]))
+        self._make_ports(Key(state["converter_key"]))
         self._changed()
 
     @override
@@ -298,14 +319,17 @@ class CrossbarMatrix(Matrix):
         twin = CrossbarMatrix.__new__(CrossbarMatrix)
         twin.substrate, twin.shape, twin.dtype = self.substrate, self.shape, self.dtype
         twin.cells = self.cells.copy()
+        twin.extra = {name: cells.copy() for name, cells in self.extra.items()}
         twin.restore(self.state())
         return twin
 
     @override
     def key_streams(self, key: Key) -> None:
         self._reads = ReadStream(key.fold("read"))
-        self._update_key, self._products_done = key.fold("update"), 0
+        self.update_key, self.products_done = key.fold("update"), 0
         self.cells.key_streams(key)
+        for name, cells in self.extra.items():
+            cells.key_streams(key.fold(name))
 
     @override
     def swap_session(self, reads: ReadStream, meter: Meter) -> tuple[ReadStream, Meter]:

@@ -171,3 +171,52 @@ class Reader:
     def _reads(self) -> int:
         dac = self.substrate.dac
         return int(dac.bits) - 1 if dac.encoding == "bit-serial" else 1
+
+
+class Ports:
+    """Both sides of a matrix.
+
+    Parameters
+    ----------
+    substrate : Analog
+    shape : (n_in, n_out)
+    scales : (arrays along the inputs, n_out) array
+        Logical weight of one unit of state difference.
+    groups : int
+        Converters per output line.
+    key : Key
+        Which converters these are.
+    dtype : numpy.dtype
+    """
+
+    def __init__(
+        self, substrate: Analog, shape: tuple[int, int], scales: np.ndarray, groups: int, key: Key, dtype: np.dtype
+    ) -> None:
+        (n_in, n_out), (rows, columns) = shape, (substrate.rows, substrate.columns)
+        self._scales, self.dtype, self.key = scales, dtype, key
+        self.uniform = bool((scales == scales[0, 0]).all())
+        self._inputs = Reader(substrate, shape, (rows, columns), groups, key.fold("forward"), dtype)
+        # With scales that differ, each row of arrays is driven with inputs of its own in the transposed read.
+        self.blocks = [slice(0, n_in)] if self.uniform else [slice(cut.start, min(cut.stop, n_in)) for cut in self._inputs.cuts]
+        self._outputs = [
+            Reader(substrate, (n_out, block.stop - block.start), (columns, rows), groups, key.fold("backward", number), dtype)
+            for number, block in enumerate(self.blocks)
+        ]
+
+    def forward(self, x: np.ndarray, operands: list[Operand], gain: float, stream: ReadStream, meter: Meter) -> np.ndarray:
+        """Read (n, n_in) -> (n, n_out); ``operands`` are (n_in, n_out)."""
+        meter.forward_reads += len(x)
+        scales = np.asarray(self._scales[0, 0] * gain) if self.uniform else self._scales * gain
+        return self._inputs.read(x, operands, scales, stream, meter)
+
+    def backward(self, g: np.ndarray, operands: list[Operand], gain: float, stream: ReadStream, meter: Meter) -> np.ndarray:
+        """Transposed read (n, n_out) -> (n, n_in); ``operands`` are (n_out, n_in)."""
+        meter.backward_reads += len(g)
+        if self.uniform:
+            return self._outputs[0].read(g, operands, np.asarray(self._scales[0, 0] * gain), stream, meter)
+        parts = []
+        for number, (block, reader) in enumerate(zip(self.blocks, self._outputs, strict=True)):
+            own = [operand.of_columns(block) for operand in operands]
+            driven = g * self._scales[number].astype(self.dtype)
+            parts.append(reader.read(driven, own, np.asarray(gain), stream, meter))
+        return np.concatenate(parts, axis=1)

@@ -20,8 +20,8 @@ from analogpc.kernels.streams import Key, normals, uniforms
 Spread = Annotated[FiniteFloat, Field(ge=0)]
 Positive = Annotated[FiniteFloat, Field(gt=0)]
 
-# Beyond three standard deviations of its spread a device bound is cut: a normal spread has no end, a conductance window has one.
-_WINDOW_SIGMAS = 3.0
+WINDOW_SIGMAS = 3.0
+"""Beyond so many standard deviations of its spread a bound is cut: a normal spread has no end, a conductance window has one."""
 
 
 class PulseResponse(Specification):
@@ -98,7 +98,7 @@ class PulseResponse(Specification):
     @property
     def window(self) -> tuple[float, float]:
         """The lowest and the highest state that any device can have; it maps onto the conductance window."""
-        return self.w_min * (1 + _WINDOW_SIGMAS * self.w_min_dtod), self.w_max * (1 + _WINDOW_SIGMAS * self.w_max_dtod)
+        return self.w_min * (1 + WINDOW_SIGMAS * self.w_min_dtod), self.w_max * (1 + WINDOW_SIGMAS * self.w_max_dtod)
 
     @property
     def reach(self) -> float:

@@ -16,17 +16,18 @@ class Programmable(Specification):
 
     Attributes
     ----------
-    overshoot : float
-        Errors of programming may leave the range: states up to 1 + overshoot exist, and conductances accordingly.
+    overshoot, undershoot : float
+        Errors of programming may leave the range: states from -undershoot to 1 + overshoot exist, and conductances accordingly.
     """
 
     kind: Literal["programmable"] = "programmable"
     overshoot: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    undershoot: Annotated[FiniteFloat, Field(ge=0)] = 0.0
 
     @property
     def window(self) -> tuple[float, float]:
         """The states that the conductance window stands for."""
-        return 0.0, 1.0 + self.overshoot
+        return -self.undershoot, 1.0 + self.overshoot
 
     @property
     def reach(self) -> float:
@@ -35,7 +36,7 @@ class Programmable(Specification):
 
     @property
     def unipolar(self) -> bool:
-        """The state is never negative."""
+        """Targets are never negative."""
         return True
 
     def sample(self, key: Key, shape: tuple[int, int], dtype: np.dtype) -> dict[str, np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import Mapping
@@ -24,6 +24,20 @@ class Scheme(Specification):
     def refuse(self, device: Device, mapping: Mapping) -> str:
         """Why this scheme cannot work with that device and that mapping; empty if it can."""
         return ""
+
+    @property
+    def extra_cells(self) -> tuple[str, ...]:
+        """Names of further grids of the same devices that the scheme needs beside the weights."""
+        return ()
+
+    @property
+    def visible(self) -> dict[str, float]:
+        """Those that a read adds to the weights, and what they count."""
+        return {}
+
+    def memory(self, matrix: CrossbarMatrix) -> dict[str, Any]:
+        """What the scheme has to remember of a new matrix: arrays, numbers and texts in nested dictionaries."""
+        return {}
 
     @abstractmethod
     def learn(self, matrix: CrossbarMatrix, products: Products, rate: float) -> None:

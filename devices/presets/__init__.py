@@ -1,0 +1,35 @@
+"""Published devices by name, every one with its source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from analogpc.devices.device import Device
+from analogpc.devices.presets.inference import INFERENCE
+from analogpc.devices.presets.training import TRAINING
+
+PRESETS: dict[str, Device] = {device.name: device for device in (*TRAINING, *INFERENCE)}
+
+
+def preset(name: str) -> Device:
+    """The preset of that name, or the device that a TOML file describes.
+
+    Parameters
+    ----------
+    name : str
+        A name of `PRESETS`, or the path of a file that ends in ".toml" (what ``analogpc devices NAME`` prints).
+
+    Raises
+    ------
+    ValueError
+        If there is none; the sentence lists those there are.
+    """
+    if name.endswith(".toml"):
+        try:
+            text = Path(name).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ValueError(f"the device file {name} cannot be read: {error.strerror or error}") from None
+        return Device.from_toml(text)
+    if name not in PRESETS:
+        raise ValueError(f"there is no device preset '{name}'; the presets are {', '.join(PRESETS)}")
+    return PRESETS[name]
