@@ -1,0 +1,26 @@
+"""Physical memristor models: what a voltage pulse does, by the published equations. A new model is a new file here."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from analogpc.devices.physics.base import PhysicalModel
+from analogpc.devices.physics.filament import Filament
+from analogpc.devices.physics.ion_drift import LinearIonDrift
+from analogpc.devices.physics.programming import Programming, pulse_curve, step_table, to_device
+from analogpc.devices.physics.vteam import VTEAM
+
+Physics = Annotated[VTEAM | Filament | LinearIonDrift, Field(discriminator="kind")]
+"""Any of the models, told apart by its ``kind``."""
+
+__all__ = [
+    "VTEAM",
+    "Filament",
+    "LinearIonDrift",
+    "PhysicalModel",
+    "Physics",
+    "Programming",
+    "pulse_curve",
+    "step_table",
+    "to_device",
+]
