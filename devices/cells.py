@@ -8,10 +8,12 @@ import numpy as np
 
 from analogpc.devices.array import Array
 from analogpc.devices.population import faulty, population, working_lines
-from analogpc.devices.reading import Operand
+from analogpc.devices.reading import Curve, MatrixOperand, Operand
+from analogpc.devices.wiring import CurvedOperand, Wiring
 from analogpc.kernels.streams import Key
 
 if TYPE_CHECKING:
+    from analogpc.devices.statics import ConductionModel
     from analogpc.devices.substrate import Analog
 
 
@@ -38,6 +40,7 @@ class Cells:
         self.substrate, self.shape, self.dtype = substrate, shape, dtype
         self.arrays = self._build(key)
         self.shared = self._reference_columns(key)
+        self.wiring: dict[str, Wiring] = {}
         for array in self._all:
             array.warm(substrate.temperature_kelvin)
 
@@ -120,35 +123,71 @@ class Cells:
             return np.repeat(self.shared.apparent, self.substrate.columns, axis=1)[:, : self.shape[1]]
         return self.substrate.mapping.rest(self.substrate.device)
 
-    def operands(self) -> list[Operand]:
-        """What reads multiply by: state differences, or their generalisation for curved current-voltage relations."""
-        mapping, device = self.substrate.mapping, self.substrate.device
-        subtracted = self.subtracted()
-        operands = []
+    def operands(self, transposed: bool = False) -> list[Operand]:
+        """What reads multiply by, one for each group of legs: (n_in, n_out), or (n_out, n_in) if ``transposed``."""
+        mapping, wired = self.substrate.mapping, self.substrate.wires.present
+        operands: list[Operand] = []
         for group, weight in enumerate(mapping.group_weights):
             legs = [(leg, array) for leg, array in zip(mapping.legs, self.arrays, strict=True) if leg.group == group]
-            parts = [(leg.factor, array.apparent) for leg, array in legs]
-            if not isinstance(subtracted, float) or subtracted != 0:
-                parts.append((-1.0, np.broadcast_to(np.asarray(subtracted, self.dtype), self.shape)))
-            terms = [(_weighted_sum(parts), None)] if device.conduction.linear else self._curved(parts)
-            operands.append(Operand(terms, self._variance([(leg.factor, array) for leg, array in legs]), weight))
+            parts = [(leg.name, leg.factor, array.apparent) for leg, array in legs]
+            if len(mapping.legs) == 1:
+                parts.append(("subtracted", -1.0, np.broadcast_to(np.asarray(self.subtracted(), self.dtype), self.shape)))
+            noise = self._noise([(leg.factor, array) for leg, array in legs])
+            if wired and not self.substrate.device.conduction.linear:
+                operands.append(CurvedOperand(self._in_siemens(parts), *self._curve, transposed, weight, slice(None)))
+            elif wired:
+                matrix, attenuation = self._wired(parts, transposed)
+                noise = None if noise is None else (noise.T if transposed else noise) * np.square(attenuation)
+                operands.append(MatrixOperand([(matrix, None)], noise, weight))
+            else:
+                operand = MatrixOperand(self._terms(parts), noise, weight)
+                operands.append(operand.transposed if transposed else operand)
         return operands
 
-    def _curved(self, parts: list[tuple[float, np.ndarray]]) -> list[tuple[np.ndarray, Any]]:
-        """Terms of a current that is not proportional to the voltage, in units of state."""
-        device = self.substrate.device
-        kind = self.dtype.type
-        curves = [device.conduction.terms(device.conductance(states)) for _, states in parts]
-        terms = []
-        for products in zip(*curves, strict=True):
-            signed = [
-                (factor, matrix / kind(device.siemens_per_state))
-                for (factor, _), (matrix, _) in zip(parts, products, strict=True)
-            ]
-            terms.append((_weighted_sum(signed), products[0][1]))
-        return terms
+    @property
+    def _curve(self) -> tuple[ConductionModel, float]:
+        return self.substrate.device.conduction, self.substrate.device.siemens_per_state
 
-    def _variance(self, legs: list[tuple[float, Array]]) -> np.ndarray | None:
+    def _in_siemens(self, parts: list[tuple[str, float, np.ndarray]]) -> list[tuple[float, np.ndarray, Wiring]]:
+        """Factor, conductances and wires of every leg, and of what is subtracted."""
+        device = self.substrate.device
+        wiring = [self.wiring.setdefault(name, Wiring(self.substrate, self.shape)) for name, _, _ in parts]
+        return [(factor, device.conductance(states), own) for (_, factor, states), own in zip(parts, wiring, strict=True)]
+
+    def _wired(self, parts: list[tuple[str, float, np.ndarray]], transposed: bool) -> tuple[np.ndarray, np.ndarray]:
+        """State differences as they are seen through the wires, and what part of a current the wires leave."""
+        device, kind = self.substrate.device, self.dtype.type
+        legs = self._in_siemens(parts)
+        if self.substrate.mapping.kind == "offset-column":
+            # The reference column is a line of the same arrays.
+            (_, conductance, wiring), (_, reference, _) = legs
+            beside = np.ascontiguousarray(reference[:, :: self.substrate.columns])
+            total = wiring.effective(conductance, beside, transposed)
+            plain = conductance - reference
+        else:
+            total = _weighted_sum([(factor, wiring.effective(g, None, transposed)) for factor, g, wiring in legs])
+            plain = _weighted_sum([(factor, g) for factor, g, _ in legs])
+        plain = plain.T if transposed else plain
+        attenuation = np.divide(total, plain, out=np.ones_like(total), where=np.abs(plain) > 1e-3 * device.g_max_siemens)
+        return total / kind(device.siemens_per_state), np.clip(attenuation, 0, 1)
+
+    def _terms(self, parts: list[tuple[str, float, np.ndarray]]) -> list[tuple[np.ndarray, Curve | None]]:
+        """Products that make the current of devices without wires, in units of state."""
+        device, kind = self.substrate.device, self.dtype.type
+        if device.conduction.linear and sum(factor for _, factor, _ in parts) == 0:
+            return [(_weighted_sum([(factor, states) for _, factor, states in parts]), None)]
+        # Where currents are not subtracted from each other a converter sees the conductances, not the states.
+        unit = kind(device.siemens_per_state)
+        curves = [(factor, device.conduction.terms(device.conductance(states))) for _, factor, states in parts]
+        return [
+            (
+                _weighted_sum([(factor, terms[number][0] / unit) for factor, terms in curves]),
+                None if device.conduction.linear else curves[0][1][number][1],
+            )
+            for number in range(len(curves[0][1]))
+        ]
+
+    def _noise(self, legs: list[tuple[float, Array]]) -> np.ndarray | None:
         """Variance of the white noise of every crosspoint, in states squared; None without any."""
         variances = []
         for factor, array in legs:
@@ -214,12 +253,16 @@ class Cells:
 
     def dump(self) -> dict[str, Any]:
         """Everything that is held."""
-        return {str(number): array.dump() for number, array in enumerate(self._all)}
+        wiring = {name: wiring.dump() for name, wiring in self.wiring.items()}
+        return {"wiring": wiring} | {str(number): array.dump() for number, array in enumerate(self._all)}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `dump` gave."""
         for number, array in enumerate(self._all):
             array.restore(state[str(number)])
+        self.wiring = {name: Wiring(self.substrate, self.shape) for name in state["wiring"]}
+        for name, wiring in self.wiring.items():
+            wiring.restore(state["wiring"][name])
 
     def copy(self) -> Cells:
         """An independent grid in the same state."""
@@ -227,6 +270,7 @@ class Cells:
         twin.substrate, twin.shape, twin.dtype = self.substrate, self.shape, self.dtype
         twin.arrays = [array.copy() for array in self.arrays]
         twin.shared = None if self.shared is None else self.shared.copy()
+        twin.wiring = {}
         return twin
 
 

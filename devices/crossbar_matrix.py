@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from analogpc.devices.array import Array
 from analogpc.devices.cells import Cells
 from analogpc.devices.matrix import Matrix, Products, ReadStream
 from analogpc.devices.meter import Meter
-from analogpc.devices.reading import Operand, Ports
+from analogpc.devices.reading import MatrixOperand, Operand, Ports
 from analogpc.devices.responses import PulseResponse
 from analogpc.devices.substrate import Analog
 from analogpc.kernels.pulses import DOWN, trains
@@ -135,25 +135,26 @@ class CrossbarMatrix(Matrix):
         """The grids of devices (n_in, n_out), one for each leg of the mapping."""
         return self.cells.arrays
 
-    def _all_operands(self) -> list[Operand]:
+    def _all_operands(self, transposed: bool) -> list[Operand]:
         """Of the weights, and of the extra cells that reads see beside them."""
-        operands = self.cells.operands()
+        operands = self.cells.operands(transposed)
         for name, share in self.substrate.scheme.visible.items():
-            operands += [replace(operand, weight=share * operand.weight) for operand in self.extra[name].operands()]
+            operands += [operand.weighted(share) for operand in self.extra[name].operands(transposed)]
         return operands
 
     @override
     def forward(self, x: np.ndarray) -> np.ndarray:
         if self._operands is None:
-            self._operands = self._all_operands()
+            self._operands = self._all_operands(False)
         return self._ports.forward(x, self._operands, self.gain, self._reads, self.meter)
 
     @override
     def backward(self, g: np.ndarray) -> np.ndarray:
-        if self._operands is None:
-            self._operands = self._all_operands()
         if self._transposed is None:
-            self._transposed = [operand.transposed for operand in self._operands]
+            # Turning what is there takes less time than forming it again; wires differ from one side to the other.
+            ready = self._operands if not self.substrate.wires.present else None
+            turned = [operand.transposed for operand in ready or [] if isinstance(operand, MatrixOperand)]
+            self._transposed = turned or self._all_operands(True)
         return self._ports.backward(g, self._transposed, self.gain, self._reads, self.meter)
 
     def read_extra(self, name: str, x: np.ndarray) -> np.ndarray:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from typing_extensions import override
 
 from analogpc.devices.converter_banks import AdcBank, DacBank, Drive
 from analogpc.devices.matrix import ReadStream
@@ -19,42 +21,88 @@ if TYPE_CHECKING:
 Curve = Callable[[np.ndarray], np.ndarray]
 
 
-@dataclass(frozen=True)
-class Operand:
+class Operand(ABC):
     """What a read multiplies by, in units of state: the sums of one group of devices.
+
+    Attributes
+    ----------
+    weight : float
+        What the sums count digitally.
+    """
+
+    weight: float
+
+    @property
+    @abstractmethod
+    def sensed(self) -> int:
+        """Sensed lines."""
+
+    @abstractmethod
+    def sums(self, values: np.ndarray, cut: int, part: slice, full_voltage: bool, volts: float) -> np.ndarray:
+        """The sums (n, sensed lines) that ``values`` (n, lines) on the driven lines ``part`` of one cut cause; 1 is ``volts``."""
+
+    def variance(self, values: np.ndarray, part: slice) -> np.ndarray | None:
+        """Variance of the sums by white noise of the devices, like the sums; None without any."""
+        return None
+
+    @abstractmethod
+    def of_columns(self, columns: slice) -> Operand:
+        """The part for some of the sensed lines."""
+
+    @abstractmethod
+    def weighted(self, share: float) -> Operand:
+        """The same, counting ``share`` times as much."""
+
+
+@dataclass(frozen=True)
+class MatrixOperand(Operand):
+    """Sums that are matrix products.
 
     Attributes
     ----------
     terms : list of ((a, b) array, function or None)
         The sums are f(drive) @ matrix, added over the terms; None stands for a proportional current.
-    variance : (a, b) array or None
+    noise : (a, b) array or None
         Variance of the white noise of every crosspoint, drawn anew for every vector.
     weight : float
-        What the sums count digitally.
     """
 
     terms: list[tuple[np.ndarray, Curve | None]]
-    variance: np.ndarray | None
+    noise: np.ndarray | None
     weight: float
 
     @property
-    def transposed(self) -> Operand:
+    @override
+    def sensed(self) -> int:
+        return self.terms[0][0].shape[1]
+
+    @property
+    def transposed(self) -> MatrixOperand:
         """The same devices read from the other side."""
-        variance = None if self.variance is None else self.variance.T
-        return Operand([(matrix.T, curve) for matrix, curve in self.terms], variance, self.weight)
+        noise = None if self.noise is None else self.noise.T
+        return MatrixOperand([(matrix.T, curve) for matrix, curve in self.terms], noise, self.weight)
 
-    def of_columns(self, columns: slice) -> Operand:
-        """The part for some of the sensed lines."""
-        variance = None if self.variance is None else self.variance[:, columns]
-        return Operand([(matrix[:, columns], curve) for matrix, curve in self.terms], variance, self.weight)
+    @override
+    def of_columns(self, columns: slice) -> MatrixOperand:
+        noise = None if self.noise is None else self.noise[:, columns]
+        return MatrixOperand([(matrix[:, columns], curve) for matrix, curve in self.terms], noise, self.weight)
 
-    def sums(self, values: np.ndarray, part: slice, full_voltage: bool, volts: float) -> np.ndarray:
-        """The sums (n, b) that ``values`` (n, lines) of the lines ``part`` cause; 1 stands for ``volts``."""
+    @override
+    def weighted(self, share: float) -> MatrixOperand:
+        return replace(self, weight=share * self.weight)
+
+    @override
+    def sums(self, values: np.ndarray, cut: int, part: slice, full_voltage: bool, volts: float) -> np.ndarray:
         (matrix, curve), *others = self.terms
         total = _driven(values, curve, full_voltage, volts) @ matrix[part]
         for matrix, curve in others:
             total += _driven(values, curve, full_voltage, volts) @ matrix[part]
         return total
+
+    @override
+    def variance(self, values: np.ndarray, part: slice) -> np.ndarray | None:
+        # Independent noise of every device and vector makes exactly this normal noise of their sum.
+        return None if self.noise is None else np.square(values) @ self.noise[part]
 
 
 def _driven(values: np.ndarray, curve: Curve | None, full_voltage: bool, volts: float) -> np.ndarray:
@@ -130,7 +178,7 @@ class Reader:
         reads = self._reads()
         step = stream.take(reads * len(operands) * len(self.cuts))
         drive = self._dacs.drive(x, reduction, stream.key, step)
-        total = np.zeros((len(x), operands[0].terms[0][0].shape[1]), self.dtype)
+        total = np.zeros((len(x), operands[0].sensed), self.dtype)
         clipped = np.zeros(len(x), np.int64)
         for values, plane_weight in drive.planes:
             for operand, bank in zip(operands, self._adcs, strict=True):
@@ -158,8 +206,9 @@ class Reader:
     ) -> np.ndarray:
         """Currents of the arrays of one cut, converted and added to ``total``; the clipped outputs of each vector."""
         part = self.cuts[cut]
-        sums = operand.sums(values[:, part], part, drive.full_voltage, self.substrate.read_volts)
-        variance = None if operand.variance is None else np.square(values[:, part]) @ operand.variance[part]
+        driven = values[:, part]
+        sums = operand.sums(driven, cut, part, drive.full_voltage, self.substrate.read_volts)
+        variance = operand.variance(driven, part)
         column_scale = None
         if scales.ndim == 0:
             scale = scale * self.dtype.type(scales)

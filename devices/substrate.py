@@ -16,6 +16,7 @@ from analogpc.devices.presets import preset
 from analogpc.devices.responses import PulseResponse
 from analogpc.devices.schemes import AnyScheme
 from analogpc.devices.specification import Specification
+from analogpc.devices.wires import Wires
 from analogpc.kernels.streams import Key
 
 Lines = Annotated[int, Field(ge=1)]
@@ -61,6 +62,8 @@ class Analog(Specification):
     drift_compensation : bool
         When time passes, all outputs are multiplied by how much less the matrix answered after it than before, measured with one
         input line at a time (global drift compensation; Joshi et al., Nat. Commun. 11:2473, 2020).
+    wires : Wires
+        Resistances of the lines of every array. ``wire_ohms`` is accepted as a shorthand for those of all segments.
     scheme : Scheme
         How products become conductance changes; by default stochastic pulses, and exact writing for the ideal device.
 
@@ -82,6 +85,7 @@ class Analog(Specification):
     read_seconds: Positive = 1e-7
     temperature_kelvin: Positive = 300.0
     drift_compensation: bool = False
+    wires: Wires = Wires()
     scheme: AnyScheme
 
     @model_validator(mode="before")
@@ -95,6 +99,11 @@ class Analog(Specification):
                 given = fields.get(name, {})
                 given = given.to_dict() if isinstance(given, Specification) else dict(given)
                 fields[name] = {**given, "bits": fields.pop(f"{name}_bits")}
+        if "wire_ohms" in fields:
+            given = fields.get("wires", {})
+            ohms = fields.pop("wire_ohms")
+            given = given.to_dict() if isinstance(given, Specification) else dict(given)
+            fields["wires"] = {**given, "row_ohms": ohms, "column_ohms": ohms}
         device = _device(fields.get("device", "idealized"))
         if device is not None:
             fields.setdefault("scheme", {"kind": "stochastic-pulses" if isinstance(device.response, PulseResponse) else "ideal"})
@@ -106,6 +115,7 @@ class Analog(Specification):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Analog:
+        self._wires_fit()
         for name, reason in (
             ("mapping", self.mapping.refuse(self.device)),
             ("scheme", self.scheme.refuse(self.device, self.mapping)),
@@ -113,6 +123,25 @@ class Analog(Specification):
             if reason:
                 raise ValueError(f"the {name} '{getattr(self, name).kind}' does not fit: {reason}")
         return self
+
+    def _wires_fit(self) -> None:
+        if not self.wires.present:
+            return
+        if self.device.response.kind == "ideal":
+            raise ValueError("wires need devices with limits: the conductances of the device 'ideal' can be negative")
+        if self.device.conduction.linear:
+            return
+        reason = ""
+        if self.device.conduction.kind == "milo-rram":
+            reason = "wires need a current that is one function of the voltage times the conductance"
+        elif self.dac.encoding != "amplitude":
+            reason = "wires need inputs that are voltages (dac.encoding = 'amplitude')"
+        elif self.mapping.kind == "offset-column":
+            reason = "wires need devices in pairs, not an offset column"
+        elif self.device.read_noise.kind != "none":
+            reason = "white noise of devices behind wires is not modelled"
+        if reason:
+            raise ValueError(f"for the conduction '{self.device.conduction.kind}', {reason}")
 
     @classmethod
     def ideal(cls, **fields: Any) -> Analog:
