@@ -263,7 +263,8 @@ def _read_data(data: h5py.Dataset) -> np.ndarray | str:
 def _plain(value: Any) -> Any:
     """A Python value from what h5py gives for an attribute or a text."""
     if isinstance(value, (bytes, np.void)):
-        return bytes(value).decode("utf-8", "surrogatepass")
+        held = value.tobytes() if isinstance(value, np.void) else value
+        return held.decode("utf-8", "surrogatepass")
     return value.item() if isinstance(value, np.generic) else value
 
 

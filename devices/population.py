@@ -52,8 +52,8 @@ def working_lines(
 
     Parameters
     ----------
-    bad : (rows, columns) bool array
-        Of the physical grid, in which every array has its spare lines behind its own.
+    bad : (rows, columns) array
+        Numbers of bad devices at the crosspoints of the physical grid, in which every array has its spare lines behind its own.
     shape : (rows, columns)
         Of the logical matrix.
     tile, spare : (rows, columns)

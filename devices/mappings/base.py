@@ -54,6 +54,7 @@ class Mapping(Specification):
         Where one device of a weight is stuck, its partners are programmed to make up for it as far as they can.
     """
 
+    kind: str
     headroom: Annotated[FiniteFloat, Field(gt=0)] = 2.0
     scaling: Literal["matrix", "tile", "column"] = "matrix"
     clip_deviations: Annotated[float, Field(gt=0, le=math.inf)] = math.inf

@@ -80,7 +80,22 @@ class LinearStep(LinearResponse):
         return {"shape_up": np.maximum(up, steepest_up), "shape_down": np.minimum(down, steepest_down)}
 
 
-class SoftBounds(LinearResponse):
+class SoftBoundsResponse(LinearResponse):
+    """Steps that vanish at the device's own bounds."""
+
+    w_min: Annotated[FiniteFloat, Field(lt=0)] = -1.0
+
+    @override
+    def shapes(self, drawn: Drawn, xi: Draw) -> Drawn:
+        # A bound of zero would need an infinite slope; such a device (possible only when stuck) cannot move anyway.
+        def reciprocal(bound: np.ndarray) -> np.ndarray:
+            movable = drawn["high"] > drawn["low"]
+            return np.divide(-1.0, bound, out=np.zeros_like(bound), where=movable & (bound != 0))
+
+        return {"shape_up": reciprocal(drawn["high"]), "shape_down": reciprocal(drawn["low"])}
+
+
+class SoftBounds(SoftBoundsResponse):
     """Steps that fade towards the bound: upwards dw (1 - w/w_max), downwards dw (1 - w/w_min), with the device's own bounds.
 
     A train of pulses in one direction approaches the bound exponentially; equal numbers of pulses up and down carry the device to
@@ -88,7 +103,6 @@ class SoftBounds(LinearResponse):
     """
 
     kind: Literal["soft-bounds"] = "soft-bounds"
-    w_min: Annotated[FiniteFloat, Field(lt=0)] = -1.0
 
     @classmethod
     def from_pulses(cls, pulses: float, rate: float, lowest: float = -1.0, highest: float = 1.0, **fields: Any) -> SoftBounds:
@@ -121,17 +135,8 @@ class SoftBounds(LinearResponse):
         soft = {"dw_min": rate * span / 2, "up_down": 1 + 2 * lowest / span, "w_min": lowest, "w_max": lowest + span}
         return cls(**{**soft, **fields})
 
-    @override
-    def shapes(self, drawn: Drawn, xi: Draw) -> Drawn:
-        # A bound of zero would need an infinite slope; such a device (possible only when stuck) cannot move anyway.
-        def reciprocal(bound: np.ndarray) -> np.ndarray:
-            movable = drawn["high"] > drawn["low"]
-            return np.divide(-1.0, bound, out=np.zeros_like(bound), where=movable & (bound != 0))
 
-        return {"shape_up": reciprocal(drawn["high"]), "shape_down": reciprocal(drawn["low"])}
-
-
-class SoftBoundsReference(SoftBounds):
+class SoftBoundsReference(SoftBoundsResponse):
     """Soft bounds, of which the state of a reference device is subtracted when they are read: a weight is w - r.
 
     Attributes
@@ -165,9 +170,9 @@ class SoftBoundsReference(SoftBounds):
     def shapes(self, drawn: Drawn, xi: Draw) -> Drawn:
         lowest, highest = self.window
         free = drawn["high"] > drawn["low"]
-        for bound, slope, spread in (("high", "slope_up", self.slope_up_dtod), ("low", "slope_down", self.slope_down_dtod)):
+        for bound, name, spread in (("high", "slope_up", self.slope_up_dtod), ("low", "slope_down", self.slope_down_dtod)):
             if spread > 0:
-                steeper = np.maximum(np.abs(1 + spread * xi(slope)), 1e-6)
+                steeper = np.maximum(np.abs(1 + spread * xi(name)), 1e-6)
                 drawn[bound] = np.where(free, np.clip(drawn[bound] / steeper, lowest, highest), drawn[bound])
         reference = self.reference_mean + self.reference_std * xi("reference")
         if self.subtract_symmetry_point:

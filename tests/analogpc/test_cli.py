@@ -107,7 +107,7 @@ REFUSALS = [
     (("train", "--resume", "nothing.h5", "--epochs", "3"), "--resume goes on with the study of the run"),
     (("export", "nothing.h5", "out.h5"), "nothing.h5"),
     (("inspect", "nothing.h5"), "nothing.h5"),
-    (("devices", "pcm"), "there is no device preset 'pcm'"),
+    (("devices", "unobtainium"), "there is no device preset 'unobtainium'"),
     (("swim",), "No such command 'swim'"),
 ]
 
