@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from analogpc.devices.mappings import BitSliced, DeviceVector, DifferentialPair, OffsetColumn, OneSidedPair
     from analogpc.devices.substrate import Analog, Digital
     from analogpc.evaluation import evaluate
-    from analogpc.export import export_crossbars
+    from analogpc.export import export_crossbars, export_netlist
     from analogpc.network import Network
     from analogpc.optimisers import SGD, AdamW, WarmupCosine
     from analogpc.rules import Backprop, PredictiveCoding
@@ -39,7 +39,7 @@ _HOMES = {
     "analogpc.devices.device": ("Device",),
     "analogpc.devices.mappings": ("BitSliced", "DeviceVector", "DifferentialPair", "OffsetColumn", "OneSidedPair"),
     "analogpc.devices.substrate": ("Analog", "Digital"),
-    "analogpc.export": ("export_crossbars",),
+    "analogpc.export": ("export_crossbars", "export_netlist"),
     "analogpc.network": ("Network",),
     "analogpc.optimisers": ("SGD", "AdamW", "WarmupCosine"),
     "analogpc.rules": ("Backprop", "PredictiveCoding"),
@@ -83,6 +83,7 @@ __all__ = [
     "__version__",
     "evaluate",
     "export_crossbars",
+    "export_netlist",
     "fit",
     "load",
     "load_data",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from analogpc._version import __version__
+from analogpc.atomic import replace_file
 from analogpc.devices.crossbar_matrix import CrossbarMatrix, Tile
+from analogpc.devices.netlist import netlist
 from analogpc.kernels.streams import Key
 from analogpc.network import Network
 from analogpc.storage import Leaf, write_file
@@ -58,6 +61,56 @@ def export_crossbars(network: Network, path: str | Path) -> None:
         "digital": {name: _digital(m.weights()) for name, m in network.matrices().items() if name not in matrices},
     }
     write_file(path, KIND, tree)
+
+
+def export_netlist(network: Network, path: str | Path, array: str = "", volts: float | None = None) -> str:
+    """Write one physical array of a network as a SPICE netlist, with its wires and all word lines at one voltage.
+
+    Parameters
+    ----------
+    network : Network
+        With at least one matrix on crossbars.
+    path : path
+        Replaced if it exists; ``ngspice -b`` prints the bit-line currents.
+    array : str
+        "MATRIX/TILE/DEVICES" as in an exported file, such as "layer1.0.weight/0/plus"; by default the first there is.
+    volts : float
+        On every word line; by default the read voltage of the substrate.
+
+    Returns
+    -------
+    str
+        The array that was written.
+
+    Raises
+    ------
+    ExportError
+        If the network is digital, there is no such array, or its devices have a current-voltage curve that the netlist has not.
+    """
+    matrices = {name: m for name, m in network.matrices().items() if isinstance(m, CrossbarMatrix)}
+    if not matrices:
+        raise ExportError("the network is digital and has no arrays: put it on crossbars first, with net.on(apc.Analog(...))")
+    names = [
+        f"{name}/{number}/{devices}"
+        for name, matrix in matrices.items()
+        for number, tile in enumerate(matrix.tiles())
+        for devices in tile.conductances
+    ]
+    array = array or names[0]
+    if array not in names:
+        close = difflib.get_close_matches(array, names, n=3, cutoff=0.0)
+        raise ExportError(f"there is no array '{array}'; there are {len(names)}, such as {', '.join(close)}")
+    name, number, devices = array.rsplit("/", 2)
+    matrix = _fitted(matrices[name])
+    conduction, substrate = matrix.substrate.device.conduction, matrix.substrate
+    if conduction.kind not in ("ohmic", "sinh"):
+        raise ExportError(f"a netlist has ohmic and sinh devices, and not the conduction '{conduction.kind}'")
+    g = list(matrix.tiles())[int(number)].conductances[devices]
+    drive = np.full(len(g), substrate.read_volts if volts is None else volts)
+    curve = conduction.scale_volts if conduction.kind == "sinh" else np.inf
+    text = netlist(g, substrate.wires, drive, f"analogpc {__version__}: {array} of {substrate.device.name}", sinh_volts=curve)
+    replace_file(Path(path), text.encode())
+    return array
 
 
 def _digital(weights: np.ndarray) -> Leaf:

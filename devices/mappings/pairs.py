@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
@@ -156,7 +157,7 @@ class OneSidedPair(Mapping):
         if not worn.any():
             return
         difference = np.where(worn, plus - minus, 0)
-        table = self._states_by_pulses(response)
+        table = _states_by_pulses(response)
         for number, (array, wanted) in enumerate(zip(matrix.arrays, (difference, -difference), strict=True)):
             array.reset(worn)
             # The first entry is the reset state, which stands for a difference of zero.
@@ -166,13 +167,14 @@ class OneSidedPair(Mapping):
             )
         matrix.meter.refreshed += int(worn.sum())
 
-    def _states_by_pulses(self, response: PulseResponse) -> np.ndarray:
-        """States of the mean device after 0, 1, ... pulses from its reset state, until it stands still or has passed the range."""
-        start = max(response.reset, response.w_min)
-        most = 1024
-        states = np.concatenate([[start], response.trajectory(start, [True] * most)])
-        moved = np.diff(states) > 1e-6 * response.w_max
-        return states[: 1 + (most if moved.all() else int(np.argmin(moved)))]
+
+@lru_cache(maxsize=16)
+def _states_by_pulses(response: PulseResponse) -> np.ndarray:
+    """States of the mean device after 0, 1, ... pulses from its reset state, until it stands still, or 1,024 of them."""
+    start = max(response.reset, response.w_min)
+    states = np.concatenate([[start], response.trajectory(start, [True] * 1024)])
+    moved = np.diff(states) > 1e-6 * response.w_max
+    return states[: 1 + (len(moved) if moved.all() else int(np.argmin(moved)))]
 
 
 class OffsetColumn(Mapping):

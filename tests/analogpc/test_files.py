@@ -105,3 +105,32 @@ def test_what_is_not_a_run_is_refused(data, tmp_path):
     write_file(tmp_path / "odd.h5", "run", {"study": "epochs = -1"})
     with pytest.raises(StorageError, match="does not fit this version of analogpc"):
         apc.load(tmp_path / "odd.h5")
+
+
+def test_an_array_is_exported_as_a_netlist(tmp_path):
+    """The netlist holds the conductances of the tile and the wires; what it computes is tested against ngspice elsewhere."""
+    network = apc.mlp([6, 4], substrate=apc.Analog(device="reram-wan", rows=4, columns=3, wire_ohms=2.5))
+    assert apc.export_netlist(network, tmp_path / "a.cir") == "layer1.0.weight/0/plus"
+    assert apc.export_netlist(network, tmp_path / "b.cir", "layer1.0.weight/3/minus", volts=0.1) == "layer1.0.weight/3/minus"
+    tiles = list(network.matrices()["layer1.0.weight"].tiles())
+    for name, tile, devices, volts in (("a", 0, "plus", 0.2), ("b", 3, "minus", 0.1)):
+        text = (tmp_path / f"{name}.cir").read_text()
+        g = tiles[tile].conductances[devices]
+        written = [float(line.split()[3]) for line in text.splitlines() if line.startswith("Rd")]
+        np.testing.assert_allclose(sorted(written), sorted(1 / g[g > 0].astype(float)), rtol=1e-9)
+        assert text.count(" 2.5\n") == 2 * g.size
+        assert text.count(f"DC {volts!r}\n") == len(g)
+
+
+@pytest.mark.parametrize(
+    ("substrate", "array", "sentence"),
+    [
+        (apc.Digital(), "", "has no arrays"),
+        (apc.Analog(device="reram-wan"), "layer1.0.weight/1/plus", "there is no array 'layer1.0.weight/1/plus'; there are 2"),
+        (apc.Analog(device="rram-milo"), "", "not the conduction 'milo-rram'"),
+    ],
+)
+def test_what_cannot_be_a_netlist_is_refused(substrate, array, sentence, tmp_path):
+    with pytest.raises(ExportError, match=sentence):
+        apc.export_netlist(apc.mlp([4, 2], substrate=substrate), tmp_path / "x.cir", array)
+    assert not (tmp_path / "x.cir").exists()
