@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tomllib
@@ -11,6 +10,9 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from analogpc.cli_devices import calibrate, devices
+from analogpc.cli_output import Json, Overwrite, print_json, show, spare
+
 app = typer.Typer(
     help="Predictive coding on simulated memristor crossbars.",
     add_completion=False,
@@ -18,25 +20,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Seed = Annotated[int | None, typer.Option(help="Weights, devices, noise and order of the samples.", min=0)]
 DataDir = Annotated[Path | None, typer.Option(help="Folder with the published files of the data set.")]
 RunFile = Annotated[Path, typer.Argument(help="A run.h5.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    print(json.dumps(value, default=_plain))
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else str(value)
-
-
-def _show(*renderables: Any) -> None:
-    from rich.console import Console
-
-    Console().print(*renderables)
 
 
 @app.command()
@@ -57,17 +43,19 @@ def demo(
     plot_comparison(runs, picture)
     files = {"run": str(out / "run.h5"), "plot": str(picture)}
     if as_json:
-        _print_json({"command": "demo", "runs": [summary(run) for run in runs], "files": files})
+        print_json({"command": "demo", "runs": [summary(run) for run in runs], "files": files})
     else:
-        _show(comparison(runs))
-        _show(f"The run on the crossbar is in {files['run']} (see: analogpc inspect), the picture in {files['plot']}.")
+        show(comparison(runs))
+        show(f"The run on the crossbar is in {files['run']} (see: analogpc inspect), the picture in {files['plot']}.")
 
 
 @app.command()
 def train(
     study: Annotated[Path | None, typer.Argument(help="A STUDY.toml; the options below override it.")] = None,
     rule: Annotated[str | None, typer.Option(help="bp, pc or s+f.")] = None,
-    device: Annotated[str | None, typer.Option(help="digital, or a preset's name (see: analogpc devices).")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="digital, a preset (see: analogpc devices) or a device file (.toml).")
+    ] = None,
     dataset: Annotated[str | None, typer.Option(help="digits, fashion-mnist, mnist, cifar10, cifar100 or svhn.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
     batch_size: Annotated[int | None, typer.Option(min=1)] = None,
@@ -101,27 +89,21 @@ def train(
             raise ValueError("--resume goes on with the study of the run and takes no study, no --set and no other choice of one")
         out = resume if out is None else out
         if out != resume:
-            _spare(out, overwrite)
+            spare(out, overwrite)
         run = Run.load(resume)
         data = load_data(run.study.dataset, data_dir=data_dir, augment=run.study.augment)
     else:
         out = Path("run.h5") if out is None else out
-        _spare(out, overwrite)
+        spare(out, overwrite)
         plan = _assemble(study, given, changes)
         data = load_data(plan.dataset, data_dir=data_dir, augment=plan.augment)
         run = begin(plan, data)
     run.train(data, checkpoint=out, checkpoint_batches=checkpoint_batches)
     if as_json:
-        _print_json({"command": "train", "run": summary(run), "files": {"run": str(out)}})
+        print_json({"command": "train", "run": summary(run), "files": {"run": str(out)}})
     else:
-        _show(comparison([run]))
-        _show(f"Saved in {out}.")
-
-
-def _spare(out: Path, overwrite: bool) -> None:
-    """Refuse to write over somebody's file."""
-    if out.exists() and not overwrite:
-        raise ValueError(f"{out} exists: name another file, or allow its replacement with --overwrite")
+        show(comparison([run]))
+        show(f"Saved in {out}.")
 
 
 def _assemble(path: Path | None, given: dict[str, Any], changes: dict[str, Any]) -> Any:
@@ -169,26 +151,37 @@ def _lay_over(fields: dict[str, Any], name: str, value: Any) -> None:
 def export(
     run: RunFile,
     out: Annotated[Path, typer.Argument(help="The HDF5 file to write.")],
-    device: Annotated[str | None, typer.Option(help="Put the weights on fresh crossbars of this preset first.")] = None,
+    device: Annotated[str | None, typer.Option(help="Put the weights on fresh crossbars of this device first.")] = None,
+    spice: Annotated[Path | None, typer.Option(help="Also write one array, with its wires, as a SPICE netlist.")] = None,
+    array: Annotated[str, typer.Option(help="Which one: MATRIX/TILE/DEVICES, such as layer1.0.weight/0/plus.")] = "",
+    volts: Annotated[float | None, typer.Option(help="Voltage on its word lines.")] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Write the conductances of all crossbar arrays of a run, in siemens, tile by tile."""
     from analogpc.devices.substrate import substrate
-    from analogpc.export import export_crossbars
+    from analogpc.export import export_crossbars, export_netlist
     from analogpc.run_file import load
     from analogpc.storage import describe
 
-    _spare(out, overwrite)
+    if spice is None and (array or volts is not None):
+        raise ValueError("--array and --volts belong to a netlist: they need --spice")
+    for file in (out, spice):
+        if file is not None:
+            spare(file, overwrite)
     network = load(run)
     if device is not None:
         network = network.on(substrate(device))
+    written = export_netlist(network, spice, array, volts) if spice is not None else None
     export_crossbars(network, out)
     tiles = sorted({entry.path.rsplit("/", 1)[0] for entry in describe(out) if entry.path.endswith("/stuck")})
     if as_json:
-        _print_json({"command": "export", "file": str(out), "tiles": tiles})
+        netlist = {"spice": str(spice), "array": written} if spice is not None else {}
+        print_json({"command": "export", "file": str(out), "tiles": tiles, **netlist})
     else:
-        _show(f"{len(tiles)} tiles of {len(network.matrices())} matrices are in {out}; docs/files.md tells how to read it.")
+        show(f"{len(tiles)} tiles of {len(network.matrices())} matrices are in {out}; docs/files.md tells how to read it.")
+        if spice is not None:
+            show(f"The array {written} is in {spice}; ngspice -b {spice} prints its bit-line currents.")
 
 
 @app.command()
@@ -200,53 +193,23 @@ def inspect(file: Annotated[Path, typer.Argument(help="A file that analogpc wrot
 
     header, entries = read_header(file), describe(file)
     if as_json:
-        _print_json({"command": "inspect", "file": str(file), "header": header, "entries": [asdict(entry) for entry in entries]})
+        print_json({"command": "inspect", "file": str(file), "header": header, "entries": [asdict(entry) for entry in entries]})
         return
-    _show(f"{file}: {header['kind']}, written by analogpc {header['analogpc_version']}, {header['bytes']:,} bytes, checksum good")
+    show(f"{file}: {header['kind']}, written by analogpc {header['analogpc_version']}, {header['bytes']:,} bytes, checksum good")
     if header["kind"] == "run":
         from analogpc.report.tables import comparison
         from analogpc.training import Run
 
         run = Run.load(file)
-        _show(comparison([run]))
+        show(comparison([run]))
         print(run.study.to_toml())
     widths = [max(len(getattr(entry, name)) for entry in entries) for name in ("path", "content")]
     for entry in entries:
         print(f"{entry.path:<{widths[0]}}  {entry.content:<{widths[1]}}  {entry.meaning}".rstrip())
 
 
-@app.command()
-def devices(name: Annotated[str | None, typer.Argument(help="A preset's name.")] = None, as_json: Json = False) -> None:
-    """List the device presets, or tell everything about one."""
-    from rich.table import Table
-
-    from analogpc.devices.presets import PRESETS, preset
-    from analogpc.devices.responses import PulseResponse
-
-    if name is not None:
-        one = preset(name)
-        if as_json:
-            _print_json({"command": "devices", "device": one.to_dict()})
-        else:
-            print(one.to_toml())
-        return
-    if as_json:
-        _print_json({"command": "devices", "devices": [device.to_dict() for device in PRESETS.values()]})
-        return
-    table = Table("name", "response", "steps", "d2d", "c2c", "write noise", "µS", box=None, padding=(0, 2, 0, 0))
-    for device in PRESETS.values():
-        response = device.response
-        told = ["continuous", "–", "–", "–"]
-        if isinstance(response, PulseResponse):
-            spreads = (response.dw_min_dtod, response.dw_min_std, response.write_noise_std)
-            told = [f"{(response.w_max - response.w_min) / response.dw_min:,.0f}", *(f"{spread:.3g}" for spread in spreads)]
-        window = f"{device.g_min_siemens * 1e6:g} to {device.g_max_siemens * 1e6:g}"
-        table.add_row(device.name, response.kind, *told, window)
-    _show(table)
-    _show(
-        "steps: mean pulses across the range; d2d, c2c: spread of a step from device to device and from pulse to pulse, relative to "
-        "the mean step; write noise: in mean steps; µS: conductance window. More, and the source: analogpc devices NAME"
-    )
+app.command()(devices)
+app.command()(calibrate)
 
 
 def _refuse(sentence: str, code: int) -> NoReturn:

@@ -85,7 +85,8 @@ def export_netlist(network: Network, path: str | Path, array: str = "", volts: f
     Raises
     ------
     ExportError
-        If the network is digital, there is no such array, or its devices have a current-voltage curve that the netlist has not.
+        If the network is digital, there is no such array, its devices have a current-voltage curve that the netlist has not, or the
+        voltage is not finite.
     """
     matrices = {name: m for name, m in network.matrices().items() if isinstance(m, CrossbarMatrix)}
     if not matrices:
@@ -107,6 +108,8 @@ def export_netlist(network: Network, path: str | Path, array: str = "", volts: f
         raise ExportError(f"a netlist has ohmic and sinh devices, and not the conduction '{conduction.kind}'")
     g = list(matrix.tiles())[int(number)].conductances[devices]
     drive = np.full(len(g), substrate.read_volts if volts is None else volts)
+    if not np.isfinite(drive).all():
+        raise ExportError(f"volts = {volts!r} is not allowed: a voltage is a finite number")
     curve = conduction.scale_volts if conduction.kind == "sinh" else np.inf
     text = netlist(g, substrate.wires, drive, f"analogpc {__version__}: {array} of {substrate.device.name}", sinh_volts=curve)
     replace_file(Path(path), text.encode())

@@ -29,6 +29,8 @@ def preset(name: str) -> Device:
             text = Path(name).read_text(encoding="utf-8")
         except OSError as error:
             raise ValueError(f"the device file {name} cannot be read: {error.strerror or error}") from None
+        except UnicodeDecodeError:
+            raise ValueError(f"the device file {name} is not text in UTF-8") from None
         return Device.from_toml(text)
     if name not in PRESETS:
         raise ValueError(f"there is no device preset '{name}'; the presets are {', '.join(PRESETS)}")

@@ -125,6 +125,27 @@ def test_bad_input_gets_one_sentence(call, arguments, sentence, tmp_path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_array_goes_out_as_a_netlist(call, trained, tmp_path):
+    """What ngspice computes from such netlists is tested in the oracles; here the file, its array and the refusals."""
+    out, circuit = tmp_path / "x.h5", tmp_path / "x.cir"
+    status, text, _ = call(
+        "export", trained, out, "--spice", circuit, "--array", "layer1.0.weight/0/minus", "--volts", 0.1, "--json"
+    )
+    assert status == 0
+    assert json.loads(text)["array"] == "layer1.0.weight/0/minus"
+    assert circuit.read_text().count("DC 0.1\n") == 40
+    for arguments, sentence in (
+        (("--spice", circuit), "exists"),
+        (("--volts", 0.1), "need --spice"),
+        (("--spice", tmp_path / "y.cir", "--array", "layer9"), "there is no array 'layer9'"),
+    ):
+        status, _, err = call("export", trained, tmp_path / f"{len(sentence)}.h5", *arguments)
+        assert status != 0
+        assert sentence in err
+        assert "\n" not in err.strip()
+        assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_a_digital_run_needs_a_device_to_be_exported(call, tmp_path):
     path = tmp_path / "run.h5"
     apc.fit(apc.mlp([64, 10]), apc.Backprop(), apc.load_data(), batches=1, progress=False).save(path)

@@ -1,0 +1,43 @@
+"""What all commands share: how they print, what they refuse to replace, and the options that mean the same everywhere."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print one JSON object; numbers that JSON cannot hold become the texts "inf", "-inf" and "nan"."""
+    print(json.dumps(_plain(value), allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def show(*renderables: Any) -> None:
+    """Print tables and sentences to standard output."""
+    from rich.console import Console
+
+    Console().print(*renderables)
+
+
+def spare(out: Path, overwrite: bool) -> None:
+    """Refuse to write over somebody's file."""
+    if out.exists() and not overwrite:
+        raise ValueError(f"{out} exists: name another file, or allow its replacement with --overwrite")

@@ -1,0 +1,128 @@
+"""Devices in tables: their numbers as short texts, the list of `analogpc devices`, and the summary of a calibration."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from analogpc.devices.device import Device
+from analogpc.report.device_numbers import HOUR, DeviceNumbers, device_numbers
+
+if TYPE_CHECKING:
+    from analogpc.devices.calibration import Calibration
+
+LIST_COLUMNS = ("name", "response", "states", "asymmetry", "d2d", "c2c", "write", "drift", "µS")
+LIST_NOTE = (
+    "states: range over the mean step at zero weight, or levels two standard deviations of programming apart; asymmetry: (up - down) "
+    "/ (up + down) at zero weight / its mean magnitude over the range; d2d, c2c: spread of a step from device to device and from "
+    "pulse to pulse, relative to the mean step; write: noise of writing, of the range; drift: change from 1 h to 10 h after writing, "
+    "mean ± spread, of the range, or lifetime τ; µS: conductance window. Everything about one: analogpc devices NAME"
+)
+"""What the columns mean."""
+
+
+def device_list(listed: list[Device]) -> Table:
+    """The table of devices, at most 120 columns wide for the presets."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in LIST_COLUMNS:
+        table.add_column(column, justify="left" if column in ("name", "response") else "right", no_wrap=True)
+    for device in listed:
+        told = cells(device_numbers(device))
+        table.add_row(*(told[column] for column in LIST_COLUMNS))
+    return table
+
+
+def cells(numbers: DeviceNumbers) -> dict[str, str]:
+    """The numbers as short texts by column, for tables; a dash where a number has no meaning or nothing happens."""
+    n = numbers
+    return {
+        "name": n.name,
+        "response": n.kind,
+        "states": "∞" if math.isinf(n.states) else f"{n.states:,.0f}" if n.states >= 100 else f"{n.states:.3g}",
+        "asymmetry": _asymmetry_cell(n),
+        "d2d": "–" if n.step_dtod is None else f"{n.step_dtod:.3g}",
+        "c2c": "–" if n.step_ctoc is None else f"{n.step_ctoc:.3g}",
+        "write": _percent(n.write_noise),
+        "read": _percent(n.read_noise),
+        "slow": _percent(n.slow_noise),
+        "drift": _drift_cell(n),
+        "µS": "–".join(_microsiemens(end) for end in n.window_siemens),
+        "symmetry point": _symmetry_cell(n),
+        "pulses": "–" if n.pulses is None else f"{n.pulses:,}",
+    }
+
+
+def _percent(fraction: float) -> str:
+    return "–" if fraction == 0 else f"{100 * fraction:.2g} %"
+
+
+def _microsiemens(siemens: float) -> str:
+    """Four digits, without an exponent unless the number needs it."""
+    micro = siemens * 1e6
+    return f"{micro:.4g}" if micro == 0 or micro >= 1e-3 else f"{micro:.1e}".replace("e-0", "e-")
+
+
+def _asymmetry_cell(n: DeviceNumbers) -> str:
+    if n.asymmetry_mean is None:
+        return "–"
+    if n.asymmetry is None:
+        return "one-sided"
+    return f"{100 * n.asymmetry:.0f} / {100 * n.asymmetry_mean:.0f} %".replace("-0 ", "0 ").replace("-", "−")
+
+
+def _symmetry_cell(n: DeviceNumbers) -> str:
+    if n.symmetric is None:
+        return "–"
+    if n.symmetric:
+        return "everywhere"
+    if n.symmetry_state is None or n.symmetry_siemens is None:
+        return "none"
+    return f"{_microsiemens(n.symmetry_siemens)} µS (w = {n.symmetry_state:.3g})".replace("= -", "= −")
+
+
+def _drift_cell(n: DeviceNumbers) -> str:
+    if math.isfinite(n.lifetime_seconds):
+        return f"τ {duration(n.lifetime_seconds)}"
+    if n.drift_mean == 0 and n.drift_std == 0:
+        return "–"
+    return f"{100 * n.drift_mean:.1f} ± {100 * n.drift_std:.1f} %".replace("-0.0 ", "0.0 ").replace("-", "−")
+
+
+def duration(seconds: float) -> str:
+    """A time in the largest unit that leaves a number of at least one."""
+    for unit, length in (("years", 365 * 24 * HOUR), ("days", 24 * HOUR), ("h", HOUR), ("min", 60.0)):
+        if seconds >= length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
+def fit_table(fit: Calibration) -> Table:
+    """The fitted numbers, with standard errors where there are any."""
+    told, device = cells(device_numbers(fit.device)), fit.device
+    table = Table("fitted", "value", "standard error", box=None, padding=(0, 2, 0, 0))
+    rows: list[tuple[str, str, str]] = [("device", device.name, "")]
+    rows += [("readings, of devices", f"{len(fit.data.pulse):,}, of {len(fit.data.device_names)}", "")]
+    low, high = fit.node_conductance[[0, -1]] * 1e6
+    rows.append(("range (µS)", f"{low:.4g} to {high:.4g}", ""))
+    middle = len(fit.step_up) // 2
+    for word, place in (("low end", 0), ("middle", middle), ("high end", -1)):
+        for direction, step, error in (
+            ("up", fit.step_up, fit.step_up_error),
+            ("down", fit.step_down, fit.step_down_error),
+        ):
+            rows.append((f"step {direction}, {word} (nS)", f"{step[place] * 1e9:.4g}", f"{error[place] * 1e9:.2g}"))
+    read, cycle = fit.read_noise * 1e9, fit.cycle_noise
+    rows += [
+        ("states", told["states"], ""),
+        ("asymmetry", told["asymmetry"], ""),
+        ("noise of a reading (nS)", f"{read:.3g}", f"{read * fit.read_noise_error:.2g}"),
+        ("c2c noise (of a step)", f"{cycle:.3g}", f"{cycle * fit.cycle_noise_error:.2g}"),
+        ("d2d spread (of a step)", told["d2d"], ""),
+        ("rms of data minus fit (nS)", f"{fit.residual_rms * 1e9:.3g}", ""),
+        ("R²", f"{fit.r_squared:.4f}", ""),
+    ]
+    for row in rows:
+        table.add_row(*row)
+    return table
