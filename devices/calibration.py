@@ -243,6 +243,29 @@ def _response(
     return mean.but(dw_min_std=fit.cycle_noise, write_noise_std=write, **spread), warnings
 
 
+def _pressed(intervals: Intervals) -> float:
+    """The share of the readings after which a device, at its end of the range, hardly moves any more.
+
+    A device whose steps fade has few readings within 2 % of its end, or moves on there; one at a hard bound piles them up.
+    """
+    moves = intervals.sign * np.diff(intervals.readings)[intervals.left]
+    begin, count = intervals.readings[intervals.left], 0
+    for device in np.unique(intervals.device):
+        for sign in (1, -1):
+            own = (intervals.device == device) & (intervals.sign == sign)
+            reached = sign * begin[own]
+            span = np.ptp(reached) if own.any() else 0.0
+            at_end = reached > reached.max(initial=-np.inf) - 0.02 * span
+            before = (reached > reached.max(initial=-np.inf) - 0.2 * span) & ~at_end
+            if (
+                at_end.sum() > 0.05 * own.sum()
+                and before.sum() >= 5
+                and moves[own][at_end].mean() < 0.2 * moves[own][before].mean()
+            ):
+                count += int(at_end.sum())
+    return count / len(begin)
+
+
 def _warnings(data: PulseData, intervals: Intervals, fit: StepFit) -> list[str]:
     """What the data leave open."""
     warnings = []
@@ -257,6 +280,12 @@ def _warnings(data: PulseData, intervals: Intervals, fit: StepFit) -> list[str]:
             warnings.append(f"steps {word} are fitted with the wrong sign in places and taken as zero there")
     if (intervals.pulses > 1).any():
         warnings.append("readings skip pulses; the cycle-to-cycle noise rests on their sums")
+    pressed = _pressed(intervals)
+    if pressed:
+        warnings.append(
+            f"{pressed:.0%} of the readings lie where a device seems to press against a hard bound; cut them off, or the noise from pulse "
+            "to pulse comes out too large"
+        )
     for value, word in zip(fit.noise_errors, ("read", "cycle-to-cycle"), strict=True):
         if value > 0.3:
             warnings.append(f"the data hardly tell the {word} noise: its relative standard error is {value:.2g}")

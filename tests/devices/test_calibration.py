@@ -236,3 +236,23 @@ def test_bad_files_and_bad_nodes_are_refused(tmp_path):
         calibrate(tmp_path / "ragged.csv")
     with pytest.raises(CalibrationError, match="nodes = 4 is not allowed"):
         calibrate(GOOD, nodes=4)
+
+
+def test_devices_at_a_hard_bound_are_pointed_out():
+    """Constant steps that end at a bound press against it; soft bounds and trains that stop in time do not."""
+    steps = np.concatenate([np.full(200, 0.008), np.full(200, -0.008)])
+    direction = np.sign(steps)
+    noise = np.random.default_rng(3).normal(scale=0.0005, size=400)
+
+    def curve(bound, soft):
+        w, states = -0.5, []
+        for step in steps:
+            w = float(np.clip(w + step * ((1 - np.sign(step) * w / bound) if soft else 1), -bound, bound))
+            states.append(w)
+        siemens = (np.array(states) + 2 + noise) * 1e-6
+        return calibrate({"pulse": np.arange(400), "conductance": siemens, "direction": direction})
+
+    told = [
+        any("hard bound" in warning for warning in curve(*case).warnings) for case in ((0.6, False), (5.0, False), (1.0, True))
+    ]
+    assert told == [True, False, False]
