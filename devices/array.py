@@ -169,9 +169,10 @@ class Array:
         law = self._response().law
         touched = np.zeros(self.state.shape, bool)
         # Who will be touched is known only afterwards; the others keep the state that they were written to.
-        before = self.state.copy() if self._ageing is not None and self._catch_up(None) else None
+        before = self.state.copy()
+        drifted = self._catch_up(None)
         pulses = apply_pulses(self.state, rows, columns, self.parameters, law, one_sided, key, first_step, touched)
-        if before is not None:
+        if drifted:
             np.copyto(self.state, before, where=~touched)
         self._rewritten(touched)
         return pulses

@@ -53,13 +53,12 @@ class Cells:
         substrate, legs, shape = self.substrate, self.substrate.mapping.legs, self.shape
         mapping, device, tile = substrate.mapping, substrate.device, (substrate.rows, substrate.columns)
         spare = (mapping.spare_rows, mapping.spare_columns)
-        tiles = [-(-lines // most) for lines, most in zip(shape, tile, strict=True)]
-        physical = tuple(lines + number * extra for lines, number, extra in zip(shape, tiles, spare, strict=True))
+        physical = shape[0] + -(-shape[0] // tile[0]) * spare[0], shape[1] + -(-shape[1] // tile[1]) * spare[1]
         whole = tile[0] + spare[0], tile[1] + spare[1]
         keys = [key.fold(leg.name) for leg in legs]
         drawn = [population(device, physical, leg_key, self.dtype, whole) for leg_key in keys]
         if physical != shape:
-            places = working_lines(sum(faulty(one).astype(int) for one in drawn), shape, tile, spare)
+            places = working_lines(np.sum([faulty(one) for one in drawn], axis=0), shape, tile, spare)
             drawn = [{name: values[places] for name, values in one.items()} for one in drawn]
         return [Array(device, shape, one, self.dtype, values) for one, values in zip(keys, drawn, strict=True)]
 

@@ -153,7 +153,7 @@ class CrossbarMatrix(Matrix):
         if self._transposed is None:
             # Turning what is there takes less time than forming it again; wires differ from one side to the other.
             ready = self._operands if not self.substrate.wires.present else None
-            turned = [operand.transposed for operand in ready or [] if isinstance(operand, MatrixOperand)]
+            turned: list[Operand] = [operand.transposed for operand in ready or [] if isinstance(operand, MatrixOperand)]
             self._transposed = turned or self._all_operands(True)
         return self._ports.backward(g, self._transposed, self.gain, self._reads, self.meter)
 
