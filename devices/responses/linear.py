@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
-from analogpc.devices.responses.base import PulseResponse, Spread
+from analogpc.devices.responses.base import WINDOW_SIGMAS, PulseResponse, Spread
 from analogpc.kernels.pulses import ADDITIVE, LINEAR, MULTIPLICATIVE, Law
 
 Drawn = dict[str, np.ndarray]
@@ -165,6 +165,12 @@ class SoftBoundsReference(SoftBoundsResponse):
     @override
     def has_reference(self) -> bool:
         return True
+
+    @property
+    @override
+    def window(self) -> tuple[float, float]:
+        low, high = super().window
+        return low * (1 + WINDOW_SIGMAS * self.slope_down_dtod), high * (1 + WINDOW_SIGMAS * self.slope_up_dtod)
 
     @override
     def shapes(self, drawn: Drawn, xi: Draw) -> Drawn:

@@ -1,6 +1,6 @@
 """Time of the effective conductance matrix of a wired array, beside a sparse direct solve of the same circuit for 128 vectors.
 
-    python experiments/benchmarks/wire_resistance.py [--sizes 33 64 128 256] [--repeats 7] [--out RESULT.json]
+    python experiments/benchmarks/wire_resistance.py [--sizes 33 128 33x256 ...] [--repeats 7] [--out RESULT.json]
 
 All take turns in the same process, medians are given, and the two answers are compared. The sparse solve is nodal analysis with SuperLU
 in the ordering and mode that was the fastest in a first round; assembling its matrix is not counted.
@@ -34,6 +34,7 @@ ORDERINGS: dict[str, dict] = {
     },
 }
 WIRE_OHMS, DRIVER_OHMS, SENSE_OHMS, VECTORS = 1.0, 20.0, 10.0, 128
+SIZES = ["33", "64", "128", "256", "33x256", "256x33", "8x512", "512x8"]
 
 
 def nodal_matrix(g: np.ndarray) -> tuple[sparse.csc_matrix, np.ndarray, np.ndarray]:
@@ -77,10 +78,10 @@ def alternated(calls: dict[str, Callable], repeats: int) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def measured(size: int, repeats: int) -> dict[str, float | str]:
-    """Times in milliseconds, ratios and agreement for one square array."""
-    rng = np.random.default_rng(size)
-    g, volts = rng.uniform(1e-6, 5e-5, (size, size)), rng.uniform(-0.2, 0.2, (VECTORS, size))
+def measured(rows: int, columns: int, repeats: int) -> dict[str, int | float | str]:
+    """Times in milliseconds, ratios and agreement for one array."""
+    rng = np.random.default_rng(rows)
+    g, volts = rng.uniform(1e-6, 5e-5, (rows, columns)), rng.uniform(-0.2, 0.2, (VECTORS, rows))
     wires = {"wire_ohms": WIRE_OHMS, "driver_ohms": DRIVER_OHMS, "sense_ohms": SENSE_OHMS}
     circuit = nodal_matrix(g)
     first = alternated({name: functools.partial(sparse_currents, *circuit, volts, name) for name in ORDERINGS}, 2)
@@ -97,21 +98,29 @@ def measured(size: int, repeats: int) -> dict[str, float | str]:
     ours, theirs = volts @ effective_conductance(g, **wires).T, sparse_currents(*circuit, volts, ordering)
     deviation = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
     faster = times["sparse_ms"] / times["effective_matrix_ms"]
-    return {"size": size, **times, "times_faster": faster, "deviation": deviation, "sparse_ordering": ordering}
+    return {
+        "rows": rows,
+        "columns": columns,
+        **times,
+        "times_faster": faster,
+        "deviation": deviation,
+        "sparse_ordering": ordering,
+    }
 
 
 def main() -> None:
     """Measure, print a table and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "wire_resistance.json")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[33, 64, 128, 256])
+    parser.add_argument("--sizes", nargs="+", default=SIZES, help="N for N x N devices, or ROWSxCOLUMNS")
     parser.add_argument("--repeats", type=int, default=7)
     chosen = parser.parse_args()
-    results = [measured(size, chosen.repeats) for size in chosen.sizes]
-    print(f"{'size':>5} {'matrix':>10} {'sparse':>10} {'faster':>7} {'line model':>11} {'voltages':>10} {'deviation':>10}   (ms)")
+    shapes = [[int(lines) for lines in size.split("x")] for size in chosen.sizes]
+    results = [measured(shape[0], shape[-1], chosen.repeats) for shape in shapes]
+    print(f"{'size':>8} {'matrix':>10} {'sparse':>10} {'faster':>7} {'line model':>11} {'voltages':>10} {'deviation':>10}   (ms)")
     for r in results:
         print(
-            f"{r['size']:5d} {r['effective_matrix_ms']:10.2f} {r['sparse_ms']:10.2f} {r['times_faster']:7.1f} "
+            f"{r['rows']:>4}x{r['columns']:<3} {r['effective_matrix_ms']:10.2f} {r['sparse_ms']:10.2f} {r['times_faster']:7.1f} "
             f"{r['line_model_ms']:11.2f} {r['device_voltages_ms']:10.2f} {r['deviation']:10.1e}"
         )
     circuit = {"wire_ohms": WIRE_OHMS, "driver_ohms": DRIVER_OHMS, "sense_ohms": SENSE_OHMS, "vectors": VECTORS}

@@ -272,3 +272,29 @@ def test_piecewise_tables_must_match():
         PiecewiseStep(dw_min=0.1, nodes_up=(1, 1), nodes_down=(1, 1, 1))
     with pytest.raises(SpecificationError, match="nodes_up"):
         PiecewiseStep(dw_min=0.1, nodes_up=(1, -1), nodes_down=(1, 1))
+
+
+def test_slopes_and_references_of_soft_bounds_are_recovered():
+    """Slope spreads move the bounds: slope = step / bound; the reference has the stated mean and spread; 5 standard errors."""
+    response = SoftBoundsReference(
+        dw_min=0.01,
+        w_max=1.0,
+        w_min=-0.8,
+        w_max_dtod=0.02,
+        slope_up_dtod=0.005,
+        slope_down_dtod=0.004,
+        reference_mean=0.1,
+        reference_std=0.05,
+    )
+    n = 40_000
+    plain = response.but(slope_up_dtod=0.0, slope_down_dtod=0.0).sample(Key(6), (200, 200), F64)
+    drawn = response.sample(Key(6), (200, 200), F64)
+    up = (plain["high"] / drawn["high"]) - 1
+    assert up.std() == pytest.approx(0.005, rel=0.03)
+    np.testing.assert_allclose(drawn["shape_up"] * drawn["high"], -1)
+    # The window cuts the bounds three deviations out, which lowers the deviation by less than 1 %.
+    down = (plain["low"] / drawn["low"]) - 1
+    assert down.std() == pytest.approx(0.004, rel=0.03)
+    assert (drawn["low"] >= response.window[0]).all()
+    assert abs(drawn["reference"].mean() - 0.1) < 5 * 0.05 / np.sqrt(n)
+    assert abs(drawn["reference"].std() / 0.05 - 1) < 5 / np.sqrt(2 * n)
