@@ -107,7 +107,7 @@ def _from_file(path: str | Path) -> dict[str, list[str]]:
                 row for row in csv.reader(line for line in file if not line.startswith("#")) if any(cell.strip() for cell in row)
             ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CalibrationError(f"{path} cannot be read as CSV: {error}") from None
+        raise CalibrationError(f"{path} cannot be read as CSV: {getattr(error, 'strerror', None) or error}") from None
     if not rows:
         raise CalibrationError(f"{path} is empty")
     header = [cell.strip().lower() for cell in rows[0]]
