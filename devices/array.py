@@ -38,6 +38,8 @@ class Array:
         The devices' own states when they were last written (normalised; `Device.conductance` gives siemens).
     parameters : dict of (rows, columns) arrays
         What differs from device to device: steps, shapes, bounds, and "open" where a device carries no current.
+    pulses : int
+        Pulses that the devices have received.
     """
 
     def __init__(
@@ -51,7 +53,7 @@ class Array:
         self.device = device
         self.state = np.zeros(shape, dtype)
         self.parameters = population(device, shape, key, dtype) if parameters is None else parameters
-        self._age_seconds = 0.0
+        self._age_seconds, self.pulses = 0.0, 0
         self._write_key, self._writes = key.fold("write"), 0
         self._clip()
         response = device.response
@@ -175,6 +177,7 @@ class Array:
         if drifted:
             np.copyto(self.state, before, where=~touched)
         self._rewritten(touched)
+        self.pulses += pulses
         return pulses
 
     def pulse_each(self, counts: np.ndarray, key: Key, step: int) -> int:
@@ -194,6 +197,7 @@ class Array:
         self._catch_up(touched)
         pulses = apply_counts(self.state, counts, self.parameters, law, key, step)
         self._rewritten(touched)
+        self.pulses += pulses
         return pulses
 
     def _response(self) -> PulseResponse:
@@ -311,7 +315,7 @@ class Array:
     def dump(self) -> dict[str, Any]:
         """Everything an array holds."""
         state = {"state": self.state, "parameters": dict(self.parameters), "age_seconds": self._age_seconds}
-        state |= {"write_key": self._write_key.value, "writes": self._writes}
+        state |= {"write_key": self._write_key.value, "writes": self._writes, "pulses": self.pulses}
         if self._written is not None:
             state["written"] = self._written
         if self._ageing is not None:
@@ -322,7 +326,7 @@ class Array:
         """Take over what `dump` gave."""
         self.state = np.array(state["state"])
         self.parameters = {name: np.array(values) for name, values in state["parameters"].items()}
-        self._age_seconds = state["age_seconds"]
+        self._age_seconds, self.pulses = state["age_seconds"], state["pulses"]
         self._write_key, self._writes = Key(state["write_key"]), state["writes"]
         self._written = np.array(state["written"]) if "written" in state else None
         self._apparent = None

@@ -10,7 +10,7 @@ from analogpc.devices.array import Array
 from analogpc.devices.population import faulty, population, working_lines
 from analogpc.devices.reading import Curve, MatrixOperand, Operand
 from analogpc.devices.wiring import CurvedOperand, Wiring
-from analogpc.kernels.streams import Key
+from analogpc.kernels.streams import Key, normals
 
 if TYPE_CHECKING:
     from analogpc.devices.statics import ConductionModel
@@ -80,24 +80,24 @@ class Cells:
         """Whether every state is a finite number."""
         return all(bool(np.isfinite(array.state).all()) for array in self.arrays)
 
-    def program(self, wanted: np.ndarray) -> None:
-        """Write state differences (n_in, n_out), as near as the devices allow."""
+    def program(self, wanted: np.ndarray, where: np.ndarray | None = None) -> None:
+        """Write state differences (n_in, n_out), as near as the devices allow: all, or those at ``where`` (n_in, n_out) bool."""
         mapping = self.substrate.mapping
         targets = mapping.split(wanted, self.substrate.device)
         for number, (array, target) in enumerate(zip(self.arrays, targets, strict=True)):
             targets[number] = target if array.reference is None else target + array.reference
-            array.program(targets[number])
+            array.program(targets[number], where)
         if mapping.compensate:
-            self._compensate(wanted, targets)
+            self._compensate(wanted, targets, where)
 
-    def _compensate(self, wanted: np.ndarray, targets: list[np.ndarray]) -> None:
+    def _compensate(self, wanted: np.ndarray, targets: list[np.ndarray], where: np.ndarray | None) -> None:
         """Program the working partners of stuck devices once more, so that they make up for them."""
         mapping = self.substrate.mapping
         error = wanted - self.difference()
         stuck = [array.stuck for array in self.arrays]
         factors = [leg.factor * mapping.group_weights[leg.group] for leg in mapping.legs]
         power = sum(np.where(bad, 0.0, factor**2) for bad, factor in zip(stuck, factors, strict=True))
-        affected = np.logical_or.reduce(stuck) & (power > 0)
+        affected = np.logical_or.reduce(stuck) & (power > 0) & (True if where is None else where)
         for array, target, bad, factor in zip(self.arrays, targets, stuck, factors, strict=True):
             share = np.divide(factor * error, power, out=np.zeros_like(error), where=affected)
             array.program(target + share.astype(self.dtype), affected & ~bad)
@@ -112,6 +112,13 @@ class Cells:
     def difference(self) -> np.ndarray:
         """The state differences that a read finds, (n_in, n_out)."""
         return self.substrate.mapping.difference([array.apparent for array in self.arrays], self.subtracted())
+
+    def sensed(self, key: Key, step: int) -> np.ndarray:
+        """The state differences as one read of every device finds them, white noise of the devices included: (n_in, n_out)."""
+        found, mapping = self.difference(), self.substrate.mapping
+        factors = [leg.factor * mapping.group_weights[leg.group] for leg in mapping.legs]
+        variance = self._noise(list(zip(factors, self.arrays, strict=True)))
+        return found if variance is None else found + np.sqrt(variance) * normals(key, step, found.shape, self.dtype)
 
     def subtracted(self) -> np.ndarray | float:
         """The states that are subtracted from those of the legs: (n_in, n_out), or one number."""
@@ -226,9 +233,16 @@ class Cells:
         return held
 
     def pulse_each(self, counts: np.ndarray, key: Key, step: int) -> int:
-        """Send the devices of every weight ``counts`` (n_in, n_out) int32 pulses, negative ones to lower it; the pulses sent."""
-        sent, one_sided = 0, self.substrate.mapping.one_sided
-        for number, (leg, array) in enumerate(zip(self.substrate.mapping.legs, self.arrays, strict=True)):
+        """Send the devices of every weight ``counts`` (n_in, n_out) int32 pulses, negative ones to lower it; the pulses sent.
+
+        Where an update reaches only some of the devices, ``step`` is the number that chooses them.
+        """
+        mapping, sent = self.substrate.mapping, 0
+        one_sided = mapping.one_sided
+        for number, (leg, array) in enumerate(zip(mapping.legs, self.arrays, strict=True)):
+            chosen = mapping.receives(np.array([step]), number)
+            if chosen is not None and not chosen[0]:
+                continue
             own = counts if leg.factor > 0 else -counts
             sent += array.pulse_each(np.maximum(own, 0) if one_sided else own, key.fold(number), step)
         return sent

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from typing_extensions import override
@@ -16,9 +16,13 @@ from analogpc.devices.matrix import Matrix, Products, ReadStream
 from analogpc.devices.meter import Meter
 from analogpc.devices.reading import MatrixOperand, Operand, Ports
 from analogpc.devices.responses import PulseResponse
+from analogpc.devices.schemes.words import by_direction, deterministic_trains
 from analogpc.devices.substrate import Analog
 from analogpc.kernels.pulses import DOWN, trains
 from analogpc.kernels.streams import Key
+
+PulsedLegs = Literal["all", "plus", "minus"]
+"""Devices of a weight that pulses reach: all, or those that count positively or negatively."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,8 @@ class CrossbarMatrix(Matrix):
         self.update_key, self.products_done, self.update_cycles = key.fold("update"), 0, 0
         self.gain, self._readout = 1.0, 0.0
         self._make_ports(key.fold("converters"))
+        self.memory: dict[str, Any] = {}
         self.program(weights)
-        self.memory: dict[str, Any] = substrate.scheme.memory(self)
 
     def _make_ports(self, key: Key) -> None:
         substrate, groups, grid = self.substrate, len(self.substrate.mapping.group_weights), self.shape[::-1]
@@ -109,17 +113,22 @@ class CrossbarMatrix(Matrix):
             return 0.0
         return float(self.scales.max()) * response.dw_min * self.substrate.mapping.steps(self.substrate.device)
 
+    def granules(self) -> np.ndarray:
+        """Mean logical change of one coincidence at every weight: (n_in, n_out), or a number if all are alike."""
+        return self.scale_grid() * self.dtype.type(self.granularity / self.scales.max())
+
     def program(self, weights: np.ndarray) -> None:
-        """Write all weights (n_out, n_in), with the scales at hand, as near as the devices allow."""
-        self.cells.program(np.ascontiguousarray((weights.T / self._scale_grid()).astype(self.dtype)))
+        """Write all weights (n_out, n_in), with the scales at hand, as near as the devices allow; the update scheme starts anew."""
+        self.cells.program(np.ascontiguousarray((weights.T / self.scale_grid()).astype(self.dtype)))
         self._changed()
+        self.memory = self.substrate.scheme.memory(self, weights)
 
     def _changed(self) -> None:
         """Forget what reads multiply by: the devices have changed."""
         self._operands: list[Operand] | None = None
         self._transposed: list[Operand] | None = None
 
-    def _scale_grid(self) -> np.ndarray:
+    def scale_grid(self) -> np.ndarray:
         """The scales of all crosspoints: (n_in, n_out), or a number if there is only one."""
         if self._ports.uniform:
             return self.dtype.type(self.scales[0, 0])
@@ -164,6 +173,10 @@ class CrossbarMatrix(Matrix):
     @override
     def learn(self, products: Products, rate: float) -> None:
         self.substrate.scheme.learn(self, products, rate)
+        self._finish_cycle()
+
+    def _finish_cycle(self) -> None:
+        """What happens after every update cycle, however it was written."""
         self.update_cycles += 1
         response = self.substrate.device.response
         if isinstance(response, PulseResponse) and response.leaks:
@@ -181,10 +194,12 @@ class CrossbarMatrix(Matrix):
     @override
     def increment(self, change: np.ndarray) -> None:
         self.substrate.scheme.increment(self, change)
+        self._finish_cycle()
 
     def shift(self, change: np.ndarray) -> None:
         """Write a logical change (n_in, n_out) exactly, up to the devices' bounds."""
-        self.cells.shift((change / self._scale_grid()).astype(self.dtype, copy=False))
+        self.meter.programmed += int(np.count_nonzero(change)) * len(self.arrays)
+        self.cells.shift((change / self.scale_grid()).astype(self.dtype, copy=False))
         self._changed()
 
     def blocks(self) -> list[tuple[slice, np.ndarray | None]]:
@@ -203,8 +218,12 @@ class CrossbarMatrix(Matrix):
         gain_post: np.ndarray,
         length: np.ndarray,
         cells: str | None = None,
+        *,
+        deterministic: bool = False,
+        separate: bool = False,
+        legs: PulsedLegs = "all",
     ) -> None:
-        """Apply n rank-one products, one after the other, by stochastic pulse trains.
+        """Apply n rank-one products, one after the other, by pulse trains.
 
         Parameters
         ----------
@@ -217,6 +236,12 @@ class CrossbarMatrix(Matrix):
             Slots used.
         cells : str or None
             Names extra cells that are pulsed instead of the weights.
+        deterministic : bool
+            Trains with a fixed number of pulses (see `schemes.words`) instead of random ones.
+        separate : bool
+            First all pulses upwards of all products, then all downwards: two passes for each polarity of the inputs.
+        legs : "all", "plus" or "minus"
+            The devices that are reached: all of a weight, or those that count positively or negatively.
         """
         first, mapping = self.products_done, self.substrate.mapping
         self.products_done += len(pre)
@@ -225,15 +250,26 @@ class CrossbarMatrix(Matrix):
             driven = np.zeros((len(pre), self.shape[1]), pre.dtype)
             driven[:, inputs] = pre
         key = self.update_key if cells is None else self.update_key.fold(cells)
-        rows, clipped_rows = trains(driven, gain_pre, length, key.fold("rows"), first)
-        columns, clipped_columns = trains(post, gain_post, length, key.fold("columns"), first)
+        if deterministic:
+            rows, clipped_rows = deterministic_trains(driven, gain_pre, length, "first")
+            columns, clipped_columns = deterministic_trains(post, gain_post, length, "spread")
+        else:
+            rows, clipped_rows = trains(driven, gain_pre, length, key.fold("rows"), first)
+            columns, clipped_columns = trains(post, gain_post, length, key.fold("columns"), first)
         self.meter.clipped_probabilities += clipped_rows + clipped_columns
+        passes = by_direction(rows, columns) if separate else [(rows, columns)]
+        self.meter.pulse_slots += int(length.sum()) * len(passes)
         grids = self.arrays if cells is None else self.extra[cells].arrays
         for number, (leg, array) in enumerate(zip(mapping.legs, grids, strict=True)):
+            if legs != "all" and (legs == "plus") != (leg.factor > 0):
+                continue
             chosen = mapping.receives(np.arange(first, first + len(pre)), number)
-            own = rows if chosen is None else np.where(chosen[:, None], rows, np.uint32(0))
-            turned = columns if leg.factor > 0 else columns ^ DOWN
-            self.meter.pulses += array.pulse(own, turned, mapping.one_sided, key.fold("cycle", number), first)
+            cycle = key.fold("cycle", number)
+            for turn, (sent_rows, sent_columns) in enumerate(passes):
+                own = sent_rows if chosen is None else np.where(chosen[:, None], sent_rows, np.uint32(0))
+                turned = sent_columns if leg.factor > 0 else sent_columns ^ DOWN
+                noise = cycle.fold("pass", turn) if separate else cycle
+                self.meter.pulses += array.pulse(own, turned, mapping.one_sided, noise, first)
         self._changed()
 
     def pulse_each(self, counts: np.ndarray, key: Key, step: int, cells: str | None = None) -> None:
@@ -243,6 +279,7 @@ class CrossbarMatrix(Matrix):
         """
         grid = self.cells if cells is None else self.extra[cells]
         self.meter.pulses += grid.pulse_each(counts, key, step)
+        self.meter.pulse_slots += int(counts.max(axis=1, initial=0).sum() - counts.min(axis=1, initial=0).sum())
         self._changed()
 
     @override
@@ -250,7 +287,7 @@ class CrossbarMatrix(Matrix):
         difference = self.cells.difference()
         for name, share in self.substrate.scheme.visible.items():
             difference = difference + self.dtype.type(share) * self.extra[name].difference()
-        return np.array((difference * self._scale_grid() * self.dtype.type(self.gain)).T, order="C")
+        return np.array((difference * self.scale_grid() * self.dtype.type(self.gain)).T, order="C")
 
     @override
     def finite(self) -> bool:

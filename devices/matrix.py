@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar, cast
 
 import numpy as np
 from typing_extensions import override
@@ -15,6 +15,29 @@ from analogpc.kernels.streams import Key
 
 Products = Iterable[tuple[np.ndarray, np.ndarray]]
 """Pairs (pre, post) of shapes (n, n_in) and (n, n_out): n presynaptic vectors beside their n postsynaptic errors."""
+
+P = TypeVar("P", bound=tuple[Any, ...])
+
+
+@dataclass(frozen=True)
+class TwoPhases(Generic[P]):
+    """Products of two phases that nearly cancel: those of ``plus`` are added, those of ``minus`` subtracted.
+
+    To whoever just iterates, it is a sequence of products: first those of the one phase, then those of the other with the sign of
+    ``post`` turned round. A scheme of updates that can tell phases apart may send them to different devices.
+
+    Attributes
+    ----------
+    plus, minus : iterables of (..., pre, post)
+    """
+
+    plus: Iterable[P]
+    minus: Iterable[P]
+
+    def __iter__(self) -> Iterator[P]:
+        yield from self.plus
+        for product in self.minus:
+            yield cast(P, (*product[:-1], -product[-1]))
 
 
 @dataclass

@@ -29,6 +29,13 @@ class Meter:
         Pulses that devices received (coincidences, counted once per device).
     clipped_probabilities : int
         Line values of update pulse trains whose wanted pulse probability exceeded 1.
+    pulse_slots : int
+        Time slots in which update pulses were sent: those of the trains, and of pulses that are counted weight by weight, which are
+        written word line by word line, first up, then down.
+    programmed : int
+        Devices that learning brought to a target, exactly or as programming does it; one for each time.
+    unverified : int
+        Weights that a verified write left outside its tolerance, once for each time.
     """
 
     forward_reads: int = 0
@@ -43,6 +50,9 @@ class Meter:
     refreshed: int = 0
     pulses: int = 0
     clipped_probabilities: int = 0
+    pulse_slots: int = 0
+    programmed: int = 0
+    unverified: int = 0
 
     def add(self, other: Meter) -> None:
         """Add the counts of another meter to this one."""

@@ -6,8 +6,27 @@ from pydantic import Field
 
 from analogpc.devices.schemes.base import Scheme
 from analogpc.devices.schemes.ideal import IdealUpdate
+from analogpc.devices.schemes.mixed_precision import MixedPrecision
+from analogpc.devices.schemes.program_verify import ProgramVerify
 from analogpc.devices.schemes.pulses import StochasticPulses
+from analogpc.devices.schemes.sign import SignPulses
+from analogpc.devices.schemes.tiki_taka import Agad, ChoppedTikiTaka, TikiTaka, TikiTakaV2
 
-AnyScheme = Annotated[IdealUpdate | StochasticPulses, Field(discriminator="kind")]
+AnyScheme = Annotated[
+    IdealUpdate | StochasticPulses | SignPulses | MixedPrecision | TikiTaka | TikiTakaV2 | ChoppedTikiTaka | Agad | ProgramVerify,
+    Field(discriminator="kind"),
+]
 
-__all__ = ["AnyScheme", "IdealUpdate", "Scheme", "StochasticPulses"]
+__all__ = [
+    "Agad",
+    "AnyScheme",
+    "ChoppedTikiTaka",
+    "IdealUpdate",
+    "MixedPrecision",
+    "ProgramVerify",
+    "Scheme",
+    "SignPulses",
+    "StochasticPulses",
+    "TikiTaka",
+    "TikiTakaV2",
+]

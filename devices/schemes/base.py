@@ -5,19 +5,25 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import Mapping
+from analogpc.devices.matrix import NonFiniteError
+from analogpc.devices.responses import PulseResponse
 from analogpc.devices.specification import Specification
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from analogpc.devices.crossbar_matrix import CrossbarMatrix
     from analogpc.devices.matrix import Products
 
 
 class Scheme(Specification):
-    """How a crossbar learns. A scheme is chosen with the substrate; a learning rule never knows which one is in force."""
+    """How a crossbar learns. A scheme is chosen with the substrate; a learning rule never knows which one is in force.
+
+    Products may come as `TwoPhases`. Schemes that pulse them as they come have a field ``phases`` that says what becomes of the
+    two; those that add products up digitally before anything is written form the difference there.
+    """
 
     takes_increments: ClassVar[bool]
 
@@ -35,8 +41,11 @@ class Scheme(Specification):
         """Those that a read adds to the weights, and what they count."""
         return {}
 
-    def memory(self, matrix: CrossbarMatrix) -> dict[str, Any]:
-        """What the scheme has to remember of a new matrix: arrays, numbers and texts in nested dictionaries."""
+    def memory(self, matrix: CrossbarMatrix, weights: np.ndarray) -> dict[str, Any]:
+        """What the scheme has to remember of a matrix that was just programmed to ``weights`` (n_out, n_in), as near as it could be.
+
+        Arrays, numbers and texts in nested dictionaries.
+        """
         return {}
 
     @abstractmethod
@@ -46,3 +55,29 @@ class Scheme(Specification):
     @abstractmethod
     def increment(self, matrix: CrossbarMatrix, change: np.ndarray) -> None:
         """Apply a digitally formed change (n_out, n_in), or raise `UnsupportedUpdateError`."""
+
+
+def refuse_pulses(device: Device, mapping: Mapping) -> str:
+    """Why weights of that mapping, made of that device, cannot be pulsed; empty if they can."""
+    if not isinstance(device.response, PulseResponse):
+        return f"the device '{device.name}' does not answer to pulses; use the scheme 'ideal'"
+    if not mapping.takes_pulses:
+        return f"weights of the mapping '{mapping.kind}' are programmed, not pulsed; use the scheme 'ideal'"
+    return ""
+
+
+def total(matrix: CrossbarMatrix, products: Products) -> np.ndarray:
+    """The sum of the products, formed digitally: (n_in, n_out) in the type of the matrix; counted as updates.
+
+    Raises
+    ------
+    NonFiniteError
+        If it is not a number somewhere.
+    """
+    summed = np.zeros(matrix.shape[::-1], matrix.dtype)
+    for pre, post in products:
+        matrix.meter.updates += len(pre)
+        summed += pre.T @ post
+    if not np.isfinite(summed).all():
+        raise NonFiniteError("an update product is not finite")
+    return summed

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from typing_extensions import override
 
-from analogpc.devices.schemes.base import Scheme
+from analogpc.devices.matrix import TwoPhases
+from analogpc.devices.schemes.base import Scheme, total
 
 if TYPE_CHECKING:
     from analogpc.devices.crossbar_matrix import CrossbarMatrix
@@ -23,6 +24,9 @@ class IdealUpdate(Scheme):
     @override
     def learn(self, matrix: CrossbarMatrix, products: Products, rate: float) -> None:
         scale = matrix.dtype.type(rate)
+        if isinstance(products, TwoPhases):
+            matrix.shift(scale * total(matrix, products))
+            return
         for pre, post in products:
             matrix.meter.updates += len(pre)
             matrix.shift(scale * (pre.T @ post))

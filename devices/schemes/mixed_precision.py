@@ -1,0 +1,136 @@
+"""Mixed precision: a digital accumulator in front of the devices, written in whole pulses."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, FiniteFloat
+from typing_extensions import override
+
+from analogpc.devices.device import Device
+from analogpc.devices.mappings import Mapping
+from analogpc.devices.matrix import NonFiniteError
+from analogpc.devices.schemes.base import Scheme, refuse_pulses, total
+from analogpc.kernels.streams import Key, uniforms
+
+if TYPE_CHECKING:
+    from analogpc.devices.crossbar_matrix import CrossbarMatrix
+    from analogpc.devices.matrix import Products
+
+Bins = Annotated[int, Field(ge=0, le=2**16)]
+
+
+class MixedPrecision(Scheme):
+    """Changes gather in a digital number chi for each weight, which is written as soon as it is worth a whole pulse.
+
+    chi += change; every ``every`` update cycles n = trunc(chi / epsilon) pulses are sent, weight by weight, and chi -= n epsilon.
+    epsilon is what a pulse is taken to change: ``granule`` times its mean logical change at weight zero. What is too small for a
+    device is thus never lost; what a device does otherwise than taken (spread, noise, a step that depends on the state, a bound)
+    is only made up for by the learning rule. Any digital optimiser may form the changes.
+
+    Attributes
+    ----------
+    granule : float
+        epsilon, in mean changes of a weight by one pulse.
+    every : int
+        Update cycles between transfers.
+    lines : int
+        Word lines that a transfer writes, in turn; 0 means all.
+    most_pulses : int or inf
+        Per weight and transfer; the rest stays in chi.
+    pre_bins, post_bins : int
+        Values of each presynaptic and postsynaptic vector are rounded to this many levels, 2 floor(bins / 2) + 1 of them between
+        minus and plus its largest magnitude, before the products are formed; 0 means not at all. Increments are not rounded.
+    stochastic_rounding : bool
+        That rounding goes up or down at random, so that it is right on average.
+
+    References
+    ----------
+    Nandakumar et al., "Mixed-precision deep learning based on computational memory", Front. Neurosci. 14:406 (2020); aihwkit,
+    ``MixedPrecisionCompound``.
+    """
+
+    kind: Literal["mixed-precision"] = "mixed-precision"
+    takes_increments: ClassVar[bool] = True
+    granule: Annotated[FiniteFloat, Field(gt=0)] = 1.0
+    every: Annotated[int, Field(ge=1)] = 1
+    lines: Annotated[int, Field(ge=0)] = 0
+    most_pulses: Annotated[float, Field(ge=1, le=math.inf)] = math.inf
+    pre_bins: Bins = 0
+    post_bins: Bins = 0
+    stochastic_rounding: bool = True
+
+    @override
+    def refuse(self, device: Device, mapping: Mapping) -> str:
+        return refuse_pulses(device, mapping)
+
+    @override
+    def memory(self, matrix: CrossbarMatrix, weights: np.ndarray) -> dict[str, Any]:
+        return {"chi": np.zeros(matrix.shape[::-1], matrix.dtype), "cycles": 0, "line": 0, "vectors": 0}
+
+    @override
+    def learn(self, matrix: CrossbarMatrix, products: Products, rate: float) -> None:
+        if self.pre_bins or self.post_bins:
+            products = [self._rounded(matrix, pre, post) for pre, post in products]
+        self._gather(matrix, matrix.dtype.type(rate) * total(matrix, products))
+
+    @override
+    def increment(self, matrix: CrossbarMatrix, change: np.ndarray) -> None:
+        if not np.isfinite(change).all():
+            raise NonFiniteError("an update is not finite")
+        self._gather(matrix, change.T)
+
+    def _rounded(self, matrix: CrossbarMatrix, pre: np.ndarray, post: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        step = matrix.memory["vectors"]
+        matrix.memory["vectors"] += 1
+        key = matrix.update_key.fold("rounding")
+        return (
+            _to_bins(pre, self.pre_bins, self.stochastic_rounding, key.fold("pre"), step),
+            _to_bins(post, self.post_bins, self.stochastic_rounding, key.fold("post"), step),
+        )
+
+    def _gather(self, matrix: CrossbarMatrix, change: np.ndarray) -> None:
+        memory = matrix.memory
+        memory["chi"] += change
+        memory["cycles"] += 1
+        if memory["cycles"] % self.every == 0:
+            self._transfer(matrix)
+
+    def _transfer(self, matrix: CrossbarMatrix) -> None:
+        memory, chi = matrix.memory, matrix.memory["chi"]
+        counts = np.zeros(chi.shape, np.int32)
+        lines = np.arange(len(chi))
+        if 0 < self.lines < len(chi):
+            lines = (memory["line"] + np.arange(self.lines)) % len(chi)
+            memory["line"] = int((lines[-1] + 1) % len(chi))
+        epsilon = np.broadcast_to(matrix.granules() * matrix.dtype.type(self.granule), chi.shape)[lines]
+        counts[lines], chi[lines] = whole_granules(chi[lines], epsilon, self.most_pulses)
+        matrix.pulse_each(counts, matrix.update_key.fold("transfer"), memory["cycles"])
+
+
+def whole_granules(chi: np.ndarray, epsilon: np.ndarray, most: float) -> tuple[np.ndarray, np.ndarray]:
+    """How many whole granules there are in chi, ``most`` at most, as int32, and what remains of it.
+
+    Unless ``most`` limits it, the remainder is exact: the floating-point remainder of a division needs no rounding.
+    """
+    rest = np.fmod(chi, epsilon)
+    # More than 2^24 pulses would be no update but a sign that the granule is far too small; the rest of them stays in chi.
+    most = min(most, float(2**24))
+    counts = np.rint((chi - rest) / epsilon)
+    limited = np.clip(counts, -most, most)
+    rest = np.where(limited == counts, rest, chi - limited.astype(chi.dtype) * epsilon)
+    return limited.astype(np.int32), rest
+
+
+def _to_bins(values: np.ndarray, bins: int, stochastic: bool, key: Key, step: int) -> np.ndarray:
+    """Each row of ``values`` rounded to multiples of its largest magnitude over floor(bins / 2)."""
+    if bins == 0:
+        return values
+    half = values.dtype.type(max(bins // 2, 1))
+    largest = np.abs(values).max(axis=1, keepdims=True, initial=0)
+    unit = np.where(largest > 0, largest, 1) / half
+    places = values / unit
+    rounded = np.floor(places + (1 - uniforms(key, step, values.shape, values.dtype))) if stochastic else np.rint(places)
+    return np.clip(rounded, -half, half) * unit

@@ -1,0 +1,78 @@
+"""Sign pulses: the products are added up digitally, and only the sign of the sum is written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, FiniteFloat
+from typing_extensions import override
+
+from analogpc.devices.device import Device
+from analogpc.devices.mappings import Mapping
+from analogpc.devices.schemes.base import Scheme, refuse_pulses, total
+
+if TYPE_CHECKING:
+    from analogpc.devices.crossbar_matrix import CrossbarMatrix
+    from analogpc.devices.matrix import Products
+
+
+class SignPulses(Scheme):
+    """The Manhattan rule: every weight whose accumulated change exceeds a threshold gets the same pulses in its direction.
+
+    The change of ``every`` update cycles is added up, its sign is written, and it is forgotten. How far a weight moves is set by the
+    device and by ``pulses``, not by the learning rate, which only scales what is compared with a threshold in granules.
+
+    Attributes
+    ----------
+    threshold : float
+        Changes of at most this magnitude are not written; zero is never written.
+    threshold_unit : "granule" or "rms"
+        Of the threshold: the mean change of a weight by one pulse, or the root of the mean square of the accumulated change over
+        the whole matrix.
+    pulses : int
+        Sent to each of the others.
+    every : int
+        Update cycles that are added up.
+
+    References
+    ----------
+    Zamanidoost, Bayat, Strukov and Kataeva, "Manhattan rule training for memristive crossbar circuit pattern classifiers", WISP
+    2015.
+    """
+
+    kind: Literal["sign-pulses"] = "sign-pulses"
+    takes_increments: ClassVar[bool] = True
+    threshold: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    threshold_unit: Literal["granule", "rms"] = "granule"
+    pulses: Annotated[int, Field(ge=1)] = 1
+    every: Annotated[int, Field(ge=1)] = 1
+
+    @override
+    def refuse(self, device: Device, mapping: Mapping) -> str:
+        return refuse_pulses(device, mapping)
+
+    @override
+    def memory(self, matrix: CrossbarMatrix, weights: np.ndarray) -> dict[str, Any]:
+        return {"sum": np.zeros(matrix.shape[::-1], matrix.dtype), "cycles": 0}
+
+    @override
+    def learn(self, matrix: CrossbarMatrix, products: Products, rate: float) -> None:
+        self._add(matrix, matrix.dtype.type(rate) * total(matrix, products))
+
+    @override
+    def increment(self, matrix: CrossbarMatrix, change: np.ndarray) -> None:
+        self._add(matrix, change.T)
+
+    def _add(self, matrix: CrossbarMatrix, change: np.ndarray) -> None:
+        memory = matrix.memory
+        memory["sum"] += change
+        memory["cycles"] += 1
+        if memory["cycles"] % self.every:
+            return
+        summed = memory["sum"]
+        unit = matrix.granules() if self.threshold_unit == "granule" else np.sqrt(np.mean(np.square(summed)))
+        chosen = np.abs(summed) > matrix.dtype.type(self.threshold) * unit
+        counts = np.where(chosen, np.sign(summed), 0).astype(np.int32) * np.int32(self.pulses)
+        matrix.pulse_each(counts, matrix.update_key.fold("sign"), memory["cycles"])
+        memory["sum"] = np.zeros_like(summed)

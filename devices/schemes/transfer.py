@@ -1,0 +1,254 @@
+"""What the Tiki-Taka family has in common: products go to fast cells, which are read line by line and carried over to the weights."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, FiniteFloat
+from typing_extensions import override
+
+from analogpc.devices.device import Device
+from analogpc.devices.mappings import Mapping
+from analogpc.devices.matrix import UnsupportedUpdateError
+from analogpc.devices.schemes.base import Scheme
+from analogpc.devices.schemes.pulses import StochasticPulses
+from analogpc.kernels.streams import normals
+
+if TYPE_CHECKING:
+    from analogpc.devices.crossbar_matrix import CrossbarMatrix, PulsedLegs
+    from analogpc.devices.matrix import Products
+
+Rate = Annotated[FiniteFloat, Field(gt=0)]
+Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
+
+
+class Transfer(Scheme):
+    """Fields and course of the schemes with fast cells A beside the cells C of the weights.
+
+    A gets the products by pulse trains at its own rate, and relaxes to the state at which pulses up and down have equal effect. After
+    every so many products or batches the next word lines of A are read through the converters, with one line driven at a time, and
+    what was read is carried over to C at the transfer rate, as each scheme has it. A must rest at zero: where the symmetry point of
+    its devices is elsewhere, what is read has an offset, which C integrates, unless it is subtracted (``zero_pulses``, or the
+    reference devices of a response that hold the symmetry point) or cancelled (the chopped schemes).
+
+    Attributes
+    ----------
+    pulses : StochasticPulses
+        The trains of the fast cells.
+    fast_rate : float
+    fast_scaling : "rate", "absolute" or "auto"
+        The rate of the fast cells is ``fast_rate`` times the learning rate of the update (which includes the mean over the batch); or
+        ``fast_rate`` itself for every product; or, so that the trains are always equally full, ``fast_rate`` times length *
+        granularity / (x d), x and d being running means of the largest inputs and errors of the products.
+    auto_momentum : float
+        Of those running means, from one set of products to the next.
+    transfer_rate : float
+    transfer_scaling : "absolute", "rate" or "gradient"
+        What was read is carried over at ``transfer_rate``; or at that times the learning rate; or at that times the learning rate
+        over the rate of the fast cells, so that C moves as far as the products ask for, however strongly A is driven.
+    every : int
+    unit : "batch" or "product"
+        Transfers take place after so many calls with products, or so many rank-one products.
+    lines : int
+        Word lines that each of them reads; 0 means all.
+    zero_pulses : int
+        Pairs of pulses up and down that the fast cells get when they are made, to bring them to their symmetry points; the mean of
+        reads of every device after each pair of the second half is kept and subtracted digitally from all later reads. 0 means that
+        the fast cells are programmed to zero and nothing is subtracted.
+    reference_std : float
+        Standard deviation of the error of what is subtracted, in units of state.
+
+    References
+    ----------
+    Gokmen and Haensch, "Algorithm for training neural networks on resistive device arrays", Front. Neurosci. 14:103 (2020); zero
+    shifting: Kim et al., "Zero-shifting technique for deep neural network training on resistive cross-point arrays",
+    arXiv 1907.10228 (2019); scalings: Rasch et al., "Fast offset corrected in-memory training", arXiv 2303.04721 (2023), and
+    aihwkit's ``TransferCompound`` and ``ChoppedTransferCompound``.
+    """
+
+    takes_increments: ClassVar[bool] = False
+    pulses: StochasticPulses = StochasticPulses()
+    fast_rate: Rate = 1.0
+    fast_scaling: Literal["rate", "absolute", "auto"] = "rate"
+    auto_momentum: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.99
+    transfer_rate: Rate = 1.0
+    transfer_scaling: Literal["absolute", "rate", "gradient"] = "absolute"
+    every: Annotated[int, Field(ge=1)] = 1
+    unit: Literal["batch", "product"] = "batch"
+    lines: Annotated[int, Field(ge=0)] = 1
+    zero_pulses: Annotated[int, Field(ge=0)] = 0
+    reference_std: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+
+    @property
+    @override
+    def extra_cells(self) -> tuple[str, ...]:
+        return ("fast",)
+
+    @override
+    def refuse(self, device: Device, mapping: Mapping) -> str:
+        if reason := self.pulses.refuse(device, mapping):
+            return reason
+        if mapping.one_sided:
+            return (
+                "devices of a one-sided pair are only pulsed upwards and have no symmetry point to which fast cells could relax"
+            )
+        return ""
+
+    @override
+    def memory(self, matrix: CrossbarMatrix, weights: np.ndarray) -> dict[str, Any]:
+        fast = matrix.extra["fast"]
+        fast.program(np.zeros(fast.shape, matrix.dtype))
+        memory: dict[str, Any] = {"waited": 0, "line": 0, "transfers": 0, "sweeps": 0}
+        memory |= {"largest_pre": 0.0, "largest_post": 0.0, "fast_rate": 0.0}
+        if self.zero_pulses or self.reference_std:
+            memory["reference"] = self._reference(matrix)
+        return memory
+
+    def _reference(self, matrix: CrossbarMatrix) -> np.ndarray:
+        """What reads of the fast cells find where their devices rest, in logical units (n_in, n_out)."""
+        fast, key = matrix.extra["fast"], matrix.update_key.fold("zero")
+        up, found, first = np.ones(fast.shape, np.int32), np.zeros(fast.shape), self.zero_pulses // 2
+        for pair in range(self.zero_pulses):
+            for number, direction in enumerate((up, -up)):
+                matrix.pulse_each(direction, key, 2 * pair + number, "fast")
+            if pair >= first:
+                found += fast.difference()
+                matrix.meter.device_reads += found.size * len(fast.arrays)
+        found /= max(self.zero_pulses - first, 1)
+        if self.reference_std:
+            found += self.reference_std * normals(key.fold("error"), 0, found.shape, np.float64)
+        return found.astype(matrix.dtype) * matrix.scale_grid()
+
+    @override
+    def learn(self, matrix: CrossbarMatrix, products: Products, rate: float) -> None:
+        for pre, post, legs in self.pulses.parts(products):
+            matrix.meter.updates += len(pre)
+            matrix.memory["fast_rate"] = fast = self._fast_rate(matrix, pre, post, rate)
+            start = 0
+            while start < len(pre):
+                stop = len(pre) if self.unit == "batch" else min(len(pre), start + self.every - matrix.memory["waited"])
+                self._pulse_fast(matrix, pre[start:stop], post[start:stop], math.copysign(fast, rate), legs)
+                if self.unit == "product":
+                    self._wait(matrix, stop - start, rate)
+                start = stop
+        if self.unit == "batch":
+            self._wait(matrix, 1, rate)
+
+    @override
+    def increment(self, matrix: CrossbarMatrix, change: np.ndarray) -> None:
+        raise UnsupportedUpdateError(
+            "the fast cells take products as they come and cannot be given a digitally formed change: use an optimiser that needs "
+            "none (plain SGD), or another update scheme"
+        )
+
+    def _fast_rate(self, matrix: CrossbarMatrix, pre: np.ndarray, post: np.ndarray, rate: float) -> float:
+        """The magnitude of the rate of the fast cells for these products."""
+        if rate == 0:
+            return 0.0
+        if self.fast_scaling != "auto":
+            return self.fast_rate * (abs(rate) if self.fast_scaling == "rate" else 1.0)
+        size = 1.0
+        for name, values in (("largest_pre", pre), ("largest_post", post)):
+            now = float(np.abs(values).max(axis=1, initial=0).mean(dtype=np.float64)) if len(values) else 0.0
+            before = matrix.memory[name]
+            if now > 0:
+                matrix.memory[name] = now if before == 0 else before + (1 - self.auto_momentum) * (now - before)
+            size *= matrix.memory[name]
+        return self.fast_rate * self.pulses.length * matrix.granularity / size if size > 0 else 0.0
+
+    def _pulse_fast(self, matrix: CrossbarMatrix, pre: np.ndarray, post: np.ndarray, rate: float, legs: PulsedLegs) -> None:
+        """Send products to the fast cells."""
+        self.pulses.send(matrix, pre, post, rate, "fast", legs)
+
+    def _wait(self, matrix: CrossbarMatrix, passed: int, rate: float) -> None:
+        """Count what has passed, and transfer when it is time."""
+        memory = matrix.memory
+        memory["waited"] += passed
+        if memory["waited"] < self.every:
+            return
+        memory["waited"] = 0
+        share = self.transfer_rate
+        if self.transfer_scaling != "absolute":
+            share *= abs(rate)
+        if self.transfer_scaling == "gradient":
+            share = share / memory["fast_rate"] if memory["fast_rate"] > 0 else 0.0
+        left = min(self.lines or matrix.shape[1], matrix.shape[1])
+        while left:
+            # A transfer that runs over the last line goes on at the first as the beginning of another sweep.
+            lines = slice(memory["line"], min(memory["line"] + left, matrix.shape[1]))
+            self._carry(matrix, lines, self._read(matrix, lines), share)
+            left -= lines.stop - lines.start
+            memory["transfers"] += 1
+            memory["line"] = lines.stop % matrix.shape[1]
+            memory["sweeps"] += memory["line"] == 0
+
+    def _read(self, matrix: CrossbarMatrix, lines: slice) -> np.ndarray:
+        """The fast weights of some word lines as they are read: (lines, n_out)."""
+        found = matrix.read_extra("fast", np.eye(matrix.shape[1], dtype=matrix.dtype)[lines])
+        return found - matrix.memory["reference"][lines] if "reference" in matrix.memory else found
+
+    @abstractmethod
+    def _carry(self, matrix: CrossbarMatrix, lines: slice, found: np.ndarray, share: float) -> None:
+        """Bring ``share`` times what was ``found`` (lines, n_out) towards the weights of these lines."""
+
+
+class BufferedTransfer(Transfer):
+    """Transfers through a digital buffer H, which is written in whole pulses.
+
+    With a the read of a weight of A and lambda the transfer rate: H += lambda a; n = trunc(H / epsilon), at most ``most_pulses``; n
+    pulses to C; and where n is not zero, H becomes momentum * H if the buffer forgets, otherwise H - (1 - momentum) n epsilon.
+
+    Attributes
+    ----------
+    threshold : float
+        epsilon, in mean changes of a weight by one pulse.
+    auto_granularity : float
+        If not 0, epsilon is also multiplied by this over the number of batches or products in which all word lines are read once.
+    momentum : float
+        What a written buffer keeps.
+    forget_buffer : bool
+        Whether it loses what was not written as well.
+    most_pulses : int
+        Per weight and transfer.
+
+    References
+    ----------
+    Gokmen, "Enabling training of neural networks on noisy hardware", Front. Artif. Intell. 4:699148 (2021); aihwkit,
+    ``BufferedTransferCompound``.
+    """
+
+    threshold: Rate = 1.0
+    auto_granularity: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    momentum: Share = 0.1
+    forget_buffer: bool = True
+    most_pulses: Annotated[int, Field(ge=1, le=2**20)] = 1
+
+    @override
+    def memory(self, matrix: CrossbarMatrix, weights: np.ndarray) -> dict[str, Any]:
+        return super().memory(matrix, weights) | {"buffer": np.zeros(matrix.shape[::-1], matrix.dtype)}
+
+    @override
+    def _carry(self, matrix: CrossbarMatrix, lines: slice, found: np.ndarray, share: float) -> None:
+        self._gather(matrix, lines, matrix.dtype.type(share) * found)
+
+    def _epsilon(self, matrix: CrossbarMatrix, lines: slice) -> np.ndarray:
+        factor = self.threshold
+        if self.auto_granularity:
+            factor *= self.auto_granularity * (self.lines or matrix.shape[1]) / (matrix.shape[1] * self.every)
+        granules = np.broadcast_to(matrix.granules(), matrix.shape[::-1])[lines]
+        return granules * matrix.dtype.type(factor)
+
+    def _gather(self, matrix: CrossbarMatrix, lines: slice, change: np.ndarray) -> None:
+        """Add to the buffer of these lines, and write what is worth a pulse."""
+        kind, epsilon = matrix.dtype.type, self._epsilon(matrix, lines)
+        buffer = matrix.memory["buffer"][lines] + change
+        steps = np.clip(np.trunc(buffer / epsilon), -self.most_pulses, self.most_pulses)
+        kept = kind(self.momentum) * buffer if self.forget_buffer else buffer - kind(1 - self.momentum) * steps * epsilon
+        matrix.memory["buffer"][lines] = np.where(steps != 0, kept, buffer)
+        if steps.any():
+            counts = np.zeros(matrix.shape[::-1], np.int32)
+            counts[lines] = steps
+            matrix.pulse_each(counts, matrix.update_key.fold("transfer"), matrix.memory["transfers"])
