@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import chain, groupby
 from typing import Annotated, Any, Literal
 
@@ -17,7 +17,7 @@ from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
 from analogpc.blocks import Product
-from analogpc.devices.matrix import Matrix, UnsupportedUpdateError
+from analogpc.devices.matrix import Matrix, TwoPhases, UnsupportedUpdateError
 from analogpc.devices.specification import Specification
 
 Rate = Annotated[FiniteFloat, Field(gt=0)]
@@ -181,7 +181,7 @@ class Learner:
 
         Parameters
         ----------
-        products : iterable of (matrix, pre, post)
+        products : iterable of (matrix, pre, post), or two phases of them
             Products of one matrix follow each other; each is consumed when its turn comes.
         rate : float
             Learning rate of this step.
@@ -190,10 +190,7 @@ class Learner:
         gain : float
             Factor on the products.
         """
-        for _, group in groupby(products, key=lambda product: id(product[0])):
-            first = next(group)
-            matrix = first[0]
-            pairs = ((pre, post) for _, pre, post in chain((first,), group))
+        for matrix, pairs in _by_matrix(products):
             if self.optimiser.in_place:
                 matrix.learn(pairs, rate * gain / batch)
                 continue
@@ -201,3 +198,15 @@ class Learner:
             gradient *= matrix.dtype.type(gain / batch)
             memory = self.memory[self._names[id(matrix)]]
             matrix.increment(self.optimiser.change(memory, gradient, matrix.weights(), rate))
+
+
+def _by_matrix(products: Iterable[Product]) -> Iterator[tuple[Matrix, Iterable[tuple[np.ndarray, np.ndarray]]]]:
+    """Every matrix with its own products; products of two phases stay two phases."""
+    if isinstance(products, TwoPhases):
+        minus = {id(matrix): list(pairs) for matrix, pairs in _by_matrix(products.minus)}
+        for matrix, pairs in _by_matrix(products.plus):
+            yield matrix, TwoPhases(list(pairs), minus[id(matrix)])
+        return
+    for _, group in groupby(products, key=lambda product: id(product[0])):
+        first = next(group)
+        yield first[0], ((pre, post) for _, pre, post in chain((first,), group))

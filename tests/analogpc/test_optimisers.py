@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from analogpc.devices.matrix import UnsupportedUpdateError
+from analogpc.devices.matrix import DigitalMatrix, TwoPhases, UnsupportedUpdateError
 from analogpc.devices.substrate import Analog, Digital
 from analogpc.kernels.streams import Key
 from analogpc.optimisers import SGD, AdamW, Constant, Learner, WarmupCosine
@@ -78,3 +78,22 @@ def test_digital_changes_are_refused_where_only_pulses_work():
         with pytest.raises(UnsupportedUpdateError, match=r"forms its changes digitally, and the update scheme of layer1\.weight"):
             Learner(optimiser, {"layer1.weight": matrix})
     Learner(SGD(), {"layer1.weight": matrix})
+
+
+def test_two_phases_reach_every_matrix_as_two_phases(rng):
+    """Products of two matrices in two phases: the scheme of each sees its own phases, and both forms of descent see the difference."""
+    seen = []
+
+    class Listening(DigitalMatrix):
+        def learn(self, products, rate):
+            seen.append(type(products))
+            super().learn(products, rate)
+
+    one, two = Listening(np.zeros((2, 3))), Listening(np.zeros((2, 4)))
+    plus = [(one, rng.normal(size=(5, 3)), rng.normal(size=(5, 2))), (two, rng.normal(size=(5, 4)), rng.normal(size=(5, 2)))]
+    minus = [(m, pre + 0.1, post) for m, pre, post in plus]
+    learner = Learner(SGD(learning_rate=1.0), {"one": one, "two": two})
+    learner.learn(TwoPhases(plus, minus), 1.0, 5, 1.0)
+    assert seen == [TwoPhases, TwoPhases]
+    for (matrix, pre, post), (_, other, again) in zip(plus, minus, strict=True):
+        np.testing.assert_allclose(matrix.weights(), (post.T @ pre - again.T @ other) / 5, rtol=1e-12)
