@@ -10,7 +10,8 @@ from analogpc.devices.ageing import Ageing
 from analogpc.devices.device import Device
 from analogpc.devices.population import faulty, population
 from analogpc.devices.responses import PulseResponse
-from analogpc.kernels.pulses import apply_counts, apply_pulses
+from analogpc.kernels.pulse_batches import apply_batch
+from analogpc.kernels.pulses import apply_counts
 from analogpc.kernels.streams import Key, normals
 
 
@@ -173,7 +174,7 @@ class Array:
         # Who will be touched is known only afterwards; the others keep the state that they were written to.
         before = self.state.copy()
         drifted = self._catch_up(None)
-        pulses = apply_pulses(self.state, rows, columns, self.parameters, law, one_sided, key, first_step, touched)
+        pulses = apply_batch(self.state, rows, columns, self.parameters, law, one_sided, key, first_step, touched)
         if drifted:
             np.copyto(self.state, before, where=~touched)
         self._rewritten(touched)

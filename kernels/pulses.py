@@ -38,31 +38,37 @@ def _count(word):
     return np.uint32(word * np.uint32(0x01010101)) >> np.uint32(24)
 
 
+@nb.njit(cache=True)
+def _fire(thresholds, length, c2, c3, k0, k1, words):
+    """Set the slots in which lines fire: those whose random word lies below the line's threshold."""
+    words[:] = 0
+    for block in range((length + 3) // 4):
+        used = np.uint32(((1 << min(4, length - 4 * block)) - 1) << (4 * block))
+        for j in range(words.size):
+            w0, w1, w2, w3 = philox(np.uint32(j), np.uint32(block), c2, c3, k0, k1)
+            t = thresholds[j]
+            slots = np.uint32(w0 < t) | np.uint32(w1 < t) << 1 | np.uint32(w2 < t) << 2 | np.uint32(w3 < t) << 3
+            words[j] |= np.uint32(np.uint32(slots << np.uint32(4 * block)) & used)
+
+
 @nb.njit(cache=True, parallel=True)
 def _trains(values, gain, length, k0, k1, first_step, words):
-    clipped = 0
+    over = np.zeros(values.shape[0], np.int64)
     for b in nb.prange(values.shape[0]):
         c2, c3 = split(first_step + np.uint64(b))
-        over = 0
+        thresholds = np.zeros(values.shape[1], np.uint32)
         for j in range(values.shape[1]):
             probability = np.float64(gain[b]) * abs(np.float64(values[b, j]))
-            word = np.uint32(0)
-            if probability > 1.0:
-                over += 1
-            if probability >= 1.0:
-                word = (np.uint32(1) << np.uint32(length[b])) - np.uint32(1)
-            elif probability > 0.0:
-                threshold = np.uint64(probability * 4294967296.0)
-                for block in range((length[b] + 3) // 4):
-                    draws = philox(np.uint32(j), np.uint32(block), c2, c3, k0, k1)
-                    for lane in range(min(4, length[b] - 4 * block)):
-                        if np.uint64(draws[lane]) < threshold:
-                            word |= np.uint32(1) << np.uint32(4 * block + lane)
+            over[b] += probability > 1.0
+            if 0.0 < probability < 1.0:
+                thresholds[j] = np.uint32(probability * 4294967296.0)
+        _fire(thresholds, length[b], c2, c3, k0, k1, words[b])
+        for j in range(values.shape[1]):
+            if np.float64(gain[b]) * abs(np.float64(values[b, j])) >= 1.0:
+                words[b, j] = (np.uint32(1) << np.uint32(length[b])) - np.uint32(1)
             if values[b, j] < 0:
-                word |= np.uint32(0x80000000)
-            words[b, j] = word
-        clipped += over
-    return clipped
+                words[b, j] |= np.uint32(0x80000000)
+    return over.sum()
 
 
 def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, first_step: int) -> tuple[np.ndarray, int]:
@@ -111,7 +117,7 @@ def _factor(law, constants, w, upward, shape, low, high):
 
 
 @nb.njit(cache=True)
-def _move(w, step, upward, shape, low, high, law, constants, noise, kind, added, sloped):
+def move(w, step, upward, shape, low, high, law, constants, noise, kind, added, sloped):
     """The state after one pulse; ``noise`` is the cycle-to-cycle deviation times a normal number."""
     factor = _factor(law, constants, w, upward, shape, low, high)
     if kind == ADDITIVE:
@@ -125,22 +131,22 @@ def _move(w, step, upward, shape, low, high, law, constants, noise, kind, added,
 
 
 @nb.njit(cache=True)
-def _moves(w, hits, step, upward, shape, low, high, law, constants, spread, kind, added, sloped, index, c2, c3, k0, k1):
+def moves(w, hits, step, upward, shape, low, high, law, constants, spread, kind, added, sloped, index, c2, c3, k0, k1):
     """The state after ``hits`` pulses in one direction; pulse k takes word k mod 4 of block k div 4."""
     if spread == 0:
         for _ in range(hits):
-            w = _move(w, step, upward, shape, low, high, law, constants, spread, kind, added, sloped)
+            w = move(w, step, upward, shape, low, high, law, constants, spread, kind, added, sloped)
         return w
     for block in range((hits + 3) // 4):
         w0, w1, w2, w3 = philox(np.uint32(index), np.uint32(block), c2, c3, k0, k1)
         left = hits - 4 * block
-        w = _move(w, step, upward, shape, low, high, law, constants, spread * normal(w0), kind, added, sloped)
+        w = move(w, step, upward, shape, low, high, law, constants, spread * normal(w0), kind, added, sloped)
         if left > 1:
-            w = _move(w, step, upward, shape, low, high, law, constants, spread * normal(w1), kind, added, sloped)
+            w = move(w, step, upward, shape, low, high, law, constants, spread * normal(w1), kind, added, sloped)
         if left > 2:
-            w = _move(w, step, upward, shape, low, high, law, constants, spread * normal(w2), kind, added, sloped)
+            w = move(w, step, upward, shape, low, high, law, constants, spread * normal(w2), kind, added, sloped)
         if left > 3:
-            w = _move(w, step, upward, shape, low, high, law, constants, spread * normal(w3), kind, added, sloped)
+            w = move(w, step, upward, shape, low, high, law, constants, spread * normal(w3), kind, added, sloped)
     return w
 
 
@@ -181,7 +187,7 @@ def _coincidences(law: int, kind: int, one_sided: bool) -> Callable[..., int]:
                             continue
                         step, shape = (up[j, i], shape_up[j, i]) if upward else (-down[j, i], shape_down[j, i])
                         # fmt: off
-                        state[j, i] = _moves(
+                        state[j, i] = moves(
                             state[j, i], hits, step, upward, shape, low[j, i], high[j, i], law, constants,
                             spread, kind, added, sloped, j * width + i, c2, c3, k0, k1,
                         )
@@ -213,7 +219,7 @@ def _counted(law: int, kind: int) -> Callable[..., int]:
                 upward = counts[j, i] > 0
                 step, shape = (up[j, i], shape_up[j, i]) if upward else (-down[j, i], shape_down[j, i])
                 # fmt: off
-                state[j, i] = _moves(
+                state[j, i] = moves(
                     state[j, i], hits, step, upward, shape, low[j, i], high[j, i], law, constants,
                     spread, kind, added, sloped, j * width + i, c2, c3, k0, k1,
                 )
@@ -253,7 +259,7 @@ class Law:
         return np.array(self.constants, dtype), dtype.type(self.spread), dtype.type(self.added), dtype.type(self.sloped)
 
 
-_ARRAYS = ("up", "down", "shape_up", "shape_down", "low", "high")
+PARAMETERS = ("up", "down", "shape_up", "shape_down", "low", "high")
 
 
 def apply_pulses(
@@ -303,7 +309,7 @@ def apply_pulses(
         Pulses that devices received.
     """
     apply = _coincidences(law.law, law.noise, one_sided)
-    arrays = [parameters[name] for name in _ARRAYS]
+    arrays = [parameters[name] for name in PARAMETERS]
     numbers = law.numbers(state.dtype)
     return int(apply(state, rows, columns, *arrays, *numbers, *key.words, np.uint64(first_step), touched))
 
@@ -313,6 +319,6 @@ def apply_counts(state: np.ndarray, counts: np.ndarray, parameters: dict[str, np
 
     The other parameters are those of `apply_pulses`; the noise of pulse k of a device is a function of (key, step, device, k).
     """
-    arrays = [parameters[name] for name in _ARRAYS]
+    arrays = [parameters[name] for name in PARAMETERS]
     apply = _counted(law.law, law.noise)
     return int(apply(state, counts, *arrays, *law.numbers(state.dtype), *key.words, np.uint64(step)))

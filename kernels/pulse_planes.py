@@ -1,0 +1,214 @@
+"""Pulse trains as bit planes: one bit per line and slot, so that 64 crosspoints are handled by one word.
+
+In slot s of a product the columns that fire are a row of bits, a plane; a row line that fires in this slot sends a pulse to exactly
+those. The coincidences of one row in a whole batch are therefore the sum of the planes of all its slots. They are added bit by bit,
+64 columns to a word: full adders (carry-save) turn eight planes into the binary digits of their sum, without a single multiplication
+and without looking at a crosspoint (Harley and Seal's way to count bits; Warren, Hacker's Delight, 2nd ed., section 5-1).
+"""
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+from llvmlite import ir
+from numba.extending import intrinsic
+
+WORDS = 8
+"""uint64 words in a block of columns: 512 columns, one cache line."""
+COLUMNS = 64 * WORDS
+"""Columns of a block."""
+MAX_BATCH = 256
+"""Products whose coincidences are summed at once; 31 slots of each fill ``LEVELS`` binary digits."""
+LEVELS = 13
+STRIP = 16
+"""Rows that are worked off with the same working space: to get it anew for every row takes as long as the work on a sparse row."""
+SCRATCH = WORDS * LEVELS + WORDS
+"""uint64 words that `sum_planes` works in: the digits of a block of columns, and a carry."""
+_SLOTS = 31
+# Unsigned places: with signed ones Numba tests for negative values at every access, and nothing is vectorised.
+_W, _W2, _W3, _W4, _CARRY = (np.uint64(WORDS * level) for level in (1, 2, 3, 4, LEVELS))
+_SIGN, _HALVES = np.uint32(0x80000000), np.uint32(0xFFFF)
+
+
+@intrinsic
+def count_bits(typing_context, word):
+    """The number of bits set in an unsigned integer, in its own type."""
+    return word(word), lambda context, builder, signature, args: builder.ctpop(args[0])
+
+
+@intrinsic
+def lowest_bit(typing_context, word):
+    """The place of the lowest bit set in an unsigned integer other than zero, in its own type."""
+    return word(word), lambda context, builder, signature, args: builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+
+@nb.njit(cache=True)
+def _transpose(square):
+    """Exchange bit t of word s and bit s of word t of 32 words (Warren, Hacker's Delight, 2nd ed., section 7-3)."""
+    distance, mask = 16, _HALVES
+    while distance > 0:
+        shift = np.uint32(distance)
+        for first in range(0, 32, 2 * distance):
+            for k in range(first, first + distance):
+                swapped = np.uint32((np.uint32(square[k] >> shift) ^ square[k + distance]) & mask)
+                square[k + distance] ^= swapped
+                square[k] ^= np.uint32(swapped << shift)
+        distance //= 2
+        mask = np.uint32(mask ^ np.uint32(mask << np.uint32(distance)))
+
+
+@nb.njit(cache=True, parallel=True)
+def _fill_planes(columns, planes):
+    blocks, _, words = planes.shape
+    for b in nb.prange(columns.shape[0]):
+        square = np.empty(32, np.uint32)
+        for block in range(blocks):
+            for word in range(words):
+                start = block * COLUMNS + 32 * word
+                for t in range(32):
+                    square[t] = columns[b, start + t] if start + t < columns.shape[1] else np.uint32(0)
+                _transpose(square)
+                negative = square[31]
+                for slot in range(_SLOTS):
+                    place = 2 * (_SLOTS * b + slot)
+                    planes[block, place, word] = square[slot] & ~negative
+                    planes[block, place + 1, word] = square[slot] & negative
+
+
+def bit_planes(columns: np.ndarray) -> np.ndarray:
+    """The column trains of a batch as planes.
+
+    Parameters
+    ----------
+    columns : (n, columns) uint32 array
+        From `pulses.trains`.
+
+    Returns
+    -------
+    (blocks, (62 n + 8) WORDS) uint64 array
+        Plane 2 (31 b + s) + sign of a block holds the columns that fire in slot s of product b with that sign (1: negative), 64
+        to a word, lowest bit first. The last 8 planes are empty.
+    """
+    n, width = columns.shape
+    planes = np.empty((-(-width // COLUMNS), 2 * _SLOTS * n + 8, 2 * WORDS), np.uint32)
+    planes[:, 2 * _SLOTS * n :] = 0
+    _fill_planes(columns, planes)
+    return planes.view(np.uint64).reshape(len(planes), -1)
+
+
+@nb.njit(cache=True)
+def list_planes(row, places):
+    """Find the planes that a row line with the trains ``row`` (n,) sends upwards: where they begin in a block.
+
+    They are padded to eights with empty ones. The planes that go downwards begin at these places xor WORDS. Returns the number of
+    slots in which the row fires.
+    """
+    n, count = row.size, 0
+    for b in range(n):
+        slots = np.uint32(row[b] & ~_SIGN)
+        sign = np.uint64(row[b] >> np.uint32(31))
+        while slots != 0:
+            places[count] = np.uint64(WORDS) * (np.uint64(2) * (np.uint64(_SLOTS * b) + np.uint64(lowest_bit(slots))) + sign)
+            count += 1
+            slots = np.uint32(slots & np.uint32(slots - np.uint32(1)))
+    for extra in range(count, (count + 7) // 8 * 8):
+        places[extra] = np.uint64(2 * _SLOTS * n * WORDS)
+    return count
+
+
+@nb.njit(cache=True, forceinline=True)
+def _add_eight(planes, s0, s1, s2, s3, s4, s5, s6, s7, digits, words):
+    """Add eight planes to the five lowest digits; the carries that are left go to their own place. Returns whether there are any."""
+    # All digits lie in one array at constant distances: with separate arrays the compiler would have to test too many pairs for overlap
+    # and would not vectorise.
+    some = np.uint64(0)
+    for w in range(words):
+        ones, twos, fours = digits[w], digits[w + _W], digits[w + _W2]
+        p, q = planes[s0 + w], planes[s1 + w]
+        x = ones ^ p
+        a = (ones & p) | (x & q)
+        ones = x ^ q
+        p, q = planes[s2 + w], planes[s3 + w]
+        x = ones ^ p
+        b = (ones & p) | (x & q)
+        ones = x ^ q
+        x = twos ^ a
+        c = (twos & a) | (x & b)
+        twos = x ^ b
+        p, q = planes[s4 + w], planes[s5 + w]
+        x = ones ^ p
+        a = (ones & p) | (x & q)
+        ones = x ^ q
+        p, q = planes[s6 + w], planes[s7 + w]
+        x = ones ^ p
+        b = (ones & p) | (x & q)
+        ones = x ^ q
+        x = twos ^ a
+        d = (twos & a) | (x & b)
+        twos = x ^ b
+        x = fours ^ c
+        eights = (fours & c) | (x & d)
+        digits[w], digits[w + _W], digits[w + _W2] = ones, twos, x ^ d
+        sixteens = digits[w + _W3] & eights
+        digits[w + _W3] ^= eights
+        carry = digits[w + _W4] & sixteens
+        digits[w + _W4] ^= sixteens
+        digits[w + _CARRY] = carry
+        some |= carry
+    return some != 0
+
+
+@nb.njit(cache=True)
+def sum_planes(planes, places, count, direction, digits, counts):
+    """The sum of planes: how many pulses in one direction every column gets.
+
+    Parameters
+    ----------
+    planes : (blocks, (62 n + 8) WORDS) uint64 array
+        From `bit_planes`.
+    places, count
+        From `list_planes`.
+    direction : uint64
+        0 (upwards) or 1 (downwards).
+    digits : (SCRATCH,) uint64 array
+        Working space.
+    counts : (columns,) int32 array
+        Overwritten.
+    """
+    d = np.uint64(WORDS) * direction
+    levels = 0
+    while count >> levels > 0:
+        levels += 1
+    halves = digits.view(np.uint32)
+    for block in range(planes.shape[0]):
+        start, stop = block * COLUMNS, min(counts.size, (block + 1) * COLUMNS)
+        words = (stop - start + 63) // 64
+        digits[:] = 0
+        for g in range(0, count, 8):
+            # fmt: off
+            more = _add_eight(
+                planes[block], places[g] ^ d, places[g + 1] ^ d, places[g + 2] ^ d, places[g + 3] ^ d, places[g + 4] ^ d,
+                places[g + 5] ^ d, places[g + 6] ^ d, places[g + 7] ^ d, digits, np.uint64(words),
+            )
+            # fmt: on
+            level = 5
+            while more:
+                more = False
+                for w in range(words):
+                    carry, kept = digits[WORDS * LEVELS + w], digits[WORDS * level + w]
+                    digits[WORDS * LEVELS + w] = kept & carry
+                    digits[WORDS * level + w] = kept ^ carry
+                    more = more or kept & carry != 0
+                level += 1
+        for word in range((stop - start + 31) // 32):
+            _read_digits(halves[word:], levels, counts[start + 32 * word : min(start + 32 * word + 32, stop)])
+
+
+@nb.njit(cache=True)
+def _read_digits(digits, levels, counts):
+    """The counts of up to 32 columns from their binary digits, which lie 2 WORDS apart."""
+    counts[:] = 0
+    for level in range(levels):
+        bits = digits[2 * WORDS * level]
+        for t in range(counts.size):
+            counts[t] += np.int32(np.uint32(np.uint32(bits >> np.uint32(t)) & np.uint32(1)) << np.uint32(level))
