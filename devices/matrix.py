@@ -173,6 +173,14 @@ class DigitalMatrix(Matrix):
     @override
     def learn(self, products: Products, rate: float) -> None:
         scale = self.dtype.type(rate)
+        if isinstance(products, TwoPhases):
+            # What nearly cancels is subtracted before it is added to anything large.
+            change = np.zeros_like(self._stored)
+            for pre, post in products:
+                self.meter.updates += len(pre)
+                change += pre.T @ post
+            self._stored += scale * change
+            return
         for pre, post in products:
             self.meter.updates += len(pre)
             self._stored += scale * (pre.T @ post)

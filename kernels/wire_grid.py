@@ -46,6 +46,9 @@ class Grid:
     places: tuple[slice, slice]
 
 
+_LEAST_OHMS = 1e-150
+
+
 def _scalar(name: str, value: float) -> float:
     ohms = float(value)
     if not 0 <= ohms < np.inf:
@@ -70,6 +73,8 @@ def _segments(
     values = values.copy()
     values[0] += port
     values[-1] += port
+    # The reciprocal of less would not be a number; a joint of no resistance at all is dealt with exactly.
+    values[values < _LEAST_OHMS] = 0.0
     return np.ascontiguousarray(np.moveaxis(values, 0, axis))
 
 
