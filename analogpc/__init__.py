@@ -14,7 +14,7 @@ if not (Path(__file__).parent / "kernels").is_dir():
     __path__.append(str(Path(__file__).parents[1]))
 
 if TYPE_CHECKING:
-    from analogpc.architectures import MLP, VGG, Layers
+    from analogpc.architectures import MLP, VGG, Hopfield, Layers
     from analogpc.blocks import Activation, Chain, Conv2d, Dense, Flatten, MaxPool
     from analogpc.data import Dataset, load_data
     from analogpc.devices.converters import ADC, DAC
@@ -25,14 +25,28 @@ if TYPE_CHECKING:
     from analogpc.export import export_crossbars, export_netlist
     from analogpc.network import Network
     from analogpc.optimisers import SGD, AdamW, WarmupCosine
-    from analogpc.rules import Backprop, PredictiveCoding
+    from analogpc.rules import (
+        ZIL,
+        Backprop,
+        BackpropThroughTime,
+        EquilibriumPropagation,
+        ErrorBasedPC,
+        FixedPrediction,
+        HolomorphicEP,
+        HopfieldEP,
+        IncrementalPC,
+        Nudging,
+        PredictiveCoding,
+        RecurrentBackprop,
+    )
+    from analogpc.rules.generative import GenerativePC
     from analogpc.run_file import load
     from analogpc.study import Study
     from analogpc.training import Run, fit
     from analogpc.zoo import mlp, vgg
 
 _HOMES = {
-    "analogpc.architectures": ("MLP", "VGG", "Layers"),
+    "analogpc.architectures": ("MLP", "VGG", "Hopfield", "Layers"),
     "analogpc.blocks": ("Activation", "Chain", "Conv2d", "Dense", "Flatten", "MaxPool"),
     "analogpc.data": ("Dataset", "load_data"),
     "analogpc.devices.converters": ("ADC", "DAC"),
@@ -42,7 +56,21 @@ _HOMES = {
     "analogpc.export": ("export_crossbars", "export_netlist"),
     "analogpc.network": ("Network",),
     "analogpc.optimisers": ("SGD", "AdamW", "WarmupCosine"),
-    "analogpc.rules": ("Backprop", "PredictiveCoding"),
+    "analogpc.rules": (
+        "ZIL",
+        "Backprop",
+        "BackpropThroughTime",
+        "EquilibriumPropagation",
+        "ErrorBasedPC",
+        "FixedPrediction",
+        "HolomorphicEP",
+        "HopfieldEP",
+        "IncrementalPC",
+        "Nudging",
+        "PredictiveCoding",
+        "RecurrentBackprop",
+    ),
+    "analogpc.rules.generative": ("GenerativePC",),
     "analogpc.run_file": ("load",),
     "analogpc.study": ("Study",),
     "analogpc.evaluation": ("evaluate",),
@@ -57,10 +85,12 @@ __all__ = [
     "MLP",
     "SGD",
     "VGG",
+    "ZIL",
     "Activation",
     "AdamW",
     "Analog",
     "Backprop",
+    "BackpropThroughTime",
     "BitSliced",
     "Chain",
     "Conv2d",
@@ -70,13 +100,23 @@ __all__ = [
     "DeviceVector",
     "DifferentialPair",
     "Digital",
+    "EquilibriumPropagation",
+    "ErrorBasedPC",
+    "FixedPrediction",
     "Flatten",
+    "GenerativePC",
+    "HolomorphicEP",
+    "Hopfield",
+    "HopfieldEP",
+    "IncrementalPC",
     "Layers",
     "MaxPool",
     "Network",
+    "Nudging",
     "OffsetColumn",
     "OneSidedPair",
     "PredictiveCoding",
+    "RecurrentBackprop",
     "Run",
     "Study",
     "WarmupCosine",

@@ -52,7 +52,7 @@ def demo(
 @app.command()
 def train(
     study: Annotated[Path | None, typer.Argument(help="A STUDY.toml; the options below override it.")] = None,
-    rule: Annotated[str | None, typer.Option(help="bp, pc or s+f.")] = None,
+    rule: Annotated[str | None, typer.Option(help="bp, pc, s+f, d+f, ipc, zil, fixed, epc, ep or ep-hopfield.")] = None,
     device: Annotated[
         str | None, typer.Option(help="digital, a preset (see: analogpc devices) or a device file (.toml).")
     ] = None,

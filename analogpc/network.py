@@ -83,14 +83,12 @@ class Network:
         return np.ascontiguousarray(x.reshape(len(x), *self.input_shape), dtype=self.dtype)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """One feed-forward pass: (n, *input_shape) -> (n, *output_shape).
+        """What the architecture answers to a batch: (n, *input_shape) -> (n, *output_shape).
 
-        For predictive coding this is inference without a label: its energy is zero.
+        That is one feed-forward pass, which for predictive coding is inference without a label: its energy is zero; or, for an
+        architecture of Hopfield type, a free relaxation.
         """
-        x = self.inputs(x)
-        for layer in self.layers:
-            x, _ = layer.forward(x)
-        return x
+        return self.architecture.predict(self.layers, self.inputs(x))
 
     def on(self, substrate: Digital | Analog) -> Network:
         """The same network on another substrate.

@@ -3,19 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from analogpc.blocks import Block
 
+Output = Literal["squared-error", "cross-entropy"]
+"""What the output layer pays for a prediction u of a target y: 1/2 ||y - u||^2, or the cross-entropy - sum y log softmax(u)."""
+
+
+def energy(error: np.ndarray) -> float:
+    """Half the sum of squares per sample, in float64."""
+    flat = error.reshape(-1)
+    return 0.5 * float(np.dot(flat, flat)) / len(error)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities over all values of a sample, in the type of ``logits``."""
+    flat = logits.reshape(len(logits), -1)
+    grown = np.exp(flat - flat.max(axis=1, keepdims=True))
+    grown /= grown.sum(axis=1, keepdims=True)
+    return grown.reshape(logits.shape)
+
+
+def output_error(output: Output, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """The negative derivative of what the output layer pays, with respect to its prediction (targets of sum 1 for cross-entropy)."""
+    return target - (prediction if output == "squared-error" else softmax(prediction))
+
+
+def output_energy(output: Output, target: np.ndarray, prediction: np.ndarray) -> float:
+    """What the output layer pays per sample, in float64."""
+    if output == "squared-error":
+        return energy(target - prediction)
+    flat = prediction.reshape(len(prediction), -1).astype(np.float64)
+    flat = flat - flat.max(axis=1, keepdims=True)
+    logs = flat - np.log(np.exp(flat).sum(axis=1, keepdims=True))
+    return -float((target.reshape(logs.shape) * logs).sum()) / len(flat)
+
 
 class Relaxation:
     """States, predictions and errors between a held input and a held output, initialised by a feed-forward pass.
 
-    States and predictions are held digitally, between the converters. So a prediction is read again only if its input moved, and
-    an error that is zero by construction, before the wave from the output has arrived, is neither formed nor sent back. For exact
-    matrices this changes not a bit; noisy ones are spared reads that would only bring other noise.
+    States and predictions are held digitally, between the converters. So a prediction is read again only if its input moved or its
+    matrices learnt, and an error that is zero by construction, before the wave from the output has arrived, is neither formed nor
+    sent back. For exact matrices this changes not a bit; noisy ones are spared reads that would only bring other noise.
 
     Parameters
     ----------
@@ -25,6 +57,8 @@ class Relaxation:
         The input, held.
     target : (n, ...) array
         The output, held.
+    output : Output
+        What the last layer pays for its errors.
 
     Attributes
     ----------
@@ -32,10 +66,15 @@ class Relaxation:
         ``states[0]`` is the input, ``states[-1]`` the target.
     predictions, tapes : lists
         Of the latest read of every layer.
+    errors : list of arrays or None
+        Of every layer at the latest `differentiate`, weighted by its precision; None where zero by construction.
+    gradients : list of arrays or None
+        Of the energy with respect to every state, at the latest `differentiate`; None for held states and where zero by construction.
     """
 
-    def __init__(self, layers: Sequence[Block], x: np.ndarray, target: np.ndarray) -> None:
+    def __init__(self, layers: Sequence[Block], x: np.ndarray, target: np.ndarray, output: Output = "squared-error") -> None:
         self.layers = layers
+        self.output = output
         self.states = [x]
         self.predictions: list[np.ndarray] = []
         self.tapes: list[Any] = []
@@ -44,54 +83,117 @@ class Relaxation:
             self.predictions.append(prediction)
             self.tapes.append(tape)
             self.states.append(prediction)
+        self.errors: list[np.ndarray | None] = [None] * len(layers)
+        self.gradients: list[np.ndarray | None] = [None] * len(self.states)
+        self._velocities: list[np.ndarray | None] = [None] * len(self.states)
+        self._stale = [False] * len(layers)
+        self._live = [False] * len(layers)
+        self.hold(target)
+
+    def hold(self, target: np.ndarray) -> None:
+        """Hold the output at ``target``, of the shape of the output.
+
+        Raises
+        ------
+        ValueError
+            If it has another shape.
+        """
         if target.shape != self.states[-1].shape:
             raise ValueError(f"the target must have the shape of the output, {self.states[-1].shape}, not {target.shape}")
         self.states[-1] = target
-        self._velocities: list[np.ndarray | None] = [None] * len(self.states)
-        self._moved = [False] * len(self.states)
-        self._live = [False] * (len(layers) - 1) + [True]
+        self._live[-1] = True
 
     def place(self, index: int, state: np.ndarray) -> None:
         """Set the state ``index``, as if it had moved there by itself."""
         self.states[index] = state
-        self._moved[index] = True
+        if index < len(self.layers):
+            self._stale[index] = True
+        if index > 0:
+            self._live[index - 1] = True
+
+    def renew(self, index: int) -> None:
+        """Say that layer ``index`` has learnt: its prediction has to be read again."""
+        self._stale[index] = True
 
     def predict(self, precisions: Sequence[float]) -> None:
         """Bring the predictions of all layers of nonzero precision up to date with the states."""
         for i, layer in enumerate(self.layers):
-            self._live[i] |= self._moved[i + 1]
-            if precisions[i] != 0 and self._moved[i]:
+            if precisions[i] != 0 and self._stale[i]:
                 self.predictions[i], self.tapes[i] = layer.forward(self.states[i])
-                self._moved[i] = False
+                self._stale[i] = False
                 self._live[i] = True
 
-    def step(self, precisions: Sequence[float], step_size: float, momentum: float = 0.0, nesterov: bool = False) -> None:
-        """Move all hidden states at once, down the gradient of 1/2 sum_i precisions[i] ||states[i + 1] - predictions[i]||^2.
+    def differentiate(self, precisions: Sequence[float]) -> None:
+        """Find ``errors`` and ``gradients`` of sum_i precisions[i] E_i at the states as they are.
+
+        E_i is 1/2 ||states[i + 1] - predictions[i]||^2, and for the last layer what ``output`` says.
 
         Parameters
         ----------
         precisions : (layers,) floats
-        step_size, momentum, nesterov
-            Of the descent: v <- momentum v + g, then x <- x - step_size v, or with Nesterov's x <- x - step_size (g + momentum v).
         """
         self.predict(precisions)
-        errors = [self._error(i, precision) for i, precision in enumerate(precisions)]
-        for j in range(1, len(self.layers)):
-            gradient = errors[j - 1]
-            above = errors[j]
-            if above is not None:
-                back = self.layers[j].vjp(self.tapes[j], above)
-                gradient = -back if gradient is None else gradient - back
-            self._descend(j, gradient, step_size, momentum, nesterov)
+        self.errors = [self._error(i, precision) for i, precision in enumerate(precisions)]
+        for j in self._free():
+            self.gradients[j] = self._gradient(j)
+
+    def descend(self, step_size: float, momentum: float = 0.0, nesterov: bool = False) -> None:
+        """Move all hidden states at once, down the gradients found last.
+
+        Parameters
+        ----------
+        step_size, momentum, nesterov
+            v <- momentum v + g, then x <- x - step_size v, or with Nesterov's x <- x - step_size (g + momentum v).
+        """
+        for j in self._free():
+            self._move(j, self.gradients[j], step_size, momentum, nesterov)
+
+    def step(self, precisions: Sequence[float], step_size: float, momentum: float = 0.0, nesterov: bool = False) -> None:
+        """`differentiate`, then `descend`."""
+        self.differentiate(precisions)
+        self.descend(step_size, momentum, nesterov)
+
+    def residual(self) -> float:
+        """The largest absolute component of the gradients found last; 0 if there is none."""
+        return max((float(np.abs(g).max(initial=0)) for g in self.gradients if g is not None), default=0.0)
+
+    def energy(self, precisions: Sequence[float]) -> float:
+        """The weighted energy per sample, in float64, of the predictions read last."""
+        terms = zip(precisions, self.energies(), strict=True)
+        return float(sum(precision * term for precision, term in terms if precision != 0))
+
+    def energies(self) -> np.ndarray:
+        """What every layer pays per sample, unweighted, of the predictions read last: (layers,) float64."""
+        hidden = [energy(s - mu) for s, mu in zip(self.states[1:-1], self.predictions[:-1], strict=True)]
+        return np.array([*hidden, output_energy(self.output, self.states[-1], self.predictions[-1])])
+
+    def unweighted(self, index: int) -> np.ndarray:
+        """The error of layer ``index``, without precision, of the prediction read last."""
+        if index == len(self.layers) - 1:
+            return output_error(self.output, self.states[-1], self.predictions[-1])
+        return self.states[index + 1] - self.predictions[index]
+
+    def _free(self) -> Sequence[int]:
+        """The states that move."""
+        return range(1, len(self.layers))
 
     def _error(self, i: int, precision: float) -> np.ndarray | None:
         """The weighted error of layer i, or None where it is zero by construction."""
         if precision == 0 or not self._live[i]:
             return None
-        error = self.states[i + 1] - self.predictions[i]
+        error = self.unweighted(i)
         return error if precision == 1 else error.dtype.type(precision) * error
 
-    def _descend(self, j: int, gradient: np.ndarray | None, step_size: float, momentum: float, nesterov: bool) -> None:
+    def _gradient(self, j: int) -> np.ndarray | None:
+        """Of the energy with respect to state j, from the errors below and above it; None where both are zero by construction."""
+        gradient = self.errors[j - 1] if j > 0 else None
+        above = self.errors[j] if j < len(self.layers) else None
+        if above is not None:
+            back = self.layers[j].vjp(self.tapes[j], above)
+            gradient = -back if gradient is None else gradient - back
+        return gradient
+
+    def _move(self, j: int, gradient: np.ndarray | None, step_size: float, momentum: float, nesterov: bool) -> None:
         velocity = self._velocities[j]
         kind = self.states[j].dtype.type
         if velocity is not None:
@@ -105,5 +207,4 @@ class Relaxation:
         if momentum != 0:
             self._velocities[j] = velocity
         direction = gradient + kind(momentum) * velocity if nesterov else velocity
-        self.states[j] = self.states[j] - kind(step_size) * direction
-        self._moved[j] = True
+        self.place(j, self.states[j] - kind(step_size) * direction)

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 from pydantic import Field, FiniteFloat, TypeAdapter, model_validator
 
-from analogpc.architectures import MLP, VGG, Architecture
+from analogpc.architectures import MLP, VGG, Architecture, Hopfield
 from analogpc.devices.specification import Specification
 from analogpc.devices.substrate import Digital, Substrate
 from analogpc.optimisers import AnyOptimiser
-from analogpc.rules import NamedRule
+from analogpc.rules import AnyRule, NamedRule
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -27,7 +27,8 @@ class Study(Specification):
     augment : bool
         Whether the training images get the published augmentation of the data set.
     network : Architecture
-        If not given, one that is usual for the data: a perceptron of two hidden layers for images of one channel, VGG5 for others.
+        If not given, one that is usual for the data and the rule: a perceptron of two hidden layers for images of one channel, VGG5
+        for others, a Hopfield network of one hidden layer for the rules that teach those.
     substrate : Digital or Analog
     rule : Rule
     optimiser : Optimiser
@@ -63,12 +64,25 @@ class Study(Specification):
             return fields
         filled = {"dataset": "digits", "substrate": Digital(), "seed": 0, **fields}
         filled.setdefault("network_seed", filled["seed"])
-        if filled["dataset"] in _USUAL:
-            filled.setdefault("network", _USUAL[filled["dataset"]])
+        usual = _RECURRENT if _is_recurrent(filled.get("rule")) else _USUAL
+        if filled["dataset"] in usual:
+            filled.setdefault("network", usual[filled["dataset"]])
         filled.setdefault("optimiser", {"kind": "adamw"} if _takes_increments(filled["substrate"]) else {"kind": "sgd"})
         return filled
 
+    @model_validator(mode="after")
+    def _rule_and_network_fit(self) -> Study:
+        reason = self.rule.refuse(self.network.kind)
+        if reason:
+            raise ValueError(reason)
+        return self
 
+
+_RECURRENT: dict[str, Architecture] = {
+    "digits": Hopfield(widths=(64, 64, 10)),
+    "fashion-mnist": Hopfield(widths=(784, 256, 10)),
+    "mnist": Hopfield(widths=(784, 256, 10)),
+}
 _USUAL: dict[str, Architecture] = {
     "digits": MLP(widths=(64, 64, 64, 10)),
     "fashion-mnist": MLP(widths=(784, 256, 256, 10)),
@@ -77,6 +91,15 @@ _USUAL: dict[str, Architecture] = {
     "cifar100": VGG(classes=100),
     "svhn": VGG(),
 }
+
+
+def _is_recurrent(given: Any) -> bool:
+    """Whether a rule, given as an object, a name or plain fields, teaches networks of Hopfield type."""
+    try:
+        rule: AnyRule = TypeAdapter(NamedRule).validate_python(given)
+    except ValueError:
+        return False  # The field itself is going to be refused, with its own sentence.
+    return not rule.refuse("hopfield")
 
 
 def _takes_increments(given: Any) -> bool:

@@ -22,7 +22,7 @@ from analogpc.network import Network
 from analogpc.optimisers import AnyOptimiser, Learner
 from analogpc.progress import Progress
 from analogpc.rules import Rule
-from analogpc.rules.base import Apply
+from analogpc.rules.base import Apply, Moment
 from analogpc.study import Study
 
 
@@ -149,7 +149,8 @@ class Run:
         target[np.arange(len(labels)), labels] = 1
         place = f"epoch {here.epoch + 1}, batch {here.batch + 1} (step {step + 1})"
         with _naming(place, checkpoint):
-            lesson = study.rule.teach(self.network, self.network.inputs(x), target, self._apply(rate, len(labels)))
+            rule = study.rule.at(Moment(Key(study.seed).fold("rule"), here.epoch, step))
+            lesson = rule.teach(self.network, self.network.inputs(x), target, self._apply(rate, len(labels)))
             self._refuse_non_finite(lesson.energies)
         here.batch += 1
         here.seen += len(labels)

@@ -8,16 +8,23 @@ import numpy as np
 from typing_extensions import override
 
 from analogpc.network import Network
+from analogpc.relaxation import Output, output_energy, output_error
 from analogpc.rules.base import Apply, Lesson, Rule, energy
 
 
 class Backprop(Rule):
-    """Gradient descent on 1/2 ||target - output||^2, by transposed reads from the output to the first layer.
+    """Gradient descent on what the output pays, by transposed reads from the output to the first layer.
 
-    The "energies" of its lessons are those of the backpropagated errors, layer by layer.
+    The "energies" of its lessons are those of the backpropagated errors, layer by layer, and at the output what it pays.
+
+    Attributes
+    ----------
+    output : "squared-error" or "cross-entropy"
+        1/2 ||target - output||^2, or the cross-entropy of the softmax of the output.
     """
 
     kind: Literal["backprop"] = "backprop"
+    output: Output = "squared-error"
 
     @override
     def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
@@ -25,11 +32,12 @@ class Backprop(Rule):
         for layer in network.layers:
             state, tape = layer.forward(state)
             tapes.append(tape)
-        errors = [target - state]
+        errors = [output_error(self.output, target, state)]
         for layer, tape in zip(network.layers[:0:-1], tapes[:0:-1], strict=True):
             errors.append(layer.vjp(tape, errors[-1]))
         errors.reverse()
         # All errors first: a matrix must not have learnt when its transpose is read.
         for layer, tape, error in zip(network.layers, tapes, errors, strict=True):
             apply(layer.products(tape, error), 1.0)
-        return Lesson(state, np.array([energy(error) for error in errors]))
+        hidden = [energy(error) for error in errors[:-1]]
+        return Lesson(state, np.array([*hidden, output_energy(self.output, target, state)]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 import numpy as np
@@ -10,34 +11,35 @@ from typing_extensions import override
 
 from analogpc.network import Network
 from analogpc.relaxation import Relaxation
-from analogpc.rules.base import Apply, Lesson, Rule, energy
+from analogpc.rules.base import Apply, Lesson
+from analogpc.rules.clamped import Positive, RelaxingRule
+
+_TAIL = 0.01
+"""What the reference code of Qi et al. multiplies a decaying precision by."""
 
 
-class PredictiveCoding(Rule):
-    """Discriminative predictive coding with a clamped output and feed-forward initialisation.
+class PredictiveCoding(RelaxingRule):
+    """Discriminative predictive coding with a held output and feed-forward initialisation.
 
-    With errors e_l = x_l - mu_l(x_{l-1}) and precisions P_l the energy is E = 1/2 sum_l P_l ||e_l||^2 (per sample). All hidden states
-    move at once, ``steps`` times:
-
-        g_l = P_l e_l - J_{l+1}^T P_{l+1} e_{l+1};   v_l <- momentum v_l + g_l;   x_l <- x_l - step_size v_l
-
-    where J^T is the transposed read of the layer above. Then every layer learns from its error and its input.
+    All hidden states move at once, ``steps`` times (see `RelaxingRule`). Then every layer learns from its error and its input.
+    Whether the layers are f(W x) or W f(x) is the network's.
 
     Attributes
     ----------
-    steps : int or "layers"
-        Relaxation steps T; "layers" for as many as there are layers. A layer l of L sees an error only if T >= L - l.
-    step_size : float
-        Of the states.
-    momentum : float
-    nesterov : bool
-        Look ahead: x_l <- x_l - step_size (g_l + momentum v_l).
-    precision : "standard" or "spiking"
-        All precisions 1, or the schedule of the reference code of Qi et al.: at step t = 0, 1, ... layer L - t has precision 1 (the
-        error has just reached it), the layers above it ``base_precision``, and those below do not take part. (Their eq. 4, read
-        literally with one alpha, would erase every error one step after its arrival.)
+    precision : str
+        With T steps t = 0, 1, ..., T - 1 and L layers l = 1, ..., L, after Qi et al.; the error reaches layer l at t = L - l.
+
+        - "standard": all precisions 1.
+        - "spiking": layer L - t has precision 1, the layers above it ``base_precision``, and those below do not take part, as in their
+          code. (Their eq. 4, read literally with one alpha, would erase every error one step after its arrival.)
+        - "decay-paper": eq. 5. Layer l, once reached, has exp(-k (l - L + t)) / sum_j exp(-k j), j = 0, ..., T - L + l, k being ``decay``;
+          before that 1. (The sum is 1 only over t = L - l, ..., T: one step more than there are.)
+        - "decay-code": what their code does. 1 when reached, then exp(-k i) / 100 times sum_j exp(-k j), j = 0, ..., n - 1, after i
+          more of the n = T - L + l steps that are left to the layer; layers not reached do not take part.
     base_precision : float
-        See above.
+        See "spiking".
+    decay : float
+        k of the decaying precisions; 1 in the reference code.
     update : "standard" or "forward"
         Learn from the errors at the relaxed states; or from x_l(T) - mu_l(0) and the initial inputs of each layer (forward update,
         eq. 6 there, as in its code: both the prediction and the presynaptic activity are those of the feed-forward pass).
@@ -46,6 +48,12 @@ class PredictiveCoding(Rule):
         Spiking precision with forward updates gives the gradient of backpropagation times (1 - s) s^(L-l) in hidden layer l, s being
         the step size, up to O(base_precision). "closed-form" multiplies the products of every layer by the inverse. An
         optimiser that normalises gradients does not notice; pulsed devices of finite granularity do.
+    step_decay : float
+        The step size is multiplied by this whenever the energy of the batch has risen (0.9 for the language models of Salvatori
+        et al., ICLR 2024); 1 leaves it alone. Needs standard precision: under a schedule the energy rises by itself.
+    tolerance : float
+        Relaxation ends before ``steps`` as soon as no component of the gradient of the energy with respect to a state exceeds this;
+        0 for never.
 
     References
     ----------
@@ -53,42 +61,48 @@ class PredictiveCoding(Rule):
     """
 
     kind: Literal["predictive-coding"] = "predictive-coding"
-    steps: Annotated[int, Field(ge=0)] | Literal["layers"] = 8
-    step_size: Annotated[FiniteFloat, Field(gt=0)] = 0.02
-    momentum: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.0
-    nesterov: bool = False
-    precision: Literal["standard", "spiking"] = "standard"
+    precision: Literal["standard", "spiking", "decay-paper", "decay-code"] = "standard"
     base_precision: Annotated[FiniteFloat, Field(ge=0, le=1)] = 1e-3
+    decay: Positive = 1.0
     update: Literal["standard", "forward"] = "standard"
     gain: Literal["none", "closed-form"] = "none"
+    step_decay: Annotated[FiniteFloat, Field(gt=0, le=1)] = 1.0
+    tolerance: Annotated[FiniteFloat, Field(ge=0)] = 0.0
 
     @model_validator(mode="after")
-    def _gain_has_a_closed_form(self) -> PredictiveCoding:
-        if self.gain == "closed-form":
-            if self.precision != "spiking" or self.update != "forward" or self.momentum != 0:
-                raise ValueError(
-                    "gain = 'closed-form' needs precision = 'spiking', update = 'forward' and momentum = 0; "
-                    f"got '{self.precision}', '{self.update}' and {self.momentum:g}"
-                )
-            if self.step_size >= 1:
-                raise ValueError(
-                    f"gain = 'closed-form' needs step_size below 1, not {self.step_size:g}: the gain has no limit there"
-                )
+    def _parts_fit(self) -> PredictiveCoding:
+        if self.step_decay < 1 and self.precision != "standard":
+            raise ValueError(f"step_decay = {self.step_decay:g} needs precision = 'standard', not '{self.precision}'")
+        if self.gain == "none":
+            return self
+        if self.precision != "spiking" or self.update != "forward" or self.momentum != 0:
+            raise ValueError(
+                "gain = 'closed-form' needs precision = 'spiking', update = 'forward' and momentum = 0; "
+                f"got '{self.precision}', '{self.update}' and {self.momentum:g}"
+            )
+        if self.step_size >= 1:
+            raise ValueError(f"gain = 'closed-form' needs step_size below 1, not {self.step_size:g}: the gain has no limit there")
+        if self.tolerance > 0:
+            raise ValueError(f"gain = 'closed-form' needs tolerance = 0, not {self.tolerance:g}: it counts on every step")
         return self
 
     def precisions(self, layers: int, step: int) -> list[float]:
         """The precision of every layer at a relaxation step, first layer first; zero where a layer takes no part."""
         if self.precision == "standard":
             return [1.0] * layers
-        front = layers - 1 - step
-        return [0.0] * max(front, 0) + [1.0] * (front >= 0) + [self.base_precision] * min(step, layers)
-
-    def step_count(self, layers: int) -> int:
-        """Relaxation steps in a network of so many layers."""
-        return layers if self.steps == "layers" else self.steps
+        # Steps since the error reached the layer; negative before.
+        ages = [step - above for above in range(layers - 1, -1, -1)]
+        if self.precision == "spiking":
+            return [0.0 if age < 0 else 1.0 if age == 0 else self.base_precision for age in ages]
+        total, k = self.step_count(layers), self.decay
+        if self.precision == "decay-paper":
+            return [1.0 if age < 0 else math.exp(-k * age) / _decays(k, total - step + age + 1) for age in ages]
+        return [
+            0.0 if age < 0 else 1.0 if age == 0 else _TAIL * math.exp(-k * age) * _decays(k, total - step + age) for age in ages
+        ]
 
     def gains(self, layers: int) -> list[float]:
-        """The factor on the products of every layer, first layer first.
+        """The factor on the products of every layer, first layer first, apart from nudging.
 
         Raises
         ------
@@ -105,17 +119,37 @@ class PredictiveCoding(Rule):
     @override
     def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
         layers = network.layers
-        gains = self.gains(len(layers))
-        relaxation = Relaxation(layers, x, target)
+        beta = self.nudging.strength
+        gains = [gain / beta for gain in self.gains(len(layers))]
+        # The precision of the output does not weigh its products, and it holds all of beta there.
+        gains[-1] *= self.output_precision()
+        relaxation = self.begin(network, x, target)
         first = list(relaxation.predictions), list(relaxation.tapes)
-        for step in range(self.step_count(len(layers))):
-            relaxation.step(self.precisions(len(layers), step), self.step_size, self.momentum, self.nesterov)
-        if self.update == "standard":
-            relaxation.predict([1.0] * len(layers))
-            predictions, tapes = relaxation.predictions, relaxation.tapes
+        self.relax(relaxation)
+        if self.update == "forward":
+            relaxation.predictions, relaxation.tapes = list(first[0]), list(first[1])
         else:
-            predictions, tapes = first
-        errors = [state - mu for state, mu in zip(relaxation.states[1:], predictions, strict=True)]
-        for layer, tape, error, factor in zip(layers, tapes, errors, gains, strict=True):
-            apply(layer.products(tape, error), factor)
-        return Lesson(first[0][-1], np.array([energy(error) for error in errors]))
+            relaxation.predict([1.0] * len(layers))
+        for i, (layer, factor) in enumerate(zip(layers, gains, strict=True)):
+            apply(layer.products(relaxation.tapes[i], relaxation.unweighted(i)), factor)
+        return Lesson(first[0][-1], relaxation.energies())
+
+    def relax(self, relaxation: Relaxation) -> None:
+        """Move the states by the schedule."""
+        layers = len(relaxation.layers)
+        step_size, last = self.step_size, math.inf
+        for step in range(self.step_count(layers)):
+            precisions = self.precisions(layers, step)
+            precisions[-1] *= self.output_precision()
+            relaxation.differentiate(precisions)
+            if self.tolerance > 0 and relaxation.residual() <= self.tolerance:
+                return
+            if self.step_decay < 1:
+                now = relaxation.energy(precisions)
+                step_size, last = step_size * (self.step_decay if now > last else 1.0), now
+            relaxation.descend(step_size, self.momentum, self.nesterov)
+
+
+def _decays(k: float, terms: int) -> float:
+    """sum_j exp(-k j) over j = 0, ..., terms - 1."""
+    return math.fsum(math.exp(-k * j) for j in range(terms))

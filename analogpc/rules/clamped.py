@@ -1,0 +1,143 @@
+"""What the rules with a held output share: how far the output is pulled to the target, and what it pays for its errors."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from pydantic import Field, FiniteFloat
+from typing_extensions import override
+
+from analogpc.devices.specification import Specification
+from analogpc.kernels.streams import uniforms
+from analogpc.network import Network
+from analogpc.relaxation import Output, Relaxation, softmax
+from analogpc.rules.base import Moment, Rule
+
+Positive = Annotated[FiniteFloat, Field(gt=0)]
+
+
+class Nudging(Specification):
+    """How far the output is pulled from its feed-forward prediction u towards the target y.
+
+    In epoch e = 0, 1, ... the strength is beta_e = sign (beta + growth e), and 1 as soon as its absolute value reaches 1: also a
+    negative one then turns into +1, as in the reference code of Pinchetti et al. Whatever is learnt is divided by beta_e.
+
+    Attributes
+    ----------
+    beta : float
+        Above 0, at most 1. The default, 1, holds the output at the target.
+    growth : float
+        Per epoch.
+    sign : "positive", "negative" or "random"
+        Random signs are drawn batch by batch, with equal chances ("centered nudging" of predictive coding).
+    form : "clamped-target" or "precision"
+        Hold the output at u + beta (y - u), u being the initial prediction (for cross-entropy its softmax), as the reference code
+        does; or at y, with precision beta, as Qi et al. print it. Both begin with the same error beta (y - u). Later the one has
+        beta (y - u) - (u_t - u), the other beta (y - u_t).
+
+    References
+    ----------
+    Pinchetti et al., arXiv 2407.01163, with their code PCX 0.6.1; Qi et al., arXiv 2506.23800, Section 3.
+    """
+
+    beta: Annotated[FiniteFloat, Field(gt=0, le=1)] = 1.0
+    growth: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    sign: Literal["positive", "negative", "random"] = "positive"
+    form: Literal["clamped-target", "precision"] = "clamped-target"
+
+    @property
+    def settled(self) -> bool:
+        """Whether the strength is the same at every moment."""
+        return self.growth == 0 and self.sign != "random"
+
+    def at(self, moment: Moment) -> Nudging:
+        """The nudging of one moment, which neither grows nor draws."""
+        sign = self.sign
+        if sign == "random":
+            drawn = uniforms(moment.key.fold("nudging"), moment.step, (1,), np.float64)[0]
+            sign = "positive" if drawn < 0.5 else "negative"
+        return self.but(beta=min(1.0, self.beta + self.growth * moment.epoch), growth=0.0, sign=sign)
+
+    @property
+    def strength(self) -> float:
+        """The beta of a settled nudging, with its sign.
+
+        Raises
+        ------
+        ValueError
+            If it is not settled.
+        """
+        if not self.settled:
+            raise ValueError(
+                f"a nudging with sign = '{self.sign}' and growth = {self.growth:g} has no strength of its own; "
+                "take the rule of a moment first, by rule.at(moment)"
+            )
+        return -self.beta if self.sign == "negative" and self.beta < 1 else self.beta
+
+
+class ClampedRule(Rule):
+    """A rule whose output is held.
+
+    Attributes
+    ----------
+    output : "squared-error" or "cross-entropy"
+        What the output layer pays: 1/2 ||h - u||^2, or - sum h log softmax(u) for a prediction u of the held h, whose error then is
+        h - softmax(u).
+    nudging : Nudging
+    """
+
+    output: Output = "squared-error"
+    nudging: Nudging = Nudging()
+
+    @override
+    def at(self, moment: Moment) -> Self:
+        return self if self.nudging.settled else self.but(nudging=self.nudging.at(moment))
+
+    def held(self, outputs: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Where the output is held: (n, *output_shape), for feed-forward ``outputs`` and a ``target`` of that shape."""
+        beta = self.nudging.strength
+        if beta == 1 or self.nudging.form == "precision":
+            return target
+        start = outputs if self.output == "squared-error" else softmax(outputs)
+        return start - start.dtype.type(beta) * (start - target)
+
+    def output_precision(self) -> float:
+        """The factor that nudging puts on the precision of the output layer."""
+        return self.nudging.strength if self.nudging.form == "precision" else 1.0
+
+    def begin(self, network: Network, x: np.ndarray, target: np.ndarray) -> Relaxation:
+        """A relaxation from feed-forward states, its output held."""
+        relaxation = Relaxation(network.layers, x, target, self.output)
+        relaxation.hold(self.held(relaxation.predictions[-1], target))
+        return relaxation
+
+
+class RelaxingRule(ClampedRule):
+    """A rule that relaxes all hidden states at once, by gradient descent on the energy.
+
+    With errors e_l = x_l - mu_l(x_{l-1}) and precisions P_l the energy is E = 1/2 sum_l P_l ||e_l||^2 (per sample). A step is
+
+        g_l = P_l e_l - J_{l+1}^T P_{l+1} e_{l+1};   v_l <- momentum v_l + g_l;   x_l <- x_l - step_size v_l
+
+    where J^T is the transposed read of the layer above.
+
+    Attributes
+    ----------
+    steps : int or "layers"
+        Relaxation steps T; "layers" for as many as there are layers. A layer l of L sees an error only if T >= L - l.
+    step_size : float
+        Of the states.
+    momentum : float
+    nesterov : bool
+        Look ahead: x_l <- x_l - step_size (g_l + momentum v_l).
+    """
+
+    steps: Annotated[int, Field(ge=0)] | Literal["layers"] = 8
+    step_size: Positive = 0.02
+    momentum: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.0
+    nesterov: bool = False
+
+    def step_count(self, layers: int) -> int:
+        """Relaxation steps in a network of so many layers."""
+        return layers if self.steps == "layers" else self.steps

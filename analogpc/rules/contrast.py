@@ -1,0 +1,77 @@
+"""What the nudged rules share: the sign and the drive of the nudge, and sums of products over phases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import chain, groupby
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, FiniteFloat, model_validator
+from typing_extensions import override
+
+from analogpc.blocks import Product
+from analogpc.kernels.streams import uniforms
+from analogpc.relaxation import Output
+from analogpc.rules.base import Apply, Moment, Rule
+
+
+def _matrix(product: Product) -> int:
+    return id(product[0])
+
+
+def apply_together(apply: Apply, sets: Sequence[Iterable[Product]], gain: float) -> None:
+    """Let matrices learn the sum of several sets of products of the same blocks, one matrix at a time."""
+    for groups in zip(*(groupby(products, _matrix) for products in sets), strict=True):
+        if len({matrix for matrix, _ in groups}) != 1:
+            raise ValueError("the products do not belong to the same matrices in the same order")
+        apply(chain.from_iterable(group for _, group in groups), gain)
+
+
+class NudgedRule(Rule):
+    """A rule that nudges the output of a network at its free equilibrium, and learns from how far the network gives way.
+
+    Attributes
+    ----------
+    beta : float
+        Strength of the nudge, in units of the loss.
+    nudging : "positive", "negative", "random" or "centered"
+        Nudge with +beta; with -beta; with one of the two, drawn batch by batch with equal chances; or first with the one and then,
+        from the free state again, with the other.
+    drive : "nudge" or "clamp"
+        The output state moves with the others, pulled by -beta dC/do at where it is; or it is held at its free value minus
+        beta dC/do there (coupled learning; for the squared error and beta = 1 that is the target).
+    output : "squared-error" or "cross-entropy"
+        The loss C: half the squared error of the output, or the cross-entropy of its softmax.
+    """
+
+    beta: Annotated[FiniteFloat, Field(gt=0)] = 0.1
+    nudging: Literal["positive", "negative", "random", "centered"] = "centered"
+    drive: Literal["nudge", "clamp"] = "nudge"
+    output: Output = "squared-error"
+
+    @model_validator(mode="after")
+    def _nudges_settle(self) -> Self:
+        if self.drive == "nudge" and self.output == "squared-error" and self.beta >= 1:
+            raise ValueError(
+                f"drive = 'nudge' with output = 'squared-error' needs beta below 1, not {self.beta:g}: the output would not settle"
+            )
+        return self
+
+    @override
+    def at(self, moment: Moment) -> Self:
+        if self.nudging != "random":
+            return self
+        drawn = uniforms(moment.key.fold("nudging"), moment.step, (1,))[0]
+        return self.but(nudging="positive" if drawn < 0.5 else "negative")
+
+    def signs(self) -> tuple[int, ...]:
+        """The sign of beta in each nudged phase.
+
+        Raises
+        ------
+        ValueError
+            If it has yet to be drawn.
+        """
+        if self.nudging == "random":
+            raise ValueError("nudging = 'random' draws its sign at a moment of a run; take the rule of that, by rule.at(moment)")
+        return {"positive": (1,), "negative": (-1,), "centered": (1, -1)}[self.nudging]

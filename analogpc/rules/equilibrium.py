@@ -1,0 +1,88 @@
+"""Equilibrium propagation on the energies of predictive coding: nudge the output a little, and learn from the errors that appear."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+from typing_extensions import override
+
+from analogpc.devices.matrix import TwoPhases
+from analogpc.equilibration import Equilibration, Projection
+from analogpc.network import Network
+from analogpc.relaxation import energy, output_error
+from analogpc.rules.base import Apply, Lesson
+from analogpc.rules.contrast import NudgedRule
+
+
+class EquilibriumPropagation(NudgedRule):
+    """Equilibrium propagation in a predictive-coding network.
+
+    The energy is F = 1/2 sum_k ||h_k - f_k(h_{k-1})||^2 + beta C(h_L, y). Without a nudge (beta = 0) its minimum is the feed-forward
+    pass, where F and all its derivatives with respect to the weights vanish; so a single nudged phase gives a gradient,
+    (1/beta) dF/dW, off by O(beta), and two of opposite sign give one that is off by O(beta^2).
+
+    Attributes
+    ----------
+    iterations : int or "layers"
+        K, sweeps through even and odd states in each nudged phase; "layers" for as many as there are layers. From the output the
+        nudge passes two layers in each sweep (one in the first if the number of layers is odd).
+    projection : "modified" or "plain"
+        How states are kept where their activation can be (see `Projection`).
+    beta, nudging, drive, output
+        See `NudgedRule`. A clamped output makes the errors smaller than those of backpropagation, by the inverse of
+        (I + J J^T + ...) even as beta goes to zero, and the sweeps then settle only if ||J J^T|| < 1.
+
+    References
+    ----------
+    Kerjan, Hoier and Scellier, "Training a predictive coding network on ImageNet using equilibrium propagation", arXiv 2606.03584.
+    The sign of the feedback is that of descent, + J^T e.
+    """
+
+    kind: Literal["equilibrium-propagation"] = "equilibrium-propagation"
+    iterations: Annotated[int, Field(ge=1)] | Literal["layers"] = "layers"
+    projection: Literal["modified", "plain"] = "modified"
+
+    def iteration_count(self, layers: int) -> int:
+        """Sweeps of each phase in a network of so many layers."""
+        return layers if self.iterations == "layers" else self.iterations
+
+    def free(self, network: Network, x: np.ndarray) -> Equilibration:
+        """The free equilibrium, by one feed-forward pass."""
+        modified = self.projection == "modified"
+        projections = [Projection(layer, modified) for layer in network.architecture.layers()]
+        return Equilibration(network.layers, projections, x)
+
+    def relax(self, free: Equilibration, target: np.ndarray, beta: float) -> Equilibration:
+        """The state after the sweeps of one phase that starts from the free one, nudged with ``beta`` (of either sign)."""
+        phase, depth = free.copy(), len(free.layers)
+        strength = target.dtype.type(beta)
+        if self.drive == "clamp":
+            phase.place_output(phase.states[-1] + strength * output_error(self.output, target, phase.states[-1]))
+        for _ in range(self.iteration_count(depth)):
+            for parity in (0, 1):
+                phase.sweep(parity)
+                if self.drive == "nudge" and parity == depth % 2:
+                    phase.place_output(phase.predict(depth - 1) + strength * output_error(self.output, target, phase.states[-1]))
+        return phase
+
+    @override
+    def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
+        free = self.free(network, x)
+        outputs = free.states[-1]
+        if target.shape != outputs.shape:
+            raise ValueError(f"the target must have the shape of the output, {outputs.shape}, not {target.shape}")
+        signs = self.signs()
+        phases = [self.relax(free, target, sign * self.beta) for sign in signs]
+        errors = [phase.errors() for phase in phases]
+        for index, layer in enumerate(network.layers):
+            # The sign of a phase goes to the errors, so that no gain is negative.
+            one, *other = (layer.products(p.tapes[index], e[index]) for p, e in zip(phases, errors, strict=True))
+            if other:
+                apply(TwoPhases(one, other[0]), 0.5 / self.beta)
+            elif signs == (1,):
+                apply(one, 1 / self.beta)
+            else:
+                apply(layer.products(phases[0].tapes[index], -errors[0][index]), 1 / self.beta)
+        return Lesson(outputs, np.array([np.mean([energy(e) for e in layer]) for layer in zip(*errors, strict=True)]))

@@ -1,0 +1,75 @@
+"""Predictive coding with fixed predictions: errors relax while all Jacobians and predictions stay those of the feed-forward pass."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, FiniteFloat
+from typing_extensions import override
+
+from analogpc.blocks import Block
+from analogpc.network import Network
+from analogpc.relaxation import output_energy, output_error
+from analogpc.rules.base import Apply, Lesson, energy
+from analogpc.rules.clamped import ClampedRule
+
+
+class FixedPrediction(ClampedRule):
+    """Predictive coding under the fixed-prediction assumption.
+
+    Predictions mu_l and Jacobians J_l stay those of the feed-forward pass, so that every error relaxes on its own,
+
+        e_l <- (1 - step_size) e_l + step_size J_{l+1}^T e_{l+1},
+
+    towards that of backpropagation, and weights learn with the inputs of the feed-forward pass. With a step size of 1 and as many steps
+    as layers it is reached exactly. (The reference code calls this 'FixedPred'; its 'Exact' is `Backprop`, and its 'Strict' is
+    `PredictiveCoding` with one step fewer, whose errors it pairs with the inputs of one step later.)
+
+    Attributes
+    ----------
+    steps : int or "layers"
+        n >= 1; "layers" for as many as there are layers. Weights learn from the errors that step n starts from, as in the reference
+        code, so that n = 1 is the delta rule.
+    step_size : float
+        Above 0, at most 1.
+
+    References
+    ----------
+    Millidge, Tschantz and Buckley, Neural Comput. 34:1329 (2022); Rosenbaum, PLoS ONE 17:e0266102 (2022), with its code Torch2PC.
+    """
+
+    kind: Literal["fixed-prediction"] = "fixed-prediction"
+    steps: Annotated[int, Field(ge=1)] | Literal["layers"] = "layers"
+    step_size: Annotated[FiniteFloat, Field(gt=0, le=1)] = 1.0
+
+    @override
+    def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
+        layers = network.layers
+        predictions, tapes, state = [], [], x
+        for layer in layers:
+            state, tape = layer.forward(state)
+            predictions.append(state)
+            tapes.append(tape)
+        held = self.held(state, target)
+        top = output_error(self.output, held, state)
+        top = top if self.output_precision() == 1 else top.dtype.type(self.output_precision()) * top
+        errors: list[np.ndarray | None] = [None] * (len(layers) - 1) + [top]
+        for _ in range((len(layers) if self.steps == "layers" else self.steps) - 1):
+            self._sweep(layers, tapes, errors)
+        found = [np.zeros_like(mu) if e is None else e for e, mu in zip(errors, predictions, strict=True)]
+        for layer, tape, error in zip(layers, tapes, found, strict=True):
+            apply(layer.products(tape, error), 1.0 / self.nudging.strength)
+        return Lesson(state, np.array([*map(energy, found[:-1]), output_energy(self.output, held, state)]))
+
+    def _sweep(self, layers: list[Block], tapes: list[Any], errors: list[np.ndarray | None]) -> None:
+        """Move all hidden errors at once; None is zero."""
+        former = list(errors)
+        for j in range(1, len(layers)):
+            above, own = former[j], former[j - 1]
+            if above is None:
+                continue
+            back = layers[j].vjp(tapes[j], above)
+            kind = back.dtype.type
+            moved = kind(self.step_size) * back
+            errors[j - 1] = moved if own is None else kind(1 - self.step_size) * own + moved

@@ -1,0 +1,228 @@
+"""Generative predictive coding: data held at the bottom, causes inferred, missing data filled in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field, FiniteFloat
+from typing_extensions import override
+
+from analogpc.devices.specification import Specification
+from analogpc.kernels.streams import Key, permutation
+from analogpc.network import Network
+from analogpc.optimisers import Learner, Optimiser
+from analogpc.relaxation import Relaxation, energy
+from analogpc.rules.base import Apply, Lesson
+from analogpc.rules.clamped import Positive
+
+
+@dataclass(frozen=True)
+class Inference:
+    """What relaxation has found.
+
+    Attributes
+    ----------
+    causes : (n, *input_shape) array
+    data : (n, *output_shape) array
+        The given data where they are known; elsewhere what the causes predict.
+    energies : (1 + layers,) float64 array
+        Per sample: of the prior of the causes, then of every layer.
+    residual : float
+        The largest absolute component of the gradient with respect to whatever was free, in the last step.
+    """
+
+    causes: np.ndarray
+    data: np.ndarray
+    energies: np.ndarray
+    residual: float
+
+
+class GenerativePC(Specification):
+    """Unsupervised predictive coding on a network whose input are causes and whose output are data.
+
+    With the causes x_0, hidden states x_l and the data x_L, of which any part may be unknown, all that is free relaxes at once, by
+    gradient descent with momentum, down
+
+        E = 1/2 prior ||x_0||^2 + 1/2 sum_l ||x_l - mu_l(x_{l-1})||^2.
+
+    Unknown data take part as free states and end at their prediction. The network is an associative memory if it has learnt
+    patterns by heart: a part of a pattern is completed to the whole.
+
+    Attributes
+    ----------
+    steps : int
+        Relaxation steps, from causes of zero (or those given) and the states that they predict.
+    step_size, momentum
+        Of states, causes and unknown data.
+    prior : float
+        Precision of the causes around zero.
+    learn : "at-end" or "every-step"
+        Weights learn once, after the relaxation, or at every step from the errors that move the states (incremental).
+    tolerance : float
+        Relaxation ends before ``steps`` as soon as no component of the gradient exceeds this; 0 for never.
+
+    References
+    ----------
+    Rao and Ballard, Nat. Neurosci. 2:79 (1999); Salvatori et al., "Associative memories via predictive coding", NeurIPS 2021.
+    """
+
+    kind: Literal["generative-pc"] = "generative-pc"
+    steps: Annotated[int, Field(ge=1)] = 40
+    step_size: Positive = 0.1
+    momentum: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.5
+    prior: Annotated[FiniteFloat, Field(ge=0)] = 0.1
+    learn: Literal["at-end", "every-step"] = "at-end"
+    tolerance: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+
+    def infer(self, network: Network, data: np.ndarray, known: np.ndarray | None = None) -> Inference:
+        """Find the causes of data, and the data that are unknown. Nothing is learnt.
+
+        Parameters
+        ----------
+        network : Network
+        data : (n, *output_shape) array
+            Unknown values are not looked at.
+        known : bool array that broadcasts against ``data``
+            Which values are known; all by default.
+
+        Raises
+        ------
+        ValueError
+            If ``data`` have another shape than the outputs of the network.
+        """
+        relaxation = self._begin(network, data, known, None)
+        ones = [1.0] * len(network.layers)
+        for _ in range(self.steps):
+            relaxation.differentiate(ones)
+            if self.tolerance > 0 and relaxation.residual() <= self.tolerance:
+                break
+            relaxation.descend(self.step_size, self.momentum)
+        relaxation.predict(ones)
+        given, mu = relaxation.states[-1], relaxation.predictions[-1]
+        filled = given if relaxation.known is None else np.where(relaxation.known, given, mu)
+        prior = self.prior * energy(relaxation.states[0])
+        return Inference(relaxation.states[0], filled, np.array([prior, *relaxation.energies()]), relaxation.residual())
+
+    def teach(self, network: Network, data: np.ndarray, apply: Apply, causes: np.ndarray | None = None) -> Lesson:
+        """Learn from one batch.
+
+        Parameters
+        ----------
+        network : Network
+        data : (n, *output_shape) array
+            Held.
+        apply
+            See `Rule.teach`.
+        causes : (n, *input_shape) array
+            Held if given, for example labels; otherwise inferred.
+
+        Returns
+        -------
+        Lesson
+            Whose outputs are what the causes predicted at first.
+        """
+        relaxation = self._begin(network, data, None, causes)
+        outputs, ones = relaxation.predictions[-1], [1.0] * len(network.layers)
+        for _ in range(self.steps):
+            relaxation.differentiate(ones)
+            if self.tolerance > 0 and relaxation.residual() <= self.tolerance:
+                break
+            errors, tapes = relaxation.errors, list(relaxation.tapes)
+            relaxation.descend(self.step_size, self.momentum)
+            if self.learn == "every-step":
+                for i, (layer, tape, error) in enumerate(zip(network.layers, tapes, errors, strict=True)):
+                    if error is not None:
+                        apply(layer.products(tape, error), 1.0)
+                        relaxation.renew(i)
+        relaxation.predict(ones)
+        energies = relaxation.energies()
+        if self.learn == "at-end":
+            for i, layer in enumerate(network.layers):
+                apply(layer.products(relaxation.tapes[i], relaxation.unweighted(i)), 1.0)
+        return Lesson(outputs, energies)
+
+    def train(
+        self, network: Network, data: np.ndarray, optimiser: Optimiser, *, epochs: int, batch_size: int = 64, seed: int = 0
+    ) -> list[float]:
+        """Let ``network`` itself learn data without labels.
+
+        Parameters
+        ----------
+        network : Network
+        data : (n, *output_shape) array
+        optimiser : Optimiser
+        epochs, batch_size, seed : int
+            The seed chooses the order of the samples and, on an analog substrate, all noise.
+
+        Returns
+        -------
+        list of float
+            Energy per sample and epoch at the moment of learning, all layers together.
+        """
+        learner = Learner(optimiser, network.matrices())
+        network.key_streams(Key(seed).fold("run"))
+        per_epoch = -(-len(data) // batch_size)
+        history = []
+        for epoch in range(epochs):
+            order, total = permutation(Key(seed).fold("shuffle"), epoch, len(data)), 0.0
+            for number in range(per_epoch):
+                chosen = data[order[number * batch_size : (number + 1) * batch_size]]
+                rate = optimiser.learning_rate * optimiser.schedule.factor(epoch * per_epoch + number, epochs * per_epoch)
+                lesson = self.teach(network, chosen, _learning(learner, rate, len(chosen)))
+                total += float(lesson.energies.sum()) * len(chosen)
+            history.append(total / len(data))
+        return history
+
+    def _begin(
+        self, network: Network, data: np.ndarray, known: np.ndarray | None, causes: np.ndarray | None
+    ) -> GenerativeRelaxation:
+        if data.shape[1:] != network.output_shape:
+            raise ValueError(f"the network generates data of shape {network.output_shape}, not {data.shape[1:]}")
+        data = np.ascontiguousarray(data, dtype=network.dtype)
+        start = np.zeros((len(data), *network.input_shape), network.dtype) if causes is None else network.inputs(causes)
+        return GenerativeRelaxation(network, start, data, self.prior if causes is None else None, known)
+
+
+def _learning(learner: Learner, rate: float, batch: int) -> Apply:
+    return lambda products, gain: learner.learn(products, rate, batch, gain)
+
+
+class GenerativeRelaxation(Relaxation):
+    """A relaxation whose input may be free, below a Gaussian prior around zero, and whose output may be free in part.
+
+    Parameters
+    ----------
+    network : Network
+    causes : (n, *input_shape) array
+        Where they start.
+    data : (n, *output_shape) array
+    prior : float or None
+        Precision of the causes; None holds them.
+    known : bool array that broadcasts against ``data``, or None
+        Which data are held; None for all. The others start at their prediction.
+    """
+
+    def __init__(
+        self, network: Network, causes: np.ndarray, data: np.ndarray, prior: float | None, known: np.ndarray | None
+    ) -> None:
+        super().__init__(network.layers, causes, data)
+        self.prior = prior
+        self.known = None if known is None else np.broadcast_to(np.asarray(known, dtype=bool), data.shape)
+        if self.known is not None:
+            self.hold(np.where(self.known, data, self.predictions[-1]))
+
+    @override
+    def _free(self) -> range:
+        return range(0 if self.prior is not None else 1, len(self.layers) + (self.known is not None))
+
+    @override
+    def _gradient(self, j: int) -> np.ndarray | None:
+        gradient = super()._gradient(j)
+        if j == 0:
+            own = self.states[0].dtype.type(self.prior) * self.states[0]
+            return own if gradient is None else gradient + own
+        if j == len(self.layers) and self.known is not None and gradient is not None:
+            return np.where(self.known, gradient.dtype.type(0), gradient)
+        return gradient

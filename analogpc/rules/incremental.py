@@ -1,0 +1,61 @@
+"""Incremental predictive coding: states and weights move together, at every step."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+from typing_extensions import override
+
+from analogpc.network import Network
+from analogpc.rules.base import Apply, Lesson
+from analogpc.rules.clamped import Positive, RelaxingRule
+
+
+class IncrementalPC(RelaxingRule):
+    """Predictive coding whose weights learn at every relaxation step, from the same errors that move the states (iPC).
+
+    In each of T = ``steps`` steps the errors of all layers are found once; the states move down their gradient (see `RelaxingRule`),
+    then every layer learns from its error and its input as they were. The memory of an optimiser lasts from step to step. Schedules
+    of the learning rate count batches: a batch of T updates is one step of theirs, which is what the reference code gets by
+    multiplying the lengths of its schedule by T, but for the rate being the same during a batch.
+
+    Attributes
+    ----------
+    stoppable : bool
+        Layers whose error is exactly zero, as before the error has arrived, do not learn at all: no step, no change of the moments
+        of an optimiser, no weight decay (the stoppable optimiser of the reference code of Qi et al., as it is meant). Otherwise they
+        learn from an error of zero.
+
+    References
+    ----------
+    Salvatori et al., "A stable, fast, and fully automatic learning algorithm for predictive coding networks", ICLR 2024.
+    """
+
+    kind: Literal["incremental-pc"] = "incremental-pc"
+    steps: Annotated[int, Field(ge=1)] | Literal["layers"] = 8
+    step_size: Positive = 0.5
+    stoppable: bool = True
+
+    @override
+    def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
+        layers = network.layers
+        relaxation = self.begin(network, x, target)
+        outputs = relaxation.predictions[-1]
+        precisions = [1.0] * (len(layers) - 1) + [self.output_precision()]
+        energies = np.zeros(len(layers))
+        steps = self.step_count(len(layers))
+        for step in range(steps):
+            relaxation.differentiate(precisions)
+            energies = relaxation.energies() if step == steps - 1 else energies
+            errors, tapes = relaxation.errors, list(relaxation.tapes)
+            # The states go first: they must not see what the weights have learnt from the same errors.
+            relaxation.descend(self.step_size, self.momentum, self.nesterov)
+            for i, (layer, tape, error) in enumerate(zip(layers, tapes, errors, strict=True)):
+                if self.stoppable and (error is None or not error.any()):
+                    continue
+                error = np.zeros_like(relaxation.predictions[i]) if error is None else error
+                apply(layer.products(tape, error), 1.0 / self.nudging.strength)
+                relaxation.renew(i)
+        return Lesson(outputs, energies)

@@ -1,0 +1,60 @@
+"""Z-IL: predictive coding that learns every layer at the moment when its error is that of backpropagation."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from typing_extensions import override
+
+from analogpc.network import Network
+from analogpc.rules.base import Apply, Lesson, energy
+from analogpc.rules.clamped import ClampedRule, Positive
+
+
+class ZIL(ClampedRule):
+    """Zero-divergence inference learning: from feed-forward states, with a step size of 1, layer L - t learns at step t.
+
+    At step t = 0, ..., L - 1 layer L - t learns from its error and input as they are before the states move. With a step size of 1,
+    no momentum and precisions of 1 that error is the one of backpropagation (Song et al., NeurIPS 2020): the direction of learning is
+    the gradient of what the output pays, with nudging that of a target at u + beta (y - u), divided by beta.
+
+    Attributes
+    ----------
+    step_size : float
+        Of the states; with any other than 1 it is not backpropagation.
+    sweep : "front" or "all"
+        Which states move at step t: only that below the layer that learns, as in the reference code of Pinchetti et al., which then
+        reads no more than backpropagation; or all of them, as the rule is written. What is learnt is the same on exact matrices.
+
+    References
+    ----------
+    Song et al., "Can the brain do backpropagation? Exact implementation of backpropagation in predictive coding networks",
+    NeurIPS 2020; Salvatori et al., ICLR 2024, Algorithm 3 (which counts layers from the output).
+    """
+
+    kind: Literal["zil"] = "zil"
+    step_size: Positive = 1.0
+    sweep: Literal["front", "all"] = "front"
+
+    @override
+    def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
+        layers = network.layers
+        relaxation = self.begin(network, x, target)
+        outputs = relaxation.predictions[-1]
+        precisions = [1.0] * (len(layers) - 1) + [self.output_precision()]
+        energies = np.zeros(len(layers))
+        for front in range(len(layers) - 1, -1, -1):
+            if self.sweep == "all" and front > 0:
+                relaxation.differentiate(precisions)
+            tape, error = relaxation.tapes[front], relaxation.unweighted(front)
+            energies[front] = relaxation.energies()[front] if front == len(layers) - 1 else energy(error)
+            error = error if precisions[front] == 1 else error.dtype.type(precisions[front]) * error
+            if self.sweep == "all" and front > 0:
+                relaxation.descend(self.step_size)
+            elif front > 0:
+                back = layers[front].vjp(tape, error)
+                relaxation.place(front, relaxation.states[front] + back.dtype.type(self.step_size) * back)
+            apply(layers[front].products(tape, error), 1.0 / self.nudging.strength)
+            relaxation.renew(front)
+        return Lesson(outputs, energies)
