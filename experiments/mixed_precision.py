@@ -24,11 +24,12 @@ OPTIMISERS: dict[str, dict[str, Any]] = {
     "AdamW": {"kind": "adamw", "learning_rate": 1e-3, "schedule": {"kind": "warmup-cosine"}},
     "SGD": {"kind": "sgd", "learning_rate": 0.1, "schedule": {"kind": "warmup-cosine"}},
 }
-# Headroom as in first_results.py: weights trained by AdamW grow several times as large as they began.
+# Headroom as in first_results.py: weights trained by AdamW grow several times as large as they began, but noisy devices need their
+# range for what the weights are.
 SUBSTRATES: dict[str, Any] = {
     "digital": "digital",
     "idealized": {"kind": "analog", "device": "idealized", "mapping": {"headroom": 8.0}, "scheme": {"kind": "mixed-precision"}},
-    "reram-sb": {"kind": "analog", "device": "reram-sb", "mapping": {"headroom": 8.0}, "scheme": {"kind": "mixed-precision"}},
+    "reram-sb": {"kind": "analog", "device": "reram-sb", "mapping": {"headroom": 2.0}, "scheme": {"kind": "mixed-precision"}},
 }
 
 
