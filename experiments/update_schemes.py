@@ -38,7 +38,7 @@ SCHEMES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "sign pulses": ({"kind": "sign-pulses", "pulses": 4}, SGD),
     "mixed precision": ({"kind": "mixed-precision"}, SGD),
     "mixed precision, AdamW": ({"kind": "mixed-precision"}, ADAM),
-    "program and verify every 4": ({"kind": "program-verify", "every": 4}, SGD),
+    "program and verify": ({"kind": "program-verify", "budget": 50}, SGD),
     "Tiki-Taka": ({"kind": "tiki-taka", **FEW, "transfer_rate": 0.05}, SGD),
     "Tiki-Taka v2": ({"kind": "tiki-taka-v2", **FEW, "transfer_rate": 0.05, "most_pulses": 20}, SGD),
     "c-TTv2": ({"kind": "chopped-tiki-taka", **FEW, "transfer_rate": 0.05, "most_pulses": 20, "chop_probability": 0.02}, SGD),
@@ -189,7 +189,7 @@ def main() -> None:
         "",
     ]
     lines += table(results, chosen.rules, chosen.seeds)
-    refused = {value["refused"] for value in results.values() if "refused" in value}
+    refused = {value["refused"].rsplit("is not allowed: ", 1)[-1] for value in results.values() if "refused" in value}
     lines += ["Refused:", "", *(f"- {reason}" for reason in sorted(refused)), ""] if refused else []
     chosen.out.with_suffix(".md").write_text("\n".join(lines), encoding="utf-8")
     figure(results, chosen.rules, chosen.seeds, chosen.out.with_suffix(".png"))
