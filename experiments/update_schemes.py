@@ -188,6 +188,14 @@ def main() -> None:
         f"{', '.join(f'{value:g} ({name})' for name, value in PRESETS.items())}. Command: `python experiments/update_schemes.py`.",
         "",
     ]
+    if "ep" in chosen.rules:
+        lines += [
+            "`ep` is centered equilibrium propagation on the energies of predictive coding: each phase hands over error times activity, and "
+            "errors are of the order of the nudge, so that two opposite pulse trains carry no more noise than the single product of `s+f`. In "
+            "networks of Hopfield type the products s sᵀ of both phases are of order 1 and nearly cancel: as two trains they give a variance "
+            "of about 2 |s sᵀ| Δw η / (2 β) per weight and update against a mean of order η (tests/devices/test_schemes_pulses.py).",
+            "",
+        ]
     lines += table(results, chosen.rules, chosen.seeds)
     refused = {value["refused"].rsplit("is not allowed: ", 1)[-1] for value in results.values() if "refused" in value}
     lines += ["Refused:", "", *(f"- {reason}" for reason in sorted(refused)), ""] if refused else []
