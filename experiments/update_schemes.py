@@ -190,10 +190,11 @@ def main() -> None:
     ]
     if "ep" in chosen.rules:
         lines += [
-            "`ep` is centered equilibrium propagation on the energies of predictive coding: each phase hands over error times activity, and "
-            "errors are of the order of the nudge, so that two opposite pulse trains carry no more noise than the single product of `s+f`. In "
-            "networks of Hopfield type the products s sᵀ of both phases are of order 1 and nearly cancel: as two trains they give a variance "
-            "of about 2 |s sᵀ| Δw η / (2 β) per weight and update against a mean of order η (tests/devices/test_schemes_pulses.py).",
+            "`ep` is centered equilibrium propagation on the energies of predictive coding: each phase hands over error times activity, "
+            "and errors are of the order of the nudge, so that two opposite pulse trains carry no more noise than the single product of "
+            "`s+f`. In networks of Hopfield type the products s sᵀ of both phases are of order 1 and nearly cancel: as two trains they "
+            "give a variance of about 2 |s sᵀ| Δw η / (2 β) per weight and update against a mean of order η "
+            "(tests/devices/test_schemes_pulses.py).",
             "",
         ]
     lines += table(results, chosen.rules, chosen.seeds)
