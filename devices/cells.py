@@ -130,7 +130,11 @@ class Cells:
         return self.substrate.mapping.rest(self.substrate.device)
 
     def operands(self, transposed: bool = False) -> list[Operand]:
-        """What reads multiply by, one for each group of legs: (n_in, n_out), or (n_out, n_in) if ``transposed``."""
+        """What reads multiply by, one for each group of legs: (n_in, n_out), or (n_out, n_in) if ``transposed``.
+
+        White noise of devices behind wires is weakened like their currents, crosspoint by crosspoint: an approximation, since noise
+        of one device also reaches other lines.
+        """
         mapping, wired = self.substrate.mapping, self.substrate.wires.present
         operands: list[Operand] = []
         for group, weight in enumerate(mapping.group_weights):
