@@ -116,7 +116,12 @@ def calibrate(source: str | Path | Mapping[str, Any], name: str = "calibrated", 
     """
     if isinstance(nodes, bool) or not isinstance(nodes, (int, np.integer)) or not 3 <= nodes <= 257 or nodes % 2 == 0:
         raise CalibrationError(f"nodes = {nodes!r} is not allowed: an odd whole number from 3 to 257")
-    data = read_pulse_data(source)
+    origin = f" in {Path(source).name}" if isinstance(source, (str, Path)) else ""
+    return _fitted(read_pulse_data(source), name, nodes, origin)
+
+
+def _fitted(data: PulseData, name: str, nodes: int, origin: str) -> Calibration:
+    """The device of the data and all that says how well it is known; ``origin`` completes its source."""
     intervals, base, unit = _intervals(data)
     fit = fit_steps(intervals, nodes, len(data.device_names))
     ends = _ends(data, fit)
@@ -137,8 +142,7 @@ def calibrate(source: str | Path | Mapping[str, Any], name: str = "calibrated", 
         response=response,
         g_min_siemens=max(base + unit * (low + (bottom + 1) * half), 0.0),
         g_max_siemens=base + unit * (low + (top + 1) * half),
-        source=f"fitted to {len(data.pulse)} readings of {len(data.device_names)} device(s)"
-        + (f" in {Path(source).name}" if isinstance(source, (str, Path)) else ""),
+        source=f"fitted to {len(data.pulse)} readings of {len(data.device_names)} device(s){origin}",
     )
     fitted, band = base + unit * fitted, unit * band
     residual = data.conductance - fitted
