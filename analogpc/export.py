@@ -152,7 +152,7 @@ def _fitted(matrix: CrossbarMatrix) -> CrossbarMatrix:
 
 def _tile(matrix: CrossbarMatrix, tile: Tile) -> dict[str, Any]:
     dims = ("row (word line, input)", "column (bit line, output)")
-    weight = tile.scale * (matrix.gain / matrix.substrate.device.siemens_per_state)
+    weight = tile.scale / matrix.substrate.device.siemens_per_state
     held = {
         name: Leaf(g, unit="S", description="conductances that a read finds", dims=dims) for name, g in tile.conductances.items()
     }

@@ -85,6 +85,15 @@ class Array:
         return self._apparent
 
     @property
+    def found(self) -> np.ndarray:
+        """The states that a write starts from, (rows, columns): those that were written, after drift. Not to be written to."""
+        if self._ageing is None or self.device.drift.kind == "none":
+            return self.state
+        g = self._ageing.drifted(self.device.conductance(self.state))
+        state = self.device.state(np.clip(g, 0, g.dtype.type(self.device.g_max_siemens)))
+        return np.clip(state, self.parameters["low"], self.parameters["high"])
+
+    @property
     def stuck(self) -> np.ndarray:
         """True where a device cannot move or carries no current, (rows, columns) bool."""
         return faulty(self.parameters) if "low" in self.parameters else np.zeros(self.state.shape, bool)
@@ -274,14 +283,11 @@ class Array:
         np.clip(states, *(states.dtype.type(end) for end in self.device.response.window), out=states)
 
     def _catch_up(self, where: np.ndarray | None) -> bool:
-        """Give devices that have drifted (all, or ``where``) the state that a write finds; False if none can have."""
-        if self._ageing is None or self.device.drift.kind == "none":
+        """Give devices (all, or ``where``) the state that a write finds; False if that is what they have."""
+        found = self.found
+        if found is self.state:
             return False
-        g = np.clip(
-            self._ageing.drifted(self.device.conductance(self.state)), 0, self.state.dtype.type(self.device.g_max_siemens)
-        )
-        np.copyto(self.state, self.device.state(g), where=True if where is None else where)
-        self._clip()
+        np.copyto(self.state, found, where=True if where is None else where)
         return True
 
     def _rewritten(self, touched: np.ndarray) -> None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from analogpc.devices.array import Array
+from analogpc.devices.mappings import OffsetColumn
+from analogpc.devices.operands import device_noise, form_operands
 from analogpc.devices.population import faulty, population, working_lines
-from analogpc.devices.reading import Curve, MatrixOperand, Operand
-from analogpc.devices.wiring import CurvedOperand, Wiring
+from analogpc.devices.reading import Operand
+from analogpc.devices.wiring import Wiring
+from analogpc.kernels.pulses import DOWN
 from analogpc.kernels.streams import Key, normals
 
 if TYPE_CHECKING:
-    from analogpc.devices.statics import ConductionModel
     from analogpc.devices.substrate import Analog
+
+PulsedLegs = Literal["all", "plus", "minus"]
+"""Devices of a weight that pulses reach: all, or those that count positively or negatively."""
 
 
 class Cells:
@@ -64,10 +70,17 @@ class Cells:
 
     def _reference_columns(self, key: Key) -> Array | None:
         mapping = self.substrate.mapping
-        if mapping.kind != "offset-column" or mapping.reference == "exact":
+        if not isinstance(mapping, OffsetColumn) or mapping.reference == "exact":
             return None
-        columns = -(-self.shape[1] // self.substrate.columns)
-        array = Array(self.substrate.device, (self.shape[0], columns), key.fold("reference"), self.dtype)
+        substrate, own = self.substrate, key.fold("reference")
+        shape = self.shape[0], -(-self.shape[1] // substrate.columns)
+        parameters = population(substrate.device, shape, own, self.dtype, (substrate.rows, 1))
+        if "open" in parameters:
+            # A word line that is broken in an array is broken for its reference column, too.
+            broken = self.arrays[0].parameters["open"]
+            for number, left in enumerate(range(0, self.shape[1], substrate.columns)):
+                parameters["open"][:, number] |= broken[:, left : left + substrate.columns].all(axis=1)
+        array = Array(substrate.device, shape, own, self.dtype, parameters)
         array.program(np.full(array.state.shape, mapping.rest(self.substrate.device), self.dtype))
         return array
 
@@ -104,7 +117,7 @@ class Cells:
 
     def shift(self, change: np.ndarray) -> None:
         """Change the state differences by ``change`` (n_in, n_out) exactly, up to the devices' bounds."""
-        states = [array.state for array in self.arrays]
+        states = [array.found for array in self.arrays]
         parts = self.substrate.mapping.changes(change, states, self.substrate.device)
         for array, part in zip(self.arrays, parts, strict=True):
             array.shift(part)
@@ -117,7 +130,7 @@ class Cells:
         """The state differences as one read of every device finds them, white noise of the devices included: (n_in, n_out)."""
         found, mapping = self.difference(), self.substrate.mapping
         factors = [leg.factor * mapping.group_weights[leg.group] for leg in mapping.legs]
-        variance = self._noise(list(zip(factors, self.arrays, strict=True)))
+        variance = device_noise(self, list(zip(factors, self.arrays, strict=True)))
         return found if variance is None else found + np.sqrt(variance) * normals(key, step, found.shape, self.dtype)
 
     def subtracted(self) -> np.ndarray | float:
@@ -130,92 +143,21 @@ class Cells:
         return self.substrate.mapping.rest(self.substrate.device)
 
     def operands(self, transposed: bool = False) -> list[Operand]:
-        """What reads multiply by, one for each group of legs: (n_in, n_out), or (n_out, n_in) if ``transposed``.
-
-        White noise of devices behind wires is weakened like their currents, crosspoint by crosspoint: an approximation, since noise
-        of one device also reaches other lines.
-        """
-        mapping, wired = self.substrate.mapping, self.substrate.wires.present
-        operands: list[Operand] = []
-        for group, weight in enumerate(mapping.group_weights):
-            legs = [(leg, array) for leg, array in zip(mapping.legs, self.arrays, strict=True) if leg.group == group]
-            parts = [(leg.name, leg.factor, array.apparent) for leg, array in legs]
-            if len(mapping.legs) == 1:
-                parts.append(("subtracted", -1.0, np.broadcast_to(np.asarray(self.subtracted(), self.dtype), self.shape)))
-            noise = self._noise([(leg.factor, array) for leg, array in legs])
-            if wired and not self.substrate.device.conduction.linear:
-                operands.append(CurvedOperand(self._in_siemens(parts), *self._curve, transposed, weight, slice(None)))
-            elif wired:
-                matrix, attenuation = self._wired(parts, transposed)
-                noise = None if noise is None else (noise.T if transposed else noise) * np.square(attenuation)
-                operands.append(MatrixOperand([(matrix, None)], noise, weight))
-            else:
-                operand = MatrixOperand(self._terms(parts), noise, weight)
-                operands.append(operand.transposed if transposed else operand)
-        return operands
-
-    @property
-    def _curve(self) -> tuple[ConductionModel, float]:
-        return self.substrate.device.conduction, self.substrate.device.siemens_per_state
-
-    def _in_siemens(self, parts: list[tuple[str, float, np.ndarray]]) -> list[tuple[float, np.ndarray, Wiring]]:
-        """Factor, conductances and wires of every leg, and of what is subtracted."""
-        device = self.substrate.device
-        wiring = [self.wiring.setdefault(name, Wiring(self.substrate, self.shape)) for name, _, _ in parts]
-        return [(factor, device.conductance(states), own) for (_, factor, states), own in zip(parts, wiring, strict=True)]
-
-    def _wired(self, parts: list[tuple[str, float, np.ndarray]], transposed: bool) -> tuple[np.ndarray, np.ndarray]:
-        """State differences as they are seen through the wires, and what part of a current the wires leave."""
-        device, kind = self.substrate.device, self.dtype.type
-        legs = self._in_siemens(parts)
-        if self.substrate.mapping.kind == "offset-column":
-            # The reference column is a line of the same arrays.
-            (_, conductance, wiring), (_, reference, _) = legs
-            beside = np.ascontiguousarray(reference[:, :: self.substrate.columns])
-            total = wiring.effective(conductance, beside, transposed)
-            plain = conductance - reference
-        else:
-            total = _weighted_sum([(factor, wiring.effective(g, None, transposed)) for factor, g, wiring in legs])
-            plain = _weighted_sum([(factor, g) for factor, g, _ in legs])
-        plain = plain.T if transposed else plain
-        attenuation = np.divide(total, plain, out=np.ones_like(total), where=np.abs(plain) > 1e-3 * device.g_max_siemens)
-        return total / kind(device.siemens_per_state), np.clip(attenuation, 0, 1)
-
-    def _terms(self, parts: list[tuple[str, float, np.ndarray]]) -> list[tuple[np.ndarray, Curve | None]]:
-        """Products that make the current of devices without wires, in units of state."""
-        device, kind = self.substrate.device, self.dtype.type
-        if device.conduction.linear and sum(factor for _, factor, _ in parts) == 0:
-            return [(_weighted_sum([(factor, states) for _, factor, states in parts]), None)]
-        # Where currents are not subtracted from each other a converter sees the conductances, not the states.
-        unit = kind(device.siemens_per_state)
-        curves = [(factor, device.conduction.terms(device.conductance(states))) for _, factor, states in parts]
-        return [
-            (
-                _weighted_sum([(factor, terms[number][0] / unit) for factor, terms in curves]),
-                None if device.conduction.linear else curves[0][1][number][1],
-            )
-            for number in range(len(curves[0][1]))
-        ]
-
-    def _noise(self, legs: list[tuple[float, Array]]) -> np.ndarray | None:
-        """Variance of the white noise of every crosspoint, in states squared; None without any."""
-        variances = []
-        for factor, array in legs:
-            deviation = array.read_deviation(self.substrate.read_seconds)
-            if deviation is not None:
-                variances.append((factor**2, np.square(deviation)))
-        return _weighted_sum(variances) if variances else None
+        """What reads multiply by, one for each group of legs: (n_in, n_out), or (n_out, n_in) if ``transposed``."""
+        return form_operands(self, transposed)
 
     @property
     def factors(self) -> dict[str, float]:
         """What each of `conductances` counts in the sum that makes a weight."""
         mapping = self.substrate.mapping
         factors = {leg.name: leg.factor * mapping.group_weights[leg.group] for leg in mapping.legs}
-        if mapping.kind == "offset-column":
-            factors["reference"] = -1.0
-        elif len(factors) == 1:
-            factors["minus"] = -1.0
+        if mapping.subtracts != "nothing":
+            factors[self._subtracted_name] = -1.0
         return factors
+
+    @property
+    def _subtracted_name(self) -> str:
+        return "reference" if self.substrate.mapping.subtracts == "column" else "minus"
 
     def conductances(self, place: tuple[slice, slice]) -> dict[str, np.ndarray]:
         """Conductances in siemens at a place of the grid, by the names of the legs, and what is subtracted from them.
@@ -224,17 +166,39 @@ class Cells:
         """
         device, mapping = self.substrate.device, self.substrate.mapping
         held = {leg.name: array.conductance()[place] for leg, array in zip(mapping.legs, self.arrays, strict=True)}
-        if mapping.kind == "offset-column":
-            rows = place[0].stop - place[0].start
-            at_rest = np.full((rows, 1), mapping.rest(device), self.dtype)
-            if self.shared is not None:
-                column = place[1].start // self.substrate.columns
-                at_rest = self.shared.apparent[place[0], column : column + 1]
-            held["reference"] = device.conductance(at_rest)
-        elif len(held) == 1:
-            subtracted = np.broadcast_to(np.asarray(self.subtracted(), self.dtype), self.shape)
-            held["minus"] = device.conductance(subtracted[place])
+        if mapping.subtracts != "nothing":
+            states = np.broadcast_to(np.asarray(self.subtracted(), self.dtype), self.shape)[place]
+            # All columns of an array subtract the same one.
+            held[self._subtracted_name] = device.conductance(states[:, :1] if mapping.subtracts == "column" else states)
         return held
+
+    def pulse(
+        self, rows: np.ndarray, columns: np.ndarray, chooser: Key, noise: Callable[[int], Key], first: int, legs: PulsedLegs
+    ) -> int:
+        """Send pulse trains of n rank-one products along the lines of all legs, or some; the pulses that devices received.
+
+        Parameters
+        ----------
+        rows, columns : (n, n_in) and (n, n_out) uint32 arrays
+            Trains that raise the weights (see `kernels.pulses.trains`).
+        chooser : Key
+            Of the draw of devices that a product reaches, where the mapping draws them.
+        noise : function of int
+            Stream of the cycle-to-cycle noise of each leg.
+        first : int
+            Number of the first product.
+        legs : "all", "plus" or "minus"
+            All devices of a weight, or those that count positively or negatively.
+        """
+        mapping, sent = self.substrate.mapping, 0
+        for number, (leg, array) in enumerate(zip(mapping.legs, self.arrays, strict=True)):
+            if legs != "all" and (legs == "plus") != (leg.factor > 0):
+                continue
+            chosen = mapping.receives(np.arange(first, first + len(rows)), number, chooser)
+            own = rows if chosen is None else np.where(chosen[:, None], rows, np.uint32(0))
+            turned = columns if leg.factor > 0 else columns ^ DOWN
+            sent += array.pulse(own, turned, mapping.one_sided, noise(number), first)
+        return sent
 
     def pulse_each(self, counts: np.ndarray, key: Key, step: int) -> int:
         """Send the devices of every weight ``counts`` (n_in, n_out) int32 pulses, negative ones to lower it; the pulses sent.
@@ -244,7 +208,7 @@ class Cells:
         mapping, sent = self.substrate.mapping, 0
         one_sided = mapping.one_sided
         for number, (leg, array) in enumerate(zip(mapping.legs, self.arrays, strict=True)):
-            chosen = mapping.receives(np.array([step]), number)
+            chosen = mapping.receives(np.array([step]), number, key)
             if chosen is not None and not chosen[0]:
                 continue
             own = counts if leg.factor > 0 else -counts
@@ -289,12 +253,3 @@ class Cells:
         twin.shared = None if self.shared is None else self.shared.copy()
         twin.wiring = {}
         return twin
-
-
-def _weighted_sum(parts: list[tuple[float, np.ndarray]]) -> np.ndarray:
-    """Sum of arrays with factors; a single array with factor 1 is returned as it is."""
-    (factor, first), *others = parts
-    total = first if factor == 1 else first * first.dtype.type(factor)
-    for factor, part in others:
-        total = total - part if factor == -1 else total + part * part.dtype.type(factor)
-    return total

@@ -95,7 +95,7 @@ class DacBank:
         reads = [(driven, 1.0)]
         if spec.encoding == "bit-serial":
             most = 2 ** (int(spec.bits) - 1) - 1
-            reads = [(bit_plane(driven, lsb, p, spec.bound), 2**p / most) for p in range(int(spec.bits) - 1)]
+            reads = [(bit_plane(driven, lsb, p, spec.bound), 2**p / most) for p in range(spec.reads)]
         resting, pulsed = spec.noise_lsb * lsb, math.hypot(spec.noise_lsb, spec.jitter_lsb) * lsb
         if not spec.uniform or pulsed > 0:
             own = self.affine, self.levels, resting, pulsed

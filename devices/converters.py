@@ -171,6 +171,11 @@ class DAC(Converter):
                     raise ValueError(f"{name} = {getattr(self, name):g} has no meaning for the three levels of 'bit-serial'")
         return self
 
+    @property
+    def reads(self) -> int:
+        """Reads of the array that one vector takes: one, or one for every bit of the magnitude."""
+        return int(self.bits) - 1 if self.encoding == "bit-serial" else 1
+
 
 class ADC(Converter):
     """The converter of the output lines; bits and bound by default as in aihwkit's ``IOParameters``.

@@ -5,24 +5,22 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 import numpy as np
 from typing_extensions import override
 
 from analogpc.devices.array import Array
-from analogpc.devices.cells import Cells
+from analogpc.devices.cells import Cells, PulsedLegs
 from analogpc.devices.matrix import Matrix, Products, ReadStream
 from analogpc.devices.meter import Meter
 from analogpc.devices.reading import MatrixOperand, Operand, Ports
 from analogpc.devices.responses import PulseResponse
 from analogpc.devices.schemes.words import by_direction, deterministic_trains
 from analogpc.devices.substrate import Analog
-from analogpc.kernels.pulses import DOWN, trains
+from analogpc.kernels.pulses import trains
 from analogpc.kernels.streams import Key
-
-PulsedLegs = Literal["all", "plus", "minus"]
-"""Devices of a weight that pulses reach: all, or those that count positively or negatively."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Tile:
     stuck : (rows, columns) bool array
         Weights of which at least one device cannot move or carries no current.
     scale : (columns,) array
-        Logical weight of one unit of state difference.
+        Logical weight of one unit of state difference, drift compensation included.
     """
 
     rows: slice
@@ -111,14 +109,15 @@ class CrossbarMatrix(Matrix):
         response = self.substrate.device.response
         if not isinstance(response, PulseResponse):
             return 0.0
-        return float(self.scales.max()) * response.dw_min * self.substrate.mapping.steps(self.substrate.device)
+        return float(self.scales.max()) * self.gain * response.dw_min * self.substrate.mapping.steps(self.substrate.device)
 
     def granules(self) -> np.ndarray:
         """Mean logical change of one coincidence at every weight: (n_in, n_out), or a number if all are alike."""
-        return self.scale_grid() * self.dtype.type(self.granularity / self.scales.max())
+        return self.scale_grid() * self.dtype.type(self.granularity / (float(self.scales.max()) * self.gain))
 
     def program(self, weights: np.ndarray) -> None:
         """Write all weights (n_out, n_in), with the scales at hand, as near as the devices allow; the update scheme starts anew."""
+        self.gain, self._readout = 1.0, 0.0
         self.cells.program(np.ascontiguousarray((weights.T / self.scale_grid()).astype(self.dtype)))
         self._changed()
         self.memory = self.substrate.scheme.memory(self, weights)
@@ -129,11 +128,11 @@ class CrossbarMatrix(Matrix):
         self._transposed: list[Operand] | None = None
 
     def scale_grid(self) -> np.ndarray:
-        """The scales of all crosspoints: (n_in, n_out), or a number if there is only one."""
+        """Logical weight per unit of state difference at all crosspoints, gain included: (n_in, n_out), or a number if all are alike."""
         if self._ports.uniform:
-            return self.dtype.type(self.scales[0, 0])
+            return self.dtype.type(self.scales[0, 0] * self.gain)
         rows = np.arange(self.shape[1]) // self.substrate.rows
-        return self.scales[rows].astype(self.dtype)
+        return (self.scales[rows] * self.gain).astype(self.dtype)
 
     @property
     def _all_cells(self) -> list[Cells]:
@@ -168,7 +167,7 @@ class CrossbarMatrix(Matrix):
 
     def read_extra(self, name: str, x: np.ndarray) -> np.ndarray:
         """Read the extra cells of that name alone: (n, n_in) -> (n, n_out), in logical units."""
-        return self._extra_ports[name].forward(x, self.extra[name].operands(), 1.0, self._reads, self.meter)
+        return self._extra_ports[name].forward(x, self.extra[name].operands(), self.gain, self._reads, self.meter)
 
     @override
     def learn(self, products: Products, rate: float) -> None:
@@ -243,7 +242,7 @@ class CrossbarMatrix(Matrix):
         legs : "all", "plus" or "minus"
             The devices that are reached: all of a weight, or those that count positively or negatively.
         """
-        first, mapping = self.products_done, self.substrate.mapping
+        first = self.products_done
         self.products_done += len(pre)
         driven = pre
         if pre.shape[1] != self.shape[1]:
@@ -259,17 +258,11 @@ class CrossbarMatrix(Matrix):
         self.meter.clipped_probabilities += clipped_rows + clipped_columns
         passes = by_direction(rows, columns) if separate else [(rows, columns)]
         self.meter.pulse_slots += int(length.sum()) * len(passes)
-        grids = self.arrays if cells is None else self.extra[cells].arrays
-        for number, (leg, array) in enumerate(zip(mapping.legs, grids, strict=True)):
-            if legs != "all" and (legs == "plus") != (leg.factor > 0):
-                continue
-            chosen = mapping.receives(np.arange(first, first + len(pre)), number)
-            cycle = key.fold("cycle", number)
-            for turn, (sent_rows, sent_columns) in enumerate(passes):
-                own = sent_rows if chosen is None else np.where(chosen[:, None], sent_rows, np.uint32(0))
-                turned = sent_columns if leg.factor > 0 else sent_columns ^ DOWN
-                noise = cycle.fold("pass", turn) if separate else cycle
-                self.meter.pulses += array.pulse(own, turned, mapping.one_sided, noise, first)
+        grid = self.cells if cells is None else self.extra[cells]
+        for turn, (sent_rows, sent_columns) in enumerate(passes):
+            part = key.fold("pass", turn) if separate else key
+            streams = partial(part.fold, "cycle")
+            self.meter.pulses += grid.pulse(sent_rows, sent_columns, self.update_key.fold("member"), streams, first, legs)
         self._changed()
 
     def pulse_each(self, counts: np.ndarray, key: Key, step: int, cells: str | None = None) -> None:
@@ -287,7 +280,7 @@ class CrossbarMatrix(Matrix):
         difference = self.cells.difference()
         for name, share in self.substrate.scheme.visible.items():
             difference = difference + self.dtype.type(share) * self.extra[name].difference()
-        return np.array((difference * self.scale_grid() * self.dtype.type(self.gain)).T, order="C")
+        return np.array((difference * self.scale_grid()).T, order="C")
 
     @override
     def finite(self) -> bool:
@@ -318,7 +311,7 @@ class CrossbarMatrix(Matrix):
         for number, top in enumerate(range(0, n_in, self.substrate.rows)):
             for left in range(0, n_out, self.substrate.columns):
                 place = slice(top, min(top + self.substrate.rows, n_in)), slice(left, min(left + self.substrate.columns, n_out))
-                yield Tile(*place, self.cells.conductances(place), stuck[place], self.scales[number, place[1]])
+                yield Tile(*place, self.cells.conductances(place), stuck[place], self.scales[number, place[1]] * self.gain)
 
     @override
     def state(self) -> dict[str, Any]:

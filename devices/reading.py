@@ -13,7 +13,7 @@ from typing_extensions import override
 from analogpc.devices.converter_banks import AdcBank, DacBank, Drive
 from analogpc.devices.matrix import ReadStream
 from analogpc.devices.meter import Meter
-from analogpc.kernels.streams import Key
+from analogpc.kernels.streams import Key, normals
 
 if TYPE_CHECKING:
     from analogpc.devices.substrate import Analog
@@ -41,8 +41,12 @@ class Operand(ABC):
     def sums(self, values: np.ndarray, cut: int, part: slice, full_voltage: bool, volts: float) -> np.ndarray:
         """The sums (n, sensed lines) that ``values`` (n, lines) on the driven lines ``part`` of one cut cause; 1 is ``volts``."""
 
-    def variance(self, values: np.ndarray, part: slice) -> np.ndarray | None:
-        """Variance of the sums by white noise of the devices, like the sums; None without any."""
+    def variance(self, values: np.ndarray, cut: int, part: slice) -> np.ndarray | None:
+        """Variance of the sums by white noise that each has for itself, like the sums; None without any."""
+        return None
+
+    def shared_noise(self, values: np.ndarray, cut: int, part: slice, key: Key, step: int) -> np.ndarray | None:
+        """White noise that several sums have in common, like the sums; None without any."""
         return None
 
     @abstractmethod
@@ -65,11 +69,20 @@ class MatrixOperand(Operand):
     noise : (a, b) array or None
         Variance of the white noise of every crosspoint, drawn anew for every vector.
     weight : float
+    column_noise : (n_in, arrays along the outputs) array or None
+        The same for the reference columns, whose current is subtracted from all others of their array.
+    column_of : (n_out,) int array or None
+        The array of every output.
+    turned : bool
+        Whether the outputs are driven.
     """
 
     terms: list[tuple[np.ndarray, Curve | None]]
     noise: np.ndarray | None
     weight: float
+    column_noise: np.ndarray | None = None
+    column_of: np.ndarray | None = None
+    turned: bool = False
 
     @property
     @override
@@ -80,12 +93,18 @@ class MatrixOperand(Operand):
     def transposed(self) -> MatrixOperand:
         """The same devices read from the other side."""
         noise = None if self.noise is None else self.noise.T
-        return MatrixOperand([(matrix.T, curve) for matrix, curve in self.terms], noise, self.weight)
+        terms = [(matrix.T, curve) for matrix, curve in self.terms]
+        return replace(self, terms=terms, noise=noise, turned=not self.turned)
 
     @override
     def of_columns(self, columns: slice) -> MatrixOperand:
         noise = None if self.noise is None else self.noise[:, columns]
-        return MatrixOperand([(matrix[:, columns], curve) for matrix, curve in self.terms], noise, self.weight)
+        part = replace(self, terms=[(matrix[:, columns], curve) for matrix, curve in self.terms], noise=noise)
+        if self.column_noise is None or self.column_of is None:
+            return part
+        if self.turned:
+            return replace(part, column_noise=self.column_noise[columns])
+        return replace(part, column_of=self.column_of[columns])
 
     @override
     def weighted(self, share: float) -> MatrixOperand:
@@ -100,9 +119,21 @@ class MatrixOperand(Operand):
         return total
 
     @override
-    def variance(self, values: np.ndarray, part: slice) -> np.ndarray | None:
+    def variance(self, values: np.ndarray, cut: int, part: slice) -> np.ndarray | None:
         # Independent noise of every device and vector makes exactly this normal noise of their sum.
-        return None if self.noise is None else np.square(values) @ self.noise[part]
+        variance = None if self.noise is None else np.square(values) @ self.noise[part]
+        if self.column_noise is None or not self.turned:
+            return variance
+        # The reference column is driven against all others of its array, of which there is one for each cut.
+        opposed = np.square(values.sum(axis=1, keepdims=True)) * self.column_noise[:, cut]
+        return opposed if variance is None else variance + opposed
+
+    @override
+    def shared_noise(self, values: np.ndarray, cut: int, part: slice, key: Key, step: int) -> np.ndarray | None:
+        if self.column_noise is None or self.turned:
+            return None
+        deviation = np.sqrt(np.square(values) @ self.column_noise[part])
+        return (deviation * normals(key.fold("reference"), step, deviation.shape, deviation.dtype))[:, self.column_of]
 
 
 def _driven(values: np.ndarray, curve: Curve | None, full_voltage: bool, volts: float) -> np.ndarray:
@@ -175,7 +206,7 @@ class Reader:
         All arrays side by side along the sensed side carry the same inputs: one pass does them together, so that cutting the
         sensed side changes not a bit.
         """
-        reads = self._reads()
+        reads = self.substrate.dac.reads
         step = stream.take(reads * len(operands) * len(self.cuts))
         drive = self._dacs.drive(x, reduction, stream.key, step)
         total = np.zeros((len(x), operands[0].sensed), self.dtype)
@@ -208,7 +239,10 @@ class Reader:
         part = self.cuts[cut]
         driven = values[:, part]
         sums = operand.sums(driven, cut, part, drive.full_voltage, self.substrate.read_volts)
-        variance = operand.variance(driven, part)
+        variance = operand.variance(driven, cut, part)
+        shared = operand.shared_noise(driven, cut, part, key, step)
+        if shared is not None:
+            sums += shared
         column_scale = None
         if scales.ndim == 0:
             scale = scale * self.dtype.type(scales)
@@ -216,10 +250,6 @@ class Reader:
             column_scale = scales[cut].astype(self.dtype)
         noise = self.substrate.read_noise
         return bank.convert(sums, total, scale, cut, noise, key, step, variance, column_scale)
-
-    def _reads(self) -> int:
-        dac = self.substrate.dac
-        return int(dac.bits) - 1 if dac.encoding == "bit-serial" else 1
 
 
 class Ports:

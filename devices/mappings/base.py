@@ -12,6 +12,7 @@ from pydantic import Field, FiniteFloat
 
 from analogpc.devices.device import Device
 from analogpc.devices.specification import Specification
+from analogpc.kernels.streams import Key
 
 if TYPE_CHECKING:
     from analogpc.devices.crossbar_matrix import CrossbarMatrix
@@ -73,6 +74,11 @@ class Mapping(Specification):
         return (1.0,)
 
     @property
+    def subtracts(self) -> Literal["nothing", "device", "column"]:
+        """What is subtracted from the legs: nothing else, a reference device of every weight, or a column of devices of the array."""
+        return "nothing"
+
+    @property
     def takes_pulses(self) -> bool:
         """Whether coincident pulses on the lines make a sensible update."""
         return True
@@ -119,8 +125,8 @@ class Mapping(Specification):
     def maintain(self, matrix: CrossbarMatrix) -> None:
         """What the hardware does after every update cycle besides learning."""
 
-    def receives(self, product: np.ndarray, leg: int) -> np.ndarray | None:
-        """Which of the rank-one products with these numbers (n,) reach a leg, (n,) bool; None for all."""
+    def receives(self, product: np.ndarray, leg: int, key: Key) -> np.ndarray | None:
+        """Which of the rank-one products with these numbers (n,) reach a leg, (n,) bool; None for all. Draws come from ``key``."""
         return None
 
     def scales(self, weights: np.ndarray, device: Device, rows: int, columns: int) -> np.ndarray:

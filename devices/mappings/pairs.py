@@ -54,6 +54,11 @@ class DifferentialPair(Mapping):
     def group_weights(self) -> tuple[float, ...]:
         return (1.0,) * (1 + (self.subtraction == "digital"))
 
+    @property
+    @override
+    def subtracts(self) -> Literal["nothing", "device", "column"]:
+        return "device" if self.minus == "reference" else "nothing"
+
     @override
     def refuse(self, device: Device) -> str:
         if self.minus == "active" and device.has_reference:
@@ -200,6 +205,11 @@ class OffsetColumn(Mapping):
     @override
     def legs(self) -> tuple[Leg, ...]:
         return (Leg("plus"),)
+
+    @property
+    @override
+    def subtracts(self) -> Literal["nothing", "device", "column"]:
+        return "column"
 
     @override
     def range(self, device: Device) -> float:

@@ -128,13 +128,12 @@ class DeviceVector(Mapping):
         return pair * len(self.gammas)
 
     @override
-    def receives(self, product: np.ndarray, leg: int) -> np.ndarray | None:
+    def receives(self, product: np.ndarray, leg: int, key: Key) -> np.ndarray | None:
         if self.policy == "all":
             return None
         count = len(self.gammas)
         if self.policy == "in-turn":
-            chosen = product % count
-        else:
-            # Drawn from the product's number alone, so that all legs and any cut of a batch agree.
-            chosen = np.array([bits(Key(0).fold("device-vector"), int(n), 1)[0] % count for n in product])
+            return product % count == leg // 2
+        # Drawn from the product's number, so that all legs and any cut of a batch agree.
+        chosen = np.array([bits(key, int(n), 1)[0] % count for n in product])
         return chosen == leg // 2

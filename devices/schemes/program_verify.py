@@ -94,6 +94,8 @@ class ProgramVerify(Scheme):
     def _write(self, matrix: CrossbarMatrix) -> None:
         """Pulse or program, read and compare, until all agree or have spent their budget."""
         memory, device = matrix.memory, matrix.substrate.device
+        # What is compared with its target needs no compensation of a drift.
+        matrix.gain = 1.0
         scale = np.broadcast_to(matrix.scale_grid(), memory["target"].shape)
         wanted = memory["target"] / scale
         pulsed = isinstance(device.response, PulseResponse)
@@ -120,8 +122,6 @@ class ProgramVerify(Scheme):
             memory["rounds"] += 1
             spent += np.abs(counts).astype(np.int64)
             error = np.where(again, self._error(matrix, wanted, again), error)
-        # What was compared with its target needs no compensation of a drift.
-        matrix.gain = 1.0
         memory["failed"], memory["converged"] = missed, float(1 - missed.mean())
         matrix.meter.unverified += int(missed.sum())
 

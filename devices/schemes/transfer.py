@@ -108,7 +108,7 @@ class Transfer(Scheme):
         return memory
 
     def _reference(self, matrix: CrossbarMatrix) -> np.ndarray:
-        """What reads of the fast cells find where their devices rest, in logical units (n_in, n_out)."""
+        """What reads of the fast cells find where their devices rest, in units of state (n_in, n_out)."""
         fast, key = matrix.extra["fast"], matrix.update_key.fold("zero")
         up, found, first = np.ones(fast.shape, np.int32), np.zeros(fast.shape), self.zero_pulses // 2
         for pair in range(self.zero_pulses):
@@ -120,7 +120,7 @@ class Transfer(Scheme):
         found /= max(self.zero_pulses - first, 1)
         if self.reference_std:
             found += self.reference_std * normals(key.fold("error"), 0, found.shape, np.float64)
-        return found.astype(matrix.dtype) * matrix.scale_grid()
+        return found.astype(matrix.dtype)
 
     @override
     def learn(self, matrix: CrossbarMatrix, products: Products, rate: float) -> None:
@@ -188,7 +188,9 @@ class Transfer(Scheme):
     def _read(self, matrix: CrossbarMatrix, lines: slice) -> np.ndarray:
         """The fast weights of some word lines as they are read: (lines, n_out)."""
         found = matrix.read_extra("fast", np.eye(matrix.shape[1], dtype=matrix.dtype)[lines])
-        return found - matrix.memory["reference"][lines] if "reference" in matrix.memory else found
+        if "reference" not in matrix.memory:
+            return found
+        return found - matrix.memory["reference"][lines] * np.broadcast_to(matrix.scale_grid(), matrix.shape[::-1])[lines]
 
     @abstractmethod
     def _carry(self, matrix: CrossbarMatrix, lines: slice, found: np.ndarray, share: float) -> None:

@@ -204,7 +204,7 @@ def test_lifetimes_and_resets_differ_from_device_to_device():
     assert abs(lifetimes.std() / 1e3 - 1) < 5 / np.sqrt(2 * n)
 
 
-@pytest.mark.parametrize("name", [name for name, device in PRESETS.items() if isinstance(device.response, PulseResponse)])
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "ideal"])
 @given(seed=st.integers(0, 10**6), dtype=st.sampled_from(["float32", "float64"]))
 @settings(max_examples=8, deadline=None)
 def test_no_sequence_of_operations_leaves_the_limits_or_heals_a_fault(name, seed, dtype):
@@ -225,25 +225,26 @@ def test_no_sequence_of_operations_leaves_the_limits_or_heals_a_fault(name, seed
     fixed = array.parameters["low"] == array.parameters["high"]
     ulp = 4 * np.finfo(dtype).eps * device.g_max_siemens
     for step in range(8):
-        action = rng.integers(6)
+        # The first three are all that devices do which are programmed.
+        action = rng.integers(6 if isinstance(device.response, PulseResponse) else 3)
         if action == 0:
             array.program(rng.normal(scale=2, size=shape).astype(dtype))
         elif action == 1:
             array.shift(rng.normal(size=shape).astype(dtype))
         elif action == 2:
-            array.pulse_each(rng.integers(-40, 40, shape).astype(np.int32), Key(seed), step)
-        elif action == 3:
-            array.reset(rng.random(shape) < 0.5)
-        elif action == 4:
-            array.leak(float(rng.exponential(1e5)))
-        else:
             array.elapse(float(rng.exponential(1e6)))
+        elif action == 3:
+            array.pulse_each(rng.integers(-40, 40, shape).astype(np.int32), Key(seed), step)
+        elif action == 4:
+            array.reset(rng.random(shape) < 0.5)
+        else:
+            array.leak(float(rng.exponential(1e5)))
         assert (array.state >= array.parameters["low"]).all()
         assert (array.state <= array.parameters["high"]).all()
         g = array.conductance()
         open_devices = array.parameters["open"]
         assert np.abs(g[open_devices]).max(initial=0) <= ulp
-        assert g[~open_devices].min(initial=1) >= device.g_min_siemens - ulp
+        assert g[~open_devices].min(initial=1) >= (0.0 if device.ages else device.g_min_siemens) - ulp
         assert g.max() <= device.g_max_siemens + ulp
         np.testing.assert_array_equal(array.stuck, stuck)
         np.testing.assert_array_equal(array.state[fixed], frozen[fixed])

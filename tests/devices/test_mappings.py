@@ -160,6 +160,44 @@ def test_the_reference_column_has_errors_that_all_outputs_share():
     assert shared.std() > 0
 
 
+def test_white_noise_of_the_reference_column_is_common_to_its_array():
+    """Forwards: variance (sum of both) and covariance (of the reference) of outputs; transposed: the reference carries minus the sum of
+    the inputs of its array. 5 standard errors.
+    """
+    device = exact(Programmable(), read_noise={"kind": "constant", "std_siemens": 1e-7})
+    substrate = Analog.ideal(device=device, mapping=OffsetColumn(), rows=4, columns=2, scheme={"kind": "ideal"})
+    matrix = substrate.matrix(np.full((4, 5), 0.3), Key(0))
+    n, scale = 40_000, matrix.scales[0, 0] / device.siemens_per_state
+    x = np.array([0.5, -1.0, 2.0, 0.3, 1.0])
+    covariance = np.cov(matrix.forward(np.repeat(x[None], n, 0)).T)
+    one = (1e-7 * scale) ** 2 * np.square(x).sum()
+    expected = one * (np.eye(4) + np.kron(np.eye(2), np.ones((2, 2))))
+    assert np.abs(covariance - expected).max() < 5 * 2 * one * np.sqrt(2 / n)
+    g = np.array([1.0, 0.5, -1.0, -2.0])
+    covariance = np.cov(matrix.backward(np.repeat(g[None], n, 0)).T)
+    one = (1e-7 * scale) ** 2 * (np.square(g).sum() + 1.5**2 + 3.0**2)
+    assert np.abs(covariance - one * np.eye(5)).max() < 5 * one * np.sqrt(2 / n)
+
+
+def test_a_broken_word_line_is_broken_for_the_reference_column_too(rng):
+    device = exact(Programmable(), faults=Faults(dead_rows=0.3))
+    substrate = Analog.ideal(device=device, mapping=OffsetColumn(), rows=40, columns=3, scheme={"kind": "ideal"})
+    matrix = substrate.matrix(rng.normal(size=(6, 40)), Key(2))
+    weights, dead = matrix.weights(), matrix.arrays[0].parameters["open"]
+    assert 0 < dead.mean() < 1
+    assert np.abs(weights.T[dead]).max() < 1e-12 * np.abs(weights).max()
+
+
+def test_random_members_differ_from_matrix_to_matrix():
+    mapping = DeviceVector(policy="random")
+    products = np.arange(64)
+    one, same, other = (mapping.receives(products, 0, Key(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert (one != other).any()
+    np.testing.assert_array_equal(one, mapping.receives(products, 1, Key(1)))
+    np.testing.assert_array_equal(one, ~mapping.receives(products, 2, Key(1)))
+
+
 def test_members_of_a_vector_learn_all_in_turn_or_at_random(rng):
     w = np.zeros((5, 5))
     w[0, 0] = 1.0

@@ -6,7 +6,7 @@ import pytest
 from analogpc.devices.array import Array
 from analogpc.devices.device import Device
 from analogpc.devices.presets import PRESETS
-from analogpc.devices.responses import ConstantStep, LinearStep, SoftBounds
+from analogpc.devices.responses import ConstantStep, LinearStep, SoftBounds, SoftBoundsReference
 from analogpc.devices.responses.linear import LinearResponse
 from analogpc.kernels.streams import Key
 
@@ -42,6 +42,11 @@ LINEAR = {
         LinearStep(dw_min=0.01, up_down=-0.1, gamma_up=0.4, gamma_down=0.7, w_max=0.8, w_min=-1.0, dw_min_std=0.5),
         -0.5,
         0.7,
+    ),
+    "soft bounds, reference": (
+        SoftBoundsReference(dw_min=0.01, w_max=0.8, w_min=-0.5, dw_min_std=0.5, subtract_symmetry_point=True),
+        -1.25,
+        2.0,
     ),
     "soft bounds": (SoftBounds(dw_min=0.01, w_max=0.8, w_min=-0.5, dw_min_std=0.5), -1.25, 2.0),
 }

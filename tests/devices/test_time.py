@@ -184,3 +184,34 @@ def test_finite_levels_are_the_nearest():
 def test_ideal_devices_have_no_physics():
     with pytest.raises(ValueError, match="drift needs a device with limits"):
         preset("ideal").but(drift=DRIFT)
+
+
+def test_after_compensation_logical_changes_are_still_what_was_asked_for(rng):
+    """The gain belongs to the weights: increments, pulses and programming know it."""
+    w = rng.normal(size=(6, 8))
+    matrix = Analog.ideal(device=device(drift=DRIFT), drift_compensation=True).matrix(w, Key(0))
+    matrix.elapse(1e5)
+    assert matrix.gain > 1.5
+    before, change = matrix.weights(), -0.05 * w
+    matrix.increment(change)
+    np.testing.assert_allclose(matrix.weights(), before + change, rtol=1e-9)
+    matrix.program(w)
+    assert matrix.gain == 1
+    np.testing.assert_allclose(matrix.weights(), w, rtol=1e-9)
+    pulsed = device(ConstantStep(dw_min=1e-4, w_min=-1.0, w_max=1.0), drift=DRIFT)
+    matrix = Analog.ideal(device=pulsed, drift_compensation=True).matrix(w, Key(0))
+    matrix.elapse(1e5)
+    before, pre, post = matrix.weights(), np.ones((400, 8)), np.ones((400, 6))
+    rate = 0.5 * matrix.granularity
+    matrix.learn([(pre, post)], rate)
+    moved = matrix.weights() - before
+    assert abs(moved.mean() / (400 * rate) - 1) < 0.05
+
+
+def test_exact_changes_start_from_what_has_drifted():
+    """A unipolar pair shares its weight anew at every exact write: what it starts from are the drifted states."""
+    matrix = Analog.ideal(device=device(drift=DRIFT), scheme={"kind": "ideal"}).matrix(np.array([[0.5, -0.3]]), Key(0))
+    matrix.elapse(1e6)
+    before = matrix.weights()
+    matrix.increment(np.array([[0.1, 0.1]]))
+    np.testing.assert_allclose(matrix.weights(), before + 0.1, rtol=1e-9)
