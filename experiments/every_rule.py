@@ -16,7 +16,7 @@ import numpy as np
 
 from analogpc.data import load_data
 from analogpc.report.tables import summary
-from analogpc.rules import NAMED_RULES
+from analogpc.rules import named_rules
 from analogpc.study import Study
 from analogpc.training import begin
 
@@ -47,7 +47,7 @@ def study(rule: str, substrate: str, seed: int, epochs: int) -> Study:
 def main() -> None:
     """Run all cases and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rules", nargs="+", choices=list(NAMED_RULES), default=list(NAMED_RULES), metavar="NAME")
+    parser.add_argument("--rules", nargs="+", choices=list(named_rules()), default=list(named_rules()), metavar="NAME")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--out", type=Path, default=Path("experiments/results/every_rule"))
@@ -80,7 +80,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         "| rule | variant | digital, mean | every seed | crossbar, mean | every seed |",
         "|---|---|---|---|---|---|",
     ]
-    for rule in [name for name in NAMED_RULES if any(row["name"] == name for row in rows)]:
+    for rule in [name for name in named_rules() if any(row["name"] == name for row in rows)]:
         cells = [rule, next(row["rule"] for row in rows if row["name"] == rule)]
         for substrate in SUBSTRATES:
             reached = [row["test_accuracy"] for row in rows if row["name"] == rule and row["substrate"] == substrate]

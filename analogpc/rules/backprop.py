@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from typing_extensions import override
@@ -23,6 +24,7 @@ class Backprop(Rule):
         1/2 ||target - output||^2, or the cross-entropy of the softmax of the output.
     """
 
+    names: ClassVar[Mapping[str, Mapping[str, Any]]] = {"bp": {}}
     kind: Literal["backprop"] = "backprop"
     output: Output = "squared-error"
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
+from pydantic import BeforeValidator, SerializeAsAny
 
 from analogpc.blocks import Product
 from analogpc.devices.specification import Specification
@@ -15,7 +16,7 @@ from analogpc.kernels.streams import Key
 from analogpc.network import Network
 from analogpc.relaxation import energy
 
-__all__ = ["Apply", "Lesson", "Moment", "Rule", "energy"]
+__all__ = ["AnyRule", "Apply", "Lesson", "Moment", "NamedRule", "Rule", "energy", "named_rule", "named_rules"]
 
 Apply = Callable[[Iterable[Product], float], None]
 """Takes the products of one layer and a gain, and lets the matrices learn from them at once."""
@@ -58,9 +59,27 @@ class Lesson:
 
 
 class Rule(Specification):
-    """A learning rule. It relaxes states and hands out products; on which substrate a matrix lives it never asks."""
+    """A learning rule. It relaxes states and hands out products; on which substrate a matrix lives it never asks.
 
+    A subclass with a ``kind`` of its own is known to studies, files and the command line as soon as its module is imported.
+
+    Attributes
+    ----------
+    names : dict of dicts, of the class
+        Short names, each with the fields in which the rule of that name differs from the defaults.
+    """
+
+    names: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     kind: str
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        kind = cls.model_fields["kind"].default
+        if not isinstance(kind, str):
+            return
+        _refuse_second(cls, kind)
+        _KINDS[kind] = cls
 
     def refuse(self, architecture: str) -> str:
         """Why networks of an architecture of that kind cannot be taught; empty if they can."""
@@ -89,3 +108,60 @@ class Rule(Specification):
             Called with products whose sum post pre^T over the batch is the direction of learning (the negative gradient of the
             energy), once or as often as the rule wants.
         """
+
+
+_KINDS: dict[str, type[Rule]] = {}
+
+
+def _refuse_second(rule: type[Rule], kind: str) -> None:
+    """Refuse a kind or a short name that another rule has; a module that runs twice may define its rule twice."""
+
+    def own(other: type[Rule]) -> bool:
+        return (other.__module__, other.__qualname__) == (rule.__module__, rule.__qualname__)
+
+    if kind in _KINDS and not own(_KINDS[kind]):
+        raise TypeError(f"{rule.__qualname__}: there is another rule of the kind '{kind}'")
+    taken = {name for other in _KINDS.values() if not own(other) for name in other.__dict__.get("names", ())}
+    if clash := taken.intersection(rule.__dict__.get("names", ())):
+        raise TypeError(f"{rule.__qualname__}: there is another rule of the name '{min(clash)}'")
+
+
+def named_rules() -> dict[str, Rule]:
+    """The rules with short names, by these names."""
+    return {name: kind(**fields) for kind in _KINDS.values() for name, fields in kind.__dict__.get("names", {}).items()}
+
+
+def named_rule(name: str) -> Rule:
+    """The rule of that short name.
+
+    Raises
+    ------
+    ValueError
+        If there is none; the sentence lists those there are.
+    """
+    rules = named_rules()
+    if name not in rules:
+        raise ValueError(f"there is no rule '{name}'; the rules are {', '.join(rules)}")
+    return rules[name]
+
+
+def _by_kind(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    kind = value.get("kind")
+    if kind not in _KINDS:
+        raise ValueError(
+            f"there is no rule of the kind '{kind}'; the kinds are {', '.join(_KINDS)}, and those of modules yet to be imported"
+        )
+    return _KINDS[kind].model_validate(value)
+
+
+def _by_name(value: Any) -> Any:
+    return named_rule(value) if isinstance(value, str) else value
+
+
+AnyRule = Annotated[SerializeAsAny[Rule], BeforeValidator(_by_kind)]
+"""A rule, or its fields with its ``kind``."""
+
+NamedRule = Annotated[AnyRule, BeforeValidator(_by_name)]
+"""A rule, its fields, or its short name."""

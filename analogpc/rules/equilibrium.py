@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -40,6 +41,7 @@ class EquilibriumPropagation(NudgedRule):
     The sign of the feedback is that of descent, + J^T e.
     """
 
+    names: ClassVar[Mapping[str, Mapping[str, Any]]] = {"ep": {}}
     kind: Literal["equilibrium-propagation"] = "equilibrium-propagation"
     iterations: Annotated[int, Field(ge=1)] | Literal["layers"] = "layers"
     projection: Literal["modified", "plain"] = "modified"

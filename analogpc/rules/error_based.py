@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, FiniteFloat
@@ -44,6 +45,7 @@ class ErrorBasedPC(RelaxingRule):
     "ePC: Fast and Deep Predictive Coding in Digital Simulation", arXiv 2505.20137, with its code error_based_PC (C. Goemaere).
     """
 
+    names: ClassVar[Mapping[str, Mapping[str, Any]]] = {"epc": {"steps": 8, "step_size": 0.1}}
     kind: Literal["error-based-pc"] = "error-based-pc"
     steps: Annotated[int, Field(ge=0)] | Literal["layers"] = 8
     step_size: Positive = 0.1

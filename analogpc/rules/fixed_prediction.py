@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, FiniteFloat
@@ -39,6 +40,7 @@ class FixedPrediction(ClampedRule):
     Millidge, Tschantz and Buckley, Neural Comput. 34:1329 (2022); Rosenbaum, PLoS ONE 17:e0266102 (2022), with its code Torch2PC.
     """
 
+    names: ClassVar[Mapping[str, Mapping[str, Any]]] = {"fixed": {}}
     kind: Literal["fixed-prediction"] = "fixed-prediction"
     steps: Annotated[int, Field(ge=1)] | Literal["layers"] = "layers"
     step_size: Annotated[FiniteFloat, Field(gt=0, le=1)] = 1.0

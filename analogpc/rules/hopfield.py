@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, FiniteFloat
@@ -133,6 +133,7 @@ class HopfieldEP(NudgedRule):
     arXiv 2005.04168 (C-EP); Stern et al., Phys. Rev. X 11:021045 (2021, coupled learning); Scellier et al., arXiv 2312.15103.
     """
 
+    names: ClassVar[Mapping[str, Mapping[str, Any]]] = {"ep-hopfield": {}}
     kind: Literal["hopfield-ep"] = "hopfield-ep"
     beta: Annotated[FiniteFloat, Field(gt=0)] = 0.5
     steps: Annotated[int, Field(ge=1)] = 10

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -33,6 +34,7 @@ class IncrementalPC(RelaxingRule):
     Salvatori et al., "A stable, fast, and fully automatic learning algorithm for predictive coding networks", ICLR 2024.
     """
 
+    names: ClassVar[Mapping[str, Mapping[str, Any]]] = {"ipc": {"steps": "layers", "step_size": 0.5}}
     kind: Literal["incremental-pc"] = "incremental-pc"
     steps: Annotated[int, Field(ge=1)] | Literal["layers"] = 8
     step_size: Positive = 0.5

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, FiniteFloat, model_validator
@@ -60,6 +61,11 @@ class PredictiveCoding(RelaxingRule):
     Whittington and Bogacz, Neural Comput. 29:1229 (2017); Pinchetti et al., arXiv 2407.01163; Qi et al., arXiv 2506.23800.
     """
 
+    names: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "pc": {"steps": 8, "step_size": 0.02, "momentum": 0.3},
+        "s+f": {"steps": "layers", "step_size": 0.5, "precision": "spiking", "update": "forward", "gain": "closed-form"},
+        "d+f": {"steps": "layers", "step_size": 0.5, "precision": "decay-code", "update": "forward"},
+    }
     kind: Literal["predictive-coding"] = "predictive-coding"
     precision: Literal["standard", "spiking", "decay-paper", "decay-code"] = "standard"
     base_precision: Annotated[FiniteFloat, Field(ge=0, le=1)] = 1e-3

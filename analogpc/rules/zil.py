@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from typing_extensions import override
@@ -33,6 +34,7 @@ class ZIL(ClampedRule):
     NeurIPS 2020; Salvatori et al., ICLR 2024, Algorithm 3 (which counts layers from the output).
     """
 
+    names: ClassVar[Mapping[str, Mapping[str, Any]]] = {"zil": {}}
     kind: Literal["zil"] = "zil"
     step_size: Positive = 1.0
     sweep: Literal["front", "all"] = "front"

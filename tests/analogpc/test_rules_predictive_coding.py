@@ -6,7 +6,6 @@ import pytest
 import analogpc as apc
 from analogpc.kernels.streams import Key
 from analogpc.rules import (
-    NAMED_RULES,
     ZIL,
     ErrorBasedPC,
     FixedPrediction,
@@ -14,6 +13,7 @@ from analogpc.rules import (
     Moment,
     Nudging,
     named_rule,
+    named_rules,
 )
 from analogpc.rules.generative import GenerativePC
 from analogpc.study import Study
@@ -43,8 +43,8 @@ def test_a_study_writes_down_which_variant_it_used(rule):
 
 def test_short_names_are_rules_of_their_own():
     for name in OWN:
-        assert Study(rule=name).rule == named_rule(name) == NAMED_RULES[name]
-    assert len({NAMED_RULES[name].to_toml() for name in OWN}) == len(OWN)
+        assert Study(rule=name).rule == named_rule(name) == named_rules()[name]
+    assert len({named_rules()[name].to_toml() for name in OWN}) == len(OWN)
 
 
 @pytest.mark.parametrize(
