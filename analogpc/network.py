@@ -25,7 +25,7 @@ class Network:
     architecture : Architecture
         `MLP`, `VGG` or `Layers`.
     substrate : Digital or Analog
-        Where the weight matrices live. Biases are digital on every substrate.
+        Where the weight matrices live. Biases, and the scales of normalisations, are digital on every substrate.
     seed : int
         Chooses the initial weights and, on an analog substrate, the devices.
 
@@ -54,7 +54,7 @@ class Network:
             weights = drawn if given is None else given[len(used)]
             key = root.fold("matrix", len(used))
             used.append(weights)
-            return (Digital() if role == "bias" else self.substrate).matrix(weights, key)
+            return (self.substrate if role == "weight" else Digital()).matrix(weights, key)
 
         for number, specification in enumerate(self.architecture.layers(), start=1):
             self.layers.append(specification.build(shape, make, root.fold("weights", number), self.dtype))
@@ -69,6 +69,10 @@ class Network:
     def matrices(self) -> dict[str, Matrix]:
         """All matrices by name, in the order of the layers: "layer1.0.weight" is that of block 0 in the first layer."""
         return {f"layer{n}.{name}": m for n, layer in enumerate(self.layers, start=1) for name, m in layer.matrices.items()}
+
+    def buffers(self) -> dict[str, np.ndarray]:
+        """What blocks keep besides matrices, such as running statistics, by name."""
+        return {f"layer{n}.{name}": kept for n, layer in enumerate(self.layers, start=1) for name, kept in layer.buffers.items()}
 
     def inputs(self, x: np.ndarray) -> np.ndarray:
         """Bring a batch of samples into the input shape and type of the network, without changing any value.
@@ -103,6 +107,8 @@ class Network:
         else:
             twin._build([matrix.weights() for matrix in self.matrices().values()])
             twin._initial = None
+        for name, kept in twin.buffers().items():
+            kept[...] = self.buffers()[name]
         return twin
 
     def copy(self, *, trained: bool = False) -> Network:
@@ -136,11 +142,14 @@ class Network:
             matrix.elapse(seconds)
 
     def state(self) -> dict[str, Any]:
-        """Everything that the matrices hold, by their names."""
-        return {name: matrix.state() for name, matrix in self.matrices().items()}
+        """Everything that the matrices hold, and the buffers of the blocks, by their names."""
+        kept = {name: {"values": array.copy()} for name, array in self.buffers().items()}
+        return {name: matrix.state() for name, matrix in self.matrices().items()} | kept
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `state` gave; the weights count as trained from then on."""
         for name, matrix in self.matrices().items():
             matrix.restore(state[name])
+        for name, kept in self.buffers().items():
+            kept[...] = state[name]["values"]
         self._initial = None

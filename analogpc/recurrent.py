@@ -78,7 +78,7 @@ STATE_FUNCTIONS: dict[str, StateFunction] = {
 """By `StateActivation`."""
 
 Force = Callable[["Recurrent"], Array]
-"""What pulls at the output: the negative gradient of beta times the loss, (n, *output_shape), at the present states."""
+"""What pulls at the output, or at a state: the negative gradient of beta times a loss, in their shape, at the present states."""
 
 
 def primitive(layers: Sequence[Block], states: Sequence[Array]) -> float:
@@ -124,6 +124,8 @@ class Recurrent:
     ----------
     states : list of arrays
         The input, then all states.
+    pulls : dict of Force by the number of a state
+        Pulls at single states, besides the force at the output that is given to `step` and `relax`; none at first.
     """
 
     def __init__(self, layers: Sequence[Block], activation: StateActivation, readout: Readout, x: Array) -> None:
@@ -132,6 +134,7 @@ class Recurrent:
         counted = layers if readout != "softmax" else layers[:-1]
         self.states = [x, *(np.zeros((len(x), *layer.output_shape), x.dtype) for layer in counted)]
         self.held = False
+        self.pulls: dict[int, Force] = {}
         self._values: list[Array] = [x] * len(layers)
         self._tapes: list[Any] = [None] * len(layers)
         self._stale = [True] * len(layers)
@@ -141,7 +144,7 @@ class Recurrent:
     def copy(self) -> Recurrent:
         """Another set of states that goes on from here, with the reads that were done."""
         twin = type(self).__new__(type(self))
-        twin.__dict__.update({name: list(v) if isinstance(v, list) else v for name, v in self.__dict__.items()})
+        twin.__dict__.update({n: v.copy() if isinstance(v, (list, dict)) else v for n, v in self.__dict__.items()})
         return twin
 
     def read(self, index: int) -> tuple[Array, Any]:
@@ -177,7 +180,7 @@ class Recurrent:
         self.held = True
 
     def pre_activation(self, number: int, force: Force | None = None) -> Array:
-        """dPhi/ds of state ``number`` at the present states, and the force where it acts: inside the nonlinearity."""
+        """dPhi/ds of state ``number`` at the present states, and what pulls there: inside the nonlinearity."""
         value, _ = self.read(number - 1)
         last = len(self.states) - 1
         if number < last:
@@ -185,7 +188,7 @@ class Recurrent:
         elif force is not None:
             pulled = force(self)
             value = value + (pulled if self.readout != "softmax" else self.send_back(number, pulled))
-        return value
+        return value + self.pulls[number](self) if number in self.pulls else value
 
     def activated(self, number: int, pre_activation: Array) -> Array:
         """The state that a pre-activation leads to."""

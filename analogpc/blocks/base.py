@@ -17,7 +17,7 @@ Product = tuple[Matrix, np.ndarray, np.ndarray]
 """(matrix, pre, post): n presynaptic vectors (n, n_in) beside n postsynaptic errors (n, n_out), to be learnt by that matrix."""
 
 MatrixMaker = Callable[[str, np.ndarray], Matrix]
-"""Takes a role, "weight" or "bias", and initial weights (n_out, n_in), and makes the matrix on a substrate of its choice."""
+"""Takes a role, "weight", "bias" or "scale", and initial weights (n_out, n_in), and makes the matrix on a substrate of its choice."""
 
 
 Initialisation = Literal["kaiming-uniform", "kaiming-normal", "xavier-uniform", "xavier-normal"]
@@ -43,24 +43,36 @@ class Block(ABC):
         Of one sample, without the batch; images are (height, width, channels).
     matrices : dict of Matrix by name
         Empty for a block without parameters.
+    buffers : dict of arrays by name
+        What the block keeps besides its matrices, such as running statistics.
 
     Attributes
     ----------
-    input_shape, output_shape, matrices
+    input_shape, output_shape, matrices, buffers
         As given.
     """
 
     def __init__(
-        self, input_shape: tuple[int, ...], output_shape: tuple[int, ...], matrices: dict[str, Matrix] | None = None
+        self,
+        input_shape: tuple[int, ...],
+        output_shape: tuple[int, ...],
+        matrices: dict[str, Matrix] | None = None,
+        buffers: dict[str, np.ndarray] | None = None,
     ) -> None:
         self.input_shape = input_shape
         self.output_shape = output_shape
         self._matrices = {} if matrices is None else matrices
+        self._buffers = {} if buffers is None else buffers
 
     @property
     def matrices(self) -> dict[str, Matrix]:
         """The matrices by name, in the order in which they were made."""
         return self._matrices
+
+    @property
+    def buffers(self) -> dict[str, np.ndarray]:
+        """What the block keeps besides its matrices, by name: arrays that are changed in place."""
+        return self._buffers
 
     @abstractmethod
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
@@ -84,6 +96,10 @@ class Block(ABC):
             If the samples have another shape, or the matrices another floating type.
         """
 
+    def infer(self, x: np.ndarray) -> np.ndarray:
+        """What a trained network answers: `forward` without a tape, and with kept statistics in place of those of the batch."""
+        return self.forward(x)[0]
+
     @abstractmethod
     def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
         """The transposed Jacobian at the tape, times ``g``: (n, *output_shape) -> (n, *input_shape)."""
@@ -103,8 +119,9 @@ class Block(ABC):
         return iter(())
 
     def copy(self) -> Self:
-        """An independent block whose matrices are in the same state."""
+        """An independent block whose matrices and buffers are in the same state."""
         twin = copy.copy(self)
+        twin._buffers = {name: kept.copy() for name, kept in self._buffers.items()}
         twin._matrices = {name: matrix.copy() for name, matrix in self._matrices.items()}
         return twin
 

@@ -62,14 +62,15 @@ class ChainBlock(Block):
     Parameters
     ----------
     blocks : sequence of Block
-        At least one, each taking the shape that the one before it gives. Their matrices are named by place: "0.weight", "0.bias",
+        At least one, each taking the shape that the one before it gives. Their matrices and buffers are named by place: "0.weight", "0.bias",
         "2.weight" and so on.
     """
 
     def __init__(self, blocks: Sequence[Block]) -> None:
         self.blocks = list(blocks)
         named = {f"{index}.{name}": m for index, block in enumerate(self.blocks) for name, m in block.matrices.items()}
-        super().__init__(self.blocks[0].input_shape, self.blocks[-1].output_shape, named)
+        kept = {f"{index}.{name}": array for index, block in enumerate(self.blocks) for name, array in block.buffers.items()}
+        super().__init__(self.blocks[0].input_shape, self.blocks[-1].output_shape, named, kept)
 
     @override
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
@@ -79,6 +80,13 @@ class ChainBlock(Block):
             x, tape = block.forward(x)
             tapes.append(tape)
         return x, tapes
+
+    @override
+    def infer(self, x: np.ndarray) -> np.ndarray:
+        self._check(x)
+        for block in self.blocks:
+            x = block.infer(x)
+        return x
 
     @override
     def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:

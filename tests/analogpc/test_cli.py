@@ -94,7 +94,7 @@ def test_devices_are_listed_and_told(call):
 
 REFUSALS = [
     (("train", "--device", "reram"), "there is no device preset 'reram'"),
-    (("train", "--rule", "hebb"), "there is no rule 'hebb'; the rules are bp, pc, s+f"),
+    (("train", "--rule", "hebb"), "there is no rule 'hebb'; the rules are bp, "),
     (("train", "--epochs", "0"), "greater than or equal to 1"),
     (("train", "--epoch", "3"), "No such option: --epoch"),
     (("train", "--set", "substrate.adc.bits=1", "--device", "reram-sb"), "substrate.adc.bits = 1 is not allowed"),

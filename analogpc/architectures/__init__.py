@@ -1,0 +1,14 @@
+"""Architectures: networks as specifications. A new one is a new file here and a name in `Architecture`."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from analogpc.architectures.base import ArchitectureBase, Layers
+from analogpc.architectures.hopfield import Hopfield
+from analogpc.architectures.mlp import MLP
+from analogpc.architectures.vgg import VGG
+
+Architecture = Annotated[Layers | MLP | VGG | Hopfield, Field(discriminator="kind")]
+
+__all__ = ["MLP", "VGG", "Architecture", "ArchitectureBase", "Hopfield", "Layers"]
