@@ -33,6 +33,8 @@ class Network:
     ----------
     layers : list of Block
         Layer l maps state l to the prediction of state l + 1; state 0 is the input.
+    extras : dict of Block by name
+        Blocks besides the layers, which read states, too: whatever the architecture asks for.
     """
 
     def __init__(self, architecture: Architecture, substrate: Digital | Analog | None = None, seed: int = 0) -> None:
@@ -44,10 +46,11 @@ class Network:
         self.input_shape = architecture.input_shape
         self.dtype = np.dtype(architecture.dtype)
         self.layers: list[Block] = []
+        self.extras: dict[str, Block] = {}
 
     def _build(self, given: list[np.ndarray] | None) -> list[np.ndarray]:
         """Make the layers, with the weights of `given` or else those that the blocks draw; return the weights, in order."""
-        root, shape = Key(self.seed), self.input_shape
+        root = Key(self.seed)
         used: list[np.ndarray] = []
 
         def make(role: str, drawn: np.ndarray) -> Matrix:
@@ -56,10 +59,16 @@ class Network:
             used.append(weights)
             return (self.substrate if role == "weight" else Digital()).matrix(weights, key)
 
+        shapes = [self.input_shape]
         for number, specification in enumerate(self.architecture.layers(), start=1):
-            self.layers.append(specification.build(shape, make, root.fold("weights", number), self.dtype))
-            shape = self.layers[-1].output_shape
+            self.layers.append(specification.build(shapes[-1], make, root.fold("weights", number), self.dtype))
+            shapes.append(self.layers[-1].output_shape)
+        for name, (number, specification) in self.architecture.extras().items():
+            self.extras[name] = specification.build(shapes[number], make, root.fold(name), self.dtype)
         return used
+
+    def _named(self) -> dict[str, Block]:
+        return {f"layer{number}": layer for number, layer in enumerate(self.layers, start=1)} | self.extras
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -68,11 +77,11 @@ class Network:
 
     def matrices(self) -> dict[str, Matrix]:
         """All matrices by name, in the order of the layers: "layer1.0.weight" is that of block 0 in the first layer."""
-        return {f"layer{n}.{name}": m for n, layer in enumerate(self.layers, start=1) for name, m in layer.matrices.items()}
+        return {f"{place}.{name}": matrix for place, block in self._named().items() for name, matrix in block.matrices.items()}
 
     def buffers(self) -> dict[str, np.ndarray]:
         """What blocks keep besides matrices, such as running statistics, by name."""
-        return {f"layer{n}.{name}": kept for n, layer in enumerate(self.layers, start=1) for name, kept in layer.buffers.items()}
+        return {f"{place}.{name}": kept for place, block in self._named().items() for name, kept in block.buffers.items()}
 
     def inputs(self, x: np.ndarray) -> np.ndarray:
         """Bring a batch of samples into the input shape and type of the network, without changing any value.
@@ -92,7 +101,7 @@ class Network:
         That is one feed-forward pass, which for predictive coding is inference without a label: its energy is zero; or, for an
         architecture of Hopfield type, a free relaxation.
         """
-        return self.architecture.predict(self.layers, self.inputs(x))
+        return self.architecture.predict(self.layers, self.extras, self.inputs(x))
 
     def on(self, substrate: Digital | Analog) -> Network:
         """The same network on another substrate.
@@ -117,6 +126,7 @@ class Network:
         twin._describe(self.architecture, self.substrate, self.seed)
         twin._initial = None if trained else self._initial
         twin.layers = [layer.copy() for layer in self.layers]
+        twin.extras = {name: block.copy() for name, block in self.extras.items()}
         return twin
 
     def key_streams(self, key: Key) -> None:

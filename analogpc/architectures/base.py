@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -30,8 +30,12 @@ class ArchitectureBase(Specification):
     def layers(self) -> tuple[BlockSpecification, ...]:
         """One block specification for each layer."""
 
-    def predict(self, layers: Sequence[Block], x: np.ndarray) -> np.ndarray:
-        """What built ``layers`` answer to a batch: (n, *input_shape) -> (n, *output_shape). Here one feed-forward pass."""
+    def extras(self) -> dict[str, tuple[int, BlockSpecification]]:
+        """Blocks besides the layers, by name: the number of the state that each reads (0 is the input), and what it is."""
+        return {}
+
+    def predict(self, layers: Sequence[Block], extras: Mapping[str, Block], x: np.ndarray) -> np.ndarray:
+        """What built blocks answer to a batch: (n, *input_shape) -> (n, *output_shape). Here one feed-forward pass."""
         for layer in layers:
             x = layer.infer(x)
         return x

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -98,7 +98,7 @@ class Hopfield(ArchitectureBase):
         return states
 
     @override
-    def predict(self, layers: Sequence[Block], x: np.ndarray) -> np.ndarray:
+    def predict(self, layers: Sequence[Block], extras: Mapping[str, Block], x: np.ndarray) -> np.ndarray:
         output = self.free(layers, x).output()
         return softmax(output) if self.readout == "softmax" else output
 

@@ -62,8 +62,8 @@ class ChainBlock(Block):
     Parameters
     ----------
     blocks : sequence of Block
-        At least one, each taking the shape that the one before it gives. Their matrices and buffers are named by place: "0.weight", "0.bias",
-        "2.weight" and so on.
+        At least one, each taking the shape that the one before it gives. Their matrices and buffers are named by place: "0.weight",
+        "0.bias", "2.weight" and so on.
     """
 
     def __init__(self, blocks: Sequence[Block]) -> None:
