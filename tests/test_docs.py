@@ -1,0 +1,40 @@
+"""The pages of the documentation whose examples run: each page as one script, in a process and a folder of its own."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+AFTERWARDS = {
+    "rules.md": """
+assert run.history["test_accuracy"][-1] > 0.85, run.history["test_accuracy"]
+assert ref.history["test_accuracy"][-1] > 0.85, ref.history["test_accuracy"]
+again = apc.Run.load("dfa.h5")
+assert again.study.rule == named_rule("dfa") and type(again.study.rule) is DirectFeedbackAlignment
+""",
+}
+"""By page: what must be true after its examples."""
+
+
+@pytest.mark.parametrize("page", sorted(AFTERWARDS))
+def test_the_examples_of_a_page_run(page, tmp_path):
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    script = "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)) + AFTERWARDS[page]
+    (tmp_path / "page.py").write_text(script, encoding="utf-8")
+    command = [
+        sys.executable,
+        "-c",
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import runpy; runpy.run_path('page.py', run_name='page')",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_table_of_rules_is_complete():
+    from analogpc.rules import named_rules
+
+    rows = re.findall(r"^\| (`.*?) \|", (ROOT / "docs" / "rules.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`(.+?)`", row)} == set(named_rules())
