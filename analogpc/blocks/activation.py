@@ -1,4 +1,4 @@
-"""Elementwise nonlinearities and their derivatives, by NumPy in the type of the input."""
+"""Elementwise nonlinearities and their derivatives, in the type of the input."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from typing_extensions import override
 
 from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker
+from analogpc.kernels.activations import clip, clip_product, gelu, gelu_product, rectify, rectify_product
 from analogpc.kernels.streams import Key
 
 ActivationName = Literal[
@@ -37,10 +38,10 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Function:
-    """An elementwise function and its derivative, both of the pre-activation."""
+    """An elementwise function of the pre-activation x, and the product of its derivative at x with g."""
 
     value: Callable[[Array], Array]
-    slope: Callable[[Array], Array]
+    product: Callable[[Array, Array], Array]
 
 
 def _expit(x: Array) -> Array:
@@ -74,8 +75,12 @@ def _silu_slope(x: Array) -> Array:
     return y * (1 + x * (1 - y))
 
 
-def _gelu_slope(x: Array) -> Array:
-    return _normal_cdf(x) + x * (_PEAK * np.exp(-0.5 * x * x))
+def _gelu(x: Array) -> Array:
+    return gelu(x) if x.dtype == np.float32 else x * _normal_cdf(x)
+
+
+def _gelu_product(x: Array, g: Array) -> Array:
+    return gelu_product(x, g) if x.dtype == np.float32 else g * (_normal_cdf(x) + x * (_PEAK * np.exp(-0.5 * x * x)))
 
 
 def _gelu_inner(x: Array) -> Array:
@@ -92,21 +97,29 @@ def _gelu_tanh_slope(x: Array) -> Array:
     return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * (_ROOT_2_OVER_PI * (1 + 3 * _CUBIC * x * x))
 
 
-def _within(x: Array, low: float, high: float) -> Array:
-    return ((x >= low) & (x <= high)).astype(x.dtype)
+def _by_slope(value: Callable[[Array], Array], slope: Callable[[Array], Array]) -> Function:
+    return Function(value, lambda x, g: g * slope(x))
+
+
+def _rectifier(slope: float) -> Function:
+    return Function(lambda x: rectify(x, slope), lambda x, g: rectify_product(x, g, slope))
+
+
+def _clipped(low: float, high: float) -> Function:
+    return Function(lambda x: clip(x, low, high), lambda x, g: clip_product(x, g, low, high))
 
 
 FUNCTIONS: dict[str, Function] = {
-    "identity": Function(lambda x: x, np.ones_like),
-    "relu": Function(lambda x: np.maximum(x, 0), lambda x: (x > 0).astype(x.dtype)),
-    "leaky_relu": Function(lambda x: np.maximum(x, _SLOPE * x), lambda x: np.maximum((x > 0).astype(x.dtype), _SLOPE)),
-    "tanh": Function(np.tanh, _tanh_slope),
-    "hard_tanh": Function(lambda x: np.clip(x, -1, 1), lambda x: _within(x, -1, 1)),
-    "sigmoid": Function(_expit, _sigmoid_slope),
-    "hard_sigmoid": Function(lambda x: np.clip(x, 0, 1), lambda x: _within(x, 0, 1)),
-    "gelu": Function(lambda x: x * _normal_cdf(x), _gelu_slope),
-    "gelu_tanh": Function(lambda x: 0.5 * x * (1 + _gelu_inner(x)), _gelu_tanh_slope),
-    "silu": Function(lambda x: x * _expit(x), _silu_slope),
+    "identity": Function(lambda x: x, lambda x, g: g),
+    "relu": _rectifier(0.0),
+    "leaky_relu": _rectifier(_SLOPE),
+    "tanh": _by_slope(np.tanh, _tanh_slope),
+    "hard_tanh": _clipped(-1.0, 1.0),
+    "sigmoid": _by_slope(_expit, _sigmoid_slope),
+    "hard_sigmoid": _clipped(0.0, 1.0),
+    "gelu": Function(_gelu, _gelu_product),
+    "gelu_tanh": _by_slope(lambda x: 0.5 * x * (1 + _gelu_inner(x)), _gelu_tanh_slope),
+    "silu": _by_slope(lambda x: x * _expit(x), _silu_slope),
 }
 """By `ActivationName`."""
 
@@ -152,4 +165,4 @@ class ActivationBlock(Block):
 
     @override
     def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
-        return g * self._function.slope(tape)
+        return self._function.product(tape, g)

@@ -1,0 +1,132 @@
+"""Elementwise nonlinearities and the products with their slopes, each in one pass over memory."""
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+
+_PART = 8192
+_ALONE = 8
+
+RECTIFY, CLIP, GELU = range(3)
+
+# x P(x^2) / Q(x^2) + 1/2 for the normal distribution function up to |x| = 5.6, and for the slope of GELU up to 6: rational fits
+# (iterated least squares at Chebyshev nodes), off by 9.3e-9 and 4.9e-9 in exact arithmetic.
+_CDF_END, _SLOPE_END, _HALF = np.float32(5.6), np.float32(6), np.float32(0.5)
+_P0, _P1, _P2 = np.float32(0.398942232), np.float32(0.0343756638), np.float32(0.00470723026)
+_P3, _P4, _P5 = np.float32(1.73846100e-4), np.float32(6.35648894e-6), np.float32(2.21455743e-8)
+_Q1, _Q2, _Q3 = np.float32(0.252832711), np.float32(0.0289398301), np.float32(0.00191295170)
+_Q4, _Q5 = np.float32(7.51003899e-5), np.float32(1.18021660e-6)
+_S0, _S1, _S2, _S3 = np.float32(0.797884524), np.float32(-0.0180383921), np.float32(0.0135690272), np.float32(2.85216694e-4)
+_S4, _S5, _S6, _S7 = np.float32(3.20272229e-5), np.float32(1.12191003e-6), np.float32(1.30027633e-8), np.float32(-2.88796868e-11)
+_R1, _R2, _R3 = np.float32(0.310725093), np.float32(0.0455826819), np.float32(0.00415020064)
+_R4, _R5, _R6 = np.float32(2.58604268e-4), np.float32(1.08121621e-5), np.float32(3.63627720e-7)
+
+
+@nb.njit(cache=True, forceinline=True, error_model="numpy")
+def _normal_cdf(x):
+    c = min(max(x, -_CDF_END), _CDF_END)
+    t = c * c
+    above = ((((_P5 * t + _P4) * t + _P3) * t + _P2) * t + _P1) * t + _P0
+    below = ((((_Q5 * t + _Q4) * t + _Q3) * t + _Q2) * t + _Q1) * t + np.float32(1)
+    value = c * above / below + _HALF
+    return np.float32(0) if x < -_CDF_END else (np.float32(1) if x > _CDF_END else value)
+
+
+@nb.njit(cache=True, forceinline=True, error_model="numpy")
+def _gelu_slope(x):
+    c = min(max(x, -_SLOPE_END), _SLOPE_END)
+    t = c * c
+    above = ((((((_S7 * t + _S6) * t + _S5) * t + _S4) * t + _S3) * t + _S2) * t + _S1) * t + _S0
+    below = (((((_R6 * t + _R5) * t + _R4) * t + _R3) * t + _R2) * t + _R1) * t + np.float32(1)
+    value = c * above / below + _HALF
+    return np.float32(0) if x < -_SLOPE_END else (np.float32(1) if x > _SLOPE_END else value)
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _some_values(x, y, code, low, high):
+    zero = x.dtype.type(0)
+    if code == RECTIFY:
+        for i in range(x.size):
+            # A NaN is on neither side, and stays; minus infinity times no slope is zero here.
+            y[i] = (zero if low == zero else x[i] * low) if x[i] <= zero else x[i]
+    elif code == CLIP:
+        for i in range(x.size):
+            value = low if x[i] < low else x[i]
+            y[i] = high if value > high else value
+    else:
+        for i in range(x.size):
+            y[i] = x[i] * _normal_cdf(x[i])
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _some_products(x, g, y, code, low, high):
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    if code == RECTIFY:
+        for i in range(x.size):
+            y[i] = g[i] * (one if x[i] > zero else low)
+    elif code == CLIP:
+        for i in range(x.size):
+            y[i] = g[i] * (one if (x[i] >= low) & (x[i] <= high) else zero)
+    else:
+        for i in range(x.size):
+            y[i] = g[i] * _gelu_slope(x[i])
+
+
+@nb.njit(cache=True, parallel=True)
+def _all_values(x, y, code, low, high):
+    for part in nb.prange((x.size + _PART - 1) // _PART):
+        own = slice(part * _PART, (part + 1) * _PART)
+        _some_values(x[own], y[own], code, low, high)
+
+
+@nb.njit(cache=True, parallel=True)
+def _all_products(x, g, y, code, low, high):
+    for part in nb.prange((x.size + _PART - 1) // _PART):
+        own = slice(part * _PART, (part + 1) * _PART)
+        _some_products(x[own], g[own], y[own], code, low, high)
+
+
+def rectify(x: np.ndarray, slope: float) -> np.ndarray:
+    """x above 0, ``slope`` times x below, in the shape and type of ``x``."""
+    return _value(x, RECTIFY, slope)
+
+
+def rectify_product(x: np.ndarray, g: np.ndarray, slope: float) -> np.ndarray:
+    """``g`` times the slope at ``x``, that at 0 being ``slope``; both of one shape and type."""
+    return _product(x, g, RECTIFY, slope)
+
+
+def clip(x: np.ndarray, low: float, high: float) -> np.ndarray:
+    """x kept between two limits, in its shape and type; a NaN stays."""
+    return _value(x, CLIP, low, high)
+
+
+def clip_product(x: np.ndarray, g: np.ndarray, low: float, high: float) -> np.ndarray:
+    """``g`` where x lies within the limits, which belong to the inside, and 0 elsewhere; both of one shape and type."""
+    return _product(x, g, CLIP, low, high)
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    """x Phi(x) with the normal distribution function Phi, for float32: off by at most 3e-7 times the larger of 1 and |x|."""
+    return _value(x, GELU)
+
+
+def gelu_product(x: np.ndarray, g: np.ndarray) -> np.ndarray:
+    """``g`` times the slope of GELU, for float32: the slope is off by at most 4e-7."""
+    return _product(x, g, GELU)
+
+
+def _value(x: np.ndarray, code: int, low: float = 0.0, high: float = 0.0) -> np.ndarray:
+    y, kind = np.empty(x.shape, x.dtype), x.dtype.type
+    kernel = _some_values if x.size <= _ALONE * _PART else _all_values
+    kernel(x.reshape(-1), y.reshape(-1), code, kind(low), kind(high))
+    return y
+
+
+def _product(x: np.ndarray, g: np.ndarray, code: int, low: float = 0.0, high: float = 0.0) -> np.ndarray:
+    y, kind = np.empty(x.shape, x.dtype), x.dtype.type
+    # One thread is done with few parts before others are awake.
+    kernel = _some_products if x.size <= _ALONE * _PART else _all_products
+    kernel(x.reshape(-1), g.reshape(-1), y.reshape(-1), code, kind(low), kind(high))
+    return y

@@ -1,0 +1,80 @@
+"""Nonlinearities in one pass against their NumPy expressions, and GELU in float32 against float64."""
+
+import numba as nb
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy.special import erf
+
+from analogpc.kernels import activations
+
+ODD = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 5e-324, -1e-38])
+NUMPY = {
+    "relu": (
+        lambda x: activations.rectify(x, 0.0),
+        lambda x, g: activations.rectify_product(x, g, 0.0),
+        lambda x: np.maximum(x, 0),
+        lambda x: (x > 0).astype(x.dtype),
+    ),
+    "leaky": (
+        lambda x: activations.rectify(x, 0.01),
+        lambda x, g: activations.rectify_product(x, g, 0.01),
+        lambda x: np.maximum(x, x.dtype.type(0.01) * x),
+        lambda x: np.where(x > 0, x.dtype.type(1), x.dtype.type(0.01)),
+    ),
+    "clip": (
+        lambda x: activations.clip(x, -1, 1),
+        lambda x, g: activations.clip_product(x, g, -1, 1),
+        lambda x: np.clip(x, -1, 1),
+        lambda x: ((x >= -1) & (x <= 1)).astype(x.dtype),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NUMPY)
+@settings(deadline=None)
+@given(
+    x=hnp.arrays(
+        st.sampled_from([np.dtype("float32"), np.dtype("float64")]),
+        hnp.array_shapes(max_dims=3),
+        elements=st.floats(width=16, allow_nan=True, allow_infinity=True),
+    )
+)
+def test_values_and_products_are_those_of_numpy(name, x):
+    value, product, expected, slope = NUMPY[name]
+    for points in (x, ODD.astype(x.dtype)):
+        g = np.linspace(-2, 3, points.size, dtype=x.dtype).reshape(points.shape)
+        np.testing.assert_array_equal(value(points), expected(points))
+        np.testing.assert_array_equal(product(points, g), g * slope(points))
+        assert value(points).dtype == product(points, g).dtype == x.dtype
+
+
+def test_gelu_in_float32_is_as_close_as_stated():
+    x = np.linspace(-12, 12, 1_000_001).astype("float32")
+    wide = x.astype("float64")
+    cdf, density = 0.5 * (1 + erf(wide / np.sqrt(2))), np.exp(-0.5 * wide**2) / np.sqrt(2 * np.pi)
+    off = np.abs(activations.gelu(x) - wide * cdf) / np.maximum(1, np.abs(wide))
+    assert off.max() < 3e-7
+    slope = activations.gelu_product(x, np.ones_like(x))
+    assert np.abs(slope - (cdf + wide * density)).max() < 4e-7
+    assert activations.gelu(np.array([np.inf, 0, -1e30], "float32")).tolist() == [np.inf, 0, 0]
+    assert np.isnan(activations.gelu(np.array([np.nan], "float32"))).all()
+    assert np.isnan(activations.gelu_product(np.array([np.nan], "float32"), np.ones(1, "float32"))).all()
+
+
+def test_many_values_and_threads_change_nothing(rng):
+    """Above and below the size from which on other threads help, and with one thread."""
+    x, g = rng.normal(size=(2, 300_001)).astype("float32")
+    for value, product in [(v, p) for v, p, *_ in NUMPY.values()] + [(activations.gelu, activations.gelu_product)]:
+        together = value(x), product(x, g)
+        pieces = [slice(0, 50_000), slice(50_000, 115_001), slice(115_001, None)]
+        np.testing.assert_array_equal(together[0], np.concatenate([value(x[p]) for p in pieces]))
+        np.testing.assert_array_equal(together[1], np.concatenate([product(x[p], g[p]) for p in pieces]))
+        before = nb.get_num_threads()
+        nb.set_num_threads(1)
+        try:
+            np.testing.assert_array_equal(value(x), together[0])
+        finally:
+            nb.set_num_threads(before)
