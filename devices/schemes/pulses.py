@@ -57,7 +57,8 @@ class StochasticPulses(Scheme):
         eta / (2 beta) for small probabilities. As twins, each phase goes to one device of every pair alone, at the same
         time, and the pair takes the difference: with half the step of a pair and as many pulses for each device the variance is
         half as large, but the spread between the two devices leaves a part of what should cancel, and both move in the same
-        direction, towards their bounds.
+        direction, towards their bounds. Products of Hopfield networks, s s^T in each phase, are far larger than their difference,
+        and drive most devices there within a few epochs unless something takes the common part back, which no scheme here does.
 
     References
     ----------
