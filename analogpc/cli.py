@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from analogpc.cli_bench import bench
 from analogpc.cli_devices import calibrate, devices
 from analogpc.cli_output import Json, Overwrite, print_json, show, spare
 
@@ -210,6 +211,7 @@ def inspect(file: Annotated[Path, typer.Argument(help="A file that analogpc wrot
 
 app.command()(devices)
 app.command()(calibrate)
+app.command()(bench)
 
 
 def _refuse(sentence: str, code: int) -> NoReturn:

@@ -1,0 +1,56 @@
+"""Floors: the plain matrix products that a workload cannot do without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from analogpc.network import Network
+
+
+def products_of(network: Network, teach: Callable[[Network, Callable[..., None]], Any]) -> Callable[[], None]:
+    """All products of the weight matrices in one taught batch, as plain calls of ``@`` on arrays of the same shapes.
+
+    How many vectors every matrix reads and learns from is what its meter counts; they come in as many calls as they did, each of the
+    rows that one batch brings to that matrix (one for each sample; in a convolution, one for each output position).
+
+    Parameters
+    ----------
+    network : Network
+        Taught once, for the counts.
+    teach : function of the network and of an ``apply``
+    """
+
+    def apply(products: Any, gain: float) -> None:
+        for matrix, pre, post in products:
+            matrix.learn([(pre, post)], 0.0)
+
+    teach(network, apply)
+    calls: list[tuple[int, np.ndarray, np.ndarray]] = []
+    rng = np.random.default_rng(0)
+
+    def some(*shape: int) -> np.ndarray:
+        return rng.normal(size=shape).astype(network.dtype)
+
+    for name, matrix in network.matrices().items():
+        if not name.endswith("weight"):
+            continue
+        n_out, n_in = matrix.shape
+        counts = matrix.meter
+        # Every matrix learns once in a batch, from all its rows.
+        rows = counts.updates
+        x, g, weights = some(rows, n_in), some(rows, n_out), some(n_in, n_out)
+        calls += [
+            (counts.forward_reads // rows, x, weights),
+            (counts.backward_reads // rows, g, weights.T),
+            (1, x.T, g),
+        ]
+
+    def products() -> None:
+        for times, left, right in calls:
+            for _ in range(times):
+                left @ right
+
+    return products

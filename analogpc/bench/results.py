@@ -1,0 +1,118 @@
+"""What a benchmark found, as a table and as plain data."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from analogpc.bench.timing import Times
+from analogpc.environment import describe_environment
+
+
+@dataclass(frozen=True)
+class Result:
+    """One workload.
+
+    Attributes
+    ----------
+    name, title, floor : str
+        Of the workload, and what its floor is.
+    aim : str
+        What is aimed at, in words: a ratio to the floor unless it has a unit.
+    threads : int
+    times : dict of Times
+        "floor", and every variant of the work.
+    items : dict of int
+        By variant: items of one call, where a time per item says more than a ratio.
+    peers : dict of float
+        By the name of a peer: its ratio to its own floor, measured in its own process.
+    """
+
+    name: str
+    title: str
+    floor: str
+    aim: str
+    threads: int
+    times: dict[str, Times]
+    items: dict[str, int]
+    peers: dict[str, float]
+
+    def ratio(self, variant: str) -> tuple[float, float, float]:
+        """Median and quartiles of the ratio to the floor, turn by turn."""
+        ratios = self.times[variant].seconds / self.times["floor"].seconds
+        low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75))
+        return float(middle), float(low), float(high)
+
+    def plain(self) -> dict[str, Any]:
+        """As nested dictionaries of numbers and texts; seconds."""
+        rows = {}
+        for variant, times in self.times.items():
+            low, high = times.quartiles
+            rows[variant] = {"median_s": times.median, "quartiles_s": [low, high], "turns": len(times.seconds)}
+            if variant != "floor":
+                middle, low, high = self.ratio(variant)
+                rows[variant] |= {"ratio": middle, "ratio_quartiles": [low, high]}
+            if variant in self.items:
+                rows[variant]["ns_per_item"] = 1e9 * times.median / self.items[variant]
+        return {
+            "name": self.name,
+            "title": self.title,
+            "floor": self.floor,
+            "aim": self.aim,
+            "threads": self.threads,
+            "times": rows,
+            "peers": self.peers,
+        }
+
+
+def record(results: list[Result], command: str) -> dict[str, Any]:
+    """All results with the machine, the versions and the command."""
+    return {
+        "command": command,
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "machine": {
+            "processor": _processor(),
+            "processors": os.cpu_count(),
+            "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        },
+        "environment": describe_environment(),
+        "results": [result.plain() for result in results],
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def table(results: list[Result]) -> Table:
+    """One line for each variant: time, ratio to the floor with quartiles, the aim, and the ratios of the peers to theirs."""
+    peers = sorted({peer for result in results for peer in result.peers})
+    shown = Table()
+    columns = ("workload", "threads", "variant", "ms", "ns/item", "ratio to floor", "quartiles", "aim", *peers)
+    for column in columns:
+        shown.add_column(column, justify="left" if column in ("workload", "variant") else "right", no_wrap=column != "workload")
+    for result in results:
+        for number, (variant, times) in enumerate(result.times.items()):
+            cells = [result.name if number == 0 else "", str(result.threads) if number == 0 else "", variant]
+            cells.append(f"{1e3 * times.median:.3g}")
+            count = result.items.get(variant)
+            cells.append(f"{1e9 * times.median / count:.2f}" if count else "")
+            if variant == "floor":
+                cells += ["1", "", "", *[""] * len(peers)]
+            else:
+                middle, low, high = result.ratio(variant)
+                aim = result.aim if number == 1 else ""
+                others = [f"{result.peers[peer]:.3g}" if number == 1 and peer in result.peers else "" for peer in peers]
+                cells += [f"{middle:.3g}", f"{low:.3g} – {high:.3g}", aim, *others]
+            shown.add_row(*cells)
+    return shown

@@ -1,0 +1,100 @@
+"""Runs workloads, ours in this process and those of peers in theirs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numba
+from threadpoolctl import threadpool_limits
+
+from analogpc.bench.results import Result
+from analogpc.bench.timing import take_turns
+from analogpc.bench.workloads import WORKLOADS
+
+PEERS = Path(__file__).parent / "peers"
+
+
+def peer_names() -> list[str]:
+    """The peers that there are scripts for."""
+    return sorted(path.stem for path in PEERS.glob("[!_]*.py"))
+
+
+def run_bench(
+    names: Sequence[str] = (),
+    *,
+    threads: Sequence[int] = (1, 2),
+    seconds: float = 2.0,
+    peers: Mapping[str, str] | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> list[Result]:
+    """Measure workloads.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of `WORKLOADS`; all if empty.
+    threads : sequence of int
+        Threads of BLAS and of the kernels; every workload runs once with each.
+    seconds : float
+        For each workload and number of threads, roughly.
+    peers : dict of str by str
+        By the name of a peer: the Python in whose environment it is installed.
+    report : function of str
+        Told what is being measured.
+
+    Raises
+    ------
+    ValueError
+        If a name, a number of threads or a peer cannot be.
+    """
+    unknown = sorted(set(names) - set(WORKLOADS))
+    if unknown:
+        raise ValueError(f"there is no workload '{unknown[0]}'; the workloads are {', '.join(WORKLOADS)}")
+    most = numba.config.NUMBA_NUM_THREADS
+    for count in threads:
+        if not 1 <= count <= most:
+            raise ValueError(f"threads = {count} is not allowed: from 1 to {most} on this machine")
+    found: dict[tuple[str, int], dict[str, float]] = {}
+    for peer, python in (peers or {}).items():
+        for count in threads:
+            report(f"{peer}, {count} thread(s)")
+            for workload, ratio in _peer_ratios(peer, python, count, seconds, list(names)).items():
+                found.setdefault((workload, count), {})[peer] = ratio
+    results = []
+    before = numba.get_num_threads()
+    try:
+        for name in names or WORKLOADS:
+            for count in threads:
+                report(f"{name}, {count} thread(s)")
+                numba.set_num_threads(count)
+                with threadpool_limits(count, "blas"):
+                    results.append(_measured(name, count, seconds, found.get((name, count), {})))
+    finally:
+        numba.set_num_threads(before)
+    return results
+
+
+def _measured(name: str, threads: int, seconds: float, peers: dict[str, float]) -> Result:
+    workload = WORKLOADS[name]
+    calls = workload.make()
+    times = take_turns({"floor": calls.floor, **calls.work}, seconds)
+    return Result(name, workload.title, workload.floor, workload.aim, threads, times, calls.items, peers)
+
+
+def _peer_ratios(peer: str, python: str, threads: int, seconds: float, names: list[str]) -> dict[str, float]:
+    """What the script of a peer measures, in its own environment: its ratio to its own floor, by workload."""
+    script = PEERS / f"{peer}.py"
+    if not script.exists():
+        raise ValueError(f"there is no peer '{peer}'; the peers are {', '.join(peer_names())}")
+    command = [python, str(script), str(threads), str(seconds), *names]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise ValueError(f"the peer '{peer}' cannot be started with {python}: {error.strerror}") from None
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ValueError(f"the peer '{peer}' failed with {python}: {last}")
+    return json.loads(done.stdout.splitlines()[-1])

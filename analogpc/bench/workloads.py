@@ -1,0 +1,198 @@
+"""What is measured: every workload with the floor that it is compared with. A new workload is a function here and a line in `WORKLOADS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from analogpc.bench.floors import products_of
+from analogpc.devices.converters import ADC, DAC
+from analogpc.devices.population import population
+from analogpc.devices.presets import preset
+from analogpc.devices.responses import SoftBounds
+from analogpc.devices.statics.noise import ConstantNoise, NoReadNoise
+from analogpc.devices.substrate import Analog, Digital
+from analogpc.kernels.parasitics import effective_conductance
+from analogpc.kernels.pulse_batches import apply_batch
+from analogpc.kernels.pulses import MAX_LENGTH, trains
+from analogpc.kernels.streams import Key, bits, normals
+from analogpc.network import Network
+from analogpc.optimisers import SGD, Learner
+from analogpc.rules import Backprop, IncrementalPC, PredictiveCoding, Rule
+from analogpc.zoo import mlp, vgg
+
+SIZE, BATCH = 512, 128
+"""Of the crossbars, square, and of the vectors that they are read and updated with."""
+
+
+@dataclass(frozen=True)
+class Calls:
+    """What a workload makes ready.
+
+    Attributes
+    ----------
+    floor : function
+    work : dict of functions
+        The variants of the work; the first one is what the aim speaks of.
+    items : dict of int
+        By variant, or "floor": items of one call, where a time per item is of interest.
+    """
+
+    floor: Callable[[], Any]
+    work: dict[str, Callable[[], Any]]
+    items: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A title, the floor in words, the aim in words, and a function that makes the calls."""
+
+    title: str
+    floor: str
+    aim: str
+    make: Callable[[], Calls]
+
+
+def _reads(weight_noise: bool) -> Calls:
+    rng, key = np.random.default_rng(0), Key(0)
+    noise = ConstantNoise(std_siemens=1e-7) if weight_noise else NoReadNoise()
+    device = preset("idealized").but(read_noise=noise)
+    fields = {"device": device, "rows": SIZE, "columns": SIZE, "dac": DAC(bits=7), "adc": ADC(bits=9), "read_noise": 0.06}
+    weights = (0.1 * rng.normal(size=(SIZE, SIZE))).astype(np.float32)
+    x = rng.normal(size=(BATCH, SIZE)).astype(np.float32)
+    matrix, digital = Analog(**fields).matrix(weights, key), Digital().matrix(weights, key)
+    return Calls(
+        lambda: x @ weights.T,
+        {"forward": lambda: matrix.forward(x), "transposed": lambda: matrix.backward(x), "digital": lambda: digital.forward(x)},
+    )
+
+
+def _normals() -> Calls:
+    count = 2**20
+    generator = np.random.Generator(np.random.Philox(0))
+    return Calls(
+        lambda: generator.standard_normal(count, np.float32),
+        {"keyed normals": lambda: normals(Key(0), 0, count), "keyed bits": lambda: bits(Key(0), 0, count)},
+        {"floor": count, "keyed normals": count, "keyed bits": count},
+    )
+
+
+def _pulses(soft: bool) -> Calls:
+    device = preset("idealized")
+    if soft:
+        spread = {"dw_min_dtod": 0.3, "w_max_dtod": 0.3, "w_min_dtod": 0.3, "dw_min_std": 0.3}
+        device = device.but(response=SoftBounds(dw_min=0.002, **spread))
+    key, rng = Key(0), np.random.default_rng(0)
+    pre, post = rng.normal(size=(2, BATCH, SIZE)).astype(np.float32)
+    length = np.full(BATCH, MAX_LENGTH)
+    parameters = population(device, (SIZE, SIZE), key, np.dtype(np.float32))
+    start = np.clip(rng.normal(0, 0.1, (SIZE, SIZE)).astype(np.float32), parameters["low"], parameters["high"])
+    touched = np.zeros((SIZE, SIZE), bool)
+
+    def update(load: float) -> None:
+        # Update management: the largest pre and the largest post get one probability, and their product asks for `load` pulses.
+        gains = [np.sqrt(load / MAX_LENGTH) / np.abs(x).max(axis=1).astype(np.float64) for x in (pre, post)]
+        rows, columns = (trains(x, gain, length, key, n)[0] for n, (x, gain) in enumerate(zip((pre, post), gains, strict=True)))
+        apply_batch(start.copy(), rows, columns, parameters, device.response.law, False, key, 0, touched)
+
+    loads = {f"largest element {load} pulse{'s' * (load > 1)}": partial(update, load) for load in (1, 10, 31)}
+    return Calls(lambda: pre.T @ post, loads)
+
+
+def _wires(size: int) -> Calls:
+    rng = np.random.default_rng(size)
+    g = rng.uniform(1e-6, 5e-5, (size, size))
+    v = rng.uniform(-0.2, 0.2, (BATCH, size))
+    return Calls(lambda: v @ g, {"effective matrix": lambda: effective_conductance(g, wire_ohms=1.0)})
+
+
+def teaching(network: Network, rule: Rule, batch: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """One taught batch of random samples with plain SGD, and all the matrix products that it needs, one after the other."""
+    rng = np.random.default_rng(0)
+    x = rng.random((batch, *network.input_shape)).astype(network.dtype)
+    target = np.eye(network.output_shape[0], dtype=network.dtype)[rng.integers(0, network.output_shape[0], batch)]
+    learner = Learner(SGD(learning_rate=1e-3), network.matrices())
+
+    def apply(products: Any, gain: float) -> None:
+        learner.learn(products, 1e-3, batch, gain)
+
+    def step() -> None:
+        rule.teach(network, x, target, apply)
+
+    return step, products_of(network.copy(), lambda twin, teach: rule.teach(twin, x, target, teach))
+
+
+def _mlp(substrate: Digital | Analog) -> Network:
+    return mlp([784, 256, 256, 10], activation="leaky_relu", substrate=substrate)
+
+
+def _vgg5(substrate: Digital | Analog) -> Network:
+    return vgg(5, substrate=substrate)
+
+
+def _predictive(make: Callable[[Any], Network], steps: int, batch: int, crossbars: bool) -> Calls:
+    rule = PredictiveCoding(steps=steps, step_size=0.02, momentum=0.3)
+    step, floor = teaching(make(Digital()), rule, batch)
+    work = {"digital": step}
+    if crossbars:
+        work["crossbars, exact writing"] = teaching(make(Analog(device="idealized", scheme={"kind": "ideal"})), rule, batch)[0]
+        work["crossbars, stochastic pulses"] = teaching(make(Analog(device="idealized")), rule, batch)[0]
+    return Calls(floor, work)
+
+
+def _incremental(depth: int) -> Calls:
+    """One update of all weights: a step of incremental PC, and one of backpropagation."""
+    steps, widths = 8, [1024] * (depth + 1)
+    network = mlp(widths, activation="leaky_relu")
+    many, _ = teaching(network, IncrementalPC(steps=steps, step_size=0.1, stoppable=False), BATCH)
+    one, _ = teaching(network.copy(), Backprop(), BATCH)
+    return Calls(one, {f"incremental PC, {steps} updates": many}, {"floor": 1, f"incremental PC, {steps} updates": steps})
+
+
+WORKLOADS: dict[str, Workload] = {
+    "read": Workload(
+        f"Crossbar read, {SIZE} x {SIZE}, batch {BATCH}: 7-bit DAC, 9-bit ADC, output noise",
+        "the matrix product",
+        "≤ 1.5",
+        partial(_reads, False),
+    ),
+    "read-weight-noise": Workload(
+        "The same with noise of the weights fresh for every vector", "the matrix product", "≤ 2.6", partial(_reads, True)
+    ),
+    "normals": Workload("A million keyed normal numbers", "NumPy's Philox generator", "≤ 2.5 ns", _normals),
+    "pulses-constant": Workload(
+        f"Update of {SIZE} x {SIZE} devices by {BATCH} products, trains of {MAX_LENGTH} slots: constant step, cycle-to-cycle noise",
+        "the outer products as one matrix product",
+        "≤ 40",
+        partial(_pulses, False),
+    ),
+    "pulses-soft-bounds": Workload(
+        "The same for soft bounds with noise", "the outer products as one matrix product", "≤ 150", partial(_pulses, True)
+    ),
+    "wires-128": Workload("Exact wire resistance, 128 x 128", "128 vectors through the matrix", "≤ 40 ms", partial(_wires, 128)),
+    "wires-256": Workload("Exact wire resistance, 256 x 256", "128 vectors through the matrix", "≤ 400 ms", partial(_wires, 256)),
+    "pc-mlp": Workload(
+        "Training step of PC, 784-256-256-10, batch 128, T = 8",
+        "its matrix products",
+        "≤ 1.3; crossbars ≤ 2.5",
+        partial(_predictive, _mlp, 8, 128, True),
+    ),
+    "pc-vgg5": Workload(
+        "Training step of PC, VGG5, batch 128, T = 5",
+        "its matrix products on the patches",
+        "≤ 1.5",
+        partial(_predictive, _vgg5, 5, 128, False),
+    ),
+} | {
+    f"ipc-{depth}": Workload(
+        f"One update of all weights by incremental PC, width 1024, {depth} layers, batch {BATCH}",
+        "one of backpropagation",
+        "< 1 for each update",
+        partial(_incremental, depth),
+    )
+    for depth in (4, 8, 16, 32)
+}
