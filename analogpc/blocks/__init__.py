@@ -5,22 +5,34 @@ from analogpc.blocks.base import Block, BlockSpecification, Initialisation, Matr
 from analogpc.blocks.chain import AnyBlock, Chain
 from analogpc.blocks.conv import Conv2d
 from analogpc.blocks.dense import Dense
-from analogpc.blocks.pool import MaxPool
+from analogpc.blocks.mean import GlobalMean
+from analogpc.blocks.norm import BatchNorm, LayerNorm
+from analogpc.blocks.parallel import Parallel, Sum
+from analogpc.blocks.pool import AvgPool, MaxPool, SoftPool
+from analogpc.blocks.residual import Residual
 from analogpc.blocks.shape import Flatten
 
 __all__ = [
     "Activation",
     "ActivationName",
     "AnyBlock",
+    "AvgPool",
+    "BatchNorm",
     "Block",
     "BlockSpecification",
     "Chain",
     "Conv2d",
     "Dense",
     "Flatten",
+    "GlobalMean",
     "Initialisation",
+    "LayerNorm",
     "MatrixMaker",
     "MaxPool",
+    "Parallel",
     "Product",
+    "Residual",
     "ShapeError",
+    "SoftPool",
+    "Sum",
 ]

@@ -20,13 +20,20 @@ MatrixMaker = Callable[[str, np.ndarray], Matrix]
 """Takes a role, "weight", "bias" or "scale", and initial weights (n_out, n_in), and makes the matrix on a substrate of its choice."""
 
 
-Initialisation = Literal["kaiming-uniform", "kaiming-normal", "xavier-uniform", "xavier-normal"]
+Initialisation = Literal[
+    "kaiming-uniform", "kaiming-normal", "kaiming-normal-fan-out", "xavier-uniform", "xavier-normal", "normal"
+]
 """How weights and biases start.
 
 - "kaiming-uniform": both uniform within +-1 / sqrt(fan_in), the default of PyTorch's ``Linear`` and ``Conv2d`` (He et al. with a
   leaky slope of sqrt(5)).
 - "kaiming-normal": normal of variance 2 / fan_in, no bias (He et al., arXiv 1502.01852, for rectifiers).
+- "kaiming-normal-fan-out": normal of variance 2 / fan_out, no bias (the same authors' other choice, which keeps the size of the
+  gradients; Kerjan et al., arXiv 2606.03584, for their VGG10).
 - "xavier-uniform", "xavier-normal": variance 2 / (fan_in + fan_out), no bias (Glorot and Bengio, AISTATS 2010).
+- "normal": normal of variance 1, no bias, for layers whose ``gain`` does the scaling: the NTK parametrisation (Jacot et al.,
+  arXiv 1806.07572) and muPC (Innocenti et al., arXiv 2505.13124), whose code (JPC) makes networks without biases by default and
+  otherwise lets them start near zero.
 """
 
 
@@ -50,7 +57,12 @@ class Block(ABC):
     ----------
     input_shape, output_shape, matrices, buffers
         As given.
+    precision : array of shape (values,) or None
+        Fixed weights of the energies of the values that the block predicts, where it ends a layer: 1/2 sum_i precision_i e_i^2, besides
+        the precision that a schedule gives to the layer. None for 1 everywhere. Only flat samples have them.
     """
+
+    precision: np.ndarray | None = None
 
     def __init__(
         self,

@@ -14,7 +14,11 @@ from analogpc.blocks.activation import Activation
 from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, Product, ShapeError
 from analogpc.blocks.conv import Conv2d
 from analogpc.blocks.dense import Dense
-from analogpc.blocks.pool import MaxPool
+from analogpc.blocks.mean import GlobalMean
+from analogpc.blocks.norm import BatchNorm, LayerNorm
+from analogpc.blocks.parallel import Parallel, Sum
+from analogpc.blocks.pool import AvgPool, MaxPool, SoftPool
+from analogpc.blocks.residual import Residual
 from analogpc.blocks.shape import Flatten
 from analogpc.kernels.streams import Key
 
@@ -50,9 +54,27 @@ class Chain(BlockSpecification):
         return ChainBlock(built)
 
 
-AnyBlock = Annotated[Dense | Conv2d | MaxPool | Flatten | Activation | Chain, Field(discriminator="kind")]
+AnyBlock = Annotated[
+    Dense
+    | Conv2d
+    | MaxPool
+    | AvgPool
+    | SoftPool
+    | GlobalMean
+    | Flatten
+    | Activation
+    | BatchNorm
+    | LayerNorm
+    | Parallel
+    | Sum
+    | Residual
+    | Chain,
+    Field(discriminator="kind"),
+]
 """Any block specification, told apart by its ``kind``. A new block is a new file here and a name in this line."""
 
+Parallel.model_rebuild()
+Residual.model_rebuild()
 Chain.model_rebuild()
 
 
@@ -71,6 +93,7 @@ class ChainBlock(Block):
         named = {f"{index}.{name}": m for index, block in enumerate(self.blocks) for name, m in block.matrices.items()}
         kept = {f"{index}.{name}": array for index, block in enumerate(self.blocks) for name, array in block.buffers.items()}
         super().__init__(self.blocks[0].input_shape, self.blocks[-1].output_shape, named, kept)
+        self.precision = self.blocks[-1].precision
 
     @override
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:

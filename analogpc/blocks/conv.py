@@ -10,8 +10,8 @@ import numpy as np
 from pydantic import Field
 from typing_extensions import override
 
-from analogpc.blocks.base import Block, BlockSpecification, Initialisation, MatrixMaker, Product, ShapeError
-from analogpc.blocks.initialisation import bias_products, make_matrices, read_bias
+from analogpc.blocks.base import MatrixMaker, Product, ShapeError
+from analogpc.blocks.initialisation import LinearBlock, LinearSpecification, bias_products, read_bias
 from analogpc.devices.matrix import Matrix
 from analogpc.kernels.patches import fold, output_size, patches
 from analogpc.kernels.streams import Key
@@ -24,7 +24,7 @@ through single samples where not even one fits. Exact matrices give the same res
 ones draw their noise read by read, so that the number is part of what a seed means."""
 
 
-class Conv2d(BlockSpecification):
+class Conv2d(LinearSpecification):
     """A convolution (cross-correlation, as everywhere in this field) of images (height, width, channels) with zero padding.
 
     Attributes
@@ -39,8 +39,12 @@ class Conv2d(BlockSpecification):
         Rings of zeros around the image.
     bias : bool
         Whether every output channel has an offset: a matrix (channels, 1) of its own, with a constant input of 1.
+    gain : float
+        A digital factor behind the reads of the weights; the bias does not get it, what the weights learn does.
     init : str
         Initial weights; see `Initialisation`. fan_in is kernel**2 times the input channels, fan_out kernel**2 times ``channels``.
+    init_gain, bias_gain : float
+        Factors on the drawn weights and biases.
 
     Notes
     -----
@@ -52,8 +56,6 @@ class Conv2d(BlockSpecification):
     kernel: Size = 3
     stride: Size = 1
     padding: Annotated[int, Field(ge=0)] = 1
-    bias: bool = True
-    init: Initialisation = "kaiming-uniform"
 
     @override
     def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> Conv2dBlock:
@@ -67,17 +69,17 @@ class Conv2d(BlockSpecification):
             )
         area = self.kernel**2
         shape = (self.channels, area * input_shape[2])
-        matrices = make_matrices(make, self.init, shape, area * self.channels, self.bias, key, dtype)
+        matrices = self.make_matrices(make, shape, area * self.channels, key, dtype)
         return Conv2dBlock(self, input_shape, (rows, columns, self.channels), matrices)
 
 
-class Conv2dBlock(Block):
+class Conv2dBlock(LinearBlock):
     """Built from `Conv2d`; the tape is the input, from which patches are cut again when they are needed."""
 
     def __init__(
         self, window: Conv2d, input_shape: tuple[int, ...], output_shape: tuple[int, ...], matrices: dict[str, Matrix]
     ) -> None:
-        super().__init__(input_shape, output_shape, matrices)
+        super().__init__(input_shape, output_shape, matrices, window.gain)
         self._window = (window.kernel, window.stride, window.padding)
 
     def _chunks(self, samples: int, dtype: np.dtype) -> Iterator[slice]:
@@ -96,7 +98,7 @@ class Conv2dBlock(Block):
         offset = read_bias(self.matrices, x.dtype)
         y = np.empty((len(x), *self.output_shape), x.dtype)
         for chunk in self._chunks(len(x), x.dtype):
-            read = self.matrices["weight"].forward(patches(x[chunk], *self._window))
+            read = self._scaled(self.matrices["weight"].forward(patches(x[chunk], *self._window)))
             np.add(read, offset, out=self._columns(y[chunk]))
         return y, x
 
@@ -104,7 +106,7 @@ class Conv2dBlock(Block):
     def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
         dx = np.empty((len(g), *self.input_shape), g.dtype)
         for chunk in self._chunks(len(g), g.dtype):
-            back = self.matrices["weight"].backward(self._columns(g[chunk]))
+            back = self._scaled(self.matrices["weight"].backward(self._columns(g[chunk])))
             dx[chunk] = fold(back, dx[chunk].shape, *self._window)
         return dx
 
@@ -112,5 +114,5 @@ class Conv2dBlock(Block):
     def products(self, tape: Any, g: np.ndarray) -> Iterator[Product]:
         """See `Block.products`; one product of the weight for each chunk, whose patches are cut when its turn comes."""
         for chunk in self._chunks(len(g), g.dtype):
-            yield self.matrices["weight"], patches(tape[chunk], *self._window), self._columns(g[chunk])
+            yield self.matrices["weight"], patches(tape[chunk], *self._window), self._scaled(self._columns(g[chunk]))
         yield from bias_products(self.matrices, self._columns(g))

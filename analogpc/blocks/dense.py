@@ -9,13 +9,13 @@ import numpy as np
 from pydantic import Field
 from typing_extensions import override
 
-from analogpc.blocks.base import Block, BlockSpecification, Initialisation, MatrixMaker, Product, ShapeError
-from analogpc.blocks.initialisation import bias_products, make_matrices, read_bias
+from analogpc.blocks.base import MatrixMaker, Product, ShapeError
+from analogpc.blocks.initialisation import LinearBlock, LinearSpecification, bias_products, read_bias
 from analogpc.kernels.streams import Key
 
 
-class Dense(BlockSpecification):
-    """y = W x + b, on samples of shape (n_in,).
+class Dense(LinearSpecification):
+    """y = gain * W x + b, on samples of shape (n_in,).
 
     Attributes
     ----------
@@ -23,40 +23,41 @@ class Dense(BlockSpecification):
         Outputs.
     bias : bool
         Whether there is a b: a matrix (features, 1) of its own, with a constant input of 1.
+    gain : float
+        A digital factor behind the reads of W; the bias does not get it, what W learns does.
     init : str
         Initial weights; see `Initialisation`.
+    init_gain, bias_gain : float
+        Factors on the drawn weights and biases.
     """
 
     kind: Literal["dense"] = "dense"
     features: Annotated[int, Field(ge=1)]
-    bias: bool = True
-    init: Initialisation = "kaiming-uniform"
 
     @override
     def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> DenseBlock:
         if len(input_shape) != 1:
             raise ShapeError(f"Dense takes samples of shape (n_in,), not {input_shape}; Flatten makes them so")
-        shape = (self.features, input_shape[0])
-        matrices = make_matrices(make, self.init, shape, self.features, self.bias, key, dtype)
-        return DenseBlock(input_shape, (self.features,), matrices)
+        matrices = self.make_matrices(make, (self.features, input_shape[0]), self.features, key, dtype)
+        return DenseBlock(input_shape, (self.features,), matrices, self.gain)
 
 
-class DenseBlock(Block):
+class DenseBlock(LinearBlock):
     """Built from `Dense`; the tape is the input."""
 
     @override
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         self._check(x)
-        y = self.matrices["weight"].forward(x)
+        y = self._scaled(self.matrices["weight"].forward(x))
         if "bias" in self.matrices:
             y += read_bias(self.matrices, y.dtype)
         return y, x
 
     @override
     def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
-        return self.matrices["weight"].backward(g)
+        return self._scaled(self.matrices["weight"].backward(g))
 
     @override
     def products(self, tape: Any, g: np.ndarray) -> Iterator[Product]:
-        yield self.matrices["weight"], tape, g
+        yield self.matrices["weight"], tape, self._scaled(g)
         yield from bias_products(self.matrices, g)

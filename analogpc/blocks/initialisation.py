@@ -1,15 +1,19 @@
-"""Initial weights, and the pair of weight and bias matrices that the linear blocks share."""
+"""Initial weights, and what the linear blocks share: the pair of weight and bias matrices, and the gain."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field, FiniteFloat, model_validator
 
-from analogpc.blocks.base import Initialisation, MatrixMaker, Product
+from analogpc.blocks.base import Block, BlockSpecification, Initialisation, MatrixMaker, Product
 from analogpc.devices.matrix import Matrix
 from analogpc.kernels.streams import Key, normals, uniforms
+
+Gain = Annotated[FiniteFloat, Field(ge=0)]
 
 
 def initial_weights(init: Initialisation, shape: tuple[int, int], fan_out: int, key: Key) -> tuple[np.ndarray, np.ndarray]:
@@ -37,23 +41,80 @@ def initial_weights(init: Initialisation, shape: tuple[int, int], fan_out: int, 
         return _uniform(bound, shape, key.fold("weight")), _uniform(bound, bias_shape, key.fold("bias"))
     if init == "xavier-uniform":
         return _uniform(math.sqrt(6 / (fan_in + fan_out)), shape, key.fold("weight")), np.zeros(bias_shape)
-    variance = 2 / fan_in if init == "kaiming-normal" else 2 / (fan_in + fan_out)
-    return math.sqrt(variance) * normals(key.fold("weight"), 0, shape, np.float64), np.zeros(bias_shape)
+    variances = {
+        "kaiming-normal": 2 / fan_in,
+        "kaiming-normal-fan-out": 2 / fan_out,
+        "xavier-normal": 2 / (fan_in + fan_out),
+        "normal": 1.0,
+    }
+    return math.sqrt(variances[init]) * normals(key.fold("weight"), 0, shape, np.float64), np.zeros(bias_shape)
 
 
 def _uniform(bound: float, shape: tuple[int, int], key: Key) -> np.ndarray:
     return bound * (2 * uniforms(key, 0, shape, np.float64) - 1)
 
 
-def make_matrices(
-    make: MatrixMaker, init: Initialisation, shape: tuple[int, int], fan_out: int, bias: bool, key: Key, dtype: np.dtype
-) -> dict[str, Matrix]:
-    """The matrix "weight" (n_out, n_in) and, if asked for, "bias" (n_out, 1)."""
-    weight, offset = initial_weights(init, shape, fan_out, key)
-    matrices = {"weight": make("weight", weight.astype(dtype))}
-    if bias:
-        matrices["bias"] = make("bias", offset.astype(dtype))
-    return matrices
+class LinearSpecification(BlockSpecification):
+    """What dense and convolutional blocks have in common: y = gain * W x + b.
+
+    Attributes
+    ----------
+    bias : bool
+        Whether there is a b: a matrix (n_out, 1) of its own, with a constant input of 1.
+    gain : float
+        A digital factor behind the reads of W, forward and transposed, which the bias does not get. What W learns carries it, too.
+    init : Initialisation
+    init_gain : float
+        Factor on the drawn weights.
+    bias_gain : float
+        Factor on the drawn biases. Scellier et al. (arXiv 2312.15103) draw weights within +-g / sqrt(fan_in) and biases within
+        +-0.5 / sqrt(fan_in): "kaiming-uniform" with an ``init_gain`` of g and a ``bias_gain`` of 0.5.
+    """
+
+    bias: bool = True
+    gain: Annotated[FiniteFloat, Field(gt=0)] = 1.0
+    init: Initialisation = "kaiming-uniform"
+    init_gain: Gain = 1.0
+    bias_gain: Gain = 1.0
+
+    @model_validator(mode="after")
+    def _bias_gain_has_a_bias(self) -> LinearSpecification:
+        if self.bias_gain != 1 and not (self.bias and self.init == "kaiming-uniform"):
+            start = f"with init = '{self.init}' biases start at zero" if self.bias else "there is no bias"
+            raise ValueError(f"bias_gain = {self.bias_gain:g} would do nothing: {start}")
+        return self
+
+    def make_matrices(
+        self, make: MatrixMaker, shape: tuple[int, int], fan_out: int, key: Key, dtype: np.dtype
+    ) -> dict[str, Matrix]:
+        """The matrix "weight" (n_out, n_in) and, if asked for, "bias" (n_out, 1)."""
+        weight, offset = initial_weights(self.init, shape, fan_out, key)
+        matrices = {"weight": make("weight", (self.init_gain * weight).astype(dtype))}
+        if self.bias:
+            matrices["bias"] = make("bias", (self.bias_gain * offset).astype(dtype))
+        return matrices
+
+
+class LinearBlock(Block):
+    """A block with one weight matrix, perhaps a bias, and a gain.
+
+    Parameters
+    ----------
+    input_shape, output_shape, matrices
+        See `Block`.
+    gain : float
+        See `LinearSpecification`.
+    """
+
+    def __init__(
+        self, input_shape: tuple[int, ...], output_shape: tuple[int, ...], matrices: dict[str, Matrix], gain: float = 1.0
+    ) -> None:
+        super().__init__(input_shape, output_shape, matrices)
+        self._gain = gain
+
+    def _scaled(self, values: np.ndarray) -> np.ndarray:
+        """``values`` times the gain, in their type."""
+        return values if self._gain == 1 else values * self._gain
 
 
 def read_bias(matrices: dict[str, Matrix], dtype: np.dtype) -> np.ndarray:

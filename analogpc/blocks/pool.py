@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
 from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, ShapeError
 from analogpc.kernels.patches import output_size
-from analogpc.kernels.pooling import max_pool, max_unpool
+from analogpc.kernels.pooling import average_pool, average_unpool, max_pool, max_unpool, soft_pool, soft_unpool
 from analogpc.kernels.streams import Key
 
 
@@ -34,28 +34,138 @@ class MaxPool(BlockSpecification):
 
     @override
     def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> MaxPoolBlock:
-        if len(input_shape) != 3:
-            raise ShapeError(f"MaxPool takes samples of shape (height, width, channels), not {input_shape}")
         return MaxPoolBlock(input_shape, self.size, self.stride or self.size)
 
 
-class MaxPoolBlock(Block):
-    """Built from `MaxPool`; the tape says where in its window each maximum was."""
+class AvgPool(BlockSpecification):
+    """The mean of every window of images (height, width, channels), channel by channel; it takes complex images, too.
+
+    Attributes
+    ----------
+    size, stride : int
+        As for `MaxPool`.
+    """
+
+    kind: Literal["avg-pool"] = "avg-pool"
+    size: Annotated[int, Field(ge=1)] = 2
+    stride: Annotated[int, Field(ge=0)] = 0
+
+    @override
+    def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> AvgPoolBlock:
+        return AvgPoolBlock(input_shape, self.size, self.stride or self.size)
+
+
+class SoftPool(BlockSpecification):
+    """A soft maximum of every window of images (height, width, channels), channel by channel: the mean with softmax weights,
+
+        y = sum_k v_k e^(v_k / T) / sum_k e^(v_k / T)
+
+    It lies between the mean (T to infinity) and the maximum (T to 0), and is smooth. On complex images it is holomorphic, away from the
+    zeros of the denominator: `Block.vjp` is the transpose of the complex derivative, without any conjugation.
+
+    Attributes
+    ----------
+    size, stride : int
+        As for `MaxPool`.
+    temperature : float
+        T, in the units of the images.
+
+    References
+    ----------
+    Stergiou, Poppe and Kalliatakis, "Refining activation downsampling with SoftPool", ICCV 2021; in holomorphic equilibrium
+    propagation (T = 1) Laborieux and Zenke, NeurIPS 2022.
+    """
+
+    kind: Literal["soft-pool"] = "soft-pool"
+    size: Annotated[int, Field(ge=1)] = 2
+    stride: Annotated[int, Field(ge=0)] = 0
+    temperature: Annotated[FiniteFloat, Field(gt=0)] = 1.0
+
+    @override
+    def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> SoftPoolBlock:
+        return SoftPoolBlock(input_shape, self.size, self.stride or self.size, self.temperature)
+
+
+class PoolBlock(Block):
+    """A block that makes one pixel of every window of an image.
+
+    Attributes
+    ----------
+    window : (int, int)
+        The side of the window, and the pixels from one to the next.
+    """
 
     def __init__(self, input_shape: tuple[int, ...], size: int, stride: int) -> None:
+        name = type(self).__name__.removesuffix("Block")
+        if len(input_shape) != 3:
+            raise ShapeError(f"{name} takes samples of shape (height, width, channels), not {input_shape}")
         rows, columns = (output_size(side, size, stride, 0) for side in input_shape[:2])
         if rows == 0 or columns == 0:
-            raise ShapeError(
-                f"MaxPool of size {size} needs images of at least {size} pixels a side, not samples of {input_shape}"
-            )
+            raise ShapeError(f"{name} of size {size} needs images of at least {size} pixels a side, not samples of {input_shape}")
         super().__init__(input_shape, (rows, columns, input_shape[2]))
-        self._window = (size, stride)
+        self.window = (size, stride)
+
+
+class MaxPoolBlock(PoolBlock):
+    """Built from `MaxPool`; the tape says where in its window each maximum was."""
 
     @override
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         self._check(x)
-        return max_pool(x, *self._window)
+        return max_pool(x, *self.window)
 
     @override
     def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
-        return max_unpool(g, tape, (len(g), *self.input_shape), *self._window)
+        return max_unpool(g, tape, (len(g), *self.input_shape), *self.window)
+
+
+class AvgPoolBlock(PoolBlock):
+    """Built from `AvgPool`; nothing needs to be remembered."""
+
+    @override
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
+        self._check(x)
+        return average_pool(x, *self.window), None
+
+    @override
+    def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
+        return average_unpool(g, (len(g), *self.input_shape), *self.window)
+
+
+class SoftTape(NamedTuple):
+    """What `SoftPoolBlock` remembers of a batch.
+
+    Attributes
+    ----------
+    x, y : arrays
+        Input and output.
+    weights : (n, out_height, out_width, size * size, channels) array
+        The softmax weights of the places of each window.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    weights: np.ndarray
+
+
+class SoftPoolBlock(PoolBlock):
+    """Built from `SoftPool`; the tape is a `SoftTape`.
+
+    Attributes
+    ----------
+    temperature : float
+    """
+
+    def __init__(self, input_shape: tuple[int, ...], size: int, stride: int, temperature: float) -> None:
+        super().__init__(input_shape, size, stride)
+        self.temperature = temperature
+
+    @override
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, SoftTape]:
+        self._check(x)
+        y, weights = soft_pool(x, *self.window, self.temperature)
+        return y, SoftTape(x, y, weights)
+
+    @override
+    def vjp(self, tape: SoftTape, g: np.ndarray) -> np.ndarray:
+        return soft_unpool(g, *tape, *self.window, self.temperature)

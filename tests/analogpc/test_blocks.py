@@ -8,7 +8,24 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
-from analogpc.blocks import Activation, Chain, Conv2d, Dense, Flatten, MaxPool, ShapeError, conv
+from analogpc.blocks import (
+    Activation,
+    AvgPool,
+    BatchNorm,
+    Chain,
+    Conv2d,
+    Dense,
+    Flatten,
+    GlobalMean,
+    LayerNorm,
+    MaxPool,
+    Parallel,
+    Residual,
+    ShapeError,
+    SoftPool,
+    Sum,
+    conv,
+)
 from analogpc.devices.matrix import DigitalMatrix
 from analogpc.devices.substrate import Analog
 from analogpc.kernels.patches import output_size
@@ -19,6 +36,16 @@ DENSE_CHAIN = Chain(
     blocks=(Dense(features=4), TANH, Dense(features=3, bias=False), Activation(function="gelu"), Dense(features=2))
 )
 CONV_CHAIN = Chain(blocks=(Conv2d(channels=3), Activation(function="leaky_relu"), MaxPool(), Flatten(), Dense(features=4)))
+NORMALISED = Chain(blocks=(Dense(features=4), BatchNorm(), TANH, Dense(features=3), LayerNorm()))
+RESIDUAL = Residual(
+    body=Chain(blocks=(Conv2d(channels=3), BatchNorm(freezing=False), TANH, Conv2d(channels=4, bias=False))),
+    shortcut=Conv2d(channels=4, kernel=1, padding=0),
+)
+SIDE_BY_SIDE = Parallel(
+    branches=(Chain(blocks=(TANH, Conv2d(channels=2))), Chain(blocks=(Flatten(),)), Dense(features=3)),
+    shapes=((3, 2, 1), (2, 2, 3), (4,)),
+    precisions=(1, 0.5, 1),
+)
 CASES = {
     "dense": (Dense(features=3), (5,)),
     "dense without bias": (Dense(features=3, bias=False), (5,)),
@@ -28,15 +55,40 @@ CASES = {
     "conv, 1x1": (Conv2d(channels=4, kernel=1, padding=0), (3, 3, 2)),
     "pool": (MaxPool(), (5, 4, 3)),
     "pool, overlapping": (MaxPool(size=3, stride=2), (7, 5, 2)),
+    "average pool": (AvgPool(), (5, 4, 3)),
+    "average pool, overlapping": (AvgPool(size=3, stride=2), (7, 5, 2)),
+    "soft pool": (SoftPool(), (5, 4, 3)),
+    "soft pool, overlapping": (SoftPool(size=3, stride=2, temperature=0.3), (7, 5, 2)),
+    "batch norm": (BatchNorm(), (5,)),
+    "batch norm of images": (BatchNorm(eps=0.1, freezing=False), (3, 2, 4)),
+    "layer norm": (LayerNorm(), (5,)),
+    "layer norm of images": (LayerNorm(eps=0.1), (3, 2, 4)),
+    "normalised": (NORMALISED, (5,)),
+    "residual": (Residual(body=NORMALISED.but(blocks=(*NORMALISED.blocks, Dense(features=5)))), (5,)),
+    "residual of images": (RESIDUAL, (3, 4, 2)),
+    "residual in residual": (Residual(body=Residual(body=TANH), shortcut=Chain(blocks=(LayerNorm(),))), (2, 3)),
     "flatten": (Flatten(), (2, 3, 4)),
     "activation": (TANH, (2, 3)),
     "dense chain": (DENSE_CHAIN, (5,)),
     "conv chain": (CONV_CHAIN, (5, 6, 2)),
     "pooling first": (Chain(blocks=(MaxPool(size=2, stride=1), Conv2d(channels=2, stride=2), TANH)), (5, 5, 2)),
     "nested": (Chain(blocks=(CONV_CHAIN, TANH, Chain(blocks=(Chain(blocks=(Dense(features=3),)),)))), (4, 4, 1)),
+    "dense with a gain": (Dense(features=3, gain=0.3), (5,)),
+    "conv with a gain": (Conv2d(channels=3, gain=1.7, stride=2), (4, 5, 2)),
+    "global mean": (GlobalMean(), (3, 4, 2)),
+    "sum": (Sum(shape=(2, 3)), (18,)),
+    "fork": (
+        Parallel(branches=(Chain(blocks=(TANH, Conv2d(channels=2, bias=False))), Conv2d(channels=3, kernel=1), Flatten())),
+        (3, 4, 2),
+    ),
+    "side by side": (SIDE_BY_SIDE, (22,)),
+    "fork and sum": (
+        Chain(blocks=(Parallel(branches=(DENSE_CHAIN.but(blocks=(Dense(features=5), TANH)), Flatten())), Sum(shape=(5,)))),
+        (5,),
+    ),
     "without matrices": (Chain(blocks=(TANH, MaxPool(), Flatten())), (4, 4, 2)),
 }
-LINEAR = ["dense without bias", "conv, padded beyond the kernel", "flatten"]
+LINEAR = ["dense without bias", "conv, padded beyond the kernel", "average pool, overlapping", "flatten"]
 every_case = pytest.mark.parametrize("case", CASES)
 
 
@@ -204,7 +256,7 @@ def test_reads_are_counted_and_none_is_needless():
     assert reads() == once | {"0.0.weight": (96, 96), "0.3.weight": (6, 12), "1.weight": (6, 12)}
 
 
-@pytest.mark.parametrize("case", ["dense chain", "nested"])
+@pytest.mark.parametrize("case", ["dense chain", "nested", "normalised", "residual", "residual of images"])
 def test_a_matrix_may_learn_as_soon_as_it_has_its_product(case):
     block = built(case)
     x, g = samples(block)

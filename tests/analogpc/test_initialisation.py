@@ -27,6 +27,8 @@ def drawn(spec, shape, seed=0):
 LAWS = {
     "kaiming-uniform": lambda fan_in, fan_out: stats.uniform(-1 / math.sqrt(fan_in), 2 / math.sqrt(fan_in)),
     "kaiming-normal": lambda fan_in, fan_out: stats.norm(0, math.sqrt(2 / fan_in)),
+    "kaiming-normal-fan-out": lambda fan_in, fan_out: stats.norm(0, math.sqrt(2 / fan_out)),
+    "normal": lambda fan_in, fan_out: stats.norm(0, 1),
     "xavier-uniform": lambda fan_in, fan_out: stats.uniform(
         -math.sqrt(6 / (fan_in + fan_out)), 2 * math.sqrt(6 / (fan_in + fan_out))
     ),
@@ -76,3 +78,35 @@ def test_numbers_are_drawn_in_float64():
     weight, bias = initial_weights("kaiming-uniform", (3, 5), 3, Key(0))
     assert weight.dtype == bias.dtype == np.float64
     assert (weight != weight.astype(np.float32)).any()
+
+
+@pytest.mark.parametrize("init", LAWS)
+@pytest.mark.parametrize("spec", [Dense(features=5), Conv2d(channels=5)])
+def test_gains_multiply_the_very_numbers_that_are_drawn(init, spec):
+    shape = (4,) if isinstance(spec, Dense) else (4, 4, 2)
+    (_, weights), (_, bias) = drawn(spec.but(init=init), shape)
+    (_, scaled), (_, same) = drawn(spec.but(init=init, init_gain=0.4), shape)
+    np.testing.assert_array_equal(scaled, 0.4 * weights)
+    np.testing.assert_array_equal(same, bias)
+    assert np.abs(weights).max() > 0
+
+
+def test_weights_and_biases_of_the_networks_of_scellier():
+    """Weights within +-g / sqrt(fan_in), biases within +-0.5 / sqrt(fan_in); Kolmogorov-Smirnov at a false-alarm rate of 1e-5."""
+    fan_in = 120
+    (_, weights), (_, bias) = drawn(Dense(features=4000, init_gain=0.7, bias_gain=0.5), (fan_in,))
+    for values, bound in ((weights[:30], 0.7), (bias, 0.5)):
+        law = stats.uniform(-bound / math.sqrt(fan_in), 2 * bound / math.sqrt(fan_in))
+        assert stats.kstest(values.reshape(-1), law.cdf).pvalue > 1e-5
+
+
+@pytest.mark.parametrize("fields", [{"init": "normal"}, {"bias": False}])
+def test_a_bias_gain_without_anything_to_multiply_is_refused(fields):
+    with pytest.raises(ValueError, match=r"^Dense: bias_gain = 0.5 would do nothing: "):
+        Dense(features=2, bias_gain=0.5, **fields)
+
+
+@pytest.mark.parametrize("field", ["gain", "init_gain", "bias_gain"])
+def test_negative_gains_are_refused(field):
+    with pytest.raises(ValueError, match=f"{field} = -1"):
+        Conv2d(channels=2, **{field: -1})

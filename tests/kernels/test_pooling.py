@@ -1,11 +1,11 @@
-"""Max-pooling against a plain statement, its transpose, ties and NaN."""
+"""Pooling against plain statements, its transposes, ties and NaN."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analogpc.kernels.pooling import max_pool, max_unpool
+from analogpc.kernels.pooling import average_pool, average_unpool, max_pool, max_unpool, soft_pool, soft_unpool
 
 
 def windows(x, size, stride):
@@ -120,3 +120,106 @@ def test_bad_shapes_are_refused(rng):
         max_unpool(y[:1], where, x.shape, 2, 2)
     with pytest.raises(ValueError, match=r"have the shape \(2, 3, 3, 3\), not \(2, 2, 2, 3\) and \(2, 2, 2, 3\)"):
         max_unpool(y, where, (2, 6, 6, 3), 2, 2)
+
+
+def drawn(shape, kind, seed):
+    draw = np.random.default_rng(seed)
+    real = draw.normal(size=shape)
+    return real if kind is float else real + 0.5j * draw.normal(size=shape)
+
+
+@given(pool=pools, kind=st.sampled_from([float, complex]), seed=st.integers(0, 1000))
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_averages_follow_the_plain_statement_and_go_back_by_the_transpose(pool, kind, seed):
+    shape, size, stride = pool
+    x = drawn(shape, kind, seed)
+    y = average_pool(x, size, stride)
+    assert y.dtype == kind
+    np.testing.assert_allclose(y, windows(x, size, stride).mean(-1), rtol=1e-12, atol=1e-14)
+    g, other = drawn(y.shape, kind, seed + 1), drawn(shape, kind, seed + 2)
+    back = average_unpool(g, shape, size, stride)
+    # Sums without conjugation: the transpose, not the adjoint.
+    assert abs((average_pool(other, size, stride) * g).sum() - (other * back).sum()) <= 1e-12 * max(1, g.size)
+
+
+@given(pool=pools, kind=st.sampled_from([float, complex]), temperature=st.floats(0.3, 3), seed=st.integers(0, 1000))
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_soft_maxima_follow_the_plain_statement(pool, kind, temperature, seed):
+    shape, size, stride = pool
+    # Imaginary parts within a quarter turn keep the denominator away from zero.
+    x = drawn(shape, kind, seed)
+    x = np.clip(x.real, -3, 3) + (0 if kind is float else 1j * np.clip(x.imag, -0.2, 0.2))
+    y, weights = soft_pool(x, size, stride, temperature)
+    grown = np.exp(windows(x, size, stride) / temperature)
+    shares = grown / grown.sum(-1, keepdims=True)
+    np.testing.assert_allclose(np.moveaxis(weights, 3, -1), shares, rtol=1e-9, atol=1e-14)
+    np.testing.assert_allclose(y, (shares * windows(x, size, stride)).sum(-1), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [float, complex])
+def test_soft_maxima_go_back_by_the_transposed_derivative_without_conjugation(kind):
+    """Differences along real and along imaginary directions give one and the same complex derivative."""
+    x = drawn((2, 5, 4, 2), kind, 1)
+    y, weights = soft_pool(x, 3, 1, 0.7)
+    g, direction = drawn(y.shape, kind, 2), drawn(x.shape, kind, 3)
+    back = soft_unpool(g, x, y, weights, 3, 1, 0.7)
+    for turn in (1,) if kind is float else (1, 1j):
+        step = 1e-6 * turn * direction
+        difference = (soft_pool(x + step, 3, 1, 0.7)[0] - soft_pool(x - step, 3, 1, 0.7)[0]) / (2e-6 * turn)
+        assert (g * difference).sum() == pytest.approx((back * direction).sum(), rel=1e-7)
+
+
+def test_soft_maxima_lie_between_mean_and_maximum(rng):
+    x = rng.normal(size=(2, 4, 4, 3))
+    np.testing.assert_allclose(soft_pool(x, 2, 2, 1e-3)[0], max_pool(x, 2, 2)[0], atol=1e-3)
+    np.testing.assert_allclose(soft_pool(x, 2, 2, 1e6)[0], average_pool(x, 2, 2), atol=1e-5)
+    y, _ = soft_pool(x, 2, 2, 1.0)
+    assert (average_pool(x, 2, 2) < y).all()
+    assert (y < max_pool(x, 2, 2)[0]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.complex64])
+def test_soft_maxima_of_large_values_do_not_overflow(dtype):
+    """A common real offset moves the result and nothing else; exp(1000) alone is infinite."""
+    x = np.array([0.0, 1, 2, 3], dtype).reshape(1, 2, 2, 1)
+    y, weights = soft_pool(x, 2, 2, 1.0)
+    for offset in (1000, -1000):
+        moved, same = soft_pool(x + dtype(offset), 2, 2, 1.0)
+        assert moved.dtype == same.dtype == dtype
+        np.testing.assert_array_equal(same, weights)
+        np.testing.assert_allclose(moved, y + offset, rtol=1e-6)
+    assert soft_unpool(y, x, y, weights, 2, 2, 1.0).dtype == dtype
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_soft_maxima_and_averages_hide_nothing_that_is_not_finite(bad):
+    x = np.array([1.0, bad, 2.0, 0.0]).reshape(1, 2, 2, 1)
+    assert not np.isfinite(average_pool(x, 2, 2)).any()
+    assert np.isnan(soft_pool(x, 2, 2, 1.0)[0]).all()
+
+
+def test_threads_change_no_average_and_no_soft_maximum(with_threads, rng):
+    x = rng.normal(size=(9, 12, 11, 6)).astype(np.float32)
+    g = rng.normal(size=(9, 5, 5, 6)).astype(np.float32)
+
+    def both_ways():
+        y, weights = soft_pool(x, 3, 2, 0.5)
+        return y, soft_unpool(g, x, y, weights, 3, 2, 0.5), average_pool(x, 3, 2), average_unpool(g, x.shape, 3, 2)
+
+    for one, two in zip(*with_threads(both_ways), strict=True):
+        assert one.tobytes() == two.tobytes()
+
+
+def test_bad_shapes_are_refused_by_averages_and_soft_maxima(rng):
+    x = rng.normal(size=(2, 4, 4, 3))
+    y, weights = soft_pool(x, 2, 2, 1.0)
+    for call in (lambda: average_pool(x, 5, 1), lambda: soft_pool(x, 5, 1, 1.0)):
+        with pytest.raises(
+            ValueError, match=r"a window of 5 x 5 with padding 0 does not fit into images of shape \(2, 4, 4, 3\)"
+        ):
+            call()
+    for call in (lambda: average_unpool(y[:1], x.shape, 2, 2), lambda: soft_unpool(y[:1], x, y, weights, 2, 2, 1.0)):
+        with pytest.raises(
+            ValueError, match=r"g of images of shape \(2, 4, 4, 3\) has the shape \(2, 2, 2, 3\), not \(1, 2, 2, 3\)"
+        ):
+            call()

@@ -1,0 +1,280 @@
+"""Normalisation blocks, with a learnt scale and a learnt bias for every channel; channels are the last axis."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+from pydantic import Field, FiniteFloat
+from typing_extensions import override
+
+from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, Product, ShapeError
+from analogpc.blocks.initialisation import bias_products
+from analogpc.devices.matrix import Matrix
+from analogpc.kernels.normalisation import column_moments, normalisation_transposed, normalise_columns
+from analogpc.kernels.streams import Key
+
+Positive = Annotated[FiniteFloat, Field(gt=0)]
+
+
+class BatchNorm(BlockSpecification):
+    """Batch normalisation: every channel to mean 0 and variance 1 over a batch and all positions, then scaled and shifted.
+
+        y = scale (x - mean) / sqrt(variance + eps) + bias
+
+    A channel is an index of the last axis, so that dense samples (n, features) are normalised feature by feature over the batch, and
+    images (n, height, width, channels) over the batch and all pixels. The variance is the biased one.
+
+    Learning always normalises with the statistics of the batch, also while states relax; its samples then see each other, and
+    `vjp` is the transpose for the whole batch. `infer` takes the running statistics.
+
+    Attributes
+    ----------
+    eps : float
+        In the units of x squared.
+    momentum : float
+        The running statistics become (1 - momentum) running + momentum batch; with the unbiased variance, as in PyTorch.
+    freezing : bool
+        The running statistics stand still while states relax. They move when the block learns, by the statistics of the tape from
+        which it learns (the freezing of Qi et al.): as soon as the products of that tape are taken. That is once per batch for a rule
+        that learns once; rules that learn several times from one batch, as incremental predictive coding does at every step and
+        equilibrium propagation in each of its phases, move them every time. Otherwise every `forward` moves them, at each step of a
+        relaxation.
+
+    Notes
+    -----
+    The matrices "scale" and "bias", of shape (channels, 1) with a constant input of 1, start at 1 and 0. The buffers are
+    "running_mean" and "running_variance", of shape (channels,), which start at 0 and 1.
+
+    References
+    ----------
+    Ioffe and Szegedy, arXiv 1502.03167. Freezing: Qi et al., arXiv 2506.23800, with its code DeepPCNs.
+    """
+
+    kind: Literal["batch-norm"] = "batch-norm"
+    eps: Positive = 1e-5
+    momentum: Annotated[FiniteFloat, Field(gt=0, le=1)] = 0.1
+    freezing: bool = True
+
+    @override
+    def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> BatchNormBlock:
+        if not input_shape:
+            raise ShapeError("BatchNorm takes samples with at least one axis, the last being the channels, not ()")
+        kept = {"running_mean": np.zeros(input_shape[-1], dtype), "running_variance": np.ones(input_shape[-1], dtype)}
+        return BatchNormBlock(self, input_shape, _affine(input_shape[-1], make, dtype), kept)
+
+
+class LayerNorm(BlockSpecification):
+    """Layer normalisation: the values of every position to mean 0 and variance 1, then scaled and shifted value by value.
+
+        y = scale (x - mean) / sqrt(variance + eps) + bias
+
+    Mean and (biased) variance are those over the last axis, of each sample and each position on its own: over all features of dense
+    samples (n, features), over the features of each token of (n, tokens, features), and over the channels of each pixel of an image.
+    It learns and infers in the same way.
+
+    Attributes
+    ----------
+    eps : float
+        In the units of x squared.
+
+    Notes
+    -----
+    The matrices "scale" and "bias", of shape (features, 1) with a constant input of 1, start at 1 and 0.
+
+    References
+    ----------
+    Ba, Kiros and Hinton, arXiv 1607.06450.
+    """
+
+    kind: Literal["layer-norm"] = "layer-norm"
+    eps: Positive = 1e-5
+
+    @override
+    def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> LayerNormBlock:
+        if not input_shape or input_shape[-1] < 2:
+            raise ShapeError(
+                f"LayerNorm takes samples with at least two values along the last axis, over which it normalises, not {input_shape}"
+            )
+        return LayerNormBlock(self, input_shape, _affine(input_shape[-1], make, dtype))
+
+
+def _affine(channels: int, make: MatrixMaker, dtype: np.dtype) -> dict[str, Matrix]:
+    return {"scale": make("scale", np.ones((channels, 1), dtype)), "bias": make("bias", np.zeros((channels, 1), dtype))}
+
+
+class _NormBlock(Block):
+    """Scale and bias behind a normalisation, whose tapes hold the normalised values."""
+
+    def _rows(self, x: np.ndarray) -> np.ndarray:
+        """One row for each position of each sample: (n, ..., channels) -> (n * positions, channels)."""
+        return x.reshape(-1, self.input_shape[-1])
+
+    def _read(self, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+        """Scale and bias, (channels,) each, by one read with a constant input of 1."""
+        one = np.ones((1, 1), dtype)
+        return self.matrices["scale"].forward(one)[0], self.matrices["bias"].forward(one)[0]
+
+    @abstractmethod
+    def _normal(self, tape: Any) -> np.ndarray:
+        """The normalised values of a tape, as rows."""
+
+    @override
+    def products(self, tape: Any, g: np.ndarray) -> Iterator[Product]:
+        rows = self._rows(g)
+        yield self.matrices["scale"], np.ones((len(rows), 1), g.dtype), rows * self._normal(tape)
+        yield from bias_products(self.matrices, rows)
+
+
+class BatchTape(NamedTuple):
+    """What `BatchNormBlock` remembers of a batch.
+
+    Attributes
+    ----------
+    normal : (rows, channels) array
+        The normalised values.
+    factor : (channels,) array
+        scale / sqrt(variance + eps).
+    mean, variance : (channels,) float64 arrays
+        Of the batch; the variance is the biased one.
+    """
+
+    normal: np.ndarray
+    factor: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
+
+
+class BatchNormBlock(_NormBlock):
+    """Built from `BatchNorm`; the tape is a `BatchTape`. Statistics are accumulated in float64, whatever the type of the samples.
+
+    An empty batch passes, and leaves no trace.
+    """
+
+    def __init__(
+        self,
+        specification: BatchNorm,
+        input_shape: tuple[int, ...],
+        matrices: dict[str, Matrix],
+        buffers: dict[str, np.ndarray],
+    ) -> None:
+        super().__init__(input_shape, input_shape, matrices, buffers)
+        self._specification = specification
+
+    @override
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, BatchTape]:
+        """See `Block.forward`.
+
+        Raises
+        ------
+        ShapeError
+            Also for a batch that holds a single value of every channel.
+        """
+        self._check(x)
+        rows = self._rows(x)
+        if len(rows) == 1:
+            raise ShapeError(
+                f"BatchNorm learns from batches with at least two values of every channel, not from one of shape {x.shape}"
+            )
+        mean, variance = column_moments(rows) if len(rows) else (np.zeros(rows.shape[1]), np.ones(rows.shape[1]))
+        scale, bias = self._read(x.dtype)
+        factor = self._factor(variance, x.dtype)
+        y, normal = normalise_columns(rows, mean.astype(x.dtype), factor, scale, bias)
+        tape = BatchTape(normal, factor * scale, mean, variance)
+        if not self._specification.freezing:
+            self._keep(tape)
+        return y.reshape(x.shape), tape
+
+    @override
+    def infer(self, x: np.ndarray) -> np.ndarray:
+        self._check(x)
+        scale, bias = self._read(x.dtype)
+        factor = self._factor(self.buffers["running_variance"].astype(np.float64), x.dtype)
+        y, _ = normalise_columns(self._rows(x), self.buffers["running_mean"], factor, scale, bias)
+        return y.reshape(x.shape)
+
+    @override
+    def vjp(self, tape: BatchTape, g: np.ndarray) -> np.ndarray:
+        return normalisation_transposed(self._rows(g), tape.normal, tape.factor).reshape(g.shape)
+
+    @override
+    def products(self, tape: BatchTape, g: np.ndarray) -> Iterator[Product]:
+        """See `Block.products`. With freezing, the running statistics move when the first product is taken."""
+        if self._specification.freezing:
+            self._keep(tape)
+        yield from super().products(tape, g)
+
+    @override
+    def _normal(self, tape: BatchTape) -> np.ndarray:
+        return tape.normal
+
+    def _factor(self, variance: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        return (1 / np.sqrt(variance + self._specification.eps)).astype(dtype)
+
+    def _keep(self, tape: BatchTape) -> None:
+        """Move the running statistics."""
+        count = len(tape.normal)
+        if count == 0:
+            return
+        news = {"running_mean": tape.mean, "running_variance": tape.variance * (count / (count - 1))}
+        for name, new in news.items():
+            kept, momentum = self.buffers[name], self._specification.momentum
+            kept[...] = (1 - momentum) * kept.astype(np.float64) + momentum * new
+
+
+class LayerTape(NamedTuple):
+    """What `LayerNormBlock` remembers of a batch.
+
+    Attributes
+    ----------
+    normal : (rows, features) array
+        The normalised values, one row for each position.
+    factor : (rows, 1) array
+        1 / sqrt(variance + eps).
+    scale : (features,) array
+        As it was read.
+    """
+
+    normal: np.ndarray
+    factor: np.ndarray
+    scale: np.ndarray
+
+
+class LayerNormBlock(_NormBlock):
+    """Built from `LayerNorm`; the tape is a `LayerTape`. Statistics are accumulated in float64, whatever the type of the samples."""
+
+    def __init__(self, specification: LayerNorm, input_shape: tuple[int, ...], matrices: dict[str, Matrix]) -> None:
+        super().__init__(input_shape, input_shape, matrices)
+        self._specification = specification
+
+    @override
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, LayerTape]:
+        self._check(x)
+        rows = self._rows(x)
+        scale, bias = self._read(x.dtype)
+        normal = rows - _mean(rows).astype(x.dtype)
+        factor = (1 / np.sqrt(_mean(normal * normal) + self._specification.eps)).astype(x.dtype)
+        normal *= factor
+        y = normal * scale
+        y += bias
+        return y.reshape(x.shape), LayerTape(normal, factor, scale)
+
+    @override
+    def vjp(self, tape: LayerTape, g: np.ndarray) -> np.ndarray:
+        scaled = self._rows(g) * tape.scale
+        slope = _mean(scaled * tape.normal).astype(g.dtype)
+        scaled -= _mean(scaled).astype(g.dtype)
+        scaled -= slope * tape.normal
+        scaled *= tape.factor
+        return scaled.reshape(g.shape)
+
+    @override
+    def _normal(self, tape: LayerTape) -> np.ndarray:
+        return tape.normal
+
+
+def _mean(rows: np.ndarray) -> np.ndarray:
+    """Of every row, in float64: (rows, columns) -> (rows, 1)."""
+    return rows.mean(axis=1, keepdims=True, dtype=np.float64)

@@ -1,0 +1,205 @@
+"""Blocks side by side, with which one state can hold several tensors: branches, and the sum in which they meet again."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, FiniteFloat, model_validator
+from typing_extensions import override
+
+from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, ShapeError
+from analogpc.kernels.streams import Key
+
+if TYPE_CHECKING:
+    from analogpc.blocks.chain import AnyBlock
+
+Shape = tuple[Annotated[int, Field(ge=1)], ...]
+
+
+class Parallel(BlockSpecification):
+    """Branches side by side: each makes its part of one flat sample.
+
+    With empty ``shapes`` every branch takes the whole sample, of any shape (a fork). Otherwise samples are flat, one part after the
+    other, and every branch takes its own part, in its own shape. The outputs, flattened, are put one after the other.
+
+    Attributes
+    ----------
+    branches : tuple of block specifications
+        At least two.
+    shapes : tuple of tuples of int
+        What the branches take; empty for a fork.
+    precisions : tuple of float
+        Weights of the energies of the values that each branch predicts, where this is the last block of a layer; empty for 1 each.
+        They weigh errors, as do the precisions of a schedule (see `Block.precision`). Only branches without matrices may have one
+        other than 1, so that no product would have to be weighed.
+
+    Examples
+    --------
+    A convolution beside an identity, which delays the image by one layer:
+
+    >>> from analogpc.blocks import Conv2d, Flatten, Sum
+    >>> fork = Parallel(branches=(Conv2d(channels=4), Flatten()))
+    >>> meet = Sum(shape=(8, 8, 4))
+    """
+
+    kind: Literal["parallel"] = "parallel"
+    branches: Annotated[tuple[AnyBlock, ...], Field(min_length=2)]
+    shapes: tuple[Shape, ...] = ()
+    precisions: tuple[Annotated[FiniteFloat, Field(gt=0)], ...] = ()
+
+    @model_validator(mode="after")
+    def _one_each(self) -> Parallel:
+        for name, given in (("shapes", self.shapes), ("precisions", self.precisions)):
+            if given and len(given) != len(self.branches):
+                raise ValueError(f"{name} = {given} must be empty or one for each of the {len(self.branches)} branches")
+        return self
+
+    @override
+    def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> ParallelBlock:
+        shapes = self.shapes or (input_shape,) * len(self.branches)
+        if self.shapes and input_shape != (expected := (sum(map(math.prod, shapes)),)):
+            raise ShapeError(f"Parallel with parts of shapes {shapes} takes samples of shape {expected}, not {input_shape}")
+        built: list[Block] = []
+        for index, (branch, shape) in enumerate(zip(self.branches, shapes, strict=True)):
+            try:
+                built.append(branch.build(shape, make, key.fold(index), dtype))
+            except ShapeError as error:
+                raise ShapeError(f"branch {index}: {error}") from None
+        for index, (block, weight) in enumerate(zip(built, self.precisions, strict=False)):
+            if weight != 1 and block.matrices:
+                raise ShapeError(
+                    f"branch {index} has matrices, but a precision of {weight:g}; only branches without matrices may have one other than 1"
+                )
+        return ParallelBlock(built, bool(self.shapes), _per_value(built, self.precisions, dtype))
+
+
+def _per_value(built: Sequence[Block], precisions: Sequence[float], dtype: np.dtype) -> np.ndarray | None:
+    """The precision of every value behind the branches; None if all are 1."""
+    if all(weight == 1 for weight in precisions):
+        return None
+    sizes = [math.prod(branch.output_shape) for branch in built]
+    return np.repeat(np.array(precisions, dtype), sizes)
+
+
+class ParallelBlock(Block):
+    """Built from `Parallel`; the tape is the list of the tapes of the branches.
+
+    Parameters
+    ----------
+    branches : sequence of Block
+        Their matrices and buffers are named by place: "0.weight", "1.2.bias" and so on.
+    split : bool
+        Whether each takes its own part of flat samples; otherwise all take the same.
+    precision : array or None
+        See `Block.precision`.
+    """
+
+    def __init__(self, branches: Sequence[Block], split: bool, precision: np.ndarray | None = None) -> None:
+        self.branches = list(branches)
+        self.split = split
+        named = {f"{i}.{name}": matrix for i, branch in enumerate(self.branches) for name, matrix in branch.matrices.items()}
+        kept = {f"{i}.{name}": array for i, branch in enumerate(self.branches) for name, array in branch.buffers.items()}
+        self._ends_in = _ends([branch.input_shape for branch in self.branches]) if split else []
+        self._ends_out = _ends([branch.output_shape for branch in self.branches])
+        shape = (self._ends_in[-1],) if split else self.branches[0].input_shape
+        super().__init__(shape, (self._ends_out[-1],), named, kept)
+        self.precision = precision
+
+    def _inputs(self, x: np.ndarray) -> list[np.ndarray]:
+        if not self.split:
+            return [x] * len(self.branches)
+        return _cut(x, self._ends_in, [branch.input_shape for branch in self.branches])
+
+    def _outputs(self, g: np.ndarray) -> list[np.ndarray]:
+        return _cut(g, self._ends_out, [branch.output_shape for branch in self.branches])
+
+    @override
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
+        self._check(x)
+        results = [branch.forward(part) for branch, part in zip(self.branches, self._inputs(x), strict=True)]
+        return _side_by_side([y for y, _ in results]), [tape for _, tape in results]
+
+    @override
+    def infer(self, x: np.ndarray) -> np.ndarray:
+        self._check(x)
+        return _side_by_side([branch.infer(part) for branch, part in zip(self.branches, self._inputs(x), strict=True)])
+
+    @override
+    def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
+        backs = [branch.vjp(own, part) for branch, own, part in zip(self.branches, tape, self._outputs(g), strict=True)]
+        if self.split:
+            return _side_by_side(backs)
+        total = backs[0] + backs[1]
+        for back in backs[2:]:
+            total += back
+        return total
+
+    @override
+    def products(self, tape: Any, g: np.ndarray) -> Iterator[Any]:
+        """See `Block.products`; what needs transposed reads within branches is done when this is called, as by `Chain`."""
+        parts = zip(self.branches, tape, self._outputs(g), strict=True)
+        return itertools.chain.from_iterable([branch.products(own, part) for branch, own, part in parts if branch.matrices])
+
+    @override
+    def copy(self) -> ParallelBlock:
+        return ParallelBlock([branch.copy() for branch in self.branches], self.split, self.precision)
+
+
+class Sum(BlockSpecification):
+    """The sum of the equal parts of a flat sample, as `Parallel` makes them.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of each part, and of the sum; samples are flat, and have a multiple of its size.
+    """
+
+    kind: Literal["sum"] = "sum"
+    shape: Annotated[Shape, Field(min_length=1)]
+
+    @override
+    def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> SumBlock:
+        size = math.prod(self.shape)
+        if len(input_shape) != 1 or input_shape[0] % size:
+            raise ShapeError(
+                f"Sum of parts of shape {self.shape} takes flat samples of a multiple of {size} values, not {input_shape}"
+            )
+        return SumBlock(input_shape, self.shape)
+
+
+class SumBlock(Block):
+    """Built from `Sum`; nothing needs to be remembered."""
+
+    @override
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
+        self._check(x)
+        return x.reshape(len(x), self._parts, *self.output_shape).sum(axis=1), None
+
+    @override
+    def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
+        return np.tile(g.reshape(len(g), math.prod(self.output_shape)), (1, self._parts))
+
+    @property
+    def _parts(self) -> int:
+        return self.input_shape[0] // math.prod(self.output_shape)
+
+
+def _ends(shapes: Sequence[tuple[int, ...]]) -> list[int]:
+    """Where in a flat sample each part ends."""
+    return list(itertools.accumulate(map(math.prod, shapes)))
+
+
+def _cut(x: np.ndarray, ends: Sequence[int], shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
+    """The parts of flat samples, each contiguous and in its own shape."""
+    parts = np.split(x, ends[:-1], axis=1)
+    return [np.ascontiguousarray(part).reshape(len(x), *shape) for part, shape in zip(parts, shapes, strict=True)]
+
+
+def _side_by_side(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Samples flattened, one part after the other."""
+    sizes = [math.prod(part.shape[1:]) for part in parts]
+    return np.concatenate([part.reshape(len(part), size) for part, size in zip(parts, sizes, strict=True)], axis=1)

@@ -1,0 +1,107 @@
+"""Residual blocks: a body beside a shortcut."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from typing_extensions import override
+
+from analogpc.blocks.activation import Activation
+from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, Product, ShapeError
+from analogpc.kernels.streams import Key
+
+if TYPE_CHECKING:
+    from analogpc.blocks.chain import AnyBlock
+
+
+class Residual(BlockSpecification):
+    """The sum of what two blocks make of the same input, within one layer: y = shortcut(x) + body(x).
+
+    In a predictive network there is no state between the two; where each branch shall have states of its own, see `Parallel`.
+
+    Attributes
+    ----------
+    body, shortcut : block specifications
+        With outputs of the same shape. The default shortcut is the identity.
+
+    Notes
+    -----
+    Matrices and buffers are named by their place: "body.0.weight", "body.1.running_mean", "shortcut.weight" and so on.
+
+    References
+    ----------
+    He et al., arXiv 1512.03385.
+
+    Examples
+    --------
+    >>> from analogpc.blocks import Chain, Conv2d
+    >>> body = Chain(blocks=(Conv2d(channels=8), Activation(function="relu"), Conv2d(channels=8)))
+    >>> widening = Residual(body=body, shortcut=Conv2d(channels=8, kernel=1, padding=0))
+    >>> Residual.from_toml(widening.to_toml()) == widening
+    True
+    """
+
+    kind: Literal["residual"] = "residual"
+    body: AnyBlock
+    shortcut: AnyBlock = Activation(function="identity")
+
+    @override
+    def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> ResidualBlock:
+        built: dict[str, Block] = {}
+        for name, branch in (("body", self.body), ("shortcut", self.shortcut)):
+            try:
+                built[name] = branch.build(input_shape, make, key.fold(name), dtype)
+            except ShapeError as error:
+                raise ShapeError(f"{name} of the residual: {error}") from None
+        body, shortcut = built["body"], built["shortcut"]
+        if body.output_shape != shortcut.output_shape:
+            raise ShapeError(
+                f"Residual adds a body and a shortcut of the same shape, but samples of shape {input_shape} leave the body as "
+                f"{body.output_shape} and the shortcut as {shortcut.output_shape}"
+            )
+        return ResidualBlock(body, shortcut)
+
+
+class ResidualBlock(Block):
+    """Built from `Residual`; the tape is the pair of the tapes of body and shortcut.
+
+    Parameters
+    ----------
+    body, shortcut : Block
+        Of the same input and output shapes.
+    """
+
+    def __init__(self, body: Block, shortcut: Block) -> None:
+        self.body, self.shortcut = body, shortcut
+        branches = {"body": body, "shortcut": shortcut}
+        named = {f"{place}.{name}": matrix for place, branch in branches.items() for name, matrix in branch.matrices.items()}
+        kept = {f"{place}.{name}": array for place, branch in branches.items() for name, array in branch.buffers.items()}
+        super().__init__(body.input_shape, body.output_shape, named, kept)
+
+    @override
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
+        self._check(x)
+        y, tape = self.body.forward(x)
+        around, own = self.shortcut.forward(x)
+        return around + y, (tape, own)
+
+    @override
+    def infer(self, x: np.ndarray) -> np.ndarray:
+        self._check(x)
+        return self.shortcut.infer(x) + self.body.infer(x)
+
+    @override
+    def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
+        return self.shortcut.vjp(tape[1], g) + self.body.vjp(tape[0], g)
+
+    @override
+    def products(self, tape: Any, g: np.ndarray) -> Iterator[Product]:
+        """See `Block.products`; transposed reads within both branches are done when this is called, as by `Chain`."""
+        return itertools.chain.from_iterable([self.body.products(tape[0], g), self.shortcut.products(tape[1], g)])
+
+    @override
+    def copy(self) -> ResidualBlock:
+        return ResidualBlock(self.body.copy(), self.shortcut.copy())
