@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from analogpc.blocks import Block
+from analogpc.kernels.descent import momentum_step
 
 Output = Literal["squared-error", "cross-entropy"]
 """What the output layer pays for a prediction u of a target y: 1/2 ||y - u||^2, or the cross-entropy - sum y log softmax(u)."""
+Watch = Callable[[np.ndarray, list[np.ndarray]], None]
+"""Takes, at one moment of a relaxation, what every layer pays per sample, (layers,), and the error of every layer, both unweighted."""
 
 
 def energy(error: np.ndarray) -> float:
@@ -164,14 +167,26 @@ class Relaxation:
 
     def energies(self) -> np.ndarray:
         """What every layer pays per sample, unweighted, of the predictions read last: (layers,) float64."""
-        hidden = [energy(s - mu) for s, mu in zip(self.states[1:-1], self.predictions[:-1], strict=True)]
+        hidden = [self._hidden_energy(i) for i in range(len(self.layers) - 1)]
         return np.array([*hidden, output_energy(self.output, self.states[-1], self.predictions[-1])])
+
+    def _hidden_energy(self, i: int) -> float:
+        error = self.states[i + 1] - self.predictions[i]
+        if self.layers[i].precision is None:
+            return energy(error)
+        return 0.5 * float(np.vdot(error, self._own_precision(i, error))) / len(error)
 
     def unweighted(self, index: int) -> np.ndarray:
         """The error of layer ``index``, without precision, of the prediction read last."""
         if index == len(self.layers) - 1:
             return output_error(self.output, self.states[-1], self.predictions[-1])
         return self.states[index + 1] - self.predictions[index]
+
+    def show(self, watch: Watch | None) -> None:
+        """Let a ``watch``, if there is one, see this moment; layers whose input has moved are read again for it."""
+        if watch is not None:
+            self.predict([1.0] * len(self.layers))
+            watch(self.energies(), [self.unweighted(index) for index in range(len(self.layers))])
 
     def _free(self) -> Sequence[int]:
         """The states that move."""
@@ -181,8 +196,13 @@ class Relaxation:
         """The weighted error of layer i, or None where it is zero by construction."""
         if precision == 0 or not self._live[i]:
             return None
-        error = self.unweighted(i)
+        error = self._own_precision(i, self.unweighted(i))
         return error if precision == 1 else error.dtype.type(precision) * error
+
+    def _own_precision(self, i: int, error: np.ndarray) -> np.ndarray:
+        """An error of layer i, times the fixed precisions of its values, if the layer has them."""
+        own = self.layers[i].precision
+        return error if own is None else own * error
 
     def _gradient(self, j: int) -> np.ndarray | None:
         """Of the energy with respect to state j, from the errors below and above it; None where both are zero by construction."""
@@ -194,17 +214,13 @@ class Relaxation:
         return gradient
 
     def _move(self, j: int, gradient: np.ndarray | None, step_size: float, momentum: float, nesterov: bool) -> None:
-        velocity = self._velocities[j]
-        kind = self.states[j].dtype.type
-        if velocity is not None:
-            velocity = kind(momentum) * velocity
-            gradient = np.zeros_like(velocity) if gradient is None else gradient
-            velocity += gradient
-        else:
-            velocity = gradient
-        if velocity is None:
+        velocity, state = self._velocities[j], self.states[j]
+        if gradient is None and velocity is None:
             return
-        if momentum != 0:
-            self._velocities[j] = velocity
-        direction = gradient + kind(momentum) * velocity if nesterov else velocity
-        self.place(j, self.states[j] - kind(step_size) * direction)
+        gradient = np.zeros_like(state) if gradient is None else gradient
+        if momentum == 0:
+            self.place(j, state - state.dtype.type(step_size) * gradient)
+            return
+        velocity = np.zeros_like(state) if velocity is None else velocity
+        self.place(j, momentum_step(state, gradient, velocity, step_size, momentum, nesterov))
+        self._velocities[j] = velocity

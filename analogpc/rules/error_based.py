@@ -10,8 +10,9 @@ from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
 from analogpc.blocks import Block
+from analogpc.kernels.descent import momentum_step
 from analogpc.network import Network
-from analogpc.relaxation import energy, output_energy, output_error
+from analogpc.relaxation import Watch, energy, output_energy, output_error
 from analogpc.rules.base import Apply, Lesson
 from analogpc.rules.clamped import Positive, RelaxingRule
 
@@ -52,23 +53,36 @@ class ErrorBasedPC(RelaxingRule):
     tolerance: Annotated[FiniteFloat, Field(ge=0)] = 0.0
 
     @override
-    def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
+    def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply, watch: Watch | None = None) -> Lesson:
+        """See `Rule.teach`; a ``watch`` sees the relaxation (see `relax`)."""
         errors = ErrorRelaxation(network.layers, x)
         outputs = errors.predictions[-1]
         held = self.held(outputs, target)
-        for _ in range(self.step_count(len(network.layers))):
-            top = self._top(held, errors.predictions[-1])
-            errors.differentiate(top)
-            if self.tolerance > 0 and errors.residual() <= self.tolerance:
-                break
-            errors.descend(self.step_size, self.momentum, self.nesterov)
-        final = [*errors.errors, self._top(held, errors.predictions[-1])]
+        self.relax(errors, held, watch)
+        final = [*errors.errors, self.top(held, errors.predictions[-1])]
         for layer, tape, error in zip(network.layers, errors.tapes, final, strict=True):
             apply(layer.products(tape, error), 1.0 / self.nudging.strength)
-        pays = output_energy(self.output, held, errors.predictions[-1])
-        return Lesson(outputs, np.array([*map(energy, errors.errors), pays]))
+        return Lesson(outputs, self._energies(errors, held))
 
-    def _top(self, held: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    def relax(self, errors: ErrorRelaxation, held: np.ndarray, watch: Watch | None = None) -> None:
+        """Relax the errors below an output held at ``held``; a ``watch`` sees them before every step and after the last."""
+        for _ in range(self.step_count(len(errors.layers))):
+            self._show(errors, held, watch)
+            errors.differentiate(self.top(held, errors.predictions[-1]))
+            if self.tolerance > 0 and errors.residual() <= self.tolerance:
+                return
+            errors.descend(self.step_size, self.momentum, self.nesterov)
+        self._show(errors, held, watch)
+
+    def _show(self, errors: ErrorRelaxation, held: np.ndarray, watch: Watch | None) -> None:
+        if watch is not None:
+            watch(self._energies(errors, held), [*errors.errors, output_error(self.output, held, errors.predictions[-1])])
+
+    def _energies(self, errors: ErrorRelaxation, held: np.ndarray) -> np.ndarray:
+        return np.array([*map(energy, errors.errors), output_energy(self.output, held, errors.predictions[-1])])
+
+    def top(self, held: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+        """The weighted error of the output, held at ``held``: (n, *output_shape)."""
         error = output_error(self.output, held, prediction)
         return error if self.output_precision() == 1 else error.dtype.type(self.output_precision()) * error
 
@@ -102,7 +116,7 @@ class ErrorRelaxation:
             self.tapes.append(tape)
         self.errors = [np.zeros_like(prediction) for prediction in self.predictions[:-1]]
         self.gradients = [np.zeros_like(error) for error in self.errors]
-        self._velocities: list[np.ndarray | None] = [None] * len(self.errors)
+        self._velocities = [np.zeros_like(error) for error in self.errors]
 
     def differentiate(self, top: np.ndarray) -> None:
         """Find ``gradients``, given the weighted error of the output (n, *output_shape)."""
@@ -113,12 +127,7 @@ class ErrorRelaxation:
     def descend(self, step_size: float, momentum: float = 0.0, nesterov: bool = False) -> None:
         """Move all errors down the gradients found last, then bring predictions up to date, from the second layer upwards."""
         for j, gradient in enumerate(self.gradients):
-            kind, former = gradient.dtype.type, self._velocities[j]
-            velocity = gradient if former is None else kind(momentum) * former + gradient
-            if momentum != 0:
-                self._velocities[j] = velocity
-            direction = gradient + kind(momentum) * velocity if nesterov else velocity
-            self.errors[j] = self.errors[j] - kind(step_size) * direction
+            self.errors[j] = momentum_step(self.errors[j], gradient, self._velocities[j], step_size, momentum, nesterov)
         for j, error in enumerate(self.errors, start=1):
             self.predictions[j], self.tapes[j] = self.layers[j].forward(self.predictions[j - 1] + error)
 

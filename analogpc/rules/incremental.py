@@ -10,6 +10,7 @@ from pydantic import Field
 from typing_extensions import override
 
 from analogpc.network import Network
+from analogpc.relaxation import Watch
 from analogpc.rules.base import Apply, Lesson
 from analogpc.rules.clamped import Positive, RelaxingRule
 
@@ -41,7 +42,8 @@ class IncrementalPC(RelaxingRule):
     stoppable: bool = True
 
     @override
-    def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
+    def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply, watch: Watch | None = None) -> Lesson:
+        """See `Rule.teach`; a ``watch`` sees the states before every step and after the last."""
         layers = network.layers
         relaxation = self.begin(network, x, target)
         outputs = relaxation.predictions[-1]
@@ -50,6 +52,7 @@ class IncrementalPC(RelaxingRule):
         steps = self.step_count(len(layers))
         for step in range(steps):
             relaxation.differentiate(precisions)
+            relaxation.show(watch)
             energies = relaxation.energies() if step == steps - 1 else energies
             errors, tapes = relaxation.errors, list(relaxation.tapes)
             # The states go first: they must not see what the weights have learnt from the same errors.
@@ -60,4 +63,5 @@ class IncrementalPC(RelaxingRule):
                 error = np.zeros_like(relaxation.predictions[i]) if error is None else error
                 apply(layer.products(tape, error), 1.0 / self.nudging.strength)
                 relaxation.renew(i)
+        relaxation.show(watch)
         return Lesson(outputs, energies)

@@ -11,7 +11,7 @@ from pydantic import Field, FiniteFloat, model_validator
 from typing_extensions import override
 
 from analogpc.network import Network
-from analogpc.relaxation import Relaxation
+from analogpc.relaxation import Relaxation, Watch
 from analogpc.rules.base import Apply, Lesson
 from analogpc.rules.clamped import Positive, RelaxingRule
 
@@ -123,7 +123,8 @@ class PredictiveCoding(RelaxingRule):
         return [1 / ((1 - s) * s**above) for above in range(layers - 1, 0, -1)] + [1.0]
 
     @override
-    def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
+    def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply, watch: Watch | None = None) -> Lesson:
+        """See `Rule.teach`; a ``watch`` sees the relaxation (see `relax`)."""
         layers = network.layers
         beta = self.nudging.strength
         gains = [gain / beta for gain in self.gains(len(layers))]
@@ -131,7 +132,7 @@ class PredictiveCoding(RelaxingRule):
         gains[-1] *= self.output_precision()
         relaxation = self.begin(network, x, target)
         first = list(relaxation.predictions), list(relaxation.tapes)
-        self.relax(relaxation)
+        self.relax(relaxation, watch)
         if self.update == "forward":
             relaxation.predictions, relaxation.tapes = list(first[0]), list(first[1])
         else:
@@ -140,20 +141,26 @@ class PredictiveCoding(RelaxingRule):
             apply(layer.products(relaxation.tapes[i], relaxation.unweighted(i)), factor)
         return Lesson(first[0][-1], relaxation.energies())
 
-    def relax(self, relaxation: Relaxation) -> None:
-        """Move the states by the schedule."""
+    def relax(self, relaxation: Relaxation, watch: Watch | None = None) -> None:
+        """Move the states by the schedule.
+
+        A ``watch`` sees the states before every step and after the last, for which predictions that the rule itself may not need
+        are read once more.
+        """
         layers = len(relaxation.layers)
         step_size, last = self.step_size, math.inf
         for step in range(self.step_count(layers)):
             precisions = self.precisions(layers, step)
             precisions[-1] *= self.output_precision()
             relaxation.differentiate(precisions)
+            relaxation.show(watch)
             if self.tolerance > 0 and relaxation.residual() <= self.tolerance:
                 return
             if self.step_decay < 1:
                 now = relaxation.energy(precisions)
                 step_size, last = step_size * (self.step_decay if now > last else 1.0), now
             relaxation.descend(step_size, self.momentum, self.nesterov)
+        relaxation.show(watch)
 
 
 def _decays(k: float, terms: int) -> float:
