@@ -35,6 +35,8 @@ class Network:
         Layer l maps state l to the prediction of state l + 1; state 0 is the input.
     extras : dict of Block by name
         Blocks besides the layers, which read states, too: whatever the architecture asks for.
+    carried : list of arrays
+        States that a rule carries over to the next batch; empty unless one does. Saved and copied with the network.
     """
 
     def __init__(self, architecture: Architecture, substrate: Digital | Analog | None = None, seed: int = 0) -> None:
@@ -47,6 +49,7 @@ class Network:
         self.dtype = np.dtype(architecture.dtype)
         self.layers: list[Block] = []
         self.extras: dict[str, Block] = {}
+        self.carried: list[np.ndarray] = []
 
     def _build(self, given: list[np.ndarray] | None) -> list[np.ndarray]:
         """Make the layers, with the weights of `given` or else those that the blocks draw; return the weights, in order."""
@@ -127,6 +130,7 @@ class Network:
         twin._initial = None if trained else self._initial
         twin.layers = [layer.copy() for layer in self.layers]
         twin.extras = {name: block.copy() for name, block in self.extras.items()}
+        twin.carried = [state.copy() for state in self.carried]
         return twin
 
     def key_streams(self, key: Key) -> None:
@@ -152,8 +156,10 @@ class Network:
             matrix.elapse(seconds)
 
     def state(self) -> dict[str, Any]:
-        """Everything that the matrices hold, and the buffers of the blocks, by their names."""
+        """Everything that the matrices hold, and the buffers of the blocks, by their names; and the carried states, if there are any."""
         kept = {name: {"values": array.copy()} for name, array in self.buffers().items()}
+        if self.carried:
+            kept["carried"] = {str(number): state.copy() for number, state in enumerate(self.carried)}
         return {name: matrix.state() for name, matrix in self.matrices().items()} | kept
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -162,4 +168,6 @@ class Network:
             matrix.restore(state[name])
         for name, kept in self.buffers().items():
             kept[...] = state[name]["values"]
+        carried = state.get("carried", {})
+        self.carried = [carried[str(number)].copy() for number in range(len(carried))]
         self._initial = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -11,13 +11,12 @@ from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
 from analogpc.architectures import Hopfield
-from analogpc.blocks import Block, Product
-from analogpc.devices.matrix import TwoPhases
 from analogpc.network import Network
 from analogpc.recurrent import Force, Order, Recurrent
 from analogpc.relaxation import Output, output_energy, output_error, softmax
 from analogpc.rules.base import Apply, Lesson, Rule
 from analogpc.rules.contrast import NudgedRule
+from analogpc.rules.hopfield_traces import Traces, learn_averaged, learn_contrast, learn_vector_field
 
 
 def recurrent(rule: Rule, network: Network, output: Output) -> Hopfield:
@@ -67,39 +66,19 @@ def check_target(free: Recurrent, target: np.ndarray) -> None:
 
 
 @dataclass
-class Traces:
-    """What every layer needs of one phase to learn: its tape, and the state above it; (tape, post), or nothing to learn from."""
+class Phase:
+    """A nudged phase: its states, and the force at the output, which a held output needs not."""
 
-    layers: list[Block]
-    parts: list[tuple[Any, np.ndarray] | None]
+    states: Recurrent
+    force: Force | None
 
-    @classmethod
-    def of(cls, states: Recurrent, pulled: np.ndarray | None) -> Traces:
-        """Those of the present states; ``pulled`` is the force at a softmax read-out, if there is one."""
-        posts: list[np.ndarray | None] = [*states.states[1:]]
-        if states.readout == "softmax":
-            posts.append(pulled)
-        parts = [None if post is None else (states.read(index)[1], post) for index, post in enumerate(posts)]
-        return cls(list(states.layers), parts)
+    def traces(self) -> Traces:
+        """What learns from the present states."""
+        return Traces.of(self.states, None if self.force is None else self.force(self.states))
 
-    def products(self, index: int, sign: float = 1) -> Iterable[Product]:
-        """The products of one layer, post times ``sign``; none where there is nothing to learn from."""
-        part = self.parts[index]
-        if part is None:
-            return ()
-        tape, post = part
-        return self.layers[index].products(tape, post if sign == 1 else post.dtype.type(sign) * post)
-
-
-def learn_contrast(apply: Apply, plus: Traces, minus: Traces, gain: float) -> None:
-    """Let every layer learn dPhi/dW of ``plus`` minus that of ``minus``, times ``gain``."""
-    for index in range(len(plus.layers)):
-        if minus.parts[index] is None:
-            apply(plus.products(index), gain)
-        elif plus.parts[index] is None:
-            apply(minus.products(index, -1), gain)
-        else:
-            apply(TwoPhases(plus.products(index), minus.products(index)), gain)
+    def before(self, free: Recurrent) -> Traces:
+        """The same of the free states, where no force acts."""
+        return Traces.of(free, None)
 
 
 class HopfieldEP(NudgedRule):
@@ -123,6 +102,12 @@ class HopfieldEP(NudgedRule):
         small learning rates. Before a second nudged phase the states, put back to the free ones, relax ``steps`` times under the new
         weights. Meant for plain SGD: an optimiser with memory would take each step for a batch. The
         states answer to the weights that change under them, so that learning rates of the order of beta / ||s||^2 are too large.
+    feedback_update : "own" or "averaged"
+        Of networks with feedback = "separate", which have no Phi: forward and backward weights learn their own presynaptic state of
+        the free phase times the difference of their postsynaptic states; or both learn the mean of their contrasts.
+    warm_start : bool
+        The free phase of a batch starts from the free states of the batch before, of which the first are taken if it was larger; it
+        starts as the network says if it was smaller. Predictions never do that.
     beta, nudging, drive, output
         See `NudgedRule`. A network with a softmax read-out needs the cross-entropy and can only be nudged; its last layer learns
         from its own error in the nudged phases, (target - softmax) s^T.
@@ -130,7 +115,8 @@ class HopfieldEP(NudgedRule):
     References
     ----------
     Scellier and Bengio, Front. Comput. Neurosci. 11:24 (2017); Laborieux et al., Front. Neurosci. 15:633674 (2021); Ernoult et al.,
-    arXiv 2005.04168 (C-EP); Stern et al., Phys. Rev. X 11:021045 (2021, coupled learning); Scellier et al., arXiv 2312.15103.
+    arXiv 2005.04168 (C-EP); Stern et al., Phys. Rev. X 11:021045 (2021, coupled learning); Scellier et al., arXiv 2312.15103 (with
+    warm starts); Scellier et al., arXiv 1808.04873 (vector fields).
     """
 
     names: ClassVar[Mapping[str, Mapping[str, Any]]] = {"ep-hopfield": {}}
@@ -138,6 +124,8 @@ class HopfieldEP(NudgedRule):
     beta: Annotated[FiniteFloat, Field(gt=0)] = 0.5
     steps: Annotated[int, Field(ge=1)] = 10
     update: Literal["equilibrium", "continual"] = "equilibrium"
+    feedback_update: Literal["own", "averaged"] = "own"
+    warm_start: bool = False
 
     @override
     def refuse(self, architecture: str) -> str:
@@ -148,8 +136,14 @@ class HopfieldEP(NudgedRule):
         architecture = recurrent(self, network, self.output)
         if architecture.readout == "softmax" and self.drive == "clamp":
             raise ValueError("drive = 'clamp' needs an output state to hold, and a network whose readout is 'softmax' has none")
-        free = architecture.free(network.layers, x)
+        if self.feedback_update != "own" and architecture.feedback == "transposed":
+            raise ValueError(f"feedback_update = '{self.feedback_update}' needs a network with feedback = 'separate'")
+        warm = self.warm_start and network.carried and len(x) <= len(network.carried[0])
+        start = [state[: len(x)] for state in network.carried] if warm else []
+        free = architecture.free(network.layers, x, network.extras, start)
         check_target(free, target)
+        if self.warm_start:
+            network.carried = free.states[1:]
         return free
 
     def force(self, target: np.ndarray, beta: float) -> Force:
@@ -165,6 +159,10 @@ class HopfieldEP(NudgedRule):
         states.hold_output(states.output() + force(states))
         return states, None
 
+    def phase(self, network: Network, free: Recurrent, target: np.ndarray, beta: float) -> Phase:
+        """A nudged phase at its start; a rule that pulls at other states, too, begins here."""
+        return Phase(*self.nudged(free, target, beta))
+
     @override
     def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
         order = recurrent(self, network, self.output).order
@@ -177,26 +175,68 @@ class HopfieldEP(NudgedRule):
                 if number:
                     free.forget_reads()
                     free.relax(self.steps, order)
-                self._learn_on_the_way(free, target, sign, order, apply, gain)
+                phase = self.phase(network, free, target, sign * self.beta)
+                self._learn_on_the_way(phase, free, sign, order, apply, gain)
             return told
         ends = []
         for sign in signs:
-            states, force = self.nudged(free, target, sign * self.beta)
-            states.relax(self.steps, order, force)
-            ends.append(Traces.of(states, None if force is None else force(states)))
+            phase = self.phase(network, free, target, sign * self.beta)
+            phase.states.relax(self.steps, order, phase.force)
+            ends.append(phase.traces())
         if len(ends) == 1:
-            ends.append(Traces.of(free, None))
+            ends.append(phase.before(free))
         plus, minus = ends if signs[0] > 0 else reversed(ends)
-        learn_contrast(apply, plus, minus, gain)
+        self._learn(apply, plus, minus, free, gain)
         return told
 
-    def _learn_on_the_way(self, free: Recurrent, target: np.ndarray, sign: int, order: Order, apply: Apply, gain: float) -> None:
+    def _learn(self, apply: Apply, plus: Traces, minus: Traces, base: Recurrent, gain: float) -> None:
+        """Learn from two phases; ``base`` are the states before both."""
+        if not base.separate:
+            learn_contrast(apply, plus, minus, gain)
+        elif self.feedback_update == "averaged":
+            learn_averaged(apply, plus, minus, gain)
+        else:
+            learn_vector_field(apply, plus, minus, Traces.of(base, None), len(base.states) - 1, gain)
+
+    def _learn_on_the_way(self, phase: Phase, free: Recurrent, sign: int, order: Order, apply: Apply, gain: float) -> None:
         """One nudged phase with a change of the weights at each step."""
-        states, force = self.nudged(free, target, sign * self.beta)
-        before = Traces.of(free, None)
+        before, former = phase.before(free), free
         for _ in range(self.steps):
-            states.step(order, force)
-            after = Traces.of(states, None if force is None else force(states))
-            learn_contrast(apply, *((after, before) if sign > 0 else (before, after)), gain)
-            states.forget_reads()
-            before = after
+            phase.states.step(order, phase.force)
+            after = phase.traces()
+            self._learn(apply, *((after, before) if sign > 0 else (before, after)), former, gain)
+            before, former = after, phase.states.copy()
+            phase.states.forget_reads()
+
+
+def feedback_angle(network: Network) -> dict[int, float]:
+    """The angle between forward and backward weights of a network with feedback = "separate".
+
+    Parameters
+    ----------
+    network : Network
+
+    Returns
+    -------
+    dict of float by int
+        Degrees, by the number of the layer: arccos of the cosine similarity of all weights of the layer, biases left out. 0 is the
+        transpose, 90 what independent weights have on average.
+
+    Raises
+    ------
+    ValueError
+        If no layer has a block of feedback.
+    """
+    backward = {
+        int(name.removeprefix("feedback")): block for name, block in network.extras.items() if name.startswith("feedback")
+    }
+    if not backward:
+        raise ValueError("there is no angle: every layer of this network is sent back through its own transpose")
+    angles = {}
+    for number, block in backward.items():
+        forward = network.layers[number - 1].matrices
+        pairs = [(forward[name].weights(), matrix.weights()) for name, matrix in block.matrices.items()]
+        v, w = (np.concatenate([side.ravel() for side in sides]).astype(np.float64) for sides in zip(*pairs, strict=True))
+        cosine = np.dot(v, w) / (np.linalg.norm(v) * np.linalg.norm(w))
+        angles[number] = float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
+    return angles

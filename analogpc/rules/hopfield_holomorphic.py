@@ -10,14 +10,18 @@ from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
 from analogpc.architectures import Hopfield
-from analogpc.blocks import Product
+from analogpc.blocks import Block, Product
+from analogpc.blocks.chain import ChainBlock
+from analogpc.blocks.pool import MaxPoolBlock
+from analogpc.complex_recurrent import ComplexRecurrent
 from analogpc.devices.substrate import Digital
 from analogpc.network import Network
-from analogpc.recurrent import STATE_FUNCTIONS, ComplexRecurrent, Recurrent, pools
+from analogpc.recurrent import Recurrent
 from analogpc.relaxation import Output, output_error
 from analogpc.rules.base import Apply, Lesson, Rule
 from analogpc.rules.contrast import apply_together
 from analogpc.rules.hopfield import check_target, hopfield_only, lesson, recurrent
+from analogpc.state_functions import STATE_FUNCTIONS
 
 
 class HolomorphicEP(Rule):
@@ -28,7 +32,8 @@ class HolomorphicEP(Rule):
     that only half of them is relaxed.
 
     It runs on the digital substrate only, in networks of the architecture `Hopfield` whose activation is holomorphic
-    ("steep_sigmoid", "soft_half_sigmoid" or "tanh") and whose layers do not pool.
+    ("steep_sigmoid", "soft_half_sigmoid" or "tanh"), whose layers do not pool by the maximum (but softly or by the mean, if they do),
+    and whose feedback is the transpose.
 
     Attributes
     ----------
@@ -59,12 +64,15 @@ class HolomorphicEP(Rule):
             raise ValueError(
                 "the rule 'holomorphic-ep' relaxes complex states, which crossbars cannot read; take network.on(analogpc.Digital())"
             )
-        if not STATE_FUNCTIONS[architecture.activation].holomorphic:
-            able = ", ".join(f"'{name}'" for name, function in STATE_FUNCTIONS.items() if function.holomorphic)
-            raise ValueError(f"the rule 'holomorphic-ep' needs a holomorphic activation, {able}, not '{architecture.activation}'")
-        if any(map(pools, network.layers)):
+        for name in architecture.activations or (architecture.activation,):
+            if not STATE_FUNCTIONS[name].holomorphic:
+                able = ", ".join(f"'{able}'" for able, function in STATE_FUNCTIONS.items() if function.holomorphic)
+                raise ValueError(f"the rule 'holomorphic-ep' needs a holomorphic activation, {able}, not '{name}'")
+        if architecture.feedback != "transposed":
+            raise ValueError("the rule 'holomorphic-ep' needs a primitive function: a network with feedback = 'transposed'")
+        if any(map(_takes_maxima, network.layers)):
             raise ValueError("the rule 'holomorphic-ep' needs layers without max-pooling, which is not holomorphic")
-        free = architecture.free(network.layers, x)
+        free = architecture.free(network.layers, x, network.extras)
         check_target(free, target)
         return free, architecture
 
@@ -88,7 +96,7 @@ class HolomorphicEP(Rule):
             post = states.states[0].dtype.type(self.beta) * output_error(self.output, target, states.output())
         if 2 * k % self.points:
             post = 2 * post
-        return list(states.layers[index].products(states.read(index)[1], states.doubled(post)))
+        return states.products(index, post)
 
     @override
     def refuse(self, architecture: str) -> str:
@@ -107,3 +115,7 @@ class HolomorphicEP(Rule):
         for sets in learnt:
             apply_together(apply, sets, 1 / (self.points * self.beta))
         return told
+
+
+def _takes_maxima(block: Block) -> bool:
+    return any(map(_takes_maxima, block.blocks)) if isinstance(block, ChainBlock) else isinstance(block, MaxPoolBlock)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -19,7 +20,9 @@ from analogpc.relaxation import Output, output_error
 from analogpc.rules.base import Apply, Lesson, Rule
 from analogpc.rules.contrast import apply_together
 from analogpc.rules.hopfield import check_target, hopfield_only, lesson, recurrent
-from analogpc.tangents import tangent
+from analogpc.tangents import mixed
+
+Products = Callable[[], list[Product]]
 
 
 @dataclass
@@ -32,12 +35,15 @@ class Instant:
         From the input on.
     tapes : list
         One for each layer that leads to a state.
+    returns : list of (block, tape)
+        Through what each of these layers is sent back.
     slopes : list of arrays
         One for each state after the input.
     """
 
     states: list[np.ndarray]
     tapes: list[Any]
+    returns: list[tuple[Block, Any]]
     slopes: list[np.ndarray]
 
     @classmethod
@@ -45,38 +51,42 @@ class Instant:
         """The step that is about to be taken."""
         numbers = range(1, len(states.states))
         slopes = [states.slope(number, states.pre_activation(number)) for number in numbers]
-        return cls(list(states.states), [states.read(number - 1)[1] for number in numbers], slopes)
+        tapes = [states.read(number - 1)[1] for number in numbers]
+        return cls(list(states.states), tapes, [states.feedback(number - 1) for number in numbers], slopes)
 
     def through(self, adjoints: list[np.ndarray]) -> list[np.ndarray]:
-        """The derivatives with respect to dPhi/ds before the step, from those with respect to the states after it."""
+        """The derivatives with respect to what is inside the nonlinearities, from those with respect to the states after the step."""
         return [slope * adjoint for slope, adjoint in zip(self.slopes, adjoints, strict=True)]
 
-    def back(self, layers: list[Block], errors: list[np.ndarray]) -> tuple[list[np.ndarray], list[Any]]:
-        """The derivatives with respect to the states before the step, d2Phi/ds2 times ``errors``, and the tapes of its forward reads."""
+    def back(self, layers: list[Block], errors: list[np.ndarray]) -> tuple[list[np.ndarray], list[Products]]:
+        """The derivatives with respect to the states before the step, and for every layer what gives its products.
+
+        Both are of <errors, all that is inside the nonlinearities>: with a primitive function, of <errors, dPhi/ds>.
+        """
         adjoints = [np.zeros_like(error) for error in errors]
-        tapes: list[Any] = [None]
+        learnt: list[Products] = [partial(_products, layers[0], self.tapes[0], errors[0])]
         for number in range(1, len(errors)):
             layer, tape = layers[number], self.tapes[number]
-            along, there = tangent(layer, tape, errors[number - 1])
-            adjoints[number] += along
-            adjoints[number - 1] += layer.vjp(tape, errors[number])
-            tapes.append(there)
-        return adjoints, tapes
+            block, there = self.returns[number]
+            own = block is not layer
+            above = np.zeros_like(errors[number]) if own else errors[number]
+            found = mixed(block, there, errors[number - 1], self.states[number + 1], above)
+            adjoints[number] += found.along
+            adjoints[number - 1] += found.back
+            if own:
+                adjoints[number - 1] += layer.vjp(tape, errors[number])
+                learnt.append(partial(_both, partial(_products, layer, tape, errors[number]), found.products))
+            else:
+                learnt.append(found.products)
+        return adjoints, learnt
 
-    def products(self, layers: list[Block], errors: list[np.ndarray], tapes: list[Any]) -> list[list[Product]]:
-        """For every layer, the derivatives of <errors, dPhi/ds>: those through the forward, and those through the transposed read."""
-        found = []
-        for index, error in enumerate(errors):
-            own = list(layers[index].products(self.tapes[index], error))
-            if index:
-                offsets = {id(matrix) for name, matrix in layers[index].matrices.items() if name.endswith("bias")}
-                back = layers[index].products(tapes[index], self.states[index + 1])
-                own += [product for product in back if id(product[0]) not in offsets]
-            by_matrix: dict[int, list[Product]] = {}
-            for product in own:
-                by_matrix.setdefault(id(product[0]), []).append(product)
-            found.append([product for group in by_matrix.values() for product in group])
-        return found
+
+def _products(layer: Block, tape: Any, error: np.ndarray) -> list[Product]:
+    return list(layer.products(tape, error))
+
+
+def _both(one: Products, other: Products) -> list[Product]:
+    return one() + other()
 
 
 class RecurrentReference(Rule):
@@ -115,7 +125,7 @@ class RecurrentReference(Rule):
     def begin(self, network: Network, x: np.ndarray, target: np.ndarray) -> tuple[Recurrent, list[Instant]]:
         """The state after the free relaxation, and the history of its last steps."""
         architecture = self._architecture(network)
-        free = Recurrent(network.layers, architecture.activation, architecture.readout, x)
+        free = architecture.states(network.layers, x, network.extras)
         history: list[Instant] = []
         for left in range(architecture.steps, 0, -1):
             if left <= self.remembered:
@@ -188,8 +198,8 @@ class BackpropThroughTime(RecurrentReference):
         layers = list(free.layers)
         for instant in reversed(history):
             errors = instant.through(adjoints)
-            adjoints, tapes = instant.back(layers, errors)
-            yield instant.products(layers, errors, tapes)
+            adjoints, learnt = instant.back(layers, errors)
+            yield [products() for products in learnt]
 
 
 class RecurrentBackprop(RecurrentReference):
@@ -217,5 +227,4 @@ class RecurrentBackprop(RecurrentReference):
         for _ in range(self.steps - 1):
             onward, _ = instant.back(layers, errors)
             errors = instant.through([a + b for a, b in zip(adjoints, onward, strict=True)])
-        _, tapes = instant.back(layers, errors)
-        yield instant.products(layers, errors, tapes)
+        yield [products() for products in instant.back(layers, errors)[1]]

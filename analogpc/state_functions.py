@@ -1,0 +1,76 @@
+"""Nonlinearities of the states of networks of Hopfield type, and their derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Array = np.ndarray
+
+StateActivation = Literal[
+    "hard_sigmoid", "half_hard_sigmoid", "centred_hard_sigmoid", "relu", "steep_sigmoid", "soft_half_sigmoid", "tanh"
+]
+"""Nonlinearities of the states.
+
+- "hard_sigmoid": clip(x, 0, 1).
+- "half_hard_sigmoid": clip(x / 2, 0, 1).
+- "centred_hard_sigmoid": clip(x, -1/2, 1/2).
+- "relu": max(x, 0); its slope at 0 counts as 0. Nothing bounds such states: they settle only where the weights are small enough.
+- "steep_sigmoid": 1 / (1 + exp(-4 (x - 1/2))).
+- "soft_half_sigmoid": (x/2) s(x) + (1 - x/2) s(x - 2) with the logistic function s: a holomorphic clip(x / 2, 0, 1).
+- "tanh".
+
+"relu" is that of the convolutions of one network of Lin et al. (arXiv 2508.15989), "soft_half_sigmoid" that of Laborieux and Zenke
+(NeurIPS 2022); the others are those of the code of Laborieux et al. (Front. Neurosci. 15:633674, 2021). The slope of a clip at its
+ends counts as that within.
+"""
+
+
+@dataclass(frozen=True)
+class StateFunction:
+    """A nonlinearity and its slope, both of the pre-activation; whether it also takes complex numbers."""
+
+    value: Callable[[Array], Array]
+    slope: Callable[[Array], Array]
+    holomorphic: bool = False
+
+
+def _logistic(z: Array) -> Array:
+    # By tanh, which overflows nowhere on the real line and takes complex numbers.
+    return 0.5 * (1 + np.tanh(0.5 * z))
+
+
+def _logistic_slope(z: Array) -> Array:
+    y = _logistic(z)
+    return y * (1 - y)
+
+
+def _clip(low: float, high: float, factor: float) -> StateFunction:
+    return StateFunction(
+        lambda x: np.clip(x.dtype.type(factor) * x, low, high),
+        lambda x: np.where((factor * x >= low) & (factor * x <= high), x.dtype.type(factor), x.dtype.type(0)),
+    )
+
+
+def _soft_half(z: Array) -> Array:
+    return 0.5 * z * _logistic(z) + (1 - 0.5 * z) * _logistic(z - 2)
+
+
+def _soft_half_slope(z: Array) -> Array:
+    rising = 0.5 * _logistic(z) + 0.5 * z * _logistic_slope(z)
+    return rising - 0.5 * _logistic(z - 2) + (1 - 0.5 * z) * _logistic_slope(z - 2)
+
+
+STATE_FUNCTIONS: dict[str, StateFunction] = {
+    "hard_sigmoid": _clip(0, 1, 1),
+    "half_hard_sigmoid": _clip(0, 1, 0.5),
+    "centred_hard_sigmoid": _clip(-0.5, 0.5, 1),
+    "relu": StateFunction(lambda x: np.maximum(x, x.dtype.type(0)), lambda x: (x > 0).astype(x.dtype)),
+    "steep_sigmoid": StateFunction(lambda x: _logistic(4 * x - 2), lambda x: 4 * _logistic_slope(4 * x - 2), True),
+    "soft_half_sigmoid": StateFunction(_soft_half, _soft_half_slope, True),
+    "tanh": StateFunction(np.tanh, lambda x: 1 - np.tanh(x) ** 2, True),
+}
+"""By `StateActivation`."""
