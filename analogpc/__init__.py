@@ -14,8 +14,24 @@ if not (Path(__file__).parent / "kernels").is_dir():
     __path__.append(str(Path(__file__).parents[1]))
 
 if TYPE_CHECKING:
-    from analogpc.architectures import MLP, VGG, Hopfield, Layers
-    from analogpc.blocks import Activation, Chain, Conv2d, Dense, Flatten, MaxPool
+    from analogpc.architectures import CNN, MLP, VGG, AlexNet, Hopfield, Layers, ResNet
+    from analogpc.architectures.crnn import hopfield_cnn
+    from analogpc.blocks import (
+        Activation,
+        AvgPool,
+        BatchNorm,
+        Chain,
+        Conv2d,
+        Dense,
+        Flatten,
+        GlobalMean,
+        LayerNorm,
+        MaxPool,
+        Parallel,
+        Residual,
+        SoftPool,
+        Sum,
+    )
     from analogpc.data import Dataset, load_data
     from analogpc.devices.converters import ADC, DAC
     from analogpc.devices.device import Device
@@ -43,11 +59,27 @@ if TYPE_CHECKING:
     from analogpc.run_file import load
     from analogpc.study import Study
     from analogpc.training import Run, fit
-    from analogpc.zoo import mlp, vgg
+    from analogpc.zoo import alexnet, cnn, mlp, resnet, vgg
 
 _HOMES = {
-    "analogpc.architectures": ("MLP", "VGG", "Hopfield", "Layers"),
-    "analogpc.blocks": ("Activation", "Chain", "Conv2d", "Dense", "Flatten", "MaxPool"),
+    "analogpc.architectures": ("AlexNet", "CNN", "Hopfield", "Layers", "MLP", "ResNet", "VGG"),
+    "analogpc.architectures.crnn": ("hopfield_cnn",),
+    "analogpc.blocks": (
+        "Activation",
+        "AvgPool",
+        "BatchNorm",
+        "Chain",
+        "Conv2d",
+        "Dense",
+        "Flatten",
+        "GlobalMean",
+        "LayerNorm",
+        "MaxPool",
+        "Parallel",
+        "Residual",
+        "SoftPool",
+        "Sum",
+    ),
     "analogpc.data": ("Dataset", "load_data"),
     "analogpc.devices.converters": ("ADC", "DAC"),
     "analogpc.devices.device": ("Device",),
@@ -75,12 +107,13 @@ _HOMES = {
     "analogpc.study": ("Study",),
     "analogpc.evaluation": ("evaluate",),
     "analogpc.training": ("Run", "fit"),
-    "analogpc.zoo": ("mlp", "vgg"),
+    "analogpc.zoo": ("alexnet", "cnn", "mlp", "resnet", "vgg"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "ADC",
+    "CNN",
     "DAC",
     "MLP",
     "SGD",
@@ -88,9 +121,12 @@ __all__ = [
     "ZIL",
     "Activation",
     "AdamW",
+    "AlexNet",
     "Analog",
+    "AvgPool",
     "Backprop",
     "BackpropThroughTime",
+    "BatchNorm",
     "BitSliced",
     "Chain",
     "Conv2d",
@@ -105,29 +141,40 @@ __all__ = [
     "FixedPrediction",
     "Flatten",
     "GenerativePC",
+    "GlobalMean",
     "HolomorphicEP",
     "Hopfield",
     "HopfieldEP",
     "IncrementalPC",
+    "LayerNorm",
     "Layers",
     "MaxPool",
     "Network",
     "Nudging",
     "OffsetColumn",
     "OneSidedPair",
+    "Parallel",
     "PredictiveCoding",
     "RecurrentBackprop",
+    "ResNet",
+    "Residual",
     "Run",
+    "SoftPool",
     "Study",
+    "Sum",
     "WarmupCosine",
     "__version__",
+    "alexnet",
+    "cnn",
     "evaluate",
     "export_crossbars",
     "export_netlist",
     "fit",
+    "hopfield_cnn",
     "load",
     "load_data",
     "mlp",
+    "resnet",
     "vgg",
 ]
 

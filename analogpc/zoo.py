@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from analogpc.architectures import MLP, VGG
+from analogpc.architectures import CNN, MLP, VGG, AlexNet, ResNet
 from analogpc.devices.substrate import Analog, Digital
 from analogpc.network import Network
 
@@ -22,7 +22,7 @@ def mlp(widths: Sequence[int], *, substrate: Digital | Analog | None = None, see
     seed : int
         Initial weights and devices.
     **fields
-        Further fields of `MLP`: ``activation``, ``convention``, ``bias``, ``init``, ``dtype``.
+        Further fields of `MLP`: ``activation``, ``convention``, ``bias``, ``init``, ``parametrisation``, ``skips``, ``dtype`` and more.
 
     Examples
     --------
@@ -33,7 +33,7 @@ def mlp(widths: Sequence[int], *, substrate: Digital | Analog | None = None, see
 
 
 def vgg(depth: int = 5, *, substrate: Digital | Analog | None = None, seed: int = 0, **fields: Any) -> Network:
-    """A VGG-type convolutional network of 5, 7, 10 or 15 weight layers.
+    """A VGG-type convolutional network of 5, 7, 9, 10, 11, 12, 13 or 15 weight layers.
 
     Parameters
     ----------
@@ -41,6 +41,59 @@ def vgg(depth: int = 5, *, substrate: Digital | Analog | None = None, seed: int 
     substrate, seed
         As for `mlp`.
     **fields
-        Further fields of `VGG`: ``input_shape``, ``classes``, ``activation``, ``width``, ``init``, ``dtype``.
+        Further fields of `VGG`: ``family``, ``input_shape``, ``classes``, ``activation``, ``width``, ``batch_norm``, ``init``,
+        ``dtype`` and more.
     """
     return Network(VGG(depth=depth, **fields), substrate, seed)
+
+
+def cnn(
+    channels: Sequence[int] = (8, 16, 8), *, substrate: Digital | Analog | None = None, seed: int = 0, **fields: Any
+) -> Network:
+    """A small convolutional network; by default that of the width study of Salvatori et al., ICLR 2024.
+
+    Parameters
+    ----------
+    channels : sequence of int
+        Of the convolutions, each of which is pooled.
+    substrate, seed
+        As for `mlp`.
+    **fields
+        Further fields of `CNN`: ``dense``, ``width``, ``kernel``, ``padding``, ``pooled``, ``input_shape``, ``classes``, ``activation``,
+        ``batch_norm``, ``init``, ``dtype`` and more.
+
+    Examples
+    --------
+    >>> cnn([4, 8], dense=(32,), input_shape=(8, 8, 1)).output_shape
+    (10,)
+    """
+    return Network(CNN(channels=tuple(channels), **fields), substrate, seed)
+
+
+def alexnet(*, substrate: Digital | Analog | None = None, seed: int = 0, **fields: Any) -> Network:
+    """AlexNet for 32x32 images.
+
+    Parameters
+    ----------
+    substrate, seed
+        As for `mlp`.
+    **fields
+        Fields of `AlexNet`: ``first_stride``, ``width``, ``input_shape``, ``classes``, ``activation``, ``batch_norm``, ``init``, ``dtype``
+        and more.
+    """
+    return Network(AlexNet(**fields), substrate, seed)
+
+
+def resnet(depth: int = 10, *, substrate: Digital | Analog | None = None, seed: int = 0, **fields: Any) -> Network:
+    """A residual network of 10 or 18 weight layers, whose skips have delay states.
+
+    Parameters
+    ----------
+    depth : int
+    substrate, seed
+        As for `mlp`.
+    **fields
+        Further fields of `ResNet`: ``delay``, ``delay_precision``, ``input_shape``, ``classes``, ``activation``, ``width``,
+        ``batch_norm``, ``init``, ``dtype``.
+    """
+    return Network(ResNet(depth=depth, **fields), substrate, seed)

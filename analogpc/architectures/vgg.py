@@ -2,85 +2,79 @@
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
+from typing_extensions import override
 
-from analogpc.architectures.base import ArchitectureBase, Size
-from analogpc.blocks import Activation, ActivationName, BlockSpecification, Chain, Conv2d, Dense, Flatten, Initialisation, MaxPool
+from analogpc.architectures.cnn import Convolutional, Stage
+from analogpc.architectures.plans import PlanName, convolution_plan, dense_plan
 
-# Channels of the convolutions; "P" pools after them. As in the reference code of Pinchetti et al. (PCX, arXiv 2407.01163) and of
-# Qi et al. (arXiv 2506.23800); their printed tables disagree with that code in the paddings of VGG5 and the lengths of the lists.
-_VGG: dict[int, tuple[int | Literal["P"], ...]] = {
-    5: (128, "P", 256, "P", 512, "P", 512, "P"),
-    7: (128, "P", 128, 256, "P", 256, 512, "P", 512),
-    10: (64, 128, 128, "P", 128, 256, "P", 256, 256, "P", 256, 512, "P"),
-    15: (64, 64, "P", 128, 128, "P", 256, 256, 256, "P", 512, 512, 512, "P", 512, 512, 512, "P"),
-}
-_UNPADDED = {7: (3, 5)}
-_HIDDEN_DENSE = {15: (4096,)}
+Family = Literal["pc", "crnn", "kerjan"]
+
+_DEPTHS: dict[Family, tuple[int, ...]] = {"pc": (5, 7, 9, 10, 11, 13, 15), "crnn": (7, 10, 11, 12, 13), "kerjan": (5,)}
 
 
-class VGG(ArchitectureBase):
-    """The VGG-type networks of the predictive-coding papers: 3x3 convolution, activation, 2x2 max-pooling, then the state.
+class VGG(Convolutional):
+    """The VGG-type networks of the papers: 3x3 convolution, batch normalisation if wanted, activation, 2x2 max-pooling, state.
 
     Attributes
     ----------
-    depth : 5, 7, 10 or 15
-        Layers with weights.
-    input_shape : (height, width, channels)
-    classes : int
-    activation : str
-    width : float
-        Factor on all channel counts.
+    depth : 5, 7, 9, 10, 11, 12, 13 or 15
+        Layers with weights (but the network "kerjan" of depth 5 has six).
+    family : "pc", "crnn" or "kerjan"
+        Networks of different papers have the same names; see `analogpc.architectures.plans` for the channels.
+
+        - "pc": depths 5, 7, 9, 10, 11, 13 and 15, as in the code of Pinchetti et al. (5 and 7) and of Qi et al. (all).
+        - "crnn": depths 7, 10, 11, 12 and 13 of "Scalable Equilibrium Propagation via Intermediate Error Signals for Deep
+          Convolutional CRNNs", here as feed-forward networks, such as teachers. *Reconstructed* for all but 7: the paper gives the number
+          of convolutions in each block and that of the dense layers; channels and dense sizes are filled in.
+        - "kerjan": the VGG5 of Kerjan et al., with the six weight layers that their Table 5 prints.
+
+        If not given: "crnn" for depths 11, 12 and 13, otherwise "pc".
+    input_shape, classes, activation, width, widen_dense, batch_norm, freezing, init, init_gain, output_init_gain
+        See `Convolutional`. For Tiny ImageNet, Qi et al. give VGG5 and VGG7 crops of 56x56 pixels (random in training, central in
+        testing): ``input_shape`` = (56, 56, 3); and the other networks the whole images, (64, 64, 3). ``classes`` is 200 then.
 
     References
     ----------
-    Pinchetti et al., arXiv 2407.01163 (VGG5, VGG7); Qi et al., arXiv 2506.23800 (VGG10, VGG15), as in their code.
+    Pinchetti et al., arXiv 2407.01163; Qi et al., arXiv 2506.23800; Kerjan et al., arXiv 2606.03584; channels of reconstructed networks
+    after Simonyan and Zisserman, arXiv 1409.1556. Kerjan et al. pool before the activation, which is the same for one that rises
+    monotonically.
     """
 
     kind: Literal["vgg"] = "vgg"
-    depth: Literal[5, 7, 10, 15] = 5
-    input_shape: tuple[Size, Size, Size] = (32, 32, 3)
-    classes: Size = 10
-    activation: ActivationName = "gelu"
-    width: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
-    init: Initialisation = "kaiming-uniform"
+    depth: Literal[5, 7, 9, 10, 11, 12, 13, 15] = 5
+    family: Family = "pc"
 
-    @model_validator(mode="after")
-    def _survives_pooling(self) -> VGG:
-        size = min(self.input_shape[:2])
-        for entry in self._plan():
-            size = size // 2 if entry is None else size - (0 if entry[1] else 2)
-            if size < 1:
-                raise ValueError(f"input_shape = {self.input_shape} is too small for VGG{self.depth}: nothing is left to pool")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _family_by_depth(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and fields.get("depth") in (11, 12, 13):
+            return {"family": "crnn", **fields}
+        return fields
 
-    def _plan(self) -> list[tuple[int, int] | None]:
-        """Channels and padding of the convolutions, and None for a pooling."""
-        plan: list[tuple[int, int] | None] = []
-        convolution = 0
-        for entry in _VGG[self.depth]:
-            if entry == "P":
-                plan.append(None)
-                continue
-            plan.append((max(1, math.floor(entry * self.width)), 0 if convolution in _UNPADDED.get(self.depth, ()) else 1))
-            convolution += 1
-        return plan
+    @property
+    @override
+    def title(self) -> str:
+        return f"VGG{self.depth}"
 
-    def layers(self) -> tuple[BlockSpecification, ...]:
-        """Convolutional layers, each with its pooling, then the dense ones."""
-        act = Activation(function=self.activation)
-        groups: list[list[BlockSpecification]] = []
-        for entry in self._plan():
-            if entry is None:
-                groups[-1].append(MaxPool(size=2))
-            else:
-                groups.append([Conv2d(channels=entry[0], padding=entry[1], init=self.init), act])
-        tail: list[BlockSpecification] = [Flatten()]
-        for features in _HIDDEN_DENSE.get(self.depth, ()):
-            groups.append([*tail, Dense(features=features, init=self.init), act])
-            tail = []
-        groups.append([*tail, Dense(features=self.classes, init=self.init)])
-        return tuple(Chain(blocks=tuple(group)) for group in groups)
+    @property
+    def _plan(self) -> PlanName:
+        if self.depth not in _DEPTHS[self.family]:
+            depths = ", ".join(map(str, _DEPTHS[self.family]))
+            raise ValueError(f"depth = {self.depth} is not in the family '{self.family}', which has {depths}")
+        return f"{self.family}-vgg{self.depth}"  # type: ignore[return-value]
+
+    @override
+    def stages(self) -> list[Stage]:
+        plan = convolution_plan(self._plan, self.width)
+        return [
+            Stage(entry[0], plan[place + 1 : place + 2] == ("P",), padding=entry[1])
+            for place, entry in enumerate(plan)
+            if entry != "P"
+        ]
+
+    @override
+    def hidden(self) -> tuple[int, ...]:
+        return dense_plan(self._plan)

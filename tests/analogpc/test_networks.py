@@ -1,12 +1,20 @@
 """Networks: architectures, substrates, copies and reads that leave no trace."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import analogpc as apc
+import analogpc.zoo
+from analogpc.architectures import CNN, AlexNet
+from analogpc.architectures.plans import convolution_plan, remaining
+from analogpc.blocks import Conv2d, Flatten, GlobalMean, Parallel, Sum
 from analogpc.devices.crossbar_matrix import CrossbarMatrix
 from analogpc.devices.mappings import DifferentialPair
 from analogpc.kernels.streams import Key
+
+SPLITS = ("train", "test")
 
 
 def shapes(network):
@@ -48,6 +56,117 @@ def test_vgg_has_the_layers_of_the_reference_code(depth, channels, flat):
     assert shapes(network) == expected + dense
     assert len(network.layers) == depth
     assert network.predict(np.zeros((2, 32, 32, 3), "float32")).shape == (2, 10)
+
+
+CRNN_CHANNELS = {
+    # Convolutions in each of five blocks, all pooled, of 64, 128, 256, 512 and 512 channels; hidden dense layers of 512.
+    7: ((1, 1, 1, 1, 1), 1),
+    10: ((1, 1, 2, 2, 2), 1),
+    11: ((1, 1, 2, 2, 2), 2),
+    12: ((2, 2, 2, 2, 2), 1),
+    13: ((2, 2, 2, 2, 2), 2),
+}
+
+
+@pytest.mark.parametrize("depth", CRNN_CHANNELS)
+def test_vgg_of_the_crnn_paper(depth):
+    counts, dense = CRNN_CHANNELS[depth]
+    channels = [c // 64 for count, c in zip(counts, (64, 128, 256, 512, 512), strict=True) for _ in range(count)]
+    network = apc.vgg(depth, family="crnn", width=1 / 64)
+    sizes = [8, *[512] * dense, 10]
+    expected = [(out, 9 * inp) for out, inp in zip(channels, [3, *channels], strict=False)]
+    assert shapes(network) == expected + list(zip(sizes[1:], sizes, strict=False))
+    assert len(network.layers) == depth
+    pools = [any(isinstance(b, apc.MaxPool) for b in layer.blocks) for layer in network.architecture.layers()]
+    ends = np.cumsum(counts) - 1
+    assert [index for index, pooled in enumerate(pools) if pooled] == list(ends)
+
+
+@pytest.mark.parametrize(
+    ("depth", "channels", "pools", "flat"),
+    [
+        # The further networks in the code of Qi et al., which have no pooling behind the last convolution.
+        (9, [64, 128, 128, 256, 256, 512, 512, 512], [0, 2, 4, 6], 512 * 4),
+        (11, [64, 128, 128, 128, 256, 256, 256, 256, 512, 512], [2, 4, 6, 8], 512 * 4),
+        (13, [128, 128, 128, 128, 256, 256, 256, 256, 512, 512, 512, 512], [2, 4, 6, 8, 10], 512),
+    ],
+)
+def test_further_vgg_of_the_reference_code(depth, channels, pools, flat):
+    network = apc.vgg(depth, family="pc", width=1 / 64)
+    thin = [c // 64 for c in channels]
+    expected = [(out, 9 * inp) for out, inp in zip(thin, [3, *thin], strict=False)]
+    assert shapes(network) == [*expected, (10, flat // 64)]
+    layers = network.architecture.layers()
+    assert [n for n, layer in enumerate(layers) if any(isinstance(b, apc.MaxPool) for b in layer.blocks)] == pools
+
+
+def test_vgg_of_kerjan_has_six_weight_layers_and_does_not_pool_the_first():
+    network = apc.vgg(5, family="kerjan", width=1 / 64)
+    assert shapes(network) == [(2, 27), (4, 18), (8, 36), (8, 72), (8, 72), (10, 32)]
+    assert network.layers[0].output_shape == (32, 32, 2)
+
+
+def test_a_family_has_its_depths_and_tiny_imagenet_its_sizes():
+    assert [apc.VGG(depth=d).family for d in (5, 7, 9, 10, 11, 12, 13, 15)] == ["pc"] * 4 + ["crnn"] * 3 + ["pc"]
+    with pytest.raises(ValueError, match="depth = 12 is not in the family 'pc', which has 5, 7, 9, 10, 11, 13, 15"):
+        apc.VGG(depth=12, family="pc")
+    for depth, side in ((5, 56), (7, 56), (10, 64), (15, 64)):
+        network = apc.vgg(depth, input_shape=(side, side, 3), classes=200, width=1 / 64)
+        assert network.predict(np.zeros((1, side, side, 3), "float32")).shape == (1, 200)
+
+
+def test_further_plans():
+    """Laborieux: paddings 1, 1, 1, 0; Scellier: all 1; every convolution pooled."""
+    assert convolution_plan("laborieux") == ((128, 1), "P", (256, 1), "P", (512, 1), "P", (512, 0), "P")
+    assert convolution_plan("scellier", 0.5) == ((64, 1), "P", (128, 1), "P", (256, 1), "P", (256, 1), "P")
+    assert [remaining(convolution_plan(name), 32) for name in ("laborieux", "scellier")] == [1, 2]
+    assert remaining(convolution_plan("laborieux"), 16) == 0
+    with pytest.raises(ValueError, match="there is no plan 'vgg6'; the plans are pc-vgg5, "):
+        convolution_plan("vgg6")
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_cnn_of_the_width_study(width):
+    network = apc.zoo.cnn(width=width)
+    w = width
+    assert shapes(network) == [(8 * w, 27), (16 * w, 72 * w), (8 * w, 144 * w), (128, 128 * w), (10, 128)]
+    x = np.zeros((2, 32, 32, 3), "float32")
+    assert network.predict(x).shape == (2, 10)
+    assert [layer.output_shape[0] for layer in network.layers[:3]] == [16, 8, 4]
+
+
+def test_cnn_of_any_form():
+    network = apc.zoo.cnn(
+        [4, 6], kernel=5, padding=0, pooled=False, dense=(7, 5), width=2, widen_dense=True, input_shape=(12, 11, 1)
+    )
+    assert shapes(network) == [(8, 25), (12, 200), (14, 4 * 3 * 12), (10, 14), (10, 10)]
+    assert CNN.from_toml(network.architecture.to_toml()) == network.architecture
+    with pytest.raises(ValueError, match="kernel = 4 has no padding that keeps the size of images"):
+        CNN(kernel=4)
+    with pytest.raises(ValueError, match="too small for CNN"):
+        CNN(input_shape=(4, 4, 1))
+
+
+def test_alexnet_has_the_layers_of_public_code():
+    architecture = AlexNet()
+    full = [layer.blocks for layer in architecture.layers()]
+    assert [blocks[0].channels for blocks in full[:5]] == [64, 192, 384, 256, 256]
+    assert [blocks[0].stride for blocks in full[:5]] == [2, 1, 1, 1, 1]
+    thin = apc.Network(architecture.but(width=1 / 32))
+    assert shapes(thin)[5:] == [(128, 32), (128, 128), (10, 128)]
+    assert [layer.output_shape[:2] for layer in thin.layers[:5]] == [(8, 8), (4, 4), (4, 4), (4, 4), (2, 2)]
+    assert apc.Network(architecture.but(width=1 / 32, first_stride=1)).layers[4].output_shape == (4, 4, 8)
+    assert apc.zoo.alexnet(width=1 / 64, classes=5).output_shape == (5,)
+
+
+def test_initial_weights_of_convolutional_networks():
+    plain, half = apc.vgg(5, width=1 / 64), apc.vgg(5, width=1 / 64, init_gain=0.5, output_init_gain=0.2)
+    *inner, output = [
+        (a.weights(), b.weights()) for a, b in zip(plain.matrices().values(), half.matrices().values(), strict=True)
+    ][::2]
+    for before, after in inner:
+        np.testing.assert_array_equal(after, 0.5 * before)
+    np.testing.assert_allclose(output[1], 0.1 * output[0], rtol=1e-6)
 
 
 def test_architectures_that_cannot_be_are_refused():
@@ -114,3 +233,68 @@ def test_state_and_restore_are_inverse():
     two.restore(one.state())
     x = np.random.default_rng(0).normal(size=(3, 6)).astype("float32")
     np.testing.assert_array_equal(one.predict(x), two.predict(x))
+
+
+def test_parallel_blocks_refuse_what_does_not_fit():
+    def build(spec, shape):
+        return apc.Network(apc.Layers(input_shape=shape, blocks=(spec,)))
+
+    two = (Conv2d(channels=2), Flatten())
+    with pytest.raises(ValueError, match=r"shapes = \(\(4, 4, 1\),\) must be empty or one for each of the 2 branches"):
+        Parallel(branches=two, shapes=((4, 4, 1),))
+    with pytest.raises(ValueError, match="branches"):
+        Parallel(branches=two[:1])
+    with pytest.raises(ValueError, match=r"takes samples of shape \(32,\), not \(31,\)$"):
+        build(Parallel(branches=two, shapes=((4, 4, 1),) * 2), (31,))
+    with pytest.raises(ValueError, match=r"^branch 0: Conv2d takes samples of shape \(height, width, channels\), not \(9,\)$"):
+        build(Parallel(branches=two), (9,))
+    with pytest.raises(ValueError, match="branch 0 has matrices, but a precision of 2;"):
+        build(Parallel(branches=two, precisions=(2, 1)), (4, 4, 1))
+    with pytest.raises(ValueError, match=r"takes flat samples of a multiple of 6 values, not \(9,\)"):
+        build(Sum(shape=(2, 3)), (9,))
+    with pytest.raises(ValueError, match=r"GlobalMean takes samples of shape \(height, width, channels\), not \(9,\)"):
+        build(GlobalMean(), (9,))
+
+
+def test_residual_networks_by_one_call():
+    network = apc.zoo.resnet(18, width=1 / 64, input_shape=(8, 8, 1), substrate=apc.Analog(device="idealized"))
+    assert len(network.layers) == 18
+    assert network.predict(np.zeros((2, 8, 8, 1), "float32")).shape == (2, 10)
+    assert network.architecture.from_toml(network.architecture.to_toml()) == network.architecture
+
+
+def kinds(layer):
+    return [block.kind for block in layer.blocks]
+
+
+def test_batch_normalisation_stands_between_convolution_and_activation():
+    layers = apc.VGG(depth=7, batch_norm=True).layers()
+    assert kinds(layers[0]) == ["conv2d", "batch-norm", "activation", "max-pool"]
+    assert kinds(layers[1]) == ["conv2d", "batch-norm", "activation"]
+    assert kinds(layers[6]) == ["flatten", "dense"]
+    assert kinds(AlexNet(batch_norm=True).layers()[5]) == ["flatten", "dense", "activation"]
+    assert [apc.VGG(batch_norm=True, freezing=f).layers()[0].blocks[1].freezing for f in (True, False)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        apc.vgg(5, input_shape=(16, 16, 1), width=1 / 32, activation="relu", batch_norm=True),
+        analogpc.zoo.resnet(10, input_shape=(8, 8, 1), width=1 / 16, activation="relu", batch_norm=True),
+    ],
+    ids=["vgg", "resnet"],
+)
+def test_networks_with_batch_normalisation_learn(network):
+    """Digits: running statistics move, and predictions come from them, sample by sample; chance is a tenth."""
+    data, size = apc.load_data("digits"), network.input_shape[0]
+    data = replace(
+        data,
+        **{f"{split}_images": getattr(data, f"{split}_images").repeat(size // 8, 1).repeat(size // 8, 2) for split in SPLITS},
+    )
+    run = apc.fit(network, apc.ZIL(), data, epochs=1, batch_size=64, optimiser=apc.AdamW(learning_rate=0.01), progress=False)
+    assert run.history["test_accuracy"][-1] > 0.3
+    before, after = network.buffers(), run.network.buffers()
+    assert len(after) == (8 if size == 16 else 16)
+    assert all(not np.array_equal(after[name], before[name]) for name in after)
+    x = np.random.default_rng(0).normal(size=(5, size, size, 1)).astype("float32")
+    np.testing.assert_allclose(run.network.predict(x)[:1], run.network.predict(x[:1]), rtol=1e-4, atol=1e-5)
