@@ -1,0 +1,151 @@
+"""States and gradients of a deep network of Hopfield type, layer by layer: plain equilibrium propagation and intermediate signals.
+
+    python experiments/vanishing_ep.py [--seeds 0 1 2] [--depth 10] [--epochs 12] [--out experiments/results/vanishing_ep]
+
+Digits, dense layers of 32 units without biases, tanh, softmax read-out, in float64 so that small numbers are no rounding. Signals at
+every hidden state: local errors (the network's own output), or weighted distillation of the logits of a perceptron that was trained
+by backprop (Lin et al., arXiv 2508.15989). Before and after training, means over the units and 64 samples: the free states, how far
+the nudges move them, and what a weight learns from a batch. Writes OUT.json, OUT.md and OUT.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from analogpc import AdamW, Backprop, Dense, Hopfield, HopfieldEP, Network, WarmupCosine, fit, load_data, mlp
+from analogpc.data import Dataset
+from analogpc.rules.hopfield_intermediate import LocalError, WeightedDistillation
+from analogpc.rules.hopfield_signals import SignalsEP, Steady
+from analogpc.rules.hopfield_teacher import Teacher
+
+WIDTH, SAMPLES = 32, 64
+COLOURS = {"plain": "#444444", "local errors": "#c55a11", "weighted distillation": "#1f4e79"}
+MEASURES = {"state": "mean |s|", "move": "mean |s(β) - s(-β)|", "gradient": "mean |learnt|"}
+Profile = dict[str, list[float]]
+
+
+def cases(depth: int, data: Dataset) -> dict[str, HopfieldEP]:
+    """The rules by name, all with the same nudge."""
+    taught = fit(mlp([64, 64, 10], seed=100), Backprop(), data, epochs=8, batch_size=32, progress=False)
+    print(f"teacher: {taught.history['test_accuracy'][-1]:.2%}", flush=True)
+    hidden = tuple(range(1, depth))
+    distilled = WeightedDistillation(states=hidden, teacher=Teacher.of(taught.network), teacher_states=(2,) * len(hidden))
+    common = {"beta": 0.5, "steps": 15, "output": "cross-entropy"}
+    strength = Steady(start=0.85)
+    return {
+        "plain": HopfieldEP(**common),
+        "local errors": SignalsEP(signals=LocalError(), gamma=strength, **common),
+        "weighted distillation": SignalsEP(signals=distilled, gamma=strength, **common),
+    }
+
+
+def student(depth: int, seed: int) -> Network:
+    """So many layers, whose couplings are weak enough for the states to settle."""
+    widths = (WIDTH,) * (depth - 1) + (10,)
+    blocks = tuple(Dense(features=width, bias=False, init_gain=0.5) for width in widths)
+    heads = tuple(range(1, depth))
+    fields = {"activation": "tanh", "readout": "softmax", "steps": 20, "dtype": "float64"}
+    return Network(Hopfield(input_shape=(64,), blocks=blocks, heads=heads, **fields), seed=seed)
+
+
+def profile(network: Network, rule: HopfieldEP, data: Dataset) -> Profile:
+    """The three measures, by layer."""
+    indices = np.arange(SAMPLES)
+    x = network.inputs(data.inputs("train", indices, dtype="float64"))
+    target = np.eye(10)[data.labels("train", indices)]
+    free, ends = rule.begin(network, x, target), []
+    for beta in (rule.beta, -rule.beta):
+        phase = rule.phase(network, free, target, beta)
+        phase.states.relax(rule.steps, network.architecture.order, phase.force)
+        ends.append(phase.states.states)
+    learnt = {id(matrix): 0.0 for matrix in network.matrices().values()}
+
+    def apply(products, gain):
+        for matrix, pre, post in products:
+            learnt[id(matrix)] = learnt[id(matrix)] + gain * post.T @ pre / SAMPLES
+
+    rule.teach(network, x, target, apply)
+    layers = [layer.matrices["weight"] for layer in network.layers]
+    return {
+        "state": [float(np.abs(state).mean()) for state in free.states[1:]],
+        "move": [float(np.abs(up - down).mean()) for up, down in zip(*ends, strict=True)][1:],
+        "gradient": [float(np.abs(learnt[id(matrix)]).mean()) for matrix in layers],
+    }
+
+
+def draw(rows: list[dict], path: Path) -> None:
+    """Rows: before and after training; columns: the measures by layer; on the right the accuracies."""
+    figure = Figure(figsize=(14, 6), layout="constrained")
+    panels = figure.subplot_mosaic([["b0", "b1", "b2", "acc"], ["a0", "a1", "a2", "acc"]])
+    for row in rows:
+        style = {"color": COLOURS[row["rule"]], "alpha": 0.7, "linewidth": 1.2}
+        for letter, when in (("b", "before"), ("a", "after")):
+            for number, measure in enumerate(MEASURES):
+                values = np.array(row[when][measure])
+                panels[f"{letter}{number}"].plot(
+                    np.arange(1, len(values) + 1), np.where(values > 0, values, np.nan), ".-", **style
+                )
+        label = row["rule"] if row["seed"] == rows[0]["seed"] else None
+        panels["acc"].plot(np.arange(1, len(row["accuracy"]) + 1), row["accuracy"], ".-", label=label, **style)
+    for letter, when in (("b", "before"), ("a", "after")):
+        for number, title in enumerate(MEASURES.values()):
+            panel = panels[f"{letter}{number}"]
+            panel.set(yscale="log", title=f"{title}, {when} training", xlabel="state" if number < 2 else "layer")
+    panels["acc"].axhline(0.1, color="0.7", linewidth=1)
+    panels["acc"].set(title="test accuracy", xlabel="epoch", ylim=(0, 0.6))
+    panels["acc"].legend(frameon=False)
+    figure.savefig(path, dpi=100)
+
+
+def table(rows: list[dict], chosen: argparse.Namespace) -> str:
+    """Numbers as Markdown: each measure at the end that is farthest from its source, geometric means over the seeds."""
+    lines = [
+        f"# Vanishing states and gradients in a network of {chosen.depth} layers",
+        "",
+        f"Seeds {', '.join(map(str, chosen.seeds))}, {chosen.epochs} epochs. State: mean |s| of the last hidden state. Move and gradient: "
+        "mean |s(β) - s(-β)| of the first state, and mean change learnt by a weight of the first layer. Geometric means over the seeds. "
+        "Accuracies: test, mean and every seed. Command: `python experiments/vanishing_ep.py`.",
+        "",
+        "| rule | when | state | move | gradient | accuracy |",
+        "|---|---|---|---|---|---|",
+    ]
+    for rule in COLOURS:
+        own = [row for row in rows if row["rule"] == rule]
+        for when in ("before", "after"):
+            ends = [[row[when][measure][place] for row in own] for measure, place in zip(MEASURES, (-1, 0, 0), strict=True)]
+            means = " | ".join(f"{np.exp(np.mean(np.log(values))):.1e}" for values in ends)
+            last = [row["accuracy"][-1] for row in own]
+            reached = f"{np.mean(last):.1%} ({', '.join(f'{a:.1%}' for a in last)})" if when == "after" else ""
+            lines.append(f"| {rule} | {when} | {means} | {reached} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure, train, measure again, draw and tabulate."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--depth", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--out", type=Path, default=Path("experiments/results/vanishing_ep"))
+    chosen = parser.parse_args()
+    data, rows = load_data("digits"), []
+    for name, rule in cases(chosen.depth, data).items():
+        for seed in chosen.seeds:
+            network = student(chosen.depth, seed)
+            adam = AdamW(learning_rate=2e-3, schedule=WarmupCosine(end=0.02))
+            run = fit(network, rule, data, epochs=chosen.epochs, batch_size=32, seed=seed, optimiser=adam, progress=False)
+            before, after = (profile(one, rule, data) for one in (network, run.network))
+            rows.append({"rule": name, "seed": seed, "before": before, "after": after, "accuracy": run.history["test_accuracy"]})
+            print(f"{name}, seed {seed}: {rows[-1]['accuracy'][-1]:.2%}", flush=True)
+    chosen.out.with_suffix(".json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    chosen.out.with_suffix(".md").write_text(table(rows, chosen), encoding="utf-8")
+    draw(rows, chosen.out.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()

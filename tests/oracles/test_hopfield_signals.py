@@ -1,0 +1,439 @@
+"""What equilibrium propagation with intermediate signals must be by mathematics (Lin et al., arXiv 2508.15989, eqs. 7 to 16)."""
+
+import math
+import shutil
+
+import numpy as np
+import pytest
+
+import analogpc as apc
+from analogpc.architectures import MLP, Hopfield, Layers
+from analogpc.devices.specification import SpecificationError
+from analogpc.kernels.streams import Key
+from analogpc.network import Network
+from analogpc.relaxation import output_energy, softmax
+from analogpc.rules import Moment, hopfield_teacher
+from analogpc.rules.hopfield import HopfieldEP
+from analogpc.rules.hopfield_intermediate import Distillation, LocalError, WeightedDistillation
+from analogpc.rules.hopfield_signals import Cosine, Exponential, Linear, SignalsEP, Steady
+from analogpc.rules.hopfield_teacher import Teacher, TeacherError, fingerprint
+from analogpc.study import Study
+from analogpc.training import Run, begin
+
+DENSE = {"widths": (6, 9, 8, 7, 4), "activation": "tanh", "init": "xavier-normal"}
+CONVOLUTIONAL = {
+    "input_shape": (6, 6, 2),
+    "blocks": (
+        apc.Chain(blocks=(apc.Conv2d(channels=3), apc.MaxPool(size=2))),
+        apc.Conv2d(channels=4, kernel=2, padding=0),
+        apc.Chain(blocks=(apc.Flatten(), apc.Dense(features=4))),
+    ),
+    "activation": "steep_sigmoid",
+    "readout": "softmax",
+}
+NETWORKS = {"dense": (DENSE, "squared-error"), "convolutional": (CONVOLUTIONAL, "cross-entropy")}
+KINDS = [(network, signal) for network in NETWORKS for signal in ("local-error", "distillation", "weighted-distillation")]
+
+
+def teacher_of(network):
+    """A network of another seed whose states have as many channels as those of the student, in float32."""
+    if network == "dense":
+        return Teacher.of(Network(MLP(widths=(6, 9, 8, 4), init="xavier-normal"), seed=11))
+    act = apc.Activation(function="relu")
+    blocks = (
+        apc.Chain(blocks=(apc.Conv2d(channels=3), act)),
+        apc.Chain(blocks=(apc.Conv2d(channels=4), act, apc.MaxPool(size=2))),
+        apc.Chain(blocks=(apc.Flatten(), apc.Dense(features=4))),
+    )
+    return Teacher.of(Network(Layers(input_shape=(6, 6, 2), blocks=blocks), seed=11))
+
+
+def problem(kind="dense", signal="local-error", scale=0.6, **fields):
+    """A student in float64 that settles, signals at its first two states, a batch, and the loss at the output."""
+    own, output = NETWORKS[kind]
+    features = {"local-error": (), "weighted-distillation": (9, 8) if kind == "dense" else (3, 4), "distillation": ()}[signal]
+    heads = {} if signal == "distillation" else {"heads": (1, 2), "head_features": features}
+    network = Network(Hopfield(**{"order": "synchronous", "steps": 120, "dtype": "float64", **own, **heads, **fields}), seed=1)
+    for matrix in network.matrices().values():
+        matrix.increment((scale - 1) * matrix.weights())
+    if signal == "local-error":
+        signals = LocalError(temperature=2.0)
+    else:
+        made = Distillation if signal == "distillation" else WeightedDistillation
+        signals = made(states=(1, 2), teacher=teacher_of(kind), teacher_states=(1, 2), temperature=0.5)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3, *network.input_shape))
+    target = np.eye(4)[rng.integers(4, size=3)]
+    return network, signals, x, target, output
+
+
+def learnt_by(rule, network, x, target):
+    """What a rule makes every matrix learn, by its name; matrices that nothing was handed to are missing."""
+    found = {}
+
+    def apply(products, gain):
+        for matrix, pre, post in products:
+            found[id(matrix)] = found.get(id(matrix), 0) + gain * post.T @ pre
+
+    rule.teach(network, x, target, apply)
+    return {name: found[id(matrix)] for name, matrix in network.matrices().items() if id(matrix) in found}
+
+
+def free_loss(network, signals, x, target, output, gamma):
+    """The function theta -> L + gamma sum_n L^n at the free state of theta, with the wanted probabilities of now."""
+    held = signals.of(network, network.architecture.free(network.layers, x))
+
+    def value():
+        free = network.architecture.free(network.layers, x)
+        return output_energy(output, target, free.output()) * len(x) + gamma * sum(signal.loss(free) for signal in held)
+
+    return value
+
+
+def differences(network, value, names, per_matrix=3):
+    """-d value / d theta at some entries of matrices: {name: [(index, number), ...]}, central with a step of 1e-5."""
+    rng = np.random.default_rng(0)
+    found = {}
+    for name in names:
+        matrix = network.matrices()[name]
+        for _ in range(per_matrix):
+            index = tuple(rng.integers(n) for n in matrix.shape)
+            change = np.zeros(matrix.shape)
+            change[index] = 1e-5
+            matrix.increment(change)
+            above = value()
+            matrix.increment(-2 * change)
+            below = value()
+            matrix.increment(change)
+            found.setdefault(name, []).append((index, -(above - below) / 2e-5))
+    return found
+
+
+def deviation(learnt, reference):
+    """The largest error over all entries, each relative to the largest entry of its matrix."""
+    return max(
+        abs(learnt[name][index] - exact) / np.abs(learnt[name]).max() for name, own in reference.items() for index, exact in own
+    )
+
+
+def layers_of(network):
+    return [name for name in network.matrices() if not name.startswith("head")]
+
+
+@pytest.mark.parametrize(("kind", "signal"), KINDS)
+def test_the_update_is_the_gradient_of_the_free_loss_with_its_intermediate_losses(kind, signal):
+    """[8] (11), (12): off by O(beta) one-sided and O(beta^2) centered, against finite differences of the relaxed loss."""
+    network, signals, x, target, output = problem(kind, signal)
+    gamma = 0.7
+    reference = differences(network, free_loss(network, signals, x, target, output, gamma), layers_of(network))
+    betas = 0.04 / 2.0 ** np.arange(3)
+    for nudging, order in (("positive", 1), ("negative", 1), ("centered", 2)):
+        rules = [
+            SignalsEP(signals=signals, gamma=Steady(start=gamma), beta=b, nudging=nudging, steps=100, output=output)
+            for b in betas
+        ]
+        errors = [deviation(learnt_by(rule, network, x, target), reference) for rule in rules]
+        assert errors[-1] < (2e-2 if order == 1 else 3e-4)
+        assert np.polyfit(np.log(betas), np.log(errors), 1)[0] == pytest.approx(order, abs=0.1), nudging
+    # The intermediate losses have a share in it that could not be overlooked.
+    plain = learnt_by(HopfieldEP(beta=0.01, steps=100, output=output), network, x, target)
+    assert deviation(plain, reference) > 0.1
+
+
+@pytest.mark.parametrize(("kind", "signal"), [(k, s) for k, s in KINDS if s != "distillation"])
+@pytest.mark.parametrize("gamma", [0.0, 0.7])
+def test_heads_learn_the_gradient_of_their_own_loss(kind, signal, gamma):
+    """(15): -1/tau dL^n/dw, whatever gamma is; off by O(beta^2) centered."""
+    network, signals, x, target, output = problem(kind, signal)
+    heads = [name for name in network.matrices() if name.startswith("head")]
+    assert len(heads) == 2
+    value = free_loss(network, signals, x, target, output, 1 / signals.temperature)
+    reference = differences(network, value, heads)
+    errors = []
+    for beta in (0.04, 0.02):
+        rule = SignalsEP(signals=signals, gamma=Steady(start=gamma), beta=beta, steps=100, output=output)
+        errors.append(deviation(learnt_by(rule, network, x, target), reference))
+    assert errors[1] < 1e-3
+    assert errors[0] / errors[1] == pytest.approx(4, rel=0.1)
+
+
+def test_a_pull_is_equation_14_and_heads_learn_by_equation_15():
+    network, signals, x, target, output = problem("dense", "weighted-distillation")
+    beta, gamma, tau = 0.3, 0.8, signals.temperature
+    rule = SignalsEP(signals=signals, gamma=Steady(start=gamma), beta=beta, steps=25, output=output)
+    free = rule.begin(network, x, target)
+    teacher = signals.teacher.network()
+    above = [x.astype("float32")]
+    for layer in teacher.layers:
+        above.append(layer.infer(above[-1]))
+    head = network.extras["head2"].matrices["1.weight"].weights()
+    wanted = softmax(above[2].astype(float) / tau)
+    learnt = 0
+    for signed in (beta, -beta):
+        phase = rule.phase(network, free, target, signed)
+        phase.states.relax(25, "synchronous", phase.force)
+        s = phase.states.states[2]
+        error = wanted - softmax(s @ head.T / tau)
+        np.testing.assert_allclose(
+            phase.states.pulls[2](phase.states), signed * gamma * tau * error @ head, rtol=1e-10, atol=1e-14
+        )
+        learnt = learnt + 0.5 * error.T @ s
+    np.testing.assert_allclose(learnt_by(rule, network, x, target)["head2.1.weight"], learnt, rtol=1e-10)
+    assert free.pulls == {}
+
+
+def test_distillation_of_maps_compares_the_means_of_their_channels():
+    network, signals, x, *_ = problem("convolutional", "distillation")
+    free = network.architecture.free(network.layers, x)
+    signal = signals.of(network, free)[0]
+    state = signals.teacher.network().layers[0].infer(x.astype("float32")).astype(float)
+    assert state.shape[1:3] != free.states[1].shape[1:3]
+    np.testing.assert_allclose(signal.wanted, softmax(state.mean(axis=(1, 2)) / 0.5), rtol=1e-6)
+    pull = signal.force(1.0)(free)
+    expected = 0.5 * (signal.wanted - softmax(free.states[1].mean(axis=(1, 2)) / 0.5)) / 9
+    for row in range(3):
+        for column in range(3):
+            np.testing.assert_allclose(pull[:, row, column], expected, rtol=1e-12)
+
+
+def test_local_errors_want_the_output_of_the_free_state():
+    """It is held: the wanted probabilities of both nudged phases are the same."""
+    network, signals, x, target, output = problem("convolutional", "local-error")
+    rule = SignalsEP(signals=signals, beta=0.5, steps=20, output=output)
+    free = rule.begin(network, x, target)
+    for beta in (0.5, -0.5):
+        phase = rule.phase(network, free, target, beta)
+        phase.states.relax(20, "synchronous", phase.force)
+        for signal in phase.signals:
+            np.testing.assert_array_equal(signal.wanted, softmax(free.output() / 2))
+        assert np.abs(softmax(phase.states.output() / 2) - phase.signals[0].wanted).max() > 1e-3
+
+
+@pytest.mark.parametrize("nudging", ["positive", "negative", "centered"])
+@pytest.mark.parametrize("update", ["equilibrium", "continual"])
+def test_without_strength_it_is_plain_equilibrium_propagation_bit_for_bit(nudging, update):
+    network, signals, x, target, output = problem("convolutional", "local-error")
+    fields = {"nudging": nudging, "update": update, "beta": 0.3, "steps": 7, "output": output}
+    plain = learnt_by(HopfieldEP(**fields), network, x, target)
+    ours = learnt_by(SignalsEP(signals=signals, gamma=Steady(start=0.0), **fields), network, x, target)
+    assert set(plain) == set(layers_of(network))
+    assert set(ours) == set(network.matrices())
+    for name, direction in plain.items():
+        np.testing.assert_array_equal(ours[name], direction)
+
+
+@pytest.mark.parametrize("nudging", ["positive", "negative", "centered"])
+def test_continual_updates_sum_up_to_those_of_the_phases(nudging):
+    network, signals, x, target, output = problem()
+    rule = SignalsEP(signals=signals, nudging=nudging, beta=0.3, steps=9, output=output)
+    once = learnt_by(rule, network, x, target)
+    steps = learnt_by(rule.but(update="continual"), network, x, target)
+    for name, direction in once.items():
+        np.testing.assert_allclose(steps[name], direction, rtol=1e-8, atol=1e-10)
+
+
+def test_schedules():
+    """(16): closed forms, their end points, and nothing below the end after it."""
+    linear, cosine = (kind(start=0.9, end=0.1, epochs=40) for kind in (Linear, Cosine))
+    exponential = Exponential(start=0.9, end=0.1, ratio=0.8)
+    for epoch in range(41):
+        assert linear.at(epoch) == pytest.approx(0.9 - 0.8 * epoch / 40, rel=1e-12)
+        assert cosine.at(epoch) == pytest.approx(0.1 + 0.4 * (1 + math.cos(math.pi * epoch / 40)), rel=1e-12)
+        assert exponential.at(epoch) == pytest.approx(max(0.1, 0.9 * 0.8**epoch), rel=1e-12)
+    for schedule in (linear, cosine, exponential):
+        assert schedule.at(0) == pytest.approx(0.9)
+        assert schedule.at(40) == schedule.at(41) == schedule.at(1000) == pytest.approx(0.1)
+        values = [schedule.at(epoch) for epoch in range(41)]
+        assert values == sorted(values, reverse=True)
+    assert cosine.at(20) == pytest.approx(0.5)
+    assert Steady(start=0.3).at(7) == 0.3
+
+
+def test_the_strength_is_that_of_the_epoch():
+    network, signals, x, target, output = problem()
+    rule = SignalsEP(signals=signals, gamma=Linear(start=0.8, end=0.2, epochs=4), beta=0.2, output=output, nudging="random")
+    at = [rule.at(Moment(Key(0), epoch=epoch, step=5)) for epoch in (0, 2, 4)]
+    assert [one.gamma.start for one in at] == pytest.approx([0.8, 0.5, 0.2])
+    assert {one.nudging for one in at} < {"positive", "negative"}
+    steady = SignalsEP(signals=signals, gamma=Steady(start=0.5), beta=0.2, output=output, nudging=at[1].nudging)
+    for name, direction in learnt_by(steady, network, x, target).items():
+        np.testing.assert_array_equal(learnt_by(at[1], network, x, target)[name], direction)
+    with pytest.raises(ValueError, match="gamma changes from epoch to epoch"):
+        rule.but(nudging="centered").teach(network, x, target, lambda products, gain: None)
+
+
+def taught(tmp_path, data):
+    """A study whose teacher is a short run of backpropagation in a file."""
+    teaching = Study(rule="bp", network=MLP(widths=(64, 24, 16, 10)), epochs=1, batch_size=64)
+    file = tmp_path / "teacher.h5"
+    begin(teaching, data).train(data, progress=False, checkpoint=file)
+    signals = WeightedDistillation(states=(1, 2), teacher=Teacher.of(file), teacher_states=(1, 2))
+    return Study(
+        rule=SignalsEP(signals=signals, gamma=Cosine(start=0.8, epochs=4), steps=6, nudging="random"),
+        network=Hopfield(widths=(64, 24, 16, 10), steps=12, heads=(1, 2), head_features=(24, 16)),
+        optimiser=apc.SGD(learning_rate=0.05),
+        epochs=4,
+        batch_size=250,
+    )
+
+
+def weights(run):
+    return {name: matrix.weights() for name, matrix in run.network.matrices().items()}
+
+
+def test_a_stopped_run_goes_on_to_the_same_bits_even_from_a_teacher_that_was_not_loaded(tmp_path):
+    data = apc.load_data("digits")
+    study = taught(tmp_path, data)
+    assert Study.from_toml(study.to_toml()) == study
+    whole = begin(study, data).train(data, progress=False, batches=14)
+    begin(study, data).train(data, progress=False, batches=8, checkpoint=tmp_path / "student.h5")
+    hopfield_teacher._KNOWN.clear()
+    resumed = Run.load(tmp_path / "student.h5").train(data, progress=False, batches=6)
+    before = begin(study, data)
+    for name, learnt in weights(whole).items():
+        np.testing.assert_array_equal(weights(resumed)[name], learnt)
+        assert not np.array_equal(weights(before)[name], learnt)
+
+
+def test_a_missing_or_another_teacher_is_told_in_one_sentence(tmp_path):
+    data = apc.load_data("digits")
+    study = taught(tmp_path, data)
+    file = tmp_path / "teacher.h5"
+    for case in ("missing", "other", "elsewhere"):
+        hopfield_teacher._KNOWN.clear()
+        run = begin(study, data)
+        if case == "missing":
+            file.rename(tmp_path / "moved.h5")
+            with pytest.raises(
+                TeacherError, match=r"cannot be loaded: .*teacher\.h5 does not exist; put its run file there or give"
+            ):
+                run.train(data, progress=False, batches=1)
+        elif case == "other":
+            other = Study(rule="bp", network=MLP(widths=(64, 24, 16, 10)), epochs=1, seed=5, batch_size=512)
+            begin(other, data).train(data, progress=False, batches=1, checkpoint=file)
+            with pytest.raises(TeacherError, match=r"teacher\.h5 holds another network \(.*\) than the teacher that was chosen"):
+                run.train(data, progress=False, batches=1)
+        else:
+            assert Teacher.of(tmp_path / "moved.h5").fingerprint == study.rule.signals.teacher.fingerprint
+            run.train(data, progress=False, batches=1)
+    hopfield_teacher._KNOWN.clear()
+    shutil.copy(tmp_path / "moved.h5", file)
+    begin(study, data).train(data, progress=False, batches=1)
+
+
+def test_a_teacher_is_the_network_as_it_was_given():
+    network = Network(MLP(widths=(5, 6, 3)), seed=2)
+    x = np.random.default_rng(0).normal(size=(4, 5)).astype("float32")
+    teacher = Teacher.of(network)
+    expected = network.layers[0].infer(x)
+    assert teacher.path == ""
+    assert Teacher.of(network.copy()) == teacher
+    network.layers[0].matrices["0.weight" if "0.weight" in network.layers[0].matrices else "weight"].increment(
+        np.ones((6, 5), "float32")
+    )
+    assert fingerprint(network) != teacher.fingerprint
+    np.testing.assert_array_equal(teacher.vectors(x, (1,))[0], expected)
+    hopfield_teacher._KNOWN.clear()
+    with pytest.raises(TeacherError, match="was given as a network and is not known to this process"):
+        teacher.vectors(x, (1,))
+
+
+def test_a_teacher_on_crossbars_answers_with_the_weights_of_its_devices():
+    network = Network(MLP(widths=(5, 6, 3)), apc.Analog(device="reram-sb"), seed=2)
+    teacher = Teacher.of(network)
+    read = next(iter(network.matrices().values())).weights()
+    np.testing.assert_array_equal(next(iter(teacher.network().matrices().values())).weights(), read)
+    before = {name: matrix.meter.as_dict() for name, matrix in network.matrices().items()}
+    teacher.vectors(np.ones((2, 5), "float32"), (2,))
+    assert {name: matrix.meter.as_dict() for name, matrix in network.matrices().items()} == before
+
+
+def refusal(fields, **signals):
+    network = Network(Hopfield(**{"widths": (6, 9, 8, 7, 4), **fields}))
+    kind = signals.pop("made", LocalError)
+    rule = SignalsEP(signals=kind(**signals))
+    return lambda: rule.teach(network, np.ones((2, 6), "float32"), np.ones((2, 4), "float32"), lambda products, gain: None)
+
+
+def test_refusals_are_one_sentence():
+    with pytest.raises(
+        SpecificationError, match=r"heads = \(1, 4\) must be numbers of different hidden states, which are 1 to 3"
+    ):
+        Hopfield(widths=(6, 9, 8, 7, 4), heads=(1, 4))
+    with pytest.raises(SpecificationError, match=r"heads = \(2, 2\)"):
+        Hopfield(widths=(6, 9, 8, 7, 4), heads=(2, 2))
+    with pytest.raises(
+        SpecificationError, match=r"head_features = \(5,\) must be empty or have one number for each of the 2 heads"
+    ):
+        Hopfield(widths=(6, 9, 8, 7, 4), heads=(1, 2), head_features=(5,))
+    with pytest.raises(SpecificationError, match="heads need head_features"):
+        Hopfield(input_shape=(4, 4, 1), blocks=(apc.Conv2d(channels=2), apc.Conv2d(channels=2)), heads=(1,))
+    with pytest.raises(SpecificationError, match="drive = 'clamp' does not go with intermediate signals"):
+        SignalsEP(drive="clamp")
+    with pytest.raises(SpecificationError, match=r"states = \(1, 1\) names a state twice"):
+        LocalError(states=(1, 1))
+    teacher = teacher_of("dense")
+    with pytest.raises(SpecificationError, match=r"states = \(1, 2\) and teacher_states = \(1,\) must have equal lengths"):
+        Distillation(states=(1, 2), teacher=teacher, teacher_states=(1,))
+    with pytest.raises(SpecificationError, match="fingerprint"):
+        Teacher(fingerprint="abc")
+    with pytest.raises(TeacherError, match="a teacher is a predictive network, not one of the architecture 'hopfield'"):
+        Teacher.of(Network(Hopfield(widths=(4, 3, 2))))
+    distil = {"made": Distillation, "teacher": teacher, "teacher_states": (1,)}
+    weighted = {**distil, "made": WeightedDistillation}
+    for call, sentence in (
+        (refusal({}), "local errors need a network with heads"),
+        (
+            refusal({"heads": (1,)}, states=(2,)),
+            r"state 2 has no head: give the network one, for example by Hopfield\(..., heads=\(2,\)\)",
+        ),
+        (
+            refusal({"heads": (1,), "head_features": (5,)}),
+            "the head of state 1 has 5 values, and there are 4 outputs: set head_features",
+        ),
+        (refusal({}, states=(2,), **distil), "state 2 has 8 channels and the teacher 9 there"),
+        (refusal({}, states=(4,), **distil), r"states = \(4,\) must be numbers of hidden states, which are 1 to 3"),
+        (
+            refusal({}, states=(1,), **{**distil, "teacher_states": (4,)}),
+            r"teacher_states = \(4,\) must be numbers of layers of the teacher",
+        ),
+        (refusal({}, states=(1,), **weighted), "state 1 has no head"),
+        (
+            refusal({"heads": (1,)}, states=(1,), **weighted),
+            "the head of state 1 has 4 values, and there are 9 channels of the teacher",
+        ),
+    ):
+        with pytest.raises(ValueError, match=sentence) as told:
+            call()
+        assert "\n" not in str(told.value)
+    with pytest.raises(SpecificationError, match="teaches networks of the architecture 'hopfield', not 'mlp'"):
+        Study(rule=SignalsEP(), network=MLP(widths=(64, 10)))
+
+
+@pytest.mark.parametrize("signal", [LocalError, Distillation, WeightedDistillation])
+def test_it_learns_on_crossbars_of_idealized_devices(signal):
+    """All weights, those of heads too, are crossbars; three epochs bring far more than chance, 10 %, as on the digital substrate."""
+    data = apc.load_data("digits")
+    distils = signal is not LocalError
+    if distils:
+        taught = apc.fit(Network(MLP(widths=(64, 32, 10)), seed=3), apc.Backprop(), data, epochs=2, progress=False)
+        signals = signal(states=(1,), teacher=Teacher.of(taught.network), teacher_states=(1,))
+    else:
+        signals = signal()
+    heads = {"heads": (1,), "head_features": (32,) if distils else ()} if signal is not Distillation else {}
+    study = Study(
+        rule=SignalsEP(signals=signals, gamma=Linear(start=0.5, epochs=3)),
+        network=Hopfield(widths=(64, 32, 10), steps=12, **heads),
+        substrate={"kind": "analog", "device": "idealized"},
+        optimiser=apc.SGD(learning_rate=0.1),
+        epochs=3,
+        batch_size=32,
+    )
+    analog, digital = (
+        begin(study.but(substrate=one), data).train(data, progress=False) for one in (study.substrate, apc.Digital())
+    )
+    crossbars = [matrix for name, matrix in analog.network.matrices().items() if name.endswith("weight")]
+    assert len(crossbars) == 2 + len(heads.get("heads", ()))
+    assert all(matrix.meter.pulses > 0 for matrix in crossbars)
+    assert analog.history["test_accuracy"][-1] > 0.7
+    assert abs(analog.history["test_accuracy"][-1] - digital.history["test_accuracy"][-1]) < 0.1
