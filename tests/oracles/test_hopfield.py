@@ -4,21 +4,31 @@ import numpy as np
 import pytest
 
 import analogpc as apc
+from analogpc.analysis import ep_against_bptt
 from analogpc.architectures import Hopfield
+from analogpc.blocks.pool import AvgPool, MaxPool, SoftPool
 from analogpc.network import Network
-from analogpc.recurrent import STATE_FUNCTIONS, Recurrent, primitive
+from analogpc.recurrent import Recurrent, primitive
 from analogpc.relaxation import output_energy, output_error
 from analogpc.rules.hopfield import HopfieldEP
 from analogpc.rules.hopfield_references import BackpropThroughTime, RecurrentBackprop
+from analogpc.state_functions import STATE_FUNCTIONS
 
-CONVOLUTIONAL = {
-    "input_shape": (6, 6, 2),
-    "blocks": (
-        apc.Chain(blocks=(apc.Conv2d(channels=3), apc.MaxPool(size=2))),
-        apc.Chain(blocks=(apc.Conv2d(channels=4, kernel=2, padding=0), apc.MaxPool(size=2, stride=1))),
-        apc.Chain(blocks=(apc.Flatten(), apc.Dense(features=3))),
-    ),
-}
+
+def convolutional(first=None, second=None):
+    """Two convolutions, each with a pooling, of whose windows the second overlap."""
+    return {
+        "input_shape": (6, 6, 2),
+        "blocks": (
+            apc.Chain(blocks=(apc.Conv2d(channels=3), first or MaxPool(size=2))),
+            apc.Chain(blocks=(apc.Conv2d(channels=4, kernel=2, padding=0), second or MaxPool(size=2, stride=1))),
+            apc.Chain(blocks=(apc.Flatten(), apc.Dense(features=3))),
+        ),
+    }
+
+
+CONVOLUTIONAL = convolutional()
+SOFT = convolutional(SoftPool(size=2), SoftPool(size=2, stride=1, temperature=0.3))
 DENSE = {"widths": (6, 9, 8, 4), "init": "xavier-normal"}
 KINDS = {
     "linear": ({**DENSE, "activation": "tanh"}, "squared-error"),
@@ -26,6 +36,11 @@ KINDS = {
     "activated": ({**DENSE, "activation": "tanh", "readout": "activated"}, "squared-error"),
     "softmax": ({**DENSE, "activation": "steep_sigmoid", "readout": "softmax"}, "cross-entropy"),
     "convolutional": ({**CONVOLUTIONAL, "activation": "steep_sigmoid"}, "squared-error"),
+    "average pooling": (
+        {**convolutional(AvgPool(size=2), AvgPool(size=2, stride=1)), "activation": "steep_sigmoid"},
+        "squared-error",
+    ),
+    "soft pooling": ({**SOFT, "activation": "tanh", "readout": "activated"}, "squared-error"),
     "convolutional, softmax": ({**CONVOLUTIONAL, "activation": "tanh", "readout": "softmax"}, "cross-entropy"),
 }
 
@@ -89,12 +104,12 @@ def test_slopes_of_the_state_functions(name):
         np.testing.assert_allclose(along, function.slope(x), atol=1e-8)
 
 
-@pytest.mark.parametrize("kind", ["linear", "convolutional"])
+@pytest.mark.parametrize("kind", ["linear", "convolutional", "average pooling", "soft pooling"])
 def test_both_reads_together_are_the_derivative_of_the_primitive_function(kind):
     network, _ = hopfield(kind)
     rng = np.random.default_rng(3)
     x, _ = batch(network)
-    states = Recurrent(network.layers, "tanh", "linear", x)
+    states = network.architecture.states(network.layers, x)
     for number in range(1, len(states.states)):
         states.place(number, rng.normal(size=states.states[number].shape))
     for number in range(1, len(states.states)):
@@ -190,58 +205,20 @@ def test_one_sided_nudging_is_off_by_beta_and_centered_by_its_square(kind):
         assert np.polyfit(np.log(betas), np.log(errors), 1)[0] == pytest.approx(order, abs=0.08), nudging
 
 
-def increments_of_ep(rule, network, x, target):
-    """The contrast of every nudged step with the one before, summed over the phases: (steps, n_out, n_in) for every matrix."""
-    found = {id(matrix): [] for matrix in network.matrices().values()}
-
-    def apply(products, gain):
-        sums = {}
-        for matrix, pre, post in products:
-            sums[id(matrix)] = sums.get(id(matrix), 0) + gain * post.T @ pre
-        for name, value in sums.items():
-            found[name].append(value)
-
-    rule.but(update="continual").teach(network, x, target, apply)
-    return {name: np.reshape(values, (-1, rule.steps, *values[0].shape)).sum(axis=0) for name, values in found.items()}
-
-
-def increments_of_bptt(rule, network, x, target):
-    """The contribution of every step to the gradient, the last step first: (steps, n_out, n_in) for every matrix."""
-    free, history = rule.begin(network, x, target)
-    found = {id(matrix): [] for matrix in network.matrices().values()}
-    for layers in rule.contributions(free, history, target)[0]:
-        sums = dict.fromkeys(found, 0)
-        for matrix, pre, post in (product for products in layers for product in products):
-            sums[id(matrix)] = sums[id(matrix)] + post.T @ pre
-        for name, value in sums.items():
-            found[name].append(value)
-    return {name: np.array(values) for name, values in found.items()}
-
-
-def distance(ep, bptt):
-    """mean_ij ||EP - BPTT||_t / max(||EP||_t, ||BPTT||_t)."""
-    over_time = [np.sqrt(np.sum(a**2, axis=0)) for a in (ep - bptt, ep, bptt)]
-    largest = np.maximum(*over_time[1:])
-    seen = largest > 1e-12
-    return np.mean(over_time[0][seen] / largest[seen])
-
-
-@pytest.mark.parametrize("kind", ["linear", "activated", "convolutional"])
+@pytest.mark.parametrize("kind", ["linear", "activated", "convolutional", "soft pooling"])
 def test_every_step_of_ep_is_one_of_backprop_through_time(kind):
     """[9] The distance is below 1e-2 at beta = .01, step by step, backwards in time; it falls with beta, centered with its square."""
     network, output = hopfield(kind)
     x, target = batch(network)
-    bptt = increments_of_bptt(BackpropThroughTime(steps=15, output=output), network, x, target)
     distances = {}
     for nudging in ("positive", "centered"):
         for beta in (0.01, 0.005):
-            ep = increments_of_ep(HopfieldEP(beta=beta, nudging=nudging, steps=15, output=output), network, x, target)
-            distances[nudging, beta] = np.mean([distance(ep[name], bptt[name]) for name in bptt])
-            for name, steps in bptt.items():
-                # Still at work after five steps; every other one moves nothing, since the layers are joined in a row.
-                assert np.linalg.norm(steps[5:7]) > 0
-                strong = np.abs(steps) > 2e-2 * np.abs(steps).max()
-                assert (np.sign(ep[name]) == np.sign(steps))[strong].mean() > 0.99
+            found = ep_against_bptt(network, x, target, beta, 15, nudging=nudging, output=output)
+            assert list(found.ep) == list(network.matrices())
+            distances[nudging, beta] = np.mean(list(found.relative_rmse.values()))
+            assert max(found.sign_errors().values()) < 0.01
+            # Still at work after five steps; every other one moves nothing, since the layers are joined in a row.
+            assert all(np.linalg.norm(steps[5:7]) > 0 for steps in found.bptt.values())
     assert distances["centered", 0.01] < 1e-2
     assert distances["positive", 0.01] < 3e-2
     assert distances["positive", 0.01] / distances["positive", 0.005] == pytest.approx(2, rel=0.1)

@@ -1,0 +1,35 @@
+"""Looking into networks and rules while nothing learns: energies, alignment, residuals, curvature, reads, calibration, robustness."""
+
+from analogpc.analysis.alignment import Alignment, gradient_alignment
+from analogpc.analysis.calibration import Reliability, adaptive_calibration_error, reliability, reliability_curve
+from analogpc.analysis.corruption import corrupted, corruption_names
+from analogpc.analysis.costs import ReadCounts, read_counts
+from analogpc.analysis.curvature import StateHessian, state_hessian_extremes
+from analogpc.analysis.energies import RelaxationRecord, energy_profile
+from analogpc.analysis.increments import IncrementComparison, ep_against_bptt
+from analogpc.analysis.residuals import Residual, residual
+from analogpc.analysis.undisturbed import directions, exact_copy, undisturbed
+
+__all__ = [
+    "Alignment",
+    "IncrementComparison",
+    "ReadCounts",
+    "RelaxationRecord",
+    "Reliability",
+    "Residual",
+    "StateHessian",
+    "adaptive_calibration_error",
+    "corrupted",
+    "corruption_names",
+    "directions",
+    "energy_profile",
+    "ep_against_bptt",
+    "exact_copy",
+    "gradient_alignment",
+    "read_counts",
+    "reliability",
+    "reliability_curve",
+    "residual",
+    "state_hessian_extremes",
+    "undisturbed",
+]

@@ -1,0 +1,70 @@
+"""How many reads a rule needs, counted by the meters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from analogpc.analysis.undisturbed import at_once, batch, undisturbed
+from analogpc.kernels.streams import Key
+from analogpc.network import Network
+from analogpc.rules import Rule
+
+
+@dataclass(frozen=True)
+class ReadCounts:
+    """Reads of every weight matrix for one batch, per sample.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of the matrices with more than one column, from the input to the output.
+    forward, backward : (matrices,) float64 arrays
+        Vectors sent through the matrix and through its transpose; a convolution counts one for each output position.
+    """
+
+    names: tuple[str, ...]
+    forward: np.ndarray
+    backward: np.ndarray
+
+    @property
+    def total(self) -> float:
+        """All reads: in a network of dense layers the matrix multiplications of the papers (MM)."""
+        return float(self.forward.sum() + self.backward.sum())
+
+    @property
+    def busiest(self) -> float:
+        """The reads of the matrix that is read most often.
+
+        One matrix does one read at a time, so that no hardware needs fewer after each other. Where all layers are read at once, as in
+        the relaxations of predictive coding, these are the simultaneous multiplications of the papers (SMM).
+        """
+        return float((self.forward + self.backward).max(initial=0))
+
+
+def read_counts(network: Network, rule: Rule, x: np.ndarray, target: np.ndarray, *, key: Key | None = None) -> ReadCounts:
+    """Count the reads with which a rule teaches one batch; nothing learns.
+
+    Parameters
+    ----------
+    network : Network
+        Left without a trace.
+    rule : Rule
+    x : (n, *input_shape) array
+    target : (n, *output_shape) array
+    key : Key
+        Of read noise, and of a rule that draws; ``Key(0)`` if not given.
+
+    Notes
+    -----
+    Read are only layers whose input has moved or which have learnt, and sent back only errors that are not zero by construction. So
+    the counts are below those of the rules as they are written; for exact matrices nothing but that differs.
+    """
+    x, target = batch(network, x, target)
+    key = Key(0) if key is None else key
+    with undisturbed(network, key) as meters:
+        at_once(rule, key).teach(network, x, target, lambda products, gain: None)
+    names = tuple(name for name, matrix in network.matrices().items() if matrix.shape[1] > 1)
+    found = np.array([(meters[name].forward_reads, meters[name].backward_reads) for name in names]) / len(x)
+    return ReadCounts(names, found[:, 0], found[:, 1])

@@ -1,0 +1,162 @@
+"""The curvature of the energy over the hidden states: which step sizes are stable, and how stiff the relaxation is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+
+from analogpc.analysis.undisturbed import exact_copy
+from analogpc.architectures import Hopfield
+from analogpc.kernels.streams import Key, normals
+from analogpc.network import Network
+from analogpc.relaxation import Output, Relaxation
+
+_DENSE = 64
+"""Up to so many state values in all, the Hessian is formed as a whole."""
+_STEP = np.finfo(np.float64).eps ** (1 / 3)
+
+
+@dataclass(frozen=True)
+class StateHessian:
+    """The ends of the spectrum of H, the second derivative of the energy with respect to all hidden states of a batch.
+
+    Attributes
+    ----------
+    smallest, largest : float
+        Eigenvalues. With a negative ``smallest`` the states are not near a minimum; smallest / largest bounds how fast any descent
+        can settle.
+    """
+
+    smallest: float
+    largest: float
+
+    @property
+    def condition(self) -> float:
+        """largest / smallest; inf where the energy is not strictly convex."""
+        return self.largest / self.smallest if self.smallest > 0 else float("inf")
+
+    def stable_step_size(self, momentum: float = 0.0, nesterov: bool = False) -> float:
+        """The step size below which descent of the states is stable near the point where H was taken.
+
+        Parameters
+        ----------
+        momentum, nesterov
+            As in `Relaxation.descend`.
+
+        Returns
+        -------
+        float
+            With m = ``momentum``: 2 (1 + m) / largest for heavy ball, and 2 (1 + m) / ((1 + 2 m) largest) for Nesterov's, from the
+            characteristic polynomials of the recursions; inf where nothing curves upwards.
+        """
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum = {momentum:g} is not allowed: it must be at least 0 and below 1")
+        if self.largest <= 0:
+            return float("inf")
+        bound = 2 * (1 + momentum) / self.largest
+        return bound / (1 + 2 * momentum) if nesterov else bound
+
+
+def state_hessian_extremes(
+    network: Network,
+    x: np.ndarray,
+    target: np.ndarray,
+    *,
+    precisions: Sequence[float] | None = None,
+    output: Output = "squared-error",
+    states: Sequence[np.ndarray] | None = None,
+    tolerance: float = 1e-8,
+) -> StateHessian:
+    """The smallest and the largest eigenvalue of the Hessian of sum_l P_l E_l over the hidden states (see `Relaxation`).
+
+    Samples do not see each other (but through the statistics of a batch, where a block has such), so these are the extremes over
+    the samples. Products with H come from central differences of the gradient, which are exact up to rounding while no unit crosses
+    a kink, and eigenvalues from implicitly restarted Lanczos iteration.
+
+    Parameters
+    ----------
+    network : Network
+        Predictive. What counts are the weights that its devices hold: everything is done on an exact copy in float64.
+    x : (n, *input_shape) array
+    target : (n, *output_shape) array
+        Where the output is held.
+    precisions : (layers,) floats
+        All 1 if not given.
+    output : "squared-error" or "cross-entropy"
+    states : sequence of arrays
+        Where H is taken: the hidden states, (n, *shape) each, from the first to the last, for example
+        ``relaxation.states[1:-1]``. Those of the feed-forward pass if not given.
+    tolerance : float
+        Relative accuracy of the eigenvalues.
+
+    Raises
+    ------
+    ValueError
+        If the network is of Hopfield type or has no hidden state, or precisions or states do not fit.
+    ArithmeticError
+        If the iteration does not converge.
+    """
+    if isinstance(network.architecture, Hopfield):
+        raise ValueError("the state Hessian is that of predictive networks, not of the architecture 'hopfield'")
+    if len(network.layers) < 2:
+        raise ValueError("the network has no hidden state, and so no state Hessian: it has a single layer")
+    exact = exact_copy(network)
+    relaxation = Relaxation(exact.layers, exact.inputs(np.asarray(x)), np.asarray(target, np.float64), output)
+    weights = [1.0] * len(exact.layers) if precisions is None else [float(precision) for precision in precisions]
+    if len(weights) != len(exact.layers):
+        raise ValueError(f"precisions must be {len(exact.layers)} numbers, one for each layer, not {len(weights)}")
+    hidden = relaxation.states[1:-1] if states is None else _fitting(states, relaxation.states[1:-1])
+    start = np.concatenate([state.ravel() for state in hidden])
+    gradient = _gradient(relaxation, weights, [state.shape for state in hidden])
+    # Per component of the states, wherever the direction is not spread evenly.
+    width = _STEP * max(1.0, float(np.linalg.norm(start)))
+
+    def product(v: np.ndarray) -> np.ndarray:
+        v = np.asarray(v, np.float64).ravel()
+        norm = float(np.linalg.norm(v))
+        if norm == 0:
+            return np.zeros_like(v)
+        h = width / norm
+        return (gradient(start + h * v) - gradient(start - h * v)) / (2 * h)
+
+    return StateHessian(*_extremes(product, len(start), tolerance))
+
+
+def _fitting(states: Sequence[np.ndarray], own: list[np.ndarray]) -> list[np.ndarray]:
+    shapes, wanted = [np.shape(state) for state in states], [state.shape for state in own]
+    if shapes != wanted:
+        raise ValueError(f"states must be the hidden states, of shapes {wanted}, not {shapes}")
+    return [np.asarray(state, np.float64) for state in states]
+
+
+def _gradient(
+    relaxation: Relaxation, precisions: list[float], shapes: list[tuple[int, ...]]
+) -> Callable[[np.ndarray], np.ndarray]:
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1]
+
+    def at(flat: np.ndarray) -> np.ndarray:
+        for number, (part, shape) in enumerate(zip(np.split(flat, ends), shapes, strict=True), start=1):
+            relaxation.place(number, part.reshape(shape))
+        relaxation.differentiate(precisions)
+        found = zip(relaxation.gradients[1:-1], shapes, strict=True)
+        return np.concatenate([np.zeros(shape).ravel() if g is None else g.ravel() for g, shape in found])
+
+    return at
+
+
+def _extremes(product: Callable[[np.ndarray], np.ndarray], size: int, tolerance: float) -> tuple[float, float]:
+    """The ends of the spectrum of a symmetric matrix that is given by its products."""
+    if size <= _DENSE:
+        columns = np.stack([product(unit) for unit in np.eye(size)], axis=1)
+        values = np.linalg.eigvalsh((columns + columns.T) / 2)
+        return float(values[0]), float(values[-1])
+    operator = LinearOperator((size, size), matvec=product, dtype=np.float64)
+    start = normals(Key(0).fold("state-hessian"), 0, size, np.float64)
+    try:
+        values = eigsh(operator, k=2, which="BE", v0=start, tol=tolerance, ncv=min(size, 40), return_eigenvectors=False)
+    except ArpackNoConvergence as error:
+        raise ArithmeticError(f"the extremes of a state Hessian of {size} values did not converge: {error}") from None
+    return float(values.min()), float(values.max())

@@ -1,0 +1,194 @@
+"""Energies that fade towards the first layers in predictive coding, and what spiking precision and forward updates do about it.
+
+    python experiments/vanishing_pc.py [--seed 0] [--out experiments/results/vanishing_pc]
+
+Networks of 7 and 10 layers: perceptrons of width 64 on digits, and VGG7 and VGG10 with a sixteenth of their channels on Fashion-MNIST
+(padded to 32 x 32). One batch of test images, squared error, output held at the one-hot target, as many relaxation steps as layers.
+Shown are the energies that the weights would learn from, and what every weight matrix would learn beside the gradient of
+backpropagation, at initialisation and after training each network shortly with its own rule; in float64, since errors that are small
+beside their states drown in the rounding of float32, in which the training runs. Writes OUT.png (by layer), OUT_steps.png (energies by
+layer and step of the perceptrons, at initialisation), OUT.md and OUT.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+import analogpc as apc
+from analogpc.analysis import RelaxationRecord, energy_profile, exact_copy, gradient_alignment, residual, state_hessian_extremes
+from analogpc.environment import describe_environment, pinned_blas
+from analogpc.report.layers import COLOURS, draw_by_layer, draw_energy_maps
+from analogpc.rules import Rule
+
+RULES = {
+    "PC, step 0.05": apc.PredictiveCoding(steps="layers", step_size=0.05),
+    "PC, step 0.5": apc.PredictiveCoding(steps="layers", step_size=0.5),
+    "S+F, step 0.5": apc.PredictiveCoding(steps="layers", step_size=0.5, precision="spiking", update="forward"),
+    "D+F, step 0.5": apc.PredictiveCoding(steps="layers", step_size=0.5, precision="decay-code", update="forward"),
+}
+EQUILIBRIUM = "PC, settled"
+SETTLING = apc.ErrorBasedPC(steps=60, step_size=0.1, momentum=0.7)
+TRAINING = {
+    "MLP": {"epochs": 10, "batch_size": 32, "optimiser": apc.AdamW(learning_rate=1e-3)},
+    "VGG": {"epochs": 1, "batch_size": 32, "optimiser": apc.AdamW(learning_rate=3e-3)},
+}
+VGG_IMAGES, BATCH = 2560, 32
+
+
+def networks(seed: int) -> dict[str, tuple[apc.Network, apc.Dataset]]:
+    """The networks with their data, by name."""
+    digits, fashion = apc.load_data("digits"), apc.load_data("fashion-mnist", augment=False).take(VGG_IMAGES, 1000)
+    room = ((0, 0), (2, 2), (2, 2), (0, 0))
+    padded = replace(fashion, train_images=np.pad(fashion.train_images, room), test_images=np.pad(fashion.test_images, room))
+    chosen: dict[str, tuple[apc.Network, apc.Dataset]] = {}
+    for depth in (7, 10):
+        chosen[f"MLP, {depth} layers"] = apc.mlp([64] * depth + [10], activation="leaky_relu", seed=seed), digits
+    for depth in (7, 10):
+        chosen[f"VGG{depth}"] = apc.vgg(depth, input_shape=(32, 32, 1), width=1 / 16, seed=seed), padded
+    return chosen
+
+
+def measured(network: apc.Network, rule: Rule, data: apc.Dataset) -> dict[str, Any]:
+    """What one batch of test images shows, in float64; and the directions in float32."""
+    exact = exact_copy(network)
+    x, target = batch(network, data)
+    record = energy_profile(exact, rule, x, target)
+    alignment = gradient_alignment(exact, rule, x, target)
+    return {
+        "accuracy": apc.evaluate(network, data),
+        "energy": record.learnt_from.tolist(),
+        "relaxed_energy": record.energies[-1].tolist(),
+        "first_share": float(record.learnt_shares[0]),
+        "norm_ratio": alignment.norm_ratio.tolist(),
+        "cosine": alignment.cosine.tolist(),
+        "cosine_float32": gradient_alignment(network, rule, x, target).cosine.tolist(),
+        "stable_step_size": state_hessian_extremes(network, x[:2], target[:2], tolerance=1e-3).stable_step_size(),
+    }
+
+
+def batch(network: apc.Network, data: apc.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """The first test images and their one-hot targets."""
+    x = network.inputs(data.inputs("test", range(BATCH)))
+    return x, np.eye(data.n_classes)[data.labels("test", range(BATCH))]
+
+
+def study(seed: int) -> tuple[dict[str, Any], dict[str, RelaxationRecord]]:
+    """All numbers by network, rule and moment; and the relaxations of the perceptrons at initialisation."""
+    rows: dict[str, Any] = {}
+    records: dict[str, RelaxationRecord] = {}
+    for name, (network, data) in networks(seed).items():
+        began = time.perf_counter()
+        exact, (x, target) = exact_copy(network), batch(network, data)
+        left = residual(exact, SETTLING, x, target)["relaxed"]
+        settled = {"initial": measured(network, SETTLING, data), "residual_rms": left.rms, "rule": SETTLING.to_toml()}
+        rows[name] = {"rules": {}, "equilibrium": settled}
+        for label, rule in RULES.items():
+            run = apc.fit(network, rule, data, seed=seed, progress=False, **TRAINING[name[:3]])
+            moments = {"initial": measured(network, rule, data), "trained": measured(run.network, rule, data)}
+            rows[name]["rules"][label] = {**moments, "study": run.study.to_toml()}
+            records[f"{name}\n{label}"] = energy_profile(exact, rule, x, target)
+        rows[name]["seconds"] = time.perf_counter() - began
+        print(f"{name}: {rows[name]['seconds']:.0f} s", flush=True)
+    return rows, records
+
+
+PANELS = (
+    ("energy", "energy per sample", "energies learnt from"),
+    ("norm_ratio", "norm beside backprop", "size of what is learnt"),
+    ("cosine", "cosine with backprop", "direction of what is learnt"),
+)
+
+
+def draw(rows: dict[str, Any], path: Path) -> None:
+    """One row of panels for each network; full lines at initialisation, dashed ones after training."""
+    figure = Figure(figsize=(15, 3 * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), len(PANELS) + 1, width_ratios=[1, 1, 1, 0.7])
+    for panels, (name, row) in zip(grid, rows.items(), strict=True):
+        for moment, style in (("initial", "o-"), ("trained", "x--")):
+            for axes, (number, label, title) in zip(panels[:-1], PANELS, strict=True):
+                curves = {rule: np.array(found[moment][number]) for rule, found in row["rules"].items()}
+                if moment == "initial":
+                    curves[EQUILIBRIUM] = np.array(row["equilibrium"]["initial"][number])
+                draw_by_layer(axes, curves, label=label, logarithmic=number != "cosine", style=style)
+                axes.set_title(f"{name}: {title}" if number == "energy" else title)
+        panels[2].set_ylim(-1.05, 1.05)
+        draw_shares(panels[3], row)
+    grid[0, 0].legend(frameon=False, fontsize=8, handles=grid[0, 0].get_lines()[: len(RULES) + 1])
+    ends = grid[0, 2].get_lines()[0], grid[0, 2].get_lines()[len(RULES) + 1]
+    grid[0, 2].legend(ends, ["at initialisation", "after training"], frameon=False, fontsize=8, loc="lower right")
+    figure.savefig(path, dpi=85)
+
+
+def draw_shares(axes: Axes, row: dict[str, Any]) -> None:
+    """The part of the energy that the first layer has, rule by rule: full at initialisation, pale after training."""
+    for place, (found, colour) in enumerate(zip(row["rules"].values(), COLOURS, strict=False)):
+        for offset, moment, alpha in ((-0.2, "initial", 1.0), (0.2, "trained", 0.45)):
+            axes.bar(place + offset, found[moment]["first_share"], 0.4, color=colour, alpha=alpha)
+    axes.bar(len(RULES), row["equilibrium"]["initial"]["first_share"], 0.4, color=COLOURS[len(RULES)])
+    names = [label.replace(", step", "\n") for label in RULES]
+    axes.set_xticks(range(len(RULES) + 1), [*names, "settled"], fontsize=7)
+    axes.set(yscale="log", title="energy share of layer 1")
+    axes.grid(alpha=0.3, axis="y")
+
+
+def table(rows: dict[str, Any], seed: int) -> str:
+    """The ends of the curves as Markdown."""
+    lines = [
+        "# Vanishing energies",
+        "",
+        f"First layer, at initialisation → after short training (seed {seed}); one batch of {BATCH} test images, T = L relaxation steps. "
+        "Share: the part that the first layer has of the energy that the weights learn from. Norm and cosine: what its weights would "
+        "learn, beside the gradient of backpropagation; in float64 but for the column that says otherwise (nan: nothing is learnt). "
+        f"{EQUILIBRIUM}: close to the equilibrium, by 60 steps of its errors; units that end at a kink of the leaky ReLU or of max-pooling "
+        "keep a residual there. Stable: the largest stable step size at the feed-forward states, 2/λmax. Training: digits 10 epochs, "
+        f"AdamW at 0.001; Fashion-MNIST {VGG_IMAGES} images once, AdamW at 0.003, so that accuracies say only whether a network learns. "
+        "Command: `python experiments/vanishing_pc.py`.",
+        "",
+        "| network | rule | stable | share | norm | cosine | cosine, float32 | test accuracy |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in rows.items():
+        for label, found in (*row["rules"].items(), (EQUILIBRIUM, row["equilibrium"])):
+            seen = [found[moment] for moment in ("initial", "trained") if moment in found]
+            cells = [
+                " → ".join(f"{m['stable_step_size']:.2f}" for m in seen),
+                " → ".join(f"{m['first_share']:.1e}" for m in seen),
+                " → ".join(f"{m['norm_ratio'][0]:.1e}" for m in seen),
+                " → ".join(f"{m['cosine'][0]:.3f}" for m in seen),
+                " → ".join(f"{m['cosine_float32'][0]:.3f}" for m in seen),
+                f"{seen[-1]['accuracy']:.1%}" if len(seen) > 1 else "",
+            ]
+            lines.append(f"| {name} | {label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure, draw and tabulate."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("experiments/results/vanishing_pc"))
+    chosen = parser.parse_args()
+    chosen.out.parent.mkdir(parents=True, exist_ok=True)
+    with pinned_blas(1):
+        rows, records = study(chosen.seed)
+        told = {"seed": chosen.seed, "environment": describe_environment(), "networks": rows}
+    chosen.out.with_suffix(".json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    chosen.out.with_suffix(".md").write_text(table(rows, chosen.seed), encoding="utf-8")
+    draw(rows, chosen.out.with_suffix(".png"))
+    figure = Figure(figsize=(13, 6), layout="constrained")
+    for part, depth in zip(figure.subfigures(2, 1), (7, 10), strict=True):
+        draw_energy_maps(part, {name: record for name, record in records.items() if name.startswith(f"MLP, {depth}")})
+    figure.savefig(chosen.out.with_name(f"{chosen.out.name}_steps.png"), dpi=100)
+
+
+if __name__ == "__main__":
+    main()
