@@ -53,7 +53,7 @@ def run_bench(
     unknown = sorted(set(names) - set(WORKLOADS))
     if unknown:
         raise ValueError(f"there is no workload '{unknown[0]}'; the workloads are {', '.join(WORKLOADS)}")
-    most = numba.config.NUMBA_NUM_THREADS
+    most = numba.get_num_threads()
     for count in threads:
         if not 1 <= count <= most:
             raise ValueError(f"threads = {count} is not allowed: from 1 to {most} on this machine")

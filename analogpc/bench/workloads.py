@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ from analogpc.bench.floors import products_of
 from analogpc.devices.converters import ADC, DAC
 from analogpc.devices.population import population
 from analogpc.devices.presets import preset
-from analogpc.devices.responses import SoftBounds
+from analogpc.devices.responses import PulseResponse, SoftBounds
 from analogpc.devices.statics.noise import ConstantNoise, NoReadNoise
 from analogpc.devices.substrate import Analog, Digital
 from analogpc.kernels.parasitics import effective_conductance
@@ -43,7 +43,7 @@ class Calls:
     """
 
     floor: Callable[[], Any]
-    work: dict[str, Callable[[], Any]]
+    work: Mapping[str, Callable[[], Any]]
     items: dict[str, int] = field(default_factory=dict)
 
 
@@ -86,7 +86,10 @@ def _pulses(soft: bool) -> Calls:
     if soft:
         spread = {"dw_min_dtod": 0.3, "w_max_dtod": 0.3, "w_min_dtod": 0.3, "dw_min_std": 0.3}
         device = device.but(response=SoftBounds(dw_min=0.002, **spread))
-    key, rng = Key(0), np.random.default_rng(0)
+    response, key, rng = device.response, Key(0), np.random.default_rng(0)
+    if not isinstance(response, PulseResponse):
+        raise TypeError("pulses need a device that answers to them")
+    law = response.law
     pre, post = rng.normal(size=(2, BATCH, SIZE)).astype(np.float32)
     length = np.full(BATCH, MAX_LENGTH)
     parameters = population(device, (SIZE, SIZE), key, np.dtype(np.float32))
@@ -97,7 +100,7 @@ def _pulses(soft: bool) -> Calls:
         # Update management: the largest pre and the largest post get one probability, and their product asks for `load` pulses.
         gains = [np.sqrt(load / MAX_LENGTH) / np.abs(x).max(axis=1).astype(np.float64) for x in (pre, post)]
         rows, columns = (trains(x, gain, length, key, n)[0] for n, (x, gain) in enumerate(zip((pre, post), gains, strict=True)))
-        apply_batch(start.copy(), rows, columns, parameters, device.response.law, False, key, 0, touched)
+        apply_batch(start.copy(), rows, columns, parameters, law, False, key, 0, touched)
 
     loads = {f"largest element {load} pulse{'s' * (load > 1)}": partial(update, load) for load in (1, 10, 31)}
     return Calls(lambda: pre.T @ post, loads)

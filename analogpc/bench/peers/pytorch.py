@@ -110,4 +110,8 @@ if __name__ == "__main__":
     torch.set_num_threads(int(sys.argv[1]))
     torch.manual_seed(0)
     chosen = [name for name in sys.argv[3:] or WORKLOADS if name in WORKLOADS]
-    print(json.dumps({name: ratio(*WORKLOADS[name](), float(sys.argv[2])) for name in chosen}))
+    found = {}
+    for name in chosen:
+        floor, work = WORKLOADS[name]()
+        found[name] = ratio(floor, work, float(sys.argv[2]))
+    print(json.dumps(found))
