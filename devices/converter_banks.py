@@ -66,6 +66,8 @@ class DacBank:
     def __init__(self, spec: DAC, lines: int, key: Key, dtype: str | type | np.dtype) -> None:
         self.spec, self.lines, self.key_value, self.dtype = spec, lines, key.value, np.dtype(dtype)
         self.affine, self.levels = no_error(lines, dtype), np.empty((0, 0), dtype)
+        self._lsb, self._resting = spec.lsb, spec.noise_lsb * spec.lsb
+        self._pulsed = math.hypot(spec.noise_lsb, spec.jitter_lsb) * spec.lsb
         if not spec.uniform:
             self.affine = affine_errors(spec, key, 0, lines, dtype)
         if spec.tabled:
@@ -90,15 +92,14 @@ class DacBank:
             If ``x`` does not fit the bank.
         """
         _check("x", x, self.lines, self.dtype)
-        spec, lsb = self.spec, self.spec.lsb
+        spec, lsb = self.spec, self._lsb
         driven, scale, clipped = dac(x, spec.bits, spec.bound, spec.scaling != "none", reduction, self._magnitudes(x))
         reads = [(driven, 1.0)]
         if spec.encoding == "bit-serial":
             most = 2 ** (int(spec.bits) - 1) - 1
             reads = [(bit_plane(driven, lsb, p, spec.bound), 2**p / most) for p in range(spec.reads)]
-        resting, pulsed = spec.noise_lsb * lsb, math.hypot(spec.noise_lsb, spec.jitter_lsb) * lsb
-        if not spec.uniform or pulsed > 0:
-            own = self.affine, self.levels, resting, pulsed
+        if self._pulsed > 0 or not spec.uniform:
+            own = self.affine, self.levels, self._resting, self._pulsed
             reads = [(imprint(v, lsb, *own, key.fold("dac", p), step), weight) for p, (v, weight) in enumerate(reads)]
         return Drive(reads, scale, clipped, spec.encoding != "amplitude")
 
@@ -173,6 +174,7 @@ class AdcBank:
         step: int,
         variance: np.ndarray | None = None,
         column_scale: np.ndarray | None = None,
+        fresh: bool = False,
     ) -> np.ndarray:
         """Add read noise to the sums of one cut, convert them and accumulate them digitally.
 
@@ -196,6 +198,8 @@ class AdcBank:
             Variance of further noise, not negative (noise of the weights).
         column_scale : (lines,) array
             Digital factor of every line.
+        fresh : bool
+            Whether ``total`` counts as zeros, whatever it holds.
 
         Returns
         -------
@@ -214,7 +218,7 @@ class AdcBank:
         if spec.noise_lsb > 0:
             noise = math.hypot(noise, spec.noise_lsb * spec.lsb)
         if spec.uniform and variance is None and column_scale is None:
-            return adc(y, total, scale, noise, spec.bits, spec.bound, key, step)
+            return adc(y, total, scale, noise, spec.bits, spec.bound, key, step, fresh)
         leave = self.leave[cut]
         if column_scale is not None:
             if column_scale.shape != (self.lines,):
@@ -225,7 +229,7 @@ class AdcBank:
         elif variance.shape != y.shape:
             raise ValueError(f"variance has shape {variance.shape}; the sums have {y.shape}")
         own = self.entry[cut], self.transitions[cut], self.row, leave
-        return convert(y, total, scale, noise, variance, spec.bits, spec.bound, *own, key, step)
+        return convert(y, total, scale, noise, variance, spec.bits, spec.bound, *own, key, step, fresh)
 
 
 def _check(name: str, values: np.ndarray, lines: int, dtype: np.dtype) -> None:

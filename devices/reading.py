@@ -209,14 +209,16 @@ class Reader:
         reads = self.substrate.dac.reads
         step = stream.take(reads * len(operands) * len(self.cuts))
         drive = self._dacs.drive(x, reduction, stream.key, step)
-        total = np.zeros((len(x), operands[0].sensed), self.dtype)
-        clipped = np.zeros(len(x), np.int64)
+        total = np.empty((len(x), operands[0].sensed), self.dtype)
+        clipped, fresh = np.zeros(len(x), np.int64), True
         for values, plane_weight in drive.planes:
             for operand, bank in zip(operands, self._adcs, strict=True):
-                scale = drive.scale * self.dtype.type(plane_weight * operand.weight)
+                scale, weight = drive.scale, plane_weight * operand.weight
+                if weight != 1:
+                    scale = scale * self.dtype.type(weight)
                 for cut in range(len(self.cuts)):
-                    clipped += self._sense(values, drive, operand, bank, cut, scales, scale, total, stream.key, step)
-                    step += 1
+                    clipped += self._sense(values, drive, operand, bank, cut, scales, scale, total, fresh, stream.key, step)
+                    step, fresh = step + 1, False
         meter.conversions_in += x.size * self.beside * reads
         meter.conversions_out += total.size * len(self.cuts) * reads * len(operands)
         meter.saturated_in += drive.clipped * self.beside
@@ -232,10 +234,11 @@ class Reader:
         scales: np.ndarray,
         scale: np.ndarray,
         total: np.ndarray,
+        fresh: bool,
         key: Key,
         step: int,
     ) -> np.ndarray:
-        """Currents of the arrays of one cut, converted and added to ``total``; the clipped outputs of each vector."""
+        """Currents of the arrays of one cut, converted and added to ``total``, or the first there; the clipped outputs of each vector."""
         part = self.cuts[cut]
         driven = values[:, part]
         sums = operand.sums(driven, cut, part, drive.full_voltage, self.substrate.read_volts)
@@ -248,8 +251,7 @@ class Reader:
             scale = scale * self.dtype.type(scales)
         else:
             column_scale = scales[cut].astype(self.dtype)
-        noise = self.substrate.read_noise
-        return bank.convert(sums, total, scale, cut, noise, key, step, variance, column_scale)
+        return bank.convert(sums, total, scale, cut, self.substrate.read_noise, key, step, variance, column_scale, fresh)
 
 
 class Ports:

@@ -8,11 +8,21 @@ step = bound / (2**(b-1) - 1), as in aihwkit (Rasch et al. 2021, arXiv 2104.0218
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numba as nb
 import numpy as np
 
-from analogpc.kernels.streams import Key, normal, philox, split
+from analogpc.kernels.streams import Key, row_normals, split
+
+QUICK, SLOW = 262144, 65536
+"""As many numbers one thread converts alone, without and with noise: 0.1 to 0.2 ms of work. Another thread may take that long to wake
+up after a product, while those of BLAS still spin.
+"""
+_STRIP = 8192
+"""Numbers that a thread takes at a time where there are more."""
+_INFINITY: dict[int, np.int32 | np.int64] = {4: np.int32(0x7F800000), 8: np.int64(0x7FF0000000000000)}
+"""The bits of infinity, by the size of the type in bytes."""
 
 
 def quantisation_step(bits: float, bound: float) -> float:
@@ -20,43 +30,79 @@ def quantisation_step(bits: float, bound: float) -> float:
     return 0.0 if math.isinf(bits) else bound / (2.0 ** (bits - 1) - 1.0)
 
 
+@lru_cache(maxsize=256)
+def uniform(dtype: np.dtype, bits: float, bound: float) -> tuple[np.floating, np.floating]:
+    """Range and step of a converter as numbers of that type."""
+    return dtype.type(bound), dtype.type(quantisation_step(bits, bound))
+
+
+def strips(shape: tuple[int, int], alone: int) -> tuple[int, int]:
+    """Rows of a strip, and strips, into which a batch (n, lines) is cut for the threads: one if it has at most ``alone`` numbers."""
+    n, lines = shape
+    if n * lines <= alone:
+        return n, 1
+    rows = max(1, _STRIP // lines)
+    return rows, -(-n // rows)
+
+
+# Rows are converted in plain loops that the compiler turns into vectors: nothing branches, and a loop writes one array. The random
+# numbers of a row are drawn in a loop before; what one loop leaves for the next is one row, and stays in the nearest cache.
+@nb.njit(cache=True, forceinline=True, error_model="numpy")
+def quantised(value, bound, step):
+    """Clip to +-bound, then round to the nearest level, ties to even; with ``step = 0`` only clip."""
+    value = bound if value > bound else value
+    value = -bound if value < -bound else value
+    return np.rint(value / step) * step if step > 0 else value
+
+
 @nb.njit(cache=True)
-def _convert(value, bound, step):
-    """Clip to +-bound, then round to the nearest level, ties to even."""
-    if value > bound:
-        value = bound
-    elif value < -bound:
-        value = -bound
-    if step > 0:
-        value = np.rint(value / step) * step
-    return value
+def _largest(words, infinity):
+    """The bits of the largest magnitude, of numbers whose bits are ``words``: as integers, magnitudes have the same order."""
+    kind = words.dtype.type
+    largest = kind(0)
+    for j in range(words.size):
+        magnitude = kind(words[j] & ~(kind(1) << kind(8 * words.itemsize - 1)))
+        # What is no number lies beyond infinity and does not count.
+        magnitude = magnitude if magnitude <= infinity else kind(0)
+        largest = magnitude if magnitude > largest else largest
+    return largest
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _dac_row(x, out, factor, bound, step):
+    clipped = np.int32(0)
+    for j in range(x.size):
+        value = x[j] / factor
+        clipped = np.int32(clipped + np.int32(abs(value) > bound))
+        out[j] = quantised(value, bound, step)
+    return clipped
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _dac_rows(x, words, infinity, out, scale, scale_words, managed, given, bound, step, reduction):
+    """``scale_words`` are the bits of ``scale``, ``words`` those of ``x``."""
+    clipped = 0
+    for b in range(x.shape[0]):
+        factor = reduction
+        if managed:
+            if not given:
+                scale_words[b] = _largest(words[b], infinity)
+            if scale[b] != 0:
+                factor = scale[b] / bound * reduction
+        scale[b] = factor
+        clipped += _dac_row(x[b], out[b], factor, bound, step)
+    return clipped
 
 
 @nb.njit(cache=True, parallel=True)
-def _dac(x, out, scale, managed, given, bound, step, reduction):
-    saturated = 0
-    for b in nb.prange(x.shape[0]):
-        factor = reduction
-        if managed:
-            largest = x.dtype.type(0)
-            if given:
-                largest = scale[b]
-            else:
-                for j in range(x.shape[1]):
-                    magnitude = abs(x[b, j])
-                    if magnitude > largest:
-                        largest = magnitude
-            if largest != 0:
-                factor = largest / bound * reduction
-        scale[b] = factor
-        clipped = 0
-        for j in range(x.shape[1]):
-            value = x[b, j] / factor
-            if abs(value) > bound:
-                clipped += 1
-            out[b, j] = _convert(value, bound, step)
-        saturated += clipped
-    return saturated
+def _dac(x, words, infinity, out, scale, scale_words, managed, given, bound, step, reduction, rows, count):
+    clipped = 0
+    for strip in nb.prange(count):
+        part = slice(strip * rows, (strip + 1) * rows)
+        clipped += _dac_rows(
+            x[part], words[part], infinity, out[part], scale[part], scale_words[part], managed, given, bound, step, reduction
+        )
+    return clipped
 
 
 def dac(
@@ -87,39 +133,55 @@ def dac(
     saturated : int
         Values that were clipped.
     """
-    out, scale = np.empty_like(x), np.empty(len(x), x.dtype)
-    kind = x.dtype.type
     managed = managed and math.isfinite(bound)
+    scale = np.empty(len(x), x.dtype)
     if math.isinf(bits) and math.isinf(bound) and reduction == 1:
         # Scaling by the maximum and back only rounds when nothing is lost by leaving it out.
         scale[:] = 1
         return x, scale, 0
     if magnitudes is not None:
         scale[:] = magnitudes
-    range_ = kind(bound), kind(quantisation_step(bits, bound))
-    saturated = _dac(x, out, scale, managed, magnitudes is not None, *range_, kind(reduction))
-    return out, scale, int(saturated)
+    x = np.ascontiguousarray(x)
+    out, infinity = np.empty_like(x), _INFINITY[x.itemsize]
+    arrays = x, x.view(infinity.dtype), infinity, out, scale, scale.view(infinity.dtype)
+    settings = managed, magnitudes is not None, *uniform(x.dtype, bits, bound), x.dtype.type(reduction)
+    rows, count = strips(x.shape, QUICK)
+    clipped = _dac_rows(*arrays, *settings) if count < 2 else _dac(*arrays, *settings, rows, count)
+    return out, scale, int(clipped)
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _adc_row(y, draws, total, scale, noise, bound, step, fresh):
+    clipped, zero = np.int32(0), y.dtype.type(0)
+    if noise > 0:
+        for j in range(y.size):
+            value = y[j] + noise * draws[j]
+            clipped = np.int32(clipped + np.int32(abs(value) > bound))
+            total[j] = (zero if fresh else total[j]) + scale * quantised(value, bound, step)
+    else:
+        for j in range(y.size):
+            clipped = np.int32(clipped + np.int32(abs(y[j]) > bound))
+            total[j] = (zero if fresh else total[j]) + scale * quantised(y[j], bound, step)
+    return clipped
+
+
+@nb.njit(cache=True)
+def _adc_rows(y, total, scale, noise, bound, step, fresh, first, k0, k1, when, saturated):
+    """``first`` is the number of the first row."""
+    c2, c3 = split(when)
+    draws = np.empty((y.shape[1] + 3) // 4 * 4, np.float32)
+    for b in range(y.shape[0]):
+        if noise > 0:
+            row_normals(draws, np.uint32(first + b), c2, c3, k0, k1)
+        saturated[b] = _adc_row(y[b], draws, total[b], scale[b], noise, bound, step, fresh)
 
 
 @nb.njit(cache=True, parallel=True)
-def _adc(y, total, scale, noise, bound, step, k0, k1, when, saturated):
-    c2, c3 = split(when)
-    for b in nb.prange(y.shape[0]):
-        c1 = np.uint32(b)
-        clipped = 0
-        for block in range((y.shape[1] + 3) // 4):
-            first = 4 * block
-            words = (np.uint32(0), np.uint32(0), np.uint32(0), np.uint32(0))
-            if noise > 0:
-                words = philox(np.uint32(block), c1, c2, c3, k0, k1)
-            for lane in range(min(4, y.shape[1] - first)):
-                value = y[b, first + lane]
-                if noise > 0:
-                    value += noise * normal(words[lane])
-                if abs(value) > bound:
-                    clipped += 1
-                total[b, first + lane] += scale[b] * _convert(value, bound, step)
-        saturated[b] = clipped
+def _adc(y, total, scale, noise, bound, step, fresh, k0, k1, when, saturated, rows, count):
+    for strip in nb.prange(count):
+        first = strip * rows
+        part = slice(first, first + rows)
+        _adc_rows(y[part], total[part], scale[part], noise, bound, step, fresh, first, k0, k1, when, saturated[part])
 
 
 def adc(
@@ -131,6 +193,7 @@ def adc(
     bound: float,
     key: Key,
     step: int,
+    fresh: bool = False,
 ) -> np.ndarray:
     """Add read noise to analog sums, convert them and accumulate them digitally: ``total += scale * ADC(y + noise * xi)``.
 
@@ -148,17 +211,20 @@ def adc(
         Resolution and range; ``inf`` for ideal.
     key, step
         Noise stream; the draw of line j of vector i is a function of (key, step, i, j).
+    fresh : bool
+        Whether ``total`` counts as zeros, whatever it holds.
 
     Returns
     -------
     (n,) int64 array
         Values of each vector that were clipped.
     """
-    kind = y.dtype.type
-    saturated = np.zeros(len(y), np.int64)
-    if noise == 0 and math.isinf(bits) and math.isinf(bound):
-        total += scale[:, None] * y
-        return saturated
-    where = (kind(noise), kind(bound), kind(quantisation_step(bits, bound)), *key.words, np.uint64(step))
-    _adc(y, total, scale, *where, saturated)
+    saturated = np.empty(len(y), np.int64)
+    y = np.ascontiguousarray(y)
+    settings = y.dtype.type(noise), *uniform(y.dtype, bits, bound), fresh
+    rows, count = strips(y.shape, SLOW if noise > 0 else QUICK)
+    if count < 2:
+        _adc_rows(y, total, scale, *settings, 0, *key.words, np.uint64(step), saturated)
+    else:
+        _adc(y, total, scale, *settings, *key.words, np.uint64(step), saturated, rows, count)
     return saturated

@@ -8,32 +8,52 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from analogpc.kernels.converters import _convert, quantisation_step
-from analogpc.kernels.streams import Key, normal, philox, split
+from analogpc.kernels.converters import QUICK, SLOW, quantised, strips, uniform
+from analogpc.kernels.streams import Key, row_normals, split
+
+
+@nb.njit(cache=True)
+def _levels_row(driven, out, step, levels):
+    middle = levels.shape[1] // 2
+    for j in range(driven.size):
+        value = driven[j]
+        # A value that is no number has no code; it passes on as it is.
+        out[j] = levels[j, int(np.rint(value / step)) + middle] if value == value else value
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _affine_row(driven, draws, out, gain, offset, resting, pulsed):
+    """Gain, offset and noise; ``out`` holds the values, and ``driven`` says which lines are driven."""
+    if pulsed > 0:
+        for j in range(out.size):
+            spread = resting if driven[j] == 0 else pulsed
+            out[j] = (gain[j] * out[j] + offset[j]) + spread * draws[j]
+    else:
+        for j in range(out.size):
+            out[j] = gain[j] * out[j] + offset[j]
+
+
+@nb.njit(cache=True)
+def _imprint_rows(driven, out, step, affine, levels, resting, pulsed, first, k0, k1, when):
+    """``first`` is the number of the first row."""
+    c2, c3 = split(when)
+    draws = np.empty((driven.shape[1] + 3) // 4 * 4, np.float32)
+    for b in range(driven.shape[0]):
+        if pulsed > 0:
+            row_normals(draws, np.uint32(first + b), c2, c3, k0, k1)
+        if levels.shape[0] > 0:
+            _levels_row(driven[b], out[b], step, levels)
+        else:
+            out[b] = driven[b]
+        _affine_row(driven[b], draws, out[b], affine[0], affine[1], resting, pulsed)
 
 
 @nb.njit(cache=True, parallel=True)
-def _imprint(driven, out, step, affine, levels, resting, pulsed, k0, k1, when):
-    c2, c3 = split(when)
-    noisy, middle = pulsed > 0, levels.shape[1] // 2
-    for b in nb.prange(driven.shape[0]):
-        c1 = np.uint32(b)
-        for block in range((driven.shape[1] + 3) // 4):
-            first = 4 * block
-            words = (np.uint32(0), np.uint32(0), np.uint32(0), np.uint32(0))
-            if noisy:
-                words = philox(np.uint32(block), c1, c2, c3, k0, k1)
-            for lane in range(min(4, driven.shape[1] - first)):
-                j = first + lane
-                value = driven[b, j]
-                spread = resting if value == 0 else pulsed
-                # A value that is no number has no code; it passes on as it is.
-                if levels.shape[0] > 0 and value == value:
-                    value = levels[j, int(np.rint(value / step)) + middle]
-                value = affine[0, j] * value + affine[1, j]
-                if noisy:
-                    value += spread * normal(words[lane])
-                out[b, j] = value
+def _imprint(driven, out, step, affine, levels, resting, pulsed, k0, k1, when, rows, count):
+    for strip in nb.prange(count):
+        first = strip * rows
+        part = slice(first, first + rows)
+        _imprint_rows(driven[part], out[part], step, affine, levels, resting, pulsed, first, k0, k1, when)
 
 
 def imprint(
@@ -67,8 +87,14 @@ def imprint(
     -------
     (n, lines) array
     """
+    driven = np.ascontiguousarray(driven)
     kind, out = driven.dtype.type, np.empty_like(driven)
-    _imprint(driven, out, kind(lsb), affine, levels, kind(resting), kind(pulsed), *key.words, np.uint64(step))
+    settings = kind(lsb), affine, levels, kind(resting), kind(pulsed)
+    rows, count = strips(driven.shape, SLOW if pulsed > 0 else QUICK)
+    if count < 2:
+        _imprint_rows(driven, out, *settings, 0, *key.words, np.uint64(step))
+    else:
+        _imprint(driven, out, *settings, *key.words, np.uint64(step), rows, count)
     return out
 
 
@@ -103,38 +129,95 @@ def _code(value, step, transitions):
     return code
 
 
-@nb.njit(cache=True, parallel=True)
-def _convert_lines(y, total, scale, noise, variance, bound, step, entry, transitions, row, leave, k0, k1, when, saturated):
+@nb.njit(cache=True, error_model="numpy")
+def _entered_row(y, draws, variance, entered, noise, gain, offset):
+    """What reaches the converters: the sums with their noise, gain and offset; without further noise ``variance`` is empty."""
+    if variance.size > 0:
+        for j in range(y.size):
+            value = y[j] + np.sqrt(noise * noise + variance[j]) * draws[j]
+            entered[j] = gain[j] * value + offset[j]
+    elif noise > 0:
+        for j in range(y.size):
+            entered[j] = gain[j] * (y[j] + noise * draws[j]) + offset[j]
+    else:
+        for j in range(y.size):
+            entered[j] = gain[j] * y[j] + offset[j]
+
+
+@nb.njit(cache=True)
+def _tabled_row(entered, step, transitions, row):
+    """Replace values by their levels; the number of clipped ones."""
+    kind, clipped = entered.dtype.type, 0
+    half = step * kind(0.5)
+    for j in range(entered.size):
+        value, own = entered[j], transitions[row[j]]
+        if value == value:
+            clipped += value > own[-1] + half or value < own[1] - half
+            entered[j] = kind(_code(value, step, own)) * step
+    return clipped
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _even_row(entered, step, bound):
+    """The same for evenly spaced levels."""
+    clipped = np.int32(0)
+    for j in range(entered.size):
+        value = entered[j]
+        clipped = np.int32(clipped + np.int32(abs(value) > bound))
+        entered[j] = quantised(value, bound, step)
+    return clipped
+
+
+@nb.njit(cache=True)
+def _added_row(converted, total, scale, gain, offset, fresh):
+    zero = total.dtype.type(0)
+    for j in range(total.size):
+        total[j] = (zero if fresh else total[j]) + scale * (gain[j] * converted[j] + offset[j])
+
+
+@nb.njit(cache=True)
+def _convert_rows(
+    y, total, scale, noise, variance, bound, step, entry, transitions, row, leave, fresh, first, k0, k1, when, saturated
+):
+    """``first`` is the number of the first row; ``variance`` has one for each row, or none at all."""
     c2, c3 = split(when)
-    varied, tabled = variance.shape[0] > 0, transitions.shape[0] > 0
-    half = step * y.dtype.type(0.5)
-    for b in nb.prange(y.shape[0]):
-        c1 = np.uint32(b)
-        clipped = 0
-        for block in range((y.shape[1] + 3) // 4):
-            first = 4 * block
-            words = (np.uint32(0), np.uint32(0), np.uint32(0), np.uint32(0))
-            if noise > 0 or varied:
-                words = philox(np.uint32(block), c1, c2, c3, k0, k1)
-            for lane in range(min(4, y.shape[1] - first)):
-                j = first + lane
-                value = y[b, j]
-                if varied:
-                    value += np.sqrt(noise * noise + variance[b, j]) * normal(words[lane])
-                elif noise > 0:
-                    value += noise * normal(words[lane])
-                value = entry[0, j] * value + entry[1, j]
-                if tabled and value == value:
-                    own = transitions[row[j]]
-                    if value > own[-1] + half or value < own[1] - half:
-                        clipped += 1
-                    value = y.dtype.type(_code(value, step, own)) * step
-                else:
-                    if abs(value) > bound:
-                        clipped += 1
-                    value = _convert(value, bound, step)
-                total[b, j] += scale[b] * (leave[0, j] * value + leave[1, j])
-        saturated[b] = clipped
+    draws, entered = np.empty((y.shape[1] + 3) // 4 * 4, np.float32), np.empty(y.shape[1], y.dtype)
+    varied = variance.shape[0] > 0
+    for b in range(y.shape[0]):
+        if noise > 0 or varied:
+            row_normals(draws, np.uint32(first + b), c2, c3, k0, k1)
+        _entered_row(y[b], draws, variance[b] if varied else entered[:0], entered, noise, entry[0], entry[1])
+        if transitions.shape[0] > 0:
+            saturated[b] = _tabled_row(entered, step, transitions, row)
+        else:
+            saturated[b] = _even_row(entered, step, bound)
+        _added_row(entered, total[b], scale[b], leave[0], leave[1], fresh)
+
+
+@nb.njit(cache=True, parallel=True)
+def _convert(
+    y, total, scale, noise, variance, bound, step, entry, transitions, row, leave, fresh, k0, k1, when, saturated, rows, count
+):
+    for strip in nb.prange(count):
+        first = strip * rows
+        part = slice(first, first + rows)
+        own = entry, transitions, row, leave
+        _convert_rows(
+            y[part],
+            total[part],
+            scale[part],
+            noise,
+            variance[part],
+            bound,
+            step,
+            *own,
+            fresh,
+            first,
+            k0,
+            k1,
+            when,
+            saturated[part],
+        )
 
 
 def convert(
@@ -151,6 +234,7 @@ def convert(
     leave: np.ndarray,
     key: Key,
     step: int,
+    fresh: bool = False,
 ) -> np.ndarray:
     """As `adc`, every line through a converter of its own.
 
@@ -159,7 +243,7 @@ def convert(
 
     Parameters
     ----------
-    y, total, scale, noise, bits, bound, key, step
+    y, total, scale, noise, bits, bound, key, step, fresh
         As in `adc`.
     variance : (n, lines) or (0, 0) array
         Further variance of every sum; empty: none.
@@ -176,8 +260,12 @@ def convert(
     (n,) int64 array
         Values of each vector that were clipped.
     """
-    kind, saturated = y.dtype.type, np.zeros(len(y), np.int64)
-    uniform = kind(bound), kind(quantisation_step(bits, bound))
-    own = entry, transitions, row, leave
-    _convert_lines(y, total, scale, kind(noise), variance, *uniform, *own, *key.words, np.uint64(step), saturated)
+    saturated = np.empty(len(y), np.int64)
+    y, variance = np.ascontiguousarray(y), np.ascontiguousarray(variance)
+    settings = y.dtype.type(noise), variance, *uniform(y.dtype, bits, bound), entry, transitions, row, leave, fresh
+    rows, count = strips(y.shape, SLOW if noise > 0 or variance.size > 0 or transitions.size > 0 else QUICK)
+    if count < 2:
+        _convert_rows(y, total, scale, *settings, 0, *key.words, np.uint64(step), saturated)
+    else:
+        _convert(y, total, scale, *settings, *key.words, np.uint64(step), saturated, rows, count)
     return saturated

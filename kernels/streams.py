@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numba as nb
 import numpy as np
@@ -34,6 +35,7 @@ _L0, _L1, _L2, _L3 = (np.float32(v) for v in (-0.49999986, 0.33333958, -0.250021
 _L4, _L5, _L6, _L7 = (np.float32(v) for v in (-0.16563112, 0.14910179, -0.14351936, 0.08808367))
 _LN2 = np.float32(math.log(2))
 _SQRT_HALF_BITS, _MANTISSA = np.int32(0x3F3504F3), np.int32(23)
+_LAST_BIT, _SIGN = np.int32(31), np.int32(-(2**31))
 
 LARGEST_NORMAL = 6.34
 """No normal number drawn here is larger: the inverse distribution function at 2**-33 is -6.338."""
@@ -69,7 +71,7 @@ class Key:
             value = int.from_bytes(digest, "little")
         return Key(value)
 
-    @property
+    @cached_property
     def words(self) -> tuple[np.uint32, np.uint32]:
         """The two 32-bit halves that the kernels take, low half first."""
         return np.uint32(self.value & 0xFFFFFFFF), np.uint32(self.value >> 32)
@@ -143,9 +145,9 @@ def normal(word):
     computed and one is taken, and only operations that IEEE 754 rounds correctly are used, none of them fused: every machine
     gives the same bits.
     """
-    upper = np.int32(word) < np.int32(0)
-    nearest = np.int32(~word) if upper else np.int32(word)
-    tail = (np.float32(nearest) + np.float32(0.5)) * _SCALE
+    word = np.int32(word)
+    # The complement of the upper half of the words mirrors it onto the lower one; the sign is put back at the end.
+    tail = (np.float32(np.int32(word ^ np.int32(word >> _LAST_BIT))) + np.float32(0.5)) * _SCALE
     q = np.float32(0.5) - tail
     r = np.float32(0.180625) - q * q
     centre_above = q * (((_A3 * r + _A2) * r + _A1) * r + _A0)
@@ -155,7 +157,7 @@ def normal(word):
     tail_below = (_D2 * s + _D1) * s + np.float32(1)
     central = tail > np.float32(0.075)
     value = (centre_above if central else tail_above) / (centre_below if central else tail_below)
-    return value if upper else -value
+    return _float_of(np.int32(_bits_of(value) ^ np.int32(~word & _SIGN)))
 
 
 @nb.njit(cache=True)
@@ -192,6 +194,17 @@ def _some_normals(out, first, k0, k1, c2, c3):
         words = philox(c0, c1, c2, c3, k0, k1)
         for lane in range(out.size - 4 * whole):
             out[4 * whole + lane] = normal(words[lane])
+
+
+@nb.njit(cache=True, error_model="numpy")
+def row_normals(out, c1, c2, c3, k0, k1):
+    """Normal numbers from the blocks 0, 1, .. of row ``c1`` of step (c2, c3): ``out`` is float32, a multiple of 4 long."""
+    for place in range(out.size // 4):
+        w0, w1, w2, w3 = philox(np.uint32(place), c1, c2, c3, k0, k1)
+        out[4 * place] = normal(w0)
+        out[4 * place + 1] = normal(w1)
+        out[4 * place + 2] = normal(w2)
+        out[4 * place + 3] = normal(w3)
 
 
 @nb.njit(cache=True, parallel=True)

@@ -9,7 +9,7 @@ from scipy import stats
 from analogpc.devices.converter_banks import AdcBank, DacBank
 from analogpc.devices.converter_levels import capacitor_levels
 from analogpc.devices.converters import ADC, DAC
-from analogpc.kernels.converters import adc
+from analogpc.kernels.converters import SLOW, adc
 from analogpc.kernels.streams import Key, normals
 
 ALARM = 1e-6
@@ -275,7 +275,8 @@ def test_a_bank_with_other_cuts_and_lines_has_the_same_converters(spec):
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_threads_change_nothing(with_threads, spec):
-    y = 5 * normals(Key(20), 0, (64, 40), np.float32)
+    y = 5 * normals(Key(20), 0, (1700, 40), np.float32)
+    assert y.size > SLOW
     one, two = with_threads(lambda: output(spec, y, Key(21), 10, np.float32, 0.1, variance=y**2))
     np.testing.assert_array_equal(one[0], two[0])
     np.testing.assert_array_equal(one[1], two[1])

@@ -2,14 +2,29 @@
 
 import math
 
+import numba as nb
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analogpc.kernels.converters import adc, dac, quantisation_step
+from analogpc.kernels.converters import QUICK, adc, dac, quantisation_step
 from analogpc.kernels.streams import Key, normal, philox
+
+# The last: more numbers than one thread converts alone, and rows that are no whole number of blocks of random words.
+SHAPES = [(1, 1), (3, 7), (QUICK // 100, 101)]
+
+
+@nb.njit
+def plain_normals(n, lines, key, step):
+    """Line j of vector i: word j mod 4 of block j div 4 of row i."""
+    draws = np.empty((n, lines), np.float32)
+    for i in range(n):
+        for j in range(lines):
+            words = philox(np.uint32(j // 4), np.uint32(i), np.uint32(step), np.uint32(step >> 32), *key)
+            draws[i, j] = normal(words[j % 4])
+    return draws
 
 
 def plain_convert(value, bits, bound):
@@ -36,6 +51,64 @@ def test_dac_follows_the_plain_statement(bits, bound, managed, reduction, n, lin
     np.testing.assert_allclose(scale, expected_scale, rtol=1e-15)
     np.testing.assert_allclose(driven, plain_convert(x / scale[:, None], bits, bound), rtol=1e-12, atol=1e-12)
     assert saturated == np.count_nonzero(np.abs(x / scale[:, None]) > bound)
+
+
+def some_numbers(shape, dtype):
+    """Normal numbers; in large arrays also zeros of both signs, infinities and what is no number."""
+    x = 3 * np.random.default_rng(6).normal(size=shape).astype(dtype)
+    if x.size > 100:
+        x[:5, 0] = np.nan, np.inf, -np.inf, -0.0, 0.0
+        x[6] = 0
+    return x
+
+
+def in_its_type(value, bits, bound):
+    """`plain_convert`, every operation rounded to the type of ``value``."""
+    kind = value.dtype.type
+    clipped = np.clip(value, kind(-bound), kind(bound))
+    step = kind(quantisation_step(bits, bound))
+    return np.rint(clipped / step) * step if step else clipped
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("bits", "bound"), [(7, 1.0), (9, 12.0), (math.inf, 0.7), (math.inf, math.inf)])
+def test_the_fused_adc_has_the_bits_of_plain_arithmetic(dtype, shape, bits, bound):
+    """NumPy, operation by operation: vectors, strips and threads change nothing, and neither does leaving out the zeros."""
+    y, total = some_numbers(shape, dtype), some_numbers(shape, dtype)[::-1].copy()
+    scale = np.random.default_rng(7).uniform(0.5, 2, shape[0]).astype(dtype)
+    key, step = Key(9), 2**35 + 3
+    draws = plain_normals(*shape, key.words, step)
+    for noise in (0.0, 0.3):
+        noisy = y + dtype(noise) * draws if noise else y
+        with np.errstate(invalid="ignore"):
+            levels = scale[:, None] * in_its_type(noisy, bits, bound)
+            sums, anew = total + levels, dtype(0) + levels
+        added, written = total.copy(), np.full_like(total, np.nan)
+        clipped = adc(y, added, scale, noise, bits, bound, key, step)
+        np.testing.assert_array_equal(adc(y, written, scale, noise, bits, bound, key, step, fresh=True), clipped)
+        np.testing.assert_array_equal(clipped, np.count_nonzero(np.abs(noisy) > dtype(bound), axis=1))
+        np.testing.assert_array_equal(added, sums)
+        np.testing.assert_array_equal(written, anew)
+        np.testing.assert_array_equal(np.signbit(written[written == 0]), np.signbit(anew[anew == 0]))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("managed", [False, True])
+def test_the_fused_dac_has_the_bits_of_plain_arithmetic(dtype, shape, managed):
+    """The largest magnitude leaves out what is no number; a vector of zeros is not scaled."""
+    x, bits, bound, reduction = some_numbers(shape, dtype), 7, 1.5, 4.0
+    largest = np.fmax.reduce(np.abs(x), axis=1) if managed else np.zeros(len(x), dtype)
+    scale = np.where(largest > 0, largest / dtype(bound) * dtype(reduction), dtype(reduction))
+    with np.errstate(invalid="ignore"):
+        value = x / scale[:, None]
+    driven, found, clipped = dac(x, bits, bound, managed, reduction)
+    np.testing.assert_array_equal(found, scale)
+    np.testing.assert_array_equal(driven, in_its_type(value, bits, bound))
+    assert clipped == np.count_nonzero(np.abs(value) > dtype(bound))
+    for one, two in zip(dac(np.asfortranarray(x), bits, bound, managed, reduction), (driven, found, clipped), strict=True):
+        np.testing.assert_array_equal(one, two)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -108,7 +181,8 @@ def test_ideal_converters_change_nothing(rng):
 
 
 def test_threads_change_nothing(with_threads, rng):
-    x = rng.normal(size=(64, 300)).astype(np.float32)
+    x = rng.normal(size=(520, 511)).astype(np.float32)
+    assert x.size > QUICK, "one thread alone is no test"
 
     def read():
         driven, scale, clipped = dac(x, 7, 1.0, True)

@@ -3,10 +3,11 @@
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analogpc.kernels.converters import adc, dac, quantisation_step
+from analogpc.kernels.converters import SLOW, adc, dac, quantisation_step
 from analogpc.kernels.line_converters import bit_plane, convert, imprint
 from analogpc.kernels.streams import Key, normals
 
@@ -85,6 +86,47 @@ def test_convert_follows_the_plain_statement(bits, lines, tables, noise, varied,
     np.testing.assert_array_equal(clipped, outside.sum(1))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize("varied", [False, True])
+@pytest.mark.parametrize("tabled", [False, True])
+def test_convert_has_the_bits_of_plain_arithmetic(rng, dtype, fresh, varied, tabled):
+    """NumPy, operation by operation, in more numbers than one thread converts alone."""
+    n, lines, bits, bound, most = 701, 103, 5, 3.0, 15
+    assert n * lines > SLOW
+    lsb, noise = dtype(quantisation_step(bits, bound)), dtype(0.2)
+    y, total = (3 * rng.normal(size=(2, n, lines))).astype(dtype)
+    scale, variance = rng.normal(size=n).astype(dtype), rng.uniform(0, 1, (n, lines)).astype(dtype)
+    entry, leave = rng.normal(size=(2, 2, lines)).astype(dtype)
+    table = np.sort(rng.uniform(-bound, bound, (lines, 2 * most + 1)), axis=1).astype(dtype)
+    table[:, 0] = -np.inf
+    draw = draws(Key(5), 11, n, lines).astype(np.float32)
+    value = entry[0] * (y + (np.sqrt(noise * noise + variance) if varied else noise) * draw) + entry[1]
+    if tabled:
+        levels = ((table[None] <= value[:, :, None]).sum(2) - most - 1).astype(dtype) * lsb
+    else:
+        levels = np.rint(np.clip(value, -dtype(bound), dtype(bound)) / lsb) * lsb
+    expected = (dtype(0) if fresh else total) + scale[:, None] * (leave[0] * levels + leave[1])
+    assert expected.dtype == dtype
+    none = np.empty((0, 0), dtype)
+    own = entry, table if tabled else none, np.arange(lines), leave, Key(5), 11, fresh
+    convert(y, total, scale, noise, variance if varied else none, bits, bound, *own)
+    np.testing.assert_array_equal(total, expected)
+
+
+def test_strips_of_many_vectors_are_imprinted_like_few(rng):
+    n, lines, most = 1400, 51, 7
+    driven = (rng.integers(-most, most + 1, (n, lines)) / most).astype(np.float32)
+    affine, levels = rng.normal(size=(2, lines)).astype(np.float32), rng.normal(size=(lines, 2 * most + 1)).astype(np.float32)
+    assert n * lines > SLOW
+    every = imprint(driven, 1 / most, affine, levels, 0.1, 0.2, Key(6), 1)
+    draw = draws(Key(6), 1, n, lines).astype(np.float32)
+    carried = levels[np.arange(lines), np.rint(driven * most).astype(int) + most]
+    spread = np.where(driven == 0, np.float32(0.1), np.float32(0.2))
+    np.testing.assert_array_equal(every, affine[0] * carried + affine[1] + spread * draw)
+    np.testing.assert_array_equal(every[:9], imprint(driven[:9], 1 / most, affine, levels, 0.1, 0.2, Key(6), 1))
+
+
 def test_convert_without_errors_is_the_uniform_converter(rng):
     y, scale = (8 * rng.normal(size=(5, 11))).astype(np.float32), rng.uniform(1, 2, 5).astype(np.float32)
     one, two = np.zeros_like(y), np.zeros_like(y)
@@ -117,7 +159,8 @@ def test_given_magnitudes_meet_the_bound(rng):
 
 
 def test_threads_change_nothing(with_threads):
-    key, n, lines, most = Key(5), 64, 75, 31
+    key, n, lines, most = Key(5), 800, 91, 31
+    assert n * lines > SLOW
     x = normals(key, 0, (n, lines), np.float32)
     levels = np.sort(normals(key, 1, (lines, 2 * most + 1), np.float32), axis=1)
     variance, line = x**2, identity(lines).astype(np.float32)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from analogpc.kernels.streams import LARGEST_NORMAL, Key, bits, normal, normals, permutation, philox, uniforms
+from analogpc.kernels.streams import LARGEST_NORMAL, Key, bits, normal, normals, permutation, philox, row_normals, uniforms
 
 # Known-answer vectors of Philox4x32-10 from the Random123 distribution (kat_vectors): counter, key, result.
 KNOWN_ANSWERS = [
@@ -58,6 +58,23 @@ def test_a_number_depends_on_its_index_alone():
     long = normals(key, 7, 1001)
     np.testing.assert_array_equal(normals(key, 7, (10, 100)).reshape(-1), long[:1000])
     np.testing.assert_array_equal(normals(key, 7, 1001, np.float64).astype(np.float32), long)
+
+
+def test_a_row_has_blocks_of_its_own():
+    key, found, expected = Key(6), np.empty(40, np.float32), np.empty(40, np.float32)
+    row_normals(found, *map(np.uint32, (5, 7, 9)), *key.words)
+    words = [word for place in range(10) for word in plain_philox((place, 5, 7, 9), tuple(map(int, key.words)))]
+    in_a_loop(np.array(words, np.uint32), expected)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_arrays_hold_the_normals_of_their_bits(dtype):
+    """However many are drawn at a time: the length is no multiple of anything."""
+    n = 10_007
+    expected = np.empty(n, np.float32)
+    in_a_loop(bits(Key(7), 2, n), expected)
+    np.testing.assert_array_equal(normals(Key(7), 2, n, dtype), expected)
 
 
 def test_threads_change_nothing(with_threads):
