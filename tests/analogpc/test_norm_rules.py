@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from learnt import by_name
 
 import analogpc as apc
 from analogpc.architectures import Layers
@@ -29,18 +30,6 @@ def batch(net, n=8, seed=0):
     return rng.normal(size=(n, *net.input_shape)), np.eye(net.output_shape[0])[rng.integers(net.output_shape[0], size=n)]
 
 
-def directions(rule, net, x, target):
-    """What a rule makes every matrix learn, by name."""
-    learnt = {}
-
-    def apply(products, gain):
-        for matrix, pre, post in products:
-            learnt[id(matrix)] = learnt.get(id(matrix), 0) + gain * post.T @ pre
-
-    rule.teach(net, x, target, apply)
-    return {name: learnt[id(matrix)] for name, matrix in net.matrices().items()}
-
-
 def kept(net):
     return {name: array.copy() for name, array in net.buffers().items()}
 
@@ -62,7 +51,7 @@ def test_answers_do_not_depend_on_the_batch():
     """`forward` couples the samples of a batch; `infer`, and so `Network.predict`, does not."""
     net = network()
     x, target = batch(net)
-    directions(apc.PredictiveCoding(steps=2), net, x, target)
+    by_name(apc.PredictiveCoding(steps=2), net, x, target)[0]
     together = net.predict(x)
     np.testing.assert_allclose(together, np.concatenate([net.predict(one[None]) for one in x]), rtol=1e-12)
     state = x
@@ -115,8 +104,8 @@ def test_without_freezing_the_relaxation_moves_them_at_every_read(monkeypatch):
     seen, norm = [], plain.layers[1].blocks[1]
     monkeypatch.setattr(norm, "forward", lambda values, forward=norm.forward: seen.append(values) or forward(values))
     rule = apc.PredictiveCoding(steps=5, step_size=0.2)
-    taught = directions(rule, plain, x, target)
-    for name, learnt in directions(rule, frozen, x, target).items():
+    taught = by_name(rule, plain, x, target)[0]
+    for name, learnt in by_name(rule, frozen, x, target)[0].items():
         np.testing.assert_array_equal(learnt, taught[name])
     # The state below moves from the second of five steps on; it is read at first, in the last three steps, and to learn.
     assert len(seen) == 5
@@ -172,7 +161,7 @@ def test_backprop_is_exact_through_normalised_residuals():
             state, _ = layer.forward(state)
         return 0.5 * ((target - state) ** 2).sum()
 
-    assert_differences(directions(apc.Backprop(), net, x, target), net, loss)
+    assert_differences(by_name(apc.Backprop(), net, x, target)[0], net, loss)
 
 
 def test_projections_find_the_activation_behind_the_normalisation(rng):
@@ -194,10 +183,10 @@ def test_equilibrium_propagation_tends_to_backprop(activation):
     """The batch settles as one system; centered nudging is off by the square of beta."""
     net = network(activation)
     x, target = batch(net)
-    exact = directions(apc.Backprop(), net, x, target)
+    exact = by_name(apc.Backprop(), net, x, target)[0]
     off = []
     for beta in (2e-3, 1e-3):
-        learnt = directions(apc.EquilibriumPropagation(beta=beta, iterations=3), net, x, target)
+        learnt = by_name(apc.EquilibriumPropagation(beta=beta, iterations=3), net, x, target)[0]
         off.append(max(np.abs(learnt[name] - exact[name]).max() / np.abs(exact[name]).max() for name in exact))
     assert off[1] < 1e-4
     assert off[0] / off[1] == pytest.approx(4, rel=0.1)
@@ -206,7 +195,7 @@ def test_equilibrium_propagation_tends_to_backprop(activation):
 def test_each_phase_that_learns_moves_the_statistics():
     net = network(momentum=0.5)
     x, target = batch(net)
-    directions(apc.EquilibriumPropagation(beta=1e-9, nudging="centered"), net, x, target)
+    by_name(apc.EquilibriumPropagation(beta=1e-9, nudging="centered"), net, x, target)[0]
     mean, variance = moments(net, [x])[0]
     np.testing.assert_allclose(net.buffers()["layer1.1.running_mean"], 0.75 * mean, rtol=1e-10)
     np.testing.assert_allclose(net.buffers()["layer1.1.running_variance"], 0.25 + 0.75 * variance, rtol=1e-10)
@@ -248,11 +237,11 @@ def test_a_resumed_run_goes_on_to_the_same_bits(update, tmp_path):
 def test_statistics_move_to_another_substrate():
     net = network().copy(trained=True)
     x, target = batch(net)
-    directions(apc.Backprop(), net, x, target)
+    by_name(apc.Backprop(), net, x, target)[0]
     twin = net.on(apc.Analog.ideal())
     np.testing.assert_allclose(twin.predict(x), net.predict(x), rtol=1e-12, atol=1e-12)
     before = kept(net)
-    directions(apc.Backprop(), twin, x, target)
+    by_name(apc.Backprop(), twin, x, target)[0]
     for name, array in net.buffers().items():
         np.testing.assert_array_equal(array, before[name])
         assert (twin.buffers()[name] != array).any()

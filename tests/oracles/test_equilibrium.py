@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from learnt import deviation, directions
 
 import analogpc as apc
 from analogpc.network import Network
@@ -19,22 +20,10 @@ CONVOLUTIONAL = apc.Layers(
 )
 
 
-def directions(rule, network, x, target):
-    """What a rule makes every matrix learn, (n_out, n_in) each, in the order of the network."""
-    learnt = {}
-
-    def apply(products, gain):
-        for matrix, pre, post in products:
-            learnt[id(matrix)] = learnt.get(id(matrix), 0) + gain * post.T @ pre
-
-    lesson = rule.teach(network, x, target, apply)
-    return [learnt[id(matrix)] for matrix in network.matrices().values()], lesson
-
-
 def backprop(network, x, target, loss):
     """The negative gradient of the loss: that of the squared error to a target which is moved to where the loss pulls."""
     output = network.predict(x)
-    return directions(apc.Backprop(), network, x, output + output_error(loss, target, output))[0]
+    return directions(apc.Backprop(), network, x, output + output_error(loss, target, output))
 
 
 def batch(network, seed=0, n=4):
@@ -44,14 +33,9 @@ def batch(network, seed=0, n=4):
     ]
 
 
-def deviation(learnt, reference):
-    """The largest error of a layer, relative to the largest entry of that layer."""
-    return max(np.abs(a - b).max() / np.abs(b).max() for a, b in zip(learnt, reference, strict=True))
-
-
 def slope(rule, network, x, target, betas, loss):
     reference = backprop(network, x, target, loss)
-    errors = [deviation(directions(rule.but(beta=beta), network, x, target)[0], reference) for beta in betas]
+    errors = [deviation(directions(rule.but(beta=beta), network, x, target), reference) for beta in betas]
     return np.polyfit(np.log(betas), np.log(errors), 1)[0]
 
 
@@ -96,7 +80,7 @@ def test_errors_against_backprop_are_those_tabulated():
             for beta in (0.001, 0.02)
             for nudging in ("positive", "negative", "centered")
         ]
-        found.append([deviation(directions(rule, network, x, target)[0], reference) for rule in rules])
+        found.append([deviation(directions(rule, network, x, target), reference) for rule in rules])
     ratios = np.median(found, axis=0) / [3e-4, 3e-4, 1.7e-7, 5.9e-3, 6e-3, 6.8e-5]
     assert (ratios < 5).all(), ratios
     assert (ratios > 0.2).all(), ratios
@@ -119,7 +103,7 @@ def test_centered_is_the_mean_of_both_sides():
     network = apc.mlp([5, 6, 6, 4], activation="relu", dtype="float64")
     x, target = batch(network)
     one, other, both = (
-        directions(EquilibriumPropagation(beta=0.3, nudging=nudging), network, x, target)[0]
+        directions(EquilibriumPropagation(beta=0.3, nudging=nudging), network, x, target)
         for nudging in ("positive", "negative", "centered")
     )
     for a, b, c in zip(one, other, both, strict=True):

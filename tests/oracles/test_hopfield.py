@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from learnt import deviation, directions
 
 import analogpc as apc
 from analogpc.analysis import ep_against_bptt
@@ -59,22 +60,6 @@ def batch(network, seed=0, n=4):
     return rng.normal(size=(n, *network.input_shape)), np.eye(network.output_shape[0])[
         rng.integers(network.output_shape[0], size=n)
     ]
-
-
-def directions(rule, network, x, target):
-    """What a rule makes every matrix learn, (n_out, n_in) each, in the order of the network."""
-    learnt = {}
-
-    def apply(products, gain):
-        for matrix, pre, post in products:
-            learnt[id(matrix)] = learnt.get(id(matrix), 0) + gain * post.T @ pre
-
-    rule.teach(network, x, target, apply)
-    return [learnt[id(matrix)] for matrix in network.matrices().values()]
-
-
-def deviation(learnt, reference):
-    return max(np.abs(a - b).max() / np.abs(b).max() for a, b in zip(learnt, reference, strict=True))
 
 
 def matches_differences(learnt, network, value, rel=1e-5):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from learnt import by_name, deviation
 
 import analogpc as apc
 from analogpc.architectures import Hopfield
@@ -52,23 +53,6 @@ def batch(network, n=4):
     return rng.normal(size=(n, *network.input_shape)), np.eye(network.output_shape[0])[
         rng.integers(network.output_shape[0], size=n)
     ]
-
-
-def directions(rule, network, x, target):
-    """What a rule makes every matrix learn, (n_out, n_in) each, by name."""
-    learnt = {}
-
-    def apply(products, gain):
-        for matrix, pre, post in products:
-            learnt[id(matrix)] = learnt.get(id(matrix), 0) + gain * post.T @ pre
-
-    rule.teach(network, x, target, apply)
-    return {name: learnt[id(matrix)] for name, matrix in network.matrices().items()}
-
-
-def deviation(learnt, reference):
-    assert learnt.keys() == reference.keys()
-    return max(np.abs(learnt[name] - reference[name]).max() / np.abs(reference[name]).max() for name in reference)
 
 
 def ends(rule, network, x, target):
@@ -152,7 +136,7 @@ def test_own_updates_are_presynaptic_states_times_postsynaptic_differences(kind,
     network, output = hopfield(kind, steps=40)
     x, target = batch(network)
     rule = HopfieldEP(beta=0.3, nudging=nudging, steps=7, output=output)
-    learnt = directions(rule, network, x, target)
+    learnt = by_name(rule, network, x, target)[0]
     found = ends(rule, network, x, target)
     low, high = {"positive": (0, 1), "negative": (-1, 0), "centered": (-1, 1)}[nudging]
     gain = 1 / ((high - low) * 0.3)
@@ -187,7 +171,7 @@ def test_averaged_updates_are_the_mean_of_both_contrasts(kind):
     network, output = hopfield(kind, steps=40)
     x, target = batch(network)
     rule = HopfieldEP(beta=0.3, steps=7, output=output, feedback_update="averaged")
-    learnt = directions(rule, network, x, target)
+    learnt = by_name(rule, network, x, target)[0]
     found = ends(rule, network, x, target)
     for number, block in returned(network).items():
         layer = network.layers[number - 1]
@@ -226,8 +210,8 @@ def test_with_tied_feedback_both_roles_together_learn_what_the_symmetric_rule_le
         errors = []
         for beta in betas:
             rule = HopfieldEP(beta=beta, nudging=nudging, steps=150, output=output)
-            learnt = folded(directions(rule, network, x, target))
-            errors.append(deviation(learnt, directions(rule, symmetric, x, target)))
+            learnt = folded(by_name(rule, network, x, target)[0])
+            errors.append(deviation(learnt, by_name(rule, symmetric, x, target)[0]))
         assert errors[0] < 0.05
         assert np.polyfit(np.log(betas), np.log(errors), 1)[0] == pytest.approx(order, abs=0.1), nudging
 
@@ -237,11 +221,11 @@ def test_with_tied_feedback_each_role_learns_its_gradient(kind):
     """The Jacobian is symmetric there, and vector-field EP exact: each matrix against recurrent backprop, by slopes."""
     network, output = hopfield(kind, tied=True)
     x, target = batch(network, n=2)
-    reference = directions(RecurrentBackprop(steps=150, output=output), network, x, target)
+    reference = by_name(RecurrentBackprop(steps=150, output=output), network, x, target)[0]
     betas = 0.008 / 2.0 ** np.arange(3)
     for nudging, order in (("positive", 1), ("centered", 2)):
         rules = [HopfieldEP(beta=beta, nudging=nudging, steps=150, output=output) for beta in betas]
-        errors = [deviation(directions(rule, network, x, target), reference) for rule in rules]
+        errors = [deviation(by_name(rule, network, x, target)[0], reference) for rule in rules]
         assert errors[0] < 0.05
         assert np.polyfit(np.log(betas), np.log(errors), 1)[0] == pytest.approx(order, abs=0.1), nudging
 
@@ -250,9 +234,9 @@ def test_with_untied_feedback_it_is_not_the_gradient():
     """The reason why the angle matters: however small beta is, the direction stays off."""
     network, output = hopfield()
     x, target = batch(network)
-    reference = directions(RecurrentBackprop(steps=150, output=output), network, x, target)
+    reference = by_name(RecurrentBackprop(steps=150, output=output), network, x, target)[0]
     errors = [
-        deviation(directions(HopfieldEP(beta=beta, steps=150, output=output), network, x, target), reference)
+        deviation(by_name(HopfieldEP(beta=beta, steps=150, output=output), network, x, target)[0], reference)
         for beta in (1e-2, 1e-3)
     ]
     assert min(errors) > 0.3
@@ -263,7 +247,7 @@ def test_backprop_through_time_is_the_gradient_of_both_roles(kind):
     """Through all of seven steps from zero, against finite differences of the loss."""
     network, output = hopfield(kind, scale=1.0, steps=7)
     x, target = batch(network)
-    learnt = directions(BackpropThroughTime(steps=7, output=output), network, x, target)
+    learnt = by_name(BackpropThroughTime(steps=7, output=output), network, x, target)[0]
     rng = np.random.default_rng(0)
 
     def loss():
@@ -289,8 +273,8 @@ def test_recurrent_backprop_is_backprop_through_time_at_equilibrium(kind):
     network, output = hopfield(kind)
     x, target = batch(network)
     for steps in (3, 120):
-        one = directions(BackpropThroughTime(steps=steps, output=output), network, x, target)
-        other = directions(RecurrentBackprop(steps=steps, output=output), network, x, target)
+        one = by_name(BackpropThroughTime(steps=steps, output=output), network, x, target)[0]
+        other = by_name(RecurrentBackprop(steps=steps, output=output), network, x, target)[0]
         assert deviation(one, other) < 1e-9
 
 
@@ -302,13 +286,13 @@ def test_continual_updates_tend_to_those_of_the_phases(nudging):
     errors = []
     for beta in (0.02, 0.01):
         rule = HopfieldEP(beta=beta, nudging=nudging, steps=12, output=output)
-        reference = directions(rule, network, x, target)
-        errors.append(deviation(directions(rule.but(update="continual"), network, x, target), reference))
+        reference = by_name(rule, network, x, target)[0]
+        errors.append(deviation(by_name(rule.but(update="continual"), network, x, target)[0], reference))
     assert errors[0] < 0.1
     assert errors[1] == pytest.approx(errors[0] / (4 if nudging == "centered" else 2), rel=0.15)
     rule = rule.but(feedback_update="averaged")
-    reference = directions(rule, network, x, target)
-    assert deviation(directions(rule.but(update="continual"), network, x, target), reference) < 1e-9
+    reference = by_name(rule, network, x, target)[0]
+    assert deviation(by_name(rule.but(update="continual"), network, x, target)[0], reference) < 1e-9
 
 
 def test_angles():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from learnt import deviation, directions
 
 import analogpc as apc
 from analogpc.architectures import Hopfield
@@ -69,21 +70,6 @@ def batch(network, n=3):
     return rng.normal(size=(n, *network.input_shape)), np.eye(network.output_shape[0])[
         rng.integers(network.output_shape[0], size=n)
     ]
-
-
-def directions(rule, network, x, target):
-    learnt = {}
-
-    def apply(products, gain):
-        for matrix, pre, post in products:
-            learnt[id(matrix)] = learnt.get(id(matrix), 0) + gain * post.T @ pre
-
-    rule.teach(network, x, target, apply)
-    return [learnt[id(matrix)] for matrix in network.matrices().values()]
-
-
-def deviation(learnt, reference):
-    return max(np.abs(a - b).max() / np.abs(b).max() for a, b in zip(learnt, reference, strict=True))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from learnt import by_name
 
 import analogpc as apc
 from analogpc.architectures import MLP, Hopfield, Layers
@@ -67,18 +68,6 @@ def problem(kind="dense", signal="local-error", scale=0.6, **fields):
     return network, signals, x, target, output
 
 
-def learnt_by(rule, network, x, target):
-    """What a rule makes every matrix learn, by its name; matrices that nothing was handed to are missing."""
-    found = {}
-
-    def apply(products, gain):
-        for matrix, pre, post in products:
-            found[id(matrix)] = found.get(id(matrix), 0) + gain * post.T @ pre
-
-    rule.teach(network, x, target, apply)
-    return {name: found[id(matrix)] for name, matrix in network.matrices().items() if id(matrix) in found}
-
-
 def free_loss(network, signals, x, target, output, gamma):
     """The function theta -> L + gamma sum_n L^n at the free state of theta, with the wanted probabilities of now."""
     held = signals.of(network, network.architecture.free(network.layers, x))
@@ -132,11 +121,11 @@ def test_the_update_is_the_gradient_of_the_free_loss_with_its_intermediate_losse
             SignalsEP(signals=signals, gamma=Steady(start=gamma), beta=b, nudging=nudging, steps=100, output=output)
             for b in betas
         ]
-        errors = [deviation(learnt_by(rule, network, x, target), reference) for rule in rules]
+        errors = [deviation(by_name(rule, network, x, target)[0], reference) for rule in rules]
         assert errors[-1] < (2e-2 if order == 1 else 3e-4)
         assert np.polyfit(np.log(betas), np.log(errors), 1)[0] == pytest.approx(order, abs=0.1), nudging
     # The intermediate losses have a share in it that could not be overlooked.
-    plain = learnt_by(HopfieldEP(beta=0.01, steps=100, output=output), network, x, target)
+    plain = by_name(HopfieldEP(beta=0.01, steps=100, output=output), network, x, target)[0]
     assert deviation(plain, reference) > 0.1
 
 
@@ -152,7 +141,7 @@ def test_heads_learn_the_gradient_of_their_own_loss(kind, signal, gamma):
     errors = []
     for beta in (0.04, 0.02):
         rule = SignalsEP(signals=signals, gamma=Steady(start=gamma), beta=beta, steps=100, output=output)
-        errors.append(deviation(learnt_by(rule, network, x, target), reference))
+        errors.append(deviation(by_name(rule, network, x, target)[0], reference))
     assert errors[1] < 1e-3
     assert errors[0] / errors[1] == pytest.approx(4, rel=0.1)
 
@@ -178,7 +167,7 @@ def test_a_pull_is_equation_14_and_heads_learn_by_equation_15():
             phase.states.pulls[2](phase.states), signed * gamma * tau * error @ head, rtol=1e-10, atol=1e-14
         )
         learnt = learnt + 0.5 * error.T @ s
-    np.testing.assert_allclose(learnt_by(rule, network, x, target)["head2.1.weight"], learnt, rtol=1e-10)
+    np.testing.assert_allclose(by_name(rule, network, x, target)[0]["head2.1.weight"], learnt, rtol=1e-10)
     assert free.pulls == {}
 
 
@@ -214,8 +203,8 @@ def test_local_errors_want_the_output_of_the_free_state():
 def test_without_strength_it_is_plain_equilibrium_propagation_bit_for_bit(nudging, update):
     network, signals, x, target, output = problem("convolutional", "local-error")
     fields = {"nudging": nudging, "update": update, "beta": 0.3, "steps": 7, "output": output}
-    plain = learnt_by(HopfieldEP(**fields), network, x, target)
-    ours = learnt_by(SignalsEP(signals=signals, gamma=Steady(start=0.0), **fields), network, x, target)
+    plain = by_name(HopfieldEP(**fields), network, x, target)[0]
+    ours, _ = by_name(SignalsEP(signals=signals, gamma=Steady(start=0.0), **fields), network, x, target)
     assert set(plain) == set(layers_of(network))
     assert set(ours) == set(network.matrices())
     for name, direction in plain.items():
@@ -226,8 +215,8 @@ def test_without_strength_it_is_plain_equilibrium_propagation_bit_for_bit(nudgin
 def test_continual_updates_sum_up_to_those_of_the_phases(nudging):
     network, signals, x, target, output = problem()
     rule = SignalsEP(signals=signals, nudging=nudging, beta=0.3, steps=9, output=output)
-    once = learnt_by(rule, network, x, target)
-    steps = learnt_by(rule.but(update="continual"), network, x, target)
+    once = by_name(rule, network, x, target)[0]
+    steps = by_name(rule.but(update="continual"), network, x, target)[0]
     for name, direction in once.items():
         np.testing.assert_allclose(steps[name], direction, rtol=1e-8, atol=1e-10)
 
@@ -256,8 +245,8 @@ def test_the_strength_is_that_of_the_epoch():
     assert [one.gamma.start for one in at] == pytest.approx([0.8, 0.5, 0.2])
     assert {one.nudging for one in at} < {"positive", "negative"}
     steady = SignalsEP(signals=signals, gamma=Steady(start=0.5), beta=0.2, output=output, nudging=at[1].nudging)
-    for name, direction in learnt_by(steady, network, x, target).items():
-        np.testing.assert_array_equal(learnt_by(at[1], network, x, target)[name], direction)
+    for name, direction in by_name(steady, network, x, target)[0].items():
+        np.testing.assert_array_equal(by_name(at[1], network, x, target)[0][name], direction)
     with pytest.raises(ValueError, match="gamma changes from epoch to epoch"):
         rule.but(nudging="centered").teach(network, x, target, lambda products, gain: None)
 

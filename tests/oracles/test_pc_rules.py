@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from learnt import deviation
 from scipy.stats import binom
 
 import analogpc as apc
@@ -51,11 +52,6 @@ def directions(rule, network, x, target, rate=0.0):
 
     lesson = rule.teach(network, x, target, apply)
     return [learnt.get(id(matrix), np.zeros(matrix.shape)) for matrix in network.matrices().values()], lesson
-
-
-def deviation(ours, theirs):
-    """The largest deviation, relative to the largest entry of each matrix."""
-    return max(np.abs(a - b).max() / np.abs(b).max() for a, b in zip(ours, theirs, strict=True))
 
 
 @given(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from learnt import directions
 
 import analogpc as apc
 from analogpc.kernels.streams import Key
@@ -23,18 +24,6 @@ def batch(network, seed=0, n=4, probabilities=False):
     if probabilities:
         target = np.exp(target) / np.exp(target).sum(1, keepdims=True)
     return rng.normal(size=(n, *network.input_shape)), target
-
-
-def directions(rule, network, x, target):
-    """What a rule makes every matrix learn, (n_out, n_in) each, in the order of the network."""
-    learnt = {}
-
-    def apply(products, gain):
-        for matrix, pre, post in products:
-            learnt[id(matrix)] = learnt.get(id(matrix), 0) + gain * post.T @ pre
-
-    rule.teach(network, x, target, apply)
-    return [learnt[id(matrix)] for matrix in network.matrices().values()]
 
 
 def paid(network, states, precisions, output):
