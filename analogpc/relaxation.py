@@ -13,7 +13,7 @@ from analogpc.kernels.descent import momentum_step
 Output = Literal["squared-error", "cross-entropy"]
 """What the output layer pays for a prediction u of a target y: 1/2 ||y - u||^2, or the cross-entropy - sum y log softmax(u)."""
 Watch = Callable[[np.ndarray, list[np.ndarray]], None]
-"""Takes, at one moment of a relaxation, what every layer pays per sample, (layers,), and the error of every layer, both unweighted."""
+"""Takes, at one moment of a relaxation, what every layer pays per sample, (layers,), and the error of every layer, without the precisions of a schedule."""
 
 
 def energy(error: np.ndarray) -> float:
@@ -166,7 +166,7 @@ class Relaxation:
         return float(sum(precision * term for precision, term in terms if precision != 0))
 
     def energies(self) -> np.ndarray:
-        """What every layer pays per sample, unweighted, of the predictions read last: (layers,) float64."""
+        """What every layer pays per sample, without the precisions of a schedule, of the predictions read last: (layers,) float64."""
         hidden = [self._hidden_energy(i) for i in range(len(self.layers) - 1)]
         return np.array([*hidden, output_energy(self.output, self.states[-1], self.predictions[-1])])
 
@@ -177,7 +177,7 @@ class Relaxation:
         return 0.5 * float(np.vdot(error, self._own_precision(i, error))) / len(error)
 
     def unweighted(self, index: int) -> np.ndarray:
-        """The error of layer ``index``, without precision, of the prediction read last."""
+        """The error of layer ``index``, without any precision, of the prediction read last."""
         if index == len(self.layers) - 1:
             return output_error(self.output, self.states[-1], self.predictions[-1])
         return self.states[index + 1] - self.predictions[index]
