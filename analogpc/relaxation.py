@@ -13,7 +13,10 @@ from analogpc.kernels.descent import momentum_step
 Output = Literal["squared-error", "cross-entropy"]
 """What the output layer pays for a prediction u of a target y: 1/2 ||y - u||^2, or the cross-entropy - sum y log softmax(u)."""
 Watch = Callable[[np.ndarray, list[np.ndarray]], None]
-"""Takes, at one moment of a relaxation, what every layer pays per sample, (layers,), and the error of every layer, without the precisions of a schedule."""
+"""Takes, at one moment of a relaxation, what every layer pays per sample, (layers,), and the error of every layer.
+
+Neither is weighted by the precisions of a schedule.
+"""
 
 
 def energy(error: np.ndarray) -> float:
