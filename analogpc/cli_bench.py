@@ -56,7 +56,7 @@ def bench(
         print_json(told)
         return
     console = Console()
-    (console if console.is_terminal else Console(width=140)).print(table(found))
+    (console if console.is_terminal else Console(width=170)).print(table(found))
     if out is not None:
         show(f"The results are in {out}.")
 

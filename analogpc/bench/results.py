@@ -100,7 +100,7 @@ def table(results: list[Result]) -> Table:
     shown = Table()
     columns = ("workload", "threads", "variant", "ms", "ns/item", "ratio to floor", "quartiles", "aim", *peers)
     for column in columns:
-        shown.add_column(column, justify="left" if column in ("workload", "variant") else "right", no_wrap=column != "workload")
+        shown.add_column(column, justify="left" if column in ("workload", "variant") else "right", no_wrap=True)
     for result in results:
         for number, (variant, times) in enumerate(result.times.items()):
             cells = [result.name if number == 0 else "", str(result.threads) if number == 0 else "", variant]

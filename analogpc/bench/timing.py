@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 _TURN_SECONDS = 0.02
-_PAUSE_SECONDS = 0.003
+_PAUSE_SECONDS = 0.03
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,9 @@ def take_turns(calls: Mapping[str, Callable[[], Any]], seconds: float, turns: in
     """Time calls that take turns.
 
     In its turn a call is repeated for 20 ms, at least once, and its fastest time counts: what disturbs a single call is left out, what
-    disturbs the machine for longer is in the spread of the turns. Before each turn is a pause of 3 ms, in which the threads of
-    whatever ran before go to sleep. Every call is made once beforehand, which compiles and caches.
+    disturbs the machine for longer is in the spread of the turns. Before each turn is a pause of 30 ms: the threads of OpenBLAS
+    spin for 2**26 cycles after a product, and would share the cores with whatever comes next. Every call is made once beforehand,
+    which compiles and caches.
 
     Parameters
     ----------

@@ -18,14 +18,14 @@ BATCH = 128
 
 
 def ratio(floor, work, seconds):
-    """Median over turns of the fastest call of the work over that of the floor, in turns of 20 ms after pauses of 3 ms."""
+    """Median over turns of the fastest call of the work over that of the floor, in turns of 20 ms after pauses of 30 ms."""
     floor()
     work()
     found, began = [], time.perf_counter()
     while len(found) < 5 or time.perf_counter() - began < seconds:
         times = []
         for call in (floor, work):
-            time.sleep(0.003)
+            time.sleep(0.03)
             best, end = float("inf"), time.perf_counter() + 0.02
             while True:
                 start = time.perf_counter()
