@@ -65,6 +65,8 @@ def draw(results: dict[str, dict[str, Any]], path: Path) -> None:
         for what, style in (("products", "k--"), ("digital", "C0.-"), ("crossbars", "C1.-")):
             axis.loglog(result["grid"], result[what], style, label=f"{what}, slope {result['slopes'][what]:.2f}")
         axis.set(xlabel=name, ylabel="seconds per step")
+        axis.set_xticks(result["grid"], [str(value) for value in result["grid"]], fontsize=7)
+        axis.set_xticks([], minor=True)
         axis.legend(fontsize=7)
     figure.savefig(path, dpi=130)
     plt.close(figure)
