@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -49,7 +50,8 @@ def bench(
         peers=dict(map(_peer, peer or [])),
         report=lambda line: print(f"measuring {line}", file=sys.stderr),
     )
-    told = record(found, shlex.join(["analogpc", *sys.argv[1:]]))
+    # Where a peer is installed is nobody else's business.
+    told = record(found, shlex.join(["analogpc", *(re.sub(r"^(\w+)=.*", r"\1=PYTHON", word) for word in sys.argv[1:])]))
     if out is not None:
         out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     if as_json:
