@@ -9,6 +9,7 @@ import numpy as np
 
 from analogpc.blocks import Activation, AnyBlock, Block, BlockSpecification, Chain, Flatten, MaxPool
 from analogpc.blocks.chain import ChainBlock
+from analogpc.relaxation import feed_forward
 
 _RANGES = {
     "relu": (0.0, np.inf),
@@ -104,14 +105,8 @@ class Equilibration:
 
     def __init__(self, layers: Sequence[Block], projections: Sequence[Projection], x: np.ndarray) -> None:
         self.layers, self.projections = layers, projections
-        self.states = [x]
-        self.predictions: list[np.ndarray] = []
-        self.tapes: list[Any] = []
-        for layer in layers:
-            prediction, tape = layer.forward(self.states[-1])
-            self.predictions.append(prediction)
-            self.tapes.append(tape)
-            self.states.append(prediction)
+        self.predictions, self.tapes = feed_forward(layers, x)
+        self.states = [x, *self.predictions]
         self._moved = [False] * len(self.states)
         self._live = [False] * len(layers)
 

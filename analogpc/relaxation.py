@@ -48,6 +48,16 @@ def output_energy(output: Output, target: np.ndarray, prediction: np.ndarray) ->
     return -float((target.reshape(logs.shape) * logs).sum()) / len(flat)
 
 
+def feed_forward(layers: Sequence[Block], x: np.ndarray) -> tuple[list[np.ndarray], list[Any]]:
+    """One pass through all layers: the output and the tape of each, for an input (n, ...)."""
+    outputs, tapes = [], []
+    for layer in layers:
+        x, tape = layer.forward(x)
+        outputs.append(x)
+        tapes.append(tape)
+    return outputs, tapes
+
+
 class Relaxation:
     """States, predictions and errors between a held input and a held output, initialised by a feed-forward pass.
 
@@ -81,14 +91,8 @@ class Relaxation:
     def __init__(self, layers: Sequence[Block], x: np.ndarray, target: np.ndarray, output: Output = "squared-error") -> None:
         self.layers = layers
         self.output = output
-        self.states = [x]
-        self.predictions: list[np.ndarray] = []
-        self.tapes: list[Any] = []
-        for layer in layers:
-            prediction, tape = layer.forward(self.states[-1])
-            self.predictions.append(prediction)
-            self.tapes.append(tape)
-            self.states.append(prediction)
+        self.predictions, self.tapes = feed_forward(layers, x)
+        self.states = [x, *self.predictions]
         self.errors: list[np.ndarray | None] = [None] * len(layers)
         self.gradients: list[np.ndarray | None] = [None] * len(self.states)
         self._velocities: list[np.ndarray | None] = [None] * len(self.states)

@@ -161,12 +161,7 @@ def max_unpool(g: np.ndarray, where: np.ndarray, input_shape: tuple[int, ...], s
     ValueError
         If the window does not fit, or ``g`` and ``where`` do not have the shape of the pooled images.
     """
-    rows, columns = window_grid(input_shape, size, stride, 0)
-    wanted = (input_shape[0], rows, columns, input_shape[3])
-    if g.shape != wanted or where.shape != wanted:
-        raise ValueError(
-            f"g and where of images of shape {tuple(input_shape)} have the shape {wanted}, not {g.shape} and {where.shape}"
-        )
+    _check_pooled(input_shape, size, stride, g=g, where=where)
     out = np.zeros(input_shape, g.dtype)
     _max_unpool(np.ascontiguousarray(g), np.ascontiguousarray(where), out, size, stride)
     return out
@@ -218,7 +213,7 @@ def average_unpool(g: np.ndarray, input_shape: tuple[int, ...], size: int, strid
     ValueError
         If the window does not fit, or ``g`` does not have the shape of the pooled images.
     """
-    _check_pooled(g, input_shape, size, stride)
+    _check_pooled(input_shape, size, stride, g=g)
     out = np.zeros(input_shape, g.dtype)
     _average_unpool(np.ascontiguousarray(g), out, size, stride, g.real.dtype.type(1 / size**2))
     return out
@@ -280,7 +275,7 @@ def soft_unpool(
     ValueError
         If the window does not fit, or ``g`` does not have the shape of the pooled images.
     """
-    _check_pooled(g, x.shape, size, stride)
+    _check_pooled(x.shape, size, stride, g=g)
     out = np.zeros(x.shape, np.result_type(g, x))
     _soft_unpool(np.ascontiguousarray(g), np.ascontiguousarray(x), y, weights, out, size, stride, _rate(x, temperature))
     return out
@@ -291,8 +286,10 @@ def _rate(x: np.ndarray, temperature: float) -> np.ndarray:
     return np.array([1 / temperature], x.real.dtype)
 
 
-def _check_pooled(g: np.ndarray, input_shape: tuple[int, ...], size: int, stride: int) -> None:
+def _check_pooled(input_shape: tuple[int, ...], size: int, stride: int, **given: np.ndarray) -> None:
+    """Refuse arrays that do not have the shape of the pooled images."""
     rows, columns = window_grid(input_shape, size, stride, 0)
     wanted = (input_shape[0], rows, columns, input_shape[3])
-    if g.shape != wanted:
-        raise ValueError(f"g of images of shape {tuple(input_shape)} has the shape {wanted}, not {g.shape}")
+    for name, array in given.items():
+        if array.shape != wanted:
+            raise ValueError(f"{name} of images of shape {tuple(input_shape)} has the shape {wanted}, not {array.shape}")

@@ -20,23 +20,11 @@ import numba as nb
 import numpy as np
 
 from analogpc.kernels.pulse_planes import SCRATCH, STRIP, count_bits, list_planes, sum_planes
-from analogpc.kernels.streams import LARGEST_NORMAL, normal, philox, split
+from analogpc.kernels.streams import LARGEST_NORMAL, normal, philox, row_normals, split
 
 _SLOTS = np.uint32(0x7FFFFFFF)
 _BATCH = np.uint32(0x80000000)
 """Set in the second word of the counters of whole-batch draws: those of single pulses never have it."""
-
-
-@nb.njit(cache=True, error_model="numpy")
-def _row_normals(out, j, c2, c3, k0, k1):
-    """A normal number for each device of row ``j``: word i mod 4 of block i div 4. The length of ``out`` is a multiple of 4."""
-    c1 = _BATCH | j
-    for block in range(out.size // 4):
-        w0, w1, w2, w3 = philox(np.uint32(block), c1, c2, c3, k0, k1)
-        out[4 * block] = normal(w0)
-        out[4 * block + 1] = normal(w1)
-        out[4 * block + 2] = normal(w2)
-        out[4 * block + 3] = normal(w3)
 
 
 @nb.njit(cache=True, forceinline=True)
@@ -181,7 +169,7 @@ def apply_constant(
                 sum_planes(planes, places, count, np.uint64(1), digits, downs)
             fired[j] = _tally(ups, downs, touched[j])
             if spread > 0:
-                _row_normals(xi, np.uint32(j), c2, c3, k0, k1)
+                row_normals(xi, _BATCH | np.uint32(j), c2, c3, k0, k1)
             some = _mark_unsafe(state[j], ups, downs, up[j], down[j], low[j], high[j], most, unsafe)
             _move_safe(state[j], ups, downs, up[j], down[j], low[j], high[j], spread, most, xi)
             for i in range(width if some > 0 else 0):

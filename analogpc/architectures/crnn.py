@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 from analogpc.architectures.hopfield import Hopfield
-from analogpc.architectures.plans import PlanName, convolution_plan, dense_plan, remaining
+from analogpc.architectures.plans import Entry, PlanName, convolution_plan, dense_plan, remaining
 from analogpc.blocks import BlockSpecification, Chain, Conv2d, Dense, Flatten
 from analogpc.blocks.pool import AvgPool, MaxPool, SoftPool
 
@@ -95,17 +95,7 @@ def hopfield_cnn(
         raise ValueError(f"input_shape = {tuple(input_shape)} is too small for the plan '{plan}': nothing is left to pool")
     convolutions = sum(entry != "P" for entry in entries)
     gains = _gains(plan, tuple(init_gains), convolutions + len(hidden) + 1)
-    bias_gain = _BIAS_GAINS.get(plan, 1.0)
-    groups: list[list[BlockSpecification]] = []
-    for entry in entries:
-        if entry == "P":
-            groups[-1].append(_POOLS[pooling])
-        else:
-            gain = gains[len(groups)]
-            groups.append([Conv2d(channels=entry[0], padding=entry[1], init_gain=gain, bias_gain=bias_gain)])
-    for number, features in enumerate((*hidden, classes)):
-        dense = Dense(features=features, init_gain=gains[len(groups)], bias_gain=bias_gain)
-        groups.append([dense] if number else [Flatten(), dense])
+    groups = _layers(entries, (*hidden, classes), gains, _BIAS_GAINS.get(plan, 1.0), _POOLS[pooling])
     published = {**(_CRNN if plan.startswith("crnn") else {}), **_PUBLISHED.get(plan, {})}
     if plan in _RELU_CONVOLUTIONS and not {"activation", "activations"} & fields.keys():
         states = len(groups) - (fields.get("readout", published["readout"]) == "softmax")
@@ -113,6 +103,23 @@ def hopfield_cnn(
     return Hopfield(
         input_shape=tuple(input_shape), blocks=tuple(Chain(blocks=tuple(group)) for group in groups), **{**published, **fields}
     )
+
+
+def _layers(
+    entries: tuple[Entry, ...], dense: tuple[int, ...], gains: tuple[float, ...], bias_gain: float, pool: BlockSpecification
+) -> list[list[BlockSpecification]]:
+    """The blocks of every layer: convolutions with their poolings, then dense ones."""
+    groups: list[list[BlockSpecification]] = []
+    for entry in entries:
+        if entry == "P":
+            groups[-1].append(pool)
+        else:
+            gain = gains[len(groups)]
+            groups.append([Conv2d(channels=entry[0], padding=entry[1], init_gain=gain, bias_gain=bias_gain)])
+    for number, features in enumerate(dense):
+        layer = Dense(features=features, init_gain=gains[len(groups)], bias_gain=bias_gain)
+        groups.append([layer] if number else [Flatten(), layer])
+    return groups
 
 
 def _gains(plan: PlanName, given: tuple[float, ...], layers: int) -> tuple[float, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 from typing_extensions import override
 
 from analogpc.network import Network
-from analogpc.relaxation import Output, output_energy, output_error
+from analogpc.relaxation import Output, feed_forward, output_energy, output_error
 from analogpc.rules.base import Apply, Lesson, Rule, energy
 
 
@@ -30,11 +30,8 @@ class Backprop(Rule):
 
     @override
     def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
-        tapes, state = [], x
-        for layer in network.layers:
-            state, tape = layer.forward(state)
-            tapes.append(tape)
-        errors = [output_error(self.output, target, state)]
+        outputs, tapes = feed_forward(network.layers, x)
+        errors = [output_error(self.output, target, outputs[-1])]
         for layer, tape in zip(network.layers[:0:-1], tapes[:0:-1], strict=True):
             errors.append(layer.vjp(tape, errors[-1]))
         errors.reverse()
@@ -42,4 +39,4 @@ class Backprop(Rule):
         for layer, tape, error in zip(network.layers, tapes, errors, strict=True):
             apply(layer.products(tape, error), 1.0)
         hidden = [energy(error) for error in errors[:-1]]
-        return Lesson(state, np.array([*hidden, output_energy(self.output, target, state)]))
+        return Lesson(outputs[-1], np.array([*hidden, output_energy(self.output, target, outputs[-1])]))

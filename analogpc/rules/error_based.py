@@ -12,7 +12,7 @@ from typing_extensions import override
 from analogpc.blocks import Block
 from analogpc.kernels.descent import momentum_step
 from analogpc.network import Network
-from analogpc.relaxation import Watch, energy, output_energy, output_error
+from analogpc.relaxation import Watch, energy, feed_forward, output_energy, output_error
 from analogpc.rules.base import Apply, Lesson
 from analogpc.rules.clamped import Positive, RelaxingRule
 
@@ -108,12 +108,7 @@ class ErrorRelaxation:
 
     def __init__(self, layers: list[Block], x: np.ndarray) -> None:
         self.layers = layers
-        self.predictions: list[np.ndarray] = []
-        self.tapes: list[Any] = []
-        for layer in layers:
-            x, tape = layer.forward(x)
-            self.predictions.append(x)
-            self.tapes.append(tape)
+        self.predictions, self.tapes = feed_forward(layers, x)
         self.errors = [np.zeros_like(prediction) for prediction in self.predictions[:-1]]
         self.gradients = [np.zeros_like(error) for error in self.errors]
         self._velocities = [np.zeros_like(error) for error in self.errors]

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from analogpc.blocks import Block
 from analogpc.network import Network
-from analogpc.relaxation import output_energy, output_error
+from analogpc.relaxation import feed_forward, output_energy, output_error
 from analogpc.rules.base import Apply, Lesson, energy
 from analogpc.rules.clamped import ClampedRule
 
@@ -48,11 +48,8 @@ class FixedPrediction(ClampedRule):
     @override
     def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
         layers = network.layers
-        predictions, tapes, state = [], [], x
-        for layer in layers:
-            state, tape = layer.forward(state)
-            predictions.append(state)
-            tapes.append(tape)
+        predictions, tapes = feed_forward(layers, x)
+        state = predictions[-1]
         held = self.held(state, target)
         top = output_error(self.output, held, state)
         top = top if self.output_precision() == 1 else top.dtype.type(self.output_precision()) * top
