@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 import pytest
+from small_networks import batch, hopfield, linear, network_of
 
 import analogpc as apc
 from analogpc.analysis import (
@@ -18,31 +19,8 @@ from analogpc.analysis import (
 from analogpc.devices.presets import preset
 from analogpc.devices.statics.programming import Levels
 from analogpc.kernels.streams import Key
-from analogpc.network import Network
 from analogpc.rules.equilibrium import EquilibriumPropagation
 from analogpc.rules.hopfield import HopfieldEP
-
-
-def network_of(*widths, dtype="float64", **fields):
-    return apc.mlp(widths, dtype=dtype, **{"activation": "tanh", "seed": 1, **fields})
-
-
-def linear(*widths):
-    return network_of(*widths, activation="identity", bias=False, init="xavier-normal")
-
-
-def batch(network, n=5, seed=0):
-    rng = np.random.default_rng(seed)
-    return rng.normal(size=(n, *network.input_shape)), rng.normal(size=(n, *network.output_shape))
-
-
-def hopfield(order="synchronous", **fields):
-    fields = {"widths": (6, 9, 8, 4), "activation": "tanh", "steps": 200, "dtype": "float64", "init": "xavier-normal", **fields}
-    network = Network(apc.Hopfield(order=order, **fields), seed=1)
-    for matrix in network.matrices().values():
-        matrix.increment(-0.4 * matrix.weights())
-    return network
-
 
 NOISY = apc.Analog(device="reram-sb")
 
