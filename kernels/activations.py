@@ -5,6 +5,8 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
+from analogpc.kernels.gpu import launch, on_gpu
+
 _PART = 8192
 _ALONE = 8
 
@@ -118,14 +120,20 @@ def gelu_product(x: np.ndarray, g: np.ndarray) -> np.ndarray:
 
 
 def _value(x: np.ndarray, code: int, low: float = 0.0, high: float = 0.0) -> np.ndarray:
-    y, kind = np.empty(x.shape, x.dtype), x.dtype.type
+    y, kind = np.empty(x.shape, x.dtype, like=x), x.dtype.type
+    if on_gpu(x):
+        launch("activations", "values", x.dtype, x.size, x, y, np.int64(x.size), np.int32(code), kind(low), kind(high))
+        return y
     kernel = _some_values if x.size <= _ALONE * _PART else _all_values
     kernel(x.reshape(-1), y.reshape(-1), code, kind(low), kind(high))
     return y
 
 
 def _product(x: np.ndarray, g: np.ndarray, code: int, low: float = 0.0, high: float = 0.0) -> np.ndarray:
-    y, kind = np.empty(x.shape, x.dtype), x.dtype.type
+    y, kind = np.empty(x.shape, x.dtype, like=x), x.dtype.type
+    if on_gpu(x):
+        launch("activations", "products", x.dtype, x.size, x, g, y, np.int64(x.size), np.int32(code), kind(low), kind(high))
+        return y
     # One thread is done with few parts before others are awake.
     kernel = _some_products if x.size <= _ALONE * _PART else _all_products
     kernel(x.reshape(-1), g.reshape(-1), y.reshape(-1), code, kind(low), kind(high))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
+from analogpc.kernels.gpu import launch, on_gpu
+
 _PART = 8192
 _ALONE = 8
 
@@ -39,7 +41,11 @@ def momentum_step(
     array
         Of the shape and type of ``x``; its values are those of the NumPy expressions, bit for bit.
     """
-    out, kind = np.empty(x.shape, x.dtype), x.dtype.type
+    out, kind = np.empty(x.shape, x.dtype, like=x), x.dtype.type
+    if on_gpu(x):
+        arrays, settings = (x, gradient, velocity, out), (np.int64(x.size), kind(rate), kind(momentum), np.int32(nesterov))
+        launch("descent", "momentum_step", x.dtype, x.size, *arrays, *settings)
+        return out
     # One thread is done with few parts before others are awake.
     kernel = _some if x.size <= _ALONE * _PART else _all
     kernel(x.reshape(-1), gradient.reshape(-1), velocity.reshape(-1), out.reshape(-1), kind(rate), kind(momentum), nesterov)

@@ -19,6 +19,8 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from analogpc.kernels.gpu import launch, on_gpu
+
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
@@ -221,23 +223,51 @@ def _fill_normals(out, k0, k1, step):
         _some_normals(out[part * _PART : (part + 1) * _PART], part * (_PART // 4), k0, k1, c2, c3)
 
 
-def bits(key: Key, step: int, shape: int | tuple[int, ...]) -> np.ndarray:
-    """Uniform random 32-bit words, ``shape``, uint32; element i (C order) is word i mod 4 of block i div 4."""
-    out = np.empty(shape, np.uint32)
-    _fill_bits(out.reshape(-1), *key.words, np.uint64(step))
+def bits(key: Key, step: int, shape: int | tuple[int, ...], *, like: np.ndarray | None = None) -> np.ndarray:
+    """Uniform random 32-bit words, ``shape``, uint32; element i (C order) is word i mod 4 of block i div 4.
+
+    ``like`` is an array where they are wanted: on the GPU, if it is there.
+    """
+    out = np.empty(shape, np.uint32, like=like)
+    if on_gpu(out):
+        launch("streams", "fill_bits", np.float32, -(-out.size // 4), out, np.int64(out.size), *key.words, *words_of(step))
+    else:
+        _fill_bits(out.reshape(-1), *key.words, np.uint64(step))
     return out
 
 
-def uniforms(key: Key, step: int, shape: int | tuple[int, ...], dtype: str | type | np.dtype = np.float32) -> np.ndarray:
-    """Uniform numbers in (0, 1], ``shape``: 32 random bits each, rounded to ``dtype``."""
-    return ((bits(key, step, shape) + 0.5) * 2.0**-32).astype(dtype)
+def uniforms(
+    key: Key,
+    step: int,
+    shape: int | tuple[int, ...],
+    dtype: str | type | np.dtype = np.float32,
+    *,
+    like: np.ndarray | None = None,
+) -> np.ndarray:
+    """Uniform numbers in (0, 1], ``shape``: 32 random bits each, rounded to ``dtype``; ``like`` as for `bits`."""
+    return ((bits(key, step, shape, like=like) + 0.5) * 2.0**-32).astype(dtype)
 
 
-def normals(key: Key, step: int, shape: int | tuple[int, ...], dtype: str | type | np.dtype = np.float32) -> np.ndarray:
-    """Standard normal numbers, ``shape``, from 32 random bits each, of float32 accuracy whatever the ``dtype``."""
-    out = np.empty(shape, dtype)
-    _fill_normals(out.reshape(-1), *key.words, np.uint64(step))
+def normals(
+    key: Key,
+    step: int,
+    shape: int | tuple[int, ...],
+    dtype: str | type | np.dtype = np.float32,
+    *,
+    like: np.ndarray | None = None,
+) -> np.ndarray:
+    """Standard normal numbers, ``shape``, from 32 random bits each, of float32 accuracy whatever the ``dtype``; ``like`` as for `bits`."""
+    out = np.empty(shape, dtype, like=like)
+    if on_gpu(out):
+        launch("streams", "fill_normals", out.dtype, -(-out.size // 4), out, np.int64(out.size), *key.words, *words_of(step))
+    else:
+        _fill_normals(out.reshape(-1), *key.words, np.uint64(step))
     return out
+
+
+def words_of(step: int) -> tuple[np.uint32, np.uint32]:
+    """The low and the high 32-bit word of a step, as the kernels of the GPU take it."""
+    return np.uint32(step & 0xFFFFFFFF), np.uint32(step >> 32)
 
 
 def permutation(key: Key, step: int, n: int) -> np.ndarray:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from types import ModuleType
+from typing import Any
 
+import emulated_gpu
 import numba
 import numpy as np
 import pytest
+
+from analogpc.kernels import blas, gpu
 
 
 @pytest.fixture
@@ -33,3 +39,32 @@ def with_threads() -> Callable:
 def rng() -> np.random.Generator:
     """Numbers for test inputs."""
     return np.random.default_rng(20240601)
+
+
+@pytest.fixture
+def emulated(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The backend "gpu" on the processor: CUDA sources compiled by g++, arrays that never mix with NumPy's."""
+    if emulated_gpu.COMPILER is None:
+        pytest.skip("no g++ on this machine, which compiles the CUDA sources for the processor")
+    return _installed(monkeypatch, emulated_gpu.module, emulated_gpu.Blas)
+
+
+@pytest.fixture(params=["emulated", "present"])
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module whose arrays live on a GPU: emulated, and true where there is one."""
+    if request.param == "emulated":
+        return request.getfixturevalue("emulated")
+    try:
+        return gpu.cupy()
+    except gpu.GpuError as error:
+        pytest.skip(str(error))
+
+
+def _installed(monkeypatch: pytest.MonkeyPatch, module: ModuleType, library: Callable[[], Any]) -> ModuleType:
+    """Put a module in the place of CuPy, with caches of its own."""
+    monkeypatch.setattr(gpu, "cupy", lambda: module)
+    monkeypatch.setattr(blas, "cupy", lambda: module)
+    for where, name in ((gpu, "_module"), (gpu, "_function"), (blas, "_session")):
+        monkeypatch.setattr(where, name, functools.cache(getattr(where, name).__wrapped__))
+    monkeypatch.setattr(blas, "_library", library)
+    return module

@@ -1,0 +1,54 @@
+#include "common.cuh"
+
+enum { RECTIFY, CLIP, GELU };
+
+__device__ inline float limited(float x, float end) { return fminf(fmaxf(x, -end), end); }
+
+__device__ inline float normal_cdf(float x) {
+    float c = limited(x, 5.6f), t = c * c;
+    float above = 2.21455743e-8f * t + 6.35648894e-6f;
+    above = (((above * t + 1.73846100e-4f) * t + 0.00470723026f) * t + 0.0343756638f) * t + 0.398942232f;
+    float below = 1.18021660e-6f * t + 7.51003899e-5f;
+    below = (((below * t + 0.00191295170f) * t + 0.0289398301f) * t + 0.252832711f) * t + 1.0f;
+    float value = c * above / below + 0.5f;
+    // A NaN is on neither side, and stays.
+    return x < -5.6f ? 0.0f : x > 5.6f ? 1.0f : x != x ? x : value;
+}
+
+__device__ inline float gelu_slope(float x) {
+    float c = limited(x, 6.0f), t = c * c;
+    float above = ((-2.88796868e-11f * t + 1.30027633e-8f) * t + 1.12191003e-6f) * t + 3.20272229e-5f;
+    above = (((above * t + 2.85216694e-4f) * t + 0.0135690272f) * t + -0.0180383921f) * t + 0.797884524f;
+    float below = ((3.63627720e-7f * t + 1.08121621e-5f) * t + 2.58604268e-4f) * t + 0.00415020064f;
+    below = ((below * t + 0.0455826819f) * t + 0.310725093f) * t + 1.0f;
+    float value = c * above / below + 0.5f;
+    return x < -6.0f ? 0.0f : x > 6.0f ? 1.0f : x != x ? x : value;
+}
+
+extern "C" __global__ void values(const real* x, real* y, place size, int code, real low, real high) {
+    EACH(i, size) {
+        real value = x[i];
+        if (code == RECTIFY) {
+            // Minus infinity times no slope is zero here.
+            y[i] = value <= 0 ? (low == 0 ? (real)0 : value * low) : value;
+        } else if (code == CLIP) {
+            value = value < low ? low : value;
+            y[i] = value > high ? high : value;
+        } else {
+            y[i] = value * normal_cdf((float)value);
+        }
+    }
+}
+
+extern "C" __global__ void products(const real* x, const real* g, real* y, place size, int code, real low, real high) {
+    EACH(i, size) {
+        real value = x[i];
+        if (code == RECTIFY) {
+            y[i] = g[i] * (value > 0 ? (real)1 : low);
+        } else if (code == CLIP) {
+            y[i] = g[i] * (value >= low && value <= high ? (real)1 : (real)0);
+        } else {
+            y[i] = g[i] * gelu_slope((float)value);
+        }
+    }
+}

@@ -1,0 +1,33 @@
+"""Every CUDA source is compiled for a true GPU wherever a compiler of CUDA is; nothing is run."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from analogpc.kernels import gpu
+
+NAMES = sorted(path.stem for path in gpu.SOURCES.glob("*.cu"))
+
+
+def test_there_are_sources() -> None:
+    assert "streams" in NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_it_compiles(tmp_path, name, kind) -> None:
+    compiler = shutil.which("nvcc")
+    if compiler is None:
+        pytest.skip("no compiler of CUDA (nvcc) on this machine")
+    file = tmp_path / "code.cu"
+    file.write_text(gpu.source(name))
+    options = [*gpu.OPTIONS, *gpu.definitions(np.dtype(kind)), "-Werror", "all-warnings", "-arch=sm_90", "-ptx"]
+    done = subprocess.run(
+        [compiler, *options, "-o", str(tmp_path / "code.ptx"), str(file)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "code.ptx").stat().st_size > 0
