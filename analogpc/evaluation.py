@@ -29,6 +29,7 @@ def evaluate(network: Network, data: Dataset, split: Split = "test", *, key: Key
     with network.aside(Key(0) if key is None else key):
         for start in range(0, len(labels), _BATCH):
             indices = np.arange(start, min(start + _BATCH, len(labels)))
-            outputs = network.predict(data.inputs(split, indices, dtype=network.architecture.dtype))
-            correct += int(np.count_nonzero(outputs.argmax(1) == data.labels(split, indices)))
+            x = data.inputs(split, indices, dtype=network.architecture.dtype, backend=network.backend)
+            right = network.predict(x).argmax(1) == data.labels(split, indices, backend=network.backend)
+            correct += int(right.sum())
     return correct / len(labels)

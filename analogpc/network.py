@@ -14,6 +14,7 @@ from analogpc.blocks import Block
 from analogpc.devices.matrix import Matrix, ReadStream
 from analogpc.devices.meter import Meter
 from analogpc.devices.substrate import Analog, Digital
+from analogpc.kernels.gpu import Backend, copied, in_main_memory, to_host
 from analogpc.kernels.streams import Key
 
 
@@ -37,6 +38,8 @@ class Network:
         Blocks besides the layers, which read states, too: whatever the architecture asks for.
     carried : list of arrays
         States that a rule carries over to the next batch; empty unless one does. Saved and copied with the network.
+    backend : "cpu" or "gpu"
+        Where its arrays are: in main memory as NumPy's, or on a GPU as CuPy's. Networks are made in main memory; `to` moves them.
     """
 
     def __init__(self, architecture: Architecture, substrate: Digital | Analog | None = None, seed: int = 0) -> None:
@@ -50,6 +53,12 @@ class Network:
         self.layers: list[Block] = []
         self.extras: dict[str, Block] = {}
         self.carried: list[np.ndarray] = []
+        self._place("cpu")
+
+    def _place(self, backend: Backend) -> None:
+        self.backend: Backend = backend
+        # Stands for all arrays there, wherever NumPy wants to know where to make one.
+        self._anchor = copied(np.empty(0, self.dtype), backend)
 
     def _build(self, given: list[np.ndarray] | None) -> list[np.ndarray]:
         """Make the layers, with the weights of `given` or else those that the blocks draw; return the weights, in order."""
@@ -96,7 +105,13 @@ class Network:
         """
         if x.ndim < 2 or math.prod(x.shape[1:]) != math.prod(self.input_shape):
             raise ValueError(f"the network takes samples of shape {self.input_shape}, not {x.shape[1:]}")
-        return np.ascontiguousarray(x.reshape(len(x), *self.input_shape), dtype=self.dtype)
+        return self.brought(x.reshape(len(x), *self.input_shape))
+
+    def brought(self, x: np.ndarray) -> np.ndarray:
+        """An array of samples on the backend of the network, contiguous and in its type; from wherever it comes."""
+        if self.backend == "gpu":
+            return np.ascontiguousarray(np.asarray(x, dtype=self.dtype, like=self._anchor), like=self._anchor)
+        return np.ascontiguousarray(to_host(x), dtype=self.dtype)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """What the architecture answers to a batch: (n, *input_shape) -> (n, *output_shape).
@@ -117,21 +132,44 @@ class Network:
         if self._initial is not None:
             twin._initial = twin._build(self._initial)
         else:
-            twin._build([matrix.weights() for matrix in self.matrices().values()])
+            twin._build([to_host(matrix.weights()) for matrix in self.matrices().values()])
             twin._initial = None
         for name, kept in twin.buffers().items():
-            kept[...] = self.buffers()[name]
-        return twin
+            kept[...] = to_host(self.buffers()[name])
+        return twin.to(self.backend)
 
-    def copy(self, *, trained: bool = False) -> Network:
-        """An independent network in the same state; ``trained`` marks that its weights are its own from now on."""
+    def copy(self, *, trained: bool = False, backend: Backend | None = None) -> Network:
+        """An independent network in the same state.
+
+        Parameters
+        ----------
+        trained : bool
+            Mark that its weights are its own from now on.
+        backend : "cpu" or "gpu"
+            Where its arrays are to be; where those of this network are, if not said.
+        """
+        backend = backend or self.backend
         twin = Network.__new__(Network)
         twin._describe(self.architecture, self.substrate, self.seed)
+        twin._place(backend)
         twin._initial = None if trained else self._initial
-        twin.layers = [layer.copy() for layer in self.layers]
-        twin.extras = {name: block.copy() for name, block in self.extras.items()}
-        twin.carried = [state.copy() for state in self.carried]
+        twin.layers = [layer.copy(backend) for layer in self.layers]
+        twin.extras = {name: block.copy(backend) for name, block in self.extras.items()}
+        twin.carried = [copied(state, backend) for state in self.carried]
         return twin
+
+    def to(self, backend: Backend) -> Network:
+        """This network on a backend: itself if it is there, else an independent one in the same state.
+
+        All devices, weights, states and random draws are the same on both; products of matrices, and functions such as exp, round
+        differently.
+
+        Raises
+        ------
+        GpuError
+            If there is no GPU.
+        """
+        return self if backend == self.backend else self.copy(backend=backend)
 
     def key_streams(self, key: Key) -> None:
         """Draw all coming read, pulse and write noise from streams of ``key``; the devices stay the same."""
@@ -156,18 +194,21 @@ class Network:
             matrix.elapse(seconds)
 
     def state(self) -> dict[str, Any]:
-        """Everything that the matrices hold, and the buffers of the blocks, by their names; and the carried states, if there are any."""
+        """Everything that the matrices hold, and the buffers of the blocks, by their names; and the carried states, if there are any.
+
+        All arrays are in main memory.
+        """
         kept = {name: {"values": array.copy()} for name, array in self.buffers().items()}
         if self.carried:
             kept["carried"] = {str(number): state.copy() for number, state in enumerate(self.carried)}
-        return {name: matrix.state() for name, matrix in self.matrices().items()} | kept
+        return in_main_memory({name: matrix.state() for name, matrix in self.matrices().items()} | kept)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `state` gave; the weights count as trained from then on."""
         for name, matrix in self.matrices().items():
             matrix.restore(state[name])
         for name, kept in self.buffers().items():
-            kept[...] = state[name]["values"]
+            kept[...] = copied(state[name]["values"], self.backend)
         carried = state.get("carried", {})
-        self.carried = [carried[str(number)].copy() for number in range(len(carried))]
+        self.carried = [copied(carried[str(number)], self.backend) for number in range(len(carried))]
         self._initial = None

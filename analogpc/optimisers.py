@@ -19,6 +19,8 @@ from typing_extensions import override
 from analogpc.blocks import Product
 from analogpc.devices.matrix import Matrix, TwoPhases, UnsupportedUpdateError
 from analogpc.devices.specification import Specification
+from analogpc.kernels.gpu import as_type, copied
+from analogpc.kernels.products import matmul
 
 Rate = Annotated[FiniteFloat, Field(gt=0)]
 Fraction = Annotated[FiniteFloat, Field(ge=0, le=1)]
@@ -81,10 +83,10 @@ class Optimiser(Specification):
 
     @abstractmethod
     def start(self, shape: tuple[int, int], dtype: np.dtype) -> dict[str, Any]:
-        """The memory of one matrix (n_out, n_in): arrays and numbers by name."""
+        """The memory of one matrix (n_out, n_in): arrays by name."""
 
     @abstractmethod
-    def change(self, memory: dict[str, Any], gradient: np.ndarray, weights: np.ndarray, rate: float) -> np.ndarray:
+    def change(self, memory: dict[str, Any], gradient: np.ndarray, weights: np.ndarray, rate: Any) -> np.ndarray:
         """The increment for an ascent direction ``gradient`` (n_out, n_in); updates ``memory`` in place."""
 
 
@@ -115,7 +117,7 @@ class SGD(Optimiser):
             velocity *= kind(self.momentum)
             velocity += gradient
             gradient = velocity
-        return kind(rate) * gradient
+        return as_type(rate, gradient.dtype) * gradient
 
 
 class AdamW(Optimiser):
@@ -130,7 +132,7 @@ class AdamW(Optimiser):
 
     @override
     def start(self, shape: tuple[int, int], dtype: np.dtype) -> dict[str, Any]:
-        return {"mean": np.zeros(shape, dtype), "square": np.zeros(shape, dtype), "count": 0}
+        return {"mean": np.zeros(shape, dtype), "square": np.zeros(shape, dtype), "count": np.zeros((), np.int64)}
 
     @override
     def change(self, memory: dict[str, Any], gradient: np.ndarray, weights: np.ndarray, rate: float) -> np.ndarray:
@@ -139,12 +141,12 @@ class AdamW(Optimiser):
         memory["count"] += 1
         mean += kind(1 - self.beta1) * (gradient - mean)
         square += kind(1 - self.beta2) * (gradient * gradient - square)
-        corrected = kind(1 / (1 - self.beta1 ** memory["count"])) * mean
-        root = np.sqrt(kind(1 / (1 - self.beta2 ** memory["count"])) * square)
+        corrected = as_type(1 / (1 - self.beta1 ** memory["count"]), gradient.dtype) * mean
+        root = np.sqrt(as_type(1 / (1 - self.beta2 ** memory["count"]), gradient.dtype) * square)
         change = corrected / (root + kind(self.eps))
         if self.weight_decay:
             change -= kind(self.weight_decay) * weights
-        return kind(rate) * change
+        return as_type(rate, gradient.dtype) * change
 
 
 AnyOptimiser = Annotated[SGD | AdamW, Field(discriminator="kind")]
@@ -166,6 +168,7 @@ class Learner:
 
     def __init__(self, optimiser: Optimiser, matrices: dict[str, Matrix]) -> None:
         self.optimiser = optimiser
+        self._matrices = matrices
         self._names = {id(matrix): name for name, matrix in matrices.items()}
         self.memory: dict[str, dict[str, Any]] = {}
         for name, matrix in matrices.items():
@@ -174,16 +177,25 @@ class Learner:
                     f"the optimiser '{optimiser.kind}' forms its changes digitally, and the update scheme of {name} cannot write "
                     "them; use plain SGD (no momentum, no weight decay) or another scheme"
                 )
-            self.memory[name] = optimiser.start(matrix.shape, matrix.dtype)
+            self.memory[name] = self._placed(optimiser.start(matrix.shape, matrix.dtype), matrix)
 
-    def learn(self, products: Iterable[Product], rate: float, batch: int, gain: float) -> None:
+    @staticmethod
+    def _placed(memory: dict[str, Any], matrix: Matrix) -> dict[str, Any]:
+        """What an optimiser keeps of a matrix, its arrays where those of the matrix are."""
+        return {name: copied(kept, matrix.backend) for name, kept in memory.items()}
+
+    def restore(self, memory: dict[str, dict[str, Any]]) -> None:
+        """Take over what `memory` once was; its arrays may come from anywhere."""
+        self.memory = {name: self._placed(memory[name], self._matrices[name]) for name in self.memory}
+
+    def learn(self, products: Iterable[Product], rate: Any, batch: int, gain: float) -> None:
         """Let the matrices learn from the products of a batch.
 
         Parameters
         ----------
         products : iterable of (matrix, pre, post), or two phases of them
             Products of one matrix follow each other; each is consumed when its turn comes.
-        rate : float
+        rate : float, or float64 array of the GPU without axes
             Learning rate of this step.
         batch : int
             Samples whose products are summed; the gradient is their mean.
@@ -194,7 +206,7 @@ class Learner:
             if self.optimiser.in_place:
                 matrix.learn(pairs, rate * gain / batch)
                 continue
-            gradient = sum(post.T @ pre for pre, post in pairs)
+            gradient = sum(matmul(post.T, pre) for pre, post in pairs)
             gradient *= matrix.dtype.type(gain / batch)
             memory = self.memory[self._names[id(matrix)]]
             matrix.increment(self.optimiser.change(memory, gradient, matrix.weights(), rate))

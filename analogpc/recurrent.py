@@ -14,6 +14,7 @@ from analogpc.blocks.chain import ChainBlock
 from analogpc.blocks.initialisation import LinearBlock
 from analogpc.blocks.pool import AvgPoolBlock
 from analogpc.blocks.shape import FlattenBlock
+from analogpc.kernels.products import largest
 from analogpc.state_functions import STATE_FUNCTIONS, StateActivation
 
 Readout = Literal["linear", "activated", "softmax"]
@@ -38,7 +39,7 @@ def primitive(layers: Sequence[Block], states: Sequence[Array]) -> float:
     Laborieux et al., Front. Neurosci. 15:633674 (2021): every layer is a dense product, or a convolution pooled by its maximum.
     """
     pairs = zip(layers, states, states[1:], strict=False)
-    return float(sum(np.sum(above.astype(np.float64) * layer.forward(below)[0]) for layer, below, above in pairs))
+    return float(sum((above.astype(np.float64) * layer.forward(below)[0]).sum() for layer, below, above in pairs))
 
 
 def bends(block: Block) -> bool:
@@ -103,7 +104,7 @@ class Recurrent:
         counted = layers if readout != "softmax" else layers[:-1]
         names = [activation] * len(counted) if isinstance(activation, str) else activation
         self._functions = [STATE_FUNCTIONS[name] for name in names]
-        self.states = [x, *(start or (np.zeros((len(x), *layer.output_shape), x.dtype) for layer in counted))]
+        self.states = [x, *(start or (np.zeros((len(x), *layer.output_shape), x.dtype, like=x) for layer in counted))]
         self.held = False
         self.pulls: dict[int, Force] = {}
         self._readings = [Reading(layer) for layer in layers]
@@ -186,30 +187,27 @@ class Recurrent:
     def _linear(self, number: int) -> bool:
         return self.readout == "linear" and number == len(self.states) - 1
 
-    def step(self, order: Order, force: Force | None = None) -> float:
-        """Move all states once, all together or first those of odd and then those of even number.
-
-        Returns
-        -------
-        float
-            The largest change of a value.
-        """
+    def step(self, order: Order, force: Force | None = None) -> None:
+        """Move all states once, all together or first those of odd and then those of even number."""
         free = range(1, len(self.states) - int(self.held))
         groups = [list(free)] if order == "synchronous" else [list(free[0::2]), list(free[1::2])]
-        largest = 0.0
         for group in groups:
             moved = [self.activated(number, self.pre_activation(number, force)) for number in group]
             for number, state in zip(group, moved, strict=True):
-                largest = max(largest, float(np.abs(state - self.states[number]).max(initial=0.0)))
                 self.place(number, state)
-        return largest
 
     def relax(self, steps: int, order: Order, force: Force | None = None, tolerance: float = 0.0) -> int:
         """Step so many times, or until no value changes by more than a ``tolerance`` above 0; return the steps done."""
         for done in range(1, steps + 1):
-            if self.step(order, force) <= tolerance and tolerance > 0:
+            before = list(self.states)
+            self.step(order, force)
+            if tolerance > 0 and self.change(before) <= tolerance:
                 return done
         return steps
+
+    def change(self, before: Sequence[Array]) -> float:
+        """The largest change of a value of the states since they were ``before``."""
+        return max((largest(state - old) for state, old in zip(self.states, before, strict=True) if state is not old), default=0.0)
 
     def _forward(self, layer: Block, state: Array) -> tuple[Array, Any]:
         return layer.forward(state)

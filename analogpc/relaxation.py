@@ -9,6 +9,7 @@ import numpy as np
 
 from analogpc.blocks import Block
 from analogpc.kernels.descent import momentum_step
+from analogpc.kernels.products import inner, largest, row
 
 Output = Literal["squared-error", "cross-entropy"]
 """What the output layer pays for a prediction u of a target y: 1/2 ||y - u||^2, or the cross-entropy - sum y log softmax(u)."""
@@ -19,10 +20,9 @@ Neither is weighted by the precisions of a schedule.
 """
 
 
-def energy(error: np.ndarray) -> float:
-    """Half the sum of squares per sample, in float64."""
-    flat = error.reshape(-1)
-    return 0.5 * float(np.dot(flat, flat)) / len(error)
+def energy(error: np.ndarray) -> Any:
+    """Half the sum of squares per sample: a number, or on the GPU an array without axes (see `products.inner`)."""
+    return 0.5 * inner(error, error) / len(error)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -38,14 +38,14 @@ def output_error(output: Output, target: np.ndarray, prediction: np.ndarray) -> 
     return target - (prediction if output == "squared-error" else softmax(prediction))
 
 
-def output_energy(output: Output, target: np.ndarray, prediction: np.ndarray) -> float:
-    """What the output layer pays per sample, in float64."""
+def output_energy(output: Output, target: np.ndarray, prediction: np.ndarray) -> Any:
+    """What the output layer pays per sample: a number, or on the GPU an array without axes."""
     if output == "squared-error":
         return energy(target - prediction)
     flat = prediction.reshape(len(prediction), -1).astype(np.float64)
     flat = flat - flat.max(axis=1, keepdims=True)
     logs = flat - np.log(np.exp(flat).sum(axis=1, keepdims=True))
-    return -float((target.reshape(logs.shape) * logs).sum()) / len(flat)
+    return -inner(target.reshape(logs.shape).astype(np.float64), logs) / len(flat)
 
 
 def feed_forward(layers: Sequence[Block], x: np.ndarray) -> tuple[list[np.ndarray], list[Any]]:
@@ -165,7 +165,7 @@ class Relaxation:
 
     def residual(self) -> float:
         """The largest absolute component of the gradients found last; 0 if there is none."""
-        return max((float(np.abs(g).max(initial=0)) for g in self.gradients if g is not None), default=0.0)
+        return max((largest(g) for g in self.gradients if g is not None), default=0.0)
 
     def energy(self, precisions: Sequence[float]) -> float:
         """The weighted energy per sample, in float64, of the predictions read last."""
@@ -175,13 +175,13 @@ class Relaxation:
     def energies(self) -> np.ndarray:
         """What every layer pays per sample, without the precisions of a schedule, of the predictions read last: (layers,) float64."""
         hidden = [self._hidden_energy(i) for i in range(len(self.layers) - 1)]
-        return np.array([*hidden, output_energy(self.output, self.states[-1], self.predictions[-1])])
+        return row([*hidden, output_energy(self.output, self.states[-1], self.predictions[-1])], self.states[-1])
 
-    def _hidden_energy(self, i: int) -> float:
+    def _hidden_energy(self, i: int) -> Any:
         error = self.states[i + 1] - self.predictions[i]
         if self.layers[i].precision is None:
             return energy(error)
-        return 0.5 * float(np.vdot(error, self._own_precision(i, error))) / len(error)
+        return 0.5 * inner(error, self._own_precision(i, error)) / len(error)
 
     def unweighted(self, index: int) -> np.ndarray:
         """The error of layer ``index``, without any precision, of the prediction read last."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from analogpc.devices.meter import Meter
+from analogpc.kernels.gpu import Backend, in_main_memory
 from analogpc.network import Network
 from analogpc.storage import StorageError, read_file, write_file
 from analogpc.study import Study
@@ -24,7 +25,7 @@ def save_run(run: Run, path: str | Path) -> None:
         "data": {"name": run.study.dataset, "fingerprint": run.fingerprint},
         "environment": run.environment,
         "network": run.network.state(),
-        "optimiser": run.learner.memory,
+        "optimiser": in_main_memory(run.learner.memory),
         "position": {
             "epoch": here.epoch,
             "batch": here.batch,
@@ -40,8 +41,8 @@ def save_run(run: Run, path: str | Path) -> None:
     write_file(path, KIND, tree)
 
 
-def load_run(path: str | Path) -> Run:
-    """Read a run from ``path``.
+def load_run(path: str | Path, backend: Backend = "cpu") -> Run:
+    """Read a run from ``path``, onto a backend.
 
     Raises
     ------
@@ -50,25 +51,25 @@ def load_run(path: str | Path) -> Run:
     """
     tree = read_file(path, KIND)
     try:
-        return _rebuild(tree)
+        return _rebuild(tree, backend)
     except (KeyError, TypeError, ValueError) as error:
         raise StorageError(f"{path} does not fit this version of analogpc: {error}") from error
 
 
-def _rebuild(tree: dict[str, Any]) -> Run:
+def _rebuild(tree: dict[str, Any], backend: Backend) -> Run:
     study = Study.from_toml(tree["study"])
     network = Network(study.network, study.substrate, study.network_seed)
     network.restore(tree["network"])
-    run = Run(study, network, tree["data"]["fingerprint"])
+    run = Run(study, network.to(backend), tree["data"]["fingerprint"])
     run.environment = tree["environment"]
-    run.learner.memory = {name: tree["optimiser"][name] for name in run.learner.memory}
+    run.learner.restore(tree["optimiser"])
     position = dict(tree["position"])
     run.position = Position(**{**position, "meter": Meter(**position["meter"])})
     run.history = {name: values.tolist() for name, values in tree["history"].items()}
     return run
 
 
-def load(path: str | Path) -> Network:
+def load(path: str | Path, *, backend: Backend = "cpu") -> Network:
     """The network of a saved run, in the state in which it was saved.
 
     Use `Run.load` to go on training to the same bits.
@@ -77,10 +78,12 @@ def load(path: str | Path) -> Network:
     ----------
     path : path
         An HDF5 file that `Run.save` or ``analogpc train`` wrote.
+    backend : "cpu" or "gpu"
+        Where its arrays are to be.
 
     Raises
     ------
     StorageError
         If the file cannot be used; the sentence says why.
     """
-    return load_run(path).network
+    return load_run(path, backend).network

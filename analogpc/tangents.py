@@ -51,7 +51,7 @@ def tangent(block: Block, tape: Any, dx: np.ndarray) -> tuple[np.ndarray, Any]:
         return dx, tapes
     if isinstance(block, (DenseBlock, Conv2dBlock)):
         value, there = block.forward(dx)
-        return value - read_bias(block.matrices, dx.dtype), there
+        return value - read_bias(block.matrices, dx), there
     if isinstance(block, (FlattenBlock, AvgPoolBlock)):
         return block.forward(dx)
     if isinstance(block, MaxPoolBlock):

@@ -17,12 +17,16 @@ from analogpc.devices.matrix import NonFiniteError
 from analogpc.devices.meter import Meter
 from analogpc.environment import describe_environment, pinned_blas
 from analogpc.evaluation import evaluate
+from analogpc.kernels.gpu import Backend, to_host
+from analogpc.kernels.graphs import working_stream
+from analogpc.kernels.products import row
 from analogpc.kernels.streams import Key, permutation
+from analogpc.lessons import Teaching
 from analogpc.network import Network
 from analogpc.optimisers import AnyOptimiser, Learner
 from analogpc.progress import Progress
 from analogpc.rules import Rule
-from analogpc.rules.base import Apply, Moment
+from analogpc.rules.base import Moment
 from analogpc.study import Study
 
 
@@ -70,6 +74,7 @@ class Run:
         self.network = network
         self.fingerprint = fingerprint
         self.learner = Learner(study.optimiser, network.matrices())
+        self._teaching = Teaching(network, self.learner)
         self.history: dict[str, list[Any]] = {}
         self.position = Position(energies=np.zeros(len(network.layers)))
         self.environment = describe_environment()
@@ -117,7 +122,8 @@ class Run:
         training = data.holdout(self.study.holdout, root.fold("holdout")) if self.study.holdout else data
         per_epoch = math.ceil(len(training.train_labels) / self.study.batch_size)
         left = math.inf if batches is None else batches
-        with pinned_blas(self.environment["blas_threads"]), Progress(self.study.epochs, per_epoch, show=progress) as bar:
+        pinned, backend = pinned_blas(self.environment["blas_threads"]), self.network.backend
+        with pinned, working_stream(backend), Progress(self.study.epochs, per_epoch, show=progress) as bar:
             while not self.finished and left > 0:
                 order = permutation(root.fold("shuffle"), self.position.epoch, len(training.train_labels))
                 while self.position.batch < per_epoch and left > 0:
@@ -143,30 +149,32 @@ class Run:
         optimiser = study.optimiser
         rate = optimiser.learning_rate * optimiser.schedule.factor(step, study.epochs * per_epoch)
         augment = Key(study.seed).fold("augment") if study.augment else None
-        x = data.inputs("train", indices, dtype=study.network.dtype, augment_key=augment, epoch=here.epoch)
-        labels = data.labels("train", indices)
-        target = np.zeros((len(labels), data.n_classes), self.network.dtype)
-        target[np.arange(len(labels)), labels] = 1
+        backend = self.network.backend
+        x = data.inputs("train", indices, dtype=study.network.dtype, augment_key=augment, epoch=here.epoch, backend=backend)
+        labels = data.labels("train", indices, backend=backend)
+        target = (labels[:, None] == np.arange(data.n_classes, like=labels)).astype(self.network.dtype)
         place = f"epoch {here.epoch + 1}, batch {here.batch + 1} (step {step + 1})"
         with _naming(place, checkpoint):
             rule = study.rule.at(Moment(Key(study.seed).fold("rule"), here.epoch, step))
-            lesson = rule.teach(self.network, self.network.inputs(x), target, self._apply(rate, len(labels)))
-            self._refuse_non_finite(lesson.energies)
+            lesson = self._teaching.teach(rule, self.network.inputs(x), target, rate)
+            # All that is asked of a batch comes back from the GPU at once, so that it is waited for once.
+            right = (lesson.outputs.argmax(1) == labels).sum()
+            whole = [matrix.all_finite() for matrix in self.network.matrices().values()]
+            told = to_host(row([right, *whole, *lesson.energies], labels))
+            correct, whole, energies = int(told[0]), told[1 : 1 + len(whole)], told[1 + len(whole) :]
+            self._refuse_non_finite(energies, whole)
         here.batch += 1
         here.seen += len(labels)
-        here.correct += int(np.count_nonzero(lesson.outputs.argmax(1) == labels))
-        here.energies = here.energies + lesson.energies * len(labels)
+        here.correct += correct
+        here.energies = here.energies + energies * len(labels)
         here.seconds += time.perf_counter() - began
 
-    def _apply(self, rate: float, batch: int) -> Apply:
-        return lambda products, gain: self.learner.learn(products, rate, batch, gain)
-
-    def _refuse_non_finite(self, energies: np.ndarray) -> None:
+    def _refuse_non_finite(self, energies: np.ndarray, whole: np.ndarray) -> None:
         for number, value in enumerate(energies, start=1):
             if not math.isfinite(value):
                 raise NonFiniteError(f"the energy of layer {number} is {value}")
-        for name, matrix in self.network.matrices().items():
-            if not matrix.finite():
+        for name, finite in zip(self.network.matrices(), whole, strict=True):
+            if not finite:
                 raise NonFiniteError(f"{name} holds a weight that is not finite")
 
     def _close_epoch(self, training: Dataset, data: Dataset) -> None:
@@ -201,11 +209,14 @@ class Run:
         save_run(self, path)
 
     @classmethod
-    def load(cls, path: str | Path) -> Run:
-        """Read a run from a file that `save` wrote."""
+    def load(cls, path: str | Path, *, backend: Backend = "cpu") -> Run:
+        """Read a run from a file that `save` wrote, to go on on a backend.
+
+        On the backend where it began it goes on to the same bits.
+        """
         from analogpc.run_file import load_run
 
-        return load_run(path)
+        return load_run(path, backend)
 
 
 def fit(
@@ -223,6 +234,7 @@ def fit(
     checkpoint: str | Path | None = None,
     checkpoint_batches: int = 0,
     progress: bool = True,
+    backend: Backend | None = None,
 ) -> Run:
     """Train a copy of a network; the given one stays as it is.
 
@@ -237,6 +249,8 @@ def fit(
         If not given, AdamW where every matrix can take digitally formed increments, otherwise plain SGD, which learns in place.
     batches, checkpoint, checkpoint_batches, progress
         See `Run.train`.
+    backend : "cpu" or "gpu"
+        Where to train; where the network is, if not said.
 
     Returns
     -------
@@ -249,6 +263,8 @@ def fit(
         At the first non-finite state or weight.
     UnsupportedUpdateError
         If the optimiser and the update scheme of the substrate do not go together.
+    GpuError
+        If there is no GPU, and one is asked for.
     """
     study = Study(
         dataset=data.name,
@@ -264,11 +280,11 @@ def fit(
         holdout=holdout,
         patience=patience,
     )
-    run = begin(study, data, network)
+    run = begin(study, data, network, backend=backend)
     return run.train(data, batches=batches, checkpoint=checkpoint, checkpoint_batches=checkpoint_batches, progress=progress)
 
 
-def begin(study: Study, data: Dataset, network: Network | None = None) -> Run:
+def begin(study: Study, data: Dataset, network: Network | None = None, *, backend: Backend | None = None) -> Run:
     """A run at its beginning.
 
     Parameters
@@ -277,6 +293,8 @@ def begin(study: Study, data: Dataset, network: Network | None = None) -> Run:
     data : Dataset
     network : Network
         Copied; built from the study if not given.
+    backend : "cpu" or "gpu"
+        Where to train; where the network is, if not said.
 
     Raises
     ------
@@ -291,7 +309,7 @@ def begin(study: Study, data: Dataset, network: Network | None = None) -> Run:
         raise ValueError(
             f"the network has outputs of shape {network.output_shape}, but '{data.name}' has {data.n_classes} classes"
         )
-    trained = network.copy(trained=True)
+    trained = network.copy(trained=True, backend=backend)
     trained.key_streams(Key(study.seed).fold("run"))
     return Run(study, trained, data.fingerprint)
 

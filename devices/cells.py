@@ -89,9 +89,9 @@ class Cells:
         """True where a device of a weight cannot move or carries no current, (n_in, n_out) bool."""
         return np.logical_or.reduce([array.stuck for array in self.arrays])
 
-    def finite(self) -> bool:
-        """Whether every state is a finite number."""
-        return all(bool(np.isfinite(array.state).all()) for array in self.arrays)
+    def all_finite(self) -> Any:
+        """Whether every state is a finite number: a bool, or an array of the GPU without axes."""
+        return np.stack([np.isfinite(array.state).all() for array in self.arrays]).all()
 
     def program(self, wanted: np.ndarray, where: np.ndarray | None = None) -> None:
         """Write state differences (n_in, n_out), as near as the devices allow: all, or those at ``where`` (n_in, n_out) bool."""

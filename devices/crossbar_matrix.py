@@ -19,6 +19,7 @@ from analogpc.devices.reading import MatrixOperand, Operand, Ports
 from analogpc.devices.responses import PulseResponse
 from analogpc.devices.schemes.words import by_direction, deterministic_trains
 from analogpc.devices.substrate import Analog
+from analogpc.kernels.gpu import Backend, backend_of
 from analogpc.kernels.pulses import trains
 from analogpc.kernels.streams import Key
 
@@ -283,8 +284,13 @@ class CrossbarMatrix(Matrix):
         return np.array((difference * self.scale_grid()).T, order="C")
 
     @override
-    def finite(self) -> bool:
-        return all(cells.finite() for cells in self._all_cells)
+    def all_finite(self) -> Any:
+        return np.stack([cells.all_finite() for cells in self._all_cells]).all()
+
+    @property
+    @override
+    def backend(self) -> Backend:
+        return backend_of(self.arrays[0].state)
 
     @override
     def elapse(self, seconds: float) -> None:
@@ -346,7 +352,7 @@ class CrossbarMatrix(Matrix):
         self._changed()
 
     @override
-    def copy(self) -> CrossbarMatrix:
+    def copy(self, backend: Backend | None = None) -> CrossbarMatrix:
         twin = CrossbarMatrix.__new__(CrossbarMatrix)
         twin.substrate, twin.shape, twin.dtype = self.substrate, self.shape, self.dtype
         twin.cells = self.cells.copy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ import numpy as np
 from typing_extensions import override
 
 from analogpc.devices.meter import Meter
+from analogpc.kernels.gpu import Backend, as_type, backend_of, copied
+from analogpc.kernels.products import matmul
 from analogpc.kernels.streams import Key
 
 Products = Iterable[tuple[np.ndarray, np.ndarray]]
@@ -101,9 +104,14 @@ class Matrix(ABC):
     def weights(self) -> np.ndarray:
         """The logical weights (n_out, n_in) as an ideal read would find them; a copy."""
 
+    @property
     @abstractmethod
-    def finite(self) -> bool:
-        """Whether every weight is a finite number."""
+    def backend(self) -> Backend:
+        """Where its arrays are, and those that it takes and gives: "cpu" or "gpu"."""
+
+    @abstractmethod
+    def all_finite(self) -> Any:
+        """Whether every weight is a finite number: a bool, or an array of the GPU without axes, for which nobody waits."""
 
     @abstractmethod
     def elapse(self, seconds: float) -> None:
@@ -115,11 +123,11 @@ class Matrix(ABC):
 
     @abstractmethod
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `state` gave."""
+        """Take over what `state` gave; its arrays may come from either backend."""
 
     @abstractmethod
-    def copy(self) -> Self:
-        """An independent matrix in the same state."""
+    def copy(self, backend: Backend | None = None) -> Self:
+        """An independent matrix in the same state, on another backend if one is named."""
 
     @abstractmethod
     def key_streams(self, key: Key) -> None:
@@ -149,7 +157,7 @@ class DigitalMatrix(Matrix):
 
     def __init__(self, weights: np.ndarray) -> None:
         # Stored input by input, as the crossbar stores its devices, so that both substrates call the same products.
-        self._stored = np.array(weights.T, order="C")
+        self._stored = copied(weights.T)
         self.shape = weights.shape
         self.dtype = self._stored.dtype
         self.meter = Meter()
@@ -163,27 +171,27 @@ class DigitalMatrix(Matrix):
     @override
     def forward(self, x: np.ndarray) -> np.ndarray:
         self.meter.forward_reads += len(x)
-        return x @ self._stored
+        return matmul(x, self._stored)
 
     @override
     def backward(self, g: np.ndarray) -> np.ndarray:
         self.meter.backward_reads += len(g)
-        return g @ self._stored.T
+        return matmul(g, self._stored.T)
 
     @override
     def learn(self, products: Products, rate: float) -> None:
-        scale = self.dtype.type(rate)
+        scale = as_type(rate, self.dtype)
         if isinstance(products, TwoPhases):
             # What nearly cancels is subtracted before it is added to anything large.
             change = np.zeros_like(self._stored)
             for pre, post in products:
                 self.meter.updates += len(pre)
-                change += pre.T @ post
+                change += matmul(pre.T, post)
             self._stored += scale * change
             return
         for pre, post in products:
             self.meter.updates += len(pre)
-            self._stored += scale * (pre.T @ post)
+            self._stored += scale * matmul(pre.T, post)
 
     @override
     def increment(self, change: np.ndarray) -> None:
@@ -191,11 +199,16 @@ class DigitalMatrix(Matrix):
 
     @override
     def weights(self) -> np.ndarray:
-        return np.array(self._stored.T, order="C")
+        return copied(self._stored.T)
+
+    @property
+    @override
+    def backend(self) -> Backend:
+        return backend_of(self._stored)
 
     @override
-    def finite(self) -> bool:
-        return bool(np.isfinite(self._stored).all())
+    def all_finite(self) -> Any:
+        return np.isfinite(self._stored).all()
 
     def elapse(self, seconds: float) -> None:
         """Nothing ages here."""
@@ -207,12 +220,13 @@ class DigitalMatrix(Matrix):
     @override
     def restore(self, state: dict[str, Any]) -> None:
         self.meter = Meter(**state["meter"])
-        self._stored = np.array(state["weights"].T, dtype=self.dtype, order="C")
+        self._stored = copied(state["weights"].T.astype(self.dtype, copy=False), self.backend)
 
     @override
-    def copy(self) -> DigitalMatrix:
-        twin = DigitalMatrix(self.weights())
-        twin.meter = Meter(**self.meter.as_dict())
+    def copy(self, backend: Backend | None = None) -> DigitalMatrix:
+        twin = copy.copy(self)
+        twin._stored = copied(self._stored, backend)
+        twin.meter, twin._reads = Meter(**self.meter.as_dict()), ReadStream(Key(0))
         return twin
 
     def key_streams(self, key: Key) -> None:

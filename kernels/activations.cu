@@ -1,6 +1,6 @@
 #include "common.cuh"
 
-enum { RECTIFY, CLIP, GELU };
+enum { RECTIFY, CLIP, GELU, LOGISTIC, NORMAL };
 
 __device__ inline float limited(float x, float end) { return fminf(fmaxf(x, -end), end); }
 
@@ -34,6 +34,12 @@ extern "C" __global__ void values(const real* x, real* y, place size, int code, 
         } else if (code == CLIP) {
             value = value < low ? low : value;
             y[i] = value > high ? high : value;
+        } else if (code == LOGISTIC) {
+            // exp of what is not positive, which overflows nowhere.
+            real small = exp(value < 0 ? value : -value);
+            y[i] = (value < 0 ? small : (real)1) / ((real)1 + small);
+        } else if (code == NORMAL) {
+            y[i] = (real)0.5 * erfc((real)-0.70710678118654752440 * value);
         } else {
             y[i] = value * normal_cdf((float)value);
         }

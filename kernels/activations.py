@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import numba as nb
 import numpy as np
 
 from analogpc.kernels.gpu import launch, on_gpu
 
+_ROOT_HALF = math.sqrt(0.5)
 _PART = 8192
 _ALONE = 8
 
-RECTIFY, CLIP, GELU = range(3)
+RECTIFY, CLIP, GELU, LOGISTIC, NORMAL = range(5)
 
 # x P(x^2) / Q(x^2) + 1/2 for the normal distribution function up to |x| = 5.6, and for the slope of GELU up to 6: rational fits
 # (iterated least squares at Chebyshev nodes), off by 9.3e-9 and 4.9e-9 in exact arithmetic.
@@ -107,6 +110,28 @@ def clip(x: np.ndarray, low: float, high: float) -> np.ndarray:
 def clip_product(x: np.ndarray, g: np.ndarray, low: float, high: float) -> np.ndarray:
     """``g`` where x lies within the limits, which belong to the inside, and 0 elsewhere; both of one shape and type."""
     return _product(x, g, CLIP, low, high)
+
+
+def logistic(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)), in the shape and type of ``x``."""
+    if on_gpu(x):
+        return _value(x, LOGISTIC)
+    # Imported on first use: scipy.special takes longer to load than all else that a network needs.
+    from scipy.special import expit
+
+    return expit(x)
+
+
+def normal_cdf(x: np.ndarray) -> np.ndarray:
+    """The normal distribution function, to the accuracy of the type of ``x``, in its shape."""
+    if on_gpu(x):
+        return _value(x, NORMAL)
+    from scipy.special import erf
+
+    y = erf(_ROOT_HALF * x)
+    y += 1
+    y *= 0.5
+    return y
 
 
 def gelu(x: np.ndarray) -> np.ndarray:

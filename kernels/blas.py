@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from analogpc.kernels.gpu import GpuError, cupy
+from analogpc.kernels import gpu
 
 Precision = Literal["tf32", "float32", "bfloat16"]
 """How products of float32 are computed on the GPU: operands rounded to 10 bits of mantissa, not at all, or to 7; sums are of float32."""
@@ -57,7 +57,7 @@ def precision_in_use() -> Precision:
 @functools.cache
 def _library() -> Any:
     """The cuBLAS that CuPy uses."""
-    version = cupy().cuda.runtime.runtimeGetVersion() // 1000
+    version = gpu.cupy().cuda.runtime.runtimeGetVersion() // 1000
     try:
         from cuda.pathfinder import load_nvidia_dynamic_lib
 
@@ -69,7 +69,7 @@ def _library() -> Any:
             return ctypes.CDLL(name)
         except OSError:
             continue
-    raise GpuError(f"the backend 'gpu' finds no cuBLAS of CUDA {version}")
+    raise gpu.GpuError(f"the backend 'gpu' finds no cuBLAS of CUDA {version}")
 
 
 class _Session:
@@ -81,13 +81,13 @@ class _Session:
         self._check(self.library.cublasCreate_v2(ctypes.byref(self.handle)), "cublasCreate")
         self._check(self.library.cublasSetStream_v2(self.handle, ctypes.c_void_p(stream)), "cublasSetStream")
         # Setting the stream resets the workspace: it has to be given afterwards.
-        self._workspace = cupy().empty(_WORKSPACE, np.uint8)
+        self._workspace = gpu.cupy().empty(_WORKSPACE, np.uint8)
         pointer, size = ctypes.c_void_p(self._workspace.data.ptr), ctypes.c_size_t(_WORKSPACE)
         self._check(self.library.cublasSetWorkspace_v2(self.handle, pointer, size), "cublasSetWorkspace")
 
     def _check(self, status: int, call: str) -> None:
         if status != 0:
-            raise GpuError(f"{call} failed with the status {status}")
+            raise gpu.GpuError(f"{call} failed with the status {status}")
 
     def gemm(self, a: Any, b: Any, out: Any) -> None:
         """out = a b, all of two axes, ``out`` contiguous in C order."""
@@ -123,7 +123,7 @@ def _operand(x: Any) -> tuple[Any, int, int]:
         return x, _NORMAL, along // size
     if along == size and across >= rows * size and across % size == 0:
         return x, _TRANSPOSED, across // size
-    return cupy().ascontiguousarray(x), _NORMAL, max(1, columns)
+    return gpu.cupy().ascontiguousarray(x), _NORMAL, max(1, columns)
 
 
 @functools.cache
@@ -142,9 +142,9 @@ def gemm(a: Any, b: Any, out: Any = None) -> Any:
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0] or a.dtype != b.dtype:
         raise ValueError(f"no product of {a.shape} {a.dtype} and {b.shape} {b.dtype}: (m, k) and (k, n) of one type")
     if out is None:
-        out = cupy().empty((a.shape[0], b.shape[1]), a.dtype)
+        out = gpu.cupy().empty((a.shape[0], b.shape[1]), a.dtype)
     if a.shape[1] == 0:
         out.fill(0)
     elif out.size > 0:
-        _session(cupy().cuda.get_current_stream().ptr).gemm(a, b, out)
+        _session(gpu.cupy().cuda.get_current_stream().ptr).gemm(a, b, out)
     return out

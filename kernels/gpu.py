@@ -26,7 +26,7 @@ _MOST_BLOCKS = 2**16 - 1
 _INCLUDE = re.compile(r'^#include "([\w.]+)"$', re.MULTILINE)
 
 
-class GpuError(RuntimeError):
+class GpuError(OSError):
     """There is no GPU that can be used; the sentence says what is missing."""
 
 
@@ -72,6 +72,20 @@ def copied(array: Any, backend: Backend | None = None) -> Any:
     if (backend or backend_of(array)) == "gpu":
         return cupy().array(array, order="C")
     return np.array(to_host(array), order="C")
+
+
+def as_type(number: Any, dtype: np.dtype) -> Any:
+    """A number as a NumPy scalar of that type, or an array of the GPU without axes in that type."""
+    return number.astype(dtype) if on_gpu(number) and hasattr(number, "astype") else np.dtype(dtype).type(number)
+
+
+def in_main_memory(tree: Any) -> Any:
+    """A tree of dictionaries and lists with all arrays of the GPU replaced by copies in main memory."""
+    if isinstance(tree, dict):
+        return {name: in_main_memory(value) for name, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(in_main_memory(value) for value in tree)
+    return to_host(tree) if hasattr(tree, "__cuda_array_interface__") else tree
 
 
 def source(name: str) -> str:

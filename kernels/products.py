@@ -1,6 +1,9 @@
-"""Matrix products, wherever the arrays are."""
+"""Products and sums of arrays, wherever these are."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,3 +17,25 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
         return gemm(a, b)
     return a @ b
+
+
+def inner(a: np.ndarray, b: np.ndarray) -> Any:
+    """The sum of a b over all elements, of one shape: a number, or on the GPU an array without axes, for which nobody waits.
+
+    It is summed up in the type of the arrays by BLAS, in float64 on the GPU.
+    """
+    if on_gpu(a):
+        return (a * b).sum(dtype=np.float64)
+    return float(np.dot(a.reshape(-1), b.reshape(-1)))
+
+
+def row(numbers: Sequence[Any], like: np.ndarray) -> np.ndarray:
+    """Numbers, or arrays without axes, in one float64 array (numbers,) where ``like`` is."""
+    if on_gpu(like):
+        return np.stack([number if on_gpu(number) else np.full((), number, np.float64, like=like) for number in numbers])
+    return np.array(numbers, np.float64)
+
+
+def largest(x: np.ndarray) -> float:
+    """The largest magnitude of all elements; 0 if there are none. Waits for the GPU."""
+    return float(np.abs(x).max()) if x.size else 0.0

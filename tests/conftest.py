@@ -12,7 +12,7 @@ import numba
 import numpy as np
 import pytest
 
-from analogpc.kernels import blas, gpu
+from analogpc.kernels import blas, gpu, graphs
 
 
 @pytest.fixture
@@ -63,8 +63,7 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> M
 def _installed(monkeypatch: pytest.MonkeyPatch, module: ModuleType, library: Callable[[], Any]) -> ModuleType:
     """Put a module in the place of CuPy, with caches of its own."""
     monkeypatch.setattr(gpu, "cupy", lambda: module)
-    monkeypatch.setattr(blas, "cupy", lambda: module)
-    for where, name in ((gpu, "_module"), (gpu, "_function"), (blas, "_session")):
+    for where, name in ((gpu, "_module"), (gpu, "_function"), (blas, "_session"), (graphs, "_stream")):
         monkeypatch.setattr(where, name, functools.cache(getattr(where, name).__wrapped__))
     monkeypatch.setattr(blas, "_library", library)
     return module

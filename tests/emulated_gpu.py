@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import tempfile
 import types
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -55,11 +56,23 @@ class EmulationError(AssertionError):
     """Something that CuPy or a GPU would refuse, or do silently wrong."""
 
 
+_alive: weakref.WeakValueDictionary[int, ndarray] = weakref.WeakValueDictionary()
+
+
 class _Tape:
     """What a captured graph replays."""
 
     def __init__(self) -> None:
         self.steps: list[Callable[[], Any]] = []
+        # A GPU does nothing while it captures; here all is done, and undone afterwards.
+        self._before = [(array, array._a.copy()) for array in list(_alive.values())]
+
+    def undo(self) -> None:
+        """Put everything back that was there before."""
+        for array, values in self._before:
+            if array._a.flags.writeable:
+                array._a[...] = values
+        self._before = []
 
     def launch(self, stream: Any = None) -> None:
         """Do it all again, in the same memory."""
@@ -82,10 +95,11 @@ def _wait(what: str) -> None:
 class ndarray(NDArrayOperatorsMixin):
     """Like ``cupy.ndarray``: an array that is never taken for one of NumPy's."""
 
-    __slots__ = ("_a",)
+    __slots__ = ("__weakref__", "_a")
 
     def __init__(self, a: np.ndarray) -> None:
         self._a = a
+        _alive[id(self)] = self
 
     # What NumPy and Python ask for.
     def __array__(self, *given: Any, **named: Any) -> np.ndarray:
@@ -398,6 +412,7 @@ class Stream:
         if _tape is None:
             raise EmulationError("nothing is captured")
         tape, _tape = _tape, None
+        tape.undo()
         return tape
 
     def synchronize(self) -> None:

@@ -11,7 +11,16 @@ import numpy as np
 from typing_extensions import override
 
 from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker
-from analogpc.kernels.activations import clip, clip_product, gelu, gelu_product, rectify, rectify_product
+from analogpc.kernels.activations import (
+    clip,
+    clip_product,
+    gelu,
+    gelu_product,
+    logistic,
+    normal_cdf,
+    rectify,
+    rectify_product,
+)
 from analogpc.kernels.streams import Key
 
 ActivationName = Literal[
@@ -30,7 +39,6 @@ ActivationName = Literal[
 _SLOPE = 0.01
 _CUBIC = 0.044715
 _ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
-_ROOT_HALF = math.sqrt(0.5)
 _PEAK = 1 / math.sqrt(2 * math.pi)
 
 Array = np.ndarray
@@ -44,24 +52,8 @@ class Function:
     product: Callable[[Array, Array], Array]
 
 
-def _expit(x: Array) -> Array:
-    # Imported on first use: scipy.special takes longer to load than the rest of the blocks together.
-    from scipy.special import expit
-
-    return expit(x)
-
-
-def _normal_cdf(x: Array) -> Array:
-    from scipy.special import erf
-
-    y = erf(_ROOT_HALF * x)
-    y += 1
-    y *= 0.5
-    return y
-
-
 def _sigmoid_slope(x: Array) -> Array:
-    y = _expit(x)
+    y = logistic(x)
     return y * (1 - y)
 
 
@@ -71,16 +63,16 @@ def _tanh_slope(x: Array) -> Array:
 
 
 def _silu_slope(x: Array) -> Array:
-    y = _expit(x)
+    y = logistic(x)
     return y * (1 + x * (1 - y))
 
 
 def _gelu(x: Array) -> Array:
-    return gelu(x) if x.dtype == np.float32 else x * _normal_cdf(x)
+    return gelu(x) if x.dtype == np.float32 else x * normal_cdf(x)
 
 
 def _gelu_product(x: Array, g: Array) -> Array:
-    return gelu_product(x, g) if x.dtype == np.float32 else g * (_normal_cdf(x) + x * (_PEAK * np.exp(-0.5 * x * x)))
+    return gelu_product(x, g) if x.dtype == np.float32 else g * (normal_cdf(x) + x * (_PEAK * np.exp(-0.5 * x * x)))
 
 
 def _gelu_inner(x: Array) -> Array:
@@ -115,11 +107,11 @@ FUNCTIONS: dict[str, Function] = {
     "leaky_relu": _rectifier(_SLOPE),
     "tanh": _by_slope(np.tanh, _tanh_slope),
     "hard_tanh": _clipped(-1.0, 1.0),
-    "sigmoid": _by_slope(_expit, _sigmoid_slope),
+    "sigmoid": _by_slope(logistic, _sigmoid_slope),
     "hard_sigmoid": _clipped(0.0, 1.0),
     "gelu": Function(_gelu, _gelu_product),
     "gelu_tanh": _by_slope(lambda x: 0.5 * x * (1 + _gelu_inner(x)), _gelu_tanh_slope),
-    "silu": _by_slope(lambda x: x * _expit(x), _silu_slope),
+    "silu": _by_slope(lambda x: x * logistic(x), _silu_slope),
 }
 """By `ActivationName`."""
 

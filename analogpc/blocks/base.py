@@ -11,6 +11,7 @@ import numpy as np
 
 from analogpc.devices.matrix import Matrix
 from analogpc.devices.specification import Specification
+from analogpc.kernels.gpu import Backend, copied
 from analogpc.kernels.streams import Key
 
 Product = tuple[Matrix, np.ndarray, np.ndarray]
@@ -130,11 +131,13 @@ class Block(ABC):
         """
         return iter(())
 
-    def copy(self) -> Self:
-        """An independent block whose matrices and buffers are in the same state."""
+    def copy(self, backend: Backend | None = None) -> Self:
+        """An independent block whose matrices and buffers are in the same state, its arrays on a ``backend``, if one is named."""
         twin = copy.copy(self)
-        twin._buffers = {name: kept.copy() for name, kept in self._buffers.items()}
-        twin._matrices = {name: matrix.copy() for name, matrix in self._matrices.items()}
+        twin._buffers = {name: copied(kept, backend) for name, kept in self._buffers.items()}
+        twin._matrices = {name: matrix.copy(backend) for name, matrix in self._matrices.items()}
+        if self.precision is not None:
+            twin.precision = copied(self.precision, backend)
         return twin
 
     def _check(self, x: np.ndarray) -> None:

@@ -20,6 +20,7 @@ from analogpc.blocks.parallel import Parallel, Sum
 from analogpc.blocks.pool import AvgPool, MaxPool, SoftPool
 from analogpc.blocks.residual import Residual
 from analogpc.blocks.shape import Flatten
+from analogpc.kernels.gpu import Backend
 from analogpc.kernels.streams import Key
 
 
@@ -136,5 +137,5 @@ class ChainBlock(Block):
         return itertools.chain.from_iterable(reversed(pending))
 
     @override
-    def copy(self) -> ChainBlock:
-        return ChainBlock([block.copy() for block in self.blocks])
+    def copy(self, backend: Backend | None = None) -> ChainBlock:
+        return ChainBlock([block.copy(backend) for block in self.blocks])

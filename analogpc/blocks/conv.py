@@ -95,8 +95,8 @@ class Conv2dBlock(LinearBlock):
     @override
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         self._check(x)
-        offset = read_bias(self.matrices, x.dtype)
-        y = np.empty((len(x), *self.output_shape), x.dtype)
+        offset = read_bias(self.matrices, x)
+        y = np.empty((len(x), *self.output_shape), x.dtype, like=x)
         for chunk in self._chunks(len(x), x.dtype):
             read = self._scaled(self.matrices["weight"].forward(patches(x[chunk], *self._window)))
             np.add(read, offset, out=self._columns(y[chunk]))
@@ -104,7 +104,7 @@ class Conv2dBlock(LinearBlock):
 
     @override
     def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
-        dx = np.empty((len(g), *self.input_shape), g.dtype)
+        dx = np.empty((len(g), *self.input_shape), g.dtype, like=g)
         for chunk in self._chunks(len(g), g.dtype):
             back = self._scaled(self.matrices["weight"].backward(self._columns(g[chunk])))
             dx[chunk] = fold(back, dx[chunk].shape, *self._window)

@@ -50,7 +50,7 @@ class DenseBlock(LinearBlock):
         self._check(x)
         y = self._scaled(self.matrices["weight"].forward(x))
         if "bias" in self.matrices:
-            y += read_bias(self.matrices, y.dtype)
+            y += read_bias(self.matrices, y)
         return y, x
 
     @override

@@ -117,14 +117,14 @@ class LinearBlock(Block):
         return values if self._gain == 1 else values * self._gain
 
 
-def read_bias(matrices: dict[str, Matrix], dtype: np.dtype) -> np.ndarray:
-    """The bias as a row (1, n_out), by one read with a constant input of 1; zeros if there is none."""
+def read_bias(matrices: dict[str, Matrix], like: np.ndarray) -> np.ndarray:
+    """The bias as a row (1, n_out), by one read with a constant input of 1, in the type and place of ``like``; zeros if there is none."""
     if "bias" not in matrices:
-        return np.zeros((1, matrices["weight"].shape[0]), dtype)
-    return matrices["bias"].forward(np.ones((1, 1), dtype))
+        return np.zeros((1, matrices["weight"].shape[0]), like.dtype, like=like)
+    return matrices["bias"].forward(np.ones((1, 1), like.dtype, like=like))
 
 
 def bias_products(matrices: dict[str, Matrix], g: np.ndarray) -> Iterator[Product]:
     """The products of the bias, if there is one: its input is 1 for each of the n errors ``g`` (n, n_out)."""
     if "bias" in matrices:
-        yield matrices["bias"], np.ones((len(g), 1), g.dtype), g
+        yield matrices["bias"], np.ones((len(g), 1), g.dtype, like=g), g

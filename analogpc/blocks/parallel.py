@@ -12,6 +12,7 @@ from pydantic import Field, FiniteFloat, model_validator
 from typing_extensions import override
 
 from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, ShapeError
+from analogpc.kernels.gpu import Backend, copied
 from analogpc.kernels.streams import Key
 
 if TYPE_CHECKING:
@@ -145,8 +146,9 @@ class ParallelBlock(Block):
         return itertools.chain.from_iterable([branch.products(own, part) for branch, own, part in parts if branch.matrices])
 
     @override
-    def copy(self) -> ParallelBlock:
-        return ParallelBlock([branch.copy() for branch in self.branches], self.split, self.precision)
+    def copy(self, backend: Backend | None = None) -> ParallelBlock:
+        precision = None if self.precision is None else copied(self.precision, backend)
+        return ParallelBlock([branch.copy(backend) for branch in self.branches], self.split, precision)
 
 
 class Sum(BlockSpecification):

@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from analogpc.blocks.activation import Activation
 from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, Product, ShapeError
+from analogpc.kernels.gpu import Backend
 from analogpc.kernels.streams import Key
 
 if TYPE_CHECKING:
@@ -103,5 +104,5 @@ class ResidualBlock(Block):
         return itertools.chain.from_iterable([self.body.products(tape[0], g), self.shortcut.products(tape[1], g)])
 
     @override
-    def copy(self) -> ResidualBlock:
-        return ResidualBlock(self.body.copy(), self.shortcut.copy())
+    def copy(self, backend: Backend | None = None) -> ResidualBlock:
+        return ResidualBlock(self.body.copy(backend), self.shortcut.copy(backend))

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from analogpc.devices.specification import Specification
+from analogpc.kernels.gpu import Backend, backend_of, copied
 from analogpc.kernels.streams import Key, bits
 
 
@@ -55,10 +56,10 @@ class Augmentation(Specification):
         -------
         (n, height, width, channels) array
         """
-        words = _words(key, epoch, total)[indices]
+        words = _words(key, epoch, total, backend_of(images))[indices]
         pad, (height, width) = self.crop_padding, images.shape[1:3]
-        rows = np.broadcast_to(np.arange(height), (len(images), height))
-        columns = np.broadcast_to(np.arange(width), (len(images), width))
+        rows = np.broadcast_to(np.arange(height, like=images), (len(images), height))
+        columns = np.broadcast_to(np.arange(width, like=images), (len(images), width))
         if pad:
             images = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode=self.padding_mode)
             # A 32-bit word modulo at most some hundred places is uniform to within 1e-7.
@@ -67,12 +68,10 @@ class Augmentation(Specification):
         if self.flip:
             mirrored = words[:, 2] >> np.uint32(31) == 1
             columns = np.where(mirrored[:, None], columns[:, ::-1], columns)
-        return images[np.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None, :]]
+        return images[np.arange(len(images), like=images)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 @lru_cache(maxsize=1)
-def _words(key: Key, epoch: int, total: int) -> np.ndarray:
+def _words(key: Key, epoch: int, total: int, backend: Backend) -> np.ndarray:
     """Four random words for each image of a split, (total, 4) uint32; the batches of an epoch share them."""
-    words = bits(key, epoch, (total, 4))
-    words.flags.writeable = False
-    return words
+    return bits(key, epoch, (total, 4), like=copied(np.empty(0), backend))

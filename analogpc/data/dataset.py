@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from analogpc.data.augmentation import Augmentation
+from analogpc.kernels.gpu import Backend, copied
 from analogpc.kernels.streams import Key, permutation
 
 Split = Literal["train", "test"]
@@ -141,6 +142,7 @@ class Dataset:
         dtype: str | type | np.dtype = "float32",
         augment_key: Key | None = None,
         epoch: int = 0,
+        backend: Backend = "cpu",
     ) -> np.ndarray:
         """A normalised batch, (pixel / pixel_max - mean) / std.
 
@@ -154,6 +156,8 @@ class Dataset:
             Augment training images by this stream; not at all if not given.
         epoch : int
             Step of the augmentation stream.
+        backend : "cpu" or "gpu"
+            Where the batch is wanted. All images of the split go to the GPU once and stay there; a batch is the same on both.
 
         Returns
         -------
@@ -167,19 +171,33 @@ class Dataset:
         kind = np.dtype(dtype)
         if kind not in (np.float32, np.float64):
             raise DataError(f"dtype = {kind} is not allowed: inputs are float32 or float64")
-        indices = self._places(split, indices)
-        images = self._split(split)[0]
+        images, _, scale, shift = self._resident(split, kind, backend)
+        indices = np.asarray(self._places(split, indices), like=images)
         batch = images[indices]
         if augment_key is not None and split == "train" and self.augmentation.active:
             batch = self.augmentation.apply(batch, indices, len(images), augment_key, epoch)
+        return batch.astype(kind) * scale - shift
+
+    def _resident(self, split: Split, kind: np.dtype, backend: Backend) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Images and labels of a split, and what a pixel is multiplied by and what is subtracted from it, on a backend."""
         # One multiplication and one subtraction for each pixel, with constants formed in double precision.
         scale = (1.0 / (self.pixel_max * np.array(self.std))).astype(kind)
         shift = (np.array(self.mean) / np.array(self.std)).astype(kind)
-        return batch.astype(kind) * scale - shift
+        if backend == "cpu":
+            return *self._split(split), scale, shift
+        if (split, kind) not in self._on_gpu:
+            self._on_gpu[split, kind] = tuple(copied(array, "gpu") for array in (*self._split(split), scale, shift))
+        return self._on_gpu[split, kind]
 
-    def labels(self, split: Split, indices: np.ndarray | Sequence[int]) -> np.ndarray:
-        """The labels of a batch, (n,) int64."""
-        return self._split(split)[1][self._places(split, indices)]
+    @cached_property
+    def _on_gpu(self) -> dict[tuple[str, np.dtype], tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+        """Copies on the GPU, by split and floating type."""
+        return {}
+
+    def labels(self, split: Split, indices: np.ndarray | Sequence[int], *, backend: Backend = "cpu") -> np.ndarray:
+        """The labels of a batch, (n,) int64, on a backend."""
+        labels = self._resident(split, np.dtype(np.float32), backend)[1]
+        return labels[np.asarray(self._places(split, indices), like=labels)]
 
     def take(self, n_train: int, n_test: int) -> Dataset:
         """The first images of each split.

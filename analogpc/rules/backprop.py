@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from typing_extensions import override
 
+from analogpc.kernels.products import row
 from analogpc.network import Network
 from analogpc.relaxation import Output, feed_forward, output_energy, output_error
 from analogpc.rules.base import Apply, Lesson, Rule, energy
@@ -29,6 +30,10 @@ class Backprop(Rule):
     output: Output = "squared-error"
 
     @override
+    def repeatable(self, network: Network) -> bool:
+        return True
+
+    @override
     def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
         outputs, tapes = feed_forward(network.layers, x)
         errors = [output_error(self.output, target, outputs[-1])]
@@ -39,4 +44,4 @@ class Backprop(Rule):
         for layer, tape, error in zip(network.layers, tapes, errors, strict=True):
             apply(layer.products(tape, error), 1.0)
         hidden = [energy(error) for error in errors[:-1]]
-        return Lesson(outputs[-1], np.array([*hidden, output_energy(self.output, target, outputs[-1])]))
+        return Lesson(outputs[-1], row([*hidden, output_energy(self.output, target, outputs[-1])], target))

@@ -87,6 +87,14 @@ class Rule(Specification):
             return f"the rule '{self.kind}' teaches predictive networks, not networks of the architecture 'hopfield'"
         return ""
 
+    def repeatable(self, network: Network) -> bool:
+        """Whether `teach` does the same to every batch of one shape, without looking at any number that it computes.
+
+        Then the GPU can record it as a graph and repeat it. A rule that waits for a number to decide what comes next cannot be; nor
+        one that carries anything of its own from batch to batch.
+        """
+        return False
+
     def at(self, moment: Moment) -> Self:
         """The rule as it is at one moment of a run; the rule itself unless it changes from epoch to epoch, or draws.
 

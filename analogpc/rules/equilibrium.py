@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from analogpc.devices.matrix import TwoPhases
 from analogpc.equilibration import Equilibration, Projection
+from analogpc.kernels.products import row
 from analogpc.network import Network
 from analogpc.relaxation import energy, output_error
 from analogpc.rules.base import Apply, Lesson
@@ -70,6 +71,10 @@ class EquilibriumPropagation(NudgedRule):
         return phase
 
     @override
+    def repeatable(self, network: Network) -> bool:
+        return True
+
+    @override
     def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
         free = self.free(network, x)
         outputs = free.states[-1]
@@ -87,4 +92,4 @@ class EquilibriumPropagation(NudgedRule):
                 apply(one, 1 / self.beta)
             else:
                 apply(layer.products(phases[0].tapes[index], -errors[0][index]), 1 / self.beta)
-        return Lesson(outputs, np.array([np.mean([energy(e) for e in layer]) for layer in zip(*errors, strict=True)]))
+        return Lesson(outputs, row([sum(map(energy, layer)) / len(layer) for layer in zip(*errors, strict=True)], outputs))

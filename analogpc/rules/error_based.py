@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from analogpc.blocks import Block
 from analogpc.kernels.descent import momentum_step
+from analogpc.kernels.products import largest, row
 from analogpc.network import Network
 from analogpc.relaxation import Watch, energy, feed_forward, output_energy, output_error
 from analogpc.rules.base import Apply, Lesson
@@ -53,6 +54,10 @@ class ErrorBasedPC(RelaxingRule):
     tolerance: Annotated[FiniteFloat, Field(ge=0)] = 0.0
 
     @override
+    def repeatable(self, network: Network) -> bool:
+        return self.tolerance == 0
+
+    @override
     def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply, watch: Watch | None = None) -> Lesson:
         """See `Rule.teach`; a ``watch`` sees the relaxation (see `relax`)."""
         errors = ErrorRelaxation(network.layers, x)
@@ -79,7 +84,7 @@ class ErrorBasedPC(RelaxingRule):
             watch(self._energies(errors, held), [*errors.errors, output_error(self.output, held, errors.predictions[-1])])
 
     def _energies(self, errors: ErrorRelaxation, held: np.ndarray) -> np.ndarray:
-        return np.array([*map(energy, errors.errors), output_energy(self.output, held, errors.predictions[-1])])
+        return row([*map(energy, errors.errors), output_energy(self.output, held, errors.predictions[-1])], held)
 
     def top(self, held: np.ndarray, prediction: np.ndarray) -> np.ndarray:
         """The weighted error of the output, held at ``held``: (n, *output_shape)."""
@@ -132,4 +137,4 @@ class ErrorRelaxation:
 
     def residual(self) -> float:
         """The largest absolute component of ``gradients``; 0 if there is none."""
-        return max((float(np.abs(gradient).max(initial=0)) for gradient in self.gradients), default=0.0)
+        return max(map(largest, self.gradients), default=0.0)

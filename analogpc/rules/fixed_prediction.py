@@ -10,6 +10,7 @@ from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
 from analogpc.blocks import Block
+from analogpc.kernels.products import row
 from analogpc.network import Network
 from analogpc.relaxation import feed_forward, output_energy, output_error
 from analogpc.rules.base import Apply, Lesson, energy
@@ -46,6 +47,10 @@ class FixedPrediction(ClampedRule):
     step_size: Annotated[FiniteFloat, Field(gt=0, le=1)] = 1.0
 
     @override
+    def repeatable(self, network: Network) -> bool:
+        return True
+
+    @override
     def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
         layers = network.layers
         predictions, tapes = feed_forward(layers, x)
@@ -59,7 +64,7 @@ class FixedPrediction(ClampedRule):
         found = [np.zeros_like(mu) if e is None else e for e, mu in zip(errors, predictions, strict=True)]
         for layer, tape, error in zip(layers, tapes, found, strict=True):
             apply(layer.products(tape, error), 1.0 / self.nudging.strength)
-        return Lesson(state, np.array([*map(energy, found[:-1]), output_energy(self.output, held, state)]))
+        return Lesson(state, row([*map(energy, found[:-1]), output_energy(self.output, held, state)], state))
 
     def _sweep(self, layers: list[Block], tapes: list[Any], errors: list[np.ndarray | None]) -> None:
         """Move all hidden errors at once; None is zero."""

@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from analogpc.devices.specification import Specification
 from analogpc.kernels.streams import Key, permutation
+from analogpc.kernels.products import row
 from analogpc.network import Network
 from analogpc.optimisers import Learner, Optimiser
 from analogpc.relaxation import Relaxation, energy
@@ -103,7 +104,7 @@ class GenerativePC(Specification):
         given, mu = relaxation.states[-1], relaxation.predictions[-1]
         filled = given if relaxation.known is None else np.where(relaxation.known, given, mu)
         prior = self.prior * energy(relaxation.states[0])
-        return Inference(relaxation.states[0], filled, np.array([prior, *relaxation.energies()]), relaxation.residual())
+        return Inference(relaxation.states[0], filled, row([prior, *relaxation.energies()], filled), relaxation.residual())
 
     def teach(self, network: Network, data: np.ndarray, apply: Apply, causes: np.ndarray | None = None) -> Lesson:
         """Learn from one batch.
@@ -180,8 +181,8 @@ class GenerativePC(Specification):
     ) -> GenerativeRelaxation:
         if data.shape[1:] != network.output_shape:
             raise ValueError(f"the network generates data of shape {network.output_shape}, not {data.shape[1:]}")
-        data = np.ascontiguousarray(data, dtype=network.dtype)
-        start = np.zeros((len(data), *network.input_shape), network.dtype) if causes is None else network.inputs(causes)
+        data = network.brought(data)
+        start = network.inputs(causes) if causes is not None else np.zeros((len(data), *network.input_shape), data.dtype, like=data)
         return GenerativeRelaxation(network, start, data, self.prior if causes is None else None, known)
 
 
@@ -209,7 +210,7 @@ class GenerativeRelaxation(Relaxation):
     ) -> None:
         super().__init__(network.layers, causes, data)
         self.prior = prior
-        self.known = None if known is None else np.broadcast_to(np.asarray(known, dtype=bool), data.shape)
+        self.known = None if known is None else np.broadcast_to(np.asarray(known, dtype=bool, like=data), data.shape)
         if self.known is not None:
             self.hold(np.where(self.known, data, self.predictions[-1]))
 

@@ -11,6 +11,8 @@ from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
 from analogpc.architectures import Hopfield
+from analogpc.kernels.gpu import to_host
+from analogpc.kernels.products import inner, row
 from analogpc.network import Network
 from analogpc.recurrent import Force, Order, Recurrent
 from analogpc.relaxation import Output, output_energy, output_error, softmax
@@ -51,12 +53,12 @@ def lesson(free: Recurrent, target: np.ndarray, output: Output) -> Lesson:
     For a softmax read-out the last number is the cross-entropy.
     """
     count = len(free.states) - 1
-    energies = [-float(np.vdot(free.states[i + 1], free.read(i)[0])) / len(target) for i in range(count)]
+    energies = [-inner(free.states[i + 1], free.read(i)[0]) / len(target) for i in range(count)]
     outputs = free.output()
     if free.readout == "softmax":
         energies.append(output_energy(output, target, outputs))
         outputs = softmax(outputs)
-    return Lesson(outputs, np.array(energies))
+    return Lesson(outputs, row(energies, target))
 
 
 def check_target(free: Recurrent, target: np.ndarray) -> None:
@@ -164,6 +166,10 @@ class HopfieldEP(NudgedRule):
         return Phase(*self.nudged(free, target, beta))
 
     @override
+    def repeatable(self, network: Network) -> bool:
+        return not self.warm_start and recurrent(self, network, self.output).tolerance == 0
+
+    @override
     def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
         order = recurrent(self, network, self.output).order
         free = self.begin(network, x, target)
@@ -235,7 +241,7 @@ def feedback_angle(network: Network) -> dict[int, float]:
     angles = {}
     for number, block in backward.items():
         forward = network.layers[number - 1].matrices
-        pairs = [(forward[name].weights(), matrix.weights()) for name, matrix in block.matrices.items()]
+        pairs = [(to_host(forward[name].weights()), to_host(matrix.weights())) for name, matrix in block.matrices.items()]
         v, w = (np.concatenate([side.ravel() for side in sides]).astype(np.float64) for sides in zip(*pairs, strict=True))
         cosine = np.dot(v, w) / (np.linalg.norm(v) * np.linalg.norm(w))
         angles[number] = float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))

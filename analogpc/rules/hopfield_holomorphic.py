@@ -103,6 +103,10 @@ class HolomorphicEP(Rule):
         return hopfield_only(self, architecture)
 
     @override
+    def repeatable(self, network: Network) -> bool:
+        return recurrent(self, network, self.output).tolerance == 0
+
+    @override
     def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
         free, architecture = self.begin(network, x, target)
         told = lesson(free, target, self.output)

@@ -130,7 +130,9 @@ class RecurrentReference(Rule):
         for left in range(architecture.steps, 0, -1):
             if left <= self.remembered:
                 history.append(Instant.of(free))
-            if free.step(architecture.order) <= architecture.tolerance and architecture.tolerance > 0:
+            before = list(free.states)
+            free.step(architecture.order)
+            if architecture.tolerance > 0 and free.change(before) <= architecture.tolerance:
                 break
         check_target(free, target)
         return free, history
@@ -154,6 +156,10 @@ class RecurrentReference(Rule):
     @override
     def refuse(self, architecture: str) -> str:
         return hopfield_only(self, architecture)
+
+    @override
+    def repeatable(self, network: Network) -> bool:
+        return self._architecture(network).tolerance == 0
 
     @override
     def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:

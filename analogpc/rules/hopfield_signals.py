@@ -152,6 +152,10 @@ class SignalsEP(HopfieldEP):
         return rule if isinstance(rule.gamma, Steady) else rule.but(gamma=Steady(start=rule.gamma.at(moment.epoch)))
 
     @override
+    def repeatable(self, network: Network) -> bool:
+        return super().repeatable(network) and isinstance(self.signals, LocalError)
+
+    @override
     def phase(self, network: Network, free: Recurrent, target: np.ndarray, beta: float) -> Phase:
         if not isinstance(self.gamma, Steady):
             raise ValueError("gamma changes from epoch to epoch; take the rule of a moment of a run, by rule.at(moment)")

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 from typing_extensions import override
 
+from analogpc.kernels.products import row
 from analogpc.network import Network
 from analogpc.relaxation import Watch
 from analogpc.rules.base import Apply, Lesson
@@ -26,9 +27,9 @@ class IncrementalPC(RelaxingRule):
     Attributes
     ----------
     stoppable : bool
-        Layers whose error is exactly zero, as before the error has arrived, do not learn at all: no step, no change of the moments
-        of an optimiser, no weight decay (the stoppable optimiser of the reference code of Qi et al., as it is meant). Otherwise they
-        learn from an error of zero.
+        Layers that the error has not reached yet do not learn at all: no step, no change of the moments of an optimiser, no weight
+        decay (the stoppable optimiser of the reference code of Qi et al., as it is meant). Otherwise they learn from an error of
+        zero.
 
     References
     ----------
@@ -42,13 +43,17 @@ class IncrementalPC(RelaxingRule):
     stoppable: bool = True
 
     @override
+    def repeatable(self, network: Network) -> bool:
+        return True
+
+    @override
     def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply, watch: Watch | None = None) -> Lesson:
         """See `Rule.teach`; a ``watch`` sees the states before every step and after the last."""
         layers = network.layers
         relaxation = self.begin(network, x, target)
         outputs = relaxation.predictions[-1]
         precisions = [1.0] * (len(layers) - 1) + [self.output_precision()]
-        energies = np.zeros(len(layers))
+        energies = row([0.0] * len(layers), outputs)
         steps = self.step_count(len(layers))
         for step in range(steps):
             relaxation.differentiate(precisions)
@@ -58,7 +63,7 @@ class IncrementalPC(RelaxingRule):
             # The states go first: they must not see what the weights have learnt from the same errors.
             relaxation.descend(self.step_size, self.momentum, self.nesterov)
             for i, (layer, tape, error) in enumerate(zip(layers, tapes, errors, strict=True)):
-                if self.stoppable and (error is None or not error.any()):
+                if self.stoppable and error is None:
                     continue
                 error = np.zeros_like(relaxation.predictions[i]) if error is None else error
                 apply(layer.products(tape, error), 1.0 / self.nudging.strength)

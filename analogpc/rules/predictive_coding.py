@@ -123,6 +123,10 @@ class PredictiveCoding(RelaxingRule):
         return [1 / ((1 - s) * s**above) for above in range(layers - 1, 0, -1)] + [1.0]
 
     @override
+    def repeatable(self, network: Network) -> bool:
+        return self.tolerance == 0 and self.step_decay == 1
+
+    @override
     def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply, watch: Watch | None = None) -> Lesson:
         """See `Rule.teach`; a ``watch`` sees the relaxation (see `relax`)."""
         layers = network.layers

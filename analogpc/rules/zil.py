@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from typing_extensions import override
 
+from analogpc.kernels.products import row
 from analogpc.network import Network
 from analogpc.rules.base import Apply, Lesson, energy
 from analogpc.rules.clamped import ClampedRule, Positive
@@ -40,12 +41,16 @@ class ZIL(ClampedRule):
     sweep: Literal["front", "all"] = "front"
 
     @override
+    def repeatable(self, network: Network) -> bool:
+        return True
+
+    @override
     def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
         layers = network.layers
         relaxation = self.begin(network, x, target)
         outputs = relaxation.predictions[-1]
         precisions = [1.0] * (len(layers) - 1) + [self.output_precision()]
-        energies = np.zeros(len(layers))
+        energies: list[Any] = [0.0] * len(layers)
         for front in range(len(layers) - 1, -1, -1):
             if self.sweep == "all" and front > 0:
                 relaxation.differentiate(precisions)
@@ -59,4 +64,4 @@ class ZIL(ClampedRule):
                 relaxation.place(front, relaxation.states[front] + back.dtype.type(self.step_size) * back)
             apply(layers[front].products(tape, error), 1.0 / self.nudging.strength)
             relaxation.renew(front)
-        return Lesson(outputs, energies)
+        return Lesson(outputs, row(energies, outputs))

@@ -135,7 +135,7 @@ def test_divergence_names_the_place_and_the_checkpoint(few, tmp_path):
     with pytest.raises(DivergenceError, match=r"epoch 2, .*the last good checkpoint is .*run\.h5"):
         run.train(few, checkpoint=path, progress=False)
     good = apc.load(path)
-    assert all(matrix.finite() for matrix in good.matrices().values())
+    assert all(matrix.all_finite() for matrix in good.matrices().values())
 
 
 def test_a_relaxation_that_explodes_is_noticed(few):

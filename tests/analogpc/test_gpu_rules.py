@@ -1,0 +1,74 @@
+"""Every rule on the GPU: what it learns is what it learns on the CPU, kernel by kernel and replayed as a graph."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import analogpc as apc
+from analogpc.data import Dataset
+from analogpc.kernels.gpu import to_host
+from analogpc.kernels.graphs import working_stream
+from analogpc.lessons import Teaching
+from analogpc.optimisers import SGD, AdamW, Learner
+from analogpc.rules import named_rules
+
+BATCHES, SAMPLES = 4, 6
+
+
+def small(rule: apc.Rule) -> apc.Network:
+    """A network that a rule can teach."""
+    if rule.refuse("mlp"):
+        return apc.Network(apc.Hopfield(widths=(20, 12, 4)), seed=3)
+    return apc.mlp([20, 12, 12, 4], activation="tanh", seed=3)
+
+
+def lessons(network: apc.Network) -> list[tuple[np.ndarray, np.ndarray]]:
+    rng = np.random.default_rng(5)
+    return [
+        (
+            rng.random((SAMPLES, *network.input_shape)).astype(network.dtype),
+            np.eye(network.output_shape[0], dtype=network.dtype)[rng.integers(0, network.output_shape[0], SAMPLES)],
+        )
+        for _ in range(BATCHES)
+    ]
+
+
+def taught(network: apc.Network, rule: apc.Rule, optimiser: SGD | AdamW) -> tuple[dict, list, list]:
+    """The network's weights, and outputs and energies of all batches, in main memory."""
+    teaching = Teaching(network, Learner(optimiser, network.matrices()))
+    outputs, energies = [], []
+    with working_stream(network.backend):
+        for number, (x, target) in enumerate(lessons(network)):
+            lesson = teaching.teach(rule, network.inputs(x), network.brought(target), 0.05 / (1 + number))
+            outputs.append(np.array(to_host(lesson.outputs)))
+            energies.append(np.array(to_host(lesson.energies)))
+    assert teaching.graphs == (network.backend == "gpu")
+    return network.state(), outputs, energies
+
+
+def compared(found: tuple, expected: tuple, exact: bool) -> None:
+    """Equal to the bit where products are the processor's own; on a GPU they round in another order."""
+    (state, outputs, energies), (wanted, other_outputs, other_energies) = found, expected
+    tolerance = {"rtol": 0, "atol": 0} if exact else {"rtol": 2e-3, "atol": 2e-4}
+    for one, other in zip(outputs, other_outputs, strict=True):
+        np.testing.assert_allclose(one, other, **tolerance)
+    for one, other in zip(energies, other_energies, strict=True):
+        # Energies are summed up in float64 there, and in the type of the states here.
+        np.testing.assert_allclose(one, other, rtol=2e-3 if not exact else 1e-5, atol=1e-9)
+    for name, values in wanted.items():
+        assert state[name]["meter"] == values["meter"] if "meter" in values else True
+        for kind in ("weights", "values"):
+            if kind in values:
+                np.testing.assert_allclose(state[name][kind], values[kind], **tolerance)
+
+
+@pytest.mark.parametrize("optimiser", [SGD(), AdamW()], ids=["sgd", "adamw"])
+@pytest.mark.parametrize("name", sorted(named_rules()))
+def test_rules_learn_the_same(device, request, name, optimiser) -> None:
+    exact = "emulated" in request.node.callspec.id
+    rule = named_rules()[name]
+    network = small(rule)
+    expected = taught(network.copy(), rule, optimiser)
+    found = taught(network.to("gpu"), rule, optimiser)
+    compared(found, expected, exact)
