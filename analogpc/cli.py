@@ -12,7 +12,7 @@ import typer
 
 from analogpc.cli_bench import bench
 from analogpc.cli_devices import calibrate, devices
-from analogpc.cli_output import Json, Overwrite, print_json, show, spare
+from analogpc.cli_output import BackendOption, Json, Overwrite, PrecisionOption, print_json, show, spare
 
 app = typer.Typer(
     help="Predictive coding on simulated memristor crossbars.",
@@ -32,6 +32,7 @@ def demo(
     epochs: Annotated[int, typer.Option(min=1)] = 20,
     seed: Seed = 0,
     out: Annotated[Path, typer.Option(help="Folder for run.h5 and demo.png.")] = Path("analogpc-demo"),
+    backend: BackendOption = "cpu",
     as_json: Json = False,
 ) -> None:
     """Train one network twice on real images, ideal-digital and on a memristor crossbar."""
@@ -39,7 +40,7 @@ def demo(
     from analogpc.report.plots import plot_comparison
     from analogpc.report.tables import comparison, summary
 
-    runs = run_demo(device, epochs, seed or 0, out)
+    runs = run_demo(device, epochs, seed or 0, out, backend)
     picture = out / "demo.png"
     plot_comparison(runs, picture)
     files = {"run": str(out / "run.h5"), "plot": str(picture)}
@@ -73,10 +74,13 @@ def train(
     overwrite: Overwrite = False,
     checkpoint_batches: Annotated[int, typer.Option(help="Save also after so many batches; 0 for epochs only.", min=0)] = 0,
     data_dir: DataDir = None,
+    backend: BackendOption = "cpu",
+    precision: PrecisionOption = None,
     as_json: Json = False,
 ) -> None:
     """Train a network and save the run."""
     from analogpc.data import load_data
+    from analogpc.kernels.blas import use_precision
     from analogpc.report.tables import comparison, summary
     from analogpc.training import Run, begin
 
@@ -86,19 +90,20 @@ def train(
     if learning_rate is not None:
         changes["optimiser.learning_rate"] = learning_rate
     if resume is not None:
-        if study is not None or given or changes:
-            raise ValueError("--resume goes on with the study of the run and takes no study, no --set and no other choice of one")
+        if study is not None or given or changes or precision:
+            raise ValueError("--resume goes on with the study and the precision of the run and takes no other choice of them")
         out = resume if out is None else out
         if out != resume:
             spare(out, overwrite)
-        run = Run.load(resume)
+        run = Run.load(resume, backend=backend)
         data = load_data(run.study.dataset, data_dir=data_dir, augment=run.study.augment)
     else:
         out = Path("run.h5") if out is None else out
         spare(out, overwrite)
         plan = _assemble(study, given, changes)
         data = load_data(plan.dataset, data_dir=data_dir, augment=plan.augment)
-        run = begin(plan, data)
+        with use_precision(precision or "tf32"):
+            run = begin(plan, data, backend=backend)
     run.train(data, checkpoint=out, checkpoint_batches=checkpoint_batches)
     if as_json:
         print_json({"command": "train", "run": summary(run), "files": {"run": str(out)}})

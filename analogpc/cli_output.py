@@ -9,7 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
+from analogpc.kernels.blas import Precision
+from analogpc.kernels.gpu import Backend
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+BackendOption = Annotated[Backend, typer.Option("--backend", help="Where to compute: cpu, or gpu (needs CuPy and a GPU).")]
+PrecisionOption = Annotated[
+    Precision | None,
+    typer.Option("--precision", help="Of products of float32 on a GPU, which are tf32 if nothing is said: all else is float32."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
 
 

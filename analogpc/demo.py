@@ -7,13 +7,14 @@ from pathlib import Path
 
 from analogpc.data import load_data
 from analogpc.devices.substrate import Analog, Digital
+from analogpc.kernels.gpu import Backend
 from analogpc.optimisers import SGD, WarmupCosine
 from analogpc.rules import named_rule
 from analogpc.training import Run, fit
 from analogpc.zoo import mlp
 
 
-def run_demo(device: str, epochs: int, seed: int, folder: Path) -> list[Run]:
+def run_demo(device: str, epochs: int, seed: int, folder: Path, backend: Backend = "cpu") -> list[Run]:
     """Train on the digits of scikit-learn, ideal-digital and on crossbars of ``device``; the latter is saved as run.h5.
 
     Both runs are the same network from the same weights, with the same rule, optimiser and order of samples: predictive coding with
@@ -34,6 +35,7 @@ def run_demo(device: str, epochs: int, seed: int, folder: Path) -> list[Run]:
             seed=seed,
             optimiser=SGD(learning_rate=0.2, schedule=WarmupCosine()),
             checkpoint=file,
+            backend=backend,
         )
         runs.append(run)
     return runs

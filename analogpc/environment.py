@@ -11,6 +11,8 @@ import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from analogpc._version import __version__
+from analogpc.kernels.blas import describe_gpu
+from analogpc.kernels.gpu import Backend
 
 
 @contextmanager
@@ -20,8 +22,8 @@ def pinned_blas(threads: int) -> Iterator[None]:
         yield
 
 
-def describe_environment() -> dict[str, Any]:
-    """Versions, and the threads of the kernels and of BLAS: what a run records of where it began."""
+def describe_environment(backend: Backend = "cpu") -> dict[str, Any]:
+    """Versions, the threads of the kernels and of BLAS, and the GPU if one is used: what a run records of where it began."""
     import numba
 
     blas = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
@@ -33,4 +35,5 @@ def describe_environment() -> dict[str, Any]:
         "machine": platform.machine(),
         "blas_threads": max(blas, default=1),
         "kernel_threads": numba.get_num_threads(),
-    }
+        "backend": backend,
+    } | (describe_gpu() if backend == "gpu" else {})

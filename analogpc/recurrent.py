@@ -207,7 +207,9 @@ class Recurrent:
 
     def change(self, before: Sequence[Array]) -> float:
         """The largest change of a value of the states since they were ``before``."""
-        return max((largest(state - old) for state, old in zip(self.states, before, strict=True) if state is not old), default=0.0)
+        return max(
+            (largest(state - old) for state, old in zip(self.states, before, strict=True) if state is not old), default=0.0
+        )
 
     def _forward(self, layer: Block, state: Array) -> tuple[Array, Any]:
         return layer.forward(state)

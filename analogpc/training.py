@@ -17,6 +17,7 @@ from analogpc.devices.matrix import NonFiniteError
 from analogpc.devices.meter import Meter
 from analogpc.environment import describe_environment, pinned_blas
 from analogpc.evaluation import evaluate
+from analogpc.kernels.blas import Precision, precision_in_use, use_precision
 from analogpc.kernels.gpu import Backend, to_host
 from analogpc.kernels.graphs import working_stream
 from analogpc.kernels.products import row
@@ -77,7 +78,7 @@ class Run:
         self._teaching = Teaching(network, self.learner)
         self.history: dict[str, list[Any]] = {}
         self.position = Position(energies=np.zeros(len(network.layers)))
-        self.environment = describe_environment()
+        self.environment = describe_environment(network.backend)
 
     @property
     def finished(self) -> bool:
@@ -122,8 +123,9 @@ class Run:
         training = data.holdout(self.study.holdout, root.fold("holdout")) if self.study.holdout else data
         per_epoch = math.ceil(len(training.train_labels) / self.study.batch_size)
         left = math.inf if batches is None else batches
-        pinned, backend = pinned_blas(self.environment["blas_threads"]), self.network.backend
-        with pinned, working_stream(backend), Progress(self.study.epochs, per_epoch, show=progress) as bar:
+        pinned, precise = pinned_blas(self.environment["blas_threads"]), use_precision(self._precision())
+        working, shown = working_stream(self.network.backend), Progress(self.study.epochs, per_epoch, show=progress)
+        with pinned, precise, working, shown as bar:
             while not self.finished and left > 0:
                 order = permutation(root.fold("shuffle"), self.position.epoch, len(training.train_labels))
                 while self.position.batch < per_epoch and left > 0:
@@ -141,6 +143,10 @@ class Run:
         if checkpoint and self.position.batch:
             self.save(checkpoint)
         return self
+
+    def _precision(self) -> Precision:
+        """Of products on the GPU: that with which the run began, if it began there."""
+        return self.environment.get("gpu_precision", precision_in_use())
 
     def _batch(self, data: Dataset, indices: np.ndarray, per_epoch: int, checkpoint: str | Path | None) -> None:
         began = time.perf_counter()

@@ -148,3 +148,17 @@ def gemm(a: Any, b: Any, out: Any = None) -> Any:
     elif out.size > 0:
         _session(gpu.cupy().cuda.get_current_stream().ptr).gemm(a, b, out)
     return out
+
+
+def describe_gpu() -> dict[str, str]:
+    """The GPU that is used, the versions of CUDA and CuPy, and the precision of products."""
+    module = gpu.cupy()
+    runtime = module.cuda.runtime
+    name = runtime.getDeviceProperties(runtime.getDevice())["name"]
+    version = runtime.runtimeGetVersion()
+    return {
+        "gpu": name.decode() if isinstance(name, bytes) else name,
+        "cuda": f"{version // 1000}.{version % 1000 // 10}",
+        "cupy": module.__version__,
+        "gpu_precision": _precision,
+    }

@@ -431,7 +431,7 @@ class MemoryPool:
 @functools.cache
 def _module() -> types.ModuleType:
     made = types.ModuleType("cupy")
-    made.ndarray, made.RawModule = ndarray, RawModule
+    made.ndarray, made.RawModule, made.__version__ = ndarray, RawModule, "emulated"
     for name in ("empty", "zeros", "ones", "full", "arange"):
         setattr(made, name, _creator(name))
     for name in ("array", "asarray", "ascontiguousarray"):
@@ -441,7 +441,12 @@ def _module() -> types.ModuleType:
         MemoryPool=MemoryPool,
         using_allocator=lambda allocator: Stream(),
         get_current_stream=lambda: Stream(),
-        runtime=types.SimpleNamespace(deviceSynchronize=lambda: _wait("deviceSynchronize()")),
+        runtime=types.SimpleNamespace(
+            deviceSynchronize=lambda: _wait("deviceSynchronize()"),
+            getDevice=lambda: 0,
+            getDeviceProperties=lambda number: {"name": b"emulated"},
+            runtimeGetVersion=lambda: 13000,
+        ),
     )
     return made
 

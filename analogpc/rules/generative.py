@@ -10,8 +10,8 @@ from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
 from analogpc.devices.specification import Specification
-from analogpc.kernels.streams import Key, permutation
 from analogpc.kernels.products import row
+from analogpc.kernels.streams import Key, permutation
 from analogpc.network import Network
 from analogpc.optimisers import Learner, Optimiser
 from analogpc.relaxation import Relaxation, energy
@@ -182,7 +182,9 @@ class GenerativePC(Specification):
         if data.shape[1:] != network.output_shape:
             raise ValueError(f"the network generates data of shape {network.output_shape}, not {data.shape[1:]}")
         data = network.brought(data)
-        start = network.inputs(causes) if causes is not None else np.zeros((len(data), *network.input_shape), data.dtype, like=data)
+        start = (
+            network.inputs(causes) if causes is not None else np.zeros((len(data), *network.input_shape), data.dtype, like=data)
+        )
         return GenerativeRelaxation(network, start, data, self.prior if causes is None else None, known)
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import analogpc as apc
-from analogpc.data import Dataset
 from analogpc.kernels.gpu import to_host
 from analogpc.kernels.graphs import working_stream
 from analogpc.lessons import Teaching

@@ -174,7 +174,7 @@ def test_every_preset_that_learns_runs_with_every_scheme(scheme, name):
     before = matrix.weights()
     for seed in range(4):
         matrix.learn(products(seed, 8, 6), 0.5)
-    assert matrix.finite()
+    assert matrix.all_finite()
     assert not np.array_equal(matrix.weights(), before)
 
 
