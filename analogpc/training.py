@@ -165,9 +165,9 @@ class Run:
             lesson = self._teaching.teach(rule, self.network.inputs(x), target, rate)
             # All that is asked of a batch comes back from the GPU at once, so that it is waited for once.
             right = (lesson.outputs.argmax(1) == labels).sum()
-            whole = [matrix.all_finite() for matrix in self.network.matrices().values()]
-            told = to_host(row([right, *whole, *lesson.energies], labels))
-            correct, whole, energies = int(told[0]), told[1 : 1 + len(whole)], told[1 + len(whole) :]
+            finite = [matrix.all_finite() for matrix in self.network.matrices().values()]
+            told = to_host(row([right, *finite, *lesson.energies], labels))
+            correct, whole, energies = int(told[0]), told[1 : 1 + len(finite)], told[1 + len(finite) :]
             self._refuse_non_finite(energies, whole)
         here.batch += 1
         here.seen += len(labels)

@@ -126,7 +126,7 @@ def _function(name: str, kernel: str, dtype: np.dtype) -> Any:
     return _module(name, dtype).get_function(kernel)
 
 
-def launch(name: str, kernel: str, dtype: np.dtype, items: int, *arguments: Any) -> None:
+def launch(name: str, kernel: str, dtype: np.dtype | type, items: int, *arguments: Any) -> None:
     """Start a kernel of the source ``name`` on the current stream, one thread for each item (up to a limit, beyond which they take turns).
 
     Parameters

@@ -1,4 +1,4 @@
-"""Training on the GPU: data, relaxation, learning and evaluation there; the same run as on the CPU, stopped and resumed, saved and loaded."""
+"""Training on the GPU: data, relaxation, learning and evaluation there; the same run as on the CPU, resumed, saved and loaded."""
 
 from __future__ import annotations
 
