@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numba as nb
 import numpy as np
+
+from analogpc.kernels.gpu import launch, on_gpu
+from analogpc.kernels.memory import empty
+from analogpc.kernels.rows import launch_rows
 
 _ROWS = 256
 """Rows of one part: few enough to stay in a cache, and the same for any number of threads, so that sums do not depend on it."""
@@ -72,10 +78,8 @@ def column_moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean, variance : (columns,) float64 arrays
     """
     count = len(x)
-    parts = (-(-count // _ROWS), x.shape[1])
-    sums, squares = np.zeros(parts), np.zeros(parts)
-    _moments(np.ascontiguousarray(x), sums, squares)
-    sizes = np.minimum(_ROWS, count - _ROWS * np.arange(parts[0]))[:, None]
+    sums, squares = _partial("moments", _moments, x)
+    sizes = np.minimum(_ROWS, count - _ROWS * np.arange(len(sums), like=sums))[:, None]
     mean = sums.sum(axis=0) / count
     apart = sums / sizes - mean
     return mean, (squares + sizes * apart * apart).sum(axis=0) / count
@@ -98,8 +102,12 @@ def normalise_columns(
     normal : (rows, columns) array
         (x - mean) * factor.
     """
-    y, normal = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
-    _normalise(np.ascontiguousarray(x), mean, factor, scale, bias, y, normal)
+    y, normal = empty(x.shape, x.dtype, x), empty(x.shape, x.dtype, x)
+    x, mean, factor, scale, bias = (np.ascontiguousarray(array, like=array) for array in (x, mean, factor, scale, bias))
+    if on_gpu(x):
+        launch_rows("normalisation", "normalise", x.dtype, *x.shape, x, mean, factor, scale, bias, y, normal)
+    else:
+        _normalise(x, mean, factor, scale, bias, y, normal)
     return y, normal
 
 
@@ -119,11 +127,26 @@ def normalisation_transposed(g: np.ndarray, normal: np.ndarray, factor: np.ndarr
     (rows, columns) array
         factor * (g - mean(g) - normal * mean(g * normal)), in the type of ``g``; means are over the rows, and accumulated in float64.
     """
-    out = np.empty(g.shape, g.dtype)
-    g = np.ascontiguousarray(g)
-    parts = (-(-len(g) // _ROWS), g.shape[1])
-    sums, products = np.zeros(parts), np.zeros(parts)
-    _pair_sums(g, normal, sums, products)
-    mean, slope = ((parts.sum(axis=0) / max(1, len(g))).astype(g.dtype) for parts in (sums, products))
-    _pull_back(g, normal, factor, mean, slope, out)
+    out = empty(g.shape, g.dtype, g)
+    g, normal, factor = (np.ascontiguousarray(array, like=array) for array in (g, normal, factor))
+    mean, slope = ((parts.sum(axis=0) / max(1, len(g))).astype(g.dtype) for parts in _partial("pair_sums", _pair_sums, g, normal))
+    if on_gpu(g):
+        launch_rows("normalisation", "pull_back", g.dtype, *g.shape, g, normal, factor, mean, slope, out)
+    else:
+        _pull_back(g, normal, factor, mean, slope, out)
     return out
+
+
+def _partial(twin: str, kernel: Callable[..., None], *tables: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two sums for each part of tables (rows, columns) and each column: (parts, columns) float64 arrays."""
+    tables = tuple(np.ascontiguousarray(table, like=table) for table in tables)
+    first = tables[0]
+    rows, columns = first.shape
+    parts = -(-rows // _ROWS)
+    one, other = np.zeros((parts, columns), np.float64, like=first), np.zeros((parts, columns), np.float64, like=first)
+    if on_gpu(first):
+        sizes = (np.int64(rows), np.int32(columns), np.int32(_ROWS), np.int64(parts))
+        launch("normalisation", twin, first.dtype, parts * columns, *tables, one, other, *sizes)
+    else:
+        kernel(*tables, one, other)
+    return one, other

@@ -6,8 +6,16 @@ channels) is ``patches(x) @ W.T``, and a row of the result is one output positio
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba as nb
 import numpy as np
+
+from analogpc.kernels.gpu import on_gpu
+from analogpc.kernels.memory import empty, zeros
+from analogpc.kernels.rows import as_real, launch_rows
+
+_QUAD = 16
 
 
 def output_size(size: int, kernel: int, stride: int, padding: int) -> int:
@@ -102,9 +110,25 @@ def patches(x: np.ndarray, kernel: int, stride: int = 1, padding: int = 0) -> np
     """
     rows, columns = window_grid(x.shape, kernel, stride, padding)
     batch, height, width, channels = x.shape
-    out = np.empty((batch, rows, columns, kernel, kernel * channels), x.dtype)
-    _patches(np.ascontiguousarray(x).reshape(batch, height, width * channels), out, width, channels, stride, padding)
+    out = empty((batch, rows, columns, kernel, kernel * channels), x.dtype, x)
+    if on_gpu(x):
+        _patches_on_gpu(as_real(x), as_real(out), stride, padding)
+    else:
+        _patches(np.ascontiguousarray(x).reshape(batch, height, width * channels), out, width, channels, stride, padding)
     return out.reshape(batch * rows * columns, kernel * kernel * channels)
+
+
+def _patches_on_gpu(x: np.ndarray, out: np.ndarray, stride: int, padding: int) -> None:
+    batch, rows, columns, kernel, _ = out.shape
+    _, height, width, channels = x.shape
+    by_quads = channels * x.itemsize % _QUAD == 0 and _aligned(x) and _aligned(out)
+    units = channels * x.itemsize // _QUAD if by_quads else channels
+    twin, sizes = "patches_by_quads" if by_quads else "patches", (rows, columns, height, width, units, kernel, stride, padding)
+    launch_rows("patches", twin, x.dtype, batch * rows * columns, kernel * kernel * units, x, out, sizes=sizes)
+
+
+def _aligned(array: Any) -> bool:
+    return array.data.ptr % _QUAD == 0
 
 
 def fold(p: np.ndarray, input_shape: tuple[int, ...], kernel: int, stride: int = 1, padding: int = 0) -> np.ndarray:
@@ -133,7 +157,20 @@ def fold(p: np.ndarray, input_shape: tuple[int, ...], kernel: int, stride: int =
     wanted = (batch * rows * columns, kernel * kernel * channels)
     if p.shape != wanted:
         raise ValueError(f"patches of images of shape {tuple(input_shape)} have the shape {wanted}, not {p.shape}")
-    out = np.zeros((batch, height, width * channels), p.dtype)
+    if on_gpu(p):
+        return _fold_on_gpu(p, input_shape, rows, columns, kernel, stride, padding)
+    out = zeros((batch, height, width * channels), p.dtype, p)
     cut = np.ascontiguousarray(p).reshape(batch, rows, columns, kernel, kernel * channels)
     _fold(cut, out, width, channels, stride, padding)
     return out.reshape(batch, height, width, channels)
+
+
+def _fold_on_gpu(
+    p: np.ndarray, input_shape: tuple[int, ...], rows: int, columns: int, kernel: int, stride: int, padding: int
+) -> np.ndarray:
+    folded = empty(input_shape, p.dtype, p)
+    out = as_real(folded)
+    batch, height, width, channels = out.shape
+    sizes = (rows, columns, height, width, channels, kernel, stride, padding)
+    launch_rows("patches", "fold", out.dtype, batch * height * width, channels, as_real(p), out, sizes=sizes)
+    return folded

@@ -1,11 +1,17 @@
-"""Pooling of images by the maximum, the mean and the soft maximum of windows, and the transposes. Images are channels-last."""
+"""Pooling of images by the maximum and the mean of windows, and the transposes. Images are channels-last."""
 
 from __future__ import annotations
+
+import math
+from typing import Any
 
 import numba as nb
 import numpy as np
 
+from analogpc.kernels.gpu import on_gpu
+from analogpc.kernels.memory import empty, zeros
 from analogpc.kernels.patches import window_grid
+from analogpc.kernels.rows import as_real, launch_rows
 
 
 @nb.njit(cache=True, parallel=True)
@@ -67,46 +73,6 @@ def _average_unpool(g, out, size, stride, part):
                         here[c] += given[c] * part
 
 
-@nb.njit(cache=True, parallel=True)
-def _soft_pool(x, y, weights, size, stride, rate):
-    for i in nb.prange(y.shape[0]):
-        top, total = np.empty(y.shape[3], rate.dtype), np.empty_like(y[0, 0, 0])
-        for oy in range(y.shape[1]):
-            for ox in range(y.shape[2]):
-                mean, shares = y[i, oy, ox], weights[i, oy, ox]
-                top[:] = x[i, oy * stride, ox * stride].real
-                for k in range(1, size * size):
-                    here = x[i, oy * stride + k // size, ox * stride + k % size]
-                    for c in range(len(top)):
-                        top[c] = max(top[c], here[c].real)
-                total[:] = 0
-                for k in range(size * size):
-                    here, share = x[i, oy * stride + k // size, ox * stride + k % size], shares[k]
-                    for c in range(len(top)):
-                        # Nothing above the largest real part is raised to a power: no overflow, and the ratio does not know of it.
-                        share[c] = np.exp((here[c] - top[c]) * rate[0])
-                        total[c] += share[c]
-                for k in range(size * size):
-                    here, share = x[i, oy * stride + k // size, ox * stride + k % size], shares[k]
-                    for c in range(len(top)):
-                        share[c] /= total[c]
-                        mean[c] += share[c] * here[c]
-
-
-@nb.njit(cache=True, parallel=True)
-def _soft_unpool(g, x, y, weights, out, size, stride, rate):
-    for i in nb.prange(g.shape[0]):
-        for oy in range(g.shape[1]):
-            for ox in range(g.shape[2]):
-                given, mean, shares = g[i, oy, ox], y[i, oy, ox], weights[i, oy, ox]
-                for k in range(size * size):
-                    share, row, column = shares[k], oy * stride + k // size, ox * stride + k % size
-                    here, back = x[i, row, column], out[i, row, column]
-                    for c in range(len(given)):
-                        part = given[c] * share[c]
-                        back[c] += part + part * ((here[c] - mean[c]) * rate[0])
-
-
 def max_pool(x: np.ndarray, size: int, stride: int) -> tuple[np.ndarray, np.ndarray]:
     """The largest value in every window, channel by channel; a window that holds a NaN gives NaN.
 
@@ -124,7 +90,8 @@ def max_pool(x: np.ndarray, size: int, stride: int) -> tuple[np.ndarray, np.ndar
     y : (batch, out_height, out_width, channels) array
         In the type of ``x``.
     where : (batch, out_height, out_width, channels) array of unsigned integers
-        Place ``ky * size + kx`` of the first maximum (or of the first NaN) in its window; uint8 for windows up to 16 x 16.
+        Place ``ky * size + kx`` of the first maximum (or of the first NaN) in its window; uint8 for windows up to 16 x 16,
+        uint32 for larger ones.
 
     Raises
     ------
@@ -132,9 +99,14 @@ def max_pool(x: np.ndarray, size: int, stride: int) -> tuple[np.ndarray, np.ndar
         If the window does not fit.
     """
     rows, columns = window_grid(x.shape, size, stride, 0)
-    y = np.empty((x.shape[0], rows, columns, x.shape[3]), x.dtype)
-    where = np.empty(y.shape, np.min_scalar_type(size * size - 1))
-    _max_pool(np.ascontiguousarray(x), y, where, size, stride)
+    y = empty((x.shape[0], rows, columns, x.shape[3]), x.dtype, x)
+    where = empty(y.shape, _places(size), x)
+    x = np.ascontiguousarray(x, like=x)
+    if on_gpu(x):
+        arrays, wide = (x, y, where.view(np.uint8)), np.int32(where.itemsize > 1)
+        launch_windows("pooling", "max_pool", y, y.shape, x.shape, size, stride, *arrays, wide)
+    else:
+        _max_pool(x, y, where, size, stride)
     return y, where
 
 
@@ -161,9 +133,15 @@ def max_unpool(g: np.ndarray, where: np.ndarray, input_shape: tuple[int, ...], s
     ValueError
         If the window does not fit, or ``g`` and ``where`` do not have the shape of the pooled images.
     """
-    _check_pooled(input_shape, size, stride, g=g, where=where)
-    out = np.zeros(input_shape, g.dtype)
-    _max_unpool(np.ascontiguousarray(g), np.ascontiguousarray(where), out, size, stride)
+    check_pooled(input_shape, size, stride, g=g, where=where)
+    g, where = np.ascontiguousarray(g, like=g), np.ascontiguousarray(where, like=where).astype(_places(size), copy=False)
+    if on_gpu(g):
+        out = empty(input_shape, g.dtype, g)
+        arrays, wide = (g, where.view(np.uint8), out), np.int32(where.itemsize > 1)
+        launch_windows("pooling", "max_unpool", out, g.shape, input_shape, size, stride, *arrays, wide)
+        return out
+    out = zeros(input_shape, g.dtype, g)
+    _max_unpool(g, where, out, size, stride)
     return out
 
 
@@ -187,8 +165,12 @@ def average_pool(x: np.ndarray, size: int, stride: int) -> np.ndarray:
         If the window does not fit.
     """
     rows, columns = window_grid(x.shape, size, stride, 0)
-    y = np.zeros((x.shape[0], rows, columns, x.shape[3]), x.dtype)
-    _average_pool(np.ascontiguousarray(x), y, size, stride, x.real.dtype.type(1 / size**2))
+    y, part = zeros((x.shape[0], rows, columns, x.shape[3]), x.dtype, x), x.real.dtype.type(1 / size**2)
+    if on_gpu(x):
+        pairs, pooled = as_real(x), as_real(y)
+        launch_windows("pooling", "average_pool", pooled, y.shape, x.shape, size, stride, pairs, pooled, part)
+    else:
+        _average_pool(np.ascontiguousarray(x), y, size, stride, part)
     return y
 
 
@@ -213,81 +195,44 @@ def average_unpool(g: np.ndarray, input_shape: tuple[int, ...], size: int, strid
     ValueError
         If the window does not fit, or ``g`` does not have the shape of the pooled images.
     """
-    _check_pooled(input_shape, size, stride, g=g)
-    out = np.zeros(input_shape, g.dtype)
-    _average_unpool(np.ascontiguousarray(g), out, size, stride, g.real.dtype.type(1 / size**2))
+    check_pooled(input_shape, size, stride, g=g)
+    out, part = zeros(input_shape, g.dtype, g), g.real.dtype.type(1 / size**2)
+    if on_gpu(g):
+        spread = as_real(out)
+        launch_windows("pooling", "average_unpool", spread, g.shape, input_shape, size, stride, as_real(g), spread, part)
+    else:
+        _average_unpool(np.ascontiguousarray(g), out, size, stride, part)
     return out
 
 
-def soft_pool(x: np.ndarray, size: int, stride: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of every window with weights that grow with the values, sum_k x_k e^(x_k / T) / sum_k e^(x_k / T).
+def _places(size: int) -> type[np.unsignedinteger]:
+    """A type for the places of a window."""
+    return np.uint8 if size <= 16 else np.uint32
 
-    For complex ``x`` this is the holomorphic continuation, which has poles where the denominator vanishes.
 
-    Parameters
-    ----------
-    x : (batch, height, width, channels) array, real or complex
-    size, stride : int
-        As for `max_pool`.
-    temperature : float
-        T, in the units of ``x``.
+def launch_windows(
+    name: str,
+    kernel: str,
+    written: np.ndarray,
+    pooled_shape: tuple[int, ...],
+    input_shape: tuple[int, ...],
+    size: int,
+    stride: int,
+    *arguments: Any,
+) -> None:
+    """Start a kernel that goes along the channels of every pixel of the array that it writes, with all sizes behind its own arguments."""
+    sizes = (*pooled_shape[1:3], *input_shape[1:3], size, stride)
+    launch_rows(name, kernel, written.real.dtype, math.prod(written.shape[:3]), written.shape[3], *arguments, sizes=sizes)
 
-    Returns
-    -------
-    y : (batch, out_height, out_width, channels) array
-        In the type of ``x``; NaN for windows that hold a value that is not finite.
-    weights : (batch, out_height, out_width, size * size, channels) array
-        Of the places of each window, in reading order; their sum is 1.
+
+def check_pooled(input_shape: tuple[int, ...], size: int, stride: int, **given: np.ndarray) -> None:
+    """Refuse arrays that do not have the shape of the pooled images.
 
     Raises
     ------
     ValueError
-        If the window does not fit.
+        If so, or if the window does not fit.
     """
-    rows, columns = window_grid(x.shape, size, stride, 0)
-    y = np.zeros((x.shape[0], rows, columns, x.shape[3]), x.dtype)
-    weights = np.empty((*y.shape[:3], size * size, y.shape[3]), x.dtype)
-    _soft_pool(np.ascontiguousarray(x), y, weights, size, stride, _rate(x, temperature))
-    return y, weights
-
-
-def soft_unpool(
-    g: np.ndarray, x: np.ndarray, y: np.ndarray, weights: np.ndarray, size: int, stride: int, temperature: float
-) -> np.ndarray:
-    """The transposed derivative of `soft_pool`, p_k (1 + (x_k - y) / T) at each place, times ``g``; nothing is conjugated.
-
-    Parameters
-    ----------
-    g : (batch, out_height, out_width, channels) array
-    x : (batch, height, width, channels) array
-    y, weights
-        From `soft_pool`.
-    size, stride, temperature
-        As for `soft_pool`.
-
-    Returns
-    -------
-    (batch, height, width, channels) array
-        In the common type of ``g`` and ``x``.
-
-    Raises
-    ------
-    ValueError
-        If the window does not fit, or ``g`` does not have the shape of the pooled images.
-    """
-    _check_pooled(x.shape, size, stride, g=g)
-    out = np.zeros(x.shape, np.result_type(g, x))
-    _soft_unpool(np.ascontiguousarray(g), np.ascontiguousarray(x), y, weights, out, size, stride, _rate(x, temperature))
-    return out
-
-
-def _rate(x: np.ndarray, temperature: float) -> np.ndarray:
-    """1 / T in the real type of ``x``, as an array, which tells the kernels that type."""
-    return np.array([1 / temperature], x.real.dtype)
-
-
-def _check_pooled(input_shape: tuple[int, ...], size: int, stride: int, **given: np.ndarray) -> None:
-    """Refuse arrays that do not have the shape of the pooled images."""
     rows, columns = window_grid(input_shape, size, stride, 0)
     wanted = (input_shape[0], rows, columns, input_shape[3])
     for name, array in given.items():

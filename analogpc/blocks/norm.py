@@ -112,9 +112,9 @@ class _NormBlock(Block):
         """One row for each position of each sample: (n, ..., channels) -> (n * positions, channels)."""
         return x.reshape(-1, self.input_shape[-1])
 
-    def _read(self, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-        """Scale and bias, (channels,) each, by one read with a constant input of 1."""
-        one = np.ones((1, 1), dtype)
+    def _read(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Scale and bias, (channels,) each, by one read with a constant input of 1, in the type and place of ``x``."""
+        one = np.ones((1, 1), x.dtype, like=x)
         return self.matrices["scale"].forward(one)[0], self.matrices["bias"].forward(one)[0]
 
     @abstractmethod
@@ -124,7 +124,7 @@ class _NormBlock(Block):
     @override
     def products(self, tape: Any, g: np.ndarray) -> Iterator[Product]:
         rows = self._rows(g)
-        yield self.matrices["scale"], np.ones((len(rows), 1), g.dtype), rows * self._normal(tape)
+        yield self.matrices["scale"], np.ones((len(rows), 1), g.dtype, like=g), rows * self._normal(tape)
         yield from bias_products(self.matrices, rows)
 
 
@@ -178,8 +178,8 @@ class BatchNormBlock(_NormBlock):
             raise ShapeError(
                 f"BatchNorm learns from batches with at least two values of every channel, not from one of shape {x.shape}"
             )
-        mean, variance = column_moments(rows) if len(rows) else (np.zeros(rows.shape[1]), np.ones(rows.shape[1]))
-        scale, bias = self._read(x.dtype)
+        mean, variance = column_moments(rows) if len(rows) else _moments_of_none(rows)
+        scale, bias = self._read(x)
         factor = self._factor(variance, x.dtype)
         y, normal = normalise_columns(rows, mean.astype(x.dtype), factor, scale, bias)
         tape = BatchTape(normal, factor * scale, mean, variance)
@@ -190,7 +190,7 @@ class BatchNormBlock(_NormBlock):
     @override
     def infer(self, x: np.ndarray) -> np.ndarray:
         self._check(x)
-        scale, bias = self._read(x.dtype)
+        scale, bias = self._read(x)
         factor = self._factor(self.buffers["running_variance"].astype(np.float64), x.dtype)
         y, _ = normalise_columns(self._rows(x), self.buffers["running_mean"], factor, scale, bias)
         return y.reshape(x.shape)
@@ -253,7 +253,7 @@ class LayerNormBlock(_NormBlock):
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, LayerTape]:
         self._check(x)
         rows = self._rows(x)
-        scale, bias = self._read(x.dtype)
+        scale, bias = self._read(x)
         normal = rows - _mean(rows).astype(x.dtype)
         factor = (1 / np.sqrt(_mean(normal * normal) + self._specification.eps)).astype(x.dtype)
         normal *= factor
@@ -273,6 +273,12 @@ class LayerNormBlock(_NormBlock):
     @override
     def _normal(self, tape: LayerTape) -> np.ndarray:
         return tape.normal
+
+
+def _moments_of_none(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What stands for the mean and the variance of no rows: those of standard normal numbers."""
+    columns = rows.shape[1]
+    return np.zeros(columns, np.float64, like=rows), np.ones(columns, np.float64, like=rows)
 
 
 def _mean(rows: np.ndarray) -> np.ndarray:

@@ -198,7 +198,7 @@ def _ends(shapes: Sequence[tuple[int, ...]]) -> list[int]:
 def _cut(x: np.ndarray, ends: Sequence[int], shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
     """The parts of flat samples, each contiguous and in its own shape."""
     parts = np.split(x, ends[:-1], axis=1)
-    return [np.ascontiguousarray(part).reshape(len(x), *shape) for part, shape in zip(parts, shapes, strict=True)]
+    return [np.ascontiguousarray(part, like=part).reshape(len(x), *shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def _side_by_side(parts: Sequence[np.ndarray]) -> np.ndarray:
