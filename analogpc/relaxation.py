@@ -8,8 +8,9 @@ from typing import Any, Literal
 import numpy as np
 
 from analogpc.blocks import Block
-from analogpc.kernels.descent import momentum_step
-from analogpc.kernels.products import inner, largest, row
+from analogpc.kernels.descent import momentum_step, plain_step
+from analogpc.kernels.memory import zeros
+from analogpc.kernels.products import difference, inner, largest, negative, row
 
 Output = Literal["squared-error", "cross-entropy"]
 """What the output layer pays for a prediction u of a target y: 1/2 ||y - u||^2, or the cross-entropy - sum y log softmax(u)."""
@@ -35,7 +36,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 def output_error(output: Output, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     """The negative derivative of what the output layer pays, with respect to its prediction (targets of sum 1 for cross-entropy)."""
-    return target - (prediction if output == "squared-error" else softmax(prediction))
+    return difference(target, prediction if output == "squared-error" else softmax(prediction))
 
 
 def output_energy(output: Output, target: np.ndarray, prediction: np.ndarray) -> Any:
@@ -178,7 +179,7 @@ class Relaxation:
         return row([*hidden, output_energy(self.output, self.states[-1], self.predictions[-1])], self.states[-1])
 
     def _hidden_energy(self, i: int) -> Any:
-        error = self.states[i + 1] - self.predictions[i]
+        error = difference(self.states[i + 1], self.predictions[i])
         if self.layers[i].precision is None:
             return energy(error)
         return 0.5 * inner(error, self._own_precision(i, error)) / len(error)
@@ -187,7 +188,7 @@ class Relaxation:
         """The error of layer ``index``, without any precision, of the prediction read last."""
         if index == len(self.layers) - 1:
             return output_error(self.output, self.states[-1], self.predictions[-1])
-        return self.states[index + 1] - self.predictions[index]
+        return difference(self.states[index + 1], self.predictions[index])
 
     def show(self, watch: Watch | None) -> None:
         """Let a ``watch``, if there is one, see this moment; layers whose input has moved are read again for it."""
@@ -217,17 +218,17 @@ class Relaxation:
         above = self.errors[j] if j < len(self.layers) else None
         if above is not None:
             back = self.layers[j].vjp(self.tapes[j], above)
-            gradient = -back if gradient is None else gradient - back
+            gradient = negative(back) if gradient is None else difference(gradient, back)
         return gradient
 
     def _move(self, j: int, gradient: np.ndarray | None, step_size: float, momentum: float, nesterov: bool) -> None:
         velocity, state = self._velocities[j], self.states[j]
         if gradient is None and velocity is None:
             return
-        gradient = np.zeros_like(state) if gradient is None else gradient
+        gradient = zeros(state.shape, state.dtype, state) if gradient is None else gradient
         if momentum == 0:
-            self.place(j, state - state.dtype.type(step_size) * gradient)
+            self.place(j, plain_step(state, gradient, step_size))
             return
-        velocity = np.zeros_like(state) if velocity is None else velocity
+        velocity = zeros(state.shape, state.dtype, state) if velocity is None else velocity
         self.place(j, momentum_step(state, gradient, velocity, step_size, momentum, nesterov))
         self._velocities[j] = velocity

@@ -8,6 +8,7 @@ import numba as nb
 import numpy as np
 
 from analogpc.kernels.gpu import launch, on_gpu
+from analogpc.kernels.memory import empty
 
 _ROOT_HALF = math.sqrt(0.5)
 _PART = 8192
@@ -145,7 +146,7 @@ def gelu_product(x: np.ndarray, g: np.ndarray) -> np.ndarray:
 
 
 def _value(x: np.ndarray, code: int, low: float = 0.0, high: float = 0.0) -> np.ndarray:
-    y, kind = np.empty(x.shape, x.dtype, like=x), x.dtype.type
+    y, kind = empty(x.shape, x.dtype, x), x.dtype.type
     if on_gpu(x):
         launch("activations", "values", x.dtype, x.size, x, y, np.int64(x.size), np.int32(code), kind(low), kind(high))
         return y
@@ -155,7 +156,7 @@ def _value(x: np.ndarray, code: int, low: float = 0.0, high: float = 0.0) -> np.
 
 
 def _product(x: np.ndarray, g: np.ndarray, code: int, low: float = 0.0, high: float = 0.0) -> np.ndarray:
-    y, kind = np.empty(x.shape, x.dtype, like=x), x.dtype.type
+    y, kind = empty(x.shape, x.dtype, x), x.dtype.type
     if on_gpu(x):
         launch("activations", "products", x.dtype, x.size, x, g, y, np.int64(x.size), np.int32(code), kind(low), kind(high))
         return y

@@ -9,3 +9,7 @@ extern "C" __global__ void momentum_step(
         out[i] = x[i] - rate * (nesterov ? slope + momentum * velocity : velocity);
     }
 }
+
+extern "C" __global__ void plain_step(const real* x, const real* g, real* out, place size, real rate) {
+    EACH(i, size) out[i] = x[i] - rate * g[i];
+}

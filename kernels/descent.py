@@ -6,6 +6,7 @@ import numba as nb
 import numpy as np
 
 from analogpc.kernels.gpu import launch, on_gpu
+from analogpc.kernels.memory import empty
 
 _PART = 8192
 _ALONE = 8
@@ -16,6 +17,19 @@ def _some(x, g, v, out, rate, momentum, nesterov):
     for i in range(x.size):
         v[i] = momentum * v[i] + g[i]
         out[i] = x[i] - rate * (g[i] + momentum * v[i] if nesterov else v[i])
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _some_plain(x, g, out, rate):
+    for i in range(x.size):
+        out[i] = x[i] - rate * g[i]
+
+
+@nb.njit(cache=True, parallel=True)
+def _all_plain(x, g, out, rate):
+    for part in nb.prange((x.size + _PART - 1) // _PART):
+        own = slice(part * _PART, (part + 1) * _PART)
+        _some_plain(x[own], g[own], out[own], rate)
 
 
 @nb.njit(cache=True, parallel=True)
@@ -41,7 +55,7 @@ def momentum_step(
     array
         Of the shape and type of ``x``; its values are those of the NumPy expressions, bit for bit.
     """
-    out, kind = np.empty(x.shape, x.dtype, like=x), x.dtype.type
+    out, kind = empty(x.shape, x.dtype, x), x.dtype.type
     if on_gpu(x):
         arrays, settings = (x, gradient, velocity, out), (np.int64(x.size), kind(rate), kind(momentum), np.int32(nesterov))
         launch("descent", "momentum_step", x.dtype, x.size, *arrays, *settings)
@@ -49,4 +63,15 @@ def momentum_step(
     # One thread is done with few parts before others are awake.
     kernel = _some if x.size <= _ALONE * _PART else _all
     kernel(x.reshape(-1), gradient.reshape(-1), velocity.reshape(-1), out.reshape(-1), kind(rate), kind(momentum), nesterov)
+    return out
+
+
+def plain_step(x: np.ndarray, gradient: np.ndarray, rate: float) -> np.ndarray:
+    """x - rate gradient, bit for bit that of the NumPy expression; both of one shape and type."""
+    out, rate = empty(x.shape, x.dtype, x), x.dtype.type(rate)
+    if on_gpu(x):
+        launch("descent", "plain_step", x.dtype, x.size, x, gradient, out, np.int64(x.size), rate)
+        return out
+    kernel = _some_plain if x.size <= _ALONE * _PART else _all_plain
+    kernel(x.reshape(-1), gradient.reshape(-1), out.reshape(-1), rate)
     return out

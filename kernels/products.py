@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from analogpc.kernels.gpu import on_gpu
+from analogpc.kernels.memory import empty
 
 
 def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -16,7 +17,17 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         from analogpc.kernels.blas import gemm
 
         return gemm(a, b)
-    return a @ b
+    return np.matmul(a, b, out=empty((a.shape[0], b.shape[1]), a.dtype, a))
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a - b, of one shape."""
+    return np.subtract(a, b, out=empty(a.shape, np.result_type(a.dtype, b.dtype), a))
+
+
+def negative(a: np.ndarray) -> np.ndarray:
+    """-a."""
+    return np.negative(a, out=empty(a.shape, a.dtype, a))
 
 
 def inner(a: np.ndarray, b: np.ndarray) -> Any:

@@ -11,7 +11,9 @@ from analogpc.network import Network
 
 
 def products_of(network: Network, teach: Callable[[Network, Callable[..., None]], Any]) -> Callable[[], None]:
-    """All products of the weight matrices in one taught batch, as plain calls of ``@`` on arrays of the same shapes.
+    """All products of the weight matrices in one taught batch, as plain calls of NumPy on arrays of the same shapes.
+
+    Their results go to arrays that are there already, so that no time is lost with memory.
 
     How many vectors every matrix reads and learns from is what its meter counts; they come in as many calls as they did, each of the
     rows that one batch brings to that matrix (one for each sample; in a convolution, one for each output position).
@@ -28,7 +30,7 @@ def products_of(network: Network, teach: Callable[[Network, Callable[..., None]]
             matrix.learn([(pre, post)], 0.0)
 
     teach(network, apply)
-    calls: list[tuple[int, np.ndarray, np.ndarray]] = []
+    calls: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = []
     rng = np.random.default_rng(0)
 
     def some(*shape: int) -> np.ndarray:
@@ -43,14 +45,14 @@ def products_of(network: Network, teach: Callable[[Network, Callable[..., None]]
         rows = counts.updates
         x, g, weights = some(rows, n_in), some(rows, n_out), some(n_in, n_out)
         calls += [
-            (counts.forward_reads // rows, x, weights),
-            (counts.backward_reads // rows, g, weights.T),
-            (1, x.T, g),
+            (counts.forward_reads // rows, x, weights, some(rows, n_out)),
+            (counts.backward_reads // rows, g, weights.T, some(rows, n_in)),
+            (1, x.T, g, some(n_in, n_out)),
         ]
 
     def products() -> None:
-        for times, left, right in calls:
+        for times, left, right, out in calls:
             for _ in range(times):
-                left @ right
+                np.matmul(left, right, out=out)
 
     return products

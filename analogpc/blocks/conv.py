@@ -13,6 +13,7 @@ from typing_extensions import override
 from analogpc.blocks.base import MatrixMaker, Product, ShapeError
 from analogpc.blocks.initialisation import LinearBlock, LinearSpecification, bias_products, read_bias
 from analogpc.devices.matrix import Matrix
+from analogpc.kernels.memory import empty
 from analogpc.kernels.patches import fold, output_size, patches
 from analogpc.kernels.streams import Key
 
@@ -96,7 +97,7 @@ class Conv2dBlock(LinearBlock):
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         self._check(x)
         offset = read_bias(self.matrices, x)
-        y = np.empty((len(x), *self.output_shape), x.dtype, like=x)
+        y = empty((len(x), *self.output_shape), x.dtype, x)
         for chunk in self._chunks(len(x), x.dtype):
             read = self._scaled(self.matrices["weight"].forward(patches(x[chunk], *self._window)))
             np.add(read, offset, out=self._columns(y[chunk]))
@@ -104,7 +105,7 @@ class Conv2dBlock(LinearBlock):
 
     @override
     def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
-        dx = np.empty((len(g), *self.input_shape), g.dtype, like=g)
+        dx = empty((len(g), *self.input_shape), g.dtype, g)
         for chunk in self._chunks(len(g), g.dtype):
             back = self._scaled(self.matrices["weight"].backward(self._columns(g[chunk])))
             dx[chunk] = fold(back, dx[chunk].shape, *self._window)

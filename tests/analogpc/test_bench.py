@@ -84,7 +84,7 @@ def test_the_floor_has_the_products_of_the_work(make, monkeypatch):
         if name.endswith("weight")
     )
     planned = sum(
-        times * left.shape[0] * left.shape[1] * right.shape[1] for times, left, right in floor.__closure__[0].cell_contents
+        times * left.shape[0] * left.shape[1] * right.shape[1] for times, left, right, _ in floor.__closure__[0].cell_contents
     )
     assert planned == reads + updates
 

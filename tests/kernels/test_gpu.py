@@ -10,7 +10,7 @@ import pytest
 
 from analogpc.kernels import blas, gpu
 from analogpc.kernels.activations import clip, clip_product, gelu, gelu_product, rectify, rectify_product
-from analogpc.kernels.descent import momentum_step
+from analogpc.kernels.descent import momentum_step, plain_step
 from analogpc.kernels.products import matmul
 from analogpc.kernels.streams import Key, bits, normals, uniforms
 
@@ -38,6 +38,7 @@ def test_momentum(device, rng, kind, nesterov) -> None:
     moved = momentum_step(*there, 0.1, 0.9, nesterov)
     assert np.array_equal(moved.get(), momentum_step(x, g, v, 0.1, 0.9, nesterov))
     assert np.array_equal(there[2].get(), v)
+    assert np.array_equal(plain_step(*there[:2], 0.1).get(), plain_step(x, g, 0.1))
 
 
 @pytest.mark.parametrize("kind", KINDS)
