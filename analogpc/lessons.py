@@ -71,11 +71,13 @@ class Teaching:
         Lesson
             Which the next batch may overwrite.
         """
-        kind = (rule, x.shape)
-        if not self._repeatable(rule) or kind not in self._seen:
-            # The first time compiles, and makes ready what a graph cannot.
-            self._seen.add(kind)
+        if not self._repeatable(rule):
             return self._once(rule, x, target, rate)
+        kind = (rule, x.shape)
+        if kind not in self._seen:
+            # The first time compiles, and makes ready what a graph cannot: with a rate on the GPU, as the graph will have it.
+            self._seen.add(kind)
+            return self._once(rule, x, target, np.full((), rate, np.float64, like=x))
         if kind not in self._captured:
             while len(self._captured) >= _MOST_GRAPHS:
                 del self._captured[next(iter(self._captured))]

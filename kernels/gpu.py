@@ -53,8 +53,8 @@ def cupy() -> ModuleType:
 
 
 def on_gpu(array: Any) -> bool:
-    """Whether an array lives on a GPU."""
-    return not isinstance(array, (np.ndarray, np.generic))
+    """Whether an array lives on a GPU; numbers do not."""
+    return not isinstance(array, (np.ndarray, np.generic, int, float, complex))
 
 
 def backend_of(array: Any) -> Backend:
@@ -76,7 +76,7 @@ def copied(array: Any, backend: Backend | None = None) -> Any:
 
 def as_type(number: Any, dtype: np.dtype) -> Any:
     """A number as a NumPy scalar of that type, or an array of the GPU without axes in that type."""
-    return number.astype(dtype) if on_gpu(number) and hasattr(number, "astype") else np.dtype(dtype).type(number)
+    return number.astype(dtype) if on_gpu(number) else np.dtype(dtype).type(number)
 
 
 def in_main_memory(tree: Any) -> Any:

@@ -71,3 +71,27 @@ def test_rules_learn_the_same(device, request, name, optimiser) -> None:
     expected = taught(network.copy(), rule, optimiser)
     found = taught(network.to("gpu"), rule, optimiser)
     compared(found, expected, exact)
+
+
+def image_networks() -> dict[str, apc.Network]:
+    """Small networks with everything that images need: convolutions, pools, norms and residual blocks."""
+    shape = {"input_shape": (8, 8, 3)}
+    blocks = (
+        apc.Chain(blocks=(apc.Conv2d(channels=5), apc.BatchNorm(freezing=True), apc.Activation(function="gelu"), apc.MaxPool(size=2))),
+        apc.Chain(blocks=(apc.Conv2d(channels=6, stride=2), apc.LayerNorm(), apc.Activation(function="leaky_relu"))),
+        apc.Chain(blocks=(apc.AvgPool(size=2), apc.Flatten(), apc.Dense(features=4))),
+    )
+    return {
+        "normalised": apc.Network(apc.Layers(blocks=blocks, **shape), seed=2),
+        "vgg": apc.vgg(5, width=1 / 64, seed=2),
+        "resnet": apc.resnet(10, width=1 / 32, seed=2),
+    }
+
+
+@pytest.mark.parametrize("rule", ["bp", "pc", "s+f", "ipc"])
+@pytest.mark.parametrize("name", ["normalised", "vgg", "resnet"])
+def test_networks_of_images_learn_the_same(device, request, name, rule) -> None:
+    network = image_networks()[name]
+    exact = "emulated" in request.node.callspec.id
+    expected = taught(network.copy(), named_rules()[rule], SGD())
+    compared(taught(network.to("gpu"), named_rules()[rule], SGD()), expected, exact)

@@ -105,6 +105,7 @@ def test_copies_go_to_and_fro(device) -> None:
     there = gpu.copied(values, "gpu")
     assert gpu.on_gpu(there)
     assert not gpu.on_gpu(values)
+    assert not any(map(gpu.on_gpu, (1, 0.5, True, np.float32(1))))
     assert (gpu.backend_of(there), gpu.backend_of(values)) == ("gpu", "cpu")
     assert np.array_equal(gpu.to_host(there), values)
     assert gpu.to_host(values) is values
