@@ -13,7 +13,9 @@ from functools import lru_cache
 import numba as nb
 import numpy as np
 
-from analogpc.kernels.streams import Key, row_normals, split
+from analogpc.kernels.gpu import launch, on_gpu
+from analogpc.kernels.rows import launch_rows
+from analogpc.kernels.streams import Key, row_normals, split, words_of
 
 QUICK, SLOW = 262144, 65536
 """As many numbers one thread converts alone, without and with noise: 0.1 to 0.2 ms of work. Another thread may take that long to wake
@@ -21,6 +23,10 @@ up after a product, while those of BLAS still spin.
 """
 _STRIP = 8192
 """Numbers that a thread takes at a time where there are more."""
+_BLOCK = 4
+"""Numbers that one block of random words is for."""
+_EACH = 3
+"""The binary logarithm of how many numbers a thread of the GPU takes at least, before it compares its largest with those of others."""
 _INFINITY: dict[int, np.int32 | np.int64] = {4: np.int32(0x7F800000), 8: np.int64(0x7FF0000000000000)}
 """The bits of infinity, by the size of the type in bytes."""
 
@@ -43,6 +49,12 @@ def strips(shape: tuple[int, int], alone: int) -> tuple[int, int]:
         return n, 1
     rows = max(1, _STRIP // lines)
     return rows, -(-n // rows)
+
+
+def neighbours(lines: int, noisy: bool) -> tuple[int, int]:
+    """Into how many parts a row of so many lines is cut for the threads of the GPU, and the lines of a part."""
+    width = _BLOCK if noisy else 1
+    return -(-lines // width), width
 
 
 # Rows are converted in plain loops that the compiler turns into vectors: nothing branches, and a loop writes one array. The random
@@ -131,23 +143,48 @@ def dac(
     scale : (n,) array
         ``x`` is about ``scale[:, None] * driven``; ``reduction`` when not managed, and for a vector of zeros.
     saturated : int
-        Values that were clipped.
+        Values that were clipped; on the GPU an int64 array without axes, so that nothing waits for it.
     """
     managed = managed and math.isfinite(bound)
-    scale = np.empty(len(x), x.dtype)
+    scale = np.empty(len(x), x.dtype, like=x)
     if math.isinf(bits) and math.isinf(bound) and reduction == 1:
         # Scaling by the maximum and back only rounds when nothing is lost by leaving it out.
         scale[:] = 1
-        return x, scale, 0
+        return x, scale, np.zeros((), np.int64, like=x) if on_gpu(x) else 0
+    x = np.ascontiguousarray(x, like=x)
+    if on_gpu(x):
+        return _dac_there(x, scale, managed, magnitudes, *uniform(x.dtype, bits, bound), x.dtype.type(reduction))
     if magnitudes is not None:
         scale[:] = magnitudes
-    x = np.ascontiguousarray(x)
     out, infinity = np.empty_like(x), _INFINITY[x.itemsize]
     arrays = x, x.view(infinity.dtype), infinity, out, scale, scale.view(infinity.dtype)
     settings = managed, magnitudes is not None, *uniform(x.dtype, bits, bound), x.dtype.type(reduction)
     rows, count = strips(x.shape, QUICK)
     clipped = _dac_rows(*arrays, *settings) if count < 2 else _dac(*arrays, *settings, rows, count)
     return out, scale, int(clipped)
+
+
+def _dac_there(
+    x: np.ndarray,
+    scale: np.ndarray,
+    managed: bool,
+    magnitudes: np.ndarray | None,
+    bound: np.floating,
+    step: np.floating,
+    reduction: np.floating,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`dac` on the GPU."""
+    (n, lines), given = x.shape, magnitudes is not None
+    # Of every vector: the bits of its largest magnitude, and how many of its values are clipped.
+    counts = np.zeros((2, n), np.uint64, like=x)
+    if managed and not given:
+        shift = max(0, max(0, lines - 1).bit_length() - _EACH)
+        launch("converters", "largest", x.dtype, n << shift, x, counts[0], np.int64(n), np.int32(lines), np.int32(shift))
+    met = scale if magnitudes is None else np.ascontiguousarray(magnitudes, x.dtype, like=x)
+    out = np.empty(x.shape, x.dtype, like=x)
+    arrays, settings = (x, counts[0], met, out, scale, counts[1]), (np.int32(managed), np.int32(given), bound, step, reduction)
+    launch_rows("converters", "dac", x.dtype, n, lines, *arrays, *settings)
+    return out, scale, counts[1].view(np.int64).sum()
 
 
 @nb.njit(cache=True, error_model="numpy")
@@ -202,7 +239,7 @@ def adc(
     y : (n, lines) array
         Analog sums of one array.
     total : (n, lines) array
-        Digital accumulator, changed in place.
+        Digital accumulator, changed in place; on the GPU contiguous.
     scale : (n,) array
         Factor of every vector.
     noise : float
@@ -219,12 +256,17 @@ def adc(
     (n,) int64 array
         Values of each vector that were clipped.
     """
+    y = np.ascontiguousarray(y, like=y)
+    settings = y.dtype.type(noise), *uniform(y.dtype, bits, bound)
+    if on_gpu(y):
+        counts, (parts, width) = np.zeros(len(y), np.uint64, like=y), neighbours(y.shape[1], noise > 0)
+        given = y, total, scale, counts, *settings, np.int32(fresh), *key.words, *words_of(step)
+        launch_rows("converters", "adc", y.dtype, len(y), parts, *given, sizes=(y.shape[1], width))
+        return counts.view(np.int64)
     saturated = np.empty(len(y), np.int64)
-    y = np.ascontiguousarray(y)
-    settings = y.dtype.type(noise), *uniform(y.dtype, bits, bound), fresh
     rows, count = strips(y.shape, SLOW if noise > 0 else QUICK)
     if count < 2:
-        _adc_rows(y, total, scale, *settings, 0, *key.words, np.uint64(step), saturated)
+        _adc_rows(y, total, scale, *settings, fresh, 0, *key.words, np.uint64(step), saturated)
     else:
-        _adc(y, total, scale, *settings, *key.words, np.uint64(step), saturated, rows, count)
+        _adc(y, total, scale, *settings, fresh, *key.words, np.uint64(step), saturated, rows, count)
     return saturated

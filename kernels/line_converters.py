@@ -8,8 +8,10 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from analogpc.kernels.converters import QUICK, SLOW, quantised, strips, uniform
-from analogpc.kernels.streams import Key, row_normals, split
+from analogpc.kernels.converters import QUICK, SLOW, neighbours, quantised, strips, uniform
+from analogpc.kernels.gpu import launch, on_gpu
+from analogpc.kernels.rows import launch_rows
+from analogpc.kernels.streams import Key, row_normals, split, words_of
 
 
 @nb.njit(cache=True)
@@ -87,8 +89,15 @@ def imprint(
     -------
     (n, lines) array
     """
-    driven = np.ascontiguousarray(driven)
-    kind, out = driven.dtype.type, np.empty_like(driven)
+    driven = np.ascontiguousarray(driven, like=driven)
+    kind, out = driven.dtype.type, np.empty(driven.shape, driven.dtype, like=driven)
+    if on_gpu(driven):
+        n, lines = driven.shape
+        parts, width = neighbours(lines, pulsed > 0)
+        tables = levels, np.int32(levels.shape[1]), kind(lsb)
+        given = driven, out, affine, *tables, kind(resting), kind(pulsed), *key.words, *words_of(step)
+        launch_rows("line_converters", "imprint", driven.dtype, n, parts, *given, sizes=(lines, width))
+        return out
     settings = kind(lsb), affine, levels, kind(resting), kind(pulsed)
     rows, count = strips(driven.shape, SLOW if pulsed > 0 else QUICK)
     if count < 2:
@@ -111,8 +120,13 @@ def _plane(driven, out, step, place, bound):
 
 def bit_plane(driven: np.ndarray, lsb: float, place: int, bound: float) -> np.ndarray:
     """Bit number ``place`` (0 the least) of the magnitudes of codes ``driven / lsb`` (n, lines), as -bound, 0 or bound."""
-    out = np.empty_like(driven)
-    _plane(driven, out, driven.dtype.type(lsb), place, driven.dtype.type(bound))
+    driven = np.ascontiguousarray(driven, like=driven)
+    kind, out = driven.dtype.type, np.empty(driven.shape, driven.dtype, like=driven)
+    if on_gpu(driven):
+        settings = np.int64(driven.size), kind(lsb), np.int32(place), kind(bound)
+        launch("line_converters", "bit_plane", driven.dtype, driven.size, driven, out, *settings)
+    else:
+        _plane(driven, out, kind(lsb), place, kind(bound))
     return out
 
 
@@ -260,9 +274,19 @@ def convert(
     (n,) int64 array
         Values of each vector that were clipped.
     """
+    y, variance = np.ascontiguousarray(y, like=y), np.ascontiguousarray(variance, like=y)
+    noise = y.dtype.type(noise)
+    if on_gpu(y):
+        varied, (n, lines) = variance.size > 0, y.shape
+        counts, (parts, width) = np.zeros(n, np.uint64, like=y), neighbours(lines, varied or noise > 0)
+        given = y, total, scale, variance, counts, noise, np.int32(varied), *uniform(y.dtype, bits, bound), entry
+        tables = transitions, np.int32(transitions.shape[1]), row, leave, np.int32(fresh)
+        launch_rows(
+            "line_converters", "convert", y.dtype, n, parts, *given, *tables, *key.words, *words_of(step), sizes=(lines, width)
+        )
+        return counts.view(np.int64)
     saturated = np.empty(len(y), np.int64)
-    y, variance = np.ascontiguousarray(y), np.ascontiguousarray(variance)
-    settings = y.dtype.type(noise), variance, *uniform(y.dtype, bits, bound), entry, transitions, row, leave, fresh
+    settings = noise, variance, *uniform(y.dtype, bits, bound), entry, transitions, row, leave, fresh
     rows, count = strips(y.shape, SLOW if noise > 0 or variance.size > 0 or transitions.size > 0 else QUICK)
     if count < 2:
         _convert_rows(y, total, scale, *settings, 0, *key.words, np.uint64(step), saturated)

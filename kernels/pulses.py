@@ -11,10 +11,12 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numba as nb
 import numpy as np
 
+from analogpc.kernels.gpu import launch, on_gpu
 from analogpc.kernels.streams import Key, normal, philox, split
 
 MAX_LENGTH = 31
@@ -26,6 +28,8 @@ MULTIPLICATIVE, ADDITIVE, COMPOSITE = range(3)
 """How the noise of a step depends on the step: see `apply_pulses`."""
 _SLOTS = np.uint32(0x7FFFFFFF)
 _CHUNK = 16
+_SUMS = 1024
+"""Places in which the threads of a GPU count."""
 
 
 @nb.njit(cache=True)
@@ -79,7 +83,7 @@ def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, f
     values : (n, lines) array
         Values of the lines for n rank-one products, applied one after the other.
     gain : (n,) float64 array
-        Probability per unit of value.
+        Probability per unit of value; it and ``length`` may lie in main memory where ``values`` are on the GPU.
     length : (n,) int64 array
         Slots used, 0 to 31.
     key, first_step
@@ -90,9 +94,15 @@ def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, f
     words : (n, lines) uint32 array
         Bit k is slot k; the top bit is set for a negative value.
     clipped : int
-        Lines whose wanted probability exceeded 1.
+        Lines whose wanted probability exceeded 1; for it, the GPU is waited for.
     """
-    words = np.empty(values.shape, np.uint32)
+    words = np.empty(values.shape, np.uint32, like=values)
+    if on_gpu(values):
+        settings = np.asarray(gain, np.float64, like=values), np.asarray(length, np.int64, like=values)
+        arrays = [np.ascontiguousarray(array, like=values) for array in (values, *settings)]
+        over, sizes = np.zeros(_SUMS, np.uint64, like=values), map(np.int64, (_SUMS, *values.shape))
+        launch("pulses", "trains", values.dtype, values.size, *arrays, words, over, *sizes, *key.words, np.uint64(first_step))
+        return words, int(over.sum())
     clipped = _trains(values, gain, length, *key.words, np.uint64(first_step), words)
     return words, int(clipped)
 
@@ -262,6 +272,19 @@ class Law:
 PARAMETERS = ("up", "down", "shape_up", "shape_down", "low", "high")
 
 
+def _launch(
+    kernel: str, state: np.ndarray, given: tuple[Any, ...], parameters: dict[str, np.ndarray], law: Law, *stream: Any
+) -> int:
+    """Start a kernel of the GPU, one thread for each device, and wait for the number of pulses."""
+    constants, *numbers = law.numbers(state.dtype)
+    arrays = [np.ascontiguousarray(parameters[name], like=state) for name in PARAMETERS]
+    sections = np.int32(len(constants) // 2 - 1)
+    answer = np.asarray(constants, like=state), sections, *numbers, np.int32(law.law), np.int32(law.noise)
+    pulses = np.zeros(_SUMS, np.uint64, like=state)
+    launch("pulses", kernel, state.dtype, state.size, state, *given, *arrays, *answer, *stream, pulses, np.int64(_SUMS))
+    return int(pulses.sum())
+
+
 def apply_pulses(
     state: np.ndarray,
     rows: np.ndarray,
@@ -290,7 +313,7 @@ def apply_pulses(
     Parameters
     ----------
     state : (rows, columns) array
-        Changed in place.
+        Changed in place; on the GPU it and ``touched`` are contiguous.
     rows, columns : (n, rows) and (n, columns) uint32 arrays
         Trains of n rank-one products, from `trains`.
     parameters : dict of (rows, columns) arrays in the type of ``state``
@@ -306,8 +329,12 @@ def apply_pulses(
     Returns
     -------
     int
-        Pulses that devices received.
+        Pulses that devices received; for it, the GPU is waited for.
     """
+    if on_gpu(state):
+        sent = [np.ascontiguousarray(words, np.uint32, like=state) for words in (rows, columns)]
+        given = *sent, touched, np.int64(len(rows)), *map(np.int64, state.shape), np.int32(one_sided)
+        return _launch("apply_pulses", state, given, parameters, law, *key.words, np.uint64(first_step))
     apply = _coincidences(law.law, law.noise, one_sided)
     arrays = [parameters[name] for name in PARAMETERS]
     numbers = law.numbers(state.dtype)
@@ -319,6 +346,9 @@ def apply_counts(state: np.ndarray, counts: np.ndarray, parameters: dict[str, np
 
     The other parameters are those of `apply_pulses`; the noise of pulse k of a device is a function of (key, step, device, k).
     """
+    if on_gpu(state):
+        given = np.ascontiguousarray(counts, np.int32, like=state), np.int64(state.size)
+        return _launch("apply_counts", state, given, parameters, law, *key.words, np.uint64(step))
     arrays = [parameters[name] for name in PARAMETERS]
     apply = _counted(law.law, law.noise)
     return int(apply(state, counts, *arrays, *law.numbers(state.dtype), *key.words, np.uint64(step)))

@@ -36,8 +36,11 @@ struct Place3 { unsigned x, y, z; };
 static thread_local Place3 blockIdx, threadIdx, blockDim, gridDim;
 static inline int __float_as_int(float x) { int y; std::memcpy(&y, &x, 4); return y; }
 static inline float __int_as_float(int x) { float y; std::memcpy(&y, &x, 4); return y; }
+static inline long long __double_as_longlong(double x) { long long y; std::memcpy(&y, &x, 8); return y; }
+static inline double __longlong_as_double(long long x) { double y; std::memcpy(&y, &x, 8); return y; }
 static inline int __popc(unsigned x) { return __builtin_popcount(x); }
 template <class T> static inline T atomicAdd(T* p, T value) { T before = *p; *p += value; return before; }
+template <class T> static inline T atomicMax(T* p, T value) { T before = *p; *p = before > value ? before : value; return before; }
 """
 _KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)\s*{')
 _TYPES = {
