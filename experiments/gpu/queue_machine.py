@@ -1,0 +1,134 @@
+"""What jobs share: their time, what they ran on, and programs that are started and stopped."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from analogpc.environment import describe_environment
+from analogpc.kernels.gpu import Backend
+
+ROOT = Path(__file__).resolve().parents[2]
+_KEPT_LINES = 60
+_STOPPING_SECONDS = 15.0
+"""What a program gets for ending by itself when it is interrupted."""
+
+
+@dataclass
+class Budget:
+    """So many seconds from now on.
+
+    Attributes
+    ----------
+    seconds : float
+    clock : function
+        Seconds since whenever.
+    """
+
+    seconds: float
+    clock: Callable[[], float] = time.monotonic
+    began: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.began = self.clock()
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left; negative when it is overdrawn."""
+        return self.seconds - (self.clock() - self.began)
+
+
+def described(backend: Backend) -> dict[str, Any]:
+    """The machine and the versions."""
+    return {"system": platform.system(), "processors": os.cpu_count(), **describe_environment(backend)}
+
+
+def without_places(text: str) -> str:
+    """A text that goes into the repository, without the folders of this machine."""
+    places = {str(ROOT): ".", sys.prefix: "PYTHON", str(Path.home()): "~"}
+    for place in sorted(filter(lambda one: len(one) > 1, places), key=len, reverse=True):
+        text = text.replace(place, places[place])
+    return text
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended.
+
+    Attributes
+    ----------
+    status : int
+        Its exit status.
+    stopped : bool
+        Whether its time was over before it ended by itself.
+    tail : list of str
+        The last lines that it printed.
+    seconds : float
+    """
+
+    status: int
+    stopped: bool
+    tail: list[str]
+    seconds: float
+
+
+def run_python(arguments: list[str], seconds: float) -> Ended:
+    """Run Python in the root of the repository, showing what it prints on standard error, and interrupt it after so many seconds."""
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    began = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    lines: deque[str] = deque(maxlen=_KEPT_LINES)
+    relay = threading.Thread(target=_relay, args=(process, lines), daemon=True)
+    relay.start()
+    try:
+        process.wait(max(0.0, seconds))
+        stopped = False
+    except subprocess.TimeoutExpired:
+        _stop(process)
+        stopped = True
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    relay.join(_STOPPING_SECONDS)
+    return Ended(process.returncode, stopped, [without_places(line) for line in list(lines)], time.monotonic() - began)
+
+
+def _relay(process: subprocess.Popen[str], lines: deque[str]) -> None:
+    if process.stdout is None:
+        return
+    with process.stdout as printed:
+        for line in printed:
+            sys.stderr.write(line)
+            lines.append(line.rstrip())
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """Interrupt, as a person at the keyboard would: pytest then still reports what it has found."""
+    if os.name == "posix":
+        process.send_signal(signal.SIGINT)
+    else:
+        process.terminate()
+    try:
+        process.wait(_STOPPING_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
