@@ -47,6 +47,7 @@ def export_crossbars(network: Network, path: str | Path) -> None:
     The states of `ideal` devices have no limits. Their matrices are scaled so that the largest state meets the end of the
     conductance window; ``weight_per_siemens`` says by how much.
     """
+    network = network.to("cpu")
     matrices = {name: m for name, m in network.matrices().items() if isinstance(m, CrossbarMatrix)}
     if not matrices:
         raise ExportError(
@@ -88,6 +89,7 @@ def export_netlist(network: Network, path: str | Path, array: str = "", volts: f
         If the network is digital, there is no such array, its devices have a current-voltage curve that the netlist has not, or the
         voltage is not finite.
     """
+    network = network.to("cpu")
     matrices = {name: m for name, m in network.matrices().items() if isinstance(m, CrossbarMatrix)}
     if not matrices:
         raise ExportError("the network is digital and has no arrays: put it on crossbars first, with net.on(apc.Analog(...))")

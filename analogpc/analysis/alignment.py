@@ -72,6 +72,7 @@ def gradient_alignment(
     """
     key = Key(0) if key is None else key
     reference = _reference(network, rule) if reference is None else reference
+    network = network.to("cpu")
     judge = network.copy(trained=True).on(Digital()) if exact else network
     ours = directions(network, rule, x, target, key=key)
     theirs = directions(judge, reference, x, target, key=key.fold("reference"))

@@ -11,6 +11,7 @@ from analogpc.analysis.undisturbed import undisturbed
 from analogpc.architectures import Hopfield
 from analogpc.data import Dataset
 from analogpc.data.dataset import Split
+from analogpc.kernels.gpu import to_host
 from analogpc.kernels.streams import Key
 from analogpc.network import Network
 from analogpc.relaxation import softmax
@@ -124,7 +125,8 @@ def reliability(
     with undisturbed(network, Key(0) if key is None else key):
         for start in range(0, len(labels), _BATCH):
             indices = np.arange(start, min(start + _BATCH, len(labels)))
-            outputs.append(network.predict(data.inputs(split, indices, dtype=network.architecture.dtype)))
+            x = data.inputs(split, indices, dtype=network.architecture.dtype, backend=network.backend)
+            outputs.append(to_host(network.predict(x)))
     flat = np.concatenate(outputs).reshape(len(labels), -1).astype(np.float64)
     return reliability_curve(_probabilities(flat, link), labels, bins)
 

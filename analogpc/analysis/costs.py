@@ -61,6 +61,7 @@ def read_counts(network: Network, rule: Rule, x: np.ndarray, target: np.ndarray,
     Read are only layers whose input has moved or which have learnt, and sent back only errors that are not zero by construction. So
     the counts are below those of the rules as they are written; for exact matrices nothing but that differs.
     """
+    network = network.to("cpu")
     x, target = batch(network, x, target)
     key = Key(0) if key is None else key
     with undisturbed(network, key) as meters:

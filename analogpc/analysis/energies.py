@@ -87,6 +87,7 @@ def energy_profile(
             f"the rule '{rule.kind}' cannot be watched: its teach takes no watch, as those of 'predictive-coding', "
             "'incremental-pc' and 'error-based-pc' do"
         )
+    network = network.to("cpu")
     x, target = batch(network, x, target)
     key = Key(0) if key is None else key
     energies: list[np.ndarray] = []

@@ -121,6 +121,7 @@ def ep_against_bptt(
     ValueError
         If the network is not as said above.
     """
+    network = network.to("cpu")
     x, target = batch(network, x, target)
     key = Key(0) if key is None else key
     forward = HopfieldEP(beta=beta, nudging=nudging, steps=steps, output=output, update="continual")

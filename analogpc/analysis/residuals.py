@@ -76,6 +76,7 @@ def residual(network: Network, rule: Rule, x: np.ndarray, target: np.ndarray, *,
     TypeError
         If the rule is of another kind.
     """
+    network = network.to("cpu")
     x, target = batch(network, x, target)
     key = Key(0) if key is None else key
     rule = at_once(rule, key)

@@ -39,6 +39,7 @@ def exact_copy(network: Network) -> Network:
 
     In it the smallest errors of deep networks are seen that float32 swallows.
     """
+    network = network.to("cpu")
     twin = Network(network.architecture.but(dtype="float64"), Digital(), network.seed)
     state: dict[str, Any] = {name: {"values": array} for name, array in network.buffers().items()}
     for name, matrix in network.matrices().items():
@@ -92,6 +93,7 @@ def directions(
         By the names of `Network.matrices`, in the type of the network: the sum over the batch of gain times post pre^T. Matrices
         that are taught nothing have zeros.
     """
+    network = network.to("cpu")
     x, target = batch(network, x, target)
     key = Key(0) if key is None else key
     matrices = network.matrices()

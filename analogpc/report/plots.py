@@ -48,7 +48,7 @@ def plot_comparison(runs: list[Run], path: str | Path) -> None:
 
 def _histogram(axes, run: Run, colour: str) -> None:
     """How the conductances of all learning devices are distributed within their window."""
-    matrices = [m for m in run.network.matrices().values() if isinstance(m, CrossbarMatrix)]
+    matrices = [m for m in run.network.to("cpu").matrices().values() if isinstance(m, CrossbarMatrix)]
     if not matrices:
         return
     device = matrices[0].substrate.device

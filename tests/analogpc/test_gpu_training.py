@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import analogpc as apc
+from analogpc import analysis
 from analogpc.cli import main
 from analogpc.data.augmentation import Augmentation
 from analogpc.kernels.gpu import on_gpu
@@ -141,3 +142,21 @@ def test_without_a_gpu_the_command_line_says_so(tmp_path, capsys, monkeypatch) -
     with pytest.raises(SystemExit) as done:
         main(["train", "--backend", "tpu"])
     assert done.value.code == 2
+
+
+def test_what_is_asked_about_a_network_is_answered_wherever_it_is(device, few, tmp_path) -> None:
+    network = apc.mlp([64, 24, 10], substrate=apc.Analog(device="idealized"), seed=1)
+    there = network.to("gpu")
+    x, target = few.inputs("test", range(9)), np.eye(10, dtype=np.float32)[few.test_labels[:9]]
+    rule = named_rule("pc")
+    for one, other in zip(
+        analysis.directions(there, rule, x, target).values(), analysis.directions(network, rule, x, target).values(), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(
+        analysis.energy_profile(there, rule, x, target).energies, analysis.energy_profile(network, rule, x, target).energies
+    )
+    for name, of in (("here", network), ("there", there)):
+        apc.export_crossbars(of, tmp_path / name)
+    assert (tmp_path / "here").read_bytes() == (tmp_path / "there").read_bytes()
+    assert abs(analysis.reliability(there, few).error - analysis.reliability(network, few).error) < 0.05
