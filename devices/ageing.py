@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from analogpc.devices.device import Device
+from analogpc.kernels.gpu import Backend, copied
 from analogpc.kernels.streams import Key, normals
 
 
@@ -82,12 +83,12 @@ class Ageing:
         self._held["written_seconds"][touched] = self._clock_seconds
         if "flicker_modes" in self._held:
             modes, flicker = self._held["flicker_modes"], self.device.flicker
-            fresh = flicker.start(touched.shape, modes.dtype)
+            fresh = np.zeros_like(modes)
             if self.device.drift.kind == "power-law":
                 # The moment after writing is, in that model, t0 after the last pulse.
                 flicker.evolve(fresh, self.device.drift.t0_seconds, self._key.fold("start"), self._steps)
                 self._steps += 1
-            modes[:, touched] = fresh[:, touched]
+            np.copyto(modes, fresh, where=np.broadcast_to(touched, modes.shape))
 
     def key_streams(self, key: Key) -> None:
         """Draw the coming noise from ``key``; the devices stay the same."""
@@ -98,9 +99,9 @@ class Ageing:
         scalars = {"clock_seconds": self._clock_seconds, "kelvin": self.kelvin, "key": self._key.value, "steps": self._steps}
         return scalars | dict(self._held)
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `dump` gave."""
+    def restore(self, state: dict[str, Any], backend: Backend) -> None:
+        """Take over what `dump` gave, wherever its arrays are, on a backend."""
         state = dict(state)
         self._clock_seconds, self.kelvin = state.pop("clock_seconds"), state.pop("kelvin")
         self._key, self._steps = Key(state.pop("key")), state.pop("steps")
-        self._held = {name: np.array(values) for name, values in state.items()}
+        self._held = {name: copied(values, backend) for name, values in state.items()}

@@ -7,19 +7,24 @@ from typing import Any
 import numpy as np
 
 from analogpc.devices.ageing import Ageing
+from analogpc.devices.array_reads import ReadableArray
 from analogpc.devices.device import Device
-from analogpc.devices.population import faulty, population
+from analogpc.devices.meter import Count, count
+from analogpc.devices.population import population
 from analogpc.devices.responses import PulseResponse
+from analogpc.kernels.gpu import Backend, copied
 from analogpc.kernels.pulse_batches import apply_batch
 from analogpc.kernels.pulses import apply_counts
 from analogpc.kernels.streams import Key, normals
+from analogpc.kernels.writes import move_within
 
 
-class Array:
+class Array(ReadableArray):
     """A grid of devices of one kind, word lines (rows) by bit lines (columns).
 
     The grid may be larger than a physical array: `crossbar` matrices keep one grid for a whole logical matrix and cut it into
-    tiles when they read. Every device is drawn from its place in the grid, so that cutting changes no device.
+    tiles when they read. Every device is drawn from its place in the grid, so that cutting changes no device. Devices are drawn in
+    main memory; a copy may be on a GPU, and takes and gives arrays there.
 
     Parameters
     ----------
@@ -43,6 +48,8 @@ class Array:
         Pulses that the devices have received.
     """
 
+    pulses = Count()
+
     def __init__(
         self,
         device: Device,
@@ -61,71 +68,7 @@ class Array:
         self._write_noise = response.write_noise_std * response.dw_min if isinstance(response, PulseResponse) else 0.0
         self._written = self.state.copy() if self._write_noise > 0 else None
         self._ageing = Ageing(device, shape, key.fold("ageing"), dtype) if device.ages else None
-        self._apparent: np.ndarray | None = None
-
-    @property
-    def age_seconds(self) -> float:
-        """Time passed since the array was made."""
-        return self._age_seconds
-
-    @property
-    def apparent(self) -> np.ndarray:
-        """The states that a read finds now, (rows, columns), white noise left out. Not to be written to."""
-        written = self.state if self._written is None else self._written
-        if self._ageing is None and "open" not in self.parameters:
-            return written
-        if self._apparent is None:
-            device = self.device
-            g = device.conductance(written)
-            if self._ageing is not None:
-                g = np.clip(self._ageing.present(g), 0, g.dtype.type(device.g_max_siemens))
-            if "open" in self.parameters:
-                g = np.where(self.parameters["open"], g.dtype.type(0), g)
-            self._apparent = device.state(g)
-        return self._apparent
-
-    @property
-    def found(self) -> np.ndarray:
-        """The states that a write starts from, (rows, columns): those that were written, after drift. Not to be written to."""
-        if self._ageing is None or self.device.drift.kind == "none":
-            return self.state
-        g = self._ageing.drifted(self.device.conductance(self.state))
-        state = self.device.state(np.clip(g, 0, g.dtype.type(self.device.g_max_siemens)))
-        return np.clip(state, self.parameters["low"], self.parameters["high"])
-
-    @property
-    def stuck(self) -> np.ndarray:
-        """True where a device cannot move or carries no current, (rows, columns) bool."""
-        return faulty(self.parameters) if "low" in self.parameters else np.zeros(self.state.shape, bool)
-
-    @property
-    def reference(self) -> np.ndarray | None:
-        """The states of the reference devices, (rows, columns), if the response has any."""
-        return self.parameters.get("reference")
-
-    def conductance(self) -> np.ndarray:
-        """What a read finds, in siemens: (rows, columns)."""
-        return self.device.conductance(self.apparent)
-
-    def read_deviation(self, seconds: float) -> np.ndarray | None:
-        """Standard deviation, in states, of the white noise of reads that last ``seconds``: (rows, columns), or None without any."""
-        device = self.device
-        if device.read_noise.kind == "none":
-            return None
-        g = np.maximum(self.conductance(), 0)
-        return device.read_noise.deviation(g, device.nominal_siemens[1], seconds) / g.dtype.type(device.siemens_per_state)
-
-    def read(self, volts: np.ndarray) -> np.ndarray:
-        """Bit-line currents in amperes (n, columns) for word-line voltages (n, rows), by Kirchhoff; white noise left out."""
-        return self._currents(volts, self.conductance())
-
-    def read_transposed(self, volts: np.ndarray) -> np.ndarray:
-        """Word-line currents in amperes (n, rows) for bit-line voltages (n, columns)."""
-        return self._currents(volts, self.conductance().T)
-
-    def _currents(self, volts: np.ndarray, conductance: np.ndarray) -> np.ndarray:
-        first, *others = (function(volts) @ matrix for matrix, function in self.device.conduction.terms(conductance))
-        return sum(others, start=first)
+        self._apparent = None
 
     def program(self, target: np.ndarray, where: np.ndarray | None = None) -> None:
         """Bring devices to ``target`` (rows, columns), states, as near as levels, programming and bounds allow.
@@ -141,23 +84,30 @@ class Array:
             if discrete:
                 g = device.levels.nearest(g, low, high)
             if device.programming.kind != "exact":
-                xi = normals(self._write_key.fold("program"), self._writes, g.shape, g.dtype)
+                xi = self._draw("program")
                 g = device.programming.programmed(np.maximum(g, 0), high, xi)
             target = device.state(g)
-        touched = np.ones(self.state.shape, bool) if where is None else where
+        touched = np.ones_like(self.state, bool) if where is None else where
         np.copyto(self.state, target, where=touched)
         self._clip()
         self._rewritten(touched)
 
+    def _draw(self, name: str) -> np.ndarray:
+        """Standard normal numbers of the next write, (rows, columns)."""
+        return normals(self._write_key.fold(name), self._writes, self.state.shape, self.state.dtype, like=self.state)
+
     def shift(self, change: np.ndarray) -> None:
         """Change every state by exactly ``change`` (rows, columns), up to its bounds: an idealised write."""
+        if "low" in self.parameters and self.found is self.state:
+            self._rewritten(move_within(self.state, change, self.parameters["low"], self.parameters["high"]))
+            return
         touched = change != 0
         self._catch_up(touched)
         self.state += change
         self._clip()
         self._rewritten(touched)
 
-    def pulse(self, rows: np.ndarray, columns: np.ndarray, one_sided: bool, key: Key, first_step: int) -> int:
+    def pulse(self, rows: np.ndarray, columns: np.ndarray, one_sided: bool, key: Key, first_step: int) -> Any:
         """Send pulse trains of n rank-one products along all lines (see `kernels.pulses.trains`).
 
         Parameters
@@ -171,7 +121,7 @@ class Array:
         Returns
         -------
         int
-            Pulses that devices received.
+            Pulses that devices received; it may be an integer array of the GPU without axes.
 
         Raises
         ------
@@ -179,7 +129,7 @@ class Array:
             If the devices do not answer to pulses.
         """
         law = self._response().law
-        touched = np.zeros(self.state.shape, bool)
+        touched = np.zeros_like(self.state, bool)
         # Who will be touched is known only afterwards; the others keep the state that they were written to.
         before = self.state.copy()
         drifted = self._catch_up(None)
@@ -187,16 +137,16 @@ class Array:
         if drifted:
             np.copyto(self.state, before, where=~touched)
         self._rewritten(touched)
-        self.pulses += pulses
+        count(self, pulses=pulses)
         return pulses
 
-    def pulse_each(self, counts: np.ndarray, key: Key, step: int) -> int:
+    def pulse_each(self, counts: np.ndarray, key: Key, step: int) -> Any:
         """Send every device its own number of pulses, ``counts`` (rows, columns) int32, negative ones downwards.
 
         Returns
         -------
         int
-            Pulses sent.
+            Pulses sent; it may be an integer array of the GPU without axes.
 
         Raises
         ------
@@ -207,7 +157,7 @@ class Array:
         self._catch_up(touched)
         pulses = apply_counts(self.state, counts, self.parameters, law, key, step)
         self._rewritten(touched)
-        self.pulses += pulses
+        count(self, pulses=pulses)
         return pulses
 
     def _response(self) -> PulseResponse:
@@ -221,8 +171,7 @@ class Array:
         response = self._response()
         place = self.parameters.get("reset", np.full_like(self.state, response.reset))
         if response.reset_std > 0:
-            noise = normals(self._write_key.fold("reset"), self._writes, self.state.shape, self.state.dtype)
-            place = place + noise * self.state.dtype.type(response.reset_std)
+            place = place + self._draw("reset") * self.state.dtype.type(response.reset_std)
         np.copyto(self.state, place, where=where)
         self._clip()
         self._rewritten(where)
@@ -233,7 +182,7 @@ class Array:
         if cycles == 0 or (decay is None and diffusion is None):
             return
         before, kind = self.state.copy(), self.state.dtype.type
-        walked = np.full(self.state.shape, float(cycles))
+        walked = np.full_like(self.state, cycles, np.float64)
         if decay is not None:
             place = self.parameters.get("reset", kind(self._response().reset))
             log_kept = np.log1p(-np.minimum(decay.astype(np.float64), 1 - 1e-12)) * cycles
@@ -241,8 +190,7 @@ class Array:
             # Variance of the sum of ``cycles`` steps, each of which has decayed since.
             walked = np.expm1(2 * log_kept) / np.expm1(2 * log_kept / cycles)
         if diffusion is not None:
-            noise = normals(self._write_key.fold("diffusion"), self._writes, self.state.shape, self.state.dtype)
-            self.state += noise * diffusion * np.sqrt(walked).astype(kind)
+            self.state += self._draw("diffusion") * diffusion * np.sqrt(walked).astype(kind)
             self._writes += 1
         self._clip()
         if self._written is not None:
@@ -287,7 +235,10 @@ class Array:
         found = self.found
         if found is self.state:
             return False
-        np.copyto(self.state, found, where=True if where is None else where)
+        if where is None:
+            self.state[...] = found
+        else:
+            np.copyto(self.state, found, where=where)
         return True
 
     def _rewritten(self, touched: np.ndarray) -> None:
@@ -297,20 +248,20 @@ class Array:
         if self._ageing is not None:
             self._ageing.rewritten(touched)
         if self._written is not None:
-            noisy = normals(self._write_key, self._writes - 1, self.state.shape, self.state.dtype)
+            noisy = normals(self._write_key, self._writes - 1, self.state.shape, self.state.dtype, like=self.state)
             noisy *= self.state.dtype.type(self._write_noise)
             noisy += self.state
             self._limit(noisy)
             np.copyto(self._written, noisy, where=touched)
 
-    def copy(self) -> Array:
-        """An independent array in the same state."""
+    def copy(self, backend: Backend | None = None) -> Array:
+        """An independent array in the same state, on another backend if one is named."""
         twin = Array.__new__(Array)
         twin.device, twin._write_noise = self.device, self._write_noise
         twin._ageing = Ageing.__new__(Ageing) if self._ageing is not None else None
         if twin._ageing is not None:
             twin._ageing.device = self.device
-        twin.restore(self.dump())
+        twin.restore(self.dump(), backend or self.backend)
         return twin
 
     def key_streams(self, key: Key) -> None:
@@ -329,13 +280,14 @@ class Array:
             state["ageing"] = self._ageing.dump()
         return state
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `dump` gave."""
-        self.state = np.array(state["state"])
-        self.parameters = {name: np.array(values) for name, values in state["parameters"].items()}
+    def restore(self, state: dict[str, Any], backend: Backend | None = None) -> None:
+        """Take over what `dump` gave, wherever its arrays are, on a ``backend``, if one is named."""
+        backend = backend or self.backend
+        self.state = copied(state["state"], backend)
+        self.parameters = {name: copied(values, backend) for name, values in state["parameters"].items()}
         self._age_seconds, self.pulses = state["age_seconds"], state["pulses"]
         self._write_key, self._writes = Key(state["write_key"]), state["writes"]
-        self._written = np.array(state["written"]) if "written" in state else None
+        self._written = copied(state["written"], backend) if "written" in state else None
         self._apparent = None
         if self._ageing is not None:
-            self._ageing.restore(state["ageing"])
+            self._ageing.restore(state["ageing"], backend)

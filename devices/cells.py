@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,8 +12,9 @@ from analogpc.devices.array import Array
 from analogpc.devices.mappings import OffsetColumn
 from analogpc.devices.operands import device_noise, form_operands
 from analogpc.devices.population import faulty, population, working_lines
-from analogpc.devices.reading import Operand
+from analogpc.devices.sums import Operand
 from analogpc.devices.wiring import Wiring
+from analogpc.kernels.gpu import Backend
 from analogpc.kernels.pulses import DOWN
 from analogpc.kernels.streams import Key, normals
 
@@ -87,7 +89,8 @@ class Cells:
     @property
     def stuck(self) -> np.ndarray:
         """True where a device of a weight cannot move or carries no current, (n_in, n_out) bool."""
-        return np.logical_or.reduce([array.stuck for array in self.arrays])
+        first, *others = (array.stuck for array in self.arrays)
+        return functools.reduce(np.logical_or, others, first)
 
     def all_finite(self) -> Any:
         """Whether every state is a finite number: a bool, or an array of the GPU without axes."""
@@ -110,9 +113,10 @@ class Cells:
         stuck = [array.stuck for array in self.arrays]
         factors = [leg.factor * mapping.group_weights[leg.group] for leg in mapping.legs]
         power = sum(np.where(bad, 0.0, factor**2) for bad, factor in zip(stuck, factors, strict=True))
-        affected = np.logical_or.reduce(stuck) & (power > 0) & (True if where is None else where)
+        affected = self.stuck & (power > 0) & (True if where is None else where)
+        power = np.where(affected, power, 1.0)
         for array, target, bad, factor in zip(self.arrays, targets, stuck, factors, strict=True):
-            share = np.divide(factor * error, power, out=np.zeros_like(error), where=affected)
+            share = np.where(affected, factor * error / power, 0.0)
             array.program(target + share.astype(self.dtype), affected & ~bad)
 
     def shift(self, change: np.ndarray) -> None:
@@ -131,7 +135,7 @@ class Cells:
         found, mapping = self.difference(), self.substrate.mapping
         factors = [leg.factor * mapping.group_weights[leg.group] for leg in mapping.legs]
         variance = device_noise(self, list(zip(factors, self.arrays, strict=True)))
-        return found if variance is None else found + np.sqrt(variance) * normals(key, step, found.shape, self.dtype)
+        return found if variance is None else found + np.sqrt(variance) * normals(key, step, found.shape, self.dtype, like=found)
 
     def subtracted(self) -> np.ndarray | float:
         """The states that are subtracted from those of the legs: (n_in, n_out), or one number."""
@@ -141,6 +145,13 @@ class Cells:
         if self.shared is not None:
             return np.repeat(self.shared.apparent, self.substrate.columns, axis=1)[:, : self.shape[1]]
         return self.substrate.mapping.rest(self.substrate.device)
+
+    def subtracted_grid(self) -> np.ndarray:
+        """The same as an array, (n_in, n_out). Not to be written to."""
+        subtracted = self.subtracted()
+        if isinstance(subtracted, float):
+            subtracted = np.full((1, 1), subtracted, self.dtype, like=self.arrays[0].state)
+        return np.broadcast_to(subtracted, self.shape)
 
     def operands(self, transposed: bool = False) -> list[Operand]:
         """What reads multiply by, one for each group of legs: (n_in, n_out), or (n_out, n_in) if ``transposed``."""
@@ -167,15 +178,17 @@ class Cells:
         device, mapping = self.substrate.device, self.substrate.mapping
         held = {leg.name: array.conductance()[place] for leg, array in zip(mapping.legs, self.arrays, strict=True)}
         if mapping.subtracts != "nothing":
-            states = np.broadcast_to(np.asarray(self.subtracted(), self.dtype), self.shape)[place]
+            states = self.subtracted_grid()[place]
             # All columns of an array subtract the same one.
             held[self._subtracted_name] = device.conductance(states[:, :1] if mapping.subtracts == "column" else states)
         return held
 
     def pulse(
         self, rows: np.ndarray, columns: np.ndarray, chooser: Key, noise: Callable[[int], Key], first: int, legs: PulsedLegs
-    ) -> int:
+    ) -> Any:
         """Send pulse trains of n rank-one products along the lines of all legs, or some; the pulses that devices received.
+
+        They are a number, or an integer array of the GPU without axes.
 
         Parameters
         ----------
@@ -195,12 +208,12 @@ class Cells:
             if legs != "all" and (legs == "plus") != (leg.factor > 0):
                 continue
             chosen = mapping.receives(np.arange(first, first + len(rows)), number, chooser)
-            own = rows if chosen is None else np.where(chosen[:, None], rows, np.uint32(0))
+            own = rows if chosen is None else np.where(np.asarray(chosen, like=rows)[:, None], rows, np.uint32(0))
             turned = columns if leg.factor > 0 else columns ^ DOWN
             sent += array.pulse(own, turned, mapping.one_sided, noise(number), first)
         return sent
 
-    def pulse_each(self, counts: np.ndarray, key: Key, step: int) -> int:
+    def pulse_each(self, counts: np.ndarray, key: Key, step: int) -> Any:
         """Send the devices of every weight ``counts`` (n_in, n_out) int32 pulses, negative ones to lower it; the pulses sent.
 
         Where an update reaches only some of the devices, ``step`` is the number that chooses them.
@@ -245,11 +258,11 @@ class Cells:
         for name, wiring in self.wiring.items():
             wiring.restore(state["wiring"][name])
 
-    def copy(self) -> Cells:
-        """An independent grid in the same state."""
+    def copy(self, backend: Backend | None = None) -> Cells:
+        """An independent grid in the same state, on another backend if one is named."""
         twin = Cells.__new__(Cells)
         twin.substrate, twin.shape, twin.dtype = self.substrate, self.shape, self.dtype
-        twin.arrays = [array.copy() for array in self.arrays]
-        twin.shared = None if self.shared is None else self.shared.copy()
-        twin.wiring = {}
+        twin.arrays = [array.copy(backend) for array in self.arrays]
+        twin.shared = None if self.shared is None else self.shared.copy(backend)
+        twin.wiring = {name: wiring.copy() for name, wiring in self.wiring.items()}
         return twin

@@ -7,14 +7,17 @@ each converter (a ramp: for each array): 1 megabyte for 512 converters of 9 bits
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from analogpc.devices.converter_levels import affine_errors, calibration_line, no_error, output_levels, transition_levels
 from analogpc.devices.converters import ADC, DAC
 from analogpc.kernels.converters import adc, dac
+from analogpc.kernels.gpu import Backend, backend_of, copied
 from analogpc.kernels.line_converters import bit_plane, convert, imprint
 from analogpc.kernels.streams import Key
 
@@ -30,7 +33,7 @@ class Drive:
     scale : (n,) array
         Digital factor of every vector.
     clipped : int
-        Values that saturated.
+        Values that saturated; on the GPU an array without axes.
     full_voltage : bool
         Whether a driven line carries the full voltage, and the value is for how long (pulse width) or whether (bit-serial); else the
         value is the voltage.
@@ -38,7 +41,7 @@ class Drive:
 
     planes: list[tuple[np.ndarray, float]]
     scale: np.ndarray
-    clipped: int
+    clipped: Any
     full_voltage: bool
 
 
@@ -72,6 +75,14 @@ class DacBank:
             self.affine = affine_errors(spec, key, 0, lines, dtype)
         if spec.tabled:
             self.levels = output_levels(spec, lines, key).astype(dtype)
+
+    def to(self, backend: Backend) -> DacBank:
+        """The same converters for arrays of a backend: this bank, which never changes, if it is there."""
+        if backend == backend_of(self.affine):
+            return self
+        twin = copy.copy(self)
+        twin.affine, twin.levels = copied(self.affine, backend), copied(self.levels, backend)
+        return twin
 
     def drive(self, x: np.ndarray, reduction: float, key: Key, step: int) -> Drive:
         """Drive the lines with digital vectors.
@@ -109,10 +120,11 @@ class DacBank:
         if spec.scaling in ("none", "absmax") or math.isinf(spec.bound) or x.size == 0:
             return None
         if spec.scaling == "constant":
-            return np.full(len(x), spec.scaling_value, x.dtype)
+            return np.full(len(x), spec.scaling_value, x.dtype, like=x)
         largest = np.abs(x).max(1)
         if spec.scaling == "average":
-            return np.full(len(x), largest.mean(), x.dtype)
+            # In double precision, so that its bits do not depend on the order in which it is formed.
+            return np.zeros_like(largest) + largest.mean(dtype=np.float64).astype(x.dtype)
         chosen = np.percentile(np.abs(x), spec.scaling_value, axis=1).astype(x.dtype)
         return np.where(chosen > 0, chosen, largest)
 
@@ -162,6 +174,16 @@ class AdcBank:
         if spec.calibration == "gain-offset":
             pairs = zip(exact, tables, strict=True)
             self.leave = [calibration_line(spec, affine, table, self.row).astype(dtype) for affine, table in pairs]
+
+    def to(self, backend: Backend) -> AdcBank:
+        """The same converters for arrays of a backend: this bank, which never changes, if it is there."""
+        if backend == backend_of(self.row):
+            return self
+        twin = copy.copy(self)
+        twin.row = copied(self.row, backend)
+        for name in ("entry", "leave", "transitions"):
+            setattr(twin, name, [copied(table, backend) for table in getattr(self, name)])
+        return twin
 
     def convert(
         self,
@@ -225,7 +247,7 @@ class AdcBank:
                 raise ValueError(f"column_scale has shape {column_scale.shape}; the bank needs ({self.lines},)")
             leave = leave * column_scale.astype(self.dtype)
         if variance is None:
-            variance = np.empty((0, 0), self.dtype)
+            variance = np.empty((0, 0), self.dtype, like=y)
         elif variance.shape != y.shape:
             raise ValueError(f"variance has shape {variance.shape}; the sums have {y.shape}")
         own = self.entry[cut], self.transitions[cut], self.row, leave

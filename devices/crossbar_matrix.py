@@ -2,53 +2,31 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 from typing_extensions import override
 
-from analogpc.devices.array import Array
-from analogpc.devices.cells import Cells, PulsedLegs
-from analogpc.devices.matrix import Matrix, Products, ReadStream
+from analogpc.devices.cells import Cells
+from analogpc.devices.crossbar_writes import WritableMatrix
+from analogpc.devices.matrix import Products, ReadStream
 from analogpc.devices.meter import Meter
-from analogpc.devices.reading import MatrixOperand, Operand, Ports
+from analogpc.devices.reading import Ports
 from analogpc.devices.responses import PulseResponse
-from analogpc.devices.schemes.words import by_direction, deterministic_trains
 from analogpc.devices.substrate import Analog
-from analogpc.kernels.gpu import Backend, backend_of
-from analogpc.kernels.pulses import trains
+from analogpc.devices.sums import MatrixOperand, Operand
+from analogpc.devices.tiles import Tile, tiles_of
+from analogpc.kernels.gpu import Backend, backend_of, copied, to_host
 from analogpc.kernels.streams import Key
 
 
-@dataclass(frozen=True)
-class Tile:
-    """One physical array: the part of the logical matrix that it holds and its conductances.
-
-    Attributes
-    ----------
-    rows, columns : slice
-        Inputs and outputs of the logical matrix.
-    conductances : dict of (rows, columns) arrays
-        In siemens, by the names of the legs of the mapping, and what is subtracted: "minus" or, as one column, "reference".
-    stuck : (rows, columns) bool array
-        Weights of which at least one device cannot move or carries no current.
-    scale : (columns,) array
-        Logical weight of one unit of state difference, drift compensation included.
-    """
-
-    rows: slice
-    columns: slice
-    conductances: dict[str, np.ndarray]
-    stuck: np.ndarray
-    scale: np.ndarray
-
-
-class CrossbarMatrix(Matrix):
+class CrossbarMatrix(WritableMatrix):
     """A logical matrix W (n_out, n_in) held by devices on crossbars: word lines are inputs, bit lines outputs.
+
+    It is made in main memory; a copy of it may live on a GPU, where the same devices give the same bits up to the rounding of
+    products and of functions such as exp. There, reads wait for the GPU only where ``bound_management = "iterative"`` asks for it;
+    updates wait at least once.
 
     Parameters
     ----------
@@ -63,7 +41,7 @@ class CrossbarMatrix(Matrix):
     Attributes
     ----------
     scales : (arrays along the inputs, n_out) array
-        Logical weight per unit of state difference.
+        Logical weight per unit of state difference; in main memory.
     cells : Cells
         The devices of the weights.
     extra : dict of Cells
@@ -93,33 +71,24 @@ class CrossbarMatrix(Matrix):
         self.memory: dict[str, Any] = {}
         self.program(weights)
 
-    def _make_ports(self, key: Key) -> None:
+    def _make_ports(self, key: Key, backend: Backend = "cpu") -> None:
+        """Draw the converters of the weights and of the extra cells."""
         substrate, groups, grid = self.substrate, len(self.substrate.mapping.group_weights), self.shape[::-1]
         seen = len(substrate.scheme.visible)
-        self._ports = Ports(substrate, grid, self.scales, groups * (1 + seen), key, self.dtype)
-        self._extra_ports = {name: Ports(substrate, grid, self.scales, groups, key.fold(name), self.dtype) for name in self.extra}
+        self._ports = Ports(substrate, grid, self.scales, groups * (1 + seen), key, self.dtype).at(self.scales, backend)
+        drawn = {name: Ports(substrate, grid, self.scales, groups, key.fold(name), self.dtype) for name in self.extra}
+        self._extra_ports = {name: ports.at(self.scales, backend) for name, ports in drawn.items()}
 
     @property
     @override
     def takes_increments(self) -> bool:
         return self.substrate.scheme.takes_increments
 
-    @property
-    def granularity(self) -> float:
-        """Mean logical change of one coincidence where the scale is largest; 0 for devices without pulses."""
-        response = self.substrate.device.response
-        if not isinstance(response, PulseResponse):
-            return 0.0
-        return float(self.scales.max()) * self.gain * response.dw_min * self.substrate.mapping.steps(self.substrate.device)
-
-    def granules(self) -> np.ndarray:
-        """Mean logical change of one coincidence at every weight: (n_in, n_out), or a number if all are alike."""
-        return self.scale_grid() * self.dtype.type(self.granularity / (float(self.scales.max()) * self.gain))
-
     def program(self, weights: np.ndarray) -> None:
         """Write all weights (n_out, n_in), with the scales at hand, as near as the devices allow; the update scheme starts anew."""
         self.gain, self._readout = 1.0, 0.0
-        self.cells.program(np.ascontiguousarray((weights.T / self.scale_grid()).astype(self.dtype)))
+        weights = copied(weights, self.backend)
+        self.cells.program(np.ascontiguousarray((weights.T / self.scale_grid()).astype(self.dtype), like=weights))
         self._changed()
         self.memory = self.substrate.scheme.memory(self, weights)
 
@@ -128,21 +97,9 @@ class CrossbarMatrix(Matrix):
         self._operands: list[Operand] | None = None
         self._transposed: list[Operand] | None = None
 
-    def scale_grid(self) -> np.ndarray:
-        """Logical weight per unit of state difference at all crosspoints, gain included: (n_in, n_out), or a number if all are alike."""
-        if self._ports.uniform:
-            return self.dtype.type(self.scales[0, 0] * self.gain)
-        rows = np.arange(self.shape[1]) // self.substrate.rows
-        return (self.scales[rows] * self.gain).astype(self.dtype)
-
     @property
     def _all_cells(self) -> list[Cells]:
         return [self.cells, *self.extra.values()]
-
-    @property
-    def arrays(self) -> list[Array]:
-        """The grids of devices (n_in, n_out), one for each leg of the mapping."""
-        return self.cells.arrays
 
     def _all_operands(self, transposed: bool) -> list[Operand]:
         """Of the weights, and of the extra cells that reads see beside them."""
@@ -196,92 +153,12 @@ class CrossbarMatrix(Matrix):
         self.substrate.scheme.increment(self, change)
         self._finish_cycle()
 
-    def shift(self, change: np.ndarray) -> None:
-        """Write a logical change (n_in, n_out) exactly, up to the devices' bounds."""
-        self.meter.programmed += int(np.count_nonzero(change)) * len(self.arrays)
-        self.cells.shift((change / self.scale_grid()).astype(self.dtype, copy=False))
-        self._changed()
-
-    def blocks(self) -> list[tuple[slice, np.ndarray | None]]:
-        """Inputs that share their scales, and those scales relative to the largest, (n_out,): None where all are that one."""
-        if self._ports.uniform:
-            return [(slice(0, self.shape[1]), None)]
-        relative = (self.scales / self.scales.max()).astype(self.dtype)
-        return list(zip(self._ports.blocks, relative, strict=True))
-
-    def pulse(
-        self,
-        inputs: slice,
-        pre: np.ndarray,
-        post: np.ndarray,
-        gain_pre: np.ndarray,
-        gain_post: np.ndarray,
-        length: np.ndarray,
-        cells: str | None = None,
-        *,
-        deterministic: bool = False,
-        separate: bool = False,
-        legs: PulsedLegs = "all",
-    ) -> None:
-        """Apply n rank-one products, one after the other, by pulse trains.
-
-        Parameters
-        ----------
-        inputs : slice
-            The word lines that are driven.
-        pre, post : (n, driven word lines) and (n, n_out) arrays
-        gain_pre, gain_post : (n,) float64 arrays
-            Pulse probability per unit of value.
-        length : (n,) int64 array
-            Slots used.
-        cells : str or None
-            Names extra cells that are pulsed instead of the weights.
-        deterministic : bool
-            Trains with a fixed number of pulses (see `schemes.words`) instead of random ones.
-        separate : bool
-            First all pulses upwards of all products, then all downwards: two passes for each polarity of the inputs.
-        legs : "all", "plus" or "minus"
-            The devices that are reached: all of a weight, or those that count positively or negatively.
-        """
-        first = self.products_done
-        self.products_done += len(pre)
-        driven = pre
-        if pre.shape[1] != self.shape[1]:
-            driven = np.zeros((len(pre), self.shape[1]), pre.dtype)
-            driven[:, inputs] = pre
-        key = self.update_key if cells is None else self.update_key.fold(cells)
-        if deterministic:
-            rows, clipped_rows = deterministic_trains(driven, gain_pre, length, "first")
-            columns, clipped_columns = deterministic_trains(post, gain_post, length, "spread")
-        else:
-            rows, clipped_rows = trains(driven, gain_pre, length, key.fold("rows"), first)
-            columns, clipped_columns = trains(post, gain_post, length, key.fold("columns"), first)
-        self.meter.clipped_probabilities += clipped_rows + clipped_columns
-        passes = by_direction(rows, columns) if separate else [(rows, columns)]
-        self.meter.pulse_slots += int(length.sum()) * len(passes)
-        grid = self.cells if cells is None else self.extra[cells]
-        for turn, (sent_rows, sent_columns) in enumerate(passes):
-            part = key.fold("pass", turn) if separate else key
-            streams = partial(part.fold, "cycle")
-            self.meter.pulses += grid.pulse(sent_rows, sent_columns, self.update_key.fold("member"), streams, first, legs)
-        self._changed()
-
-    def pulse_each(self, counts: np.ndarray, key: Key, step: int, cells: str | None = None) -> None:
-        """Send the devices of every weight their own number of pulses, ``counts`` (n_in, n_out) int32, negative ones to lower it.
-
-        Every leg gets them, in its own direction; one-sided pairs raise the one device or the other.
-        """
-        grid = self.cells if cells is None else self.extra[cells]
-        self.meter.pulses += grid.pulse_each(counts, key, step)
-        self.meter.pulse_slots += int(counts.max(axis=1, initial=0).sum() - counts.min(axis=1, initial=0).sum())
-        self._changed()
-
     @override
     def weights(self) -> np.ndarray:
         difference = self.cells.difference()
         for name, share in self.substrate.scheme.visible.items():
             difference = difference + self.dtype.type(share) * self.extra[name].difference()
-        return np.array((difference * self.scale_grid()).T, order="C")
+        return copied((difference * self.scale_grid()).T)
 
     @override
     def all_finite(self) -> Any:
@@ -306,18 +183,11 @@ class CrossbarMatrix(Matrix):
 
     def _mean_readout(self) -> float:
         """Mean magnitude of all outputs for inputs of one line at a time: what global drift compensation compares."""
-        return float(np.abs(self.forward(np.eye(self.shape[1], dtype=self.dtype))).mean(dtype=np.float64))
+        return float(np.abs(self.forward(self.one_by_one(slice(0, self.shape[1])))).mean(dtype=np.float64))
 
     def tiles(self) -> Iterator[Tile]:
-        """The physical arrays, row of tiles by row of tiles.
-
-        A fixed reference is a column pair's second device, at the conductance of zero weight.
-        """
-        (n_out, n_in), stuck = self.shape, self.cells.stuck
-        for number, top in enumerate(range(0, n_in, self.substrate.rows)):
-            for left in range(0, n_out, self.substrate.columns):
-                place = slice(top, min(top + self.substrate.rows, n_in)), slice(left, min(left + self.substrate.columns, n_out))
-                yield Tile(*place, self.cells.conductances(place), stuck[place], self.scales[number, place[1]] * self.gain)
+        """The physical arrays, row of tiles by row of tiles; in main memory."""
+        return tiles_of(self)
 
     @override
     def state(self) -> dict[str, Any]:
@@ -339,25 +209,41 @@ class CrossbarMatrix(Matrix):
 
     @override
     def restore(self, state: dict[str, Any]) -> None:
-        self.scales = np.array(state["scales"])
         self.cells.restore(state["cells"])
         for name, cells in self.extra.items():
             cells.restore(state["extra"][name])
-        self.memory = copy.deepcopy(state["memory"])
+        self._resume(state)
+        self._make_ports(Key(state["converter_key"]), self.backend)
+
+    def _resume(self, state: dict[str, Any]) -> None:
+        """Take over what is neither device nor converter."""
+        self.scales = np.array(to_host(state["scales"]))
+        self.memory = _copied_tree(state["memory"], self.backend)
         self._reads = ReadStream(Key(state["read_key"]), state["read_step"])
         self.update_key, self.products_done = Key(state["update_key"]), state["products_done"]
         self.update_cycles, self.gain, self._readout = state["update_cycles"], state["gain"], state["readout"]
         self.meter = Meter(**state["meter"])
-        self._make_ports(Key(state["converter_key"]))
         self._changed()
 
     @override
     def copy(self, backend: Backend | None = None) -> CrossbarMatrix:
+        """An independent matrix in the same state, on another backend if one is named.
+
+        Raises
+        ------
+        ValueError
+            If the GPU is named and cannot do what the substrate asks for (see `Analog.refuse_backend`).
+        """
+        backend = backend or self.backend
+        if reason := self.substrate.refuse_backend(backend):
+            raise ValueError(f"the backend '{backend}' cannot hold this matrix: {reason}")
         twin = CrossbarMatrix.__new__(CrossbarMatrix)
         twin.substrate, twin.shape, twin.dtype = self.substrate, self.shape, self.dtype
-        twin.cells = self.cells.copy()
-        twin.extra = {name: cells.copy() for name, cells in self.extra.items()}
-        twin.restore(self.state())
+        twin.cells = self.cells.copy(backend)
+        twin.extra = {name: cells.copy(backend) for name, cells in self.extra.items()}
+        twin._resume(self.state())
+        twin._ports = self._ports.at(twin.scales, backend)
+        twin._extra_ports = {name: ports.at(twin.scales, backend) for name, ports in self._extra_ports.items()}
         return twin
 
     @override
@@ -373,3 +259,10 @@ class CrossbarMatrix(Matrix):
         former = self._reads, self.meter
         self._reads, self.meter = reads, meter
         return former
+
+
+def _copied_tree(tree: Any, backend: Backend) -> Any:
+    """A copy of nested dictionaries, their arrays on a backend."""
+    if isinstance(tree, dict):
+        return {name: _copied_tree(value, backend) for name, value in tree.items()}
+    return copied(tree, backend) if hasattr(tree, "ndim") else tree

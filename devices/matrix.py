@@ -191,7 +191,9 @@ class DigitalMatrix(Matrix):
             return
         for pre, post in products:
             self.meter.updates += len(pre)
-            self._stored += scale * matmul(pre.T, post)
+            change = matmul(pre.T, post)
+            change *= scale
+            self._stored += change
 
     @override
     def increment(self, change: np.ndarray) -> None:

@@ -3,11 +3,55 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+
+class Count:
+    """A count as an attribute: an int to whoever looks at it.
+
+    What a GPU has counted (see `count`) stays there until then: only looking waits for it.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._here, self._there = name, _there(name)
+
+    def __get__(self, holder: Any, kind: type | None = None) -> int:
+        if holder is None:
+            return 0
+        kept = holder.__dict__
+        there = kept.pop(self._there, None)
+        if there is not None:
+            kept[self._here] += int(there)
+        return kept[self._here]
+
+    def __set__(self, holder: Any, value: int) -> None:
+        holder.__dict__[self._here] = value
+        holder.__dict__.pop(self._there, None)
+
+
+def count(holder: Any, **amounts: Any) -> None:
+    """Add to attributes that are a `Count`: numbers, or integer arrays of the GPU without axes, for which nobody waits."""
+    kept = holder.__dict__
+    for name, amount in amounts.items():
+        if isinstance(amount, (int, np.integer)):
+            kept[name] += int(amount)
+        else:
+            there, amount = _there(name), amount.astype(np.int64)
+            kept[there] = kept[there] + amount if there in kept else amount
+
+
+def _there(name: str) -> str:
+    """Where an object keeps what a GPU has added to its count of that name."""
+    return f"{name} on the GPU"
 
 
 @dataclass
 class Meter:
     """Plain counts; one meter belongs to one matrix.
+
+    What happens on a GPU is added by `count`, and fetched from there when it is looked at.
 
     Attributes
     ----------
@@ -42,17 +86,17 @@ class Meter:
     backward_reads: int = 0
     conversions_in: int = 0
     conversions_out: int = 0
-    saturated_in: int = 0
-    saturated_out: int = 0
+    saturated_in: Count = Count()
+    saturated_out: Count = Count()
     repeated_reads: int = 0
     updates: int = 0
-    device_reads: int = 0
-    refreshed: int = 0
-    pulses: int = 0
-    clipped_probabilities: int = 0
-    pulse_slots: int = 0
-    programmed: int = 0
-    unverified: int = 0
+    device_reads: Count = Count()
+    refreshed: Count = Count()
+    pulses: Count = Count()
+    clipped_probabilities: Count = Count()
+    pulse_slots: Count = Count()
+    programmed: Count = Count()
+    unverified: Count = Count()
 
     def add(self, other: Meter) -> None:
         """Add the counts of another meter to this one."""

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analogpc.devices.reading import Curve, MatrixOperand, Operand
+from analogpc.devices.sums import Curve, MatrixOperand, Operand
 from analogpc.devices.wiring import CurvedOperand, Wiring
+from analogpc.kernels.gpu import backend_of, copied, to_host
 
 if TYPE_CHECKING:
     from analogpc.devices.array import Array
@@ -31,7 +32,7 @@ def form_operands(cells: Cells, transposed: bool) -> list[Operand]:
         legs = [(leg, array) for leg, array in zip(mapping.legs, cells.arrays, strict=True) if leg.group == group]
         parts = [(leg.name, leg.factor, array.apparent) for leg, array in legs]
         if mapping.subtracts != "nothing":
-            parts.append(("subtracted", -1.0, np.broadcast_to(np.asarray(cells.subtracted(), cells.dtype), cells.shape)))
+            parts.append(("subtracted", -1.0, cells.subtracted_grid()))
         noise = device_noise(cells, [(leg.factor, array) for leg, array in legs])
         if wired and not conduction.linear:
             legs_behind = _in_siemens(cells, parts)
@@ -52,7 +53,7 @@ def _with_reference_noise(cells: Cells, operand: Operand, transposed: bool) -> O
     deviation = None if cells.shared is None else cells.shared.read_deviation(cells.substrate.read_seconds)
     if deviation is None or not isinstance(operand, MatrixOperand):
         return operand
-    column_of = np.arange(cells.shape[1]) // cells.substrate.columns
+    column_of = np.arange(cells.shape[1], like=deviation) // cells.substrate.columns
     return replace(operand, column_noise=np.square(deviation), column_of=column_of, turned=transposed)
 
 
@@ -64,9 +65,12 @@ def _in_siemens(cells: Cells, parts: Parts) -> list[tuple[float, np.ndarray, Wir
 
 
 def _wired(cells: Cells, parts: Parts, transposed: bool) -> tuple[np.ndarray, np.ndarray]:
-    """State differences as they are seen through the wires, and what part of a current the wires leave."""
-    device, kind = cells.substrate.device, cells.dtype.type
-    legs = _in_siemens(cells, parts)
+    """State differences as they are seen through the wires, and what part of a current the wires leave.
+
+    Networks of wires are solved by the CPU, wherever the devices are: for each update, their states travel to and fro.
+    """
+    device, kind, backend = cells.substrate.device, cells.dtype.type, backend_of(parts[0][2])
+    legs = _in_siemens(cells, [(name, factor, to_host(states)) for name, factor, states in parts])
     if cells.substrate.mapping.subtracts == "column":
         # The reference column is a line of the same arrays.
         (_, conductance, wiring), (_, reference, _) = legs
@@ -77,7 +81,8 @@ def _wired(cells: Cells, parts: Parts, transposed: bool) -> tuple[np.ndarray, np
     plain = weighted_sum([(factor, g) for factor, g, _ in legs])
     plain = plain.T if transposed else plain
     attenuation = np.divide(total, plain, out=np.ones_like(total), where=np.abs(plain) > 1e-3 * device.g_max_siemens)
-    return total / kind(device.siemens_per_state), np.clip(attenuation, 0, 1)
+    seen, left = total / kind(device.siemens_per_state), np.clip(attenuation, 0, 1)
+    return (seen, left) if backend == "cpu" else (copied(seen, backend), copied(left, backend))
 
 
 def _terms(cells: Cells, parts: Parts) -> list[tuple[np.ndarray, Curve | None]]:

@@ -17,6 +17,7 @@ from analogpc.devices.responses import PulseResponse
 from analogpc.devices.schemes import AnyScheme
 from analogpc.devices.specification import Specification
 from analogpc.devices.wires import Wires
+from analogpc.kernels.gpu import Backend
 from analogpc.kernels.streams import Key
 
 Lines = Annotated[int, Field(ge=1)]
@@ -153,6 +154,12 @@ class Analog(Specification):
             "read_noise": 0.0,
         }
         return cls(**{**off, **fields})
+
+    def refuse_backend(self, backend: Backend) -> str:
+        """Why matrices on this substrate cannot live on a backend; empty if they can."""
+        if backend == "gpu" and self.wires.present and not self.device.conduction.linear:
+            return f"currents of the conduction '{self.device.conduction.kind}' behind wires are found by the CPU alone, vector by vector"
+        return ""
 
     def matrix(self, weights: np.ndarray, key: Key) -> Matrix:
         """A matrix (n_out, n_in) on this substrate, in the type of ``weights``; ``key`` says which devices it gets."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from typing_extensions import override
 
-from analogpc.devices.reading import Operand
+from analogpc.devices.sums import Operand
 from analogpc.devices.wires import WiredArray
 from analogpc.kernels.parasitics import nonlinear_currents
 
@@ -94,6 +95,12 @@ class Wiring:
             tiles = [conductance[self._rows[cut], columns] for columns in self._columns]
         parts = [nonlinear_currents(np.ascontiguousarray(tile), volts, law, **lines) for tile in tiles]
         return np.concatenate(parts, axis=1)
+
+    def copy(self) -> Wiring:
+        """Independent wires in the same state."""
+        twin = copy.copy(self)
+        twin.restore(self.dump())
+        return twin
 
     def dump(self) -> dict[str, Any]:
         """Everything that later results depend on."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import numba as nb
 import numpy as np
@@ -119,7 +120,7 @@ def _dac(x, words, infinity, out, scale, scale_words, managed, given, bound, ste
 
 def dac(
     x: np.ndarray, bits: float, bound: float, managed: bool, reduction: float = 1.0, magnitudes: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray, int]:
+) -> tuple[np.ndarray, np.ndarray, Any]:
     """Drive the lines of an array with digital vectors.
 
     Parameters

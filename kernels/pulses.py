@@ -75,7 +75,7 @@ def _trains(values, gain, length, k0, k1, first_step, words):
     return over.sum()
 
 
-def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, first_step: int) -> tuple[np.ndarray, int]:
+def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, first_step: int) -> tuple[np.ndarray, Any]:
     """Stochastic pulse trains: in every slot a line fires with probability min(1, gain * |value|).
 
     Parameters
@@ -94,7 +94,7 @@ def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, f
     words : (n, lines) uint32 array
         Bit k is slot k; the top bit is set for a negative value.
     clipped : int
-        Lines whose wanted probability exceeded 1; for it, the GPU is waited for.
+        Lines whose wanted probability exceeded 1; on the GPU an integer array without axes, for which nobody waits.
     """
     words = np.empty(values.shape, np.uint32, like=values)
     if on_gpu(values):
@@ -102,7 +102,7 @@ def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, f
         arrays = [np.ascontiguousarray(array, like=values) for array in (values, *settings)]
         over, sizes = np.zeros(_SUMS, np.uint64, like=values), map(np.int64, (_SUMS, *values.shape))
         launch("pulses", "trains", values.dtype, values.size, *arrays, words, over, *sizes, *key.words, np.uint64(first_step))
-        return words, int(over.sum())
+        return words, over.sum()
     clipped = _trains(values, gain, length, *key.words, np.uint64(first_step), words)
     return words, int(clipped)
 
@@ -274,15 +274,15 @@ PARAMETERS = ("up", "down", "shape_up", "shape_down", "low", "high")
 
 def _launch(
     kernel: str, state: np.ndarray, given: tuple[Any, ...], parameters: dict[str, np.ndarray], law: Law, *stream: Any
-) -> int:
-    """Start a kernel of the GPU, one thread for each device, and wait for the number of pulses."""
+) -> np.ndarray:
+    """Start a kernel of the GPU, one thread for each device; the number of pulses, an integer array without axes."""
     constants, *numbers = law.numbers(state.dtype)
     arrays = [np.ascontiguousarray(parameters[name], like=state) for name in PARAMETERS]
     sections = np.int32(len(constants) // 2 - 1)
     answer = np.asarray(constants, like=state), sections, *numbers, np.int32(law.law), np.int32(law.noise)
     pulses = np.zeros(_SUMS, np.uint64, like=state)
     launch("pulses", kernel, state.dtype, state.size, state, *given, *arrays, *answer, *stream, pulses, np.int64(_SUMS))
-    return int(pulses.sum())
+    return pulses.sum()
 
 
 def apply_pulses(
@@ -295,7 +295,7 @@ def apply_pulses(
     key: Key,
     first_step: int,
     touched: np.ndarray,
-) -> int:
+) -> Any:
     """Apply coincident pulses to devices, pulse by pulse.
 
     A pulse upwards changes the state w by ``up * f(w)``, one downwards by ``-down * f(w)``, with noise, and w is clipped to the
@@ -329,7 +329,7 @@ def apply_pulses(
     Returns
     -------
     int
-        Pulses that devices received; for it, the GPU is waited for.
+        Pulses that devices received; on the GPU an integer array without axes, for which nobody waits.
     """
     if on_gpu(state):
         sent = [np.ascontiguousarray(words, np.uint32, like=state) for words in (rows, columns)]
@@ -341,7 +341,7 @@ def apply_pulses(
     return int(apply(state, rows, columns, *arrays, *numbers, *key.words, np.uint64(first_step), touched))
 
 
-def apply_counts(state: np.ndarray, counts: np.ndarray, parameters: dict[str, np.ndarray], law: Law, key: Key, step: int) -> int:
+def apply_counts(state: np.ndarray, counts: np.ndarray, parameters: dict[str, np.ndarray], law: Law, key: Key, step: int) -> Any:
     """Apply as many pulses to every device as ``counts`` says, (rows, columns) int32, negative ones downwards.
 
     The other parameters are those of `apply_pulses`; the noise of pulse k of a device is a function of (key, step, device, k).

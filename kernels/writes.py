@@ -30,7 +30,7 @@ def move_within(state: np.ndarray, change: np.ndarray, low: np.ndarray, high: np
 
     Parameters
     ----------
-    state, change, low, high : (rows, columns) arrays of one type, contiguous in C order
+    state, change, low, high : (rows, columns) arrays of one type, the first contiguous in C order
 
     Returns
     -------
@@ -38,6 +38,7 @@ def move_within(state: np.ndarray, change: np.ndarray, low: np.ndarray, high: np
         True where the change is not 0.
     """
     touched = np.empty(state.shape, bool, like=state)
+    change, low, high = (np.ascontiguousarray(array, like=array) for array in (change, low, high))
     if on_gpu(state):
         launch("writes", "move_within", state.dtype, state.size, state, change, low, high, touched, np.int64(state.size))
     elif state.size <= _ALONE:

@@ -121,6 +121,8 @@ class ndarray(NDArrayOperatorsMixin):
         named = {name: value for name, value in named.items() if name != "like"}
         if function in (np.asarray, np.array, np.ascontiguousarray, np.empty, np.zeros, np.ones, np.full, np.arange):
             return getattr(module, function.__name__)(*given, **named)
+        if function in (np.nonzero, np.flatnonzero, np.argwhere, np.unique):
+            _wait(f"{function.__name__}(), whose result has as many elements as there are,")
         if "where" in named and function is not np.copyto:
             raise EmulationError(f"{function.__name__} on a GPU takes no 'where'")
         if "initial" in named:
@@ -128,6 +130,8 @@ class ndarray(NDArrayOperatorsMixin):
         return _run(function, given, named)
 
     def __getitem__(self, index: Any) -> Any:
+        if any(isinstance(one, ndarray) and one.dtype == np.bool_ for one in (index if isinstance(index, tuple) else (index,))):
+            _wait("choosing elements by a mask")
         return _run(lambda a, i: a[i], (self, index), {})
 
     def __setitem__(self, index: Any, value: Any) -> None:

@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from analogpc.devices.device import Device
 from analogpc.devices.mappings.base import Leg, Mapping
+from analogpc.devices.meter import count
 from analogpc.devices.responses import PulseResponse
 
 if TYPE_CHECKING:
@@ -159,18 +160,19 @@ class OneSidedPair(Mapping):
         matrix.meter.device_reads += plus.size * 2
         upper, lower = (plus.dtype.type(share * response.w_max) for share in (self.refresh_above, self.partner_above))
         worn = (np.maximum(plus, minus) > upper) & (np.minimum(plus, minus) > lower)
+        # Where nothing is worn nothing is written: to know it, every refresh waits for a GPU.
         if not worn.any():
             return
         difference = np.where(worn, plus - minus, 0)
         table = _states_by_pulses(response)
+        # The first entry is the reset state, which stands for a difference of zero.
+        halfway = np.asarray((table[1:] + table[:-1]) / 2 - table[0], like=plus)
         for number, (array, wanted) in enumerate(zip(matrix.arrays, (difference, -difference), strict=True)):
             array.reset(worn)
-            # The first entry is the reset state, which stands for a difference of zero.
-            counts = np.searchsorted((table[1:] + table[:-1]) / 2 - table[0], np.maximum(wanted, 0))
-            matrix.meter.pulses += array.pulse_each(
-                counts.astype(np.int32), matrix.maintenance_key.fold(number), matrix.update_cycles
-            )
-        matrix.meter.refreshed += int(worn.sum())
+            counts = np.searchsorted(halfway, np.maximum(wanted, 0).astype(np.float64)).astype(np.int32)
+            sent = array.pulse_each(counts, matrix.maintenance_key.fold(number), matrix.update_cycles)
+            count(matrix.meter, pulses=sent)
+        count(matrix.meter, refreshed=worn.sum())
 
 
 @lru_cache(maxsize=16)

@@ -12,6 +12,7 @@ from analogpc.devices.mappings import Mapping
 from analogpc.devices.matrix import NonFiniteError
 from analogpc.devices.responses import PulseResponse
 from analogpc.devices.specification import Specification
+from analogpc.kernels.products import matmul
 
 if TYPE_CHECKING:
     from analogpc.devices.crossbar_matrix import CrossbarMatrix
@@ -69,15 +70,17 @@ def refuse_pulses(device: Device, mapping: Mapping) -> str:
 def total(matrix: CrossbarMatrix, products: Products) -> np.ndarray:
     """The sum of the products, formed digitally: (n_in, n_out) in the type of the matrix; counted as updates.
 
+    Whether it is finite is known only when it is there: a GPU is waited for.
+
     Raises
     ------
     NonFiniteError
         If it is not a number somewhere.
     """
-    summed = np.zeros(matrix.shape[::-1], matrix.dtype)
+    summed = matrix.zeros()
     for pre, post in products:
         matrix.meter.updates += len(pre)
-        summed += pre.T @ post
+        summed += matmul(pre.T, post)
     if not np.isfinite(summed).all():
         raise NonFiniteError("an update product is not finite")
     return summed

@@ -9,6 +9,8 @@ from typing_extensions import override
 
 from analogpc.devices.matrix import TwoPhases
 from analogpc.devices.schemes.base import Scheme, total
+from analogpc.kernels.gpu import as_type
+from analogpc.kernels.products import matmul
 
 if TYPE_CHECKING:
     from analogpc.devices.crossbar_matrix import CrossbarMatrix
@@ -23,13 +25,13 @@ class IdealUpdate(Scheme):
 
     @override
     def learn(self, matrix: CrossbarMatrix, products: Products, rate: float) -> None:
-        scale = matrix.dtype.type(rate)
+        scale = as_type(rate, matrix.dtype)
         if isinstance(products, TwoPhases):
             matrix.shift(scale * total(matrix, products))
             return
         for pre, post in products:
             matrix.meter.updates += len(pre)
-            matrix.shift(scale * (pre.T @ post))
+            matrix.shift(scale * matmul(pre.T, post))
 
     @override
     def increment(self, matrix: CrossbarMatrix, change: np.ndarray) -> None:

@@ -68,7 +68,7 @@ class MixedPrecision(Scheme):
 
     @override
     def memory(self, matrix: CrossbarMatrix, weights: np.ndarray) -> dict[str, Any]:
-        return {"chi": np.zeros(matrix.shape[::-1], matrix.dtype), "cycles": 0, "line": 0, "vectors": 0}
+        return {"chi": matrix.zeros(), "cycles": 0, "line": 0, "vectors": 0}
 
     @override
     def learn(self, matrix: CrossbarMatrix, products: Products, rate: float) -> None:
@@ -100,12 +100,12 @@ class MixedPrecision(Scheme):
 
     def _transfer(self, matrix: CrossbarMatrix) -> None:
         memory, chi = matrix.memory, matrix.memory["chi"]
-        counts = np.zeros(chi.shape, np.int32)
-        lines = np.arange(len(chi))
+        counts = matrix.zeros(np.int32)
+        lines: Any = slice(None)
         if 0 < self.lines < len(chi):
-            lines = (memory["line"] + np.arange(self.lines)) % len(chi)
-            memory["line"] = int((lines[-1] + 1) % len(chi))
-        epsilon = np.broadcast_to(matrix.granules() * matrix.dtype.type(self.granule), chi.shape)[lines]
+            lines = (memory["line"] + np.arange(self.lines, like=chi)) % len(chi)
+            memory["line"] = (memory["line"] + self.lines) % len(chi)
+        epsilon = matrix.granules(lines) * matrix.dtype.type(self.granule)
         counts[lines], chi[lines] = whole_granules(chi[lines], epsilon, self.most_pulses)
         matrix.pulse_each(counts, matrix.update_key.fold("transfer"), memory["cycles"])
 
@@ -129,8 +129,10 @@ def _to_bins(values: np.ndarray, bins: int, stochastic: bool, key: Key, step: in
     if bins == 0:
         return values
     half = values.dtype.type(max(bins // 2, 1))
-    largest = np.abs(values).max(axis=1, keepdims=True, initial=0)
+    largest = np.abs(values).max(axis=1, keepdims=True)
     unit = np.where(largest > 0, largest, 1) / half
     places = values / unit
-    rounded = np.floor(places + (1 - uniforms(key, step, values.shape, values.dtype))) if stochastic else np.rint(places)
+    rounded = (
+        np.floor(places + (1 - uniforms(key, step, values.shape, values.dtype, like=values))) if stochastic else np.rint(places)
+    )
     return np.clip(rounded, -half, half) * unit

@@ -11,8 +11,10 @@ from typing_extensions import override
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import Mapping
 from analogpc.devices.matrix import NonFiniteError
+from analogpc.devices.meter import count
 from analogpc.devices.responses import PulseResponse
 from analogpc.devices.schemes.base import Scheme, refuse_pulses, total
+from analogpc.kernels.gpu import copied
 
 if TYPE_CHECKING:
     from analogpc.devices.crossbar_matrix import CrossbarMatrix
@@ -66,8 +68,8 @@ class ProgramVerify(Scheme):
 
     @override
     def memory(self, matrix: CrossbarMatrix, weights: np.ndarray) -> dict[str, Any]:
-        target = self._within_reach(matrix, np.array(weights.T, matrix.dtype, order="C"))
-        return {"target": target, "cycles": 0, "rounds": 0, "failed": np.zeros(target.shape, bool), "converged": 1.0}
+        target = self._within_reach(matrix, copied(weights.T.astype(matrix.dtype, copy=False)))
+        return {"target": target, "cycles": 0, "rounds": 0, "failed": np.zeros_like(target, bool), "converged": 1.0}
 
     def _within_reach(self, matrix: CrossbarMatrix, target: np.ndarray) -> np.ndarray:
         substrate = matrix.substrate
@@ -92,18 +94,17 @@ class ProgramVerify(Scheme):
             self._write(matrix)
 
     def _write(self, matrix: CrossbarMatrix) -> None:
-        """Pulse or program, read and compare, until all agree or have spent their budget."""
+        """Pulse or program, read and compare, until all agree or have spent their budget; every comparison waits for a GPU."""
         memory, device = matrix.memory, matrix.substrate.device
         # What is compared with its target needs no compensation of a drift.
         matrix.gain = 1.0
-        scale = np.broadcast_to(matrix.scale_grid(), memory["target"].shape)
-        wanted = memory["target"] / scale
+        wanted = memory["target"] / matrix.scale_grid()
         pulsed = isinstance(device.response, PulseResponse)
-        step = np.broadcast_to(matrix.granules(), scale.shape) / scale
+        step = matrix.granules() / matrix.scale_grid()
         allowed = step * wanted.dtype.type(self.tolerance)
         if self.unit == "siemens":
             allowed = np.full_like(wanted, self.tolerance / device.siemens_per_state)
-        spent = np.zeros(wanted.shape, np.int64)
+        spent = np.zeros_like(wanted, np.int64)
         error = self._error(matrix, wanted, None)
         while True:
             missed = np.abs(error) > allowed
@@ -118,16 +119,16 @@ class ProgramVerify(Scheme):
                 matrix.pulse_each(counts.astype(np.int32), matrix.update_key.fold("verify"), memory["rounds"])
             else:
                 matrix.cells.program(wanted, again)
-                matrix.meter.programmed += int(again.sum()) * len(matrix.arrays)
+                count(matrix.meter, programmed=again.sum() * len(matrix.arrays))
             memory["rounds"] += 1
             spent += np.abs(counts).astype(np.int64)
             error = np.where(again, self._error(matrix, wanted, again), error)
         memory["failed"], memory["converged"] = missed, float(1 - missed.mean())
-        matrix.meter.unverified += int(missed.sum())
+        count(matrix.meter, unverified=missed.sum())
 
     def _error(self, matrix: CrossbarMatrix, wanted: np.ndarray, where: np.ndarray | None) -> np.ndarray:
         """How far the weights that are read, all or those at ``where``, are from the target, in units of state."""
-        read = wanted.size if where is None else int(where.sum())
-        matrix.meter.device_reads += read * len(matrix.arrays)
+        read = wanted.size if where is None else where.sum()
+        count(matrix.meter, device_reads=read * len(matrix.arrays))
         found = matrix.cells.sensed(matrix.update_key.fold("sense"), matrix.memory["rounds"])
         return wanted - found

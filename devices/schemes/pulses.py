@@ -13,10 +13,12 @@ from analogpc.devices.device import Device
 from analogpc.devices.mappings import Mapping
 from analogpc.devices.matrix import NonFiniteError, TwoPhases, UnsupportedUpdateError
 from analogpc.devices.schemes.base import Scheme, refuse_pulses
+from analogpc.kernels.gpu import to_host
 from analogpc.kernels.pulses import MAX_LENGTH
 
 if TYPE_CHECKING:
-    from analogpc.devices.crossbar_matrix import CrossbarMatrix, PulsedLegs
+    from analogpc.devices.cells import PulsedLegs
+    from analogpc.devices.crossbar_matrix import CrossbarMatrix
     from analogpc.devices.matrix import Products
 
 
@@ -124,7 +126,8 @@ class StochasticPulses(Scheme):
             if rate < 0:
                 wanted = -wanted
             if trains is not None:
-                driven, wanted = np.repeat(driven, trains, axis=0), np.repeat(wanted, trains, axis=0)
+                again = np.asarray(np.repeat(np.arange(len(trains)), trains), like=driven)
+                driven, wanted = driven[again], wanted[again]
                 gain_pre, gain_post, length = (np.repeat(values, trains) for values in (gain_pre, gain_post, length))
             matrix.pulse(
                 inputs,
@@ -149,7 +152,7 @@ class StochasticPulses(Scheme):
     def gains(
         self, pre: np.ndarray, post: np.ndarray, steps: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-        """Pulse probabilities per unit and train lengths of n rank-one products.
+        """Pulse probabilities per unit and train lengths of n rank-one products, in main memory: a GPU is waited for, once.
 
         Parameters
         ----------
@@ -164,8 +167,8 @@ class StochasticPulses(Scheme):
         trains : (n,) int64 array or None
             How often each product is sent, if not once.
         """
-        largest_pre = np.abs(pre).max(axis=1).astype(np.float64)
-        largest_post = np.abs(post).max(axis=1).astype(np.float64)
+        largest = to_host(np.stack([np.abs(pre).max(axis=1), np.abs(post).max(axis=1)]))
+        largest_pre, largest_post = largest.astype(np.float64)
         wanted = abs(steps) * largest_pre * largest_post
         if not np.isfinite(wanted).all():
             raise NonFiniteError("an update product is not finite")

@@ -54,7 +54,7 @@ class SignPulses(Scheme):
 
     @override
     def memory(self, matrix: CrossbarMatrix, weights: np.ndarray) -> dict[str, Any]:
-        return {"sum": np.zeros(matrix.shape[::-1], matrix.dtype), "cycles": 0}
+        return {"sum": matrix.zeros(), "cycles": 0}
 
     @override
     def learn(self, matrix: CrossbarMatrix, products: Products, rate: float) -> None:
@@ -71,8 +71,11 @@ class SignPulses(Scheme):
         if memory["cycles"] % self.every:
             return
         summed = memory["sum"]
-        unit = matrix.granules() if self.threshold_unit == "granule" else np.sqrt(np.mean(np.square(summed)))
-        chosen = np.abs(summed) > matrix.dtype.type(self.threshold) * unit
+        unit = matrix.granules()
+        if self.threshold_unit == "rms":
+            # In double precision, so that its bits do not depend on the order in which it is formed.
+            unit = np.sqrt(np.mean(np.square(summed), dtype=np.float64)).astype(matrix.dtype)
+        chosen = np.abs(summed) > unit * matrix.dtype.type(self.threshold)
         counts = np.where(chosen, np.sign(summed), 0).astype(np.int32) * np.int32(self.pulses)
         matrix.pulse_each(counts, matrix.update_key.fold("sign"), memory["cycles"])
         memory["sum"] = np.zeros_like(summed)

@@ -16,7 +16,8 @@ from analogpc.devices.schemes.transfer import BufferedTransfer, Rate, Share, Tra
 from analogpc.kernels.streams import uniforms
 
 if TYPE_CHECKING:
-    from analogpc.devices.crossbar_matrix import CrossbarMatrix, PulsedLegs
+    from analogpc.devices.cells import PulsedLegs
+    from analogpc.devices.crossbar_matrix import CrossbarMatrix
 
 
 class TikiTaka(Transfer):
@@ -50,8 +51,7 @@ class TikiTaka(Transfer):
     @override
     def _carry(self, matrix: CrossbarMatrix, lines: slice, found: np.ndarray, share: float) -> None:
         if share > 0:
-            driven = np.eye(matrix.shape[1], dtype=matrix.dtype)[lines]
-            self.transfer_pulses.send(matrix, driven, found, share)
+            self.transfer_pulses.send(matrix, matrix.one_by_one(lines), found, share)
 
 
 class TikiTakaV2(BufferedTransfer):
@@ -112,7 +112,7 @@ class Chopped(BufferedTransfer):
 
     @override
     def memory(self, matrix: CrossbarMatrix, weights: np.ndarray) -> dict[str, Any]:
-        return super().memory(matrix, weights) | {"chopper": np.ones(matrix.shape[1], matrix.dtype)}
+        return super().memory(matrix, weights) | {"chopper": np.ones(matrix.shape[1], matrix.dtype, like=matrix.anchor)}
 
     @override
     def _pulse_fast(self, matrix: CrossbarMatrix, pre: np.ndarray, post: np.ndarray, rate: float, legs: PulsedLegs) -> None:
@@ -141,7 +141,7 @@ class ChoppedTikiTaka(Chopped):
 
     @override
     def memory(self, matrix: CrossbarMatrix, weights: np.ndarray) -> dict[str, Any]:
-        return super().memory(matrix, weights) | {"output_chopper": np.ones(matrix.shape[0], matrix.dtype)}
+        return super().memory(matrix, weights) | {"output_chopper": np.ones(matrix.shape[0], matrix.dtype, like=matrix.anchor)}
 
     @override
     def _pulse_fast(self, matrix: CrossbarMatrix, pre: np.ndarray, post: np.ndarray, rate: float, legs: PulsedLegs) -> None:
@@ -152,14 +152,13 @@ class ChoppedTikiTaka(Chopped):
         memory, key = matrix.memory, matrix.update_key.fold("chopper")
         signed = found * memory["chopper"][lines, None] * memory["output_chopper"]
         self._gather(matrix, lines, matrix.dtype.type(share) * signed)
-        if self.regular:
-            turned: Any = (memory["sweeps"] + 1) % self.period == 0
-        else:
-            drawn = uniforms(key, memory["transfers"], matrix.shape[1], np.float64)
-            turned = drawn[lines] <= self.chop_probability
-        memory["chopper"][lines] *= np.where(turned, -1, 1).astype(matrix.dtype)
+        if not self.regular:
+            drawn = uniforms(key, memory["transfers"], matrix.shape[1], np.float64, like=matrix.anchor)
+            memory["chopper"][lines] *= np.where(drawn[lines] <= self.chop_probability, -1, 1).astype(matrix.dtype)
+        elif (memory["sweeps"] + 1) % self.period == 0:
+            memory["chopper"][lines] *= matrix.dtype.type(-1)
         if self.output_chop_probability and lines.stop == matrix.shape[1]:
-            drawn = uniforms(key.fold("output"), memory["sweeps"], matrix.shape[0], np.float64)
+            drawn = uniforms(key.fold("output"), memory["sweeps"], matrix.shape[0], np.float64, like=matrix.anchor)
             memory["output_chopper"] *= np.where(drawn <= self.output_chop_probability, -1, 1).astype(matrix.dtype)
 
 
@@ -185,8 +184,7 @@ class Agad(Chopped):
 
     @override
     def memory(self, matrix: CrossbarMatrix, weights: np.ndarray) -> dict[str, Any]:
-        grid = np.zeros(matrix.shape[::-1], matrix.dtype)
-        return super().memory(matrix, weights) | {"mean": grid, "past": grid.copy()}
+        return super().memory(matrix, weights) | {"mean": matrix.zeros(), "past": matrix.zeros()}
 
     @override
     def _carry(self, matrix: CrossbarMatrix, lines: slice, found: np.ndarray, share: float) -> None:

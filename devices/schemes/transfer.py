@@ -15,10 +15,12 @@ from analogpc.devices.mappings import Mapping
 from analogpc.devices.matrix import UnsupportedUpdateError
 from analogpc.devices.schemes.base import Scheme
 from analogpc.devices.schemes.pulses import StochasticPulses
+from analogpc.kernels.gpu import to_host
 from analogpc.kernels.streams import normals
 
 if TYPE_CHECKING:
-    from analogpc.devices.crossbar_matrix import CrossbarMatrix, PulsedLegs
+    from analogpc.devices.cells import PulsedLegs
+    from analogpc.devices.crossbar_matrix import CrossbarMatrix
     from analogpc.devices.matrix import Products
 
 Rate = Annotated[FiniteFloat, Field(gt=0)]
@@ -100,7 +102,7 @@ class Transfer(Scheme):
     @override
     def memory(self, matrix: CrossbarMatrix, weights: np.ndarray) -> dict[str, Any]:
         fast = matrix.extra["fast"]
-        fast.program(np.zeros(fast.shape, matrix.dtype))
+        fast.program(matrix.zeros())
         memory: dict[str, Any] = {"waited": 0, "line": 0, "transfers": 0, "sweeps": 0}
         memory |= {"largest_pre": 0.0, "largest_post": 0.0, "fast_rate": 0.0}
         if self.zero_pulses or self.reference_std:
@@ -110,7 +112,7 @@ class Transfer(Scheme):
     def _reference(self, matrix: CrossbarMatrix) -> np.ndarray:
         """What reads of the fast cells find where their devices rest, in units of state (n_in, n_out)."""
         fast, key = matrix.extra["fast"], matrix.update_key.fold("zero")
-        up, found, first = np.ones(fast.shape, np.int32), np.zeros(fast.shape), self.zero_pulses // 2
+        up, found, first = matrix.zeros(np.int32) + np.int32(1), matrix.zeros(np.float64), self.zero_pulses // 2
         for pair in range(self.zero_pulses):
             for number, direction in enumerate((up, -up)):
                 matrix.pulse_each(direction, key, 2 * pair + number, "fast")
@@ -119,7 +121,7 @@ class Transfer(Scheme):
                 matrix.meter.device_reads += found.size * len(fast.arrays)
         found /= max(self.zero_pulses - first, 1)
         if self.reference_std:
-            found += self.reference_std * normals(key.fold("error"), 0, found.shape, np.float64)
+            found += self.reference_std * normals(key.fold("error"), 0, found.shape, np.float64, like=found)
         return found.astype(matrix.dtype)
 
     @override
@@ -145,14 +147,16 @@ class Transfer(Scheme):
         )
 
     def _fast_rate(self, matrix: CrossbarMatrix, pre: np.ndarray, post: np.ndarray, rate: float) -> float:
-        """The magnitude of the rate of the fast cells for these products."""
+        """The magnitude of the rate of the fast cells for these products; if it follows them, a GPU is waited for."""
         if rate == 0:
             return 0.0
         if self.fast_scaling != "auto":
             return self.fast_rate * (abs(rate) if self.fast_scaling == "rate" else 1.0)
-        size = 1.0
-        for name, values in (("largest_pre", pre), ("largest_post", post)):
-            now = float(np.abs(values).max(axis=1, initial=0).mean(dtype=np.float64)) if len(values) else 0.0
+        means, size = [0.0, 0.0], 1.0
+        if len(pre):
+            largest = [np.abs(values).max(axis=1).mean(dtype=np.float64) for values in (pre, post)]
+            means = to_host(np.stack(largest)).tolist()
+        for name, now in zip(("largest_pre", "largest_post"), means, strict=True):
             before = matrix.memory[name]
             if now > 0:
                 matrix.memory[name] = now if before == 0 else before + (1 - self.auto_momentum) * (now - before)
@@ -187,10 +191,10 @@ class Transfer(Scheme):
 
     def _read(self, matrix: CrossbarMatrix, lines: slice) -> np.ndarray:
         """The fast weights of some word lines as they are read: (lines, n_out)."""
-        found = matrix.read_extra("fast", np.eye(matrix.shape[1], dtype=matrix.dtype)[lines])
+        found = matrix.read_extra("fast", matrix.one_by_one(lines))
         if "reference" not in matrix.memory:
             return found
-        return found - matrix.memory["reference"][lines] * np.broadcast_to(matrix.scale_grid(), matrix.shape[::-1])[lines]
+        return found - matrix.memory["reference"][lines] * matrix.scale_grid(lines)
 
     @abstractmethod
     def _carry(self, matrix: CrossbarMatrix, lines: slice, found: np.ndarray, share: float) -> None:
@@ -230,7 +234,7 @@ class BufferedTransfer(Transfer):
 
     @override
     def memory(self, matrix: CrossbarMatrix, weights: np.ndarray) -> dict[str, Any]:
-        return super().memory(matrix, weights) | {"buffer": np.zeros(matrix.shape[::-1], matrix.dtype)}
+        return super().memory(matrix, weights) | {"buffer": matrix.zeros()}
 
     @override
     def _carry(self, matrix: CrossbarMatrix, lines: slice, found: np.ndarray, share: float) -> None:
@@ -240,17 +244,16 @@ class BufferedTransfer(Transfer):
         factor = self.threshold
         if self.auto_granularity:
             factor *= self.auto_granularity * (self.lines or matrix.shape[1]) / (matrix.shape[1] * self.every)
-        granules = np.broadcast_to(matrix.granules(), matrix.shape[::-1])[lines]
-        return granules * matrix.dtype.type(factor)
+        return matrix.granules(lines) * matrix.dtype.type(factor)
 
     def _gather(self, matrix: CrossbarMatrix, lines: slice, change: np.ndarray) -> None:
-        """Add to the buffer of these lines, and write what is worth a pulse."""
+        """Add to the buffer of these lines, and write what is worth a pulse; to know whether anything is, a GPU is waited for."""
         kind, epsilon = matrix.dtype.type, self._epsilon(matrix, lines)
         buffer = matrix.memory["buffer"][lines] + change
         steps = np.clip(np.trunc(buffer / epsilon), -self.most_pulses, self.most_pulses)
         kept = kind(self.momentum) * buffer if self.forget_buffer else buffer - kind(1 - self.momentum) * steps * epsilon
         matrix.memory["buffer"][lines] = np.where(steps != 0, kept, buffer)
         if steps.any():
-            counts = np.zeros(matrix.shape[::-1], np.int32)
+            counts = matrix.zeros(np.int32)
             counts[lines] = steps
             matrix.pulse_each(counts, matrix.update_key.fold("transfer"), matrix.memory["transfers"])

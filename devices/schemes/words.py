@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,7 +24,7 @@ _SPREAD = _spread_words()
 
 def deterministic_trains(
     values: np.ndarray, gain: np.ndarray, length: np.ndarray, form: Literal["first", "spread"]
-) -> tuple[np.ndarray, int]:
+) -> tuple[np.ndarray, Any]:
     """Trains with a fixed number of pulses: gain * |value| of all slots, rounded, at most all of them.
 
     A line of the form "first" fires in the first a of BL slots, one of the form "spread" in b slots at even distances, such that
@@ -36,7 +36,7 @@ def deterministic_trains(
     ----------
     values : (n, lines) array
     gain : (n,) float64 array
-        Share of the slots per unit of value.
+        Share of the slots per unit of value; it and ``length`` in main memory, wherever ``values`` are.
     length : (n,) int64 array
         BL, 0 to 31.
     form : "first" or "spread"
@@ -46,12 +46,13 @@ def deterministic_trains(
     words : (n, lines) uint32 array
         As those of `kernels.pulses.trains`.
     clipped : int
-        Lines whose wanted share exceeded 1.
+        Lines whose wanted share exceeded 1; for values on a GPU an array without axes there.
     """
-    share = np.abs(values).astype(np.float64) * gain[:, None]
-    level = np.rint(np.minimum(share, 1.0) * length[:, None]).astype(np.int64)
-    words = ((1 << level) - 1).astype(np.uint32) if form == "first" else _SPREAD[length[:, None], level]
-    return words | np.where(values < 0, DOWN, np.uint32(0)), int(np.count_nonzero(share > 1.0))
+    gains, lengths = (np.asarray(numbers, like=values)[:, None] for numbers in (gain, length))
+    share = np.abs(values).astype(np.float64) * gains
+    level = np.rint(np.minimum(share, 1.0) * lengths).astype(np.int64)
+    words = ((1 << level) - 1).astype(np.uint32) if form == "first" else np.asarray(_SPREAD, like=values)[lengths, level]
+    return np.where(values < 0, words | DOWN, words), np.count_nonzero(share > 1.0)
 
 
 def by_direction(rows: np.ndarray, columns: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

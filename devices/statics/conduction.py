@@ -133,7 +133,7 @@ class MiloRRAM(ConductionModel):
 
     @override
     def products(self, g: np.ndarray) -> list[Term]:
-        log_g = np.asarray(np.log10(np.clip(g, _MILO_LOW, _MILO_HIGH)))
+        log_g = np.log10(np.clip(g, _MILO_LOW, _MILO_HIGH))
         share = np.clip(g / _MILO_LOW, 0, 1)
         return [
             Term(g, _itself, np.ones_like),

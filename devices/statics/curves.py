@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field, FiniteFloat
 
 from analogpc.devices.specification import Specification
+from analogpc.kernels.gpu import on_gpu
 
 Positive = Annotated[FiniteFloat, Field(gt=0)]
 NonNegative = Annotated[FiniteFloat, Field(ge=0)]
@@ -66,10 +67,10 @@ def deviation_polynomial(
     array like g
     """
     scale = g_max_siemens / reference_siemens if rescale else 1.0
-    x = np.clip(np.asarray(g / (scale * reference_siemens)), 0, 1)
+    x = np.clip(g / (scale * reference_siemens), 0, 1)
     if variable == "microsiemens":
         x = x * (reference_siemens / MICRO)
-    out = horner(coefficients, np.asarray(x))
+    out = horner(coefficients, x)
     np.maximum(out, 0, out=out)
     out *= scale * MICRO
     return out
@@ -102,4 +103,15 @@ class Polynomial(Specification):
 
 def saturating(amplitude: float | np.ndarray, scale: float | np.ndarray, x: np.ndarray) -> np.ndarray:
     """``amplitude * (1 - exp(-x / scale))`` for x >= 0, and 0 below; in the shape and type of ``x``."""
-    return np.asarray(-amplitude * np.expm1(-np.maximum(x, 0) / scale))
+    return -amplitude * np.expm1(-np.maximum(x, 0) / scale)
+
+
+def interpolated(place: float | np.ndarray, knots: Sequence[float], values: Sequence[float] | np.ndarray) -> np.ndarray:
+    """What lies at ``place`` on the straight lines between ``knots`` and their ``values``, in float64, in the shape of ``place``.
+
+    Beyond the first and the last knot their own values hold.
+    """
+    if not isinstance(place, float) and on_gpu(place):
+        there = [np.asarray(np.array(ends, np.float64), like=place) for ends in (knots, values)]
+        return np.interp(place, there[0], there[1])
+    return np.interp(np.asarray(place, np.float64), knots, values)

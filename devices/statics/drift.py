@@ -16,27 +16,31 @@ from typing_extensions import override
 
 from analogpc.devices.specification import Specification
 from analogpc.devices.statics.curves import NonNegative, Positive
+from analogpc.kernels.gpu import on_gpu
 
 BOLTZMANN_EV = 8.617333262e-5
 """Boltzmann's constant in electronvolts per kelvin (CODATA 2018)."""
 
 
-def checked_times(seconds: float | np.ndarray) -> float | np.ndarray:
-    """``seconds`` as they are.
+def checked_times(seconds: float | np.ndarray) -> np.ndarray:
+    """``seconds`` in float64. Times on a GPU are not looked at, since that would wait for it.
 
     Raises
     ------
     ValueError
         If one of them is negative or not finite.
     """
-    if not (np.isfinite(seconds) & (np.asarray(seconds) >= 0)).all():
+    if not isinstance(seconds, (int, float)) and on_gpu(seconds):
+        return seconds.astype(np.float64, copy=False)
+    times = np.asarray(seconds, np.float64)
+    if not (np.isfinite(times) & (times >= 0)).all():
         raise ValueError(f"seconds = {seconds!r} is not allowed: times since programming are finite and not negative")
-    return seconds
+    return times
 
 
-def like(g: np.ndarray, values: float | np.ndarray) -> np.ndarray:
+def like(g: np.ndarray, values: np.ndarray) -> np.ndarray:
     """``values`` in the type of ``g``."""
-    return np.asarray(values).astype(g.dtype, copy=False)
+    return values.astype(g.dtype, copy=False)
 
 
 class DriftModel(Specification):
@@ -182,7 +186,7 @@ class PowerLawDrift(DriftModel):
     def conductance(
         self, g_programmed: np.ndarray, seconds: float | np.ndarray, g_max_siemens: float, xi: np.ndarray
     ) -> np.ndarray:
-        elapsed = np.log1p(np.asarray(checked_times(seconds), float) / self.t0_seconds)
+        elapsed = np.log1p(checked_times(seconds) / self.t0_seconds)
         return g_programmed * np.exp(-self.exponent.nu(g_programmed, g_max_siemens, xi) * like(g_programmed, elapsed))
 
 
@@ -225,7 +229,7 @@ class Retention(DriftModel):
     def conductance(
         self, g_programmed: np.ndarray, seconds: float | np.ndarray, g_max_siemens: float, xi: np.ndarray
     ) -> np.ndarray:
-        lifetimes = like(g_programmed, np.asarray(checked_times(seconds), float) / self.lifetime_seconds)
+        lifetimes = like(g_programmed, checked_times(seconds) / self.lifetime_seconds)
         if self.draws:
             lifetimes = lifetimes * np.exp(-self.lifetime_dtod * xi)
         kept = np.exp(-lifetimes)

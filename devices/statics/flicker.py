@@ -149,7 +149,7 @@ class Flicker(Specification):
         for index in range(self.modes):
             mode = modes[index, ...]
             mode -= mode * float(loss[index])
-            mode += normals(key.fold(index), step, mode.shape, mode.dtype) * float(fresh[index])
+            mode += normals(key.fold(index), step, mode.shape, mode.dtype, like=mode) * float(fresh[index])
 
     def factor(self, modes: np.ndarray) -> np.ndarray:
         """The noise f of which Q is the scale, (*shape)."""

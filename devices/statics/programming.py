@@ -12,11 +12,12 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
-from scipy.special import ndtr
 from typing_extensions import override
 
 from analogpc.devices.specification import Specification
 from analogpc.devices.statics.curves import MICRO, Fraction, NonNegative, Polynomial, Positive, saturating, strictly_increasing
+from analogpc.kernels.activations import normal_cdf
+from analogpc.kernels.gpu import on_gpu
 
 
 class ProgrammingModel(Specification):
@@ -110,7 +111,7 @@ class UniformSpread(ProgrammingModel):
     @override
     def programmed(self, g: np.ndarray, g_max_siemens: float, xi: np.ndarray) -> np.ndarray:
         # The normal distribution function makes a uniform number in (0, 1) of a standard normal one.
-        return g + (2 * ndtr(xi) - 1) * self.half_width_siemens
+        return g + (2 * normal_cdf(xi) - 1) * self.half_width_siemens
 
 
 class PolynomialSpread(ProgrammingModel, Polynomial):
@@ -224,6 +225,8 @@ class Levels(Specification):
         span = g_max_siemens - g_min_siemens
         if self.positions:
             states = np.array(self.positions, g.dtype) * g.dtype.type(span) + g.dtype.type(g_min_siemens)
+            if on_gpu(g):
+                states = np.asarray(states, like=g)
             return states[np.searchsorted((states[1:] + states[:-1]) / 2, g)]
         if math.isinf(self.count):
             return g.copy()

@@ -17,10 +17,12 @@ from analogpc.devices.statics.curves import (
     NonNegative,
     Positive,
     deviation_polynomial,
+    interpolated,
     saturating,
     strictly_increasing,
 )
 from analogpc.devices.statics.drift import DriftModel, checked_times, like
+from analogpc.kernels.gpu import on_gpu
 
 DAY = 86400.0
 _NANO = 1e-9
@@ -29,14 +31,11 @@ _NANO = 1e-9
 def _between(knots: Sequence[float], position: float | np.ndarray, g: np.ndarray) -> list[tuple[int, np.ndarray]]:
     """Weights of linear interpolation at ``position``: pairs of a knot's number and its weight, where any is not 0.
 
-    Beyond the first and the last knot their own values hold. The weights have the type of ``g``.
+    On a GPU those that are 0 everywhere stay: to know them would mean to wait. Beyond the first and the last knot their own values
+    hold. The weights have the type of ``g``.
     """
-    pairs = []
-    for index, unit in enumerate(np.eye(len(knots))):
-        weight = like(g, np.interp(position, knots, unit))
-        if weight.any():
-            pairs.append((index, weight))
-    return pairs
+    weights = (like(g, interpolated(position, knots, unit)) for unit in np.eye(len(knots)))
+    return [(index, weight) for index, weight in enumerate(weights) if on_gpu(weight) or weight.any()]
 
 
 class Relaxation(DriftModel):
@@ -85,7 +84,7 @@ class Relaxation(DriftModel):
         self, g_programmed: np.ndarray, seconds: float | np.ndarray, g_max_siemens: float, xi: np.ndarray
     ) -> np.ndarray:
         first = self.times_seconds[0]
-        position = np.log(np.maximum(np.asarray(checked_times(seconds), float), first))
+        position = np.log(np.maximum(checked_times(seconds), first))
         now = np.zeros_like(g_programmed)
         for index, weight in _between([math.log(time) for time in self.times_seconds], position, g_programmed):
             now += weight * self.deviation_at(index, g_programmed, g_max_siemens)
@@ -170,17 +169,17 @@ class StateDrift(DriftModel):
 
     def spread(self, current: np.ndarray, days: float | np.ndarray) -> np.ndarray:
         """σ at read currents ``current`` (nanoamperes) after ``days``, in nanoamperes, like ``current``."""
-        amplitude = like(current, np.interp(days, self.days, self.spread_nanoamperes))
-        scale = like(current, np.interp(days, self.days, self.spread_scale_nanoamperes))
+        amplitude = like(current, interpolated(days, self.days, self.spread_nanoamperes))
+        scale = like(current, interpolated(days, self.days, self.spread_scale_nanoamperes))
         return saturating(amplitude, scale, current)
 
     @override
     def conductance(
         self, g_programmed: np.ndarray, seconds: float | np.ndarray, g_max_siemens: float, xi: np.ndarray
     ) -> np.ndarray:
-        days = np.asarray(checked_times(seconds), float) / DAY
+        days = checked_times(seconds) / DAY
         nanoamperes_per_siemens = self.read_volts / _NANO
-        current = np.clip(np.asarray(g_programmed * nanoamperes_per_siemens), 0, self.largest_nanoamperes)
+        current = np.clip(g_programmed * nanoamperes_per_siemens, 0, self.largest_nanoamperes)
         now, before = self.spread(current, days), self.spread(current, 0.0)
         extra = np.sqrt(np.maximum((now - before) * (now + before), 0))
         change = (self.mean_shift(current, days) + extra * xi) / nanoamperes_per_siemens

@@ -95,7 +95,7 @@ class Telegraph(Specification):
         rate = 1 / self.high_seconds + 1 / self.low_seconds
         memory = np.exp(-rate * seconds / slowness)
         probability = self.duty + (high - self.duty) * memory
-        np.less_equal(uniforms(key, step, high.shape, np.float64), probability, out=high)
+        np.less_equal(uniforms(key, step, high.shape, np.float64, like=high), probability, out=high)
 
     def factor(self, high: np.ndarray, loss: np.ndarray) -> np.ndarray:
         """What the conductances are multiplied by, like ``loss``: 1 in the high state, 1 - loss in the low state."""

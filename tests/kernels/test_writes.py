@@ -24,6 +24,13 @@ def test_it_is_the_sum_cut_to_its_bounds(rng, dtype, shape):
     assert touched.dtype == bool
 
 
+def test_changes_may_be_turned(rng):
+    state, change, low, high = moves(rng, (5, 5), "float32")
+    expected = np.clip(state + change.T, low, high)
+    move_within(state, change.T, low, high)
+    np.testing.assert_array_equal(state, expected)
+
+
 def test_what_is_not_a_number_stays(rng):
     state, change, low, high = moves(rng, (2, 2), "float32")
     state[0, 0], change[1, 1] = np.nan, np.inf
