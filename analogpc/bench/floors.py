@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from analogpc.devices.matrix import TwoPhases
 from analogpc.network import Network
 
 
@@ -25,8 +26,11 @@ def products_of(network: Network, teach: Callable[[Network, Callable[..., None]]
     teach : function of the network and of an ``apply``
     """
 
+    phases: dict[int, int] = {}
+
     def apply(products: Any, gain: float) -> None:
         for matrix, pre, post in products:
+            phases[id(matrix)] = 2 if isinstance(products, TwoPhases) else 1
             matrix.learn([(pre, post)], 0.0)
 
     teach(network, apply)
@@ -41,13 +45,13 @@ def products_of(network: Network, teach: Callable[[Network, Callable[..., None]]
             continue
         n_out, n_in = matrix.shape
         counts = matrix.meter
-        # Every matrix learns once in a batch, from all its rows.
-        rows = counts.updates
+        # Every matrix learns once in a batch, from all its rows, as they are in one phase or in each of two.
+        rows = counts.updates // phases[id(matrix)]
         x, g, weights = some(rows, n_in), some(rows, n_out), some(n_in, n_out)
         calls += [
             (counts.forward_reads // rows, x, weights, some(rows, n_out)),
             (counts.backward_reads // rows, g, weights.T, some(rows, n_in)),
-            (1, x.T, g, some(n_in, n_out)),
+            (phases[id(matrix)], x.T, g, some(n_in, n_out)),
         ]
 
     def products() -> None:

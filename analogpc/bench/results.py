@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,22 @@ from rich.table import Table
 
 from analogpc.bench.timing import Times
 from analogpc.environment import describe_environment
+
+
+@dataclass(frozen=True)
+class PeerTime:
+    """What a peer needs for a workload, in a process of its own.
+
+    Attributes
+    ----------
+    ratio : float
+        To its own floor: the matrix products of the same shapes in the same library. Median over turns.
+    ms : float
+        Median time of one call, in milliseconds.
+    """
+
+    ratio: float
+    ms: float
 
 
 @dataclass(frozen=True)
@@ -30,8 +46,8 @@ class Result:
         "floor", and every variant of the work.
     items : dict of int
         By variant: items of one call, where a time per item says more than a ratio.
-    peers : dict of float
-        By the name of a peer: its ratio to its own floor, measured in its own process.
+    peers : dict of PeerTime
+        By the name of a peer.
     """
 
     name: str
@@ -41,7 +57,7 @@ class Result:
     threads: int
     times: dict[str, Times]
     items: dict[str, int]
-    peers: dict[str, float]
+    peers: dict[str, PeerTime]
 
     def ratio(self, variant: str) -> tuple[float, float, float]:
         """Median and quartiles of the ratio to the floor, turn by turn."""
@@ -67,7 +83,7 @@ class Result:
             "aim": self.aim,
             "threads": self.threads,
             "times": rows,
-            "peers": self.peers,
+            "peers": {peer: asdict(time) for peer, time in self.peers.items()},
         }
 
 
@@ -95,10 +111,9 @@ def _processor() -> str:
 
 
 def table(results: list[Result]) -> Table:
-    """One line for each variant: time, ratio to the floor with quartiles, the aim, and the ratios of the peers to theirs."""
-    peers = sorted({peer for result in results for peer in result.peers})
+    """One line for each variant, with its time, its ratio to the floor and the aim; and one for each peer, as measured by itself."""
     shown = Table()
-    columns = ("workload", "threads", "variant", "ms", "ns/item", "ratio to floor", "quartiles", "aim", *peers)
+    columns = ("workload", "threads", "variant", "ms", "ns/item", "ratio to floor", "quartiles", "aim")
     for column in columns:
         shown.add_column(column, justify="left" if column in ("workload", "variant") else "right", no_wrap=True)
     for result in results:
@@ -108,11 +123,11 @@ def table(results: list[Result]) -> Table:
             count = result.items.get(variant)
             cells.append(f"{1e9 * times.median / count:.2f}" if count else "")
             if variant == "floor":
-                cells += ["1", "", "", *[""] * len(peers)]
+                cells += ["1", "", ""]
             else:
                 middle, low, high = result.ratio(variant)
-                aim = result.aim if number == 1 else ""
-                others = [f"{result.peers[peer]:.3g}" if number == 1 and peer in result.peers else "" for peer in peers]
-                cells += [f"{middle:.3g}", f"{low:.3g} – {high:.3g}", aim, *others]
+                cells += [f"{middle:.3g}", f"{low:.3g} – {high:.3g}", result.aim if number == 1 else ""]
             shown.add_row(*cells)
+        for peer, found in sorted(result.peers.items()):
+            shown.add_row("", "", f"peer: {peer}", f"{found.ms:.3g}", "", f"{found.ratio:.3g}", "", "")
     return shown

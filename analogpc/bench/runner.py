@@ -10,7 +10,7 @@ from pathlib import Path
 import numba
 from threadpoolctl import threadpool_limits
 
-from analogpc.bench.results import Result
+from analogpc.bench.results import PeerTime, Result
 from analogpc.bench.timing import take_turns
 from analogpc.bench.workloads import WORKLOADS
 
@@ -57,12 +57,12 @@ def run_bench(
     for count in threads:
         if not 1 <= count <= most:
             raise ValueError(f"threads = {count} is not allowed: from 1 to {most} on this machine")
-    found: dict[tuple[str, int], dict[str, float]] = {}
+    found: dict[tuple[str, int], dict[str, PeerTime]] = {}
     for peer, python in (peers or {}).items():
         for count in threads:
             report(f"{peer}, {count} thread(s)")
-            for workload, ratio in _peer_ratios(peer, python, count, seconds, list(names)).items():
-                found.setdefault((workload, count), {})[peer] = ratio
+            for workload, time in _peer_times(peer, python, count, seconds, list(names)).items():
+                found.setdefault((workload, count), {})[peer] = time
     results = []
     before = numba.get_num_threads()
     try:
@@ -77,15 +77,15 @@ def run_bench(
     return results
 
 
-def _measured(name: str, threads: int, seconds: float, peers: dict[str, float]) -> Result:
+def _measured(name: str, threads: int, seconds: float, peers: dict[str, PeerTime]) -> Result:
     workload = WORKLOADS[name]
     calls = workload.make()
     times = take_turns({"floor": calls.floor, **calls.work}, seconds)
     return Result(name, workload.title, workload.floor, workload.aim, threads, times, calls.items, peers)
 
 
-def _peer_ratios(peer: str, python: str, threads: int, seconds: float, names: list[str]) -> dict[str, float]:
-    """What the script of a peer measures, in its own environment: its ratio to its own floor, by workload."""
+def _peer_times(peer: str, python: str, threads: int, seconds: float, names: list[str]) -> dict[str, PeerTime]:
+    """What the script of a peer measures, in its own environment, by workload."""
     script = PEERS / f"{peer}.py"
     if not script.exists():
         raise ValueError(f"there is no peer '{peer}'; the peers are {', '.join(peer_names())}")
@@ -97,4 +97,5 @@ def _peer_ratios(peer: str, python: str, threads: int, seconds: float, names: li
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise ValueError(f"the peer '{peer}' failed with {python}: {last}")
-    return json.loads(done.stdout.splitlines()[-1])
+    # A library may have printed something before.
+    return {workload: PeerTime(**time) for workload, time in json.loads(done.stdout.splitlines()[-1]).items()}

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from analogpc.architectures import Hopfield
 from analogpc.bench.floors import products_of
 from analogpc.devices.converters import ADC, DAC
 from analogpc.devices.population import population
@@ -23,6 +24,7 @@ from analogpc.kernels.streams import Key, bits, normals
 from analogpc.network import Network
 from analogpc.optimisers import SGD, Learner
 from analogpc.rules import Backprop, IncrementalPC, PredictiveCoding, Rule
+from analogpc.rules.hopfield import HopfieldEP
 from analogpc.zoo import mlp, vgg
 
 SIZE, BATCH = 512, 128
@@ -147,6 +149,13 @@ def _predictive(make: Callable[[Any], Network], steps: int, batch: int, crossbar
     return Calls(floor, work)
 
 
+def _equilibrium() -> Calls:
+    """The network and the phases of Laborieux et al.'s perceptron: all states at once, and the output activated like the others."""
+    network = Network(Hopfield(widths=(784, 512, 512, 10), readout="activated", steps=20, order="synchronous"), Digital(), seed=0)
+    step, floor = teaching(network, HopfieldEP(beta=0.5, steps=4, nudging="centered"), BATCH)
+    return Calls(floor, {"digital": step})
+
+
 _UPDATES = 8
 
 
@@ -192,6 +201,12 @@ WORKLOADS: dict[str, Workload] = {
         "its matrix products on the patches",
         "≤ 1.5",
         partial(_predictive, _vgg5, 5, 128, False),
+    ),
+    "ep-hopfield": Workload(
+        "Training step of equilibrium propagation, Hopfield network 784-512-512-10, batch 128, 20 free steps and twice 4 nudged ones",
+        "its matrix products",
+        "≤ 1.5",
+        _equilibrium,
     ),
 } | {
     f"ipc-{depth}": Workload(
