@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from analogpc.cli_output import Json, Overwrite, print_json, show, spare
+from analogpc.cli_output import BackendOption, Json, Overwrite, PrecisionOption, print_json, show, spare
 
 
 def bench(
@@ -21,6 +21,8 @@ def bench(
     peer: Annotated[
         list[str] | None, typer.Option(help="NAME=PYTHON: measure a peer, too, with the Python of its own environment.")
     ] = None,
+    backend: BackendOption = "cpu",
+    precision: PrecisionOption = None,
     out: Annotated[Path | None, typer.Option(help="Write the results to this file (.json).")] = None,
     listing: Annotated[bool, typer.Option("--list", help="Only tell which workloads and peers there are.")] = False,
     overwrite: Overwrite = False,
@@ -31,6 +33,7 @@ def bench(
 
     from analogpc.bench import WORKLOADS, record, run_bench, table
     from analogpc.bench.runner import peer_names
+    from analogpc.kernels.blas import use_precision
 
     if listing:
         rows = [{"name": name, "title": w.title, "floor": w.floor, "aim": w.aim} for name, w in WORKLOADS.items()]
@@ -43,15 +46,18 @@ def bench(
         return
     if out is not None:
         spare(out, overwrite)
-    found = run_bench(
-        workloads or [],
-        threads=threads or [1, 2],
-        seconds=seconds,
-        peers=dict(map(_peer, peer or [])),
-        report=lambda line: print(f"measuring {line}", file=sys.stderr),
-    )
     # Where a peer is installed is nobody else's business.
-    told = record(found, shlex.join(["analogpc", *(re.sub(r"^(\w+)=.*", r"\1=PYTHON", word) for word in sys.argv[1:])]))
+    command = shlex.join(["analogpc", *(re.sub(r"^(\w+)=.*", r"\1=PYTHON", word) for word in sys.argv[1:])])
+    with use_precision(precision or "tf32"):
+        found = run_bench(
+            workloads or [],
+            threads=threads or [1, 2],
+            seconds=seconds,
+            backend=backend,
+            peers=dict(map(_peer, peer or [])),
+            report=lambda line: print(f"measuring {line}", file=sys.stderr),
+        )
+        told = record(found, command, backend)
     if out is not None:
         out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     if as_json:

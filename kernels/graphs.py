@@ -19,6 +19,11 @@ def _stream() -> Any:
     return gpu.cupy().cuda.Stream(non_blocking=True)
 
 
+def synchronize() -> None:
+    """Wait until all is done that was begun on the stream of long work."""
+    _stream().synchronize()
+
+
 @contextmanager
 def working_stream(backend: Backend) -> Iterator[None]:
     """Do everything within the block on the stream that graphs run on, and wait for it at the end; nothing of all this on the CPU."""
@@ -29,7 +34,7 @@ def working_stream(backend: Backend) -> Iterator[None]:
     gpu.cupy().cuda.runtime.deviceSynchronize()
     with _stream():
         yield
-    _stream().synchronize()
+    synchronize()
 
 
 class Graph(Generic[T]):

@@ -435,6 +435,17 @@ class MemoryPool:
         raise NotImplementedError
 
 
+class _Generator:
+    """Random numbers of CuPy's own, as far as they are compared with."""
+
+    def __init__(self, bits: np.random.BitGenerator) -> None:
+        self._generator = np.random.Generator(bits)
+
+    def standard_normal(self, size: int, dtype: type) -> ndarray:
+        """Normal numbers."""
+        return ndarray(self._generator.standard_normal(size, dtype))
+
+
 @functools.cache
 def _module() -> types.ModuleType:
     made = types.ModuleType("cupy")
@@ -443,6 +454,7 @@ def _module() -> types.ModuleType:
         setattr(made, name, _creator(name))
     for name in ("array", "asarray", "ascontiguousarray"):
         setattr(made, name, _brought(name))
+    made.random = types.SimpleNamespace(Philox4x3210=np.random.Philox, Generator=_Generator)
     made.cuda = types.SimpleNamespace(
         Stream=Stream,
         MemoryPool=MemoryPool,

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from analogpc.devices.matrix import TwoPhases
+from analogpc.kernels.products import matmul
 from analogpc.network import Network
 
 
 def products_of(network: Network, teach: Callable[[Network, Callable[..., None]], Any]) -> Callable[[], None]:
-    """All products of the weight matrices in one taught batch, as plain calls of NumPy on arrays of the same shapes.
+    """All products of the weight matrices in one taught batch, as plain calls of BLAS on arrays of the same shapes.
 
     Their results go to arrays that are there already, so that no time is lost with memory.
 
@@ -38,7 +39,7 @@ def products_of(network: Network, teach: Callable[[Network, Callable[..., None]]
     rng = np.random.default_rng(0)
 
     def some(*shape: int) -> np.ndarray:
-        return rng.normal(size=shape).astype(network.dtype)
+        return network.brought(rng.normal(size=shape))
 
     for name, matrix in network.matrices().items():
         if not name.endswith("weight"):
@@ -57,6 +58,6 @@ def products_of(network: Network, teach: Callable[[Network, Callable[..., None]]
     def products() -> None:
         for times, left, right, out in calls:
             for _ in range(times):
-                np.matmul(left, right, out=out)
+                matmul(left, right, out)
 
     return products

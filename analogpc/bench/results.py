@@ -13,6 +13,7 @@ from rich.table import Table
 
 from analogpc.bench.timing import Times
 from analogpc.environment import describe_environment
+from analogpc.kernels.gpu import Backend
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Result:
         }
 
 
-def record(results: list[Result], command: str) -> dict[str, Any]:
+def record(results: list[Result], command: str, backend: Backend = "cpu") -> dict[str, Any]:
     """All results with the machine, the versions and the command."""
     return {
         "command": command,
@@ -97,7 +98,7 @@ def record(results: list[Result], command: str) -> dict[str, Any]:
             "processors": os.cpu_count(),
             "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         },
-        "environment": describe_environment(),
+        "environment": describe_environment(backend),
         "results": [result.plain() for result in results],
     }
 

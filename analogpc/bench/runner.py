@@ -13,6 +13,9 @@ from threadpoolctl import threadpool_limits
 from analogpc.bench.results import PeerTime, Result
 from analogpc.bench.timing import take_turns
 from analogpc.bench.workloads import WORKLOADS
+from analogpc.kernels import gpu
+from analogpc.kernels.gpu import Backend
+from analogpc.kernels.graphs import synchronize, working_stream
 
 PEERS = Path(__file__).parent / "peers"
 
@@ -27,6 +30,7 @@ def run_bench(
     *,
     threads: Sequence[int] = (1, 2),
     seconds: float = 2.0,
+    backend: Backend = "cpu",
     peers: Mapping[str, str] | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> list[Result]:
@@ -40,6 +44,8 @@ def run_bench(
         Threads of BLAS and of the kernels; every workload runs once with each.
     seconds : float
         For each workload and number of threads, roughly.
+    backend : "cpu" or "gpu"
+        On a GPU every workload runs once, with one thread of the processor, and peers are not measured.
     peers : dict of str by str
         By the name of a peer: the Python in whose environment it is installed.
     report : function of str
@@ -49,10 +55,23 @@ def run_bench(
     ------
     ValueError
         If a name, a number of threads or a peer cannot be.
+    GpuError
+        If there is no GPU, and one is asked for.
     """
     unknown = sorted(set(names) - set(WORKLOADS))
     if unknown:
         raise ValueError(f"there is no workload '{unknown[0]}'; the workloads are {', '.join(WORKLOADS)}")
+    elsewhere = [name for name in names if backend not in WORKLOADS[name].backends]
+    if elsewhere:
+        raise ValueError(
+            f"the workload '{elsewhere[0]}' has no backend '{backend}', only {', '.join(WORKLOADS[elsewhere[0]].backends)}"
+        )
+    if backend == "gpu":
+        if peers:
+            raise ValueError("peers are measured on the processor: leave --peer out, or --backend gpu")
+        gpu.cupy()
+        threads = (1,)
+    chosen = names or [name for name, workload in WORKLOADS.items() if backend in workload.backends]
     most = numba.get_num_threads()
     for count in threads:
         if not 1 <= count <= most:
@@ -66,21 +85,22 @@ def run_bench(
     results = []
     before = numba.get_num_threads()
     try:
-        for name in names or WORKLOADS:
+        for name in chosen:
             for count in threads:
                 report(f"{name}, {count} thread(s)")
                 numba.set_num_threads(count)
                 with threadpool_limits(count, "blas"):
-                    results.append(_measured(name, count, seconds, found.get((name, count), {})))
+                    results.append(_measured(name, count, seconds, backend, found.get((name, count), {})))
     finally:
         numba.set_num_threads(before)
     return results
 
 
-def _measured(name: str, threads: int, seconds: float, peers: dict[str, PeerTime]) -> Result:
+def _measured(name: str, threads: int, seconds: float, backend: Backend, peers: dict[str, PeerTime]) -> Result:
     workload = WORKLOADS[name]
-    calls = workload.make()
-    times = take_turns({"floor": calls.floor, **calls.work}, seconds)
+    with working_stream(backend):
+        calls = workload.make(backend)
+        times = take_turns({"floor": calls.floor, **calls.work}, seconds, finish=synchronize if backend == "gpu" else None)
     return Result(name, workload.title, workload.floor, workload.aim, threads, times, calls.items, peers)
 
 

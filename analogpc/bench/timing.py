@@ -11,6 +11,7 @@ import numpy as np
 
 _TURN_SECONDS = 0.02
 _PAUSE_SECONDS = 0.03
+_ROW_SECONDS = 0.002
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,9 @@ class Times:
         return float(low), float(high)
 
 
-def take_turns(calls: Mapping[str, Callable[[], Any]], seconds: float, turns: int = 5) -> dict[str, Times]:
+def take_turns(
+    calls: Mapping[str, Callable[[], Any]], seconds: float, turns: int = 5, finish: Callable[[], None] | None = None
+) -> dict[str, Times]:
     """Time calls that take turns.
 
     In its turn a call is repeated for 20 ms, at least once, and its fastest time counts: what disturbs a single call is left out, what
@@ -52,9 +55,10 @@ def take_turns(calls: Mapping[str, Callable[[], Any]], seconds: float, turns: in
         How long to go on, roughly.
     turns : int
         At least so many turns, however long they take.
+    finish : function
+        Waits until all is done that calls only begin, as those of a GPU do. Then a turn is a row of calls of 2 ms, and its mean counts.
     """
-    for call in calls.values():
-        call()
+    together = {name: _together(call, finish) for name, call in calls.items()}
     found: dict[str, list[float]] = {name: [] for name in calls}
     began = time.perf_counter()
     while len(next(iter(found.values()))) < turns or time.perf_counter() - began < seconds:
@@ -63,10 +67,27 @@ def take_turns(calls: Mapping[str, Callable[[], Any]], seconds: float, turns: in
             best, end = float("inf"), time.perf_counter() + _TURN_SECONDS
             while True:
                 start = time.perf_counter()
-                call()
+                for _ in range(together[name]):
+                    call()
+                if finish is not None:
+                    finish()
                 now = time.perf_counter()
-                best = min(best, now - start)
+                best = min(best, (now - start) / together[name])
                 if now > end:
                     break
             found[name].append(best)
     return {name: Times(np.array(values)) for name, values in found.items()}
+
+
+def _together(call: Callable[[], Any], finish: Callable[[], None] | None) -> int:
+    """How many calls are timed together, after three that compile and cache."""
+    if finish is None:
+        call()
+        return 1
+    for _ in range(3):
+        call()
+    finish()
+    start = time.perf_counter()
+    call()
+    finish()
+    return max(1, round(_ROW_SECONDS / (time.perf_counter() - start)))

@@ -17,10 +17,14 @@ from analogpc.devices.presets import preset
 from analogpc.devices.responses import PulseResponse, SoftBounds
 from analogpc.devices.statics.noise import ConstantNoise, NoReadNoise
 from analogpc.devices.substrate import Analog, Digital
+from analogpc.kernels import gpu
+from analogpc.kernels.gpu import Backend, copied
 from analogpc.kernels.parasitics import effective_conductance
+from analogpc.kernels.products import matmul
 from analogpc.kernels.pulse_batches import apply_batch
 from analogpc.kernels.pulses import MAX_LENGTH, trains
 from analogpc.kernels.streams import Key, bits, normals
+from analogpc.lessons import Teaching
 from analogpc.network import Network
 from analogpc.optimisers import SGD, Learner
 from analogpc.rules import Backprop, IncrementalPC, PredictiveCoding, Rule
@@ -51,39 +55,44 @@ class Calls:
 
 @dataclass(frozen=True)
 class Workload:
-    """A title, the floor in words, the aim in words, and a function that makes the calls."""
+    """A title, the floor in words, the aim in words, a function that makes the calls on a backend, and the backends that it knows."""
 
     title: str
     floor: str
     aim: str
-    make: Callable[[], Calls]
+    make: Callable[[Backend], Calls]
+    backends: tuple[Backend, ...] = ("cpu", "gpu")
 
 
-def _reads(weight_noise: bool) -> Calls:
+def _reads(weight_noise: bool, backend: Backend) -> Calls:
     rng, key = np.random.default_rng(0), Key(0)
     noise = ConstantNoise(std_siemens=1e-7) if weight_noise else NoReadNoise()
     device = preset("idealized").but(read_noise=noise)
     fields = {"device": device, "rows": SIZE, "columns": SIZE, "dac": DAC(bits=7), "adc": ADC(bits=9), "read_noise": 0.06}
     weights = (0.1 * rng.normal(size=(SIZE, SIZE))).astype(np.float32)
     x = rng.normal(size=(BATCH, SIZE)).astype(np.float32)
-    matrix, digital = Analog(**fields).matrix(weights, key), Digital().matrix(weights, key)
+    matrix, digital = (substrate.matrix(weights, key).copy(backend) for substrate in (Analog(**fields), Digital()))
+    x, turned = copied(x, backend), copied(weights, backend).T
     return Calls(
-        lambda: x @ weights.T,
+        lambda: matmul(x, turned),
         {"forward": lambda: matrix.forward(x), "transposed": lambda: matrix.backward(x), "digital": lambda: digital.forward(x)},
     )
 
 
-def _normals() -> Calls:
-    count = 2**20
-    generator = np.random.Generator(np.random.Philox(0))
+def _normals(backend: Backend) -> Calls:
+    count, like = 2**20, copied(np.empty(0), backend)
+    if backend == "gpu":
+        generator = gpu.cupy().random.Generator(gpu.cupy().random.Philox4x3210(0))
+    else:
+        generator = np.random.Generator(np.random.Philox(0))
     return Calls(
-        lambda: generator.standard_normal(count, np.float32),
-        {"keyed normals": lambda: normals(Key(0), 0, count), "keyed bits": lambda: bits(Key(0), 0, count)},
+        lambda: generator.standard_normal(count, dtype=np.float32),
+        {"keyed normals": lambda: normals(Key(0), 0, count, like=like), "keyed bits": lambda: bits(Key(0), 0, count, like=like)},
         {"floor": count, "keyed normals": count, "keyed bits": count},
     )
 
 
-def _pulses(soft: bool) -> Calls:
+def _pulses(soft: bool, backend: Backend) -> Calls:
     device = preset("idealized")
     if soft:
         spread = {"dw_min_dtod": 0.3, "w_max_dtod": 0.3, "w_min_dtod": 0.3, "dw_min_std": 0.3}
@@ -96,7 +105,8 @@ def _pulses(soft: bool) -> Calls:
     length = np.full(BATCH, MAX_LENGTH)
     parameters = population(device, (SIZE, SIZE), key, np.dtype(np.float32))
     start = np.clip(rng.normal(0, 0.1, (SIZE, SIZE)).astype(np.float32), parameters["low"], parameters["high"])
-    touched = np.zeros((SIZE, SIZE), bool)
+    pre, post, start, touched = (copied(array, backend) for array in (pre, post, start, np.zeros((SIZE, SIZE), bool)))
+    parameters = {name: copied(values, backend) for name, values in parameters.items()}
 
     def update(load: float) -> None:
         # Update management: the largest pre and the largest post get one probability, and their product asks for `load` pulses.
@@ -105,10 +115,10 @@ def _pulses(soft: bool) -> Calls:
         apply_batch(start.copy(), rows, columns, parameters, law, False, key, 0, touched)
 
     loads = {f"largest element {load} pulse{'s' * (load > 1)}": partial(update, load) for load in (1, 10, 31)}
-    return Calls(lambda: pre.T @ post, loads)
+    return Calls(lambda: matmul(pre.T, post), loads)
 
 
-def _wires(size: int) -> Calls:
+def _wires(size: int, backend: Backend) -> Calls:
     rng = np.random.default_rng(size)
     g = rng.uniform(1e-6, 5e-5, (size, size))
     v = rng.uniform(-0.2, 0.2, (BATCH, size))
@@ -120,13 +130,11 @@ def teaching(network: Network, rule: Rule, batch: int) -> tuple[Callable[[], Any
     rng = np.random.default_rng(0)
     x = rng.random((batch, *network.input_shape)).astype(network.dtype)
     target = np.eye(network.output_shape[0], dtype=network.dtype)[rng.integers(0, network.output_shape[0], batch)]
-    learner = Learner(SGD(learning_rate=1e-3), network.matrices())
-
-    def apply(products: Any, gain: float) -> None:
-        learner.learn(products, 1e-3, batch, gain)
+    x, target = network.brought(x), network.brought(target)
+    at_work = Teaching(network, Learner(SGD(learning_rate=1e-3), network.matrices()))
 
     def step() -> None:
-        rule.teach(network, x, target, apply)
+        at_work.teach(rule, x, target, 1e-3)
 
     return step, products_of(network.copy(), lambda twin, teach: rule.teach(twin, x, target, teach))
 
@@ -139,30 +147,32 @@ def _vgg5(substrate: Digital | Analog) -> Network:
     return vgg(5, substrate=substrate)
 
 
-def _predictive(make: Callable[[Any], Network], steps: int, batch: int, crossbars: bool) -> Calls:
+def _predictive(make: Callable[[Any], Network], steps: int, batch: int, crossbars: bool, backend: Backend) -> Calls:
     rule = PredictiveCoding(steps=steps, step_size=0.02, momentum=0.3)
-    step, floor = teaching(make(Digital()), rule, batch)
+    step, floor = teaching(make(Digital()).to(backend), rule, batch)
     work = {"digital": step}
     if crossbars:
-        work["crossbars, exact writing"] = teaching(make(Analog(device="idealized", scheme={"kind": "ideal"})), rule, batch)[0]
-        work["crossbars, stochastic pulses"] = teaching(make(Analog(device="idealized")), rule, batch)[0]
+        work["crossbars, exact writing"] = teaching(
+            make(Analog(device="idealized", scheme={"kind": "ideal"})).to(backend), rule, batch
+        )[0]
+        work["crossbars, stochastic pulses"] = teaching(make(Analog(device="idealized")).to(backend), rule, batch)[0]
     return Calls(floor, work)
 
 
-def _equilibrium() -> Calls:
+def _equilibrium(backend: Backend) -> Calls:
     """The network and the phases of Laborieux et al.'s perceptron: all states at once, and the output activated like the others."""
     network = Network(Hopfield(widths=(784, 512, 512, 10), readout="activated", steps=20, order="synchronous"), Digital(), seed=0)
-    step, floor = teaching(network, HopfieldEP(beta=0.5, steps=4, nudging="centered"), BATCH)
+    step, floor = teaching(network.to(backend), HopfieldEP(beta=0.5, steps=4, nudging="centered"), BATCH)
     return Calls(floor, {"digital": step})
 
 
 _UPDATES = 8
 
 
-def _incremental(depth: int) -> Calls:
+def _incremental(depth: int, backend: Backend) -> Calls:
     """A batch of incremental PC, which updates all weights so many times, and one of backpropagation."""
     steps, widths = _UPDATES, [1024] * (depth + 1)
-    network = mlp(widths, activation="leaky_relu")
+    network = mlp(widths, activation="leaky_relu").to(backend)
     many, _ = teaching(network, IncrementalPC(steps=steps, step_size=0.1, stoppable=False), BATCH)
     one, _ = teaching(network.copy(), Backprop(), BATCH)
     return Calls(one, {f"incremental PC, {steps} updates": many})
@@ -188,8 +198,12 @@ WORKLOADS: dict[str, Workload] = {
     "pulses-soft-bounds": Workload(
         "The same for soft bounds with noise", "the outer products as one matrix product", "≤ 150", partial(_pulses, True)
     ),
-    "wires-128": Workload("Exact wire resistance, 128 x 128", "128 vectors through the matrix", "≤ 40 ms", partial(_wires, 128)),
-    "wires-256": Workload("Exact wire resistance, 256 x 256", "128 vectors through the matrix", "≤ 400 ms", partial(_wires, 256)),
+    "wires-128": Workload(
+        "Exact wire resistance, 128 x 128", "128 vectors through the matrix", "≤ 40 ms", partial(_wires, 128), ("cpu",)
+    ),
+    "wires-256": Workload(
+        "Exact wire resistance, 256 x 256", "128 vectors through the matrix", "≤ 400 ms", partial(_wires, 256), ("cpu",)
+    ),
     "pc-mlp": Workload(
         "Training step of PC, 784-256-256-10, batch 128, T = 8",
         "its matrix products",

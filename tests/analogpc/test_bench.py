@@ -28,7 +28,7 @@ def tiny(monkeypatch):
         "Two sleeps",
         "one sleep",
         "≤ 2",
-        lambda: Calls(lambda: time.sleep(0.02), {"twice": lambda: time.sleep(0.04)}, {"twice": 2}),
+        lambda backend: Calls(lambda: time.sleep(0.02), {"twice": lambda: time.sleep(0.04)}, {"twice": 2}),
     )
     monkeypatch.setitem(WORKLOADS, "tiny", made)
 
@@ -199,7 +199,7 @@ def test_floors_of_peers_are_the_products_of_our_workloads():
     _, floor = teaching(apc.mlp(widths), apc.PredictiveCoding(steps=steps), _turns.BATCH)
     assert of_plan(_turns.relaxation_products(_turns.dense_shapes(widths), steps)) == planned(floor)
     widths, free, nudged = _turns.EP_HOPFIELD
-    floor = WORKLOADS["ep-hopfield"].make().floor
+    floor = WORKLOADS["ep-hopfield"].make("cpu").floor
     assert of_plan(_turns.equilibrium_products(_turns.dense_shapes(widths), free, nudged)) == planned(floor)
     # A single image of VGG5 has the rows of a batch divided by its size.
     channels, steps = _turns.PC_VGG5
@@ -244,3 +244,19 @@ def test_a_peer_is_measured_by_its_own_python(tiny, tmp_path, monkeypatch, capsy
     assert json.loads(json.dumps(record([result], "")))["results"][0]["peers"]["colorsys"] == found
     assert ends(["bench", "tiny", "--threads", "1", "--seconds", "0", "--peer", f"colorsys={sys.executable}"]) == 0
     assert "peer: colorsys" in capsys.readouterr().out
+
+
+def test_it_measures_on_a_gpu(device):
+    found = run_bench(["read", "normals", "pc-mlp"], backend="gpu", seconds=0)
+    assert [result.name for result in found] == ["read", "normals", "pc-mlp"]
+    for result in found:
+        assert all((times.seconds > 0).all() for times in result.times.values())
+    assert set(found[2].times) == {"floor", "digital", "crossbars, exact writing", "crossbars, stochastic pulses"}
+    assert record(found, "bench", "gpu")["environment"]["backend"] == "gpu"
+
+
+def test_what_a_gpu_does_not_measure_is_refused(emulated):
+    with pytest.raises(ValueError, match="the workload 'wires-128' has no backend 'gpu', only cpu"):
+        run_bench(["wires-128"], backend="gpu")
+    with pytest.raises(ValueError, match="peers are measured on the processor"):
+        run_bench(["read"], backend="gpu", peers={"pytorch": "python"})
