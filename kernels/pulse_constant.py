@@ -19,7 +19,7 @@ import math
 import numba as nb
 import numpy as np
 
-from analogpc.kernels.pulse_planes import SCRATCH, STRIP, count_bits, list_planes, sum_planes
+from analogpc.kernels.pulse_planes import SCRATCH, count_bits, list_planes, sum_planes
 from analogpc.kernels.streams import LARGEST_NORMAL, normal, philox, row_normals, split
 
 _SLOTS = np.uint32(0x7FFFFFFF)
@@ -130,53 +130,46 @@ def _one_device(state, row, column, j, i, up, down, low, high, spread, one_sided
     return w
 
 
-@nb.njit(cache=True)
-def _room(n, width):
-    """Room for a row: its planes, the digits of their sum, pulses upwards and downwards, normal numbers, marks."""
-    padded = (width + 3) // 4 * 4
+def room(n: int, width: int) -> tuple[np.ndarray, ...]:
+    """Working space for rows: the planes, the digits of their sum (twice the same), pulses upwards and downwards, normal numbers, marks."""
     places, digits = np.empty(31 * n + 8, np.uint64), np.empty(SCRATCH, np.uint64)
-    return (
-        places,
-        digits,
-        np.zeros(width, np.int32),
-        np.zeros(width, np.int32),
-        np.zeros(padded, np.float32),
-        np.empty(width, np.uint8),
-    )
+    counts = np.zeros((2, width), np.int32)
+    return places, digits, digits.view(np.uint32), counts, np.zeros((width + 3) // 4 * 4, np.float32), np.empty(width, np.uint8)
 
 
-@nb.njit(cache=True, parallel=True)
+@nb.njit(cache=True, nogil=True)
 def apply_constant(
-    state, rows, columns, planes, one_sided, up, down, shape_up, shape_down, low, high, spread, k0, k1, first, touched, fired
-):
-    """Apply a batch to those rows of devices whose steps are all constant.
+    begin, end, room, state, rows, columns, planes, one_sided, up, down, shape_up, shape_down, low, high, spread, k0, k1, first,
+    touched, fired,
+):  # fmt: skip
+    """Apply a batch to those rows of devices from ``begin`` to ``end`` whose steps are all constant.
 
     ``rows`` (rows, n) and ``columns`` (columns, n) hold the trains of a line next to each other, ``planes`` are from `bit_planes`.
     ``fired`` (rows,) int64 is set to the pulses that a row received, or to -1 if it holds steps that depend on the state.
     """
-    height, width = state.shape
+    width = state.shape[1]
     c2, c3 = split(first)
-    for strip in nb.prange((height + STRIP - 1) // STRIP):
-        most = spread * type(spread)(LARGEST_NORMAL)
-        places, digits, ups, downs, xi, unsafe = _room(rows.shape[1], width)
-        for j in range(STRIP * int(strip), min(STRIP * int(strip) + STRIP, height)):
-            if _depends(shape_up[j], shape_down[j]):
-                fired[j] = -1
-                continue
-            count = list_planes(rows[j], places)
-            sum_planes(planes, places, count, np.uint64(0), digits, ups)
-            if not one_sided:
-                sum_planes(planes, places, count, np.uint64(1), digits, downs)
-            fired[j] = _tally(ups, downs, touched[j])
-            if spread > 0:
-                row_normals(xi, _BATCH | np.uint32(j), c2, c3, k0, k1)
-            some = _mark_unsafe(state[j], ups, downs, up[j], down[j], low[j], high[j], most, unsafe)
-            _move_safe(state[j], ups, downs, up[j], down[j], low[j], high[j], spread, most, xi)
-            for i in range(width if some > 0 else 0):
-                if unsafe[i]:
-                    # fmt: off
-                    state[j, i] = _one_device(
-                        state[j, i], rows[j], columns[i], j, i, up[j, i], down[j, i], low[j, i], high[j, i], spread, one_sided,
-                        j * width + i, k0, k1, first,
-                    )
-                    # fmt: on
+    most = spread * type(spread)(LARGEST_NORMAL)
+    places, digits, halves, counts, xi, unsafe = room
+    ups, downs = counts[0], counts[1]
+    for j in range(begin, end):
+        if _depends(shape_up[j], shape_down[j]):
+            fired[j] = -1
+            continue
+        count = list_planes(rows[j], places)
+        sum_planes(planes, places, count, np.uint64(0), digits, halves, ups)
+        if not one_sided:
+            sum_planes(planes, places, count, np.uint64(1), digits, halves, downs)
+        fired[j] = _tally(ups, downs, touched[j])
+        if spread > 0:
+            row_normals(xi, _BATCH | np.uint32(j), c2, c3, k0, k1)
+        some = _mark_unsafe(state[j], ups, downs, up[j], down[j], low[j], high[j], most, unsafe)
+        _move_safe(state[j], ups, downs, up[j], down[j], low[j], high[j], spread, most, xi)
+        for i in range(width if some > 0 else 0):
+            if unsafe[i]:
+                # fmt: off
+                state[j, i] = _one_device(
+                    state[j, i], rows[j], columns[i], j, i, up[j, i], down[j, i], low[j, i], high[j, i], spread, one_sided,
+                    j * width + i, k0, k1, first,
+                )
+                # fmt: on

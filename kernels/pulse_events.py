@@ -24,7 +24,7 @@ from collections.abc import Callable
 import numba as nb
 import numpy as np
 
-from analogpc.kernels.pulse_planes import COLUMNS, STRIP, WORDS, count_bits, lowest_bit
+from analogpc.kernels.pulse_planes import COLUMNS, WORDS, count_bits, lowest_bit
 from analogpc.kernels.pulses import ADDITIVE, LINEAR, move, moves
 from analogpc.kernels.streams import LARGEST_NORMAL, normal, philox, split
 
@@ -49,15 +49,16 @@ def _firing(planes, part, row, b, one_sided, mask):
         slots = np.uint32(slots & np.uint32(slots - np.uint32(1)))
 
 
-@nb.njit(cache=True)
-def _room(width):
-    """Room for a list: the devices and their pulses; the counters of their draws and how many words each uses; the draws."""
-    room = _FULL + 8 * width
-    device, hits, used = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32)
-    index, block = np.empty(room, np.uint32), np.empty(room, np.uint32)
-    c2, c3 = np.empty(room, np.uint32), np.empty(room, np.uint32)
-    words, xi = np.empty(4 * room, np.uint32), np.empty(4 * room, np.float32)
-    return device, hits, index, block, c2, c3, used, words, xi
+def room(width: int) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+    """Room for a list, and marks of columns.
+
+    The list: the devices and their pulses; the counters of their draws and how many words each uses; the draws.
+    """
+    size = _FULL + 8 * width
+    device, hits, used = np.empty((3, size), np.int32)
+    index, block, c2, c3 = np.empty((4, size), np.uint32)
+    listed = device, hits, index, block, c2, c3, used, np.empty(4 * size, np.uint32), np.empty(4 * size, np.float32)
+    return listed, np.empty(WORDS, np.uint64)
 
 
 # One call lists many devices: every array that is passed costs tens of cycles, mostly for counting its references.
@@ -191,31 +192,30 @@ def _work_off(state, listed, count, draws, devices, constants, spread, added, sl
 def events(law: int, kind: int) -> Callable[..., None]:
     """The kernel of one law and kind of noise, which are compile-time constants."""
 
-    @nb.njit(cache=True, parallel=True)
+    @nb.njit(cache=True, nogil=True)
     def apply(
-        state, rows, columns, planes, one_sided, up, down, shape_up, shape_down, low, high, constants, spread, added, sloped,
-        k0, k1, first, touched, fired,
+        begin, end, room, state, rows, columns, planes, one_sided, up, down, shape_up, shape_down, low, high, constants, spread,
+        added, sloped, k0, k1, first, touched, fired,
     ):  # fmt: skip
-        """Apply a batch to the rows whose ``fired`` is negative, and count their pulses there."""
-        height, width = state.shape
-        for strip in nb.prange((height + STRIP - 1) // STRIP):
-            listed, mask = _room(width), np.empty(WORDS, np.uint64)
-            for j in range(STRIP * int(strip), min(STRIP * int(strip) + STRIP, height)):
-                if fired[j] >= 0:
-                    continue
-                devices = (up[j], down[j], shape_up[j], shape_down[j], low[j], high[j])
-                total, b = 0, 0
-                while b < rows.shape[0]:
-                    # fmt: off
-                    b, pulses, count, draws = _list(
-                        listed, b, planes, rows, columns, j, low, high, first, one_sided, law == LINEAR and kind == ADDITIVE,
-                        touched, mask,
-                    )
-                    _work_off(
-                        state[j], listed, count, draws, devices, constants, spread, added, sloped, j * width, k0, k1, law, kind
-                    )
-                    # fmt: on
-                    total += pulses
-                fired[j] = total
+        """Apply a batch to the rows from ``begin`` to ``end`` whose ``fired`` is negative, and count their pulses there."""
+        width = state.shape[1]
+        listed, mask = room
+        for j in range(begin, end):
+            if fired[j] >= 0:
+                continue
+            devices = (up[j], down[j], shape_up[j], shape_down[j], low[j], high[j])
+            total, b = np.int64(0), np.int64(0)
+            while b < rows.shape[0]:
+                # fmt: off
+                b, pulses, count, draws = _list(
+                    listed, b, planes, rows, columns, j, low, high, first, one_sided, law == LINEAR and kind == ADDITIVE,
+                    touched, mask,
+                )
+                _work_off(
+                    state[j], listed, count, draws, devices, constants, spread, added, sloped, j * width, k0, k1, law, kind
+                )
+                # fmt: on
+                total += pulses
+            fired[j] = total
 
     return apply

@@ -159,7 +159,7 @@ def _add_eight(planes, s0, s1, s2, s3, s4, s5, s6, s7, digits, words):
 
 
 @nb.njit(cache=True)
-def sum_planes(planes, places, count, direction, digits, counts):
+def sum_planes(planes, places, count, direction, digits, halves, counts):
     """The sum of planes: how many pulses in one direction every column gets.
 
     Parameters
@@ -170,7 +170,7 @@ def sum_planes(planes, places, count, direction, digits, counts):
         From `list_planes`.
     direction : uint64
         0 (upwards) or 1 (downwards).
-    digits : (SCRATCH,) uint64 array
+    digits, halves : (SCRATCH,) uint64 array and the same memory as (2 SCRATCH,) uint32 array
         Working space.
     counts : (columns,) int32 array
         Overwritten.
@@ -179,11 +179,11 @@ def sum_planes(planes, places, count, direction, digits, counts):
     levels = 0
     while count >> levels > 0:
         levels += 1
-    halves = digits.view(np.uint32)
     for block in range(planes.shape[0]):
         start, stop = block * COLUMNS, min(counts.size, (block + 1) * COLUMNS)
         words = (stop - start + 63) // 64
-        digits[:] = 0
+        for place in range(digits.size):
+            digits[place] = 0
         for g in range(0, count, 8):
             # fmt: off
             more = _add_eight(
