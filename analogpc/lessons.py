@@ -10,6 +10,7 @@ import numpy as np
 from analogpc.devices.meter import Meter
 from analogpc.devices.substrate import Digital
 from analogpc.kernels.graphs import Graph
+from analogpc.kernels.memory import filled
 from analogpc.network import Network
 from analogpc.optimisers import Learner
 from analogpc.rules.base import Lesson, Rule
@@ -77,7 +78,7 @@ class Teaching:
         if kind not in self._seen:
             # The first time compiles, and makes ready what a graph cannot: with a rate on the GPU, as the graph will have it.
             self._seen.add(kind)
-            return self._once(rule, x, target, np.full((), rate, np.float64, like=x))
+            return self._once(rule, x, target, filled((), rate, np.float64, x))
         if kind not in self._captured:
             while len(self._captured) >= _MOST_GRAPHS:
                 del self._captured[next(iter(self._captured))]

@@ -20,6 +20,7 @@ from analogpc.kernels.streams import Key, normals
 
 if TYPE_CHECKING:
     from analogpc.devices.substrate import Analog
+from analogpc.kernels.memory import filled
 
 PulsedLegs = Literal["all", "plus", "minus"]
 """Devices of a weight that pulses reach: all, or those that count positively or negatively."""
@@ -150,7 +151,7 @@ class Cells:
         """The same as an array, (n_in, n_out). Not to be written to."""
         subtracted = self.subtracted()
         if isinstance(subtracted, float):
-            subtracted = np.full((1, 1), subtracted, self.dtype, like=self.arrays[0].state)
+            subtracted = filled((1, 1), subtracted, self.dtype, self.arrays[0].state)
         return np.broadcast_to(subtracted, self.shape)
 
     def operands(self, transposed: bool = False) -> list[Operand]:

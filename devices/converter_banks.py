@@ -19,6 +19,7 @@ from analogpc.devices.converters import ADC, DAC
 from analogpc.kernels.converters import adc, dac
 from analogpc.kernels.gpu import Backend, backend_of, copied
 from analogpc.kernels.line_converters import bit_plane, convert, imprint
+from analogpc.kernels.memory import filled
 from analogpc.kernels.streams import Key
 
 
@@ -120,7 +121,7 @@ class DacBank:
         if spec.scaling in ("none", "absmax") or math.isinf(spec.bound) or x.size == 0:
             return None
         if spec.scaling == "constant":
-            return np.full(len(x), spec.scaling_value, x.dtype, like=x)
+            return filled((len(x),), spec.scaling_value, x.dtype, x)
         largest = np.abs(x).max(1)
         if spec.scaling == "average":
             # In double precision, so that its bits do not depend on the order in which it is formed.

@@ -89,7 +89,7 @@ class WritableMatrix(Matrix):
 
     def one_by_one(self, lines: slice) -> np.ndarray:
         """Inputs (lines, n_in) that drive some word lines, one of them in each: rows of the identity."""
-        return np.eye(lines.stop - lines.start, self.shape[1], lines.start, dtype=self.dtype, like=self.anchor)
+        return np.asarray(np.eye(lines.stop - lines.start, self.shape[1], lines.start, dtype=self.dtype), like=self.anchor)
 
     def blocks(self) -> list[tuple[slice, np.ndarray | None]]:
         """Inputs that share their scales, and those scales relative to the largest, (n_out,): None where all are that one."""

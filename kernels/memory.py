@@ -101,8 +101,16 @@ def empty(shape: tuple[int, ...], dtype: Any, like: np.ndarray) -> np.ndarray:
     return POOL.empty(shape, dtype) if size >= LARGE else np.empty(shape, dtype)
 
 
+def filled(shape: tuple[int, ...], value: Any, dtype: Any, like: np.ndarray) -> np.ndarray:
+    """An array of one value where ``like`` is, contiguous in C order.
+
+    NumPy's own ``full`` and ``ones`` hand on a keyword to arrays of other kinds that CuPy's do not know.
+    """
+    array = empty(shape, dtype, like)
+    array.fill(value)
+    return array
+
+
 def zeros(shape: tuple[int, ...], dtype: Any, like: np.ndarray) -> np.ndarray:
     """The same, of zeros."""
-    array = empty(shape, dtype, like)
-    array.fill(0)
-    return array
+    return filled(shape, 0, dtype, like)

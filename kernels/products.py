@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from analogpc.kernels.gpu import on_gpu
-from analogpc.kernels.memory import empty
+from analogpc.kernels.memory import empty, filled
 
 
 def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -43,7 +43,7 @@ def inner(a: np.ndarray, b: np.ndarray) -> Any:
 def row(numbers: Sequence[Any], like: np.ndarray) -> np.ndarray:
     """Numbers, or arrays without axes, in one float64 array (numbers,) where ``like`` is."""
     if on_gpu(like):
-        return np.stack([number if on_gpu(number) else np.full((), number, np.float64, like=like) for number in numbers])
+        return np.stack([number if on_gpu(number) else filled((), number, np.float64, like) for number in numbers])
     return np.array(numbers, np.float64)
 
 

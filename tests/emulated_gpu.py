@@ -119,7 +119,9 @@ class ndarray(NDArrayOperatorsMixin):
         if function in (np.dot, np.vdot, np.inner, np.tensordot, np.einsum):
             raise EmulationError(f"{function.__name__} calls cuBLAS behind the back of analogpc.kernels.products")
         named = {name: value for name, value in named.items() if name != "like"}
-        if function in (np.asarray, np.array, np.ascontiguousarray, np.empty, np.zeros, np.ones, np.full, np.arange):
+        if function in (np.ones, np.full, np.eye):
+            raise EmulationError(f"{function.__name__}(like=..) hands on the keyword 'device', which CuPy does not take")
+        if function in (np.asarray, np.array, np.ascontiguousarray, np.empty, np.zeros, np.arange):
             return getattr(module, function.__name__)(*given, **named)
         if function in (np.nonzero, np.flatnonzero, np.argwhere, np.unique):
             _wait(f"{function.__name__}(), whose result has as many elements as there are,")

@@ -11,6 +11,7 @@ from pydantic import Field, FiniteFloat, model_validator
 
 from analogpc.blocks.base import Block, BlockSpecification, Initialisation, MatrixMaker, Product
 from analogpc.devices.matrix import Matrix
+from analogpc.kernels.memory import filled
 from analogpc.kernels.streams import Key, normals, uniforms
 
 Gain = Annotated[FiniteFloat, Field(ge=0)]
@@ -121,10 +122,10 @@ def read_bias(matrices: dict[str, Matrix], like: np.ndarray) -> np.ndarray:
     """The bias as a row (1, n_out), by one read with a constant input of 1, in the type and place of ``like``; zeros if there is none."""
     if "bias" not in matrices:
         return np.zeros((1, matrices["weight"].shape[0]), like.dtype, like=like)
-    return matrices["bias"].forward(np.ones((1, 1), like.dtype, like=like))
+    return matrices["bias"].forward(filled((1, 1), 1, like.dtype, like))
 
 
 def bias_products(matrices: dict[str, Matrix], g: np.ndarray) -> Iterator[Product]:
     """The products of the bias, if there is one: its input is 1 for each of the n errors ``g`` (n, n_out)."""
     if "bias" in matrices:
-        yield matrices["bias"], np.ones((len(g), 1), g.dtype, like=g), g
+        yield matrices["bias"], filled((len(g), 1), 1, g.dtype, g), g

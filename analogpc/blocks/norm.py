@@ -13,6 +13,7 @@ from typing_extensions import override
 from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, Product, ShapeError
 from analogpc.blocks.initialisation import bias_products
 from analogpc.devices.matrix import Matrix
+from analogpc.kernels.memory import filled
 from analogpc.kernels.normalisation import column_moments, normalisation_transposed, normalise_columns
 from analogpc.kernels.streams import Key
 
@@ -114,7 +115,7 @@ class _NormBlock(Block):
 
     def _read(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Scale and bias, (channels,) each, by one read with a constant input of 1, in the type and place of ``x``."""
-        one = np.ones((1, 1), x.dtype, like=x)
+        one = filled((1, 1), 1, x.dtype, x)
         return self.matrices["scale"].forward(one)[0], self.matrices["bias"].forward(one)[0]
 
     @abstractmethod
@@ -124,7 +125,7 @@ class _NormBlock(Block):
     @override
     def products(self, tape: Any, g: np.ndarray) -> Iterator[Product]:
         rows = self._rows(g)
-        yield self.matrices["scale"], np.ones((len(rows), 1), g.dtype, like=g), rows * self._normal(tape)
+        yield self.matrices["scale"], filled((len(rows), 1), 1, g.dtype, g), rows * self._normal(tape)
         yield from bias_products(self.matrices, rows)
 
 
@@ -278,7 +279,7 @@ class LayerNormBlock(_NormBlock):
 def _moments_of_none(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What stands for the mean and the variance of no rows: those of standard normal numbers."""
     columns = rows.shape[1]
-    return np.zeros(columns, np.float64, like=rows), np.ones(columns, np.float64, like=rows)
+    return np.zeros(columns, np.float64, like=rows), filled((columns,), 1, np.float64, rows)
 
 
 def _mean(rows: np.ndarray) -> np.ndarray:

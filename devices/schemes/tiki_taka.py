@@ -18,6 +18,7 @@ from analogpc.kernels.streams import uniforms
 if TYPE_CHECKING:
     from analogpc.devices.cells import PulsedLegs
     from analogpc.devices.crossbar_matrix import CrossbarMatrix
+from analogpc.kernels.memory import filled
 
 
 class TikiTaka(Transfer):
@@ -112,7 +113,7 @@ class Chopped(BufferedTransfer):
 
     @override
     def memory(self, matrix: CrossbarMatrix, weights: np.ndarray) -> dict[str, Any]:
-        return super().memory(matrix, weights) | {"chopper": np.ones(matrix.shape[1], matrix.dtype, like=matrix.anchor)}
+        return super().memory(matrix, weights) | {"chopper": filled((matrix.shape[1],), 1, matrix.dtype, matrix.anchor)}
 
     @override
     def _pulse_fast(self, matrix: CrossbarMatrix, pre: np.ndarray, post: np.ndarray, rate: float, legs: PulsedLegs) -> None:
@@ -141,7 +142,7 @@ class ChoppedTikiTaka(Chopped):
 
     @override
     def memory(self, matrix: CrossbarMatrix, weights: np.ndarray) -> dict[str, Any]:
-        return super().memory(matrix, weights) | {"output_chopper": np.ones(matrix.shape[0], matrix.dtype, like=matrix.anchor)}
+        return super().memory(matrix, weights) | {"output_chopper": filled((matrix.shape[0],), 1, matrix.dtype, matrix.anchor)}
 
     @override
     def _pulse_fast(self, matrix: CrossbarMatrix, pre: np.ndarray, post: np.ndarray, rate: float, legs: PulsedLegs) -> None:
