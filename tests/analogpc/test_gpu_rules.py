@@ -77,7 +77,9 @@ def image_networks() -> dict[str, apc.Network]:
     """Small networks with everything that images need: convolutions, pools, norms and residual blocks."""
     shape = {"input_shape": (8, 8, 3)}
     blocks = (
-        apc.Chain(blocks=(apc.Conv2d(channels=5), apc.BatchNorm(freezing=True), apc.Activation(function="gelu"), apc.MaxPool(size=2))),
+        apc.Chain(
+            blocks=(apc.Conv2d(channels=5), apc.BatchNorm(freezing=True), apc.Activation(function="gelu"), apc.MaxPool(size=2))
+        ),
         apc.Chain(blocks=(apc.Conv2d(channels=6, stride=2), apc.LayerNorm(), apc.Activation(function="leaky_relu"))),
         apc.Chain(blocks=(apc.AvgPool(size=2), apc.Flatten(), apc.Dense(features=4))),
     )

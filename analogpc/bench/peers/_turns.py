@@ -15,6 +15,7 @@ import os
 import statistics
 import sys
 import time
+from typing import Any
 from itertools import pairwise
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def arguments():
         sys.exit(f"run it as: PYTHON {Path(sys.argv[0]).name} THREADS SECONDS [WORKLOAD ...]")
 
 
-def library(name, hint=""):
+def library(name: str, hint: str = "") -> Any:
     """The module of that name, told how many threads there are before it starts any; the script ends if it is not installed."""
     threads, _, _ = arguments()
     os.environ.update(_WAITING | dict.fromkeys(_THREADS, str(threads)))
