@@ -15,9 +15,9 @@ import os
 import statistics
 import sys
 import time
-from typing import Any
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 BATCH = 128
 

@@ -21,7 +21,7 @@ pxc = _turns.library("pcx.predictive_coding")
 pxu = _turns.library("pcx.utils")
 
 
-class Network(pxc.EnergyModule):
+class Network(pxc.EnergyModule):  # type: ignore[name-defined]
     """Layers of several functions each, with a value after every layer."""
 
     def __init__(self, layers):
