@@ -35,7 +35,7 @@ GRIDS = {
     "depth": [2, 4, 8, 16, 32, 64],
     "steps": [1, 2, 4, 8, 16, 32, 64],
 }
-MOST_PRODUCTS = 5e10
+MOST_PRODUCTS = 2e11
 """Multiplications of a step beyond which a point is left out."""
 
 
