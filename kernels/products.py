@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from analogpc.kernels.gpu import on_gpu
-from analogpc.kernels.memory import empty, filled
+from analogpc.kernels.memory import empty
 
 
 def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -42,9 +42,26 @@ def inner(a: np.ndarray, b: np.ndarray) -> Any:
 
 def row(numbers: Sequence[Any], like: np.ndarray) -> np.ndarray:
     """Numbers, or arrays without axes, in one float64 array (numbers,) where ``like`` is."""
-    if on_gpu(like):
-        return np.stack([number if on_gpu(number) else filled((), number, np.float64, like) for number in numbers])
-    return np.array(numbers, np.float64)
+    if not on_gpu(like):
+        return np.array(numbers, np.float64)
+    out = np.empty(len(numbers), np.float64, like=like)
+    for place, number in enumerate(numbers):
+        out[place] = number
+    return out
+
+
+def beside(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Tables (n, a), (n, b), .. of one type, side by side: (n, a + b + ..).
+
+    CuPy joins more than eight arrays by a list of their places, which it brings from main memory: a graph would find another one there.
+    """
+    first = parts[0]
+    out = empty((len(first), sum(part.shape[1] for part in parts)), first.dtype, first)
+    start = 0
+    for part in parts:
+        out[:, start : start + part.shape[1]] = part
+        start += part.shape[1]
+    return out
 
 
 def largest(x: np.ndarray) -> float:

@@ -119,6 +119,8 @@ class ndarray(NDArrayOperatorsMixin):
         if function in (np.dot, np.vdot, np.inner, np.tensordot, np.einsum):
             raise EmulationError(f"{function.__name__} calls cuBLAS behind the back of analogpc.kernels.products")
         named = {name: value for name, value in named.items() if name != "like"}
+        if _tape is not None and function in (np.stack, np.concatenate) and len(given[0]) > 8:
+            raise EmulationError(f"{function.__name__} of more than eight arrays brings their places from main memory in a graph")
         if function in (np.ones, np.full, np.eye):
             raise EmulationError(f"{function.__name__}(like=..) hands on the keyword 'device', which CuPy does not take")
         if function in (np.asarray, np.array, np.ascontiguousarray, np.empty, np.zeros, np.arange):

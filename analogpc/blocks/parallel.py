@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, ShapeError
 from analogpc.kernels.gpu import Backend, copied
+from analogpc.kernels.products import beside
 from analogpc.kernels.streams import Key
 
 if TYPE_CHECKING:
@@ -204,4 +205,4 @@ def _cut(x: np.ndarray, ends: Sequence[int], shapes: Sequence[tuple[int, ...]]) 
 def _side_by_side(parts: Sequence[np.ndarray]) -> np.ndarray:
     """Samples flattened, one part after the other."""
     sizes = [math.prod(part.shape[1:]) for part in parts]
-    return np.concatenate([part.reshape(len(part), size) for part, size in zip(parts, sizes, strict=True)], axis=1)
+    return beside([part.reshape(len(part), size) for part, size in zip(parts, sizes, strict=True)])

@@ -11,7 +11,7 @@ import pytest
 from analogpc.kernels import blas, gpu
 from analogpc.kernels.activations import clip, clip_product, gelu, gelu_product, rectify, rectify_product
 from analogpc.kernels.descent import momentum_step, plain_step
-from analogpc.kernels.products import matmul
+from analogpc.kernels.products import beside, inner, largest, matmul, row
 from analogpc.kernels.streams import Key, bits, normals, uniforms
 
 KINDS = [np.float32, np.float64]
@@ -124,3 +124,23 @@ def test_a_missing_gpu_is_one_sentence() -> None:
         pytest.skip("CuPy is installed here")
     with pytest.raises(gpu.GpuError, match=r"^the backend 'gpu' needs CuPy: install analogpc\[gpu\]"):
         gpu.cupy()
+
+
+def test_sums_and_rows(device, rng) -> None:
+    a, b = rng.normal(size=(2, 7, 5)).astype(np.float32)
+    one, other = device.array(a), device.array(b)
+    exact = (a.astype(np.float64) * b).sum()
+    # Products are rounded to float32 before they are summed up in float64.
+    assert abs(float(inner(one, other)) - exact) < 35 * 2**-24 * np.abs(a * b).max()
+    assert abs(inner(a, b) - exact) < 35 * 35 * 2**-24 * np.abs(a * b).max()
+    assert largest(one) == largest(a) == np.abs(a).max()
+    assert largest(one[:0]) == 0
+    numbers = [1, 0.25, True, inner(one, one), *(np.float32(k) for k in range(9))]
+    found = row(numbers, one)
+    assert found.dtype == np.float64
+    assert found.get().tolist()[:3] == [1, 0.25, 1]
+    assert found.get().tolist()[4:] == list(range(9))
+    assert row([1, 2.5], a).tolist() == [1, 2.5]
+    parts = [a, b[:, :2], a[:, 1:]]
+    assert np.array_equal(beside(parts), np.concatenate(parts, axis=1))
+    assert np.array_equal(beside([device.array(part) for part in parts]).get(), np.concatenate(parts, axis=1))
