@@ -14,7 +14,7 @@ from analogpc.blocks import Block
 from analogpc.devices.matrix import Matrix, ReadStream
 from analogpc.devices.meter import Meter
 from analogpc.devices.substrate import Analog, Digital
-from analogpc.kernels.gpu import Backend, copied, in_main_memory, to_host
+from analogpc.kernels.gpu import Backend, copied, in_tree, to_host
 from analogpc.kernels.streams import Key
 
 
@@ -201,7 +201,7 @@ class Network:
         kept = {name: {"values": array.copy()} for name, array in self.buffers().items()}
         if self.carried:
             kept["carried"] = {str(number): state.copy() for number, state in enumerate(self.carried)}
-        return in_main_memory({name: matrix.state() for name, matrix in self.matrices().items()} | kept)
+        return in_tree(to_host, {name: matrix.state() for name, matrix in self.matrices().items()} | kept)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `state` gave; the weights count as trained from then on."""

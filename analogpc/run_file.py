@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from analogpc.devices.meter import Meter
-from analogpc.kernels.gpu import Backend, in_main_memory
+from analogpc.kernels.gpu import Backend, in_tree, to_host
 from analogpc.network import Network
 from analogpc.storage import StorageError, read_file, write_file
 from analogpc.study import Study
@@ -25,7 +25,7 @@ def save_run(run: Run, path: str | Path) -> None:
         "data": {"name": run.study.dataset, "fingerprint": run.fingerprint},
         "environment": run.environment,
         "network": run.network.state(),
-        "optimiser": in_main_memory(run.learner.memory),
+        "optimiser": in_tree(to_host, run.learner.memory),
         "position": {
             "epoch": here.epoch,
             "batch": here.batch,

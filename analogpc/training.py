@@ -20,6 +20,7 @@ from analogpc.evaluation import evaluate
 from analogpc.kernels.blas import Precision, precision_in_use, use_precision
 from analogpc.kernels.gpu import Backend, to_host
 from analogpc.kernels.graphs import working_stream
+from analogpc.kernels.memory import POOL
 from analogpc.kernels.products import row
 from analogpc.kernels.streams import Key, permutation
 from analogpc.lessons import Teaching
@@ -140,6 +141,7 @@ class Run:
                     bar.epoch(self.history)
                     if checkpoint:
                         self.save(checkpoint)
+        POOL.clear()
         if checkpoint and self.position.batch:
             self.save(checkpoint)
         return self

@@ -98,13 +98,13 @@ class Array(ReadableArray):
 
     def shift(self, change: np.ndarray) -> None:
         """Change every state by exactly ``change`` (rows, columns), up to its bounds: an idealised write."""
-        if "low" in self.parameters and self.found is self.state:
-            self._rewritten(move_within(self.state, change, self.parameters["low"], self.parameters["high"]))
-            return
-        touched = change != 0
-        self._catch_up(touched)
-        self.state += change
-        self._clip()
+        if self.drifts:
+            self._catch_up(change != 0)
+        if "low" in self.parameters:
+            touched = move_within(self.state, change, self.parameters["low"], self.parameters["high"])
+        else:
+            touched = change != 0
+            self.state += change
         self._rewritten(touched)
 
     def pulse(self, rows: np.ndarray, columns: np.ndarray, one_sided: bool, key: Key, first_step: int) -> Any:

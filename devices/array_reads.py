@@ -59,9 +59,14 @@ class ReadableArray:
         return self._apparent
 
     @property
+    def drifts(self) -> bool:
+        """Whether states change by themselves once they are written."""
+        return self._ageing is not None and self.device.drift.kind != "none"
+
+    @property
     def found(self) -> np.ndarray:
         """The states that a write starts from, (rows, columns): those that were written, after drift. Not to be written to."""
-        if self._ageing is None or self.device.drift.kind == "none":
+        if self._ageing is None or not self.drifts:
             return self.state
         g = self._ageing.drifted(self.device.conductance(self.state))
         state = self.device.state(np.clip(g, 0, g.dtype.type(self.device.g_max_siemens)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from analogpc.devices.responses import PulseResponse
 from analogpc.devices.substrate import Analog
 from analogpc.devices.sums import MatrixOperand, Operand
 from analogpc.devices.tiles import Tile, tiles_of
-from analogpc.kernels.gpu import Backend, backend_of, copied, to_host
+from analogpc.kernels.gpu import Backend, backend_of, copied, in_tree, to_host
 from analogpc.kernels.streams import Key
 
 
@@ -218,7 +219,7 @@ class CrossbarMatrix(WritableMatrix):
     def _resume(self, state: dict[str, Any]) -> None:
         """Take over what is neither device nor converter."""
         self.scales = np.array(to_host(state["scales"]))
-        self.memory = _copied_tree(state["memory"], self.backend)
+        self.memory = in_tree(partial(copied, backend=self.backend), state["memory"])
         self._reads = ReadStream(Key(state["read_key"]), state["read_step"])
         self.update_key, self.products_done = Key(state["update_key"]), state["products_done"]
         self.update_cycles, self.gain, self._readout = state["update_cycles"], state["gain"], state["readout"]
@@ -259,10 +260,3 @@ class CrossbarMatrix(WritableMatrix):
         former = self._reads, self.meter
         self._reads, self.meter = reads, meter
         return former
-
-
-def _copied_tree(tree: Any, backend: Backend) -> Any:
-    """A copy of nested dictionaries, their arrays on a backend."""
-    if isinstance(tree, dict):
-        return {name: _copied_tree(value, backend) for name, value in tree.items()}
-    return copied(tree, backend) if hasattr(tree, "ndim") else tree

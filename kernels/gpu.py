@@ -10,6 +10,7 @@ import functools
 import importlib
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -79,13 +80,11 @@ def as_type(number: Any, dtype: np.dtype) -> Any:
     return number.astype(dtype) if on_gpu(number) else np.dtype(dtype).type(number)
 
 
-def in_main_memory(tree: Any) -> Any:
-    """A tree of dictionaries and lists with all arrays of the GPU replaced by copies in main memory."""
+def in_tree(change: Callable[[Any], Any], tree: Any) -> Any:
+    """Nested dictionaries with every array in them changed, numbers and texts as they are."""
     if isinstance(tree, dict):
-        return {name: in_main_memory(value) for name, value in tree.items()}
-    if isinstance(tree, (list, tuple)):
-        return type(tree)(in_main_memory(value) for value in tree)
-    return to_host(tree) if hasattr(tree, "__cuda_array_interface__") else tree
+        return {name: in_tree(change, value) for name, value in tree.items()}
+    return change(tree) if hasattr(tree, "ndim") else tree
 
 
 def source(name: str) -> str:

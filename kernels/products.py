@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from analogpc.kernels.blas import gemm
 from analogpc.kernels.gpu import on_gpu
 from analogpc.kernels.memory import empty
 
@@ -14,8 +15,6 @@ from analogpc.kernels.memory import empty
 def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """(m, k) times (k, n) -> (m, n), of one type: BLAS in main memory, cuBLAS on the GPU (see `blas`)."""
     if on_gpu(a):
-        from analogpc.kernels.blas import gemm
-
         return gemm(a, b, out)
     return np.matmul(a, b, out=empty((a.shape[0], b.shape[1]), a.dtype, a) if out is None else out)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -12,7 +12,9 @@ import numba
 import numpy as np
 import pytest
 
+from analogpc.data.augmentation import _words
 from analogpc.kernels import blas, gpu, graphs
+from analogpc.rules import hopfield_teacher
 
 
 @pytest.fixture
@@ -42,7 +44,16 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture
-def emulated(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No array of one GPU is found by a test of another, emulated or true."""
+    _words.cache_clear()
+    monkeypatch.setattr(hopfield_teacher, "_MOVED", {})
+    yield
+    _words.cache_clear()
+
+
+@pytest.fixture
+def emulated(monkeypatch: pytest.MonkeyPatch, forgotten: None) -> ModuleType:
     """The backend "gpu" on the processor: CUDA sources compiled by g++, arrays that never mix with NumPy's."""
     if emulated_gpu.COMPILER is None:
         pytest.skip("no g++ on this machine, which compiles the CUDA sources for the processor")
@@ -50,7 +61,7 @@ def emulated(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 @pytest.fixture(params=["emulated", "present"])
-def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def device(request: pytest.FixtureRequest, forgotten: None) -> ModuleType:
     """The module whose arrays live on a GPU: emulated, and true where there is one."""
     if request.param == "emulated":
         return request.getfixturevalue("emulated")

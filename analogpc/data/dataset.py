@@ -171,32 +171,33 @@ class Dataset:
         kind = np.dtype(dtype)
         if kind not in (np.float32, np.float64):
             raise DataError(f"dtype = {kind} is not allowed: inputs are float32 or float64")
-        images, _, scale, shift = self._resident(split, kind, backend)
+        images, _ = self._resident(split, backend)
+        # One multiplication and one subtraction for each pixel, with constants formed in double precision.
+        scale = np.asarray((1.0 / (self.pixel_max * np.array(self.std))).astype(kind), like=images)
+        shift = np.asarray((np.array(self.mean) / np.array(self.std)).astype(kind), like=images)
         indices = np.asarray(self._places(split, indices), like=images)
         batch = images[indices]
         if augment_key is not None and split == "train" and self.augmentation.active:
             batch = self.augmentation.apply(batch, indices, len(images), augment_key, epoch)
         return batch.astype(kind) * scale - shift
 
-    def _resident(self, split: Split, kind: np.dtype, backend: Backend) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Images and labels of a split, and what a pixel is multiplied by and what is subtracted from it, on a backend."""
-        # One multiplication and one subtraction for each pixel, with constants formed in double precision.
-        scale = (1.0 / (self.pixel_max * np.array(self.std))).astype(kind)
-        shift = (np.array(self.mean) / np.array(self.std)).astype(kind)
+    def _resident(self, split: Split, backend: Backend) -> tuple[np.ndarray, np.ndarray]:
+        """Images and labels of a split on a backend; to the GPU they are copied once."""
         if backend == "cpu":
-            return *self._split(split), scale, shift
-        if (split, kind) not in self._on_gpu:
-            self._on_gpu[split, kind] = tuple(copied(array, "gpu") for array in (*self._split(split), scale, shift))
-        return self._on_gpu[split, kind]
+            return self._split(split)
+        if split not in self._on_gpu:
+            images, labels = self._split(split)
+            self._on_gpu[split] = copied(images, "gpu"), copied(labels, "gpu")
+        return self._on_gpu[split]
 
     @cached_property
-    def _on_gpu(self) -> dict[tuple[str, np.dtype], tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-        """Copies on the GPU, by split and floating type."""
+    def _on_gpu(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Copies on the GPU, by split."""
         return {}
 
     def labels(self, split: Split, indices: np.ndarray | Sequence[int], *, backend: Backend = "cpu") -> np.ndarray:
         """The labels of a batch, (n,) int64, on a backend."""
-        labels = self._resident(split, np.dtype(np.float32), backend)[1]
+        _, labels = self._resident(split, backend)
         return labels[np.asarray(self._places(split, indices), like=labels)]
 
     def take(self, n_train: int, n_test: int) -> Dataset:

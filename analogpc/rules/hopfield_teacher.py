@@ -13,11 +13,14 @@ from pydantic import Field, StringConstraints
 from analogpc.architectures.base import ArchitectureBase
 from analogpc.devices.specification import Specification
 from analogpc.devices.substrate import Digital
+from analogpc.kernels.gpu import Backend, backend_of
 from analogpc.network import Network
 from analogpc.storage import StorageError
 
 # Specifications hold no arrays. So the networks lie here, by their fingerprints, in ideal-digital form, and nobody changes them.
 _KNOWN: dict[str, Network] = {}
+_MOVED: dict[tuple[str, Backend], Network] = {}
+"""Copies on the GPU of those that were asked for there."""
 
 
 class TeacherError(ValueError):
@@ -108,12 +111,21 @@ class Teacher(Specification):
         ValueError
             If the teacher has no such states, or takes samples of another size.
         """
-        network = self.network()
         self.widths(numbers)
+        network = self._beside(x)
         states = [network.inputs(x)]
         for layer in network.layers[: max(numbers, default=0)]:
             states.append(layer.infer(states[-1]))
         return [channel_means(states[number]) for number in numbers]
+
+    def _beside(self, x: np.ndarray) -> Network:
+        """The network, where ``x`` is; it is moved once."""
+        place = self.fingerprint, backend_of(x)
+        if place[1] == "cpu":
+            return self.network()
+        if place not in _MOVED:
+            _MOVED[place] = self.network().to(place[1])
+        return _MOVED[place]
 
     def widths(self, numbers: Sequence[int]) -> list[int]:
         """How many values each of these `vectors` has per sample."""
@@ -152,7 +164,7 @@ def _remember(network: Network) -> str:
     """Keep an ideal-digital copy of a network as it is now; return its fingerprint."""
     if type(network.architecture).predict is not ArchitectureBase.predict:
         raise TeacherError(f"a teacher is a predictive network, not one of the architecture '{network.architecture.kind}'")
-    twin = network.copy(trained=True).on(Digital())
+    twin = network.copy(trained=True, backend="cpu").on(Digital())
     found = fingerprint(twin)
     _KNOWN.setdefault(found, twin)
     return found

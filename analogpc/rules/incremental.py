@@ -9,7 +9,6 @@ import numpy as np
 from pydantic import Field
 from typing_extensions import override
 
-from analogpc.kernels.products import row
 from analogpc.network import Network
 from analogpc.relaxation import Watch
 from analogpc.rules.base import Apply, Lesson
@@ -53,12 +52,13 @@ class IncrementalPC(RelaxingRule):
         relaxation = self.begin(network, x, target)
         outputs = relaxation.predictions[-1]
         precisions = [1.0] * (len(layers) - 1) + [self.output_precision()]
-        energies = row([0.0] * len(layers), outputs)
+        energies: np.ndarray
         steps = self.step_count(len(layers))
         for step in range(steps):
             relaxation.differentiate(precisions)
             relaxation.show(watch)
-            energies = relaxation.energies() if step == steps - 1 else energies
+            if step == steps - 1:
+                energies = relaxation.energies()
             errors, tapes = relaxation.errors, list(relaxation.tapes)
             # The states go first: they must not see what the weights have learnt from the same errors.
             relaxation.descend(self.step_size, self.momentum, self.nesterov)

@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from analogpc.kernels.products import row
 from analogpc.network import Network
+from analogpc.relaxation import output_energy
 from analogpc.rules.base import Apply, Lesson, energy
 from analogpc.rules.clamped import ClampedRule, Positive
 
@@ -55,7 +56,8 @@ class ZIL(ClampedRule):
             if self.sweep == "all" and front > 0:
                 relaxation.differentiate(precisions)
             tape, error = relaxation.tapes[front], relaxation.unweighted(front)
-            energies[front] = relaxation.energies()[front] if front == len(layers) - 1 else energy(error)
+            at_output = front == len(layers) - 1
+            energies[front] = output_energy(self.output, relaxation.states[-1], outputs) if at_output else energy(error)
             error = error if precisions[front] == 1 else error.dtype.type(precisions[front]) * error
             if self.sweep == "all" and front > 0:
                 relaxation.descend(self.step_size)

@@ -10,7 +10,10 @@ from analogpc.kernels.gpu import to_host
 from analogpc.kernels.graphs import working_stream
 from analogpc.lessons import Teaching
 from analogpc.optimisers import SGD, AdamW, Learner
-from analogpc.rules import named_rules
+from analogpc.rules import BackpropThroughTime, HolomorphicEP, HopfieldEP, Nudging, RecurrentBackprop, named_rules
+from analogpc.rules.hopfield_intermediate import Distillation, LocalError
+from analogpc.rules.hopfield_signals import SignalsEP
+from analogpc.rules.hopfield_teacher import Teacher
 
 BATCHES, SAMPLES = 4, 6
 
@@ -33,7 +36,7 @@ def lessons(network: apc.Network) -> list[tuple[np.ndarray, np.ndarray]]:
     ]
 
 
-def taught(network: apc.Network, rule: apc.Rule, optimiser: SGD | AdamW) -> tuple[dict, list, list]:
+def taught(network: apc.Network, rule: apc.Rule, optimiser: SGD | AdamW, repeated: bool = True) -> tuple[dict, list, list]:
     """The network's weights, and outputs and energies of all batches, in main memory."""
     teaching = Teaching(network, Learner(optimiser, network.matrices()))
     outputs, energies = [], []
@@ -42,7 +45,7 @@ def taught(network: apc.Network, rule: apc.Rule, optimiser: SGD | AdamW) -> tupl
             lesson = teaching.teach(rule, network.inputs(x), network.brought(target), 0.05 / (1 + number))
             outputs.append(np.array(to_host(lesson.outputs)))
             energies.append(np.array(to_host(lesson.energies)))
-    assert teaching.graphs == (network.backend == "gpu")
+    assert teaching.graphs == (network.backend == "gpu" and repeated)
     return network.state(), outputs, energies
 
 
@@ -104,3 +107,60 @@ def test_networks_of_images_learn_the_same(device, request, name, rule) -> None:
     exact = "emulated" in request.node.callspec.id
     expected = taught(network.copy(), named_rules()[rule], SGD())
     compared(taught(network.to("gpu"), named_rules()[rule], SGD()), expected, exact)
+
+
+HOPFIELD = {"widths": (20, 12, 10, 4), "steps": 8, "activation": "tanh"}
+UNNAMED = {
+    "holomorphic": (HolomorphicEP(points=3, steps=4), HOPFIELD),
+    "continual": (HopfieldEP(steps=3, update="continual", nudging="centered"), HOPFIELD),
+    "clamped": (HopfieldEP(steps=3, drive="clamp", beta=1.0), HOPFIELD),
+    "warm": (HopfieldEP(steps=3, warm_start=True), HOPFIELD),
+    "settled": (HopfieldEP(steps=3), HOPFIELD | {"tolerance": 1e-3}),
+    "softmax": (HopfieldEP(steps=3, output="cross-entropy"), HOPFIELD | {"readout": "softmax"}),
+    "own feedback": (HopfieldEP(steps=3), HOPFIELD | {"feedback": "separate"}),
+    "averaged feedback": (HopfieldEP(steps=3, feedback_update="averaged"), HOPFIELD | {"feedback": "separate"}),
+    "local errors": (SignalsEP(steps=3, signals=LocalError(states=(1,))), HOPFIELD | {"heads": (1,)}),
+    "through time": (BackpropThroughTime(steps=4), HOPFIELD | {"order": "synchronous"}),
+    "recurrent backprop": (RecurrentBackprop(steps=4), HOPFIELD),
+    "nudged cross-entropy": (
+        apc.PredictiveCoding(steps=4, output="cross-entropy", nudging=Nudging(beta=0.5, sign="negative")),
+        None,
+    ),
+    "nesterov": (apc.PredictiveCoding(steps=4, momentum=0.3, nesterov=True), None),
+    "until settled": (apc.PredictiveCoding(steps=9, step_size=0.3, tolerance=0.05, step_decay=0.9), None),
+}
+NOT_REPEATED = {"warm", "settled", "until settled"}
+
+
+@pytest.mark.parametrize("name", UNNAMED)
+def test_rules_without_a_short_name_learn_the_same(device, request, name) -> None:
+    exact = "emulated" in request.node.callspec.id
+    rule, fields = UNNAMED[name]
+    network = small(rule) if fields is None else apc.Network(apc.Hopfield(**fields), seed=3)
+    found, expected = (taught(there, rule, SGD(), name not in NOT_REPEATED) for there in (network.to("gpu"), network.copy()))
+    compared(found, expected, exact)
+    assert any(not np.array_equal(values["weights"], network.state()[name]["weights"]) for name, values in expected[0].items())
+
+
+def test_a_teacher_goes_where_its_pupil_is(device, request) -> None:
+    exact = "emulated" in request.node.callspec.id
+    teacher = Teacher.of(apc.mlp([20, 12, 4], activation="tanh", seed=8))
+    rule = SignalsEP(steps=3, signals=Distillation(states=(1,), teacher=teacher, teacher_states=(1,)))
+    network = apc.Network(apc.Hopfield(**HOPFIELD), seed=3)
+    compared(taught(network.to("gpu"), rule, SGD(), False), taught(network.copy(), rule, SGD()), exact)
+    assert Teacher.of(apc.mlp([20, 12, 4], activation="tanh", seed=8).to("gpu")).fingerprint == teacher.fingerprint
+
+
+def test_causes_and_missing_data_are_found_there(device, request, rng) -> None:
+    exact = "emulated" in request.node.callspec.id
+    network = apc.mlp([5, 9, 12], activation="tanh", seed=4)
+    data, known = rng.random((7, 12)).astype(np.float32), rng.random((7, 12)) < 0.6
+    rule = apc.GenerativePC(steps=15, learn="every-step")
+    there = network.to("gpu")
+    histories = [rule.train(one, data, SGD(learning_rate=0.05), epochs=2, batch_size=4) for one in (network, there)]
+    np.testing.assert_allclose(*histories, rtol=1e-5 if exact else 2e-3)
+    found, expected = (rule.infer(one, data, known) for one in (there, network))
+    tolerance = {"rtol": 0, "atol": 0} if exact else {"rtol": 2e-3, "atol": 2e-3}
+    np.testing.assert_allclose(to_host(found.data), expected.data, **tolerance)
+    np.testing.assert_allclose(to_host(found.causes), expected.causes, **tolerance)
+    assert found.residual == pytest.approx(expected.residual, rel=1e-6 if exact else 1e-2)

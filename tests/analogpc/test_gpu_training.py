@@ -17,8 +17,9 @@ from analogpc.rules import named_rule
 from analogpc.training import DivergenceError
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def few():
+    """A new one for every test: what it keeps on one GPU is nothing to another."""
     return apc.load_data("digits").take(200, 100)
 
 

@@ -41,7 +41,7 @@ from analogpc.devices.statics import (
 from analogpc.devices.substrate import Analog
 from analogpc.devices.wires import Wires
 from analogpc.kernels.blas import use_precision
-from analogpc.kernels.gpu import GpuError, in_main_memory, to_host
+from analogpc.kernels.gpu import GpuError, in_tree, to_host
 from analogpc.kernels.pulses import apply_pulses
 from analogpc.kernels.streams import Key
 
@@ -149,7 +149,7 @@ def lived(here: CrossbarMatrix, there: CrossbarMatrix, kind: type, exact: bool) 
     agree(there.weights(), here.weights(), exact, 2e-2)
     agree(there.backward(g_there), here.backward(g), exact)
     assert bool(there.all_finite())
-    same_state(in_main_memory(there.state()), here.state(), exact)
+    same_state(in_tree(to_host, there.state()), here.state(), exact)
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
@@ -168,11 +168,11 @@ def test_states_go_to_and_fro(exact, name) -> None:
     x_there, g_there = np.asarray(x, like=like), np.asarray(g, like=like)
     there.learn([(x_there, g_there)], 0.05)
     back, fresh = there.copy("cpu"), pair(SUBSTRATES[name])
-    same_state(back.state(), in_main_memory(there.state()), True)
+    same_state(back.state(), in_tree(to_host, there.state()), True)
     for matrix in fresh:
         matrix.restore(there.state())
         assert matrix.backend == ("cpu" if matrix is fresh[0] else "gpu")
-        same_state(in_main_memory(matrix.state()), in_main_memory(there.state()), True)
+        same_state(in_tree(to_host, matrix.state()), in_tree(to_host, there.state()), True)
     again, before = there.copy(), to_host(there.weights())
     expected = there.forward(x_there).get()
     agree(again.forward(x_there), expected, True)
