@@ -193,14 +193,14 @@ def test_reads_wait_for_nothing(emulated) -> None:
         here, there = pair(substrate)
         x, g = inputs(np.float32)
         x_there, g_there = emulated.array(x), emulated.array(g)
-        before = emulated_gpu.waits
+        before = emulated_gpu.MACHINE.waits
         for _ in range(3):
             there.forward(x_there), there.backward(g_there)
-        assert emulated_gpu.waits == before
+        assert emulated_gpu.MACHINE.waits == before
         for _ in range(3):
             here.forward(x), here.backward(g)
         assert there.meter == here.meter
-        assert emulated_gpu.waits > before
+        assert emulated_gpu.MACHINE.waits > before
         if substrate is narrow:
             assert there.meter.saturated_out > 0
             assert there.meter.saturated_in > 0
@@ -209,7 +209,7 @@ def test_reads_wait_for_nothing(emulated) -> None:
 def test_digital_matrices_wait_for_nothing(emulated, rng) -> None:
     weights, (x, g) = rng.normal(size=(N_OUT, N_IN)), inputs(np.float64)
     here: Matrix = DigitalMatrix(weights)
-    there, before = here.copy("gpu"), emulated_gpu.waits
+    there, before = here.copy("gpu"), emulated_gpu.MACHINE.waits
     x_there, g_there = emulated.array(x), emulated.array(g)
     found = there.forward(x_there), there.backward(g_there)
     for products in ([(x, g)], TwoPhases([(x, g)], [(x + 1, g)])):
@@ -219,7 +219,7 @@ def test_digital_matrices_wait_for_nothing(emulated, rng) -> None:
     there.increment(emulated.array(weights))
     here.increment(weights)
     finite = there.all_finite()
-    assert emulated_gpu.waits == before
+    assert emulated_gpu.MACHINE.waits == before
     assert bool(finite)
     assert there.meter.updates == here.meter.updates == 3 * BATCH
     np.testing.assert_array_equal(found[0].get(), x @ weights.T)

@@ -192,7 +192,7 @@ def test_nothing_waits_for_the_gpu(emulated, rng) -> None:
     x, none = emulated.array(rng.normal(size=(5, lines)).astype(np.float32)), emulated.empty((0, 0), np.float32)
     entry, transitions, row, leave = (emulated.array(array) for array in lines_of(rng, np.float32, lines, bits, 3, 1.0))
     levels = emulated.array(rng.normal(size=(lines, 15)).astype(np.float32))
-    before = emulated_gpu.waits
+    before = emulated_gpu.MACHINE.waits
     with emulated.cuda.Stream(non_blocking=True) as stream:
         stream.begin_capture()
         driven, scale, _ = dac(x, bits, 1.0, True)
@@ -201,7 +201,7 @@ def test_nothing_waits_for_the_gpu(emulated, rng) -> None:
         adc(driven, total, scale, 0.1, bits, 1.0, KEY, 0, fresh=True)
         convert(driven, total, scale, 0.1, none, bits, 1.0, entry, transitions, row, leave, KEY, 1)
         tape = stream.end_capture()
-    assert emulated_gpu.waits == before
+    assert emulated_gpu.MACHINE.waits == before
     once = total.get()
     tape.launch()
     np.testing.assert_array_equal(total.get(), once)

@@ -205,12 +205,12 @@ def test_pulses_beyond_32_bits_are_counted(device) -> None:
 def test_nothing_waits(emulated, rng) -> None:
     shape, law = (5, 6), law_of("piecewise", "additive", 0.5)
     p, state = on(emulated, parameters_of(rng, shape, np.float32)), emulated.array(np.zeros(shape, np.float32))
-    before = emulated_gpu.waits
+    before = emulated_gpu.MACHINE.waits
     rows, _ = trains(emulated.array(rng.normal(size=(4, 5))), np.ones(4), np.full(4, 31), KEY, 0)
     columns, _ = trains(emulated.array(rng.normal(size=(4, 6))), np.ones(4), np.full(4, 31), KEY, 1)
     apply_batch(state, rows, columns, p, law, False, KEY, 0, emulated.array(np.zeros(shape, bool)))
     apply_counts(state, emulated.array(np.ones(shape, np.int32)), p, law, KEY, 0)
-    assert emulated_gpu.waits == before
+    assert emulated_gpu.MACHINE.waits == before
 
 
 def test_states_that_are_not_contiguous_are_refused(emulated, rng) -> None:
