@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from analogpc.data.augmentation import _words
+from analogpc.devices import array
 from analogpc.kernels import blas, gpu, graphs
+from analogpc.kernels.pulses import apply_pulses
 from analogpc.rules import hopfield_teacher
 
 
@@ -69,6 +71,25 @@ def device(request: pytest.FixtureRequest, forgotten: None) -> ModuleType:
         return gpu.cupy()
     except gpu.GpuError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def whole_products() -> Iterator[None]:
+    """Products on the GPU in no coarser type than the processor's."""
+    with blas.use_precision("float32"):
+        yield
+
+
+@pytest.fixture
+def exact(device: ModuleType, whole_products: None) -> bool:
+    """Whether products on the GPU are the processor's own, as they are when it is emulated."""
+    return device is emulated_gpu.module
+
+
+@pytest.fixture
+def no_shortcuts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pulses one by one: the shortcuts of the processor draw other noise of the same distribution, and the GPU takes none."""
+    monkeypatch.setattr(array, "apply_batch", apply_pulses)
 
 
 def _installed(monkeypatch: pytest.MonkeyPatch, module: ModuleType, library: Callable[[], Any]) -> ModuleType:

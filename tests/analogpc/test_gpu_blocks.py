@@ -22,7 +22,6 @@ from analogpc.blocks import (
     Sum,
 )
 from analogpc.devices.matrix import DigitalMatrix
-from analogpc.kernels.blas import use_precision
 from analogpc.kernels.gpu import on_gpu
 from analogpc.kernels.streams import Key
 
@@ -86,17 +85,16 @@ def all_of_it(block, x, g) -> dict:
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 @pytest.mark.parametrize("case", CASES)
-def test_blocks_are_those_of_the_processor(device, request, rng, case, kind) -> None:
+def test_blocks_are_those_of_the_processor(device, exact, rng, case, kind) -> None:
     block = build(case, kind)
     there = block.copy("gpu")
     assert all(map(on_gpu, there.buffers.values()))
     x, g = (rng.normal(size=(6, *shape)).astype(kind) for shape in (block.input_shape, block.output_shape))
     expected = all_of_it(block, x, g)
-    with use_precision("float32"):
-        found = all_of_it(there, device.array(x), device.array(g))
+    found = all_of_it(there, device.array(x), device.array(g))
     assert found.keys() == expected.keys()
     # A true GPU adds up products, means and exponential series in orders of its own, and so does no exponential function here.
-    exact = "emulated" in request.node.callspec.id and "soft" not in case
+    exact = exact and "soft" not in case
     for name, values in expected.items():
         assert on_gpu(found[name]), name
         back = found[name].get()

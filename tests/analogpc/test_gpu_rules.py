@@ -67,8 +67,7 @@ def compared(found: tuple, expected: tuple, exact: bool) -> None:
 
 @pytest.mark.parametrize("optimiser", [SGD(), AdamW()], ids=["sgd", "adamw"])
 @pytest.mark.parametrize("name", sorted(named_rules()))
-def test_rules_learn_the_same(device, request, name, optimiser) -> None:
-    exact = "emulated" in request.node.callspec.id
+def test_rules_learn_the_same(exact, name, optimiser) -> None:
     rule = named_rules()[name]
     network = small(rule)
     expected = taught(network.copy(), rule, optimiser)
@@ -102,9 +101,8 @@ def image_networks() -> dict[str, apc.Network]:
         *(("deep vgg", rule) for rule in ("bp", "pc", "s+f")),
     ],
 )
-def test_networks_of_images_learn_the_same(device, request, name, rule) -> None:
+def test_networks_of_images_learn_the_same(exact, name, rule) -> None:
     network = image_networks()[name]
-    exact = "emulated" in request.node.callspec.id
     expected = taught(network.copy(), named_rules()[rule], SGD())
     compared(taught(network.to("gpu"), named_rules()[rule], SGD()), expected, exact)
 
@@ -133,8 +131,7 @@ NOT_REPEATED = {"warm", "settled", "until settled"}
 
 
 @pytest.mark.parametrize("name", UNNAMED)
-def test_rules_without_a_short_name_learn_the_same(device, request, name) -> None:
-    exact = "emulated" in request.node.callspec.id
+def test_rules_without_a_short_name_learn_the_same(exact, name) -> None:
     rule, fields = UNNAMED[name]
     network = small(rule) if fields is None else apc.Network(apc.Hopfield(**fields), seed=3)
     found, expected = (taught(there, rule, SGD(), name not in NOT_REPEATED) for there in (network.to("gpu"), network.copy()))
@@ -142,8 +139,7 @@ def test_rules_without_a_short_name_learn_the_same(device, request, name) -> Non
     assert any(not np.array_equal(values["weights"], network.state()[name]["weights"]) for name, values in expected[0].items())
 
 
-def test_a_teacher_goes_where_its_pupil_is(device, request) -> None:
-    exact = "emulated" in request.node.callspec.id
+def test_a_teacher_goes_where_its_pupil_is(exact) -> None:
     teacher = Teacher.of(apc.mlp([20, 12, 4], activation="tanh", seed=8))
     rule = SignalsEP(steps=3, signals=Distillation(states=(1,), teacher=teacher, teacher_states=(1,)))
     network = apc.Network(apc.Hopfield(**HOPFIELD), seed=3)
@@ -151,8 +147,7 @@ def test_a_teacher_goes_where_its_pupil_is(device, request) -> None:
     assert Teacher.of(apc.mlp([20, 12, 4], activation="tanh", seed=8).to("gpu")).fingerprint == teacher.fingerprint
 
 
-def test_causes_and_missing_data_are_found_there(device, request, rng) -> None:
-    exact = "emulated" in request.node.callspec.id
+def test_causes_and_missing_data_are_found_there(exact, rng) -> None:
     network = apc.mlp([5, 9, 12], activation="tanh", seed=4)
     data, known = rng.random((7, 12)).astype(np.float32), rng.random((7, 12)) < 0.6
     rule = apc.GenerativePC(steps=15, learn="every-step")

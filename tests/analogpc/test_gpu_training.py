@@ -37,12 +37,6 @@ def alike(one, two, exact):
     np.testing.assert_allclose(one.history["energy"], two.history["energy"], rtol=1e-5 if exact else 1e-2, atol=1e-9)
 
 
-@pytest.fixture
-def exact(device, request) -> bool:
-    """Whether products are those of the processor."""
-    return "emulated" in request.node.callspec.id
-
-
 @pytest.mark.parametrize("optimiser", [apc.SGD(learning_rate=0.1, schedule=apc.WarmupCosine()), apc.AdamW(learning_rate=1e-3)])
 def test_a_run_is_that_of_the_cpu(exact, few, optimiser) -> None:
     network = apc.mlp([64, 24, 10], seed=1)
@@ -50,7 +44,7 @@ def test_a_run_is_that_of_the_cpu(exact, few, optimiser) -> None:
     there = quiet(network, few, optimiser=optimiser, backend="gpu")
     assert there.network.backend == "gpu"
     assert there.environment["backend"] == "gpu"
-    assert there.environment["gpu_precision"] == "tf32"
+    assert there.environment["gpu_precision"] == "float32"
     alike(there, here, exact)
 
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterator
 
 import emulated_gpu
 import numpy as np
 import pytest
 from gpu_pairs import BATCH, N_IN, N_OUT, PROGRAMMED, SOFT, TILES, agree, inputs, made, pair, same_state
 
-from analogpc.devices import array as array_module
 from analogpc.devices.converters import ADC, DAC
 from analogpc.devices.crossbar_matrix import CrossbarMatrix
 from analogpc.devices.mappings import BitSliced, DeviceVector, DifferentialPair, OffsetColumn, OneSidedPair
@@ -40,9 +38,7 @@ from analogpc.devices.statics import (
 )
 from analogpc.devices.substrate import Analog
 from analogpc.devices.wires import Wires
-from analogpc.kernels.blas import use_precision
 from analogpc.kernels.gpu import GpuError, in_tree, to_host
-from analogpc.kernels.pulses import apply_pulses
 from analogpc.kernels.streams import Key
 
 UNEVEN = {"offset_lsb": 0.4, "gain_error": 0.03, "dnl_lsb": 0.3, "inl_lsb": 0.5}
@@ -110,18 +106,7 @@ ROUNDED = ("levels",)
 """Those that call a function which is not the processor's own even when the GPU is emulated: erf."""
 
 
-@pytest.fixture
-def exact(device, request) -> bool:
-    """Whether products are those of the processor."""
-    return "emulated" in request.node.callspec.id
-
-
-@pytest.fixture(autouse=True)
-def _the_same_arithmetic(monkeypatch) -> Iterator[None]:
-    """The shortcuts of the CPU draw other noise of the same distribution; without them both have the same. Products in float32."""
-    monkeypatch.setattr(array_module, "apply_batch", apply_pulses)
-    with use_precision("float32"):
-        yield
+pytestmark = pytest.mark.usefixtures("no_shortcuts", "whole_products")
 
 
 def lived(here: CrossbarMatrix, there: CrossbarMatrix, kind: type, exact: bool) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 from gpu_pairs import PROGRAMMED, TILES, agree, inputs, made, pair, same_state
 
-from analogpc.devices import array as array_module
 from analogpc.devices.mappings import DifferentialPair
 from analogpc.devices.matrix import NonFiniteError, TwoPhases
 from analogpc.devices.responses import LinearStep, PiecewiseStep, PowerStep, SoftBoundsReference
@@ -25,9 +22,7 @@ from analogpc.devices.schemes import (
 )
 from analogpc.devices.statics import UniformSpread
 from analogpc.devices.substrate import Analog
-from analogpc.kernels.blas import use_precision
 from analogpc.kernels.gpu import in_tree, to_host
-from analogpc.kernels.pulses import apply_pulses
 
 EXACT_PULSES = StochasticPulses(trains="deterministic", directions="separate")
 SCHEMES: dict[str, Analog] = {
@@ -74,18 +69,7 @@ ROUNDED = ("programmed",)
 """Those that call a function which is not the processor's own even when the GPU is emulated: erf."""
 
 
-@pytest.fixture
-def exact(device, request) -> bool:
-    """Whether products are those of the processor."""
-    return "emulated" in request.node.callspec.id
-
-
-@pytest.fixture(autouse=True)
-def _the_same_arithmetic(monkeypatch) -> Iterator[None]:
-    """The shortcuts of the CPU draw other noise of the same distribution; without them both have the same. Products in float32."""
-    monkeypatch.setattr(array_module, "apply_batch", apply_pulses)
-    with use_precision("float32"):
-        yield
+pytestmark = pytest.mark.usefixtures("no_shortcuts", "whole_products")
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
