@@ -14,8 +14,6 @@ if not (Path(__file__).parent / "kernels").is_dir():
     __path__.append(str(Path(__file__).parents[1]))
 
 if TYPE_CHECKING:
-    from analogpc.architectures import CNN, MLP, VGG, AlexNet, Hopfield, Layers, ResNet
-    from analogpc.architectures.crnn import hopfield_cnn
     from analogpc.blocks import (
         Activation,
         AvgPool,
@@ -33,14 +31,16 @@ if TYPE_CHECKING:
         Sum,
     )
     from analogpc.data import Dataset, load_data
-    from analogpc.devices.converters import ADC, DAC
+    from analogpc.devices.converters.specification import ADC, DAC
     from analogpc.devices.device import Device
     from analogpc.devices.mappings import BitSliced, DeviceVector, DifferentialPair, OffsetColumn, OneSidedPair
     from analogpc.devices.substrate import Analog, Digital
-    from analogpc.evaluation import evaluate
-    from analogpc.export import export_crossbars, export_netlist
-    from analogpc.network import Network
-    from analogpc.optimisers import SGD, AdamW, WarmupCosine
+    from analogpc.files.export import export_crossbars, export_netlist
+    from analogpc.files.run_file import load
+    from analogpc.networks import CNN, MLP, VGG, AlexNet, Hopfield, Layers, ResNet
+    from analogpc.networks.crnn import hopfield_cnn
+    from analogpc.networks.network import Network
+    from analogpc.networks.zoo import alexnet, cnn, mlp, resnet, vgg
     from analogpc.rules import (
         ZIL,
         Backprop,
@@ -56,14 +56,14 @@ if TYPE_CHECKING:
         RecurrentBackprop,
     )
     from analogpc.rules.generative import GenerativePC
-    from analogpc.run_file import load
-    from analogpc.study import Study
-    from analogpc.training import Run, fit
-    from analogpc.zoo import alexnet, cnn, mlp, resnet, vgg
+    from analogpc.training.evaluation import evaluate
+    from analogpc.training.optimisers import SGD, AdamW, WarmupCosine
+    from analogpc.training.run import Run, fit
+    from analogpc.training.study import Study
 
 _HOMES = {
-    "analogpc.architectures": ("AlexNet", "CNN", "Hopfield", "Layers", "MLP", "ResNet", "VGG"),
-    "analogpc.architectures.crnn": ("hopfield_cnn",),
+    "analogpc.networks": ("AlexNet", "CNN", "Hopfield", "Layers", "MLP", "ResNet", "VGG"),
+    "analogpc.networks.crnn": ("hopfield_cnn",),
     "analogpc.blocks": (
         "Activation",
         "AvgPool",
@@ -81,13 +81,13 @@ _HOMES = {
         "Sum",
     ),
     "analogpc.data": ("Dataset", "load_data"),
-    "analogpc.devices.converters": ("ADC", "DAC"),
+    "analogpc.devices.converters.specification": ("ADC", "DAC"),
     "analogpc.devices.device": ("Device",),
     "analogpc.devices.mappings": ("BitSliced", "DeviceVector", "DifferentialPair", "OffsetColumn", "OneSidedPair"),
     "analogpc.devices.substrate": ("Analog", "Digital"),
-    "analogpc.export": ("export_crossbars", "export_netlist"),
-    "analogpc.network": ("Network",),
-    "analogpc.optimisers": ("SGD", "AdamW", "WarmupCosine"),
+    "analogpc.files.export": ("export_crossbars", "export_netlist"),
+    "analogpc.networks.network": ("Network",),
+    "analogpc.training.optimisers": ("SGD", "AdamW", "WarmupCosine"),
     "analogpc.rules": (
         "ZIL",
         "Backprop",
@@ -103,11 +103,11 @@ _HOMES = {
         "RecurrentBackprop",
     ),
     "analogpc.rules.generative": ("GenerativePC",),
-    "analogpc.run_file": ("load",),
-    "analogpc.study": ("Study",),
-    "analogpc.evaluation": ("evaluate",),
-    "analogpc.training": ("Run", "fit"),
-    "analogpc.zoo": ("alexnet", "cnn", "mlp", "resnet", "vgg"),
+    "analogpc.files.run_file": ("load",),
+    "analogpc.training.study": ("Study",),
+    "analogpc.training.evaluation": ("evaluate",),
+    "analogpc.training.run": ("Run", "fit"),
+    "analogpc.networks.zoo": ("alexnet", "cnn", "mlp", "resnet", "vgg"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -1,5 +1,5 @@
 """``python -m analogpc``."""
 
-from analogpc.cli import main
+from analogpc.commands.app import main
 
 main()

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analogpc.devices.crossbar import Crossbar
+    from analogpc.devices.crossbars.crossbar import Crossbar
 
 __all__ = ["Crossbar"]
 
@@ -11,7 +11,7 @@ __all__ = ["Crossbar"]
 def __getattr__(name: str) -> Any:
     # Imported on first use: specifications alone need no kernels.
     if name == "Crossbar":
-        from analogpc.devices.crossbar import Crossbar
+        from analogpc.devices.crossbars.crossbar import Crossbar
 
         return Crossbar
     raise AttributeError(f"analogpc.devices has no '{name}'")

@@ -7,9 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
-from analogpc.devices.responses import PulseResponse, Response
-from analogpc.devices.specification import Specification
-from analogpc.devices.statics import (
+from analogpc.devices.nonidealities import (
     Conduction,
     Drift,
     ExactProgramming,
@@ -24,6 +22,8 @@ from analogpc.devices.statics import (
     Telegraph,
     Thermal,
 )
+from analogpc.devices.responses import PulseResponse, Response
+from analogpc.devices.specification import Specification
 
 
 class Device(Specification):

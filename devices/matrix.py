@@ -11,10 +11,10 @@ from typing import Any, Generic, Self, TypeVar, cast
 import numpy as np
 from typing_extensions import override
 
-from analogpc.devices.meter import Meter
-from analogpc.kernels.gpu import Backend, as_type, backend_of, copied
+from analogpc.devices.costs.meter import Meter
+from analogpc.kernels.gpu.arrays import Backend, as_type, backend_of, copied
 from analogpc.kernels.products import matmul
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 
 Products = Iterable[tuple[np.ndarray, np.ndarray]]
 """Pairs (pre, post) of shapes (n, n_in) and (n, n_out): n presynaptic vectors beside their n postsynaptic errors."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
-from analogpc.devices.converters import ADC, DAC
+from analogpc.devices.converters.specification import ADC, DAC
 from analogpc.devices.device import Device, NamedDevice
 from analogpc.devices.mappings import AnyMapping, DifferentialPair, Mapping, OneSidedPair
 from analogpc.devices.matrix import DigitalMatrix, Matrix
@@ -16,9 +16,9 @@ from analogpc.devices.presets import preset
 from analogpc.devices.responses import PulseResponse
 from analogpc.devices.schemes import AnyScheme
 from analogpc.devices.specification import Specification
-from analogpc.devices.wires import Wires
-from analogpc.kernels.gpu import Backend
-from analogpc.kernels.streams import Key
+from analogpc.devices.wires.wired_array import Wires
+from analogpc.kernels.gpu.arrays import Backend
+from analogpc.kernels.random.streams import Key
 
 Lines = Annotated[int, Field(ge=1)]
 Positive = Annotated[FiniteFloat, Field(gt=0)]
@@ -163,7 +163,7 @@ class Analog(Specification):
 
     def matrix(self, weights: np.ndarray, key: Key) -> Matrix:
         """A matrix (n_out, n_in) on this substrate, in the type of ``weights``; ``key`` says which devices it gets."""
-        from analogpc.devices.crossbar_matrix import CrossbarMatrix
+        from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
 
         return CrossbarMatrix(weights, self, key)
 

@@ -17,8 +17,8 @@ import numpy as np
 from analogpc.data import load_data
 from analogpc.report.tables import summary
 from analogpc.rules import named_rules
-from analogpc.study import Study
-from analogpc.training import begin
+from analogpc.training.run import begin
+from analogpc.training.study import Study
 
 SUBSTRATES = {"digital": "digital", "idealized": {"kind": "analog", "device": "idealized"}}
 COMMON: dict[str, Any] = {"dataset": "digits", "batch_size": 32, "network": {"kind": "mlp", "widths": [64, 64, 64, 10]}}

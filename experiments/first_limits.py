@@ -18,8 +18,8 @@ from analogpc.data import load_data
 from analogpc.devices.presets import preset
 from analogpc.devices.responses import ConstantStep
 from analogpc.devices.substrate import Analog, Digital
-from analogpc.study import Study
-from analogpc.training import begin
+from analogpc.training.run import begin
+from analogpc.training.study import Study
 
 DEVICE = preset("reram-sb")
 BASE = Analog.from_dict({**CASES["S+F, reram-sb"]["substrate"]})

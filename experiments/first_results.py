@@ -15,8 +15,8 @@ import numpy as np
 
 from analogpc.data import load_data
 from analogpc.report.tables import summary
-from analogpc.study import Study
-from analogpc.training import begin
+from analogpc.training.run import begin
+from analogpc.training.study import Study
 
 # Relaxation and rate of PC as published for this network type (Pinchetti et al., MLP on Fashion-MNIST, PC-SE); the rest as said.
 PC = {"kind": "predictive-coding", "steps": 5, "step_size": 0.02607, "momentum": 0.1}

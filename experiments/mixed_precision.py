@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from analogpc.data import load_data
-from analogpc.devices.crossbar_matrix import CrossbarMatrix
-from analogpc.study import Study
-from analogpc.training import begin
+from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
+from analogpc.training.run import begin
+from analogpc.training.study import Study
 
 OPTIMISERS: dict[str, dict[str, Any]] = {
     "AdamW": {"kind": "adamw", "learning_rate": 1e-3, "schedule": {"kind": "warmup-cosine"}},

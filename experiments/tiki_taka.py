@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from analogpc.devices.crossbar_matrix import CrossbarMatrix
+from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import DifferentialPair
 from analogpc.devices.responses import SoftBounds
 from analogpc.devices.schemes import Agad, ChoppedTikiTaka, Scheme, StochasticPulses, TikiTaka, TikiTakaV2
 from analogpc.devices.substrate import Analog
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 
 RESPONSE = SoftBounds(dw_min=0.005, up_down=0.2, w_max=0.8, w_min=-1.0, dw_min_std=0.3)
 UP, DOWN = RESPONSE.dw_min * (1 + RESPONSE.up_down), RESPONSE.dw_min * (1 - RESPONSE.up_down)

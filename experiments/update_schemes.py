@@ -19,11 +19,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from analogpc.data import load_data
-from analogpc.devices.crossbar_matrix import CrossbarMatrix
+from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
 from analogpc.devices.specification import SpecificationError
 from analogpc.rules import named_rule
-from analogpc.study import Study
-from analogpc.training import begin
+from analogpc.training.run import begin
+from analogpc.training.study import Study
 
 # The presets, and the room that their ranges leave for weights to grow: noisy devices need the range for their first weights.
 PRESETS = {"idealized": 8.0, "ecram": 4.0, "reram-sb": 2.0, "pcm": 2.0}

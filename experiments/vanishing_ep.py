@@ -19,9 +19,9 @@ from matplotlib.figure import Figure
 
 from analogpc import AdamW, Backprop, Dense, Hopfield, HopfieldEP, Network, WarmupCosine, fit, load_data, mlp
 from analogpc.data import Dataset
-from analogpc.rules.hopfield_intermediate import LocalError, WeightedDistillation
-from analogpc.rules.hopfield_signals import SignalsEP, Steady
-from analogpc.rules.hopfield_teacher import Teacher
+from analogpc.rules.hopfield.intermediate import LocalError, WeightedDistillation
+from analogpc.rules.hopfield.signals import SignalsEP, Steady
+from analogpc.rules.hopfield.teacher import Teacher
 
 WIDTH, SAMPLES = 32, 64
 COLOURS = {"plain": "#444444", "local errors": "#c55a11", "weighted distillation": "#1f4e79"}

@@ -25,9 +25,9 @@ from matplotlib.figure import Figure
 
 import analogpc as apc
 from analogpc.analysis import RelaxationRecord, energy_profile, exact_copy, gradient_alignment, residual, state_hessian_extremes
-from analogpc.environment import describe_environment, pinned_blas
 from analogpc.report.layers import COLOURS, draw_by_layer, draw_energy_maps
 from analogpc.rules import Rule
+from analogpc.training.environment import describe_environment, pinned_blas
 
 RULES = {
     "PC, step 0.05": apc.PredictiveCoding(steps="layers", step_size=0.05),

@@ -7,7 +7,7 @@ import math
 import numba as nb
 import numpy as np
 
-from analogpc.kernels.gpu import launch, on_gpu
+from analogpc.kernels.gpu.arrays import launch, on_gpu
 from analogpc.kernels.memory import empty
 
 _ROOT_HALF = math.sqrt(0.5)

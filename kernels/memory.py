@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from analogpc.kernels.gpu import on_gpu
+from analogpc.kernels.gpu.arrays import on_gpu
 
 LARGE = 2**20
 """Bytes from which on an array gets its memory here; the C library keeps smaller blocks by itself."""

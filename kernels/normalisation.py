@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numba as nb
 import numpy as np
 
-from analogpc.kernels.gpu import launch, on_gpu
+from analogpc.kernels.gpu.arrays import launch, on_gpu
 from analogpc.kernels.memory import empty
 from analogpc.kernels.rows import launch_rows
 

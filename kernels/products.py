@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from analogpc.kernels.blas import gemm
-from analogpc.kernels.gpu import on_gpu
+from analogpc.kernels.gpu.arrays import on_gpu
+from analogpc.kernels.gpu.blas import gemm
 from analogpc.kernels.memory import empty
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from analogpc.kernels.gpu import launch
+from analogpc.kernels.gpu.arrays import launch
 
 _WARP = 5
 _PLENTY = 20

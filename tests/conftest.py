@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from analogpc.data.augmentation import _words
-from analogpc.devices import array
-from analogpc.kernels import blas, gpu, graphs
-from analogpc.kernels.pulses import apply_pulses
-from analogpc.rules import hopfield_teacher
+from analogpc.devices.arrays import array
+from analogpc.kernels.gpu import arrays as gpu
+from analogpc.kernels.gpu import blas, graphs
+from analogpc.kernels.pulses.updates import apply_pulses
+from analogpc.rules.hopfield import teacher as hopfield_teacher
 
 
 @pytest.fixture

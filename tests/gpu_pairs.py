@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from analogpc.devices.crossbar_matrix import CrossbarMatrix
+from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
 from analogpc.devices.device import Device
 from analogpc.devices.responses import SoftBounds
 from analogpc.devices.substrate import Analog
-from analogpc.kernels.gpu import on_gpu, to_host
-from analogpc.kernels.streams import Key
+from analogpc.kernels.gpu.arrays import on_gpu, to_host
+from analogpc.kernels.random.streams import Key
 
 N_IN, N_OUT, BATCH = 13, 9, 6
 TILES = {"rows": 5, "columns": 4}

@@ -3,7 +3,7 @@
 import numpy as np
 
 import analogpc as apc
-from analogpc.network import Network
+from analogpc.networks.network import Network
 
 
 def network_of(*widths, dtype="float64", **fields):

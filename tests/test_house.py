@@ -66,7 +66,7 @@ def test_no_kernel_compiles_at_import():
         "from numba.core import event\n"
         "listener = event.RecordingListener()\n"
         "event.register('numba:compile', listener)\n"
-        "import analogpc.training, analogpc.export, analogpc.run_file\n"
+        "import analogpc.training.run, analogpc.files.export, analogpc.files.run_file\n"
         "print(len(listener.buffer))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -1,7 +1,7 @@
 """Looking into networks and rules while nothing learns: energies, alignment, residuals, curvature, reads, calibration, robustness."""
 
 from analogpc.analysis.alignment import Alignment, gradient_alignment
-from analogpc.analysis.calibration import Reliability, adaptive_calibration_error, reliability, reliability_curve
+from analogpc.analysis.confidence import Reliability, adaptive_calibration_error, reliability, reliability_curve
 from analogpc.analysis.corruption import corrupted, corruption_names
 from analogpc.analysis.costs import ReadCounts, read_counts
 from analogpc.analysis.curvature import StateHessian, state_hessian_extremes

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from analogpc.analysis.undisturbed import directions
-from analogpc.architectures import Hopfield
 from analogpc.devices.substrate import Digital
-from analogpc.kernels.streams import Key
-from analogpc.network import Network
+from analogpc.kernels.random.streams import Key
+from analogpc.networks import Hopfield
+from analogpc.networks.network import Network
 from analogpc.rules import Backprop, RecurrentBackprop, Rule
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from analogpc.data import Dataset
 from analogpc.data.dataset import DataError, Split
-from analogpc.kernels.streams import Key, bits
+from analogpc.kernels.random.streams import Key, bits
 
 SEVERITIES = (1, 2, 3, 4, 5)
 _SIDE = 32

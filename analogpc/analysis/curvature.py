@@ -9,10 +9,10 @@ import numpy as np
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from analogpc.analysis.undisturbed import exact_copy
-from analogpc.architectures import Hopfield
-from analogpc.kernels.streams import Key, normals
-from analogpc.network import Network
-from analogpc.relaxation import Output, Relaxation
+from analogpc.dynamics.relaxation import Output, Relaxation
+from analogpc.kernels.random.streams import Key, normals
+from analogpc.networks import Hopfield
+from analogpc.networks.network import Network
 
 _DENSE = 64
 """Up to so many state values in all, the Hessian is formed as a whole."""

@@ -8,8 +8,8 @@ from inspect import signature
 import numpy as np
 
 from analogpc.analysis.undisturbed import at_once, batch, undisturbed
-from analogpc.kernels.streams import Key
-from analogpc.network import Network
+from analogpc.kernels.random.streams import Key
+from analogpc.networks.network import Network
 from analogpc.rules import Rule
 
 

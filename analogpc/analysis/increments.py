@@ -10,9 +10,9 @@ import numpy as np
 
 from analogpc.analysis.undisturbed import batch, undisturbed
 from analogpc.blocks import Product
-from analogpc.kernels.streams import Key
-from analogpc.network import Network
-from analogpc.relaxation import Output
+from analogpc.dynamics.relaxation import Output
+from analogpc.kernels.random.streams import Key
+from analogpc.networks.network import Network
 from analogpc.rules import BackpropThroughTime, HopfieldEP
 
 _NOTHING = 1e-12

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from analogpc.analysis.undisturbed import at_once, batch, undisturbed
-from analogpc.equilibration import Equilibration
-from analogpc.kernels.streams import Key
-from analogpc.network import Network
-from analogpc.recurrent import Force, Recurrent
-from analogpc.relaxation import output_error
+from analogpc.dynamics.equilibration import Equilibration
+from analogpc.dynamics.recurrent import Force, Recurrent
+from analogpc.dynamics.relaxation import output_error
+from analogpc.kernels.random.streams import Key
+from analogpc.networks.network import Network
 from analogpc.rules import EquilibriumPropagation, ErrorBasedPC, HopfieldEP, PredictiveCoding, Rule
 from analogpc.rules.error_based import ErrorRelaxation
-from analogpc.rules.hopfield import recurrent
+from analogpc.rules.hopfield.hopfield_ep import recurrent
 
 
 @dataclass(frozen=True)

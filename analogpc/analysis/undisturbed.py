@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from analogpc.blocks import Product
-from analogpc.devices.meter import Meter
+from analogpc.devices.costs.meter import Meter
 from analogpc.devices.substrate import Digital
-from analogpc.kernels.streams import Key
-from analogpc.network import Network
+from analogpc.kernels.random.streams import Key
+from analogpc.networks.network import Network
 from analogpc.rules import Moment, Rule
 
 R = TypeVar("R", bound=Rule)

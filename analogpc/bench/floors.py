@@ -9,7 +9,7 @@ import numpy as np
 
 from analogpc.devices.matrix import TwoPhases
 from analogpc.kernels.products import matmul
-from analogpc.network import Network
+from analogpc.networks.network import Network
 
 
 def products_of(network: Network, teach: Callable[[Network, Callable[..., None]], Any]) -> Callable[[], None]:

@@ -12,8 +12,8 @@ import numpy as np
 from rich.table import Table
 
 from analogpc.bench.timing import Times
-from analogpc.environment import describe_environment
-from analogpc.kernels.gpu import Backend
+from analogpc.kernels.gpu.arrays import Backend
+from analogpc.training.environment import describe_environment
 
 
 @dataclass(frozen=True)

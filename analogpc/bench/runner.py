@@ -13,9 +13,9 @@ from threadpoolctl import threadpool_limits
 from analogpc.bench.results import PeerTime, Result
 from analogpc.bench.timing import take_turns
 from analogpc.bench.workloads import WORKLOADS
-from analogpc.kernels import gpu
-from analogpc.kernels.gpu import Backend
-from analogpc.kernels.graphs import synchronize, working_stream
+from analogpc.kernels.gpu import arrays as gpu
+from analogpc.kernels.gpu.arrays import Backend
+from analogpc.kernels.gpu.graphs import synchronize, working_stream
 
 PEERS = Path(__file__).parent / "peers"
 

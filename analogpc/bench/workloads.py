@@ -9,27 +9,27 @@ from typing import Any
 
 import numpy as np
 
-from analogpc.architectures import Hopfield
 from analogpc.bench.floors import products_of
-from analogpc.devices.converters import ADC, DAC
-from analogpc.devices.population import population
+from analogpc.devices.arrays.population import population
+from analogpc.devices.converters.specification import ADC, DAC
+from analogpc.devices.nonidealities.noise import ConstantNoise, NoReadNoise
 from analogpc.devices.presets import preset
 from analogpc.devices.responses import PulseResponse, SoftBounds
-from analogpc.devices.statics.noise import ConstantNoise, NoReadNoise
 from analogpc.devices.substrate import Analog, Digital
-from analogpc.kernels import gpu
-from analogpc.kernels.gpu import Backend, copied
-from analogpc.kernels.parasitics import effective_conductance
+from analogpc.kernels.gpu import arrays as gpu
+from analogpc.kernels.gpu.arrays import Backend, copied
 from analogpc.kernels.products import matmul
-from analogpc.kernels.pulse_batches import apply_batch
-from analogpc.kernels.pulses import MAX_LENGTH, trains
-from analogpc.kernels.streams import Key, bits, normals
-from analogpc.lessons import Teaching
-from analogpc.network import Network
-from analogpc.optimisers import SGD, Learner
+from analogpc.kernels.pulses.batches import apply_batch
+from analogpc.kernels.pulses.updates import MAX_LENGTH, trains
+from analogpc.kernels.random.streams import Key, bits, normals
+from analogpc.kernels.wires.effective import effective_conductance
+from analogpc.networks import Hopfield
+from analogpc.networks.network import Network
+from analogpc.networks.zoo import mlp, vgg
 from analogpc.rules import Backprop, IncrementalPC, PredictiveCoding, Rule
-from analogpc.rules.hopfield import HopfieldEP
-from analogpc.zoo import mlp, vgg
+from analogpc.rules.hopfield.hopfield_ep import HopfieldEP
+from analogpc.training.optimisers import SGD, Learner
+from analogpc.training.step import Teaching
 
 SIZE, BATCH = 512, 128
 """Of the crossbars, square, and of the vectors that they are read and updated with."""

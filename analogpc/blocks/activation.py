@@ -21,7 +21,7 @@ from analogpc.kernels.activations import (
     rectify,
     rectify_product,
 )
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 
 ActivationName = Literal[
     "identity",

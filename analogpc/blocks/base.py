@@ -11,8 +11,8 @@ import numpy as np
 
 from analogpc.devices.matrix import Matrix
 from analogpc.devices.specification import Specification
-from analogpc.kernels.gpu import Backend, copied
-from analogpc.kernels.streams import Key
+from analogpc.kernels.gpu.arrays import Backend, copied
+from analogpc.kernels.random.streams import Key
 
 Product = tuple[Matrix, np.ndarray, np.ndarray]
 """(matrix, pre, post): n presynaptic vectors (n, n_in) beside n postsynaptic errors (n, n_out), to be learnt by that matrix."""

@@ -20,8 +20,8 @@ from analogpc.blocks.parallel import Parallel, Sum
 from analogpc.blocks.pool import AvgPool, MaxPool, SoftPool
 from analogpc.blocks.residual import Residual
 from analogpc.blocks.shape import Flatten
-from analogpc.kernels.gpu import Backend
-from analogpc.kernels.streams import Key
+from analogpc.kernels.gpu.arrays import Backend
+from analogpc.kernels.random.streams import Key
 
 
 class Chain(BlockSpecification):

@@ -13,9 +13,9 @@ from typing_extensions import override
 from analogpc.blocks.base import MatrixMaker, Product, ShapeError
 from analogpc.blocks.initialisation import LinearBlock, LinearSpecification, bias_products, read_bias
 from analogpc.devices.matrix import Matrix
+from analogpc.kernels.images.patches import fold, output_size, patches
 from analogpc.kernels.memory import empty
-from analogpc.kernels.patches import fold, output_size, patches
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 
 Size = Annotated[int, Field(ge=1)]
 

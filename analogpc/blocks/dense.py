@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from analogpc.blocks.base import MatrixMaker, Product, ShapeError
 from analogpc.blocks.initialisation import LinearBlock, LinearSpecification, bias_products, read_bias
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 
 
 class Dense(LinearSpecification):

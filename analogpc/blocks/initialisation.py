@@ -12,7 +12,7 @@ from pydantic import Field, FiniteFloat, model_validator
 from analogpc.blocks.base import Block, BlockSpecification, Initialisation, MatrixMaker, Product
 from analogpc.devices.matrix import Matrix
 from analogpc.kernels.memory import filled
-from analogpc.kernels.streams import Key, normals, uniforms
+from analogpc.kernels.random.streams import Key, normals, uniforms
 
 Gain = Annotated[FiniteFloat, Field(ge=0)]
 

@@ -15,7 +15,7 @@ from analogpc.blocks.initialisation import bias_products
 from analogpc.devices.matrix import Matrix
 from analogpc.kernels.memory import filled
 from analogpc.kernels.normalisation import column_moments, normalisation_transposed, normalise_columns
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 
 Positive = Annotated[FiniteFloat, Field(gt=0)]
 

@@ -12,9 +12,9 @@ from pydantic import Field, FiniteFloat, model_validator
 from typing_extensions import override
 
 from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, ShapeError
-from analogpc.kernels.gpu import Backend, copied
+from analogpc.kernels.gpu.arrays import Backend, copied
 from analogpc.kernels.products import beside
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 
 if TYPE_CHECKING:
     from analogpc.blocks.chain import AnyBlock

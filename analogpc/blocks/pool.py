@@ -9,10 +9,10 @@ from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
 from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, ShapeError
-from analogpc.kernels.patches import output_size
-from analogpc.kernels.pooling import average_pool, average_unpool, max_pool, max_unpool
-from analogpc.kernels.soft_pooling import soft_pool, soft_unpool
-from analogpc.kernels.streams import Key
+from analogpc.kernels.images.patches import output_size
+from analogpc.kernels.images.pooling import average_pool, average_unpool, max_pool, max_unpool
+from analogpc.kernels.images.soft_pooling import soft_pool, soft_unpool
+from analogpc.kernels.random.streams import Key
 
 
 class MaxPool(BlockSpecification):

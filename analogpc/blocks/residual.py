@@ -11,8 +11,8 @@ from typing_extensions import override
 
 from analogpc.blocks.activation import Activation
 from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, Product, ShapeError
-from analogpc.kernels.gpu import Backend
-from analogpc.kernels.streams import Key
+from analogpc.kernels.gpu.arrays import Backend
+from analogpc.kernels.random.streams import Key
 
 if TYPE_CHECKING:
     from analogpc.blocks.chain import AnyBlock

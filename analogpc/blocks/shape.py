@@ -9,7 +9,7 @@ import numpy as np
 from typing_extensions import override
 
 from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 
 
 class Flatten(BlockSpecification):

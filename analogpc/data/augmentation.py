@@ -9,8 +9,8 @@ import numpy as np
 from pydantic import Field
 
 from analogpc.devices.specification import Specification
-from analogpc.kernels.gpu import Backend, backend_of, copied
-from analogpc.kernels.streams import Key, bits
+from analogpc.kernels.gpu.arrays import Backend, backend_of, copied
+from analogpc.kernels.random.streams import Key, bits
 
 
 class Augmentation(Specification):

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 
 from analogpc.data.augmentation import Augmentation
-from analogpc.kernels.gpu import Backend, copied
-from analogpc.kernels.streams import Key, permutation
+from analogpc.kernels.gpu.arrays import Backend, copied
+from analogpc.kernels.random.streams import Key, permutation
 
 Split = Literal["train", "test"]
 

@@ -13,7 +13,7 @@ from analogpc.data.augmentation import Augmentation
 from analogpc.data.dataset import DataError, Dataset
 from analogpc.data.files import find
 from analogpc.data.sources import SOURCES, Source
-from analogpc.kernels.streams import Key, permutation
+from analogpc.kernels.random.streams import Key, permutation
 
 DIGITS_TEST = 360
 # Mean and standard deviation of the training images of `digits`, on the scale from 0 to 1; a test computes them again.

@@ -15,8 +15,8 @@ from scipy.special import ndtri
 
 from analogpc.devices.device import Device
 from analogpc.devices.responses import PulseResponse
-from analogpc.kernels.pulses import ADDITIVE, COMPOSITE, apply_counts
-from analogpc.kernels.streams import Key
+from analogpc.kernels.pulses.updates import ADDITIVE, COMPOSITE, apply_counts
+from analogpc.kernels.random.streams import Key
 
 HOUR = 3600.0
 _CROSSED = 0.9

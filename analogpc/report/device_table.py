@@ -11,7 +11,7 @@ from analogpc.devices.device import Device
 from analogpc.report.device_numbers import HOUR, DeviceNumbers, device_numbers
 
 if TYPE_CHECKING:
-    from analogpc.devices.calibration import Calibration
+    from analogpc.devices.calibration.fitting import Calibration
 
 LIST_COLUMNS = ("name", "response", "states", "asymmetry", "d2d", "c2c", "write", "drift", "µS")
 LIST_NOTE = (

@@ -14,10 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analogpc.devices.array import Array
+from analogpc.devices.arrays.array import Array
 from analogpc.devices.device import Device
 from analogpc.devices.responses import PulseResponse
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 from analogpc.report.device_numbers import HOUR, crossing_pulses, mean_steps, pulsed_states, slow_deviation
 
 YEAR = 365 * 24 * HOUR

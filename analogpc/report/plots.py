@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from analogpc.devices.crossbar_matrix import CrossbarMatrix
+from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
 from analogpc.report.tables import substrate_name
 
 if TYPE_CHECKING:
-    from analogpc.training import Run
+    from analogpc.training.run import Run
 
 _COLOURS = ("#1f4e79", "#c55a11", "#548235", "#7f3f98")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from analogpc.training import Run
+    from analogpc.training.run import Run
 
 _COUNTS = ("pulses", "clipped_probabilities", "saturated_in", "saturated_out", "conversions_in", "conversions_out")
 

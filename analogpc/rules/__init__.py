@@ -1,7 +1,7 @@
 """Learning rules: schedules over layers. A new rule is a new file here, and nothing else (see ``docs/rules.md``)."""
 
 from importlib import import_module
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 
 from analogpc.rules.backprop import Backprop
 from analogpc.rules.base import AnyRule, Apply, Lesson, Moment, NamedRule, Rule, named_rule, named_rules
@@ -9,15 +9,15 @@ from analogpc.rules.clamped import Nudging
 from analogpc.rules.equilibrium import EquilibriumPropagation
 from analogpc.rules.error_based import ErrorBasedPC
 from analogpc.rules.fixed_prediction import FixedPrediction
-from analogpc.rules.hopfield import HopfieldEP
-from analogpc.rules.hopfield_holomorphic import HolomorphicEP
-from analogpc.rules.hopfield_references import BackpropThroughTime, RecurrentBackprop
+from analogpc.rules.hopfield.holomorphic import HolomorphicEP
+from analogpc.rules.hopfield.hopfield_ep import HopfieldEP
+from analogpc.rules.hopfield.references import BackpropThroughTime, RecurrentBackprop
 from analogpc.rules.incremental import IncrementalPC
 from analogpc.rules.predictive_coding import PredictiveCoding
 from analogpc.rules.zil import ZIL
 
-for _module in iter_modules(__path__):
-    import_module(f"{__name__}.{_module.name}")
+for _module in walk_packages(__path__, f"{__name__}."):
+    import_module(_module.name)
 
 __all__ = [
     "ZIL",

@@ -12,9 +12,9 @@ from pydantic import BeforeValidator, SerializeAsAny
 
 from analogpc.blocks import Product
 from analogpc.devices.specification import Specification
-from analogpc.kernels.streams import Key
-from analogpc.network import Network
-from analogpc.relaxation import energy
+from analogpc.dynamics.relaxation import energy
+from analogpc.kernels.random.streams import Key
+from analogpc.networks.network import Network
 
 __all__ = ["AnyRule", "Apply", "Lesson", "Moment", "NamedRule", "Rule", "energy", "named_rule", "named_rules"]
 

@@ -9,9 +9,9 @@ from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
 from analogpc.devices.specification import Specification
-from analogpc.kernels.streams import uniforms
-from analogpc.network import Network
-from analogpc.relaxation import Output, Relaxation, softmax
+from analogpc.dynamics.relaxation import Output, Relaxation, softmax
+from analogpc.kernels.random.streams import uniforms
+from analogpc.networks.network import Network
 from analogpc.rules.base import Moment, Rule
 
 Positive = Annotated[FiniteFloat, Field(gt=0)]

@@ -10,8 +10,8 @@ from pydantic import Field, FiniteFloat, model_validator
 from typing_extensions import override
 
 from analogpc.blocks import Product
-from analogpc.kernels.streams import uniforms
-from analogpc.relaxation import Output
+from analogpc.dynamics.relaxation import Output
+from analogpc.kernels.random.streams import uniforms
 from analogpc.rules.base import Apply, Moment, Rule
 
 

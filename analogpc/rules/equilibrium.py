@@ -10,10 +10,10 @@ from pydantic import Field
 from typing_extensions import override
 
 from analogpc.devices.matrix import TwoPhases
-from analogpc.equilibration import Equilibration, Projection
+from analogpc.dynamics.equilibration import Equilibration, Projection
+from analogpc.dynamics.relaxation import energy, output_error
 from analogpc.kernels.products import row
-from analogpc.network import Network
-from analogpc.relaxation import energy, output_error
+from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, Lesson
 from analogpc.rules.contrast import NudgedRule
 

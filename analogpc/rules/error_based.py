@@ -10,10 +10,10 @@ from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
 from analogpc.blocks import Block
+from analogpc.dynamics.relaxation import Watch, energy, feed_forward, output_energy, output_error
 from analogpc.kernels.descent import momentum_step
 from analogpc.kernels.products import largest, row
-from analogpc.network import Network
-from analogpc.relaxation import Watch, energy, feed_forward, output_energy, output_error
+from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, Lesson
 from analogpc.rules.clamped import Positive, RelaxingRule
 

@@ -10,9 +10,9 @@ from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
 from analogpc.blocks import Block
+from analogpc.dynamics.relaxation import feed_forward, output_energy, output_error
 from analogpc.kernels.products import row
-from analogpc.network import Network
-from analogpc.relaxation import feed_forward, output_energy, output_error
+from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, Lesson, energy
 from analogpc.rules.clamped import ClampedRule
 

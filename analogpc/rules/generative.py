@@ -10,13 +10,13 @@ from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
 from analogpc.devices.specification import Specification
+from analogpc.dynamics.relaxation import Relaxation, energy
 from analogpc.kernels.products import row
-from analogpc.kernels.streams import Key, permutation
-from analogpc.network import Network
-from analogpc.optimisers import Learner, Optimiser
-from analogpc.relaxation import Relaxation, energy
+from analogpc.kernels.random.streams import Key, permutation
+from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, Lesson
 from analogpc.rules.clamped import Positive
+from analogpc.training.optimisers import Learner, Optimiser
 
 
 @dataclass(frozen=True)

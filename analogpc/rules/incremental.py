@@ -9,8 +9,8 @@ import numpy as np
 from pydantic import Field
 from typing_extensions import override
 
-from analogpc.network import Network
-from analogpc.relaxation import Watch
+from analogpc.dynamics.relaxation import Watch
+from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, Lesson
 from analogpc.rules.clamped import Positive, RelaxingRule
 

@@ -10,8 +10,8 @@ import numpy as np
 from pydantic import Field, FiniteFloat, model_validator
 from typing_extensions import override
 
-from analogpc.network import Network
-from analogpc.relaxation import Relaxation, Watch
+from analogpc.dynamics.relaxation import Relaxation, Watch
+from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, Lesson
 from analogpc.rules.clamped import Positive, RelaxingRule
 

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from typing_extensions import override
 
+from analogpc.dynamics.relaxation import output_energy
 from analogpc.kernels.products import row
-from analogpc.network import Network
-from analogpc.relaxation import output_energy
+from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, Lesson, energy
 from analogpc.rules.clamped import ClampedRule, Positive
 

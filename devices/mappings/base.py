@@ -12,10 +12,10 @@ from pydantic import Field, FiniteFloat
 
 from analogpc.devices.device import Device
 from analogpc.devices.specification import Specification
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 
 if TYPE_CHECKING:
-    from analogpc.devices.crossbar_matrix import CrossbarMatrix
+    from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
 
 
 @dataclass(frozen=True)

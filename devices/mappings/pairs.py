@@ -9,13 +9,13 @@ import numpy as np
 from pydantic import Field, model_validator
 from typing_extensions import override
 
+from analogpc.devices.costs.meter import count
 from analogpc.devices.device import Device
 from analogpc.devices.mappings.base import Leg, Mapping
-from analogpc.devices.meter import count
 from analogpc.devices.responses import PulseResponse
 
 if TYPE_CHECKING:
-    from analogpc.devices.crossbar_matrix import CrossbarMatrix
+    from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
 
 
 class DifferentialPair(Mapping):

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from analogpc.devices.device import Device
 from analogpc.devices.mappings.base import Leg, Mapping
-from analogpc.kernels.streams import Key, bits
+from analogpc.kernels.random.streams import Key, bits
 
 
 class BitSliced(Mapping):

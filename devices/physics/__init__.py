@@ -7,7 +7,7 @@ from pydantic import Field
 from analogpc.devices.physics.base import PhysicalModel
 from analogpc.devices.physics.filament import Filament
 from analogpc.devices.physics.ion_drift import LinearIonDrift
-from analogpc.devices.physics.programming import Programming, pulse_curve, step_table, to_device
+from analogpc.devices.physics.pulse_curves import Programming, pulse_curve, step_table, to_device
 from analogpc.devices.physics.vteam import VTEAM
 
 Physics = Annotated[VTEAM | Filament | LinearIonDrift, Field(discriminator="kind")]

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from analogpc.devices.physics.integration import advance
 from analogpc.devices.specification import Specification
-from analogpc.kernels.streams import Key, normals
+from analogpc.kernels.random.streams import Key, normals
 
 Values = float | np.ndarray
 

@@ -7,8 +7,9 @@ duration of the reads in which the white noise was seen; 100 ns is assumed.
 from __future__ import annotations
 
 from analogpc.devices.device import Device
+from analogpc.devices.nonidealities import MiloRRAM, drift, flicker, noise, programming
+from analogpc.devices.nonidealities import conductance_relaxation as relaxation
 from analogpc.devices.responses import Programmable
-from analogpc.devices.statics import MiloRRAM, drift, flicker, noise, programming, relaxation
 
 INFERENCE: tuple[Device, ...] = (
     Device(

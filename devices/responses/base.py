@@ -14,8 +14,8 @@ import numpy as np
 from pydantic import Field, FiniteFloat, model_validator
 
 from analogpc.devices.specification import Specification
-from analogpc.kernels.pulses import Law, apply_counts
-from analogpc.kernels.streams import Key, normals, uniforms
+from analogpc.kernels.pulses.updates import Law, apply_counts
+from analogpc.kernels.random.streams import Key, normals, uniforms
 
 Spread = Annotated[FiniteFloat, Field(ge=0)]
 Positive = Annotated[FiniteFloat, Field(gt=0)]
@@ -27,7 +27,7 @@ WINDOW_SIGMAS = 3.0
 class PulseResponse(Specification):
     """Shared fields of all responses that move in pulses.
 
-    A response is one class: its law of the step (see `kernels.pulses.apply_pulses`) and its fields; `shapes` draws what the law
+    A response is one class: its law of the step (see `kernels.pulses.updates.apply_pulses`) and its fields; `shapes` draws what the law
     needs to know of each device.
 
     Attributes

@@ -10,7 +10,7 @@ from pydantic import FiniteFloat
 from typing_extensions import override
 
 from analogpc.devices.responses.base import PulseResponse, Spread
-from analogpc.kernels.pulses import COMPOSITE, EXPONENTIAL, MULTIPLICATIVE, Law
+from analogpc.kernels.pulses.updates import COMPOSITE, EXPONENTIAL, MULTIPLICATIVE, Law
 
 
 class ExponentialStep(PulseResponse):

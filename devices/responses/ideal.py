@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from analogpc.devices.specification import Specification
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 
 
 class Ideal(Specification):

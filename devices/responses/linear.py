@@ -11,7 +11,7 @@ from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
 from analogpc.devices.responses.base import WINDOW_SIGMAS, PulseResponse, Spread
-from analogpc.kernels.pulses import ADDITIVE, LINEAR, MULTIPLICATIVE, Law
+from analogpc.kernels.pulses.updates import ADDITIVE, LINEAR, MULTIPLICATIVE, Law
 
 Drawn = dict[str, np.ndarray]
 Draw = Callable[[str], np.ndarray]

@@ -10,7 +10,7 @@ from pydantic import Field, FiniteFloat, model_validator
 from typing_extensions import override
 
 from analogpc.devices.responses.base import PulseResponse
-from analogpc.kernels.pulses import MULTIPLICATIVE, PIECEWISE, Law
+from analogpc.kernels.pulses.updates import MULTIPLICATIVE, PIECEWISE, Law
 
 Nodes = Annotated[tuple[Annotated[FiniteFloat, Field(ge=0)], ...], Field(min_length=2)]
 

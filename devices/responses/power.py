@@ -10,7 +10,7 @@ from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
 from analogpc.devices.responses.base import PulseResponse, Spread
-from analogpc.kernels.pulses import MULTIPLICATIVE, POWER, Law
+from analogpc.kernels.pulses.updates import MULTIPLICATIVE, POWER, Law
 
 
 class PowerStep(PulseResponse):

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field, FiniteFloat
 
 from analogpc.devices.specification import Specification
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 
 
 class Programmable(Specification):

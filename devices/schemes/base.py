@@ -15,7 +15,7 @@ from analogpc.devices.specification import Specification
 from analogpc.kernels.products import matmul
 
 if TYPE_CHECKING:
-    from analogpc.devices.crossbar_matrix import CrossbarMatrix
+    from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
     from analogpc.devices.matrix import Products
 
 

@@ -9,11 +9,11 @@ from typing_extensions import override
 
 from analogpc.devices.matrix import TwoPhases
 from analogpc.devices.schemes.base import Scheme, total
-from analogpc.kernels.gpu import as_type
+from analogpc.kernels.gpu.arrays import as_type
 from analogpc.kernels.products import matmul
 
 if TYPE_CHECKING:
-    from analogpc.devices.crossbar_matrix import CrossbarMatrix
+    from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
     from analogpc.devices.matrix import Products
 
 

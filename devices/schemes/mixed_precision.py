@@ -13,10 +13,10 @@ from analogpc.devices.device import Device
 from analogpc.devices.mappings import Mapping
 from analogpc.devices.matrix import NonFiniteError
 from analogpc.devices.schemes.base import Scheme, refuse_pulses, total
-from analogpc.kernels.streams import Key, uniforms
+from analogpc.kernels.random.streams import Key, uniforms
 
 if TYPE_CHECKING:
-    from analogpc.devices.crossbar_matrix import CrossbarMatrix
+    from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
     from analogpc.devices.matrix import Products
 
 Bins = Annotated[int, Field(ge=0, le=2**16)]

@@ -8,16 +8,16 @@ import numpy as np
 from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
+from analogpc.devices.costs.meter import count
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import Mapping
 from analogpc.devices.matrix import NonFiniteError
-from analogpc.devices.meter import count
 from analogpc.devices.responses import PulseResponse
 from analogpc.devices.schemes.base import Scheme, refuse_pulses, total
-from analogpc.kernels.gpu import copied
+from analogpc.kernels.gpu.arrays import copied
 
 if TYPE_CHECKING:
-    from analogpc.devices.crossbar_matrix import CrossbarMatrix
+    from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
     from analogpc.devices.matrix import Products
 
 

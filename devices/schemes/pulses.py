@@ -13,12 +13,12 @@ from analogpc.devices.device import Device
 from analogpc.devices.mappings import Mapping
 from analogpc.devices.matrix import NonFiniteError, TwoPhases, UnsupportedUpdateError
 from analogpc.devices.schemes.base import Scheme, refuse_pulses
-from analogpc.kernels.gpu import to_host
-from analogpc.kernels.pulses import MAX_LENGTH
+from analogpc.kernels.gpu.arrays import to_host
+from analogpc.kernels.pulses.updates import MAX_LENGTH
 
 if TYPE_CHECKING:
-    from analogpc.devices.cells import PulsedLegs
-    from analogpc.devices.crossbar_matrix import CrossbarMatrix
+    from analogpc.devices.arrays.cells import PulsedLegs
+    from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
     from analogpc.devices.matrix import Products
 
 

@@ -13,7 +13,7 @@ from analogpc.devices.mappings import Mapping
 from analogpc.devices.schemes.base import Scheme, refuse_pulses, total
 
 if TYPE_CHECKING:
-    from analogpc.devices.crossbar_matrix import CrossbarMatrix
+    from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
     from analogpc.devices.matrix import Products
 
 

@@ -13,11 +13,11 @@ from analogpc.devices.device import Device
 from analogpc.devices.mappings import Mapping
 from analogpc.devices.schemes.pulses import StochasticPulses
 from analogpc.devices.schemes.transfer import BufferedTransfer, Rate, Share, Transfer
-from analogpc.kernels.streams import uniforms
+from analogpc.kernels.random.streams import uniforms
 
 if TYPE_CHECKING:
-    from analogpc.devices.cells import PulsedLegs
-    from analogpc.devices.crossbar_matrix import CrossbarMatrix
+    from analogpc.devices.arrays.cells import PulsedLegs
+    from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
 from analogpc.kernels.memory import filled
 
 

@@ -15,12 +15,12 @@ from analogpc.devices.mappings import Mapping
 from analogpc.devices.matrix import UnsupportedUpdateError
 from analogpc.devices.schemes.base import Scheme
 from analogpc.devices.schemes.pulses import StochasticPulses
-from analogpc.kernels.gpu import to_host
-from analogpc.kernels.streams import normals
+from analogpc.kernels.gpu.arrays import to_host
+from analogpc.kernels.random.streams import normals
 
 if TYPE_CHECKING:
-    from analogpc.devices.cells import PulsedLegs
-    from analogpc.devices.crossbar_matrix import CrossbarMatrix
+    from analogpc.devices.arrays.cells import PulsedLegs
+    from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
     from analogpc.devices.matrix import Products
 
 Rate = Annotated[FiniteFloat, Field(gt=0)]

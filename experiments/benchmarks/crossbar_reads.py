@@ -25,12 +25,12 @@ import numba
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from analogpc.devices.converters import ADC, DAC
+from analogpc.devices.converters.specification import ADC, DAC
+from analogpc.devices.nonidealities.noise import RelativeNoise
 from analogpc.devices.presets import preset
-from analogpc.devices.statics.noise import RelativeNoise
 from analogpc.devices.substrate import Analog, Digital
-from analogpc.kernels.converters import adc, dac
-from analogpc.kernels.streams import Key, normals
+from analogpc.kernels.converters.shared import adc, dac
+from analogpc.kernels.random.streams import Key, normals
 
 DAC_BITS, ADC_BITS, BOUND, READ_NOISE, RELATIVE_NOISE = 7, 9, 12.0, 0.06, 0.03
 

@@ -24,9 +24,9 @@ from pathlib import Path
 import numpy as np
 
 import analogpc as apc
-from analogpc.environment import describe_environment, pinned_blas
-from analogpc.relaxation import Relaxation
+from analogpc.dynamics.relaxation import Relaxation
 from analogpc.rules.error_based import ErrorRelaxation
+from analogpc.training.environment import describe_environment, pinned_blas
 
 WIDTH, BATCH, RESIDUAL, STEP_LIMIT = 64, 32, 1e-3, 10_000
 MOMENTA = {"plain": (0.0,), "momentum": (0.0, 0.5, 0.9)}

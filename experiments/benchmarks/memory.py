@@ -34,8 +34,8 @@ def case(depth: int, batch: int, steps: int, where: str) -> dict[str, float]:
     """Build, teach one batch, and tell the bytes."""
     from analogpc.bench.workloads import teaching
     from analogpc.devices.substrate import Analog, Digital
+    from analogpc.networks.zoo import mlp, vgg
     from analogpc.rules import PredictiveCoding
-    from analogpc.zoo import mlp, vgg
 
     small = teaching(mlp([8, 8, 8]), PredictiveCoding(steps=2), 4)[0]
     small()

@@ -24,12 +24,12 @@ import numpy as np
 import scipy
 from threadpoolctl import threadpool_limits
 
-from analogpc.devices.population import population
+from analogpc.devices.arrays.population import population
 from analogpc.devices.presets import TRAINING
 from analogpc.devices.responses import SoftBounds
-from analogpc.kernels.pulse_batches import apply_batch
-from analogpc.kernels.pulses import MAX_LENGTH, apply_pulses, trains
-from analogpc.kernels.streams import Key
+from analogpc.kernels.pulses.batches import apply_batch
+from analogpc.kernels.pulses.updates import MAX_LENGTH, apply_pulses, trains
+from analogpc.kernels.random.streams import Key
 
 LOADS = (1.0, 10.0, 31.0)
 

@@ -24,9 +24,9 @@ from threadpoolctl import threadpool_limits
 from analogpc.bench import take_turns
 from analogpc.bench.workloads import teaching
 from analogpc.devices.substrate import Analog, Digital
-from analogpc.environment import describe_environment
+from analogpc.networks.zoo import mlp
 from analogpc.rules import PredictiveCoding
-from analogpc.zoo import mlp
+from analogpc.training.environment import describe_environment
 
 USUAL = {"batch": 128, "width": 256, "depth": 4, "steps": 8}
 GRIDS = {

@@ -21,8 +21,8 @@ import scipy
 import scipy.sparse as sparse
 from scipy.sparse.linalg import splu
 
-from analogpc.kernels.line_model import estimated_conductance
-from analogpc.kernels.parasitics import device_voltages, effective_conductance
+from analogpc.kernels.wires.effective import device_voltages, effective_conductance
+from analogpc.kernels.wires.line_model import estimated_conductance
 
 ORDERINGS: dict[str, dict] = {
     "COLAMD": {"permc_spec": "COLAMD"},

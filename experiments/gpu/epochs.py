@@ -30,15 +30,15 @@ from typing import Any
 import numpy as np
 from queue_machine import described, without_places
 
-from analogpc.architectures import VGG
 from analogpc.data import Dataset, load_data
 from analogpc.data.augmentation import Augmentation
 from analogpc.data.files import in_folder
 from analogpc.data.sources import SOURCES
-from analogpc.kernels import gpu
+from analogpc.kernels.gpu import arrays as gpu
+from analogpc.networks import VGG
 from analogpc.rules import PredictiveCoding
-from analogpc.study import Study
-from analogpc.training import Run, begin
+from analogpc.training.run import Run, begin
+from analogpc.training.study import Study
 
 BATCH = 128
 TEST_IMAGES = 256

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from analogpc.environment import describe_environment
-from analogpc.kernels.gpu import Backend
+from analogpc.kernels.gpu.arrays import Backend
+from analogpc.training.environment import describe_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 _KEPT_LINES = 60

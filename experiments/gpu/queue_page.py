@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, FiniteFloat
 
-from analogpc.atomic import replace_file
 from analogpc.devices.specification import Specification
-from analogpc.kernels.gpu import Backend
-from analogpc.study import Seed, Study
+from analogpc.files.atomic import replace_file
+from analogpc.kernels.gpu.arrays import Backend
+from analogpc.training.study import Seed, Study
 
 State = Literal["open", "begun", "done", "failed"]
 """Not begun, or to be begun anew; to be continued; finished; finished without what it was for, until a person has looked at it."""
@@ -63,7 +63,7 @@ class TrainJob(_Job):
     ----------
     seeds : tuple of int
     study : dict
-        The fields of an `analogpc.study.Study`, without the seed.
+        The fields of an `analogpc.training.study.Study`, without the seed.
     images : () or (int, int)
         Train and test on the first images alone; all if empty.
     """

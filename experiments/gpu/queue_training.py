@@ -16,10 +16,10 @@ from queue_page import Entry, QueueError, TrainJob
 from queue_programs import Outcome
 
 from analogpc.data import Dataset, load_data
-from analogpc.devices.crossbar_matrix import CrossbarMatrix
-from analogpc.kernels.gpu import Backend
-from analogpc.study import Study
-from analogpc.training import DivergenceError, Run, begin
+from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
+from analogpc.kernels.gpu.arrays import Backend
+from analogpc.training.run import DivergenceError, Run, begin
+from analogpc.training.study import Study
 
 FIRST_BATCHES = 2
 """Of the first slice, whose time nobody knows: it compiles the kernels."""

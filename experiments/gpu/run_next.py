@@ -24,9 +24,9 @@ from queue_page import BenchJob, Entry, PytestJob, QueueError, TrainJob, read_pa
 from queue_programs import Outcome, run_program, run_tests
 from queue_training import run_training
 
-from analogpc.atomic import replace_file
 from analogpc.data import DataError
-from analogpc.kernels import gpu
+from analogpc.files.atomic import replace_file
+from analogpc.kernels.gpu import arrays as gpu
 
 HERE = Path(__file__).resolve().parent
 _GRACE = 0.1

@@ -8,7 +8,7 @@ import pytest
 
 from analogpc.blocks import Activation, ActivationName
 from analogpc.blocks.activation import FUNCTIONS
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 
 NAMES = get_args(ActivationName)
 FORMULAS = {

@@ -16,11 +16,11 @@ from analogpc.analysis import (
     state_hessian_extremes,
     undisturbed,
 )
+from analogpc.devices.nonidealities.programming import Levels
 from analogpc.devices.presets import preset
-from analogpc.devices.statics.programming import Levels
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 from analogpc.rules.equilibrium import EquilibriumPropagation
-from analogpc.rules.hopfield import HopfieldEP
+from analogpc.rules.hopfield.hopfield_ep import HopfieldEP
 
 NOISY = apc.Analog(device="reram-sb")
 

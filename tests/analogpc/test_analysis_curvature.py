@@ -7,8 +7,8 @@ from small_networks import batch, hopfield, linear, network_of
 
 import analogpc as apc
 from analogpc.analysis import IncrementComparison, directions, ep_against_bptt, residual, state_hessian_extremes
-from analogpc.relaxation import Relaxation
-from analogpc.rules.hopfield import HopfieldEP
+from analogpc.dynamics.relaxation import Relaxation
+from analogpc.rules.hopfield.hopfield_ep import HopfieldEP
 
 NOISY = apc.Analog(device="reram-sb")
 

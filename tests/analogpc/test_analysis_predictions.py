@@ -19,7 +19,7 @@ from analogpc.analysis import (
 )
 from analogpc.analysis.corruption import MissingExtraError
 from analogpc.data.dataset import DataError
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 
 
 def two_classes(p):

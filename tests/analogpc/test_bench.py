@@ -16,9 +16,9 @@ from analogpc.bench import WORKLOADS, Workload, record, run_bench, runner, table
 from analogpc.bench.floors import products_of
 from analogpc.bench.peers import _turns
 from analogpc.bench.workloads import Calls, teaching
-from analogpc.cli import main
+from analogpc.commands.app import main
 from analogpc.devices.matrix import DigitalMatrix
-from analogpc.network import Network
+from analogpc.networks.network import Network
 from analogpc.rules import Backprop
 
 

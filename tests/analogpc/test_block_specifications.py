@@ -19,7 +19,7 @@ from analogpc.blocks import (
 )
 from analogpc.devices.matrix import DigitalMatrix
 from analogpc.devices.specification import SpecificationError
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 
 
 def build(spec, shape):

@@ -28,8 +28,8 @@ from analogpc.blocks import (
 )
 from analogpc.devices.matrix import DigitalMatrix
 from analogpc.devices.substrate import Analog
-from analogpc.kernels.patches import output_size
-from analogpc.kernels.streams import Key
+from analogpc.kernels.images.patches import output_size
+from analogpc.kernels.random.streams import Key
 
 TANH = Activation(function="tanh")
 DENSE_CHAIN = Chain(

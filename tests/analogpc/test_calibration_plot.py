@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from analogpc.devices.calibration import calibrate
+from analogpc.devices.calibration.fitting import calibrate
 from analogpc.devices.device import Device
 from analogpc.devices.physics import VTEAM, Programming, to_device
 from analogpc.devices.responses import Ideal
-from analogpc.kernels.streams import Key, normals
-from analogpc.report.calibration import plot_calibration, plot_pulse_curve
+from analogpc.kernels.random.streams import Key, normals
+from analogpc.report.device_fits import plot_calibration, plot_pulse_curve
 
 
 def measured(devices):

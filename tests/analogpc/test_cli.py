@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import analogpc as apc
-from analogpc.cli import main
+from analogpc.commands.app import main
 from analogpc.devices.presets import PRESETS
 
 

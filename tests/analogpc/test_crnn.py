@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import analogpc as apc
-from analogpc.architectures import Hopfield
-from analogpc.architectures.crnn import hopfield_cnn
-from analogpc.network import Network
-from analogpc.rules.hopfield import HopfieldEP
-from analogpc.rules.hopfield_references import RecurrentBackprop
+from analogpc.networks import Hopfield
+from analogpc.networks.crnn import hopfield_cnn
+from analogpc.networks.network import Network
+from analogpc.rules.hopfield.hopfield_ep import HopfieldEP
+from analogpc.rules.hopfield.references import RecurrentBackprop
 
 CRNNS = {"crnn-vgg7": (5, 2), "crnn-vgg10": (8, 2), "crnn-vgg11": (8, 3), "crnn-vgg12": (10, 2), "crnn-vgg13": (10, 3)}
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from analogpc.data import Augmentation, DataError, Dataset, load_data
 from analogpc.data import loaders as module
 from analogpc.data.sources import SOURCES
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 
 
 @pytest.fixture

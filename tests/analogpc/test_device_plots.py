@@ -10,9 +10,9 @@ import pytest
 from scipy.special import ndtri
 
 from analogpc.devices.device import Device
+from analogpc.devices.nonidealities import Retention, Sinh, Telegraph
 from analogpc.devices.presets import PRESETS
 from analogpc.devices.responses import ConstantStep, Programmable, SoftBounds
-from analogpc.devices.statics import Retention, Sinh, Telegraph
 from analogpc.report import devices as pictures
 from analogpc.report.devices import DRAWN, LARGEST_TRAIN, POPULATION, TARGETS, draw_device, plot_device
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import analogpc as apc
-from analogpc.cli import main
-from analogpc.devices.array import Array
+from analogpc.commands.app import main
+from analogpc.devices.arrays.array import Array
 from analogpc.devices.device import Device
 from analogpc.devices.presets import PRESETS, preset
 from analogpc.devices.responses import PulseResponse, SoftBounds
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 from analogpc.report.device_numbers import device_numbers
 from analogpc.report.device_table import cells
 

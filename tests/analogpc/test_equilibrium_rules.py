@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 import analogpc as apc
-from analogpc.architectures import Hopfield
 from analogpc.devices.specification import SpecificationError
-from analogpc.kernels.streams import Key
-from analogpc.network import Network
+from analogpc.kernels.random.streams import Key
+from analogpc.networks import Hopfield
+from analogpc.networks.network import Network
 from analogpc.rules import named_rule
 from analogpc.rules.base import Moment
 from analogpc.rules.equilibrium import EquilibriumPropagation
-from analogpc.rules.hopfield import HopfieldEP
-from analogpc.rules.hopfield_holomorphic import HolomorphicEP
-from analogpc.rules.hopfield_references import BackpropThroughTime, RecurrentBackprop
+from analogpc.rules.hopfield.holomorphic import HolomorphicEP
+from analogpc.rules.hopfield.hopfield_ep import HopfieldEP
+from analogpc.rules.hopfield.references import BackpropThroughTime, RecurrentBackprop
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 import analogpc as apc
-from analogpc.devices.converters import ADC
+from analogpc.devices.converters.specification import ADC
 from analogpc.devices.mappings import DifferentialPair
-from analogpc.export import ExportError
-from analogpc.storage import StorageError, read_file, write_file
+from analogpc.files.export import ExportError
+from analogpc.files.storage import StorageError, read_file, write_file
 
 
 @pytest.fixture(scope="module")

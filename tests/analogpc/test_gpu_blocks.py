@@ -22,8 +22,8 @@ from analogpc.blocks import (
     Sum,
 )
 from analogpc.devices.matrix import DigitalMatrix
-from analogpc.kernels.gpu import on_gpu
-from analogpc.kernels.streams import Key
+from analogpc.kernels.gpu.arrays import on_gpu
+from analogpc.kernels.random.streams import Key
 
 RELU = Activation(function="relu")
 CASES = {

@@ -25,8 +25,8 @@ from queue_pages import (
 )
 
 from analogpc.bench import WORKLOADS
-from analogpc.kernels import gpu
-from analogpc.study import Study
+from analogpc.kernels.gpu import arrays as gpu
+from analogpc.training.study import Study
 
 
 @pytest.fixture

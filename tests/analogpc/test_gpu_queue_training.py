@@ -26,9 +26,9 @@ from queue_pages import (
 )
 
 from analogpc.data import load_data
-from analogpc.kernels.gpu import to_host
-from analogpc.study import Study
-from analogpc.training import Run, begin
+from analogpc.kernels.gpu.arrays import to_host
+from analogpc.training.run import Run, begin
+from analogpc.training.study import Study
 
 
 @pytest.fixture

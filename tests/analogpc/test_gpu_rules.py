@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 import analogpc as apc
-from analogpc.kernels.gpu import to_host
-from analogpc.kernels.graphs import working_stream
-from analogpc.lessons import Teaching
-from analogpc.optimisers import SGD, AdamW, Learner
+from analogpc.kernels.gpu.arrays import to_host
+from analogpc.kernels.gpu.graphs import working_stream
 from analogpc.rules import BackpropThroughTime, HolomorphicEP, HopfieldEP, Nudging, RecurrentBackprop, named_rules
-from analogpc.rules.hopfield_intermediate import Distillation, LocalError
-from analogpc.rules.hopfield_signals import SignalsEP
-from analogpc.rules.hopfield_teacher import Teacher
+from analogpc.rules.hopfield.intermediate import Distillation, LocalError
+from analogpc.rules.hopfield.signals import SignalsEP
+from analogpc.rules.hopfield.teacher import Teacher
+from analogpc.training.optimisers import SGD, AdamW, Learner
+from analogpc.training.step import Teaching
 
 BATCHES, SAMPLES = 4, 6
 

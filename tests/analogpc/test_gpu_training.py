@@ -9,12 +9,12 @@ import pytest
 
 import analogpc as apc
 from analogpc import analysis
-from analogpc.cli import main
+from analogpc.commands.app import main
 from analogpc.data.augmentation import Augmentation
-from analogpc.kernels.gpu import on_gpu
-from analogpc.kernels.streams import Key
+from analogpc.kernels.gpu.arrays import on_gpu
+from analogpc.kernels.random.streams import Key
 from analogpc.rules import named_rule
-from analogpc.training import DivergenceError
+from analogpc.training.run import DivergenceError
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_the_command_line_trains_there(device, few, tmp_path, capsys, monkeypatc
 def test_without_a_gpu_the_command_line_says_so(tmp_path, capsys, monkeypatch) -> None:
     pytest.importorskip("numpy")
     try:
-        from analogpc.kernels import gpu
+        from analogpc.kernels.gpu import arrays as gpu
 
         gpu.cupy()
     except gpu.GpuError:

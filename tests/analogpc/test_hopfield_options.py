@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import analogpc as apc
-from analogpc.architectures import Hopfield
-from analogpc.network import Network
-from analogpc.rules.hopfield import HopfieldEP, feedback_angle
+from analogpc.networks import Hopfield
+from analogpc.networks.network import Network
+from analogpc.rules.hopfield.hopfield_ep import HopfieldEP, feedback_angle
 
 
 @pytest.fixture(scope="module")

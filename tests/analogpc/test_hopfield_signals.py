@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 import analogpc as apc
-from analogpc.architectures import MLP, Hopfield
 from analogpc.devices.specification import SpecificationError
-from analogpc.network import Network
-from analogpc.rules import hopfield_teacher
-from analogpc.rules.hopfield_intermediate import Distillation, LocalError, WeightedDistillation
-from analogpc.rules.hopfield_signals import Cosine, Linear, SignalsEP
-from analogpc.rules.hopfield_teacher import Teacher, TeacherError, fingerprint
-from analogpc.study import Study
-from analogpc.training import Run, begin
+from analogpc.networks import MLP, Hopfield
+from analogpc.networks.network import Network
+from analogpc.rules.hopfield import teacher as hopfield_teacher
+from analogpc.rules.hopfield.intermediate import Distillation, LocalError, WeightedDistillation
+from analogpc.rules.hopfield.signals import Cosine, Linear, SignalsEP
+from analogpc.rules.hopfield.teacher import Teacher, TeacherError, fingerprint
+from analogpc.training.run import Run, begin
+from analogpc.training.study import Study
 
 
 def taught(tmp_path, data):

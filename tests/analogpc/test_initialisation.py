@@ -9,7 +9,7 @@ from scipy import stats
 from analogpc.blocks import Chain, Conv2d, Dense
 from analogpc.blocks.initialisation import initial_weights
 from analogpc.devices.matrix import DigitalMatrix
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 
 
 def drawn(spec, shape, seed=0):

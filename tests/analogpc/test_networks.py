@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import analogpc as apc
-import analogpc.zoo
-from analogpc.architectures import CNN, AlexNet
-from analogpc.architectures.plans import convolution_plan, remaining
+import analogpc.networks.zoo
 from analogpc.blocks import Conv2d, Flatten, GlobalMean, Parallel, Sum
-from analogpc.devices.crossbar_matrix import CrossbarMatrix
+from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
 from analogpc.devices.mappings import DifferentialPair
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
+from analogpc.networks import CNN, AlexNet
+from analogpc.networks.plans import convolution_plan, remaining
 
 SPLITS = ("train", "test")
 
@@ -280,7 +280,7 @@ def test_batch_normalisation_stands_between_convolution_and_activation():
     "network",
     [
         apc.vgg(5, input_shape=(16, 16, 1), width=1 / 32, activation="relu", batch_norm=True),
-        analogpc.zoo.resnet(10, input_shape=(8, 8, 1), width=1 / 16, activation="relu", batch_norm=True),
+        analogpc.networks.zoo.resnet(10, input_shape=(8, 8, 1), width=1 / 16, activation="relu", batch_norm=True),
     ],
     ids=["vgg", "resnet"],
 )

@@ -5,11 +5,11 @@ import pytest
 from learnt import by_name
 
 import analogpc as apc
-from analogpc.architectures import Layers
 from analogpc.blocks import Activation, BatchNorm, Chain, Conv2d, Dense, Flatten, LayerNorm, Residual
-from analogpc.equilibration import Equilibration, Projection
-from analogpc.network import Network
-from analogpc.relaxation import Relaxation, energy
+from analogpc.dynamics.equilibration import Equilibration, Projection
+from analogpc.dynamics.relaxation import Relaxation, energy
+from analogpc.networks import Layers
+from analogpc.networks.network import Network
 
 TANH, RELU = Activation(function="tanh"), Activation(function="relu")
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import analogpc as apc
-from analogpc.architectures import Layers
 from analogpc.blocks import Activation, BatchNorm, Chain, Dense, LayerNorm, Residual
 from analogpc.devices.matrix import DigitalMatrix
-from analogpc.kernels.streams import Key
-from analogpc.network import Network
+from analogpc.kernels.random.streams import Key
+from analogpc.networks import Layers
+from analogpc.networks.network import Network
 
 TANH = Activation(function="tanh")
 

@@ -7,12 +7,12 @@ import pytest
 from scipy import stats
 
 import analogpc as apc
-from analogpc.architectures import MLP
 from analogpc.blocks import Conv2d, Dense
 from analogpc.devices.matrix import DigitalMatrix
-from analogpc.kernels.streams import Key
-from analogpc.network import Network
-from analogpc.relaxation import Relaxation
+from analogpc.dynamics.relaxation import Relaxation
+from analogpc.kernels.random.streams import Key
+from analogpc.networks import MLP
+from analogpc.networks.network import Network
 
 CONVENTIONS = ("f(Wx)", "Wf(x)")
 every_convention = pytest.mark.parametrize("convention", CONVENTIONS)

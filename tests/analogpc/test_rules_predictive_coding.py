@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import analogpc as apc
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 from analogpc.rules import (
     ZIL,
     ErrorBasedPC,
@@ -16,7 +16,7 @@ from analogpc.rules import (
     named_rules,
 )
 from analogpc.rules.generative import GenerativePC
-from analogpc.study import Study
+from analogpc.training.study import Study
 
 OWN = ("pc", "s+f", "d+f", "ipc", "zil", "fixed", "epc")
 """The short names of this family."""

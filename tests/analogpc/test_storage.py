@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from analogpc.storage import Leaf, StorageError, describe, read_file, read_header, write_file
+from analogpc.files.storage import Leaf, StorageError, describe, read_file, read_header, write_file
 
 # The writers that are going to be killed import what this process imports, installed or not.
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([os.fspath(Path(__file__).parents[2]), *filter(None, sys.path)])}
@@ -215,7 +215,7 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
 WRITER = """
 import sys
 import numpy as np
-from analogpc.storage import write_file
+from analogpc.files.storage import write_file
 print("ready", flush=True)
 n = 0
 while True:

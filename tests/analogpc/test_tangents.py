@@ -5,8 +5,8 @@ import pytest
 
 from analogpc.blocks import Activation, AvgPool, BatchNorm, Chain, Conv2d, Dense, Flatten, MaxPool, SoftPool
 from analogpc.devices.matrix import DigitalMatrix
-from analogpc.kernels.streams import Key
-from analogpc.tangents import mixed, tangent
+from analogpc.dynamics.tangents import mixed, tangent
+from analogpc.kernels.random.streams import Key
 
 SOFT = SoftPool(size=2, stride=1, temperature=0.6)
 CASES = {

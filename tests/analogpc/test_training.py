@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 import analogpc as apc
-from analogpc.devices.converters import DAC
+from analogpc.devices.converters.specification import DAC
 from analogpc.devices.mappings import DifferentialPair
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 from analogpc.rules import named_rule
-from analogpc.study import Study
-from analogpc.training import DivergenceError, ResumeError, begin
+from analogpc.training.run import DivergenceError, ResumeError, begin
+from analogpc.training.study import Study
 
 PULSED = apc.Analog(device="reram-sb", mapping=DifferentialPair(minus="active"), rows=40)
 SPIKING = apc.PredictiveCoding(steps="layers", step_size=0.5, precision="spiking", update="forward", gain="closed-form")

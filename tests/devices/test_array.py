@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analogpc.devices.array import Array
+from analogpc.devices.arrays.array import Array
 from analogpc.devices.device import Device
 from analogpc.devices.presets import preset
 from analogpc.devices.responses import ConstantStep, SoftBounds
-from analogpc.kernels.pulses import trains
-from analogpc.kernels.streams import Key
+from analogpc.kernels.pulses.updates import trains
+from analogpc.kernels.random.streams import Key
 
 F64 = np.dtype("float64")
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from analogpc.devices.array import Array
-from analogpc.devices.calibration import CalibrationError, calibrate
+from analogpc.devices.arrays.array import Array
+from analogpc.devices.calibration.fitting import CalibrationError, calibrate
+from analogpc.devices.calibration.measurements import read_pulse_data
 from analogpc.devices.device import Device
-from analogpc.devices.measurements import read_pulse_data
 from analogpc.devices.responses import PiecewiseStep
-from analogpc.kernels.streams import Key, normals
+from analogpc.kernels.random.streams import Key, normals
 
 # Steps up and down in µS as functions of the conductance in µS, 1 to 3.
 CURVES = {

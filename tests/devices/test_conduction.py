@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from analogpc.devices.nonidealities import Conduction, Cubic, MiloRRAM, Ohmic, Sinh, Thermal
 from analogpc.devices.specification import SpecificationError
-from analogpc.devices.statics import Conduction, Cubic, MiloRRAM, Ohmic, Sinh, Thermal
-from analogpc.kernels.streams import Key, normals
+from analogpc.kernels.random.streams import Key, normals
 
 CURVES = {"ohmic": Ohmic(), "sinh": Sinh(scale_volts=0.3), "cubic": Cubic(), "milo": MiloRRAM()}
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analogpc.devices.converter_banks import AdcBank, DacBank
-from analogpc.devices.converter_levels import capacitor_levels
-from analogpc.devices.converters import ADC, DAC
-from analogpc.kernels.converters import SLOW, adc
-from analogpc.kernels.streams import Key, normals
+from analogpc.devices.converters.banks import AdcBank, DacBank
+from analogpc.devices.converters.levels import capacitor_levels
+from analogpc.devices.converters.specification import ADC, DAC
+from analogpc.kernels.converters.shared import SLOW, adc
+from analogpc.kernels.random.streams import Key, normals
 
 ALARM = 1e-6
 FINE = 64

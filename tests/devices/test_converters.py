@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analogpc.devices.converter_banks import DacBank
-from analogpc.devices.converters import ADC, DAC
+from analogpc.devices.converters.banks import DacBank
+from analogpc.devices.converters.specification import ADC, DAC
 from analogpc.devices.specification import SpecificationError
-from analogpc.kernels.converters import dac
-from analogpc.kernels.streams import Key
+from analogpc.kernels.converters.shared import dac
+from analogpc.kernels.random.streams import Key
 
 lsbs = st.floats(0, 5)
 relatives = st.floats(0, 0.15)

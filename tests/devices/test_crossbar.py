@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analogpc.devices import Crossbar, crossbar
+from analogpc.devices import Crossbar
+from analogpc.devices.crossbars import crossbar
 
 IDEAL = {"device": "ideal", "dac": {"bits": np.inf, "bound": np.inf}, "adc": {"bits": np.inf, "bound": np.inf}, "read_noise": 0.0}
 

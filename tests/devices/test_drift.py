@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from scipy import stats
 
-from analogpc.devices.specification import SpecificationError
-from analogpc.devices.statics import (
+from analogpc.devices.nonidealities import (
     ConstantExponent,
     Drift,
     LogarithmicExponent,
@@ -21,9 +20,10 @@ from analogpc.devices.statics import (
     StateDrift,
     programming,
 )
-from analogpc.devices.statics.drift import PCM_NANDAKUMAR_2019
-from analogpc.devices.statics.relaxation import RERAM_WAN_2022, SONOS_AGRAWAL_2022
-from analogpc.kernels.streams import Key, normals
+from analogpc.devices.nonidealities.conductance_relaxation import RERAM_WAN_2022, SONOS_AGRAWAL_2022
+from analogpc.devices.nonidealities.drift import PCM_NANDAKUMAR_2019
+from analogpc.devices.specification import SpecificationError
+from analogpc.kernels.random.streams import Key, normals
 
 US = 1e-6
 DAY = 86400.0

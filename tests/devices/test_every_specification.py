@@ -8,13 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
-from analogpc.devices.converters import ADC, DAC
+from analogpc.devices.converters.specification import ADC, DAC
 from analogpc.devices.mappings import BitSliced, DeviceVector, DifferentialPair, OffsetColumn, OneSidedPair
-from analogpc.devices.physics import VTEAM, Filament, LinearIonDrift
-from analogpc.devices.presets import PRESETS
-from analogpc.devices.responses import PiecewiseStep, PowerStep
-from analogpc.devices.specification import Specification, SpecificationError
-from analogpc.devices.statics import (
+from analogpc.devices.nonidealities import (
     ConstantExponent,
     ConstantNoise,
     ConstantSpread,
@@ -29,9 +25,13 @@ from analogpc.devices.statics import (
     Thermal,
     UniformSpread,
 )
+from analogpc.devices.physics import VTEAM, Filament, LinearIonDrift
+from analogpc.devices.presets import PRESETS
+from analogpc.devices.responses import PiecewiseStep, PowerStep
+from analogpc.devices.specification import Specification, SpecificationError
 from analogpc.devices.substrate import Analog
-from analogpc.devices.wires import Wires
-from analogpc.storage import read_file, write_file
+from analogpc.devices.wires.wired_array import Wires
+from analogpc.files.storage import read_file, write_file
 
 EXAMPLES = [
     *(device.response for device in PRESETS.values()),

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analogpc.devices.nonidealities import Faults
 from analogpc.devices.specification import SpecificationError
-from analogpc.devices.statics import Faults
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 
 F32 = np.dtype("float32")
 FIELDS = ("stuck_low", "stuck_high", "stuck_random", "open_devices", "dead_rows", "dead_columns")

@@ -14,14 +14,12 @@ import numpy as np
 import pytest
 from gpu_pairs import BATCH, N_IN, N_OUT, PROGRAMMED, SOFT, TILES, agree, inputs, made, pair, same_state
 
-from analogpc.devices.converters import ADC, DAC
-from analogpc.devices.crossbar_matrix import CrossbarMatrix
+from analogpc.devices.converters.specification import ADC, DAC
+from analogpc.devices.costs.meter import Meter, count
+from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
 from analogpc.devices.mappings import BitSliced, DeviceVector, DifferentialPair, OffsetColumn, OneSidedPair
 from analogpc.devices.matrix import DigitalMatrix, Matrix, ReadStream, TwoPhases
-from analogpc.devices.meter import Meter, count
-from analogpc.devices.responses import ConstantStep
-from analogpc.devices.schemes import IdealUpdate
-from analogpc.devices.statics import (
+from analogpc.devices.nonidealities import (
     ConstantExponent,
     ConstantNoise,
     Faults,
@@ -36,10 +34,12 @@ from analogpc.devices.statics import (
     Thermal,
     UniformSpread,
 )
+from analogpc.devices.responses import ConstantStep
+from analogpc.devices.schemes import IdealUpdate
 from analogpc.devices.substrate import Analog
-from analogpc.devices.wires import Wires
-from analogpc.kernels.gpu import GpuError, in_tree, to_host
-from analogpc.kernels.streams import Key
+from analogpc.devices.wires.wired_array import Wires
+from analogpc.kernels.gpu.arrays import GpuError, in_tree, to_host
+from analogpc.kernels.random.streams import Key
 
 UNEVEN = {"offset_lsb": 0.4, "gain_error": 0.03, "dnl_lsb": 0.3, "inl_lsb": 0.5}
 LEAKING = SOFT.but(

@@ -8,6 +8,7 @@ from gpu_pairs import PROGRAMMED, TILES, agree, inputs, made, pair, same_state
 
 from analogpc.devices.mappings import DifferentialPair
 from analogpc.devices.matrix import NonFiniteError, TwoPhases
+from analogpc.devices.nonidealities import UniformSpread
 from analogpc.devices.responses import LinearStep, PiecewiseStep, PowerStep, SoftBoundsReference
 from analogpc.devices.schemes import (
     Agad,
@@ -20,9 +21,8 @@ from analogpc.devices.schemes import (
     TikiTaka,
     TikiTakaV2,
 )
-from analogpc.devices.statics import UniformSpread
 from analogpc.devices.substrate import Analog
-from analogpc.kernels.gpu import in_tree, to_host
+from analogpc.kernels.gpu.arrays import in_tree, to_host
 
 EXACT_PULSES = StochasticPulses(trains="deterministic", directions="separate")
 SCHEMES: dict[str, Analog] = {

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analogpc.devices.array import Array
+from analogpc.devices.arrays.array import Array
 from analogpc.devices.device import Device
 from analogpc.devices.presets import PRESETS
 from analogpc.devices.responses import (
@@ -19,7 +19,7 @@ from analogpc.devices.responses import (
     SoftBoundsReference,
 )
 from analogpc.devices.specification import SpecificationError
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 
 F64 = np.dtype("float64")
 

@@ -5,17 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analogpc.devices.array import Array
-from analogpc.devices.converters import ADC, DAC
+from analogpc.devices.arrays.array import Array
+from analogpc.devices.arrays.population import working_lines
+from analogpc.devices.converters.specification import ADC, DAC
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import BitSliced, DeviceVector, DifferentialPair, OffsetColumn, OneSidedPair
-from analogpc.devices.population import working_lines
+from analogpc.devices.nonidealities import Faults
 from analogpc.devices.presets import preset
 from analogpc.devices.responses import ConstantStep, ExponentialStep, Programmable
 from analogpc.devices.specification import SpecificationError
-from analogpc.devices.statics import Faults
 from analogpc.devices.substrate import Analog, default_mapping
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 
 
 def exact(response, **fields):

@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analogpc.devices.converters import ADC, DAC
-from analogpc.devices.crossbar_matrix import CrossbarMatrix
+from analogpc.devices.converters.specification import ADC, DAC
+from analogpc.devices.costs.meter import Meter
+from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import DifferentialPair
 from analogpc.devices.matrix import NonFiniteError, ReadStream, UnsupportedUpdateError
-from analogpc.devices.meter import Meter
 from analogpc.devices.responses import ConstantStep
 from analogpc.devices.schemes import IdealUpdate, StochasticPulses
 from analogpc.devices.substrate import Analog, Digital
-from analogpc.kernels.converters import quantisation_step
-from analogpc.kernels.streams import Key
+from analogpc.kernels.converters.shared import quantisation_step
+from analogpc.kernels.random.streams import Key
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analogpc.devices.specification import SpecificationError
-from analogpc.devices.statics import (
+from analogpc.devices.nonidealities import (
     ConstantNoise,
     Flicker,
     NoReadNoise,
@@ -16,8 +15,9 @@ from analogpc.devices.statics import (
     RelativeNoise,
     SaturatingNoise,
 )
-from analogpc.devices.statics.flicker import PCM_NANDAKUMAR_2019
-from analogpc.kernels.streams import Key
+from analogpc.devices.nonidealities.flicker import PCM_NANDAKUMAR_2019
+from analogpc.devices.specification import SpecificationError
+from analogpc.kernels.random.streams import Key
 
 F32, F64 = np.dtype("float32"), np.dtype("float64")
 positive = st.floats(1e-9, 1e-3)

@@ -9,7 +9,7 @@ from scipy.integrate import solve_ivp
 
 from analogpc.devices.physics import VTEAM, Filament, LinearIonDrift, Physics, Programming, pulse_curve, step_table, to_device
 from analogpc.devices.specification import SpecificationError
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 
 QUIET = Filament(noise_velocity=0)
 MODELS = [VTEAM(), VTEAM(window="joglekar", window_p=2, resistance="exponential"), LinearIonDrift(), QUIET]

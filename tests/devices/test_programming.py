@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analogpc.devices.specification import SpecificationError
-from analogpc.devices.statics import (
+from analogpc.devices.nonidealities import (
     ConstantSpread,
     ExactProgramming,
     Levels,
@@ -19,7 +18,8 @@ from analogpc.devices.statics import (
     UniformSpread,
     programming,
 )
-from analogpc.kernels.streams import Key, normals
+from analogpc.devices.specification import SpecificationError
+from analogpc.kernels.random.streams import Key, normals
 
 US = 1e-6
 PUBLISHED = {name: value for name, value in vars(programming).items() if name.isupper() and hasattr(value, "deviation")}

@@ -7,13 +7,13 @@ import pytest
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
-from analogpc.devices.converters import ADC, DAC
+from analogpc.devices.converters.specification import ADC, DAC
 from analogpc.devices.device import Device
+from analogpc.devices.nonidealities.noise import RelativeNoise
 from analogpc.devices.responses import Programmable
-from analogpc.devices.statics.noise import RelativeNoise
 from analogpc.devices.substrate import Analog
-from analogpc.kernels.converters import SLOW
-from analogpc.kernels.streams import Key, normal, philox
+from analogpc.kernels.converters.shared import SLOW
+from analogpc.kernels.random.streams import Key, normal, philox
 
 DAC_BITS, ADC_BITS, BOUND, NOISE = 7, 9, 12.0, 0.06
 

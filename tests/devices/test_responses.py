@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from analogpc.devices.array import Array
+from analogpc.devices.arrays.array import Array
 from analogpc.devices.device import Device
 from analogpc.devices.presets import PRESETS
 from analogpc.devices.responses import ConstantStep, LinearStep, SoftBounds, SoftBoundsReference
 from analogpc.devices.responses.linear import LinearResponse
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 
 F64 = np.dtype("float64")
 UP, DOWN = np.array([[1]], np.uint32), np.array([[0x80000001]], np.uint32)

@@ -21,8 +21,8 @@ from analogpc.devices.schemes import (
     TikiTakaV2,
 )
 from analogpc.devices.substrate import Analog
-from analogpc.kernels.streams import Key
-from analogpc.optimisers import SGD, AdamW
+from analogpc.kernels.random.streams import Key
+from analogpc.training.optimisers import SGD, AdamW
 
 SCHEMES = [
     IdealUpdate(),
@@ -75,7 +75,7 @@ def test_threads_change_no_bit(scheme, with_threads):
 @pytest.mark.parametrize("scheme", SCHEMES, ids=IDS)
 def test_a_stop_in_between_changes_no_bit(scheme, tmp_path):
     """Through the very file format that runs use."""
-    from analogpc.storage import read_file, write_file
+    from analogpc.files.storage import read_file, write_file
 
     matrix = crossbar(scheme)
     for seed in range(3):

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import BitSliced, DifferentialPair
 from analogpc.devices.matrix import NonFiniteError
+from analogpc.devices.nonidealities import Faults
+from analogpc.devices.nonidealities.noise import ConstantNoise
+from analogpc.devices.nonidealities.programming import ConstantSpread
 from analogpc.devices.presets import preset
 from analogpc.devices.responses import ConstantStep, Programmable, SoftBounds
 from analogpc.devices.schemes import IdealUpdate, MixedPrecision, ProgramVerify, SignPulses
 from analogpc.devices.schemes.mixed_precision import whole_granules
-from analogpc.devices.statics import Faults
-from analogpc.devices.statics.noise import ConstantNoise
-from analogpc.devices.statics.programming import ConstantSpread
 from analogpc.devices.substrate import Analog
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 
 STEP = 2.0**-10
 

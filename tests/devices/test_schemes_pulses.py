@@ -10,9 +10,9 @@ from analogpc.devices.mappings import DeviceVector, DifferentialPair, OneSidedPa
 from analogpc.devices.matrix import TwoPhases
 from analogpc.devices.responses import ConstantStep, SoftBounds
 from analogpc.devices.schemes import IdealUpdate, MixedPrecision, ProgramVerify, SignPulses, StochasticPulses
-from analogpc.devices.schemes.words import by_direction, deterministic_trains
+from analogpc.devices.schemes.deterministic_trains import by_direction, deterministic_trains
 from analogpc.devices.substrate import Analog, Digital
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 
 STEP, SPREAD = 1e-3, 0.5
 PRE = np.array([0.0, 0.25, -0.5, 1.0, -2.0])

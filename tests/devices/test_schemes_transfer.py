@@ -9,7 +9,7 @@ from analogpc.devices.matrix import TwoPhases, UnsupportedUpdateError
 from analogpc.devices.responses import ConstantStep, SoftBounds
 from analogpc.devices.schemes import Agad, ChoppedTikiTaka, StochasticPulses, TikiTaka, TikiTakaV2
 from analogpc.devices.substrate import Analog
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 
 STEP, N_IN, N_OUT = 2.0**-10, 7, 5
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analogpc.devices.converters import ADC, DAC
+from analogpc.devices.converters.specification import ADC, DAC
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import DifferentialPair
 from analogpc.devices.presets import PRESETS, preset

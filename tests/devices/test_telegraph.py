@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analogpc.devices.nonidealities import Telegraph
 from analogpc.devices.specification import SpecificationError
-from analogpc.devices.statics import Telegraph
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 
 F32, F64 = np.dtype("float32"), np.dtype("float64")
 

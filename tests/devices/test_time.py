@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from analogpc.devices.array import Array
+from analogpc.devices.arrays.array import Array
 from analogpc.devices.device import Device
+from analogpc.devices.nonidealities import ConstantExponent, Flicker, PowerLawDrift, RelativeNoise, Retention, Telegraph, Thermal
 from analogpc.devices.presets import preset
 from analogpc.devices.responses import ConstantStep, Programmable
-from analogpc.devices.statics import ConstantExponent, Flicker, PowerLawDrift, RelativeNoise, Retention, Telegraph, Thermal
 from analogpc.devices.substrate import Analog
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 
 F64 = np.dtype("float64")
 DRIFT = PowerLawDrift(t0_seconds=20.0, exponent=ConstantExponent(mean=0.06))

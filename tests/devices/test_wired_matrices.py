@@ -8,9 +8,9 @@ from analogpc.devices.device import Device
 from analogpc.devices.mappings import DifferentialPair, OffsetColumn
 from analogpc.devices.responses import ConstantStep, Programmable
 from analogpc.devices.substrate import Analog
-from analogpc.devices.wires import Wires
-from analogpc.kernels.parasitics import effective_conductance, nonlinear_currents
-from analogpc.kernels.streams import Key
+from analogpc.devices.wires.wired_array import Wires
+from analogpc.kernels.random.streams import Key
+from analogpc.kernels.wires.effective import effective_conductance, nonlinear_currents
 
 DEVICE = Device(name="exact", response=ConstantStep(dw_min=1e-3), g_min_siemens=1e-6, g_max_siemens=1e-4)
 WIRES = Wires(row_ohms=3.0, column_ohms=7.0, driver_ohms=100.0, sense_ohms=20.0)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from analogpc.devices.netlist import netlist
+from analogpc.devices.crossbars.netlist import netlist
 from analogpc.devices.specification import SpecificationError
-from analogpc.devices.wires import WiredArray, Wires
-from analogpc.kernels.parasitics import effective_conductance
+from analogpc.devices.wires.wired_array import WiredArray, Wires
+from analogpc.kernels.wires.effective import effective_conductance
 
 
 def test_a_specification_survives_toml_and_refuses_nonsense():

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analogpc.kernels.converters import QUICK, adc, dac, quantisation_step
-from analogpc.kernels.streams import Key, normal, philox
+from analogpc.kernels.converters.shared import QUICK, adc, dac, quantisation_step
+from analogpc.kernels.random.streams import Key, normal, philox
 
 # The last: more numbers than one thread converts alone, and rows that are no whole number of blocks of random words.
 SHAPES = [(1, 1), (3, 7), (QUICK // 100, 101)]

@@ -8,13 +8,13 @@ import subprocess
 import numpy as np
 import pytest
 
-from analogpc.kernels import gpu
+from analogpc.kernels.gpu import arrays as gpu
 
-NAMES = sorted(path.stem for path in gpu.SOURCES.glob("*.cu"))
+NAMES = sorted(str(path.relative_to(gpu.SOURCES).with_suffix("").as_posix()) for path in gpu.SOURCES.rglob("*.cu"))
 
 
 def test_there_are_sources() -> None:
-    assert "streams" in NAMES
+    assert "random/streams" in NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analogpc.kernels import pulse_batches
-from analogpc.kernels.pulse_batches import apply_batch
-from analogpc.kernels.pulse_planes import SCRATCH, bit_planes, list_planes, sum_planes
-from analogpc.kernels.pulses import (
+from analogpc.kernels.pulses import batches as pulse_batches
+from analogpc.kernels.pulses.batches import apply_batch
+from analogpc.kernels.pulses.planes import SCRATCH, bit_planes, list_planes, sum_planes
+from analogpc.kernels.pulses.updates import (
     ADDITIVE,
     COMPOSITE,
     EXPONENTIAL,
@@ -24,7 +24,7 @@ from analogpc.kernels.pulses import (
     apply_pulses,
     trains,
 )
-from analogpc.kernels.streams import LARGEST_NORMAL, Key
+from analogpc.kernels.random.streams import LARGEST_NORMAL, Key
 
 SLOTS = np.uint32(0x7FFFFFFF)
 RARE = 1e-5

@@ -8,11 +8,12 @@ import sys
 import numpy as np
 import pytest
 
-from analogpc.kernels import blas, gpu
 from analogpc.kernels.activations import clip, clip_product, gelu, gelu_product, rectify, rectify_product
 from analogpc.kernels.descent import momentum_step, plain_step
+from analogpc.kernels.gpu import arrays as gpu
+from analogpc.kernels.gpu import blas
 from analogpc.kernels.products import beside, inner, largest, matmul, row
-from analogpc.kernels.streams import Key, bits, normals, uniforms
+from analogpc.kernels.random.streams import Key, bits, normals, uniforms
 
 KINDS = [np.float32, np.float64]
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analogpc.kernels import gpu
-from analogpc.kernels.converters import adc, dac, quantisation_step
-from analogpc.kernels.line_converters import bit_plane, convert, imprint
-from analogpc.kernels.streams import Key
+from analogpc.kernels.converters.per_line import bit_plane, convert, imprint
+from analogpc.kernels.converters.shared import adc, dac, quantisation_step
+from analogpc.kernels.gpu import arrays as gpu
+from analogpc.kernels.random.streams import Key
 
 KINDS = [np.float32, np.float64]
 SHAPES = [(1, 1), (3, 7), (5, 64), (2, 1030), (300, 101), (0, 4), (3, 0)]

@@ -6,10 +6,10 @@ import emulated_gpu
 import numpy as np
 import pytest
 
+from analogpc.kernels.images.patches import fold, patches
+from analogpc.kernels.images.pooling import average_pool, average_unpool, max_pool, max_unpool
+from analogpc.kernels.images.soft_pooling import soft_pool, soft_unpool
 from analogpc.kernels.normalisation import column_moments, normalisation_transposed, normalise_columns
-from analogpc.kernels.patches import fold, patches
-from analogpc.kernels.pooling import average_pool, average_unpool, max_pool, max_unpool
-from analogpc.kernels.soft_pooling import soft_pool, soft_unpool
 
 KINDS = [np.float32, np.float64]
 COMPLEX = [np.complex64, np.complex128]

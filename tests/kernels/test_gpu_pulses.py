@@ -6,9 +6,9 @@ import emulated_gpu
 import numpy as np
 import pytest
 
-from analogpc.kernels import gpu
-from analogpc.kernels.pulse_batches import apply_batch
-from analogpc.kernels.pulses import (
+from analogpc.kernels.gpu import arrays as gpu
+from analogpc.kernels.pulses.batches import apply_batch
+from analogpc.kernels.pulses.updates import (
     ADDITIVE,
     COMPOSITE,
     EXPONENTIAL,
@@ -21,7 +21,7 @@ from analogpc.kernels.pulses import (
     apply_pulses,
     trains,
 )
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 
 KINDS = [np.float32, np.float64]
 KEY, STEP = Key(2**63 + 5), 2**40 + 3

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analogpc.kernels.converters import SLOW, adc, dac, quantisation_step
-from analogpc.kernels.line_converters import bit_plane, convert, imprint
-from analogpc.kernels.streams import Key, normals
+from analogpc.kernels.converters.per_line import bit_plane, convert, imprint
+from analogpc.kernels.converters.shared import SLOW, adc, dac, quantisation_step
+from analogpc.kernels.random.streams import Key, normals
 
 NONE = np.empty((0, 0))
 

@@ -11,8 +11,14 @@ from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 
-from analogpc.kernels.line_model import estimated_conductance
-from analogpc.kernels.parasitics import device_voltages, effective_conductance, node_voltages, nonlinear_currents, sensitivity
+from analogpc.kernels.wires.effective import (
+    device_voltages,
+    effective_conductance,
+    node_voltages,
+    nonlinear_currents,
+    sensitivity,
+)
+from analogpc.kernels.wires.line_model import estimated_conductance
 
 ENDS = list(itertools.product(("left", "right", "both"), ("bottom", "top", "both")))
 

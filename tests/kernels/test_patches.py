@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analogpc.kernels.patches import fold, output_size, patches
+from analogpc.kernels.images.patches import fold, output_size, patches
 
 
 def plain_patches(x, kernel, stride, padding):

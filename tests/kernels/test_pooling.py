@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analogpc.kernels.pooling import average_pool, average_unpool, max_pool, max_unpool
-from analogpc.kernels.soft_pooling import soft_pool, soft_unpool
+from analogpc.kernels.images.pooling import average_pool, average_unpool, max_pool, max_unpool
+from analogpc.kernels.images.soft_pooling import soft_pool, soft_unpool
 
 
 def windows(x, size, stride):

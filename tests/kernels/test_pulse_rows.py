@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analogpc.kernels import pulse_batches, pulse_moments
-from analogpc.kernels.pulse_batches import apply_batch
-from analogpc.kernels.pulses import ADDITIVE, LINEAR, MULTIPLICATIVE, Law, apply_pulses
-from analogpc.kernels.streams import Key
+from analogpc.kernels.pulses import batches as pulse_batches
+from analogpc.kernels.pulses import moments as pulse_moments
+from analogpc.kernels.pulses.batches import apply_batch
+from analogpc.kernels.pulses.updates import ADDITIVE, LINEAR, MULTIPLICATIVE, Law, apply_pulses
+from analogpc.kernels.random.streams import Key
 
 SLOTS, SIGN = np.uint32(0x7FFFFFFF), np.uint32(0x80000000)
 RARE = 1e-5

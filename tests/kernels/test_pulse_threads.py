@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analogpc.kernels.pulse_threads import over_rows
+from analogpc.kernels.pulses.threads import over_rows
 
 
 @pytest.mark.parametrize("height", [0, 1, 15, 16, 17, 300, 1000])

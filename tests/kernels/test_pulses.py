@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analogpc.kernels.pulses import (
+from analogpc.kernels.pulses.updates import (
     ADDITIVE,
     COMPOSITE,
     EXPONENTIAL,
@@ -19,7 +19,7 @@ from analogpc.kernels.pulses import (
     apply_pulses,
     trains,
 )
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 
 SLOTS = np.uint32(0x7FFFFFFF)
 

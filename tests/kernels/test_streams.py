@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from analogpc.kernels.streams import LARGEST_NORMAL, Key, bits, normal, normals, permutation, philox, row_normals, uniforms
+from analogpc.kernels.random.streams import LARGEST_NORMAL, Key, bits, normal, normals, permutation, philox, row_normals, uniforms
 
 # Known-answer vectors of Philox4x32-10 from the Random123 distribution (kat_vectors): counter, key, result.
 KNOWN_ANSWERS = [

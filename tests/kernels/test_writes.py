@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analogpc.kernels.writes import move_within
+from analogpc.kernels.pulses.writes import move_within
 
 
 def moves(rng, shape, dtype):

@@ -14,8 +14,8 @@ import pytest
 
 import analogpc as apc
 from analogpc.analysis import read_counts
-from analogpc.network import Network
-from analogpc.relaxation import Relaxation
+from analogpc.dynamics.relaxation import Relaxation
+from analogpc.networks.network import Network
 
 DEPTHS = (2, 3, 5)
 

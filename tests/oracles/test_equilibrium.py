@@ -5,8 +5,8 @@ import pytest
 from learnt import deviation, directions
 
 import analogpc as apc
-from analogpc.network import Network
-from analogpc.relaxation import output_error, softmax
+from analogpc.dynamics.relaxation import output_error, softmax
+from analogpc.networks.network import Network
 from analogpc.rules.equilibrium import EquilibriumPropagation
 
 CONVOLUTIONAL = apc.Layers(

@@ -6,14 +6,14 @@ from learnt import deviation, directions
 
 import analogpc as apc
 from analogpc.analysis import ep_against_bptt
-from analogpc.architectures import Hopfield
 from analogpc.blocks.pool import AvgPool, MaxPool, SoftPool
-from analogpc.network import Network
-from analogpc.recurrent import Recurrent, primitive
-from analogpc.relaxation import output_energy, output_error
-from analogpc.rules.hopfield import HopfieldEP
-from analogpc.rules.hopfield_references import BackpropThroughTime, RecurrentBackprop
-from analogpc.state_functions import STATE_FUNCTIONS
+from analogpc.dynamics.recurrent import Recurrent, primitive
+from analogpc.dynamics.relaxation import output_energy, output_error
+from analogpc.dynamics.state_functions import STATE_FUNCTIONS
+from analogpc.networks import Hopfield
+from analogpc.networks.network import Network
+from analogpc.rules.hopfield.hopfield_ep import HopfieldEP
+from analogpc.rules.hopfield.references import BackpropThroughTime, RecurrentBackprop
 
 
 def convolutional(first=None, second=None):

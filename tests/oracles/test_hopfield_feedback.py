@@ -5,13 +5,13 @@ import pytest
 from learnt import by_name, deviation
 
 import analogpc as apc
-from analogpc.architectures import Hopfield
-from analogpc.network import Network
-from analogpc.recurrent import Recurrent
-from analogpc.relaxation import output_energy, output_error
-from analogpc.rules.hopfield import HopfieldEP, feedback_angle
-from analogpc.rules.hopfield_holomorphic import HolomorphicEP
-from analogpc.rules.hopfield_references import BackpropThroughTime, RecurrentBackprop
+from analogpc.dynamics.recurrent import Recurrent
+from analogpc.dynamics.relaxation import output_energy, output_error
+from analogpc.networks import Hopfield
+from analogpc.networks.network import Network
+from analogpc.rules.hopfield.holomorphic import HolomorphicEP
+from analogpc.rules.hopfield.hopfield_ep import HopfieldEP, feedback_angle
+from analogpc.rules.hopfield.references import BackpropThroughTime, RecurrentBackprop
 
 CONVOLUTIONAL = {
     "input_shape": (6, 6, 2),

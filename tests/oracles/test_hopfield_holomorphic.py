@@ -5,12 +5,12 @@ import pytest
 from learnt import deviation, directions
 
 import analogpc as apc
-from analogpc.architectures import Hopfield
 from analogpc.blocks.pool import AvgPool, SoftPool
-from analogpc.network import Network
-from analogpc.rules.hopfield import HopfieldEP
-from analogpc.rules.hopfield_holomorphic import HolomorphicEP
-from analogpc.rules.hopfield_references import RecurrentBackprop
+from analogpc.networks import Hopfield
+from analogpc.networks.network import Network
+from analogpc.rules.hopfield.holomorphic import HolomorphicEP
+from analogpc.rules.hopfield.hopfield_ep import HopfieldEP
+from analogpc.rules.hopfield.references import RecurrentBackprop
 
 CONVOLUTIONAL = (
     apc.Conv2d(channels=2, kernel=3, stride=2),

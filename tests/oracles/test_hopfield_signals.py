@@ -7,15 +7,15 @@ import pytest
 from learnt import by_name
 
 import analogpc as apc
-from analogpc.architectures import MLP, Hopfield, Layers
-from analogpc.kernels.streams import Key
-from analogpc.network import Network
-from analogpc.relaxation import output_energy, softmax
+from analogpc.dynamics.relaxation import output_energy, softmax
+from analogpc.kernels.random.streams import Key
+from analogpc.networks import MLP, Hopfield, Layers
+from analogpc.networks.network import Network
 from analogpc.rules import Moment
-from analogpc.rules.hopfield import HopfieldEP
-from analogpc.rules.hopfield_intermediate import Distillation, LocalError, WeightedDistillation
-from analogpc.rules.hopfield_signals import Cosine, Exponential, Linear, SignalsEP, Steady
-from analogpc.rules.hopfield_teacher import Teacher
+from analogpc.rules.hopfield.hopfield_ep import HopfieldEP
+from analogpc.rules.hopfield.intermediate import Distillation, LocalError, WeightedDistillation
+from analogpc.rules.hopfield.signals import Cosine, Exponential, Linear, SignalsEP, Steady
+from analogpc.rules.hopfield.teacher import Teacher
 
 DENSE = {"widths": (6, 9, 8, 7, 4), "activation": "tanh", "init": "xavier-normal"}
 CONVOLUTIONAL = {

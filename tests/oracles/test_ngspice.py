@@ -7,9 +7,9 @@ import subprocess
 import numpy as np
 import pytest
 
-from analogpc.devices.netlist import netlist
-from analogpc.devices.wires import Wires
-from analogpc.kernels.parasitics import effective_conductance, nonlinear_currents
+from analogpc.devices.crossbars.netlist import netlist
+from analogpc.devices.wires.wired_array import Wires
+from analogpc.kernels.wires.effective import effective_conductance, nonlinear_currents
 
 pytestmark = pytest.mark.skipif(
     shutil.which("ngspice") is None,

@@ -8,11 +8,11 @@ from learnt import deviation
 from scipy.stats import binom
 
 import analogpc as apc
-from analogpc.network import Network
-from analogpc.optimisers import SGD, AdamW, Learner
-from analogpc.relaxation import Relaxation
+from analogpc.dynamics.relaxation import Relaxation
+from analogpc.networks.network import Network
 from analogpc.rules import ZIL, ErrorBasedPC, FixedPrediction, IncrementalPC, Nudging
 from analogpc.rules.error_based import ErrorRelaxation
+from analogpc.training.optimisers import SGD, AdamW, Learner
 
 CONVENTIONS = ("f(Wx)", "Wf(x)")
 OUTPUTS = ("squared-error", "cross-entropy")

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from learnt import directions
 
 import analogpc as apc
-from analogpc.kernels.streams import Key
-from analogpc.relaxation import Relaxation
+from analogpc.dynamics.relaxation import Relaxation
+from analogpc.kernels.random.streams import Key
 from analogpc.rules import Moment, Nudging
 
 CONVENTIONS = ("f(Wx)", "Wf(x)")

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import analogpc as apc
-from analogpc.network import Network
-from analogpc.relaxation import Relaxation
+from analogpc.dynamics.relaxation import Relaxation
+from analogpc.networks.network import Network
 from analogpc.rules.base import energy
 
 SMOOTH = ("tanh", "sigmoid", "gelu", "gelu_tanh", "silu", "identity")

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from analogpc.devices.statics import Cubic, MiloRRAM, Retention, Sinh, Thermal, drift, flicker, noise, programming, relaxation
+from analogpc.devices.nonidealities import Cubic, MiloRRAM, Retention, Sinh, Thermal, drift, flicker, noise, programming
+from analogpc.devices.nonidealities import conductance_relaxation as relaxation
 
 US = 1e-6
 DAY = 86400.0

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import analogpc as apc
-from analogpc.architectures import ResNet
 from analogpc.devices.substrate import Analog
-from analogpc.network import Network
-from analogpc.relaxation import Relaxation
+from analogpc.dynamics.relaxation import Relaxation
+from analogpc.networks import ResNet
+from analogpc.networks.network import Network
 
 FIELDS = {"input_shape": (6, 5, 2), "classes": 3, "activation": "tanh", "width": 1 / 32, "dtype": "float64"}
 

@@ -13,7 +13,7 @@ from analogpc.devices.mappings import DifferentialPair
 from analogpc.devices.responses import SoftBounds
 from analogpc.devices.schemes import Agad, ChoppedTikiTaka, StochasticPulses, TikiTaka, TikiTakaV2
 from analogpc.devices.substrate import Analog
-from analogpc.kernels.streams import Key
+from analogpc.kernels.random.streams import Key
 
 RESPONSE = SoftBounds(dw_min=0.005, up_down=0.2, w_max=0.8, w_min=-1.0, dw_min_std=0.3)
 SYMMETRY = (1.2 - 0.8) / (1.2 / 0.8 + 0.8 / 1.0)

@@ -1,0 +1,244 @@
+"""The command line. Results go to standard output, progress and errors to standard error; errors are one sentence."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from analogpc.commands.bench import bench
+from analogpc.commands.devices import calibrate, devices
+from analogpc.commands.output import BackendOption, Json, Overwrite, PrecisionOption, print_json, show, spare
+
+app = typer.Typer(
+    help="Predictive coding on simulated memristor crossbars.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Seed = Annotated[int | None, typer.Option(help="Weights, devices, noise and order of the samples.", min=0)]
+DataDir = Annotated[Path | None, typer.Option(help="Folder with the published files of the data set.")]
+RunFile = Annotated[Path, typer.Argument(help="A run.h5.")]
+
+
+@app.command()
+def demo(
+    device: Annotated[str, typer.Option(help="Devices of the crossbar: a preset's name.")] = "reram-sb",
+    epochs: Annotated[int, typer.Option(min=1)] = 20,
+    seed: Seed = 0,
+    out: Annotated[Path, typer.Option(help="Folder for run.h5 and demo.png.")] = Path("analogpc-demo"),
+    backend: BackendOption = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Train one network twice on real images, ideal-digital and on a memristor crossbar."""
+    from analogpc.commands.demo import run_demo
+    from analogpc.report.plots import plot_comparison
+    from analogpc.report.tables import comparison, summary
+
+    runs = run_demo(device, epochs, seed or 0, out, backend)
+    picture = out / "demo.png"
+    plot_comparison(runs, picture)
+    files = {"run": str(out / "run.h5"), "plot": str(picture)}
+    if as_json:
+        print_json({"command": "demo", "runs": [summary(run) for run in runs], "files": files})
+    else:
+        show(comparison(runs))
+        show(f"The run on the crossbar is in {files['run']} (see: analogpc inspect), the picture in {files['plot']}.")
+
+
+@app.command()
+def train(
+    study: Annotated[Path | None, typer.Argument(help="A STUDY.toml; the options below override it.")] = None,
+    rule: Annotated[str | None, typer.Option(help="bp, pc, s+f, d+f, ipc, zil, fixed, epc, ep or ep-hopfield.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="digital, a preset (see: analogpc devices) or a device file (.toml).")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="digits, fashion-mnist, mnist, cifar10, cifar100 or svhn.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of the optimiser.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any field of the study, as in --set substrate.adc.bits=6.", metavar="FIELD=VALUE"),
+    ] = None,
+    seed: Seed = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run.h5 instead of beginning a new one.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the run is saved, after every epoch; run.h5 or the resumed file if not given.")
+    ] = None,
+    overwrite: Overwrite = False,
+    checkpoint_batches: Annotated[int, typer.Option(help="Save also after so many batches; 0 for epochs only.", min=0)] = 0,
+    data_dir: DataDir = None,
+    backend: BackendOption = "cpu",
+    precision: PrecisionOption = None,
+    as_json: Json = False,
+) -> None:
+    """Train a network and save the run."""
+    from analogpc.data import load_data
+    from analogpc.kernels.gpu.blas import use_precision
+    from analogpc.report.tables import comparison, summary
+    from analogpc.training.run import Run, begin
+
+    flags = {"rule": rule, "substrate": device, "dataset": dataset, "epochs": epochs, "batch_size": batch_size, "seed": seed}
+    given = {name: value for name, value in flags.items() if value is not None}
+    changes = dict(_setting(text) for text in settings or [])
+    if learning_rate is not None:
+        changes["optimiser.learning_rate"] = learning_rate
+    if resume is not None:
+        if study is not None or given or changes or precision:
+            raise ValueError("--resume goes on with the study and the precision of the run and takes no other choice of them")
+        out = resume if out is None else out
+        if out != resume:
+            spare(out, overwrite)
+        run = Run.load(resume, backend=backend)
+        data = load_data(run.study.dataset, data_dir=data_dir, augment=run.study.augment)
+    else:
+        out = Path("run.h5") if out is None else out
+        spare(out, overwrite)
+        plan = _assemble(study, given, changes)
+        data = load_data(plan.dataset, data_dir=data_dir, augment=plan.augment)
+        with use_precision(precision or "tf32"):
+            run = begin(plan, data, backend=backend)
+    run.train(data, checkpoint=out, checkpoint_batches=checkpoint_batches)
+    if as_json:
+        print_json({"command": "train", "run": summary(run), "files": {"run": str(out)}})
+    else:
+        show(comparison([run]))
+        show(f"Saved in {out}.")
+
+
+def _assemble(path: Path | None, given: dict[str, Any], changes: dict[str, Any]) -> Any:
+    """The study of a file, with the options of the command line laid over it."""
+    from analogpc.data import check_name
+    from analogpc.training.study import Study
+
+    fields: dict[str, Any] = {}
+    if path is not None:
+        try:
+            fields = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not TOML: {error}") from None
+    fields = {"dataset": "digits", "rule": "s+f", **fields, **given}
+    check_name(fields["dataset"])
+    if not changes:
+        return Study.from_dict(fields)
+    whole = Study.from_dict(fields).to_dict()
+    for name, value in changes.items():
+        _lay_over(whole, name, value)
+    return Study.from_dict(whole)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """FIELD=VALUE, the value in TOML, or else taken as it stands."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"--set {text!r} is not of the form FIELD=VALUE")
+    try:
+        return name.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name.strip(), value.strip()
+
+
+def _lay_over(fields: dict[str, Any], name: str, value: Any) -> None:
+    *parents, last = name.split(".")
+    for parent in parents:
+        if not isinstance(fields.get(parent), dict):
+            raise ValueError(f"--set {name}: the study has no group '{parent}'")
+        fields = fields[parent]
+    fields[last] = value
+
+
+@app.command()
+def export(
+    run: RunFile,
+    out: Annotated[Path, typer.Argument(help="The HDF5 file to write.")],
+    device: Annotated[str | None, typer.Option(help="Put the weights on fresh crossbars of this device first.")] = None,
+    spice: Annotated[Path | None, typer.Option(help="Also write one array, with its wires, as a SPICE netlist.")] = None,
+    array: Annotated[str, typer.Option(help="Which one: MATRIX/TILE/DEVICES, such as layer1.0.weight/0/plus.")] = "",
+    volts: Annotated[float | None, typer.Option(help="Voltage on its word lines.")] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Write the conductances of all crossbar arrays of a run, in siemens, tile by tile."""
+    from analogpc.devices.substrate import substrate
+    from analogpc.files.export import export_crossbars, export_netlist
+    from analogpc.files.run_file import load
+    from analogpc.files.storage import describe
+
+    if spice is None and (array or volts is not None):
+        raise ValueError("--array and --volts belong to a netlist: they need --spice")
+    for file in (out, spice):
+        if file is not None:
+            spare(file, overwrite)
+    network = load(run)
+    if device is not None:
+        network = network.on(substrate(device))
+    written = export_netlist(network, spice, array, volts) if spice is not None else None
+    export_crossbars(network, out)
+    tiles = sorted({entry.path.rsplit("/", 1)[0] for entry in describe(out) if entry.path.endswith("/stuck")})
+    if as_json:
+        netlist = {"spice": str(spice), "array": written} if spice is not None else {}
+        print_json({"command": "export", "file": str(out), "tiles": tiles, **netlist})
+    else:
+        show(f"{len(tiles)} tiles of {len(network.matrices())} matrices are in {out}; docs/files.md tells how to read it.")
+        if spice is not None:
+            show(f"The array {written} is in {spice}; ngspice -b {spice} prints its bit-line currents.")
+
+
+@app.command()
+def inspect(file: Annotated[Path, typer.Argument(help="A file that analogpc wrote.")], as_json: Json = False) -> None:
+    """Check a file and list what it holds."""
+    from dataclasses import asdict
+
+    from analogpc.files.storage import describe, read_header
+
+    header, entries = read_header(file), describe(file)
+    if as_json:
+        print_json({"command": "inspect", "file": str(file), "header": header, "entries": [asdict(entry) for entry in entries]})
+        return
+    show(f"{file}: {header['kind']}, written by analogpc {header['analogpc_version']}, {header['bytes']:,} bytes, checksum good")
+    if header["kind"] == "run":
+        from analogpc.report.tables import comparison
+        from analogpc.training.run import Run
+
+        run = Run.load(file)
+        show(comparison([run]))
+        print(run.study.to_toml())
+    widths = [max(len(getattr(entry, name)) for entry in entries) for name in ("path", "content")]
+    for entry in entries:
+        print(f"{entry.path:<{widths[0]}}  {entry.content:<{widths[1]}}  {entry.meaning}".rstrip())
+
+
+app.command()(devices)
+app.command()(calibrate)
+app.command()(bench)
+
+
+def _refuse(sentence: str, code: int) -> NoReturn:
+    print(f"analogpc: {' '.join(sentence.split())}", file=sys.stderr)
+    sys.exit(code)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; bad input ends in one sentence and a non-zero exit status (2 for the command itself, 1 for the rest).
+
+    With ``ANALOGPC_DEBUG`` set, errors keep their traceback.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        sys.exit(typer.main.get_command(app)(arguments or ["--help"], "analogpc", standalone_mode=False) or 0)
+    except typer.Abort:
+        _refuse("interrupted", 130)
+    except typer.exceptions.TyperException as error:
+        _refuse(error.format_message(), 2)
+    except KeyboardInterrupt:
+        _refuse("interrupted", 130)
+    except (ValueError, ArithmeticError, OSError) as error:
+        if os.environ.get("ANALOGPC_DEBUG"):
+            raise
+        _refuse(str(error), 1)

@@ -1,0 +1,51 @@
+"""What all commands share: how they print, what they refuse to replace, and the options that mean the same everywhere."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from analogpc.kernels.gpu.arrays import Backend
+from analogpc.kernels.gpu.blas import Precision
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+BackendOption = Annotated[Backend, typer.Option("--backend", help="Where to compute: cpu, or gpu (needs CuPy and a GPU).")]
+PrecisionOption = Annotated[
+    Precision | None,
+    typer.Option("--precision", help="Of products of float32 on a GPU, which are tf32 if nothing is said: all else is float32."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print one JSON object; numbers that JSON cannot hold become the texts "inf", "-inf" and "nan"."""
+    print(json.dumps(_plain(value), allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def show(*renderables: Any) -> None:
+    """Print tables and sentences to standard output."""
+    from rich.console import Console
+
+    Console().print(*renderables)
+
+
+def spare(out: Path, overwrite: bool) -> None:
+    """Refuse to write over somebody's file."""
+    if out.exists() and not overwrite:
+        raise ValueError(f"{out} exists: name another file, or allow its replacement with --overwrite")

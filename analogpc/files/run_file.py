@@ -1,0 +1,89 @@
+"""Runs in files: what a run holds as a tree of arrays, numbers and TOML text, and back. The layout is told in ``docs/files.md``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analogpc.devices.costs.meter import Meter
+from analogpc.files.storage import StorageError, read_file, write_file
+from analogpc.kernels.gpu.arrays import Backend, in_tree, to_host
+from analogpc.networks.network import Network
+from analogpc.training.run import Position, Run
+from analogpc.training.study import Study
+
+KIND = "run"
+
+
+def save_run(run: Run, path: str | Path) -> None:
+    """Write a run to ``path``; see `Run.save`."""
+    here = run.position
+    tree = {
+        "study": run.study.to_toml(),
+        "data": {"name": run.study.dataset, "fingerprint": run.fingerprint},
+        "environment": run.environment,
+        "network": run.network.state(),
+        "optimiser": in_tree(to_host, run.learner.memory),
+        "position": {
+            "epoch": here.epoch,
+            "batch": here.batch,
+            "seen": here.seen,
+            "correct": here.correct,
+            "energies": here.energies,
+            "seconds": here.seconds,
+            "meter": here.meter.as_dict(),
+            "stopped_early": here.stopped_early,
+        },
+        "history": {name: np.array(values) for name, values in run.history.items()},
+    }
+    write_file(path, KIND, tree)
+
+
+def load_run(path: str | Path, backend: Backend = "cpu") -> Run:
+    """Read a run from ``path``, onto a backend.
+
+    Raises
+    ------
+    StorageError
+        If the file is missing, damaged, of another kind, or holds what this version does not understand.
+    """
+    tree = read_file(path, KIND)
+    try:
+        return _rebuild(tree, backend)
+    except (KeyError, TypeError, ValueError) as error:
+        raise StorageError(f"{path} does not fit this version of analogpc: {error}") from error
+
+
+def _rebuild(tree: dict[str, Any], backend: Backend) -> Run:
+    study = Study.from_toml(tree["study"])
+    network = Network(study.network, study.substrate, study.network_seed)
+    network.restore(tree["network"])
+    run = Run(study, network.to(backend), tree["data"]["fingerprint"])
+    run.environment = tree["environment"]
+    run.learner.restore(tree["optimiser"])
+    position = dict(tree["position"])
+    run.position = Position(**{**position, "meter": Meter(**position["meter"])})
+    run.history = {name: values.tolist() for name, values in tree["history"].items()}
+    return run
+
+
+def load(path: str | Path, *, backend: Backend = "cpu") -> Network:
+    """The network of a saved run, in the state in which it was saved.
+
+    Use `Run.load` to go on training to the same bits.
+
+    Parameters
+    ----------
+    path : path
+        An HDF5 file that `Run.save` or ``analogpc train`` wrote.
+    backend : "cpu" or "gpu"
+        Where its arrays are to be.
+
+    Raises
+    ------
+    StorageError
+        If the file cannot be used; the sentence says why.
+    """
+    return load_run(path, backend).network

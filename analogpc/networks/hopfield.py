@@ -1,0 +1,216 @@
+"""Networks of Hopfield type, for equilibrium propagation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, FiniteFloat, model_validator
+from typing_extensions import override
+
+from analogpc.blocks import AnyBlock, AvgPool, Block, BlockSpecification, Chain, Conv2d, Dense, Flatten, MaxPool, SoftPool
+from analogpc.dynamics.recurrent import Order, Readout, Recurrent
+from analogpc.dynamics.relaxation import softmax
+from analogpc.dynamics.state_functions import StateActivation
+from analogpc.kernels.random.streams import Key, uniforms
+from analogpc.networks.base import ArchitectureBase, Size
+from analogpc.networks.mlp import MLP
+
+
+class Hopfield(ArchitectureBase):
+    """A network of Hopfield type: its layers join states symmetrically, and it predicts by relaxing to its free equilibrium.
+
+    The layers are those of any network, without nonlinearities: layer n gives the forward read from state n - 1 to state n and, by
+    the transpose of the same matrix, the read back. All states relax from zero by s <- f(dPhi/ds) (see `Recurrent`), where
+    Phi = sum_n <s^n, layer_n(s^{n-1})> is the scalar primitive function; a pooling within a layer comes before f.
+
+    Attributes
+    ----------
+    input_shape : tuple of int
+        Shape of one sample, channels last.
+    blocks : tuple of block specifications
+        One for each layer, of `Dense`, `Conv2d`, `MaxPool`, `AvgPool`, `SoftPool`, `Flatten` and chains of them.
+    activation : str
+        f; see `StateActivation`.
+    activations : tuple of str
+        An f of its own for each state, in place of ``activation``; empty for none.
+    readout : "linear", "activated" or "softmax"
+        The last layer leads to a state that is linear (Scellier et al.) or activated (Laborieux et al., squared error); or it is no
+        part of the dynamics, but read at the end as the logits of a softmax (Laborieux et al., cross-entropy). The prediction is
+        the last state, or the softmax.
+    steps : int
+        Steps of the free relaxation; of both halves each, if asynchronous.
+    order : "synchronous" or "asynchronous"
+        All states at once; or those of odd number, then those of even number, which settles in fewer steps.
+    tolerance : float
+        The free relaxation ends early when no value changes by more; 0 for never.
+    start : "zeros" or "uniform"
+        Where the states start; "uniform" is within 0 and 1, drawn once for each unit and the same for all samples and seeds, so that
+        an answer depends neither on the place in a batch nor on earlier answers.
+    feedback : "transposed" or "separate"
+        Through what states see those above: the transposed read of the layer's own matrix; or, for every layer n from 2 on that
+        leads to a state, that of a second block "feedbackN" of the same specification, with weights of its own and without a bias,
+        whose pooling is its own, too (Laborieux et al., vector fields). Then no Phi is behind the dynamics.
+    heads : tuple of int
+        Hidden states, by their numbers from 1 on, that are also read by a matrix of their own, without a bias: the extra "headN"
+        takes state N, flattened. Heads are no part of the dynamics; rules with intermediate signals use them.
+    head_features : tuple of int
+        What each head maps to; empty for as many values as the network has outputs.
+
+    Notes
+    -----
+    ``widths``, with ``bias`` and ``init`` if wanted, stands for ``input_shape`` and dense ``blocks``.
+
+    References
+    ----------
+    Laborieux et al., Front. Neurosci. 15:633674 (2021); Scellier et al., arXiv 2312.15103, whose even layers are our odd states.
+
+    Examples
+    --------
+    >>> [block.features for block in Hopfield(widths=(64, 32, 10)).blocks]
+    [32, 10]
+    """
+
+    kind: Literal["hopfield"] = "hopfield"
+    input_shape: tuple[Size, ...]
+    blocks: Annotated[tuple[AnyBlock, ...], Field(min_length=1)]
+    activation: StateActivation = "hard_sigmoid"
+    readout: Readout = "linear"
+    steps: Size = 30
+    order: Order = "asynchronous"
+    tolerance: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    start: Literal["zeros", "uniform"] = "zeros"
+    feedback: Literal["transposed", "separate"] = "transposed"
+    activations: tuple[StateActivation, ...] = ()
+    heads: tuple[Size, ...] = ()
+    head_features: tuple[Size, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _dense_by_widths(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict) or "widths" not in fields:
+            return fields
+        fields = dict(fields)
+        mlp = MLP(widths=fields.pop("widths"), **{name: fields.pop(name) for name in ("bias", "init") if name in fields})
+        blocks = tuple(Dense(features=width, bias=mlp.bias, init=mlp.init) for width in mlp.widths[1:])
+        return {"input_shape": mlp.input_shape, "blocks": blocks, **fields}
+
+    @model_validator(mode="after")
+    def _layers_join_states(self) -> Hopfield:
+        for number, block in enumerate(self.blocks, start=1):
+            if foreign := _foreign(block):
+                raise ValueError(
+                    f"layer {number} holds a block of kind '{foreign}', but layers of a Hopfield network are made of dense, "
+                    "conv2d, max-pool, avg-pool, soft-pool and flatten; the nonlinearity is that of the states"
+                )
+        if self.readout == "softmax" and len(self.blocks) == 1:
+            raise ValueError("readout = 'softmax' needs at least two layers: the last one leads to no state")
+        if self.activations and len(self.activations) != self._count():
+            raise ValueError(
+                f"activations = {self.activations} must be empty or have one function for each of the {self._count()} states"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _heads_read_hidden_states(self) -> Hopfield:
+        hidden = len(self.blocks) - 1
+        if len(set(self.heads)) < len(self.heads) or max(self.heads, default=0) > hidden:
+            raise ValueError(f"heads = {self.heads} must be numbers of different hidden states, which are 1 to {hidden}")
+        if self.head_features and len(self.head_features) != len(self.heads):
+            raise ValueError(
+                f"head_features = {self.head_features} must be empty or have one number for each of the {len(self.heads)} heads"
+            )
+        if self.heads and not self.head_features and not _features(self.blocks[-1]):
+            raise ValueError("heads need head_features where the last layer does not end in a dense block")
+        return self
+
+    def layers(self) -> tuple[BlockSpecification, ...]:
+        """The blocks."""
+        return self.blocks
+
+    @override
+    def extras(self) -> dict[str, tuple[int, BlockSpecification]]:
+        widths = self.head_features or (_features(self.blocks[-1]),) * len(self.heads)
+        found: dict[str, tuple[int, BlockSpecification]] = {}
+        for index in self._separate():
+            found[f"feedback{index + 1}"] = (index, _without_bias(self.blocks[index]))
+        for number, width in zip(self.heads, widths, strict=True):
+            found[f"head{number}"] = (number, Chain(blocks=(Flatten(), Dense(features=width, bias=False))))
+        return found
+
+    def _count(self) -> int:
+        """How many states there are besides the input."""
+        return len(self.blocks) - (self.readout == "softmax")
+
+    def _separate(self) -> range:
+        """Indices of the layers (the first is 0) that have a block of feedback; the read back to the input is never needed."""
+        return range(1, self._count() if self.feedback == "separate" else 1)
+
+    def states(
+        self,
+        layers: Sequence[Block],
+        x: np.ndarray,
+        extras: Mapping[str, Block] = MappingProxyType({}),
+        start: Sequence[np.ndarray] = (),
+    ) -> Recurrent:
+        """The states of built ``layers`` before the free relaxation.
+
+        Parameters
+        ----------
+        layers : sequence of Block
+        x : (n, *input_shape) array
+        extras : dict of Block by name
+            As built; blocks of feedback are taken from there.
+        start : sequence of (n, ...) arrays
+            Where the states after the input start, in place of `start`.
+        """
+        if not start and self.start == "uniform":
+            start = [_drawn(layers[index].output_shape, index + 1, x) for index in range(self._count())]
+        feedback = {index: extras[f"feedback{index + 1}"] for index in self._separate()}
+        return Recurrent(layers, self.activations or self.activation, self.readout, x, feedback=feedback, start=start)
+
+    def free(
+        self,
+        layers: Sequence[Block],
+        x: np.ndarray,
+        extras: Mapping[str, Block] = MappingProxyType({}),
+        start: Sequence[np.ndarray] = (),
+    ) -> Recurrent:
+        """The states of built ``layers`` after the free relaxation; the parameters are those of `states`."""
+        states = self.states(layers, x, extras, start)
+        states.relax(self.steps, self.order, tolerance=self.tolerance)
+        return states
+
+    @override
+    def predict(self, layers: Sequence[Block], extras: Mapping[str, Block], x: np.ndarray) -> np.ndarray:
+        output = self.free(layers, x, extras).output()
+        return softmax(output) if self.readout == "softmax" else output
+
+
+def _foreign(block: AnyBlock) -> str:
+    """The kind of the first block that is neither linear nor a pooling; empty if there is none."""
+    if isinstance(block, Chain):
+        return next(filter(None, map(_foreign, block.blocks)), "")
+    return "" if isinstance(block, (Dense, Conv2d, MaxPool, AvgPool, SoftPool, Flatten)) else block.kind
+
+
+def _features(block: AnyBlock) -> int:
+    """The outputs of a block that ends in a dense one; 0 for others."""
+    if isinstance(block, Chain):
+        return _features(block.blocks[-1])
+    return block.features if isinstance(block, Dense) else 0
+
+
+def _without_bias(block: AnyBlock) -> AnyBlock:
+    """A block whose transposed read is all that is wanted of it."""
+    if isinstance(block, Chain):
+        return Chain(blocks=tuple(map(_without_bias, block.blocks)))
+    return block.but(bias=False, bias_gain=1.0) if isinstance(block, (Dense, Conv2d)) else block
+
+
+def _drawn(shape: tuple[int, ...], number: int, x: np.ndarray) -> np.ndarray:
+    """One start of state ``number`` for all samples of a batch."""
+    drawn = uniforms(Key(0).fold("start", number), 0, (1, *shape), np.float64).astype(x.dtype)
+    return np.repeat(drawn, len(x), axis=0)

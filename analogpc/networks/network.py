@@ -1,0 +1,214 @@
+"""A network: states joined by blocks, whose matrices live on one substrate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from analogpc.blocks import Block
+from analogpc.devices.costs.meter import Meter
+from analogpc.devices.matrix import Matrix, ReadStream
+from analogpc.devices.substrate import Analog, Digital
+from analogpc.kernels.gpu.arrays import Backend, copied, in_tree, to_host
+from analogpc.kernels.random.streams import Key
+from analogpc.networks import Architecture
+
+
+class Network:
+    """A sequence of layers; between two layers lies a state (a value node of predictive coding).
+
+    Parameters
+    ----------
+    architecture : Architecture
+        `MLP`, `VGG` or `Layers`.
+    substrate : Digital or Analog
+        Where the weight matrices live. Biases, and the scales of normalisations, are digital on every substrate.
+    seed : int
+        Chooses the initial weights and, on an analog substrate, the devices.
+
+    Attributes
+    ----------
+    layers : list of Block
+        Layer l maps state l to the prediction of state l + 1; state 0 is the input.
+    extras : dict of Block by name
+        Blocks besides the layers, which read states, too: whatever the architecture asks for.
+    carried : list of arrays
+        States that a rule carries over to the next batch; empty unless one does. Saved and copied with the network.
+    backend : "cpu" or "gpu"
+        Where its arrays are: in main memory as NumPy's, or on a GPU as CuPy's. Networks are made in main memory; `to` moves them.
+    """
+
+    def __init__(self, architecture: Architecture, substrate: Digital | Analog | None = None, seed: int = 0) -> None:
+        self._describe(architecture, Digital() if substrate is None else substrate, seed)
+        self._initial: list[np.ndarray] | None = self._build(None)
+
+    def _describe(self, architecture: Architecture, substrate: Digital | Analog, seed: int) -> None:
+        self.architecture, self.substrate, self.seed = architecture, substrate, seed
+        self.input_shape = architecture.input_shape
+        self.dtype = np.dtype(architecture.dtype)
+        self.layers: list[Block] = []
+        self.extras: dict[str, Block] = {}
+        self.carried: list[np.ndarray] = []
+        self._place("cpu")
+
+    def _place(self, backend: Backend) -> None:
+        self.backend: Backend = backend
+        # Stands for all arrays there, wherever NumPy wants to know where to make one.
+        self._anchor = copied(np.empty(0, self.dtype), backend)
+
+    def _build(self, given: list[np.ndarray] | None) -> list[np.ndarray]:
+        """Make the layers, with the weights of `given` or else those that the blocks draw; return the weights, in order."""
+        root = Key(self.seed)
+        used: list[np.ndarray] = []
+
+        def make(role: str, drawn: np.ndarray) -> Matrix:
+            weights = drawn if given is None else given[len(used)]
+            key = root.fold("matrix", len(used))
+            used.append(weights)
+            return (self.substrate if role == "weight" else Digital()).matrix(weights, key)
+
+        shapes = [self.input_shape]
+        for number, specification in enumerate(self.architecture.layers(), start=1):
+            self.layers.append(specification.build(shapes[-1], make, root.fold("weights", number), self.dtype))
+            shapes.append(self.layers[-1].output_shape)
+        for name, (number, specification) in self.architecture.extras().items():
+            self.extras[name] = specification.build(shapes[number], make, root.fold(name), self.dtype)
+        return used
+
+    def _named(self) -> dict[str, Block]:
+        return {f"layer{number}": layer for number, layer in enumerate(self.layers, start=1)} | self.extras
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of the prediction of one sample."""
+        return self.layers[-1].output_shape
+
+    def matrices(self) -> dict[str, Matrix]:
+        """All matrices by name, in the order of the layers: "layer1.0.weight" is that of block 0 in the first layer."""
+        return {f"{place}.{name}": matrix for place, block in self._named().items() for name, matrix in block.matrices.items()}
+
+    def buffers(self) -> dict[str, np.ndarray]:
+        """What blocks keep besides matrices, such as running statistics, by name."""
+        return {f"{place}.{name}": kept for place, block in self._named().items() for name, kept in block.buffers.items()}
+
+    def inputs(self, x: np.ndarray) -> np.ndarray:
+        """Bring a batch of samples into the input shape and type of the network, without changing any value.
+
+        Raises
+        ------
+        ValueError
+            If the samples have another number of values.
+        """
+        if x.ndim < 2 or math.prod(x.shape[1:]) != math.prod(self.input_shape):
+            raise ValueError(f"the network takes samples of shape {self.input_shape}, not {x.shape[1:]}")
+        return self.brought(x.reshape(len(x), *self.input_shape))
+
+    def brought(self, x: np.ndarray) -> np.ndarray:
+        """An array of samples on the backend of the network, contiguous and in its type; from wherever it comes."""
+        if self.backend == "gpu":
+            return np.ascontiguousarray(np.asarray(x, dtype=self.dtype, like=self._anchor), like=self._anchor)
+        return np.ascontiguousarray(to_host(x), dtype=self.dtype)
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """What the architecture answers to a batch: (n, *input_shape) -> (n, *output_shape).
+
+        That is one feed-forward pass, which for predictive coding is inference without a label: its energy is zero; or, for an
+        architecture of Hopfield type, a free relaxation.
+        """
+        return self.architecture.predict(self.layers, self.extras, self.inputs(x))
+
+    def on(self, substrate: Digital | Analog) -> Network:
+        """The same network on another substrate.
+
+        A network that was never trained starts there from the very weights that it was initialised with; a trained one from the
+        weights that its devices hold.
+        """
+        twin = Network.__new__(Network)
+        twin._describe(self.architecture, substrate, self.seed)
+        if self._initial is not None:
+            twin._initial = twin._build(self._initial)
+        else:
+            twin._build([to_host(matrix.weights()) for matrix in self.matrices().values()])
+            twin._initial = None
+        for name, kept in twin.buffers().items():
+            kept[...] = to_host(self.buffers()[name])
+        return twin.to(self.backend)
+
+    def copy(self, *, trained: bool = False, backend: Backend | None = None) -> Network:
+        """An independent network in the same state.
+
+        Parameters
+        ----------
+        trained : bool
+            Mark that its weights are its own from now on.
+        backend : "cpu" or "gpu"
+            Where its arrays are to be; where those of this network are, if not said.
+        """
+        backend = backend or self.backend
+        twin = Network.__new__(Network)
+        twin._describe(self.architecture, self.substrate, self.seed)
+        twin._place(backend)
+        twin._initial = None if trained else self._initial
+        twin.layers = [layer.copy(backend) for layer in self.layers]
+        twin.extras = {name: block.copy(backend) for name, block in self.extras.items()}
+        twin.carried = [copied(state, backend) for state in self.carried]
+        return twin
+
+    def to(self, backend: Backend) -> Network:
+        """This network on a backend: itself if it is there, else an independent one in the same state.
+
+        All devices, weights, states and random draws are the same on both; products of matrices, and functions such as exp, round
+        differently.
+
+        Raises
+        ------
+        GpuError
+            If there is no GPU.
+        """
+        return self if backend == self.backend else self.copy(backend=backend)
+
+    def key_streams(self, key: Key) -> None:
+        """Draw all coming read, pulse and write noise from streams of ``key``; the devices stay the same."""
+        for name, matrix in self.matrices().items():
+            matrix.key_streams(key.fold(name))
+
+    @contextmanager
+    def aside(self, key: Key) -> Iterator[dict[str, Meter]]:
+        """Read within this block without leaving a trace: noise from streams of ``key``, counts in meters of their own."""
+        matrices = self.matrices()
+        meters = {name: Meter() for name in matrices}
+        former = {name: m.swap_session(ReadStream(key.fold(name)), meters[name]) for name, m in matrices.items()}
+        try:
+            yield meters
+        finally:
+            for name, matrix in matrices.items():
+                matrix.swap_session(*former[name])
+
+    def elapse(self, seconds: float) -> None:
+        """Let time pass for every device."""
+        for matrix in self.matrices().values():
+            matrix.elapse(seconds)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the matrices hold, and the buffers of the blocks, by their names; and the carried states, if there are any.
+
+        All arrays are in main memory.
+        """
+        kept = {name: {"values": array.copy()} for name, array in self.buffers().items()}
+        if self.carried:
+            kept["carried"] = {str(number): state.copy() for number, state in enumerate(self.carried)}
+        return in_tree(to_host, {name: matrix.state() for name, matrix in self.matrices().items()} | kept)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `state` gave; the weights count as trained from then on."""
+        for name, matrix in self.matrices().items():
+            matrix.restore(state[name])
+        for name, kept in self.buffers().items():
+            kept[...] = copied(state[name]["values"], self.backend)
+        carried = state.get("carried", {})
+        self.carried = [copied(carried[str(number)], self.backend) for number in range(len(carried))]
+        self._initial = None

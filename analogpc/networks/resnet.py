@@ -1,0 +1,174 @@
+"""Residual networks, whose skips carry value nodes of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field, FiniteFloat, model_validator
+from typing_extensions import override
+
+from analogpc.blocks import (
+    Activation,
+    ActivationName,
+    BatchNorm,
+    BlockSpecification,
+    Chain,
+    Conv2d,
+    Dense,
+    Flatten,
+    GlobalMean,
+    Initialisation,
+    Parallel,
+    Residual,
+    Sum,
+)
+from analogpc.kernels.images.patches import output_size
+from analogpc.networks.base import ArchitectureBase, Size
+from analogpc.networks.plans import scaled
+
+_BLOCKS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2)}
+_CHANNELS = (64, 128, 256, 512)
+
+Image = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class _Residual:
+    """One residual block: the shapes of the images that it takes and gives, and its stride."""
+
+    before: Image
+    after: Image
+    stride: int
+
+    @property
+    def projects(self) -> bool:
+        return self.before != self.after
+
+
+class ResNet(ArchitectureBase):
+    """A residual network for small images, with states before the activations, as in the code of Qi et al.
+
+    A 3x3 convolution of 64 channels, four groups of residual blocks with 64, 128, 256 and 512 channels, the first block of each but the
+    first group with stride 2; at last the activation, the mean over all pixels and a dense layer. A residual block is activation,
+    convolution, activation, convolution, plus its input as it is, or a 1x1 convolution of it where the shape changes. Convolutions
+    have no biases.
+
+    With ``delay``, a state lies behind every convolution, and the skip has states, too: beside each state of the main path a *delay
+    state* of the same moment, which the layer below predicts by handing on what it got (or by the 1x1 convolution). So the error from
+    above arrives at the fork by both ways at the same step. Both lie in one state of the network, one after the other in a flat
+    sample (n, values of the main path + values of the skip); the next layer adds them where the paths meet. For
+    relaxation, rules and storage it is a sequence of ``depth`` layers like any other.
+
+    Without ``delay`` each residual block is one layer: two convolutions and the skip lie between one state and the next. A skip
+    across several states that has none of its own cannot be written as a sequence of layers, and is not offered.
+
+    Attributes
+    ----------
+    depth : 10 or 18
+        Layers with weights, apart from the 1x1 convolutions: one or two residual blocks in each group.
+    input_shape : (height, width, channels)
+    classes : int
+    activation : str
+    width : float
+        Factor on all channels, rounded down, and at least 1 each.
+    delay : bool
+        Whether there are delay states.
+    delay_precision : float
+        Weight of the energies of the delay states that are predicted by handing on. With 1 / (step size of the states), as in the
+        reference code, and without momentum, a delay state moves to its prediction plus the step size times the error above it, so
+        that an arriving error is passed on undiminished, as by a delay line; with 1 errors shrink on the skip by the step size in
+        every layer, as they do on the main path.
+        It is heeded where states are relaxed by their energy (`Relaxation`: predictive coding and incremental predictive coding).
+        Z-IL, error-based predictive coding and equilibrium propagation take all weights as 1, the value with which Z-IL is
+        backpropagation; fixed predictions and backpropagation have no such energies.
+    batch_norm : bool
+        `BatchNorm` behind the two 3x3 convolutions of every residual block, before the state.
+    freezing : bool
+        Whether its running statistics stand still while states relax; see `BatchNorm`.
+    init : str
+        See `Dense`.
+
+    References
+    ----------
+    Qi et al., arXiv 2506.23800, whose code (DeepPCNs) has these networks, with the delay states as auxiliary value nodes of
+    weight 1 / lr; He et al., arXiv 1512.03385.
+    """
+
+    kind: Literal["resnet"] = "resnet"
+    depth: Literal[10, 18] = 10
+    input_shape: tuple[Size, Size, Size] = (32, 32, 3)
+    classes: Size = 10
+    activation: ActivationName = "gelu"
+    width: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    delay: bool = True
+    delay_precision: Annotated[FiniteFloat, Field(gt=0)] = 1.0
+    batch_norm: bool = False
+    freezing: bool = True
+    init: Initialisation = "kaiming-uniform"
+
+    @model_validator(mode="after")
+    def _precision_has_states(self) -> ResNet:
+        if self.delay_precision != 1 and not self.delay:
+            raise ValueError(f"delay_precision = {self.delay_precision:g} needs delay = true: there are no delay states")
+        return self
+
+    def _residuals(self) -> list[_Residual]:
+        rows, columns, _ = self.input_shape
+        shape = (rows, columns, scaled(_CHANNELS[0], self.width))
+        residuals = []
+        for group, (channels, count) in enumerate(zip(_CHANNELS, _BLOCKS[self.depth], strict=True)):
+            for number in range(count):
+                stride = 2 if group > 0 and number == 0 else 1
+                rows, columns = (output_size(side, 3, stride, 1) for side in (rows, columns))
+                after = (rows, columns, scaled(channels, self.width))
+                residuals.append(_Residual(shape, after, stride))
+                shape = after
+        return residuals
+
+    @override
+    def layers(self) -> tuple[BlockSpecification, ...]:
+        """The first convolution, the residual blocks, and the read-out."""
+        residuals = self._residuals()
+        first = Chain(blocks=(self._convolution(residuals[0].before[2]),))
+        inner: list[BlockSpecification] = []
+        for number, residual in enumerate(residuals):
+            inner += self._delayed(residual, number > 0) if self.delay else [self._at_once(residual)]
+        meet = [Sum(shape=residuals[-1].after)] if self.delay else []
+        dense = Dense(features=self.classes, init=self.init)
+        return (first, *inner, Chain(blocks=(*meet, self._act(), GlobalMean(), dense)))
+
+    def _delayed(self, residual: _Residual, meets: bool) -> list[BlockSpecification]:
+        """The two layers of a residual block; the first adds, if the state below it holds two parts, and forks."""
+        enter = [Sum(shape=residual.before)] if meets else []
+        passed = 1.0 if residual.projects else self.delay_precision
+        fork = Parallel(branches=(self._main(residual, residual.stride), self._shortcut(residual)), precisions=(1.0, passed))
+        beside = Parallel(
+            branches=(self._main(residual, 1), Flatten()), shapes=(residual.after,) * 2, precisions=(1.0, self.delay_precision)
+        )
+        return [Chain(blocks=(*enter, fork)), Chain(blocks=(beside,))]
+
+    def _at_once(self, residual: _Residual) -> BlockSpecification:
+        """A residual block as one layer."""
+        body = Chain(blocks=(*self._main(residual, residual.stride).blocks, *self._main(residual, 1).blocks))
+        shortcut = self._projection(residual) if residual.projects else Activation(function="identity")
+        return Residual(body=body, shortcut=shortcut)
+
+    def _main(self, residual: _Residual, stride: int) -> Chain:
+        return Chain(blocks=(self._act(), self._convolution(residual.after[2], stride), *self._norm()))
+
+    def _shortcut(self, residual: _Residual) -> BlockSpecification:
+        """Across the first convolution: the input as it is, or its projection."""
+        return self._projection(residual) if residual.projects else Flatten()
+
+    def _projection(self, residual: _Residual) -> Conv2d:
+        return self._convolution(residual.after[2], residual.stride, kernel=1)
+
+    def _act(self) -> Activation:
+        return Activation(function=self.activation)
+
+    def _convolution(self, channels: int, stride: int = 1, kernel: int = 3) -> Conv2d:
+        return Conv2d(channels=channels, kernel=kernel, stride=stride, padding=kernel // 2, bias=False, init=self.init)
+
+    def _norm(self) -> tuple[BatchNorm, ...]:
+        return (BatchNorm(freezing=self.freezing),) if self.batch_norm else ()

@@ -1,0 +1,99 @@
+"""Networks by one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from analogpc.devices.substrate import Analog, Digital
+from analogpc.networks import CNN, MLP, VGG, AlexNet, ResNet
+from analogpc.networks.network import Network
+
+
+def mlp(widths: Sequence[int], *, substrate: Digital | Analog | None = None, seed: int = 0, **fields: Any) -> Network:
+    """A fully connected network.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Sizes of the states, input and output included.
+    substrate : Digital or Analog
+        Ideal-digital if not given.
+    seed : int
+        Initial weights and devices.
+    **fields
+        Further fields of `MLP`: ``activation``, ``convention``, ``bias``, ``init``, ``parametrisation``, ``skips``, ``dtype`` and more.
+
+    Examples
+    --------
+    >>> mlp([784, 256, 256, 10], activation="leaky_relu").output_shape
+    (10,)
+    """
+    return Network(MLP(widths=tuple(widths), **fields), substrate, seed)
+
+
+def vgg(depth: int = 5, *, substrate: Digital | Analog | None = None, seed: int = 0, **fields: Any) -> Network:
+    """A VGG-type convolutional network of 5, 7, 9, 10, 11, 12, 13 or 15 weight layers.
+
+    Parameters
+    ----------
+    depth : int
+    substrate, seed
+        As for `mlp`.
+    **fields
+        Further fields of `VGG`: ``family``, ``input_shape``, ``classes``, ``activation``, ``width``, ``batch_norm``, ``init``,
+        ``dtype`` and more.
+    """
+    return Network(VGG(depth=depth, **fields), substrate, seed)
+
+
+def cnn(
+    channels: Sequence[int] = (8, 16, 8), *, substrate: Digital | Analog | None = None, seed: int = 0, **fields: Any
+) -> Network:
+    """A small convolutional network; by default that of the width study of Salvatori et al., ICLR 2024.
+
+    Parameters
+    ----------
+    channels : sequence of int
+        Of the convolutions, each of which is pooled.
+    substrate, seed
+        As for `mlp`.
+    **fields
+        Further fields of `CNN`: ``dense``, ``width``, ``kernel``, ``padding``, ``pooled``, ``input_shape``, ``classes``, ``activation``,
+        ``batch_norm``, ``init``, ``dtype`` and more.
+
+    Examples
+    --------
+    >>> cnn([4, 8], dense=(32,), input_shape=(8, 8, 1)).output_shape
+    (10,)
+    """
+    return Network(CNN(channels=tuple(channels), **fields), substrate, seed)
+
+
+def alexnet(*, substrate: Digital | Analog | None = None, seed: int = 0, **fields: Any) -> Network:
+    """AlexNet for 32x32 images.
+
+    Parameters
+    ----------
+    substrate, seed
+        As for `mlp`.
+    **fields
+        Fields of `AlexNet`: ``first_stride``, ``width``, ``input_shape``, ``classes``, ``activation``, ``batch_norm``, ``init``, ``dtype``
+        and more.
+    """
+    return Network(AlexNet(**fields), substrate, seed)
+
+
+def resnet(depth: int = 10, *, substrate: Digital | Analog | None = None, seed: int = 0, **fields: Any) -> Network:
+    """A residual network of 10 or 18 weight layers, whose skips have delay states.
+
+    Parameters
+    ----------
+    depth : int
+    substrate, seed
+        As for `mlp`.
+    **fields
+        Further fields of `ResNet`: ``delay``, ``delay_precision``, ``input_shape``, ``classes``, ``activation``, ``width``,
+        ``batch_norm``, ``init``, ``dtype``.
+    """
+    return Network(ResNet(depth=depth, **fields), substrate, seed)

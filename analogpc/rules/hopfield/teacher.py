@@ -1,0 +1,170 @@
+"""Teachers: trained predictive networks whose states other networks are to resemble."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Self
+
+import numpy as np
+from pydantic import Field, StringConstraints
+
+from analogpc.devices.specification import Specification
+from analogpc.devices.substrate import Digital
+from analogpc.files.storage import StorageError
+from analogpc.kernels.gpu.arrays import Backend, backend_of
+from analogpc.networks.base import ArchitectureBase
+from analogpc.networks.network import Network
+
+# Specifications hold no arrays. So the networks lie here, by their fingerprints, in ideal-digital form, and nobody changes them.
+_KNOWN: dict[str, Network] = {}
+_MOVED: dict[tuple[str, Backend], Network] = {}
+"""Copies on the GPU of those that were asked for there."""
+
+
+class TeacherError(ValueError):
+    """There is no such teacher; the sentence says why."""
+
+
+class Teacher(Specification):
+    """A trained predictive network, by what it is and by where it lies.
+
+    The fingerprint tells the network: its architecture, weights and kept statistics. So any copy of the run file will do, and also a
+    network of that fingerprint that was given in Python before, by `Teacher.of`; the file is read when the teacher is first asked.
+    It answers as an ideal-digital network in evaluation mode, with the weights that its own substrate holds.
+
+    Attributes
+    ----------
+    path : str
+        A run file; empty for a teacher that was given as a network.
+    fingerprint : str
+        SHA-256 of the network.
+
+    Examples
+    --------
+    >>> from analogpc.networks import MLP
+    >>> teacher = Teacher.of(Network(MLP(widths=(4, 8, 3))))
+    >>> [vectors.shape for vectors in teacher.vectors(np.ones((5, 4)), (1, 2))]
+    [(5, 8), (5, 3)]
+    """
+
+    path: str = ""
+    fingerprint: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")] = Field()
+
+    @classmethod
+    def of(cls, source: Network | str | Path) -> Self:
+        """The teacher that a network, or the network of a run file, makes as it is now.
+
+        Raises
+        ------
+        TeacherError
+            If the network is not a predictive one.
+        StorageError
+            If the file cannot be used.
+        """
+        path = "" if isinstance(source, Network) else str(source)
+        return cls(path=path, fingerprint=_remember(source if isinstance(source, Network) else _load(path)))
+
+    def network(self) -> Network:
+        """The network, which must not be changed.
+
+        Raises
+        ------
+        TeacherError
+            If the file is missing or unusable, or holds another network; or if there is no file and no such network is known here.
+        """
+        if self.fingerprint in _KNOWN:
+            return _KNOWN[self.fingerprint]
+        again = "put its run file there or give the same network by Teacher.of(...) first"
+        if not self.path:
+            raise TeacherError(
+                f"the teacher {self.fingerprint[:12]} was given as a network and is not known to this process: "
+                "give the same network by Teacher.of(...) first"
+            )
+        try:
+            found = _remember(_load(self.path))
+        except StorageError as error:
+            raise TeacherError(f"the teacher cannot be loaded: {error}; {again}") from None
+        if found != self.fingerprint:
+            raise TeacherError(
+                f"{self.path} holds another network ({found[:12]}) than the teacher that was chosen ({self.fingerprint[:12]}); {again}"
+            )
+        return _KNOWN[found]
+
+    def vectors(self, x: np.ndarray, numbers: Sequence[int]) -> list[np.ndarray]:
+        """Some states of the teacher, those of images as means over all positions.
+
+        Parameters
+        ----------
+        x : (n, ...) array
+            Samples, of as many values as the teacher takes.
+        numbers : sequence of int
+            Of the states: n is what layer n gives.
+
+        Returns
+        -------
+        list of (n, channels) arrays
+
+        Raises
+        ------
+        ValueError
+            If the teacher has no such states, or takes samples of another size.
+        """
+        self.widths(numbers)
+        network = self._beside(x)
+        states = [network.inputs(x)]
+        for layer in network.layers[: max(numbers, default=0)]:
+            states.append(layer.infer(states[-1]))
+        return [channel_means(states[number]) for number in numbers]
+
+    def _beside(self, x: np.ndarray) -> Network:
+        """The network, where ``x`` is; it is moved once."""
+        place = self.fingerprint, backend_of(x)
+        if place[1] == "cpu":
+            return self.network()
+        if place not in _MOVED:
+            _MOVED[place] = self.network().to(place[1])
+        return _MOVED[place]
+
+    def widths(self, numbers: Sequence[int]) -> list[int]:
+        """How many values each of these `vectors` has per sample."""
+        layers = self.network().layers
+        for number in numbers:
+            if not 1 <= number <= len(layers):
+                raise ValueError(
+                    f"teacher_states = {tuple(numbers)} must be numbers of layers of the teacher, 1 to {len(layers)}"
+                )
+        return [layers[number - 1].output_shape[-1] for number in numbers]
+
+
+def channel_means(state: np.ndarray) -> np.ndarray:
+    """(n, ..., channels) -> (n, channels): means over all positions, of vectors themselves."""
+    return state.reshape(len(state), -1, state.shape[-1]).mean(axis=1)
+
+
+def fingerprint(network: Network) -> str:
+    """SHA-256 of the architecture, the weights that the substrate holds, and what blocks keep besides."""
+    digest = hashlib.sha256(network.architecture.to_toml().encode())
+    for name, array in sorted({**{n: m.weights() for n, m in network.matrices().items()}, **network.buffers()}.items()):
+        array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _load(path: str) -> Network:
+    # The file of a run needs the studies, and these need the rules.
+    from analogpc.files.run_file import load
+
+    return load(path)
+
+
+def _remember(network: Network) -> str:
+    """Keep an ideal-digital copy of a network as it is now; return its fingerprint."""
+    if type(network.architecture).predict is not ArchitectureBase.predict:
+        raise TeacherError(f"a teacher is a predictive network, not one of the architecture '{network.architecture.kind}'")
+    twin = network.copy(trained=True, backend="cpu").on(Digital())
+    found = fingerprint(twin)
+    _KNOWN.setdefault(found, twin)
+    return found

@@ -1,0 +1,111 @@
+"""A study: everything that determines a training run, in one specification."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, FiniteFloat, TypeAdapter, model_validator
+
+from analogpc.devices.specification import Specification
+from analogpc.devices.substrate import Digital, Substrate
+from analogpc.networks import MLP, VGG, Architecture, Hopfield
+from analogpc.rules import AnyRule, NamedRule
+from analogpc.training.optimisers import AnyOptimiser
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class Study(Specification):
+    """What is trained, on what, how, and for how long.
+
+    Only the rule has to be given; a rule and a substrate may be given by their short names.
+
+    Attributes
+    ----------
+    dataset : str
+        Name of the data.
+    augment : bool
+        Whether the training images get the published augmentation of the data set.
+    network : Architecture
+        If not given, one that is usual for the data and the rule: a perceptron of two hidden layers for images of one channel, VGG5
+        for others, a Hopfield network of one hidden layer for the rules that teach those.
+    substrate : Digital or Analog
+    rule : Rule
+    optimiser : Optimiser
+        If not given, AdamW on substrates that can write digitally formed increments, and plain SGD where learning is in place.
+    epochs, batch_size : int
+    seed : int
+        Order of the samples, augmentation, and all noise of reads and writes.
+    network_seed : int
+        Initial weights and devices; as ``seed`` if not given.
+    holdout : float
+        Fraction of the training images that is kept for validation, 0 to below 1.
+    patience : int
+        Stop after so many epochs without a better accuracy (validation if there is a holdout, else test); 0 means never.
+    """
+
+    dataset: str = "digits"
+    augment: bool = True
+    network: Architecture
+    substrate: Substrate = Digital()
+    rule: NamedRule
+    optimiser: AnyOptimiser
+    epochs: Annotated[int, Field(ge=1)] = 5
+    batch_size: Annotated[int, Field(ge=1)] = 128
+    seed: Seed = 0
+    network_seed: Seed
+    holdout: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.0
+    patience: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict):
+            return fields
+        filled = {"dataset": "digits", "substrate": Digital(), "seed": 0, **fields}
+        filled.setdefault("network_seed", filled["seed"])
+        usual = _RECURRENT if _is_recurrent(filled.get("rule")) else _USUAL
+        if filled["dataset"] in usual:
+            filled.setdefault("network", usual[filled["dataset"]])
+        filled.setdefault("optimiser", {"kind": "adamw"} if _takes_increments(filled["substrate"]) else {"kind": "sgd"})
+        return filled
+
+    @model_validator(mode="after")
+    def _rule_and_network_fit(self) -> Study:
+        reason = self.rule.refuse(self.network.kind)
+        if reason:
+            raise ValueError(reason)
+        return self
+
+
+_RECURRENT: dict[str, Architecture] = {
+    "digits": Hopfield(widths=(64, 64, 10)),
+    "fashion-mnist": Hopfield(widths=(784, 256, 10)),
+    "mnist": Hopfield(widths=(784, 256, 10)),
+}
+_USUAL: dict[str, Architecture] = {
+    "digits": MLP(widths=(64, 64, 64, 10)),
+    "fashion-mnist": MLP(widths=(784, 256, 256, 10)),
+    "mnist": MLP(widths=(784, 256, 256, 10)),
+    "cifar10": VGG(),
+    "cifar100": VGG(classes=100),
+    "svhn": VGG(),
+}
+
+
+def _is_recurrent(given: Any) -> bool:
+    """Whether a rule, given as an object, a name or plain fields, teaches networks of Hopfield type."""
+    try:
+        rule: AnyRule = TypeAdapter(NamedRule).validate_python(given)
+    except ValueError:
+        return False  # The field itself is going to be refused, with its own sentence.
+    return not rule.refuse("hopfield")
+
+
+def _takes_increments(given: Any) -> bool:
+    """Whether matrices on a substrate, given as an object, a name or plain fields, take digitally formed increments."""
+    try:
+        made = TypeAdapter(Substrate).validate_python(given)
+    except ValueError:
+        return True  # The field itself is going to be refused, with its own sentence.
+    return isinstance(made, Digital) or made.scheme.takes_increments

@@ -1,0 +1,293 @@
+"""A grid of devices: conductances in siemens, and what can physically be done to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from analogpc.devices.arrays.ageing import Ageing
+from analogpc.devices.arrays.population import population
+from analogpc.devices.arrays.reads import ReadableArray
+from analogpc.devices.costs.meter import Count, count
+from analogpc.devices.device import Device
+from analogpc.devices.responses import PulseResponse
+from analogpc.kernels.gpu.arrays import Backend, copied
+from analogpc.kernels.pulses.batches import apply_batch
+from analogpc.kernels.pulses.updates import apply_counts
+from analogpc.kernels.pulses.writes import move_within
+from analogpc.kernels.random.streams import Key, normals
+
+
+class Array(ReadableArray):
+    """A grid of devices of one kind, word lines (rows) by bit lines (columns).
+
+    The grid may be larger than a physical array: `crossbar` matrices keep one grid for a whole logical matrix and cut it into
+    tiles when they read. Every device is drawn from its place in the grid, so that cutting changes no device. Devices are drawn in
+    main memory; a copy may be on a GPU, and takes and gives arrays there.
+
+    Parameters
+    ----------
+    device : Device
+        What each of them is.
+    shape : (rows, columns)
+    key : Key
+        Which devices these are.
+    dtype : numpy.dtype
+        float32 or float64.
+    parameters : dict of (rows, columns) arrays
+        From `population`, which by default draws them with the same key.
+
+    Attributes
+    ----------
+    state : (rows, columns) array
+        The devices' own states when they were last written (normalised; `Device.conductance` gives siemens).
+    parameters : dict of (rows, columns) arrays
+        What differs from device to device: steps, shapes, bounds, and "open" where a device carries no current.
+    pulses : int
+        Pulses that the devices have received.
+    """
+
+    pulses = Count()
+
+    def __init__(
+        self,
+        device: Device,
+        shape: tuple[int, int],
+        key: Key,
+        dtype: np.dtype,
+        parameters: dict[str, np.ndarray] | None = None,
+    ) -> None:
+        self.device = device
+        self.state = np.zeros(shape, dtype)
+        self.parameters = population(device, shape, key, dtype) if parameters is None else parameters
+        self._age_seconds, self.pulses = 0.0, 0
+        self._write_key, self._writes = key.fold("write"), 0
+        self._clip()
+        response = device.response
+        self._write_noise = response.write_noise_std * response.dw_min if isinstance(response, PulseResponse) else 0.0
+        self._written = self.state.copy() if self._write_noise > 0 else None
+        self._ageing = Ageing(device, shape, key.fold("ageing"), dtype) if device.ages else None
+        self._apparent = None
+
+    def program(self, target: np.ndarray, where: np.ndarray | None = None) -> None:
+        """Bring devices to ``target`` (rows, columns), states, as near as levels, programming and bounds allow.
+
+        All of them, or those at ``where`` (rows, columns) bool.
+        """
+        device, kind = self.device, self.state.dtype.type
+        target = target.astype(self.state.dtype, copy=False)
+        discrete = np.isfinite(device.levels.count) or device.levels.positions
+        if discrete or device.programming.kind != "exact":
+            low, high = (kind(end) for end in device.nominal_siemens)
+            g = device.conductance(target)
+            if discrete:
+                g = device.levels.nearest(g, low, high)
+            if device.programming.kind != "exact":
+                xi = self._draw("program")
+                g = device.programming.programmed(np.maximum(g, 0), high, xi)
+            target = device.state(g)
+        touched = np.ones_like(self.state, bool) if where is None else where
+        np.copyto(self.state, target, where=touched)
+        self._clip()
+        self._rewritten(touched)
+
+    def _draw(self, name: str) -> np.ndarray:
+        """Standard normal numbers of the next write, (rows, columns)."""
+        return normals(self._write_key.fold(name), self._writes, self.state.shape, self.state.dtype, like=self.state)
+
+    def shift(self, change: np.ndarray) -> None:
+        """Change every state by exactly ``change`` (rows, columns), up to its bounds: an idealised write."""
+        if self.drifts:
+            self._catch_up(change != 0)
+        if "low" in self.parameters:
+            touched = move_within(self.state, change, self.parameters["low"], self.parameters["high"])
+        else:
+            touched = change != 0
+            self.state += change
+        self._rewritten(touched)
+
+    def pulse(self, rows: np.ndarray, columns: np.ndarray, one_sided: bool, key: Key, first_step: int) -> Any:
+        """Send pulse trains of n rank-one products along all lines (see `kernels.pulses.updates.trains`).
+
+        Parameters
+        ----------
+        rows, columns : (n, rows) and (n, columns) uint32 arrays
+        one_sided : bool
+            Only pulses upwards reach the devices.
+        key, first_step
+            Stream of the cycle-to-cycle noise.
+
+        Returns
+        -------
+        int
+            Pulses that devices received; it may be an integer array of the GPU without axes.
+
+        Raises
+        ------
+        TypeError
+            If the devices do not answer to pulses.
+        """
+        law = self._response().law
+        touched = np.zeros_like(self.state, bool)
+        # Who will be touched is known only afterwards; the others keep the state that they were written to.
+        before = self.state.copy()
+        drifted = self._catch_up(None)
+        pulses = apply_batch(self.state, rows, columns, self.parameters, law, one_sided, key, first_step, touched)
+        if drifted:
+            np.copyto(self.state, before, where=~touched)
+        self._rewritten(touched)
+        count(self, pulses=pulses)
+        return pulses
+
+    def pulse_each(self, counts: np.ndarray, key: Key, step: int) -> Any:
+        """Send every device its own number of pulses, ``counts`` (rows, columns) int32, negative ones downwards.
+
+        Returns
+        -------
+        int
+            Pulses sent; it may be an integer array of the GPU without axes.
+
+        Raises
+        ------
+        TypeError
+            If the devices do not answer to pulses.
+        """
+        law, touched = self._response().law, counts != 0
+        self._catch_up(touched)
+        pulses = apply_counts(self.state, counts, self.parameters, law, key, step)
+        self._rewritten(touched)
+        count(self, pulses=pulses)
+        return pulses
+
+    def _response(self) -> PulseResponse:
+        response = self.device.response
+        if not isinstance(response, PulseResponse):
+            raise TypeError(f"the device '{self.device.name}' does not answer to pulses")
+        return response
+
+    def reset(self, where: np.ndarray) -> None:
+        """Bring the devices at ``where`` (rows, columns) bool to their reset states, each time with fresh noise."""
+        response = self._response()
+        place = self.parameters.get("reset", np.full_like(self.state, response.reset))
+        if response.reset_std > 0:
+            place = place + self._draw("reset") * self.state.dtype.type(response.reset_std)
+        np.copyto(self.state, place, where=where)
+        self._clip()
+        self._rewritten(where)
+
+    def leak(self, cycles: float) -> None:
+        """Let the states decay to their reset states and diffuse, for so many update cycles."""
+        decay, diffusion = self.parameters.get("decay"), self.parameters.get("diffusion")
+        if cycles == 0 or (decay is None and diffusion is None):
+            return
+        before, kind = self.state.copy(), self.state.dtype.type
+        walked = np.full_like(self.state, cycles, np.float64)
+        if decay is not None:
+            place = self.parameters.get("reset", kind(self._response().reset))
+            log_kept = np.log1p(-np.minimum(decay.astype(np.float64), 1 - 1e-12)) * cycles
+            self.state -= (self.state - place) * (-np.expm1(log_kept)).astype(kind)
+            # Variance of the sum of ``cycles`` steps, each of which has decayed since.
+            walked = np.expm1(2 * log_kept) / np.expm1(2 * log_kept / cycles)
+        if diffusion is not None:
+            self.state += self._draw("diffusion") * diffusion * np.sqrt(walked).astype(kind)
+            self._writes += 1
+        self._clip()
+        if self._written is not None:
+            # The write noise is that of the last write and stays.
+            self._written += self.state - before
+            self._limit(self._written)
+        self._apparent = None
+
+    def elapse(self, seconds: float) -> None:
+        """Let time pass.
+
+        Raises
+        ------
+        ValueError
+            If ``seconds`` is negative or not finite.
+        """
+        if not 0 <= seconds < np.inf:
+            raise ValueError(f"seconds = {seconds!r} is not allowed: time passes forwards")
+        self._age_seconds += seconds
+        if isinstance(self.device.response, PulseResponse) and self.device.response.leaks:
+            self.leak(seconds / self.device.response.cycle_seconds)
+        if self._ageing is not None:
+            self._ageing.elapse(seconds)
+            self._apparent = None
+
+    def warm(self, kelvin: float) -> None:
+        """Bring the devices to a temperature."""
+        if self._ageing is not None:
+            self._ageing.kelvin = kelvin
+            self._apparent = None
+
+    def _clip(self) -> None:
+        if "low" in self.parameters:
+            np.clip(self.state, self.parameters["low"], self.parameters["high"], out=self.state)
+
+    def _limit(self, states: np.ndarray) -> None:
+        """Cut states to the window in place."""
+        np.clip(states, *(states.dtype.type(end) for end in self.device.response.window), out=states)
+
+    def _catch_up(self, where: np.ndarray | None) -> bool:
+        """Give devices (all, or ``where``) the state that a write finds; False if that is what they have."""
+        found = self.found
+        if found is self.state:
+            return False
+        if where is None:
+            self.state[...] = found
+        else:
+            np.copyto(self.state, found, where=where)
+        return True
+
+    def _rewritten(self, touched: np.ndarray) -> None:
+        """Draw the write noise of the devices that were just written anew, and start their clocks."""
+        self._writes += 1
+        self._apparent = None
+        if self._ageing is not None:
+            self._ageing.rewritten(touched)
+        if self._written is not None:
+            noisy = normals(self._write_key, self._writes - 1, self.state.shape, self.state.dtype, like=self.state)
+            noisy *= self.state.dtype.type(self._write_noise)
+            noisy += self.state
+            self._limit(noisy)
+            np.copyto(self._written, noisy, where=touched)
+
+    def copy(self, backend: Backend | None = None) -> Array:
+        """An independent array in the same state, on another backend if one is named."""
+        twin = Array.__new__(Array)
+        twin.device, twin._write_noise = self.device, self._write_noise
+        twin._ageing = Ageing.__new__(Ageing) if self._ageing is not None else None
+        if twin._ageing is not None:
+            twin._ageing.device = self.device
+        twin.restore(self.dump(), backend or self.backend)
+        return twin
+
+    def key_streams(self, key: Key) -> None:
+        """Draw all coming noise of writing and ageing from ``key``."""
+        self._write_key, self._writes = key.fold("write"), 0
+        if self._ageing is not None:
+            self._ageing.key_streams(key.fold("ageing"))
+
+    def dump(self) -> dict[str, Any]:
+        """Everything an array holds."""
+        state = {"state": self.state, "parameters": dict(self.parameters), "age_seconds": self._age_seconds}
+        state |= {"write_key": self._write_key.value, "writes": self._writes, "pulses": self.pulses}
+        if self._written is not None:
+            state["written"] = self._written
+        if self._ageing is not None:
+            state["ageing"] = self._ageing.dump()
+        return state
+
+    def restore(self, state: dict[str, Any], backend: Backend | None = None) -> None:
+        """Take over what `dump` gave, wherever its arrays are, on a ``backend``, if one is named."""
+        backend = backend or self.backend
+        self.state = copied(state["state"], backend)
+        self.parameters = {name: copied(values, backend) for name, values in state["parameters"].items()}
+        self._age_seconds, self.pulses = state["age_seconds"], state["pulses"]
+        self._write_key, self._writes = Key(state["write_key"]), state["writes"]
+        self._written = copied(state["written"], backend) if "written" in state else None
+        self._apparent = None
+        if self._ageing is not None:
+            self._ageing.restore(state["ageing"], backend)

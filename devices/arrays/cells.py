@@ -1,0 +1,269 @@
+"""The devices of a logical matrix: the grids of all legs of its mapping, and what reads multiply by."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from analogpc.devices.arrays.array import Array
+from analogpc.devices.arrays.population import faulty, population, working_lines
+from analogpc.devices.crossbars.operands import device_noise, form_operands
+from analogpc.devices.crossbars.sums import Operand
+from analogpc.devices.mappings import OffsetColumn
+from analogpc.devices.wires.wired_grid import Wiring
+from analogpc.kernels.gpu.arrays import Backend
+from analogpc.kernels.pulses.updates import DOWN
+from analogpc.kernels.random.streams import Key, normals
+
+if TYPE_CHECKING:
+    from analogpc.devices.substrate import Analog
+from analogpc.kernels.memory import filled
+
+PulsedLegs = Literal["all", "plus", "minus"]
+"""Devices of a weight that pulses reach: all, or those that count positively or negatively."""
+
+
+class Cells:
+    """All devices of a logical matrix, whatever the number of physical arrays that they are on.
+
+    Parameters
+    ----------
+    substrate : Analog
+    shape : (n_in, n_out)
+    key : Key
+        Which devices these are.
+    dtype : numpy.dtype
+
+    Attributes
+    ----------
+    arrays : list of Array
+        The grids (n_in, n_out), one for each leg of the mapping.
+    shared : Array or None
+        The columns of devices at rest that an offset mapping has, (n_in, arrays along the outputs).
+    """
+
+    def __init__(self, substrate: Analog, shape: tuple[int, int], key: Key, dtype: np.dtype) -> None:
+        self.substrate, self.shape, self.dtype = substrate, shape, dtype
+        self.arrays = self._build(key)
+        self.shared = self._reference_columns(key)
+        self.wiring: dict[str, Wiring] = {}
+        for array in self._all:
+            array.warm(substrate.temperature_kelvin)
+
+    @property
+    def _all(self) -> list[Array]:
+        return [*self.arrays, *([] if self.shared is None else [self.shared])]
+
+    def _build(self, key: Key) -> list[Array]:
+        """Draw the devices of all legs, and leave out the worst lines where there are spare ones."""
+        substrate, legs, shape = self.substrate, self.substrate.mapping.legs, self.shape
+        mapping, device, tile = substrate.mapping, substrate.device, (substrate.rows, substrate.columns)
+        spare = (mapping.spare_rows, mapping.spare_columns)
+        physical = shape[0] + -(-shape[0] // tile[0]) * spare[0], shape[1] + -(-shape[1] // tile[1]) * spare[1]
+        whole = tile[0] + spare[0], tile[1] + spare[1]
+        keys = [key.fold(leg.name) for leg in legs]
+        drawn = [population(device, physical, leg_key, self.dtype, whole) for leg_key in keys]
+        if physical != shape:
+            places = working_lines(np.sum([faulty(one) for one in drawn], axis=0), shape, tile, spare)
+            drawn = [{name: values[places] for name, values in one.items()} for one in drawn]
+        return [Array(device, shape, one, self.dtype, values) for one, values in zip(keys, drawn, strict=True)]
+
+    def _reference_columns(self, key: Key) -> Array | None:
+        mapping = self.substrate.mapping
+        if not isinstance(mapping, OffsetColumn) or mapping.reference == "exact":
+            return None
+        substrate, own = self.substrate, key.fold("reference")
+        shape = self.shape[0], -(-self.shape[1] // substrate.columns)
+        parameters = population(substrate.device, shape, own, self.dtype, (substrate.rows, 1))
+        if "open" in parameters:
+            # A word line that is broken in an array is broken for its reference column, too.
+            broken = self.arrays[0].parameters["open"]
+            for number, left in enumerate(range(0, self.shape[1], substrate.columns)):
+                parameters["open"][:, number] |= broken[:, left : left + substrate.columns].all(axis=1)
+        array = Array(substrate.device, shape, own, self.dtype, parameters)
+        array.program(np.full(array.state.shape, mapping.rest(self.substrate.device), self.dtype))
+        return array
+
+    @property
+    def stuck(self) -> np.ndarray:
+        """True where a device of a weight cannot move or carries no current, (n_in, n_out) bool."""
+        first, *others = (array.stuck for array in self.arrays)
+        return functools.reduce(np.logical_or, others, first)
+
+    def all_finite(self) -> Any:
+        """Whether every state is a finite number: a bool, or an array of the GPU without axes."""
+        return np.stack([np.isfinite(array.state).all() for array in self.arrays]).all()
+
+    def program(self, wanted: np.ndarray, where: np.ndarray | None = None) -> None:
+        """Write state differences (n_in, n_out), as near as the devices allow: all, or those at ``where`` (n_in, n_out) bool."""
+        mapping = self.substrate.mapping
+        targets = mapping.split(wanted, self.substrate.device)
+        for number, (array, target) in enumerate(zip(self.arrays, targets, strict=True)):
+            targets[number] = target if array.reference is None else target + array.reference
+            array.program(targets[number], where)
+        if mapping.compensate:
+            self._compensate(wanted, targets, where)
+
+    def _compensate(self, wanted: np.ndarray, targets: list[np.ndarray], where: np.ndarray | None) -> None:
+        """Program the working partners of stuck devices once more, so that they make up for them."""
+        mapping = self.substrate.mapping
+        error = wanted - self.difference()
+        stuck = [array.stuck for array in self.arrays]
+        factors = [leg.factor * mapping.group_weights[leg.group] for leg in mapping.legs]
+        power = sum(np.where(bad, 0.0, factor**2) for bad, factor in zip(stuck, factors, strict=True))
+        affected = self.stuck & (power > 0) & (True if where is None else where)
+        power = np.where(affected, power, 1.0)
+        for array, target, bad, factor in zip(self.arrays, targets, stuck, factors, strict=True):
+            share = np.where(affected, factor * error / power, 0.0)
+            array.program(target + share.astype(self.dtype), affected & ~bad)
+
+    def shift(self, change: np.ndarray) -> None:
+        """Change the state differences by ``change`` (n_in, n_out) exactly, up to the devices' bounds."""
+        states = [array.found for array in self.arrays]
+        parts = self.substrate.mapping.changes(change, states, self.substrate.device)
+        for array, part in zip(self.arrays, parts, strict=True):
+            array.shift(part)
+
+    def difference(self) -> np.ndarray:
+        """The state differences that a read finds, (n_in, n_out)."""
+        return self.substrate.mapping.difference([array.apparent for array in self.arrays], self.subtracted())
+
+    def sensed(self, key: Key, step: int) -> np.ndarray:
+        """The state differences as one read of every device finds them, white noise of the devices included: (n_in, n_out)."""
+        found, mapping = self.difference(), self.substrate.mapping
+        factors = [leg.factor * mapping.group_weights[leg.group] for leg in mapping.legs]
+        variance = device_noise(self, list(zip(factors, self.arrays, strict=True)))
+        return found if variance is None else found + np.sqrt(variance) * normals(key, step, found.shape, self.dtype, like=found)
+
+    def subtracted(self) -> np.ndarray | float:
+        """The states that are subtracted from those of the legs: (n_in, n_out), or one number."""
+        reference = self.arrays[0].reference
+        if reference is not None:
+            return reference
+        if self.shared is not None:
+            return np.repeat(self.shared.apparent, self.substrate.columns, axis=1)[:, : self.shape[1]]
+        return self.substrate.mapping.rest(self.substrate.device)
+
+    def subtracted_grid(self) -> np.ndarray:
+        """The same as an array, (n_in, n_out). Not to be written to."""
+        subtracted = self.subtracted()
+        if isinstance(subtracted, float):
+            subtracted = filled((1, 1), subtracted, self.dtype, self.arrays[0].state)
+        return np.broadcast_to(subtracted, self.shape)
+
+    def operands(self, transposed: bool = False) -> list[Operand]:
+        """What reads multiply by, one for each group of legs: (n_in, n_out), or (n_out, n_in) if ``transposed``."""
+        return form_operands(self, transposed)
+
+    @property
+    def factors(self) -> dict[str, float]:
+        """What each of `conductances` counts in the sum that makes a weight."""
+        mapping = self.substrate.mapping
+        factors = {leg.name: leg.factor * mapping.group_weights[leg.group] for leg in mapping.legs}
+        if mapping.subtracts != "nothing":
+            factors[self._subtracted_name] = -1.0
+        return factors
+
+    @property
+    def _subtracted_name(self) -> str:
+        return "reference" if self.substrate.mapping.subtracts == "column" else "minus"
+
+    def conductances(self, place: tuple[slice, slice]) -> dict[str, np.ndarray]:
+        """Conductances in siemens at a place of the grid, by the names of the legs, and what is subtracted from them.
+
+        That is "minus" for a fixed reference device of every weight, or the column "reference" (rows, 1) of an offset mapping.
+        """
+        device, mapping = self.substrate.device, self.substrate.mapping
+        held = {leg.name: array.conductance()[place] for leg, array in zip(mapping.legs, self.arrays, strict=True)}
+        if mapping.subtracts != "nothing":
+            states = self.subtracted_grid()[place]
+            # All columns of an array subtract the same one.
+            held[self._subtracted_name] = device.conductance(states[:, :1] if mapping.subtracts == "column" else states)
+        return held
+
+    def pulse(
+        self, rows: np.ndarray, columns: np.ndarray, chooser: Key, noise: Callable[[int], Key], first: int, legs: PulsedLegs
+    ) -> Any:
+        """Send pulse trains of n rank-one products along the lines of all legs, or some; the pulses that devices received.
+
+        They are a number, or an integer array of the GPU without axes.
+
+        Parameters
+        ----------
+        rows, columns : (n, n_in) and (n, n_out) uint32 arrays
+            Trains that raise the weights (see `kernels.pulses.updates.trains`).
+        chooser : Key
+            Of the draw of devices that a product reaches, where the mapping draws them.
+        noise : function of int
+            Stream of the cycle-to-cycle noise of each leg.
+        first : int
+            Number of the first product.
+        legs : "all", "plus" or "minus"
+            All devices of a weight, or those that count positively or negatively.
+        """
+        mapping, sent = self.substrate.mapping, 0
+        for number, (leg, array) in enumerate(zip(mapping.legs, self.arrays, strict=True)):
+            if legs != "all" and (legs == "plus") != (leg.factor > 0):
+                continue
+            chosen = mapping.receives(np.arange(first, first + len(rows)), number, chooser)
+            own = rows if chosen is None else np.where(np.asarray(chosen, like=rows)[:, None], rows, np.uint32(0))
+            turned = columns if leg.factor > 0 else columns ^ DOWN
+            sent += array.pulse(own, turned, mapping.one_sided, noise(number), first)
+        return sent
+
+    def pulse_each(self, counts: np.ndarray, key: Key, step: int) -> Any:
+        """Send the devices of every weight ``counts`` (n_in, n_out) int32 pulses, negative ones to lower it; the pulses sent.
+
+        Where an update reaches only some of the devices, ``step`` is the number that chooses them.
+        """
+        mapping, sent = self.substrate.mapping, 0
+        one_sided = mapping.one_sided
+        for number, (leg, array) in enumerate(zip(mapping.legs, self.arrays, strict=True)):
+            chosen = mapping.receives(np.array([step]), number, key)
+            if chosen is not None and not chosen[0]:
+                continue
+            own = counts if leg.factor > 0 else -counts
+            sent += array.pulse_each(np.maximum(own, 0) if one_sided else own, key.fold(number), step)
+        return sent
+
+    def leak(self) -> None:
+        """One update cycle of decay and diffusion."""
+        for array in self.arrays:
+            array.leak(1.0)
+
+    def elapse(self, seconds: float) -> None:
+        """Let time pass."""
+        for array in self._all:
+            array.elapse(seconds)
+
+    def key_streams(self, key: Key) -> None:
+        """Draw all coming noise of writing and ageing from ``key``."""
+        for number, array in enumerate(self.arrays):
+            array.key_streams(key.fold("array", number))
+        if self.shared is not None:
+            self.shared.key_streams(key.fold("shared"))
+
+    def dump(self) -> dict[str, Any]:
+        """Everything that is held."""
+        wiring = {name: wiring.dump() for name, wiring in self.wiring.items()}
+        return {"wiring": wiring} | {str(number): array.dump() for number, array in enumerate(self._all)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `dump` gave."""
+        for number, array in enumerate(self._all):
+            array.restore(state[str(number)])
+        self.wiring = {name: Wiring(self.substrate, self.shape) for name in state["wiring"]}
+        for name, wiring in self.wiring.items():
+            wiring.restore(state["wiring"][name])
+
+    def copy(self, backend: Backend | None = None) -> Cells:
+        """An independent grid in the same state, on another backend if one is named."""
+        twin = Cells.__new__(Cells)
+        twin.substrate, twin.shape, twin.dtype = self.substrate, self.shape, self.dtype
+        twin.arrays = [array.copy(backend) for array in self.arrays]
+        twin.shared = None if self.shared is None else self.shared.copy(backend)
+        twin.wiring = {name: wiring.copy() for name, wiring in self.wiring.items()}
+        return twin

@@ -1,0 +1,78 @@
+"""The devices of a grid as made: what differs from one to the next, and which of them do not work."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analogpc.devices.device import Device
+from analogpc.kernels.random.streams import Key
+
+
+def population(
+    device: Device, shape: tuple[int, int], key: Key, dtype: np.dtype, tile: tuple[int, int] | None = None
+) -> dict[str, np.ndarray]:
+    """Draw what differs from device to device in a grid, faults included: (rows, columns) arrays by name.
+
+    Parameters
+    ----------
+    device : Device
+    shape : (rows, columns)
+    key : Key
+        Which devices these are.
+    dtype : numpy.dtype
+    tile : (rows, columns)
+        Lines of a physical array, for faults of whole lines; by default the grid is one.
+    """
+    parameters = device.response.sample(key.fold("devices"), shape, dtype)
+    if device.faults.active:
+        faults = device.faults.sample(key.fold("faults"), shape, *(tile or shape), dtype)
+        low_g, high_g = device.nominal_siemens
+        level = device.state(low_g + faults["level"].astype(np.float64) * (high_g - low_g))
+        level = np.clip(level, *device.response.window).astype(dtype)
+        # Bounds that coincide: nothing can ever move such a device.
+        for bound in ("low", "high"):
+            parameters[bound] = np.where(faults["stuck"], level, parameters[bound])
+        parameters["open"] = faults["open"]
+    return parameters
+
+
+def faulty(parameters: dict[str, np.ndarray]) -> np.ndarray:
+    """True where a device of such a `population` cannot move or carries no current, (rows, columns) bool."""
+    stuck = parameters["low"] == parameters["high"]
+    return stuck | parameters["open"] if "open" in parameters else stuck
+
+
+def working_lines(
+    bad: np.ndarray, shape: tuple[int, int], tile: tuple[int, int], spare: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which crosspoints of a grid with spare lines stand for those of a logical matrix, array by array.
+
+    In every physical array the rows with most bad devices are left out, as many as are spare, then the columns with most bad
+    devices in the rows that are kept; the order of the others stays, and with equal counts the last ones are left out.
+
+    Parameters
+    ----------
+    bad : (rows, columns) array
+        Numbers of bad devices at the crosspoints of the physical grid, in which every array has its spare lines behind its own.
+    shape : (rows, columns)
+        Of the logical matrix.
+    tile, spare : (rows, columns)
+        Lines of an array that are used, and spare lines.
+
+    Returns
+    -------
+    rows, columns : int arrays of ``shape``
+        Physical places.
+    """
+    rows, columns = np.empty(shape, np.intp), np.empty(shape, np.intp)
+    for k, top in enumerate(range(0, shape[0], tile[0])):
+        for n, left in enumerate(range(0, shape[1], tile[1])):
+            used = min(tile[0], shape[0] - top), min(tile[1], shape[1] - left)
+            first = top + k * spare[0], left + n * spare[1]
+            block = bad[first[0] : first[0] + used[0] + spare[0], first[1] : first[1] + used[1] + spare[1]]
+            kept_rows = np.sort(np.argsort(block.sum(axis=1), kind="stable")[: used[0]])
+            kept_columns = np.sort(np.argsort(block[kept_rows].sum(axis=0), kind="stable")[: used[1]])
+            place = slice(top, top + used[0]), slice(left, left + used[1])
+            rows[place] = first[0] + kept_rows[:, None]
+            columns[place] = first[1] + kept_columns[None, :]
+    return rows, columns

@@ -1,0 +1,260 @@
+"""Converters as made: one for every line, with the errors that its specification spreads over them.
+
+A bank is a pure function of its specification and its key; whoever stores one stores `key_value` and builds it again. Ideal
+specifications build no tables and use the fused kernels. With nonlinearity, a table holds 2**bits - 1 numbers of the bank's type for
+each converter (a ramp: for each array): 1 megabyte for 512 converters of 9 bits in float32.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from analogpc.devices.converters.levels import affine_errors, calibration_line, no_error, output_levels, transition_levels
+from analogpc.devices.converters.specification import ADC, DAC
+from analogpc.kernels.converters.per_line import bit_plane, convert, imprint
+from analogpc.kernels.converters.shared import adc, dac
+from analogpc.kernels.gpu.arrays import Backend, backend_of, copied
+from analogpc.kernels.memory import filled
+from analogpc.kernels.random.streams import Key
+
+
+@dataclass(frozen=True)
+class Drive:
+    """What the driven lines carry for a batch of vectors, in one read or in several.
+
+    Attributes
+    ----------
+    planes : list of ((n, lines) array, float)
+        Values on the lines and the digital weight of the read; the vector is about ``scale`` times their weighted sum.
+    scale : (n,) array
+        Digital factor of every vector.
+    clipped : int
+        Values that saturated; on the GPU an array without axes.
+    full_voltage : bool
+        Whether a driven line carries the full voltage, and the value is for how long (pulse width) or whether (bit-serial); else the
+        value is the voltage.
+    """
+
+    planes: list[tuple[np.ndarray, float]]
+    scale: np.ndarray
+    clipped: Any
+    full_voltage: bool
+
+
+class DacBank:
+    """The DACs of the driven lines of a matrix, one for every line.
+
+    Parameters
+    ----------
+    spec : DAC
+    lines : int
+        A bank of fewer lines has the first of the same converters.
+    key : Key
+        Which converters these are.
+    dtype : dtype
+        Type of the vectors, float32 or float64.
+
+    Attributes
+    ----------
+    affine : (2, lines) array
+        Gain and offset of every line, in units of the read.
+    levels : (lines, 2**bits - 1) array
+        Values of the codes from lowest to highest before gain and offset; (0, 0) if evenly spaced.
+    """
+
+    def __init__(self, spec: DAC, lines: int, key: Key, dtype: str | type | np.dtype) -> None:
+        self.spec, self.lines, self.key_value, self.dtype = spec, lines, key.value, np.dtype(dtype)
+        self.affine, self.levels = no_error(lines, dtype), np.empty((0, 0), dtype)
+        self._lsb, self._resting = spec.lsb, spec.noise_lsb * spec.lsb
+        self._pulsed = math.hypot(spec.noise_lsb, spec.jitter_lsb) * spec.lsb
+        if not spec.uniform:
+            self.affine = affine_errors(spec, key, 0, lines, dtype)
+        if spec.tabled:
+            self.levels = output_levels(spec, lines, key).astype(dtype)
+
+    def to(self, backend: Backend) -> DacBank:
+        """The same converters for arrays of a backend: this bank, which never changes, if it is there."""
+        if backend == backend_of(self.affine):
+            return self
+        twin = copy.copy(self)
+        twin.affine, twin.levels = copied(self.affine, backend), copied(self.levels, backend)
+        return twin
+
+    def drive(self, x: np.ndarray, reduction: float, key: Key, step: int) -> Drive:
+        """Drive the lines with digital vectors.
+
+        Parameters
+        ----------
+        x : (n, lines) array of the bank's type
+            Digital values.
+        reduction : float
+            Drive the lines so many times weaker than the scaling asks for; ``scale`` makes up for it.
+        key, step
+            Noise stream; the draw of line j of vector i is a function of (key, step, i, j), for each plane another one, and
+            independent of what `AdcBank.convert` draws from the same key and step.
+
+        Raises
+        ------
+        ValueError
+            If ``x`` does not fit the bank.
+        """
+        _check("x", x, self.lines, self.dtype)
+        spec, lsb = self.spec, self._lsb
+        driven, scale, clipped = dac(x, spec.bits, spec.bound, spec.scaling != "none", reduction, self._magnitudes(x))
+        reads = [(driven, 1.0)]
+        if spec.encoding == "bit-serial":
+            most = 2 ** (int(spec.bits) - 1) - 1
+            reads = [(bit_plane(driven, lsb, p, spec.bound), 2**p / most) for p in range(spec.reads)]
+        if self._pulsed > 0 or not spec.uniform:
+            own = self.affine, self.levels, self._resting, self._pulsed
+            reads = [(imprint(v, lsb, *own, key.fold("dac", p), step), weight) for p, (v, weight) in enumerate(reads)]
+        return Drive(reads, scale, clipped, spec.encoding != "amplitude")
+
+    def _magnitudes(self, x: np.ndarray) -> np.ndarray | None:
+        """The magnitude of every vector that is to meet the bound, (n,); None: the largest, or no scaling."""
+        spec = self.spec
+        if spec.scaling in ("none", "absmax") or math.isinf(spec.bound) or x.size == 0:
+            return None
+        if spec.scaling == "constant":
+            return filled((len(x),), spec.scaling_value, x.dtype, x)
+        largest = np.abs(x).max(1)
+        if spec.scaling == "average":
+            # In double precision, so that its bits do not depend on the order in which it is formed.
+            return np.zeros_like(largest) + largest.mean(dtype=np.float64).astype(x.dtype)
+        chosen = np.percentile(np.abs(x), spec.scaling_value, axis=1).astype(x.dtype)
+        return np.where(chosen > 0, chosen, largest)
+
+
+class AdcBank:
+    """The ADCs of the sensed lines of a matrix, one for every line of every tile.
+
+    Parameters
+    ----------
+    spec : ADC
+    cuts : int
+        Tiles along the driven side.
+    lines : int
+        Sensed lines of the matrix. A bank of fewer lines has the first of the same converters.
+    lines_per_array : int
+        Sensed lines of one tile, which share a ramp.
+    key : Key
+        Which converters these are.
+    dtype : dtype
+        Type of the sums, float32 or float64.
+
+    Attributes
+    ----------
+    entry, leave : list of (2, lines) array
+        Gain and offset of every line before and after the conversion, cut by cut.
+    transitions : list of (tables, 2**bits - 1) array
+        Ascending: -inf, then the inputs (after gain and offset) from which the second lowest to the highest code is reached; (0, 0)
+        if evenly spaced.
+    row : (lines,) int64 array
+        The table of each line.
+    """
+
+    def __init__(self, spec: ADC, cuts: int, lines: int, lines_per_array: int, key: Key, dtype: str | type | np.dtype) -> None:
+        self.spec, self.cuts, self.lines, self.key_value, self.dtype = spec, cuts, lines, key.value, np.dtype(dtype)
+        shared = spec.architecture == "ramp"
+        self.row = np.arange(lines) // lines_per_array if shared else np.arange(lines)
+        self.transitions = [np.empty((0, 0), dtype)] * cuts
+        self.entry = self.leave = [no_error(lines, dtype)] * cuts
+        if spec.uniform:
+            return
+        exact = [affine_errors(spec, key, cut, lines, np.float64, self.row) for cut in range(cuts)]
+        self.entry = [affine.astype(dtype) for affine in exact]
+        tables = [np.empty((0, 0))] * cuts
+        if spec.tabled:
+            tables = [transition_levels(spec, key, cut, int(self.row[-1]) + 1) for cut in range(cuts)]
+            self.transitions = [table.astype(dtype) for table in tables]
+        if spec.calibration == "gain-offset":
+            pairs = zip(exact, tables, strict=True)
+            self.leave = [calibration_line(spec, affine, table, self.row).astype(dtype) for affine, table in pairs]
+
+    def to(self, backend: Backend) -> AdcBank:
+        """The same converters for arrays of a backend: this bank, which never changes, if it is there."""
+        if backend == backend_of(self.row):
+            return self
+        twin = copy.copy(self)
+        twin.row = copied(self.row, backend)
+        for name in ("entry", "leave", "transitions"):
+            setattr(twin, name, [copied(table, backend) for table in getattr(self, name)])
+        return twin
+
+    def convert(
+        self,
+        y: np.ndarray,
+        total: np.ndarray,
+        scale: np.ndarray,
+        cut: int,
+        noise: float,
+        key: Key,
+        step: int,
+        variance: np.ndarray | None = None,
+        column_scale: np.ndarray | None = None,
+        fresh: bool = False,
+    ) -> np.ndarray:
+        """Add read noise to the sums of one cut, convert them and accumulate them digitally.
+
+        ``total += scale * column_scale * ADC(y + s * xi)`` with ``s**2 = noise**2 + variance + (noise_lsb * LSB)**2``.
+
+        Parameters
+        ----------
+        y : (n, lines) array of the bank's type
+            Analog sums.
+        total : (n, lines) array
+            Digital accumulator, changed in place.
+        scale : (n,) array
+            Digital factor of every vector.
+        cut : int
+            Tile along the driven side.
+        noise : float
+            Standard deviation of the noise on every sum.
+        key, step
+            Noise stream; the draw of line j of vector i is a function of (key, step, i, j).
+        variance : (n, lines) array
+            Variance of further noise, not negative (noise of the weights).
+        column_scale : (lines,) array
+            Digital factor of every line.
+        fresh : bool
+            Whether ``total`` counts as zeros, whatever it holds.
+
+        Returns
+        -------
+        (n,) int64 array
+            Values of each vector that were clipped.
+
+        Raises
+        ------
+        ValueError
+            If an array does not fit the bank, or there is no such cut.
+        """
+        _check("y", y, self.lines, self.dtype)
+        if not 0 <= cut < self.cuts:
+            raise ValueError(f"cut = {cut} is not allowed: the bank has {self.cuts}")
+        spec = self.spec
+        if spec.noise_lsb > 0:
+            noise = math.hypot(noise, spec.noise_lsb * spec.lsb)
+        if spec.uniform and variance is None and column_scale is None:
+            return adc(y, total, scale, noise, spec.bits, spec.bound, key, step, fresh)
+        leave = self.leave[cut]
+        if column_scale is not None:
+            if column_scale.shape != (self.lines,):
+                raise ValueError(f"column_scale has shape {column_scale.shape}; the bank needs ({self.lines},)")
+            leave = leave * column_scale.astype(self.dtype)
+        if variance is None:
+            variance = np.empty((0, 0), self.dtype, like=y)
+        elif variance.shape != y.shape:
+            raise ValueError(f"variance has shape {variance.shape}; the sums have {y.shape}")
+        own = self.entry[cut], self.transitions[cut], self.row, leave
+        return convert(y, total, scale, noise, variance, spec.bits, spec.bound, *own, key, step, fresh)
+
+
+def _check(name: str, values: np.ndarray, lines: int, dtype: np.dtype) -> None:
+    if values.ndim != 2 or values.shape[1] != lines or values.dtype != dtype:
+        raise ValueError(f"{name} is {values.dtype} of shape {values.shape}; the bank needs {dtype} of shape (n, {lines})")

@@ -1,0 +1,199 @@
+"""How a grid of conductances is read from one side: DACs, currents, noise, ADCs, and what is done about saturation."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analogpc.devices.converters.banks import AdcBank, DacBank, Drive
+from analogpc.devices.costs.meter import Meter, count
+from analogpc.devices.crossbars.sums import Operand
+from analogpc.devices.matrix import ReadStream
+from analogpc.kernels.gpu.arrays import Backend, copied
+from analogpc.kernels.random.streams import Key
+
+if TYPE_CHECKING:
+    from analogpc.devices.substrate import Analog
+
+
+class Reader:
+    """One side of a matrix with its converters.
+
+    Parameters
+    ----------
+    substrate : Analog
+    shape : (driven lines, sensed lines)
+        Of the matrix.
+    tile : (driven lines, sensed lines)
+        Of a physical array.
+    groups : int
+        Converters per output line.
+    key : Key
+        Which converters these are.
+    dtype : numpy.dtype
+    """
+
+    def __init__(
+        self, substrate: Analog, shape: tuple[int, int], tile: tuple[int, int], groups: int, key: Key, dtype: np.dtype
+    ) -> None:
+        self.substrate, self.dtype = substrate, dtype
+        self.cuts = [slice(start, start + tile[0]) for start in range(0, shape[0], tile[0])]
+        self.beside = -(-shape[1] // tile[1])
+        self._dacs = DacBank(substrate.dac, shape[0], key.fold("dac"), dtype)
+        banks = (key.fold("adc", group) for group in range(groups))
+        self._adcs = [AdcBank(substrate.adc, len(self.cuts), shape[1], tile[1], bank, dtype) for bank in banks]
+
+    def to(self, backend: Backend) -> Reader:
+        """The same converters on a backend."""
+        twin = copy.copy(self)
+        twin._dacs, twin._adcs = self._dacs.to(backend), [bank.to(backend) for bank in self._adcs]
+        return twin
+
+    def read(self, x: np.ndarray, operands: list[Operand], scales: np.ndarray, stream: ReadStream, meter: Meter) -> np.ndarray:
+        """Drive ``x`` (n, a) into the operands, again and weaker for vectors that saturate, if that is asked for: (n, b).
+
+        Only the second needs to know at once which vectors saturate, and waits for the GPU.
+
+        Parameters
+        ----------
+        x : (n, a) array
+        operands : list of Operand
+            One per group of legs.
+        scales : (cuts, b) array or float
+            Digital factors of the outputs of every array.
+        stream, meter
+            Where the noise comes from and what is counted.
+        """
+        total, clipped = self._attempt(x, operands, scales, 1.0, stream, meter)
+        if self.substrate.adc.bound_management == "iterative":
+            weakest = min(1000.0, 2.0 ** (self.substrate.dac.bits - 1) - 1)
+            again, reduction = np.flatnonzero(clipped), 2.0
+            while again.size and reduction <= weakest:
+                meter.repeated_reads += again.size
+                total[again], clipped[again] = self._attempt(x[again], operands, scales, reduction, stream, meter)
+                again = again[clipped[again] > 0]
+                reduction *= 2
+        count(meter, saturated_out=clipped.sum())
+        return total
+
+    def _attempt(
+        self, x: np.ndarray, operands: list[Operand], scales: np.ndarray, reduction: float, stream: ReadStream, meter: Meter
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """One read, array by array along the driven side, the converted partial sums added; and the clipped outputs of each vector.
+
+        All arrays side by side along the sensed side carry the same inputs: one pass does them together, so that cutting the
+        sensed side changes not a bit.
+        """
+        reads = self.substrate.dac.reads
+        step = stream.take(reads * len(operands) * len(self.cuts))
+        drive = self._dacs.drive(x, reduction, stream.key, step)
+        total = np.empty((len(x), operands[0].sensed), self.dtype, like=x)
+        clipped: np.ndarray | None = None
+        for values, plane_weight in drive.planes:
+            for operand, bank in zip(operands, self._adcs, strict=True):
+                scale, weight = drive.scale, plane_weight * operand.weight
+                if weight != 1:
+                    scale = scale * self.dtype.type(weight)
+                for cut in range(len(self.cuts)):
+                    fresh = clipped is None
+                    found = self._sense(values, drive, operand, bank, cut, scales, scale, total, fresh, stream.key, step)
+                    clipped, step = found if clipped is None else clipped + found, step + 1
+        meter.conversions_in += x.size * self.beside * reads
+        meter.conversions_out += total.size * len(self.cuts) * reads * len(operands)
+        count(meter, saturated_in=drive.clipped * self.beside)
+        assert clipped is not None
+        return total, clipped
+
+    def _sense(
+        self,
+        values: np.ndarray,
+        drive: Drive,
+        operand: Operand,
+        bank: AdcBank,
+        cut: int,
+        scales: np.ndarray,
+        scale: np.ndarray,
+        total: np.ndarray,
+        fresh: bool,
+        key: Key,
+        step: int,
+    ) -> np.ndarray:
+        """Currents of the arrays of one cut, converted and added to ``total``, or the first there; the clipped outputs of each vector."""
+        part = self.cuts[cut]
+        driven = values[:, part]
+        sums = operand.sums(driven, cut, part, drive.full_voltage, self.substrate.read_volts)
+        variance = operand.variance(driven, cut, part)
+        shared = operand.shared_noise(driven, cut, part, key, step)
+        if shared is not None:
+            sums += shared
+        column_scale = None
+        if scales.ndim == 0:
+            scale = scale * self.dtype.type(scales)
+        else:
+            column_scale = scales[cut].astype(self.dtype)
+        return bank.convert(sums, total, scale, cut, self.substrate.read_noise, key, step, variance, column_scale, fresh)
+
+
+class Ports:
+    """Both sides of a matrix.
+
+    Parameters
+    ----------
+    substrate : Analog
+    shape : (n_in, n_out)
+    scales : (arrays along the inputs, n_out) array
+        Logical weight of one unit of state difference.
+    groups : int
+        Converters per output line.
+    key : Key
+        Which converters these are.
+    dtype : numpy.dtype
+
+    Attributes
+    ----------
+    uniform : bool
+        Whether all scales are the same.
+    grid : (arrays along the inputs, n_out) array
+        The scales, where the converters are.
+    """
+
+    def __init__(
+        self, substrate: Analog, shape: tuple[int, int], scales: np.ndarray, groups: int, key: Key, dtype: np.dtype
+    ) -> None:
+        (n_in, n_out), (rows, columns) = shape, (substrate.rows, substrate.columns)
+        self._scales, self.grid, self.dtype, self.key = scales, scales, dtype, key
+        self.uniform = bool((scales == scales[0, 0]).all())
+        self._inputs = Reader(substrate, shape, (rows, columns), groups, key.fold("forward"), dtype)
+        # With scales that differ, each row of arrays is driven with inputs of its own in the transposed read.
+        self.blocks = [slice(0, n_in)] if self.uniform else [slice(cut.start, min(cut.stop, n_in)) for cut in self._inputs.cuts]
+        self._outputs = [
+            Reader(substrate, (n_out, block.stop - block.start), (columns, rows), groups, key.fold("backward", number), dtype)
+            for number, block in enumerate(self.blocks)
+        ]
+
+    def at(self, scales: np.ndarray, backend: Backend) -> Ports:
+        """The same converters on a backend, with the same ``scales`` in an array of main memory that is referred to."""
+        twin = copy.copy(self)
+        twin._scales, twin.grid = scales, scales if backend == "cpu" else copied(scales, backend)
+        twin._inputs, twin._outputs = self._inputs.to(backend), [reader.to(backend) for reader in self._outputs]
+        return twin
+
+    def forward(self, x: np.ndarray, operands: list[Operand], gain: float, stream: ReadStream, meter: Meter) -> np.ndarray:
+        """Read (n, n_in) -> (n, n_out); ``operands`` are (n_in, n_out)."""
+        meter.forward_reads += len(x)
+        scales = np.asarray(self._scales[0, 0] * gain) if self.uniform else self.grid * gain
+        return self._inputs.read(x, operands, scales, stream, meter)
+
+    def backward(self, g: np.ndarray, operands: list[Operand], gain: float, stream: ReadStream, meter: Meter) -> np.ndarray:
+        """Transposed read (n, n_out) -> (n, n_in); ``operands`` are (n_out, n_in)."""
+        meter.backward_reads += len(g)
+        if self.uniform:
+            return self._outputs[0].read(g, operands, np.asarray(self._scales[0, 0] * gain), stream, meter)
+        parts = []
+        for number, (block, reader) in enumerate(zip(self.blocks, self._outputs, strict=True)):
+            own = [operand.of_columns(block) for operand in operands]
+            driven = g * self.grid[number].astype(self.dtype)
+            parts.append(reader.read(driven, own, np.asarray(gain), stream, meter))
+        return np.concatenate(parts, axis=1)

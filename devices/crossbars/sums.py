@@ -1,0 +1,141 @@
+"""What reads multiply by: the sums that one group of devices makes of what the lines carry."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from typing_extensions import override
+
+from analogpc.kernels.products import matmul
+from analogpc.kernels.random.streams import Key, normals
+
+Curve = Callable[[np.ndarray], np.ndarray]
+
+
+class Operand(ABC):
+    """What a read multiplies by, in units of state: the sums of one group of devices.
+
+    Attributes
+    ----------
+    weight : float
+        What the sums count digitally.
+    """
+
+    weight: float
+
+    @property
+    @abstractmethod
+    def sensed(self) -> int:
+        """Sensed lines."""
+
+    @abstractmethod
+    def sums(self, values: np.ndarray, cut: int, part: slice, full_voltage: bool, volts: float) -> np.ndarray:
+        """The sums (n, sensed lines) that ``values`` (n, lines) on the driven lines ``part`` of one cut cause; 1 is ``volts``."""
+
+    def variance(self, values: np.ndarray, cut: int, part: slice) -> np.ndarray | None:
+        """Variance of the sums by white noise that each has for itself, like the sums; None without any."""
+        return None
+
+    def shared_noise(self, values: np.ndarray, cut: int, part: slice, key: Key, step: int) -> np.ndarray | None:
+        """White noise that several sums have in common, like the sums; None without any."""
+        return None
+
+    @abstractmethod
+    def of_columns(self, columns: slice) -> Operand:
+        """The part for some of the sensed lines."""
+
+    @abstractmethod
+    def weighted(self, share: float) -> Operand:
+        """The same, counting ``share`` times as much."""
+
+
+@dataclass(frozen=True)
+class MatrixOperand(Operand):
+    """Sums that are matrix products.
+
+    Attributes
+    ----------
+    terms : list of ((a, b) array, function or None)
+        The sums are f(drive) @ matrix, added over the terms; None stands for a proportional current.
+    noise : (a, b) array or None
+        Variance of the white noise of every crosspoint, drawn anew for every vector.
+    weight : float
+    column_noise : (n_in, arrays along the outputs) array or None
+        The same for the reference columns, whose current is subtracted from all others of their array.
+    column_of : (n_out,) int array or None
+        The array of every output.
+    turned : bool
+        Whether the outputs are driven.
+    """
+
+    terms: list[tuple[np.ndarray, Curve | None]]
+    noise: np.ndarray | None
+    weight: float
+    column_noise: np.ndarray | None = None
+    column_of: np.ndarray | None = None
+    turned: bool = False
+
+    @property
+    @override
+    def sensed(self) -> int:
+        return self.terms[0][0].shape[1]
+
+    @property
+    def transposed(self) -> MatrixOperand:
+        """The same devices read from the other side."""
+        noise = None if self.noise is None else self.noise.T
+        terms = [(matrix.T, curve) for matrix, curve in self.terms]
+        return replace(self, terms=terms, noise=noise, turned=not self.turned)
+
+    @override
+    def of_columns(self, columns: slice) -> MatrixOperand:
+        noise = None if self.noise is None else self.noise[:, columns]
+        part = replace(self, terms=[(matrix[:, columns], curve) for matrix, curve in self.terms], noise=noise)
+        if self.column_noise is None or self.column_of is None:
+            return part
+        if self.turned:
+            return replace(part, column_noise=self.column_noise[columns])
+        return replace(part, column_of=self.column_of[columns])
+
+    @override
+    def weighted(self, share: float) -> MatrixOperand:
+        return replace(self, weight=share * self.weight)
+
+    @override
+    def sums(self, values: np.ndarray, cut: int, part: slice, full_voltage: bool, volts: float) -> np.ndarray:
+        (matrix, curve), *others = self.terms
+        total = matmul(_driven(values, curve, full_voltage, volts), matrix[part])
+        for matrix, curve in others:
+            total += matmul(_driven(values, curve, full_voltage, volts), matrix[part])
+        return total
+
+    @override
+    def variance(self, values: np.ndarray, cut: int, part: slice) -> np.ndarray | None:
+        # Independent noise of every device and vector makes exactly this normal noise of their sum.
+        variance = None if self.noise is None else matmul(np.square(values), self.noise[part])
+        if self.column_noise is None or not self.turned:
+            return variance
+        # The reference column is driven against all others of its array, of which there is one for each cut.
+        opposed = np.square(values.sum(axis=1, keepdims=True)) * self.column_noise[:, cut]
+        return opposed if variance is None else variance + opposed
+
+    @override
+    def shared_noise(self, values: np.ndarray, cut: int, part: slice, key: Key, step: int) -> np.ndarray | None:
+        if self.column_noise is None or self.turned:
+            return None
+        deviation = np.sqrt(matmul(np.square(values), self.column_noise[part]))
+        xi = normals(key.fold("reference"), step, deviation.shape, deviation.dtype, like=deviation)
+        return (deviation * xi)[:, self.column_of]
+
+
+def _driven(values: np.ndarray, curve: Curve | None, full_voltage: bool, volts: float) -> np.ndarray:
+    if curve is None:
+        return values
+    kind = values.dtype.type
+    if full_voltage:
+        # The line carries plus or minus the full voltage for a time that stands for the value.
+        return np.abs(values) * curve(np.sign(values) * kind(volts)) / kind(volts)
+    return curve(values * kind(volts)) / kind(volts)

@@ -1,0 +1,51 @@
+"""The physical arrays that a logical matrix is cut into, as they are exported and reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analogpc.kernels.gpu.arrays import to_host
+
+if TYPE_CHECKING:
+    from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One physical array: the part of the logical matrix that it holds and its conductances; all arrays are in main memory.
+
+    Attributes
+    ----------
+    rows, columns : slice
+        Inputs and outputs of the logical matrix.
+    conductances : dict of (rows, columns) arrays
+        In siemens, by the names of the legs of the mapping, and what is subtracted: "minus" or, as one column, "reference".
+    stuck : (rows, columns) bool array
+        Weights of which at least one device cannot move or carries no current.
+    scale : (columns,) array
+        Logical weight of one unit of state difference, drift compensation included.
+    """
+
+    rows: slice
+    columns: slice
+    conductances: dict[str, np.ndarray]
+    stuck: np.ndarray
+    scale: np.ndarray
+
+
+def tiles_of(matrix: CrossbarMatrix) -> Iterator[Tile]:
+    """The physical arrays, row of tiles by row of tiles.
+
+    A fixed reference is a column pair's second device, at the conductance of zero weight.
+    """
+    (n_out, n_in), substrate, cells = matrix.shape, matrix.substrate, matrix.cells
+    stuck = to_host(cells.stuck)
+    for number, top in enumerate(range(0, n_in, substrate.rows)):
+        for left in range(0, n_out, substrate.columns):
+            place = slice(top, min(top + substrate.rows, n_in)), slice(left, min(left + substrate.columns, n_out))
+            held = {name: to_host(conductances) for name, conductances in cells.conductances(place).items()}
+            yield Tile(*place, held, stuck[place], matrix.scales[number, place[1]] * matrix.gain)

@@ -1,0 +1,141 @@
+"""The wires of an array, and one array whose wires are followed through training."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from pydantic import Field, FiniteFloat
+
+from analogpc.devices.specification import Specification
+from analogpc.kernels.wires.effective import effective_conductance
+from analogpc.kernels.wires.grid import Lines
+from analogpc.kernels.wires.line_model import estimated_conductance
+
+Ohms = Annotated[FiniteFloat, Field(ge=0)]
+
+
+class Wires(Specification):
+    """Resistances of the lines of an array (see `kernels.parasitics` for the circuit); all zero by default.
+
+    Attributes
+    ----------
+    row_ohms, column_ohms : float
+        Of every segment of a word line and of a bit line.
+    driver_ohms, sense_ohms : float
+        At every connected end of a driven line, and of a sensed line; they change places when the array is read transposed.
+    drive_end : "left", "right" or "both"
+        Connected ends of the word lines.
+    sense_end : "bottom", "top" or "both"
+        Connected ends of the bit lines.
+    refresh : float
+        Relative change of the conductances of an array, root mean square over root mean square, beyond which its wires are solved
+        exactly again; until then the last solution is corrected (see `WiredArray`). 0: exactly at every change.
+    """
+
+    row_ohms: Ohms = 0.0
+    column_ohms: Ohms = 0.0
+    driver_ohms: Ohms = 0.0
+    sense_ohms: Ohms = 0.0
+    drive_end: Literal["left", "right", "both"] = "left"
+    sense_end: Literal["bottom", "top", "both"] = "bottom"
+    refresh: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+
+    @property
+    def present(self) -> bool:
+        """Whether there is any resistance."""
+        return bool(self.row_ohms or self.column_ohms or self.driver_ohms or self.sense_ohms)
+
+    def lines(self, transposed: bool = False) -> Lines:
+        """The keywords that the functions of `kernels.parasitics` take."""
+        return Lines(
+            row_ohms=self.row_ohms,
+            column_ohms=self.column_ohms,
+            driver_ohms=self.driver_ohms,
+            sense_ohms=self.sense_ohms,
+            drive_end=self.drive_end,
+            sense_end=self.sense_end,
+            transposed=transposed,
+        )
+
+
+class WiredArray:
+    """The effective conductances of one array, followed through small changes of its devices.
+
+    With ``refresh`` above zero, the result is the line model (`kernels.line_model`) of the present conductances plus what that model
+    missed at the last exact solution. Measured on 64 x 64 and 128 x 128 devices, each changed by a random 1 % of its range: where
+    the wires take 1, 8, 21, 46 % of the currents, the error is 6e-8, 6e-6, 4e-5, 2e-4 of their root mean square, at least 20 times
+    less than with the last matrix scaled by the ratio of the conductances; with changes shared by whole lines 5e-7, 4e-5, 3e-4,
+    1.4e-3, at least 6 times less. It grows in proportion to the change. The line model takes about a tenth of the time of an exact
+    solution at 128 x 128.
+
+    Parameters
+    ----------
+    wires : Wires
+    shape : (rows, columns)
+    row_ohms, column_ohms : arrays, optional
+        In place of those of ``wires``, segment by segment, ``inf`` where a line is open (see `effective_conductance`).
+    """
+
+    def __init__(
+        self, wires: Wires, shape: tuple[int, int], row_ohms: ArrayLike | None = None, column_ohms: ArrayLike | None = None
+    ) -> None:
+        self.wires, self.shape = wires, shape
+        self._own = Lines()
+        if row_ohms is not None:
+            self._own["row_ohms"] = np.array(row_ohms, np.float64)
+        if column_ohms is not None:
+            self._own["column_ohms"] = np.array(column_ohms, np.float64)
+        # By direction of reading: the conductances at the last exact solution, and what the line model missed there.
+        self._last: dict[bool, tuple[np.ndarray, np.ndarray]] = {}
+        self.exact_solutions = 0
+
+    def matrix(self, conductance: np.ndarray, transposed: bool = False) -> np.ndarray:
+        """Line currents per voltage on the crossing lines: (columns, rows) siemens, or (rows, columns) if ``transposed``.
+
+        Parameters
+        ----------
+        conductance : (rows, columns) array, float32 or float64
+            Siemens.
+        transposed : bool
+            Drive the bit lines and sense the word lines.
+        """
+        if conductance.shape != self.shape:
+            raise ValueError(f"conductance has the shape {conductance.shape}, but the array has {self.shape}")
+        if self.wires.driver_ohms == self.wires.sense_ohms and transposed:
+            # Then both directions are one network, and it is reciprocal.
+            return np.ascontiguousarray(self.matrix(conductance).T)
+        lines = self.wires.lines(transposed) | self._own
+        if self.wires.refresh == 0:
+            self.exact_solutions += 1
+            return effective_conductance(conductance, **lines)
+        estimate = estimated_conductance(conductance, **lines)
+        if self._moved(conductance, transposed):
+            self.exact_solutions += 1
+            missed = effective_conductance(conductance, **lines) - estimate
+            self._last[transposed] = conductance.copy(), missed
+        return estimate + self._last[transposed][1]
+
+    def _moved(self, conductance: np.ndarray, transposed: bool) -> bool:
+        """Whether the last exact solution is missing or too far away."""
+        if transposed not in self._last:
+            return True
+        last = self._last[transposed][0]
+        return bool(np.linalg.norm(conductance - last) > self.wires.refresh * np.linalg.norm(last))
+
+    def dump(self) -> dict[str, np.ndarray]:
+        """Everything that later results depend on, besides what the constructor was given."""
+        return {
+            f"{name}_{'transposed' if transposed else 'forward'}": values.copy()
+            for transposed, last in self._last.items()
+            for name, values in zip(("conductance", "missed"), last, strict=True)
+        }
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Take over what `dump` gave."""
+        self._last = {
+            transposed: (np.array(state[f"conductance_{name}"]), np.array(state[f"missed_{name}"]))
+            for transposed, name in ((False, "forward"), (True, "transposed"))
+            if f"conductance_{name}" in state
+        }

@@ -1,0 +1,165 @@
+"""A grid of devices behind wires: the physical arrays one by one, and what reads of them multiply by."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from typing_extensions import override
+
+from analogpc.devices.crossbars.sums import Operand
+from analogpc.devices.wires.wired_array import WiredArray
+from analogpc.kernels.wires.effective import nonlinear_currents
+
+if TYPE_CHECKING:
+    from analogpc.devices.nonidealities import ConductionModel
+    from analogpc.devices.substrate import Analog
+
+
+class Wiring:
+    """The wires of all physical arrays of one leg.
+
+    Devices of different legs are in arrays of their own. The reference column of an offset mapping lies in the array behind the
+    others.
+
+    Parameters
+    ----------
+    substrate : Analog
+        Says how large arrays are, and their wires.
+    shape : (n_in, n_out)
+        Of the grid.
+    """
+
+    def __init__(self, substrate: Analog, shape: tuple[int, int]) -> None:
+        self.wires = substrate.wires
+        self._rows = [slice(top, min(top + substrate.rows, shape[0])) for top in range(0, shape[0], substrate.rows)]
+        self._columns = [slice(left, min(left + substrate.columns, shape[1])) for left in range(0, shape[1], substrate.columns)]
+        self._arrays: dict[tuple[int, int], WiredArray] = {}
+
+    def _tiles(self, conductance: np.ndarray, beside: np.ndarray | None) -> Iterator[tuple[int, int, np.ndarray]]:
+        """Place and conductances of every array, with its column of the grid ``beside`` (n_in, arrays along the outputs), if any."""
+        for k, rows in enumerate(self._rows):
+            for n, columns in enumerate(self._columns):
+                tile = conductance[rows, columns]
+                yield k, n, tile if beside is None else np.concatenate([tile, beside[rows, n : n + 1]], axis=1)
+
+    def effective(self, conductance: np.ndarray, beside: np.ndarray | None, transposed: bool) -> np.ndarray:
+        """What linear devices and their wires make together, in siemens: (n_in, n_out), or (n_out, n_in) if ``transposed``.
+
+        Parameters
+        ----------
+        conductance : (n_in, n_out) array
+            Siemens.
+        beside : (n_in, arrays along the outputs) array, optional
+            Conductances of reference columns, whose current is subtracted from that of all others.
+        transposed : bool
+            Drive the bit lines.
+        """
+        out = np.empty(conductance.shape[::-1] if transposed else conductance.shape, conductance.dtype)
+        for k, n, tile in self._tiles(conductance, beside):
+            array = self._arrays.setdefault((k, n), WiredArray(self.wires, tile.shape))
+            # What is sensed along the first axis, what is driven along the second.
+            matrix = array.matrix(np.ascontiguousarray(tile), transposed)
+            if beside is not None:
+                matrix = matrix[:, :-1] - matrix[:, -1:] if transposed else matrix[:-1] - matrix[-1:]
+            place = (self._columns[n], self._rows[k]) if transposed else (self._rows[k], self._columns[n])
+            out[place] = matrix.T
+        return out
+
+    def currents(
+        self, conductance: np.ndarray, conduction: ConductionModel, volts: np.ndarray, cut: int, transposed: bool
+    ) -> np.ndarray:
+        """Currents in amperes of curved devices behind their wires, of the arrays of one cut: (n, sensed lines).
+
+        Parameters
+        ----------
+        conductance : (n_in, n_out) array
+            Siemens.
+        conduction : ConductionModel
+            With a single term.
+        volts : (n, driven lines of the cut) array
+        cut : int
+            Number of the arrays along the driven side.
+        transposed : bool
+            Drive the bit lines.
+        """
+        (term,) = conduction.products(conductance)
+        lines = self.wires.lines(transposed)
+        law = (term.function, term.derivative)
+        if transposed:
+            tiles = [conductance[rows, self._columns[cut]] for rows in self._rows]
+        else:
+            tiles = [conductance[self._rows[cut], columns] for columns in self._columns]
+        parts = [nonlinear_currents(np.ascontiguousarray(tile), volts, law, **lines) for tile in tiles]
+        return np.concatenate(parts, axis=1)
+
+    def copy(self) -> Wiring:
+        """Independent wires in the same state."""
+        twin = copy.copy(self)
+        twin.restore(self.dump())
+        return twin
+
+    def dump(self) -> dict[str, Any]:
+        """Everything that later results depend on."""
+        return {f"{k} {n}": {"lines": np.array(array.shape), **array.dump()} for (k, n), array in self._arrays.items()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `dump` gave."""
+        self._arrays = {}
+        for name, held in state.items():
+            rows, columns = (int(lines) for lines in held["lines"])
+            array = WiredArray(self.wires, (rows, columns))
+            array.restore({key: values for key, values in held.items() if key != "lines"})
+            k, n = (int(number) for number in name.split())
+            self._arrays[k, n] = array
+
+
+@dataclass(frozen=True)
+class CurvedOperand(Operand):
+    """Curved devices behind wires: every vector meets a nonlinear network of its own.
+
+    Attributes
+    ----------
+    legs : list of (factor, (n_in, n_out) array, Wiring)
+        Conductances in siemens.
+    conduction : ConductionModel
+    unit : float
+        Siemens per state.
+    transposed : bool
+        Whether the bit lines are driven.
+    weight : float
+    columns : slice
+        Sensed lines that are wanted.
+    """
+
+    legs: list[tuple[float, np.ndarray, Wiring]]
+    conduction: ConductionModel
+    unit: float
+    transposed: bool
+    weight: float
+    columns: slice
+
+    @property
+    @override
+    def sensed(self) -> int:
+        return len(range(self.legs[0][1].shape[0 if self.transposed else 1])[self.columns])
+
+    @override
+    def of_columns(self, columns: slice) -> CurvedOperand:
+        return replace(self, columns=columns)
+
+    @override
+    def weighted(self, share: float) -> CurvedOperand:
+        return replace(self, weight=share * self.weight)
+
+    @override
+    def sums(self, values: np.ndarray, cut: int, part: slice, full_voltage: bool, volts: float) -> np.ndarray:
+        currents = [
+            factor * wiring.currents(conductance, self.conduction, values * volts, cut, self.transposed)
+            for factor, conductance, wiring in self.legs
+        ]
+        total = sum(currents[1:], start=currents[0]) / (self.unit * volts)
+        return np.ascontiguousarray(total[:, self.columns]).astype(values.dtype, copy=False)

@@ -1,0 +1,304 @@
+"""Conversion where every line has a converter of its own: its own gain and offset, and tables of its uneven levels.
+
+A table holds 2**b - 1 numbers: 2 kilobytes for each of the 9-bit converters in float32.
+"""
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+
+from analogpc.kernels.converters.shared import QUICK, SLOW, neighbours, quantised, strips, uniform
+from analogpc.kernels.gpu.arrays import launch, on_gpu
+from analogpc.kernels.random.streams import Key, row_normals, split, words_of
+from analogpc.kernels.rows import launch_rows
+
+
+@nb.njit(cache=True)
+def _levels_row(driven, out, step, levels):
+    middle = levels.shape[1] // 2
+    for j in range(driven.size):
+        value = driven[j]
+        # A value that is no number has no code; it passes on as it is.
+        out[j] = levels[j, int(np.rint(value / step)) + middle] if value == value else value
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _affine_row(driven, draws, out, gain, offset, resting, pulsed):
+    """Gain, offset and noise; ``out`` holds the values, and ``driven`` says which lines are driven."""
+    if pulsed > 0:
+        for j in range(out.size):
+            spread = resting if driven[j] == 0 else pulsed
+            out[j] = (gain[j] * out[j] + offset[j]) + spread * draws[j]
+    else:
+        for j in range(out.size):
+            out[j] = gain[j] * out[j] + offset[j]
+
+
+@nb.njit(cache=True)
+def _imprint_rows(driven, out, step, affine, levels, resting, pulsed, first, k0, k1, when):
+    """``first`` is the number of the first row."""
+    c2, c3 = split(when)
+    draws = np.empty((driven.shape[1] + 3) // 4 * 4, np.float32)
+    for b in range(driven.shape[0]):
+        if pulsed > 0:
+            row_normals(draws, np.uint32(first + b), c2, c3, k0, k1)
+        if levels.shape[0] > 0:
+            _levels_row(driven[b], out[b], step, levels)
+        else:
+            out[b] = driven[b]
+        _affine_row(driven[b], draws, out[b], affine[0], affine[1], resting, pulsed)
+
+
+@nb.njit(cache=True, parallel=True)
+def _imprint(driven, out, step, affine, levels, resting, pulsed, k0, k1, when, rows, count):
+    for strip in nb.prange(count):
+        first = strip * rows
+        part = slice(first, first + rows)
+        _imprint_rows(driven[part], out[part], step, affine, levels, resting, pulsed, first, k0, k1, when)
+
+
+def imprint(
+    driven: np.ndarray,
+    lsb: float,
+    affine: np.ndarray,
+    levels: np.ndarray,
+    resting: float,
+    pulsed: float,
+    key: Key,
+    step: int,
+) -> np.ndarray:
+    """What lines carry whose converters are each a little different: ``gain * level(code) + offset + noise``.
+
+    Parameters
+    ----------
+    driven : (n, lines) array
+        What `dac` gave, -bound to bound.
+    lsb : float
+        Distance of two of its levels; not used without ``levels``.
+    affine : (2, lines) array
+        Gain and offset of every line.
+    levels : (lines, 2**bits - 1) or (0, 0) array
+        Values on the line for every code from -bound to bound; empty: as driven.
+    resting, pulsed : float
+        Standard deviation of the noise on a line that is driven at zero, and otherwise; ``resting <= pulsed``.
+    key, step
+        Noise stream; the draw of line j of vector i is a function of (key, step, i, j).
+
+    Returns
+    -------
+    (n, lines) array
+    """
+    driven = np.ascontiguousarray(driven, like=driven)
+    kind, out = driven.dtype.type, np.empty(driven.shape, driven.dtype, like=driven)
+    if on_gpu(driven):
+        n, lines = driven.shape
+        parts, width = neighbours(lines, pulsed > 0)
+        tables = levels, np.int32(levels.shape[1]), kind(lsb)
+        given = driven, out, affine, *tables, kind(resting), kind(pulsed), *key.words, *words_of(step)
+        launch_rows("converters/per_line", "imprint", driven.dtype, n, parts, *given, sizes=(lines, width))
+        return out
+    settings = kind(lsb), affine, levels, kind(resting), kind(pulsed)
+    rows, count = strips(driven.shape, SLOW if pulsed > 0 else QUICK)
+    if count < 2:
+        _imprint_rows(driven, out, *settings, 0, *key.words, np.uint64(step))
+    else:
+        _imprint(driven, out, *settings, *key.words, np.uint64(step), rows, count)
+    return out
+
+
+@nb.njit(cache=True, parallel=True)
+def _plane(driven, out, step, place, bound):
+    for b in nb.prange(driven.shape[0]):
+        for j in range(driven.shape[1]):
+            value = driven[b, j]
+            if value == value:
+                code = int(np.rint(value / step))
+                value = np.sign(value) * bound if abs(code) >> place & 1 else driven.dtype.type(0)
+            out[b, j] = value
+
+
+def bit_plane(driven: np.ndarray, lsb: float, place: int, bound: float) -> np.ndarray:
+    """Bit number ``place`` (0 the least) of the magnitudes of codes ``driven / lsb`` (n, lines), as -bound, 0 or bound."""
+    driven = np.ascontiguousarray(driven, like=driven)
+    kind, out = driven.dtype.type, np.empty(driven.shape, driven.dtype, like=driven)
+    if on_gpu(driven):
+        settings = np.int64(driven.size), kind(lsb), np.int32(place), kind(bound)
+        launch("converters/per_line", "bit_plane", driven.dtype, driven.size, driven, out, *settings)
+    else:
+        _plane(driven, out, kind(lsb), place, kind(bound))
+    return out
+
+
+@nb.njit(cache=True)
+def _code(value, step, transitions):
+    """The code of ``value``: that of evenly spaced levels, then along the table to where the value really lies."""
+    most = (transitions.shape[0] - 1) // 2
+    position = value / step
+    code = most if position > most else -most if position < -most else int(np.rint(position))
+    while transitions[code + most] > value:
+        code -= 1
+    while code < most and transitions[code + most + 1] <= value:
+        code += 1
+    return code
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _entered_row(y, draws, variance, entered, noise, gain, offset):
+    """What reaches the converters: the sums with their noise, gain and offset; without further noise ``variance`` is empty."""
+    if variance.size > 0:
+        for j in range(y.size):
+            value = y[j] + np.sqrt(noise * noise + variance[j]) * draws[j]
+            entered[j] = gain[j] * value + offset[j]
+    elif noise > 0:
+        for j in range(y.size):
+            entered[j] = gain[j] * (y[j] + noise * draws[j]) + offset[j]
+    else:
+        for j in range(y.size):
+            entered[j] = gain[j] * y[j] + offset[j]
+
+
+@nb.njit(cache=True)
+def _tabled_row(entered, step, transitions, row):
+    """Replace values by their levels; the number of clipped ones."""
+    kind, clipped = entered.dtype.type, 0
+    half = step * kind(0.5)
+    for j in range(entered.size):
+        value, own = entered[j], transitions[row[j]]
+        if value == value:
+            clipped += value > own[-1] + half or value < own[1] - half
+            entered[j] = kind(_code(value, step, own)) * step
+    return clipped
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _even_row(entered, step, bound):
+    """The same for evenly spaced levels."""
+    clipped = np.int32(0)
+    for j in range(entered.size):
+        value = entered[j]
+        clipped = np.int32(clipped + np.int32(abs(value) > bound))
+        entered[j] = quantised(value, bound, step)
+    return clipped
+
+
+@nb.njit(cache=True)
+def _added_row(converted, total, scale, gain, offset, fresh):
+    zero = total.dtype.type(0)
+    for j in range(total.size):
+        total[j] = (zero if fresh else total[j]) + scale * (gain[j] * converted[j] + offset[j])
+
+
+@nb.njit(cache=True)
+def _convert_rows(
+    y, total, scale, noise, variance, bound, step, entry, transitions, row, leave, fresh, first, k0, k1, when, saturated
+):
+    """``first`` is the number of the first row; ``variance`` has one for each row, or none at all."""
+    c2, c3 = split(when)
+    draws, entered = np.empty((y.shape[1] + 3) // 4 * 4, np.float32), np.empty(y.shape[1], y.dtype)
+    varied = variance.shape[0] > 0
+    for b in range(y.shape[0]):
+        if noise > 0 or varied:
+            row_normals(draws, np.uint32(first + b), c2, c3, k0, k1)
+        _entered_row(y[b], draws, variance[b] if varied else entered[:0], entered, noise, entry[0], entry[1])
+        if transitions.shape[0] > 0:
+            saturated[b] = _tabled_row(entered, step, transitions, row)
+        else:
+            saturated[b] = _even_row(entered, step, bound)
+        _added_row(entered, total[b], scale[b], leave[0], leave[1], fresh)
+
+
+@nb.njit(cache=True, parallel=True)
+def _convert(
+    y, total, scale, noise, variance, bound, step, entry, transitions, row, leave, fresh, k0, k1, when, saturated, rows, count
+):
+    for strip in nb.prange(count):
+        first = strip * rows
+        part = slice(first, first + rows)
+        own = entry, transitions, row, leave
+        _convert_rows(
+            y[part],
+            total[part],
+            scale[part],
+            noise,
+            variance[part],
+            bound,
+            step,
+            *own,
+            fresh,
+            first,
+            k0,
+            k1,
+            when,
+            saturated[part],
+        )
+
+
+def convert(
+    y: np.ndarray,
+    total: np.ndarray,
+    scale: np.ndarray,
+    noise: float,
+    variance: np.ndarray,
+    bits: float,
+    bound: float,
+    entry: np.ndarray,
+    transitions: np.ndarray,
+    row: np.ndarray,
+    leave: np.ndarray,
+    key: Key,
+    step: int,
+    fresh: bool = False,
+) -> np.ndarray:
+    """As `adc`, every line through a converter of its own.
+
+    ``total += scale * (leave[0] * Q(entry[0] * (y + s * xi) + entry[1]) + leave[1])`` with ``s**2 = noise**2 + variance``; the
+    bits of xi are those of `adc`. Without ``transitions`` Q is uniform.
+
+    Parameters
+    ----------
+    y, total, scale, noise, bits, bound, key, step, fresh
+        As in `adc`.
+    variance : (n, lines) or (0, 0) array
+        Further variance of every sum; empty: none.
+    entry, leave : (2, lines) array
+        Gain and offset before and after the conversion.
+    transitions : (tables, 2**bits - 1) or (0, 0) array
+        Ascending: the first is -inf, the others the inputs from which a code is reached, from the second lowest on. Inputs
+        beyond the outer ones by more than half a step count as clipped.
+    row : (lines,) int64 array
+        The table of each line.
+
+    Returns
+    -------
+    (n,) int64 array
+        Values of each vector that were clipped.
+    """
+    y, variance = np.ascontiguousarray(y, like=y), np.ascontiguousarray(variance, like=y)
+    noise = y.dtype.type(noise)
+    if on_gpu(y):
+        varied, (n, lines) = variance.size > 0, y.shape
+        counts, (parts, width) = np.zeros(n, np.uint64, like=y), neighbours(lines, varied or noise > 0)
+        given = y, total, scale, variance, counts, noise, np.int32(varied), *uniform(y.dtype, bits, bound), entry
+        tables = transitions, np.int32(transitions.shape[1]), row, leave, np.int32(fresh)
+        launch_rows(
+            "converters/per_line",
+            "convert",
+            y.dtype,
+            n,
+            parts,
+            *given,
+            *tables,
+            *key.words,
+            *words_of(step),
+            sizes=(lines, width),
+        )
+        return counts.view(np.int64)
+    saturated = np.empty(len(y), np.int64)
+    settings = noise, variance, *uniform(y.dtype, bits, bound), entry, transitions, row, leave, fresh
+    rows, count = strips(y.shape, SLOW if noise > 0 or variance.size > 0 or transitions.size > 0 else QUICK)
+    if count < 2:
+        _convert_rows(y, total, scale, *settings, 0, *key.words, np.uint64(step), saturated)
+    else:
+        _convert(y, total, scale, *settings, *key.words, np.uint64(step), saturated, rows, count)
+    return saturated

@@ -1,0 +1,63 @@
+#include "converters/converters.cuh"
+
+__device__ inline unsigned long long bits_of(float x) { return (word)__float_as_int(x); }
+__device__ inline unsigned long long bits_of(double x) { return (unsigned long long)__double_as_longlong(x); }
+__device__ inline float of_bits(unsigned long long bits, float) { return __int_as_float((int)(word)bits); }
+__device__ inline double of_bits(unsigned long long bits, double) { return __longlong_as_double((long long)bits); }
+
+// The bits of the largest magnitude of every row, which begin as zero: as integers, magnitudes have the same order, so that the maximum
+// of integers does, which is the same in whatever order.
+extern "C" __global__ void largest(const real* x, unsigned long long* found, place count, int length, int shift) {
+    EACH(item, count << shift) {
+        place row = item >> shift;
+        real most = 0;
+        EACH_OF(j, item, length, shift) {
+            real magnitude = (real)fabs(x[row * length + j]);
+            // What is no number is not larger, and does not count.
+            most = magnitude > most ? magnitude : most;
+        }
+        if (most > 0) atomicMax(found + row, bits_of(most));
+    }
+}
+
+// `found` are the bits of the magnitudes that meet the bound if `managed`, unless those are `given`.
+extern "C" __global__ void dac(
+    const real* x, const unsigned long long* found, const real* given, real* out, real* scale, unsigned long long* saturated,
+    int managed, int is_given, real bound, real step, real reduction, place count, int length, int shift) {
+    EACH(item, count << shift) {
+        place row = item >> shift;
+        real factor = reduction;
+        if (managed) {
+            real most = is_given ? given[row] : of_bits(found[row], reduction);
+            if (most != 0) factor = most / bound * reduction;
+        }
+        if (item == row << shift) scale[row] = factor;
+        unsigned long long clipped = 0;
+        EACH_OF(j, item, length, shift) {
+            real value = x[row * length + j] / factor;
+            clipped += fabs(value) > bound;
+            out[row * length + j] = quantised(value, bound, step);
+        }
+        if (clipped > 0) atomicAdd(saturated + row, clipped);
+    }
+}
+
+extern "C" __global__ void adc(
+    const real* y, real* total, const real* scale, unsigned long long* saturated, real noise, real bound, real step, int fresh,
+    word k0, word k1, word c2, word c3, int lines, int width, place count, int length, int shift) {
+    EACH(item, count << shift) {
+        place row = item >> shift;
+        const real* own = y + row * lines;
+        real* sum = total + row * lines;
+        unsigned long long clipped = 0;
+        EACH_OF(block, item, length, shift) {
+            Draws drawn = draws_of(noise > 0, block, row, k0, k1, c2, c3);
+            EACH_LINE(lane, j, block, width, lines) {
+                real value = noise > 0 ? own[j] + noise * drawn.of[lane] : own[j];
+                clipped += fabs(value) > bound;
+                sum[j] = (fresh ? (real)0 : sum[j]) + scale[row] * quantised(value, bound, step);
+            }
+        }
+        if (clipped > 0) atomicAdd(saturated + row, clipped);
+    }
+}

@@ -1,0 +1,273 @@
+"""Digital-to-analog and analog-to-digital conversion around a matrix product, each fused into one pass.
+
+Both converters are uniform and symmetric about zero: b bits give the 2**b - 1 levels k * step, |k| <= 2**(b-1) - 1, with
+step = bound / (2**(b-1) - 1), as in aihwkit (Rasch et al. 2021, arXiv 2104.02184). ``step = 0`` means infinite resolution and
+``bound = inf`` means no saturation.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import numba as nb
+import numpy as np
+
+from analogpc.kernels.gpu.arrays import launch, on_gpu
+from analogpc.kernels.random.streams import Key, row_normals, split, words_of
+from analogpc.kernels.rows import launch_rows
+
+QUICK, SLOW = 262144, 65536
+"""As many numbers one thread converts alone, without and with noise: 0.1 to 0.2 ms of work. Another thread may take that long to wake
+up after a product, while those of BLAS still spin.
+"""
+_STRIP = 8192
+"""Numbers that a thread takes at a time where there are more."""
+_BLOCK = 4
+"""Numbers that one block of random words is for."""
+_EACH = 3
+"""The binary logarithm of how many numbers a thread of the GPU takes at least, before it compares its largest with those of others."""
+_INFINITY: dict[int, np.int32 | np.int64] = {4: np.int32(0x7F800000), 8: np.int64(0x7FF0000000000000)}
+"""The bits of infinity, by the size of the type in bytes."""
+
+
+def quantisation_step(bits: float, bound: float) -> float:
+    """The distance between two levels of a converter of ``bits`` bits and range +-``bound``; 0 for ``bits = inf``."""
+    return 0.0 if math.isinf(bits) else bound / (2.0 ** (bits - 1) - 1.0)
+
+
+@lru_cache(maxsize=256)
+def uniform(dtype: np.dtype, bits: float, bound: float) -> tuple[np.floating, np.floating]:
+    """Range and step of a converter as numbers of that type."""
+    return dtype.type(bound), dtype.type(quantisation_step(bits, bound))
+
+
+def strips(shape: tuple[int, int], alone: int) -> tuple[int, int]:
+    """Rows of a strip, and strips, into which a batch (n, lines) is cut for the threads: one if it has at most ``alone`` numbers."""
+    n, lines = shape
+    if n * lines <= alone:
+        return n, 1
+    rows = max(1, _STRIP // lines)
+    return rows, -(-n // rows)
+
+
+def neighbours(lines: int, noisy: bool) -> tuple[int, int]:
+    """Into how many parts a row of so many lines is cut for the threads of the GPU, and the lines of a part."""
+    width = _BLOCK if noisy else 1
+    return -(-lines // width), width
+
+
+# Rows are converted in plain loops that the compiler turns into vectors: nothing branches, and a loop writes one array. The random
+# numbers of a row are drawn in a loop before; what one loop leaves for the next is one row, and stays in the nearest cache.
+@nb.njit(cache=True, forceinline=True, error_model="numpy")
+def quantised(value, bound, step):
+    """Clip to +-bound, then round to the nearest level, ties to even; with ``step = 0`` only clip."""
+    value = bound if value > bound else value
+    value = -bound if value < -bound else value
+    return np.rint(value / step) * step if step > 0 else value
+
+
+@nb.njit(cache=True)
+def _largest(words, infinity):
+    """The bits of the largest magnitude, of numbers whose bits are ``words``: as integers, magnitudes have the same order."""
+    kind = words.dtype.type
+    largest = kind(0)
+    for j in range(words.size):
+        magnitude = kind(words[j] & ~(kind(1) << kind(8 * words.itemsize - 1)))
+        # What is no number lies beyond infinity and does not count.
+        magnitude = magnitude if magnitude <= infinity else kind(0)
+        largest = magnitude if magnitude > largest else largest
+    return largest
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _dac_row(x, out, factor, bound, step):
+    clipped = np.int32(0)
+    for j in range(x.size):
+        value = x[j] / factor
+        clipped = np.int32(clipped + np.int32(abs(value) > bound))
+        out[j] = quantised(value, bound, step)
+    return clipped
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _dac_rows(x, words, infinity, out, scale, scale_words, managed, given, bound, step, reduction):
+    """``scale_words`` are the bits of ``scale``, ``words`` those of ``x``."""
+    clipped = 0
+    for b in range(x.shape[0]):
+        factor = reduction
+        if managed:
+            if not given:
+                scale_words[b] = _largest(words[b], infinity)
+            if scale[b] != 0:
+                factor = scale[b] / bound * reduction
+        scale[b] = factor
+        clipped += _dac_row(x[b], out[b], factor, bound, step)
+    return clipped
+
+
+@nb.njit(cache=True, parallel=True)
+def _dac(x, words, infinity, out, scale, scale_words, managed, given, bound, step, reduction, rows, count):
+    clipped = 0
+    for strip in nb.prange(count):
+        part = slice(strip * rows, (strip + 1) * rows)
+        clipped += _dac_rows(
+            x[part], words[part], infinity, out[part], scale[part], scale_words[part], managed, given, bound, step, reduction
+        )
+    return clipped
+
+
+def dac(
+    x: np.ndarray, bits: float, bound: float, managed: bool, reduction: float = 1.0, magnitudes: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, Any]:
+    """Drive the lines of an array with digital vectors.
+
+    Parameters
+    ----------
+    x : (n, lines) array, float32 or float64
+        Digital values.
+    bits, bound : float
+        Resolution and range of the converter; ``inf`` for ideal.
+    managed : bool
+        Noise management: every vector is scaled so that its largest magnitude meets ``bound`` unless that is infinite.
+        Otherwise values beyond ``bound`` saturate.
+    reduction : float
+        Drive the lines so many times weaker than that; ``scale`` makes up for it.
+    magnitudes : (n,) array
+        If managed, let these meet ``bound`` instead of the largest magnitudes; zero leaves a vector as it is.
+
+    Returns
+    -------
+    driven : (n, lines) array
+        What the lines carry.
+    scale : (n,) array
+        ``x`` is about ``scale[:, None] * driven``; ``reduction`` when not managed, and for a vector of zeros.
+    saturated : int
+        Values that were clipped; on the GPU an int64 array without axes, so that nothing waits for it.
+    """
+    managed = managed and math.isfinite(bound)
+    scale = np.empty(len(x), x.dtype, like=x)
+    if math.isinf(bits) and math.isinf(bound) and reduction == 1:
+        # Scaling by the maximum and back only rounds when nothing is lost by leaving it out.
+        scale[:] = 1
+        return x, scale, np.zeros((), np.int64, like=x) if on_gpu(x) else 0
+    x = np.ascontiguousarray(x, like=x)
+    if on_gpu(x):
+        return _dac_there(x, scale, managed, magnitudes, *uniform(x.dtype, bits, bound), x.dtype.type(reduction))
+    if magnitudes is not None:
+        scale[:] = magnitudes
+    out, infinity = np.empty_like(x), _INFINITY[x.itemsize]
+    arrays = x, x.view(infinity.dtype), infinity, out, scale, scale.view(infinity.dtype)
+    settings = managed, magnitudes is not None, *uniform(x.dtype, bits, bound), x.dtype.type(reduction)
+    rows, count = strips(x.shape, QUICK)
+    clipped = _dac_rows(*arrays, *settings) if count < 2 else _dac(*arrays, *settings, rows, count)
+    return out, scale, int(clipped)
+
+
+def _dac_there(
+    x: np.ndarray,
+    scale: np.ndarray,
+    managed: bool,
+    magnitudes: np.ndarray | None,
+    bound: np.floating,
+    step: np.floating,
+    reduction: np.floating,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`dac` on the GPU."""
+    (n, lines), given = x.shape, magnitudes is not None
+    # Of every vector: the bits of its largest magnitude, and how many of its values are clipped.
+    counts = np.zeros((2, n), np.uint64, like=x)
+    if managed and not given:
+        shift = max(0, max(0, lines - 1).bit_length() - _EACH)
+        launch("converters/shared", "largest", x.dtype, n << shift, x, counts[0], np.int64(n), np.int32(lines), np.int32(shift))
+    met = scale if magnitudes is None else np.ascontiguousarray(magnitudes, x.dtype, like=x)
+    out = np.empty(x.shape, x.dtype, like=x)
+    arrays, settings = (x, counts[0], met, out, scale, counts[1]), (np.int32(managed), np.int32(given), bound, step, reduction)
+    launch_rows("converters/shared", "dac", x.dtype, n, lines, *arrays, *settings)
+    return out, scale, counts[1].view(np.int64).sum()
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _adc_row(y, draws, total, scale, noise, bound, step, fresh):
+    clipped, zero = np.int32(0), y.dtype.type(0)
+    if noise > 0:
+        for j in range(y.size):
+            value = y[j] + noise * draws[j]
+            clipped = np.int32(clipped + np.int32(abs(value) > bound))
+            total[j] = (zero if fresh else total[j]) + scale * quantised(value, bound, step)
+    else:
+        for j in range(y.size):
+            clipped = np.int32(clipped + np.int32(abs(y[j]) > bound))
+            total[j] = (zero if fresh else total[j]) + scale * quantised(y[j], bound, step)
+    return clipped
+
+
+@nb.njit(cache=True)
+def _adc_rows(y, total, scale, noise, bound, step, fresh, first, k0, k1, when, saturated):
+    """``first`` is the number of the first row."""
+    c2, c3 = split(when)
+    draws = np.empty((y.shape[1] + 3) // 4 * 4, np.float32)
+    for b in range(y.shape[0]):
+        if noise > 0:
+            row_normals(draws, np.uint32(first + b), c2, c3, k0, k1)
+        saturated[b] = _adc_row(y[b], draws, total[b], scale[b], noise, bound, step, fresh)
+
+
+@nb.njit(cache=True, parallel=True)
+def _adc(y, total, scale, noise, bound, step, fresh, k0, k1, when, saturated, rows, count):
+    for strip in nb.prange(count):
+        first = strip * rows
+        part = slice(first, first + rows)
+        _adc_rows(y[part], total[part], scale[part], noise, bound, step, fresh, first, k0, k1, when, saturated[part])
+
+
+def adc(
+    y: np.ndarray,
+    total: np.ndarray,
+    scale: np.ndarray,
+    noise: float,
+    bits: float,
+    bound: float,
+    key: Key,
+    step: int,
+    fresh: bool = False,
+) -> np.ndarray:
+    """Add read noise to analog sums, convert them and accumulate them digitally: ``total += scale * ADC(y + noise * xi)``.
+
+    Parameters
+    ----------
+    y : (n, lines) array
+        Analog sums of one array.
+    total : (n, lines) array
+        Digital accumulator, changed in place; on the GPU contiguous.
+    scale : (n,) array
+        Factor of every vector.
+    noise : float
+        Standard deviation of the output noise, in the units of ``y``.
+    bits, bound : float
+        Resolution and range; ``inf`` for ideal.
+    key, step
+        Noise stream; the draw of line j of vector i is a function of (key, step, i, j).
+    fresh : bool
+        Whether ``total`` counts as zeros, whatever it holds.
+
+    Returns
+    -------
+    (n,) int64 array
+        Values of each vector that were clipped.
+    """
+    y = np.ascontiguousarray(y, like=y)
+    settings = y.dtype.type(noise), *uniform(y.dtype, bits, bound)
+    if on_gpu(y):
+        counts, (parts, width) = np.zeros(len(y), np.uint64, like=y), neighbours(y.shape[1], noise > 0)
+        given = y, total, scale, counts, *settings, np.int32(fresh), *key.words, *words_of(step)
+        launch_rows("converters/shared", "adc", y.dtype, len(y), parts, *given, sizes=(y.shape[1], width))
+        return counts.view(np.int64)
+    saturated = np.empty(len(y), np.int64)
+    rows, count = strips(y.shape, SLOW if noise > 0 else QUICK)
+    if count < 2:
+        _adc_rows(y, total, scale, *settings, fresh, 0, *key.words, np.uint64(step), saturated)
+    else:
+        _adc(y, total, scale, *settings, fresh, *key.words, np.uint64(step), saturated, rows, count)
+    return saturated

@@ -1,0 +1,143 @@
+"""Pooling of images by the soft maximum of windows, and its transpose. Images are channels-last."""
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+
+from analogpc.kernels.gpu.arrays import on_gpu
+from analogpc.kernels.images.patches import window_grid
+from analogpc.kernels.images.pooling import check_pooled, launch_windows
+from analogpc.kernels.memory import zeros
+from analogpc.kernels.rows import as_real
+
+
+@nb.njit(cache=True, parallel=True)
+def _soft_pool(x, y, weights, size, stride, rate):
+    for i in nb.prange(y.shape[0]):
+        top, total = np.empty(y.shape[3], rate.dtype), np.empty_like(y[0, 0, 0])
+        for oy in range(y.shape[1]):
+            for ox in range(y.shape[2]):
+                mean, shares = y[i, oy, ox], weights[i, oy, ox]
+                top[:] = x[i, oy * stride, ox * stride].real
+                for k in range(1, size * size):
+                    here = x[i, oy * stride + k // size, ox * stride + k % size]
+                    for c in range(len(top)):
+                        top[c] = max(top[c], here[c].real)
+                total[:] = 0
+                for k in range(size * size):
+                    here, share = x[i, oy * stride + k // size, ox * stride + k % size], shares[k]
+                    for c in range(len(top)):
+                        # Nothing above the largest real part is raised to a power: no overflow, and the ratio does not know of it.
+                        share[c] = np.exp((here[c] - top[c]) * rate[0])
+                        total[c] += share[c]
+                for k in range(size * size):
+                    here, share = x[i, oy * stride + k // size, ox * stride + k % size], shares[k]
+                    for c in range(len(top)):
+                        share[c] /= total[c]
+                        mean[c] += share[c] * here[c]
+
+
+@nb.njit(cache=True, parallel=True)
+def _soft_unpool(g, x, y, weights, out, size, stride, rate):
+    for i in nb.prange(g.shape[0]):
+        for oy in range(g.shape[1]):
+            for ox in range(g.shape[2]):
+                given, mean, shares = g[i, oy, ox], y[i, oy, ox], weights[i, oy, ox]
+                for k in range(size * size):
+                    share, row, column = shares[k], oy * stride + k // size, ox * stride + k % size
+                    here, back = x[i, row, column], out[i, row, column]
+                    for c in range(len(given)):
+                        part = given[c] * share[c]
+                        back[c] += part + part * ((here[c] - mean[c]) * rate[0])
+
+
+def soft_pool(x: np.ndarray, size: int, stride: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of every window with weights that grow with the values, sum_k x_k e^(x_k / T) / sum_k e^(x_k / T).
+
+    For complex ``x`` this is the holomorphic continuation, which has poles where the denominator vanishes.
+
+    Parameters
+    ----------
+    x : (batch, height, width, channels) array, real or complex
+    size, stride : int
+        As for `max_pool`.
+    temperature : float
+        T, in the units of ``x``.
+
+    Returns
+    -------
+    y : (batch, out_height, out_width, channels) array
+        In the type of ``x``; NaN for windows that hold a value that is not finite.
+    weights : (batch, out_height, out_width, size * size, channels) array
+        Of the places of each window, in reading order; their sum is 1.
+
+    Raises
+    ------
+    ValueError
+        If the window does not fit.
+    """
+    rows, columns = window_grid(x.shape, size, stride, 0)
+    y = zeros((x.shape[0], rows, columns, x.shape[3]), x.dtype, x)
+    weights = np.empty((*y.shape[:3], size * size, y.shape[3]), x.dtype, like=x)
+    if on_gpu(x):
+        _launch("soft_pool", y, y.shape, x.shape, size, stride, temperature, x, y, weights)
+    else:
+        _soft_pool(np.ascontiguousarray(x), y, weights, size, stride, _rate(x, temperature))
+    return y, weights
+
+
+def soft_unpool(
+    g: np.ndarray, x: np.ndarray, y: np.ndarray, weights: np.ndarray, size: int, stride: int, temperature: float
+) -> np.ndarray:
+    """The transposed derivative of `soft_pool`, p_k (1 + (x_k - y) / T) at each place, times ``g``; nothing is conjugated.
+
+    Parameters
+    ----------
+    g : (batch, out_height, out_width, channels) array
+    x : (batch, height, width, channels) array
+    y, weights
+        From `soft_pool`.
+    size, stride, temperature
+        As for `soft_pool`.
+
+    Returns
+    -------
+    (batch, height, width, channels) array
+        In the common type of ``g`` and ``x``.
+
+    Raises
+    ------
+    ValueError
+        If the window does not fit, or ``g`` does not have the shape of the pooled images.
+    """
+    check_pooled(x.shape, size, stride, g=g)
+    kind = np.result_type(g.dtype, x.dtype)
+    out = np.zeros(x.shape, kind, like=x)
+    if on_gpu(x):
+        given = (array.astype(kind, copy=False) for array in (g, x, y, weights))
+        _launch("soft_unpool", out, g.shape, x.shape, size, stride, temperature, *given, out)
+    else:
+        g, x, y, weights = (np.ascontiguousarray(array) for array in (g, x, y, weights))
+        _soft_unpool(g, x, y, weights, out, size, stride, _rate(x, temperature))
+    return out
+
+
+def _launch(
+    kernel: str,
+    written: np.ndarray,
+    pooled_shape: tuple[int, ...],
+    input_shape: tuple[int, ...],
+    size: int,
+    stride: int,
+    temperature: float,
+    *arrays: np.ndarray,
+) -> None:
+    twin = f"complex_{kernel}" if written.dtype.kind == "c" else kernel
+    given = (*map(as_real, arrays), written.real.dtype.type(1 / temperature))
+    launch_windows("images/soft_pooling", twin, written, pooled_shape, input_shape, size, stride, *given)
+
+
+def _rate(x: np.ndarray, temperature: float) -> np.ndarray:
+    """1 / T in the real type of ``x``, as an array, which tells the kernels that type."""
+    return np.array([1 / temperature], x.real.dtype)

@@ -1,0 +1,92 @@
+"""A batch of pulsed rank-one updates, by shortcuts where they hold and pulse by pulse where they do not."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from analogpc.kernels.gpu.arrays import on_gpu
+from analogpc.kernels.pulses import constant_steps as pulse_constant
+from analogpc.kernels.pulses import dense_rows as pulse_rows
+from analogpc.kernels.pulses import events as pulse_events
+from analogpc.kernels.pulses.constant_steps import apply_constant
+from analogpc.kernels.pulses.dense_rows import busy_rows
+from analogpc.kernels.pulses.events import events
+from analogpc.kernels.pulses.planes import MAX_BATCH, bit_planes
+from analogpc.kernels.pulses.threads import over_rows
+from analogpc.kernels.pulses.updates import COMPOSITE, LINEAR, PARAMETERS, Law, apply_pulses
+from analogpc.kernels.random.streams import Key
+
+_BUSY = 0.1
+"""Pulses of a device in a product in which its row fires at all: where there are more, `pulse_rows` is faster than `pulse_events`."""
+_SLOTS = np.uint32(0x7FFFFFFF)
+
+
+def _busy(row_lines: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Which rows get many pulses, (rows,) bool, by the slots of ``row_lines`` (rows, n) and the mean ones of ``columns`` (n, columns)."""
+    row_slots, slots = np.bitwise_count(row_lines & _SLOTS), columns & _SLOTS
+    used = np.bitwise_count(np.bitwise_or.reduce(slots, axis=1))
+    share = np.bitwise_count(slots).sum(axis=1) / np.maximum(1.0, used * float(columns.shape[1]))
+    return row_slots @ share > _BUSY * np.count_nonzero(row_slots, axis=1)
+
+
+def apply_batch(
+    state: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    parameters: dict[str, np.ndarray],
+    law: Law,
+    one_sided: bool,
+    key: Key,
+    first_step: int,
+    touched: np.ndarray,
+) -> int:
+    """Apply coincident pulses to devices: what `pulses.apply_pulses` does, equal in distribution and several times as fast.
+
+    Parameters and result are those of `pulses.apply_pulses`. Which pulses fall is the same to the bit, and so are the number of
+    pulses, ``touched``, and every state but for the noise of the three shortcuts:
+
+    - Devices of constant step (`pulse_constant`): one draw for up to 256 products, as long as no bound can be touched.
+    - Linear law in rows that are busy (`pulse_rows`): one draw for a group of products, likewise.
+    - Linear law with additive noise in the other rows (`pulse_events`): one draw for all pulses of a device in one product, likewise.
+
+    All replace a sequence of independent normal numbers by one of the distribution of their result, device by device, where no clip can
+    occur (in busy rows: with a chance below that of one step of a draw); their modules give the reasons. All other devices and laws get
+    the states of `pulses.apply_pulses` to the bit (rows of constant step and busy ones without noise: to rounding). Nothing depends on
+    the number of threads. With the first two shortcuts the noise depends on where a sequence of products is cut into calls, and the
+    second one is taken or not by the density of all trains of a call; the distribution does not.
+
+    On the GPU no shortcut is taken: a thread has a device, and all states are those of `pulses.apply_pulses` to the bit.
+    """
+    if on_gpu(state):
+        return apply_pulses(state, rows, columns, parameters, law, one_sided, key, first_step, touched)
+    arrays = [parameters[name] for name in PARAMETERS]
+    numbers = law.numbers(state.dtype)
+    spread = numbers[1]
+    steady = law.law == LINEAR and law.noise != COMPOSITE
+    pulses = 0
+    # A row is of constant step if all its devices are; where the first one is not, no more need be asked.
+    constant = steady & ~np.any([parameters[name][:, :1] != 0 for name in ("shape_up", "shape_down")], axis=(0, 2))
+    height, width = state.shape
+    for start in range(0, len(rows), MAX_BATCH):
+        some, others = rows[start : start + MAX_BATCH], columns[start : start + MAX_BATCH]
+        stream = *key.words, np.uint64(first_step + start)
+        planes, fired = bit_planes(others), np.full(height, -1, np.int64)
+        if steady:
+            row_lines = np.ascontiguousarray(some.T)
+            if constant.any():
+                lines = row_lines, np.ascontiguousarray(others.T)
+                given = state, *lines, planes, one_sided, *arrays, spread, *stream, touched, fired
+                over_rows(apply_constant, height, partial(pulse_constant.room, len(some), width), *given)
+            busy = (fired < 0) & _busy(row_lines, others)
+            if busy.any():
+                blocks = np.zeros((height, -(-width // pulse_rows.COLUMNS)), np.int64)
+                given = state, row_lines, others, one_sided, *arrays, spread, *stream, touched, blocks, busy
+                over_rows(busy_rows(law.noise), blocks.size, partial(pulse_rows.room, state.dtype), *given)
+                fired[busy] = blocks.sum(axis=1)[busy]
+        if (fired < 0).any():
+            given = state, some, others, planes, one_sided, *arrays, *numbers, *stream, touched, fired
+            over_rows(events(law.law, law.noise), height, partial(pulse_events.room, width), *given)
+        pulses += int(fired.sum())
+    return pulses

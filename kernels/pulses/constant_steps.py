@@ -1,0 +1,175 @@
+"""Constant steps: the whole batch of a device in one draw, as long as no bound can be touched in any order.
+
+A device whose step does not depend on its state adds up: after n_up pulses upwards and n_down downwards, in whatever order, it has
+moved by up (n_up + spread X) - down (n_down + spread Y), X and Y sums of n_up and n_down independent normal numbers. Such a
+sum has exactly the distribution of one normal number, of variance spread^2 (up^2 n_up + down^2 n_down). The draws themselves have
+32 random bits and end at 6.338 standard deviations; the shortcut is exact up to that, as every normal number here is.
+
+The order is irrelevant only if no clip can occur on the way. No draw exceeds `LARGEST_NORMAL`, so a pulse upwards moves a device by
+up (1 + 6.34 spread) at most upwards and by up (6.34 spread - 1) at most downwards: if all pulses of the batch at their worst stay
+within the bounds, no order and no outcome of the noise touches one. A device for which this fails takes as many products at a time
+as are safe from the state it then has (what is safe depends on the past and on the numbers of pulses, never on noise to come, so
+that the next draw is as fresh as ever), and a product that is not safe by itself is applied pulse by pulse.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba as nb
+import numpy as np
+
+from analogpc.kernels.pulses.planes import SCRATCH, count_bits, list_planes, sum_planes
+from analogpc.kernels.random.streams import LARGEST_NORMAL, normal, philox, row_normals, split
+
+_SLOTS = np.uint32(0x7FFFFFFF)
+_BATCH = np.uint32(0x80000000)
+"""Set in the second word of the counters of whole-batch draws: those of single pulses never have it."""
+
+
+@nb.njit(cache=True, forceinline=True)
+def _safe(w, ups, downs, up, down, low, high, most):
+    """Whether no order and no noise of so many pulses can touch a bound; ``most`` is the largest noise relative to a step."""
+    one, zero = type(w)(1), type(w)(0)
+    ahead, back = one + most, max(most - one, zero)
+    rise = ups * up * ahead + downs * down * back
+    fall = downs * down * ahead + ups * up * back
+    return (w + rise <= high) & (w - fall >= low)
+
+
+@nb.njit(cache=True, forceinline=True)
+def _moved(w, ups, downs, up, down, low, high, spread, xi):
+    """The state after so many pulses, by one normal number."""
+    deviation = spread * type(w)(math.sqrt(up * up * ups + down * down * downs))
+    w += (up * ups - down * downs) + deviation * xi
+    return min(max(w, low), high)
+
+
+# One loop per array written: with several, the compiler would have to test too many pairs of arrays for overlap, and would not vectorise.
+@nb.njit(cache=True, error_model="numpy")
+def _mark_unsafe(state, ups, downs, up, down, low, high, most, unsafe):
+    """Mark the devices that pulses could take to a bound; returns how many they are."""
+    kind, some = type(most), 0
+    for i in range(state.size):
+        safe = _safe(state[i], kind(ups[i]), kind(downs[i]), up[i], down[i], low[i], high[i], most)
+        unsafe[i] = (ups[i] + downs[i] > 0) & (low[i] < high[i]) & (not safe)
+    for i in range(state.size):
+        some += unsafe[i]
+    return some
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _move_safe(state, ups, downs, up, down, low, high, spread, most, xi):
+    """Move the others that got pulses."""
+    kind = type(spread)
+    for i in range(state.size):
+        w, n, m = state[i], kind(ups[i]), kind(downs[i])
+        moving = (ups[i] + downs[i] > 0) & (low[i] < high[i]) & _safe(w, n, m, up[i], down[i], low[i], high[i], most)
+        state[i] = _moved(w, n, m, up[i], down[i], low[i], high[i], spread, kind(xi[i])) if moving else w
+
+
+@nb.njit(cache=True)
+def _depends(shape_up, shape_down):
+    """Whether any step of a row depends on the state."""
+    steep = 0
+    for i in range(shape_up.size):
+        steep += (shape_up[i] != 0) | (shape_down[i] != 0)
+    return steep > 0
+
+
+@nb.njit(cache=True)
+def _tally(ups, downs, touched):
+    """Mark the devices that got pulses; returns how many pulses."""
+    fired = 0
+    for i in range(ups.size):
+        fired += ups[i] + downs[i]
+    for i in range(ups.size):
+        touched[i] |= ups[i] + downs[i] > 0
+    return fired
+
+
+@nb.njit(cache=True)
+def _words(c0, c1, step, k0, k1):
+    """A block of draws for one device (not inlined: it is a rare guest)."""
+    c2, c3 = split(step)
+    return philox(c0, c1, c2, c3, k0, k1)
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _one_device(state, row, column, j, i, up, down, low, high, spread, one_sided, index, k0, k1, first):
+    """Take the products of a batch in turn, as many at a time as are safe; ``row`` and ``column`` are the trains of its lines."""
+    w, kind = state, type(state)
+    most = spread * kind(LARGEST_NORMAL)
+    ups, downs, start = 0, 0, 0
+    n = row.size
+    for b in range(n + 1):
+        hits, upward = 0, False
+        if b < n:
+            upward = (row[b] ^ column[b]) >> np.uint32(31) == 0
+            hits = 0 if one_sided and not upward else int(count_bits(np.uint32(row[b] & column[b] & _SLOTS)))
+            if hits == 0:
+                continue
+            more, fewer = (ups + hits, downs) if upward else (ups, downs + hits)
+            if _safe(w, kind(more), kind(fewer), up, down, low, high, most):
+                start = b if ups + downs == 0 else start
+                ups, downs = more, fewer
+                continue
+        if ups + downs > 0:
+            words = _words(np.uint32(i // 4), _BATCH | np.uint32(j), first + np.uint64(start), k0, k1)
+            w = _moved(w, kind(ups), kind(downs), up, down, low, high, spread, kind(normal(words[i % 4])))
+            ups, downs, start = 0, 0, b
+        if hits > 0 and _safe(w, kind(hits * upward), kind(hits * (not upward)), up, down, low, high, most):
+            ups, downs = hits * upward, hits * (not upward)
+            continue
+        step = up if upward else -down
+        for k in range(hits):
+            if k % 4 == 0 and spread > 0:
+                words = _words(np.uint32(index), np.uint32(k // 4), first + np.uint64(b), k0, k1)
+            noise = spread * kind(normal(words[k % 4])) if spread > 0 else kind(0)
+            w = min(max(w + step * (kind(1) + noise), low), high)
+    return w
+
+
+def room(n: int, width: int) -> tuple[np.ndarray, ...]:
+    """Working space for rows: the planes, the digits of their sum (twice the same), pulses upwards and downwards, normal numbers, marks."""
+    places, digits = np.empty(31 * n + 8, np.uint64), np.empty(SCRATCH, np.uint64)
+    counts = np.zeros((2, width), np.int32)
+    return places, digits, digits.view(np.uint32), counts, np.zeros((width + 3) // 4 * 4, np.float32), np.empty(width, np.uint8)
+
+
+@nb.njit(cache=True, nogil=True)
+def apply_constant(
+    begin, end, room, state, rows, columns, planes, one_sided, up, down, shape_up, shape_down, low, high, spread, k0, k1, first,
+    touched, fired,
+):  # fmt: skip
+    """Apply a batch to those rows of devices from ``begin`` to ``end`` whose steps are all constant.
+
+    ``rows`` (rows, n) and ``columns`` (columns, n) hold the trains of a line next to each other, ``planes`` are from `bit_planes`.
+    ``fired`` (rows,) int64 is set to the pulses that a row received, or to -1 if it holds steps that depend on the state.
+    """
+    width = state.shape[1]
+    c2, c3 = split(first)
+    most = spread * type(spread)(LARGEST_NORMAL)
+    places, digits, halves, counts, xi, unsafe = room
+    ups, downs = counts[0], counts[1]
+    for j in range(begin, end):
+        if _depends(shape_up[j], shape_down[j]):
+            fired[j] = -1
+            continue
+        count = list_planes(rows[j], places)
+        sum_planes(planes, places, count, np.uint64(0), digits, halves, ups)
+        if not one_sided:
+            sum_planes(planes, places, count, np.uint64(1), digits, halves, downs)
+        fired[j] = _tally(ups, downs, touched[j])
+        if spread > 0:
+            row_normals(xi, _BATCH | np.uint32(j), c2, c3, k0, k1)
+        some = _mark_unsafe(state[j], ups, downs, up[j], down[j], low[j], high[j], most, unsafe)
+        _move_safe(state[j], ups, downs, up[j], down[j], low[j], high[j], spread, most, xi)
+        for i in range(width if some > 0 else 0):
+            if unsafe[i]:
+                # fmt: off
+                state[j, i] = _one_device(
+                    state[j, i], rows[j], columns[i], j, i, up[j, i], down[j, i], low[j, i], high[j, i], spread, one_sided,
+                    j * width + i, k0, k1, first,
+                )
+                # fmt: on

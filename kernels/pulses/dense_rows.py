@@ -1,0 +1,166 @@
+"""Steps that depend linearly on the state, where lines are busy: whole rows at once, and many products in one draw.
+
+A row is cut into blocks of columns, whose devices are taken through the products side by side, whether they fire or not, in
+vectorised loops. `pulse_moments` tells how, what is drawn, and when a group of products is safe for a device. Groups are as large as
+a number of slots of the row, and smaller where they are not safe for many devices of a block. A device for which a group is not
+safe goes through it pulse by pulse, with the same draws as in `pulses.apply_pulses`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import numba as nb
+import numpy as np
+
+from analogpc.kernels.pulses.moments import (
+    COLUMNS,
+    DOWNS,
+    PLACES,
+    STATE,
+    UPS,
+    advance,
+    begin,
+    device,
+    load,
+    mark_unsafe,
+    settle,
+    tally,
+)
+from analogpc.kernels.pulses.planes import count_bits
+from analogpc.kernels.pulses.updates import ADDITIVE
+from analogpc.kernels.random.streams import normal, philox, split
+
+_SLOTS = np.uint32(0x7FFFFFFF)
+_GROUP = np.uint32(0xC0000000)
+"""Set in the second word of the counters of draws for a group of products: no others have both bits."""
+_MOST_SLOTS = 96
+"""Slots of a row in a group that has more than one product."""
+_FEW = 8
+"""One device in so many may be unsafe before groups are made smaller."""
+_LISTED = 192
+"""Blocks of draws after which a list is worked off; a device adds at most one for every slot of a group."""
+_ROOM = _LISTED + _MOST_SLOTS
+
+
+@nb.njit(cache=True)
+def _end(row, start, most):
+    """The product after a group that begins with ``start``: as many products as have ``most`` slots, but at least one."""
+    slots, stop = int(count_bits(np.uint32(row[start] & _SLOTS))), start + 1
+    while stop < row.size:
+        slots += int(count_bits(np.uint32(row[stop] & _SLOTS)))
+        if slots > most:
+            break
+        stop += 1
+    return stop
+
+
+def room(dtype: np.dtype) -> tuple[np.ndarray, ...]:
+    """Working space: of a block; its marks; lists of pulses (lane and number) and of draws (counters), and the draws."""
+    unsafe, pulses, draws = np.empty(COLUMNS, np.uint8), np.empty((2, _ROOM), np.int32), np.empty((4, _ROOM), np.uint32)
+    return np.zeros(PLACES * COLUMNS, dtype), unsafe, pulses, draws, np.zeros(4 * _ROOM, np.float32)
+
+
+@nb.njit(cache=True)
+def _list(unsafe, pulses, draws, i, lanes, row, columns, left, start, stop, one_sided, index, first):
+    """List the pulses of unsafe devices through a group, from device ``i`` on until the list is full.
+
+    Returns the device to go on with, and how many entries and blocks of draws there are.
+    """
+    count, blocks = 0, 0
+    while i < lanes and blocks < _LISTED:
+        for b in range(start, stop if unsafe[i] else start):
+            column = columns[b, left + i]
+            hits, upward = int(count_bits(np.uint32(row[b] & column & _SLOTS))), (row[b] ^ column) >> np.uint32(31) == 0
+            if hits == 0 or (one_sided and not upward):
+                continue
+            pulses[0, count], pulses[1, count] = i, hits if upward else -hits
+            count += 1
+            c2, c3 = split(first + np.uint64(b))
+            for k in range((hits + 3) // 4):
+                draws[0, blocks], draws[1, blocks], draws[2, blocks], draws[3, blocks] = index + left + i, k, c2, c3
+                blocks += 1
+        i += 1
+    return i, count, blocks
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _draw(draws, blocks, k0, k1, xi):
+    """All four normal numbers of every block: to leave out those that are not used takes as long."""
+    for e in range(np.uint64(blocks)):
+        w0, w1, w2, w3 = philox(draws[0, e], draws[1, e], draws[2, e], draws[3, e], k0, k1)
+        xi[4 * e] = normal(w0)
+        xi[4 * e + 1] = normal(w1)
+        xi[4 * e + 2] = normal(w2)
+        xi[4 * e + 3] = normal(w3)
+
+
+@functools.cache
+def busy_rows(kind: int) -> Callable[..., None]:
+    """The kernel of one kind of noise, which is a compile-time constant."""
+    additive = kind == ADDITIVE
+
+    @nb.njit(cache=True)
+    def work_off(work, pulses, count, spread, xi):
+        """Move listed devices pulse by pulse, as `pulses.move` does, and strike them off the pulses of the group."""
+        zero, one, place = type(spread)(0), type(spread)(1), 0
+        for e in range(count):
+            lane, n = pulses[0, e], abs(pulses[1, e])
+            w, step, shape, low, high = device(work, lane, pulses[1, e] > 0)
+            for k in range(n):
+                factor, noise = one + shape * w, spread * xi[place + k]
+                w += step * (factor + noise) if additive else step * factor * (one + noise)
+                w = min(max(w, low), high)
+            place += (n + 3) // 4 * 4
+            work[int(STATE) + lane] = w
+            work[int(UPS) + lane] = work[int(DOWNS) + lane] = zero
+
+    @nb.njit(cache=True, nogil=True, error_model="numpy")
+    def apply(
+        first_block, end, room, state, rows, columns, one_sided, up, down, shape_up, shape_down, low, high, spread, k0, k1, first,
+        touched, fired, busy,
+    ):  # fmt: skip
+        """Apply a batch to blocks of rows, from ``first_block`` to ``end``; those of a row that is not ``busy`` are left alone.
+
+        ``rows`` (rows, n) holds the trains of a line next to each other. ``fired`` (rows, blocks) is set to the pulses of a block.
+        """
+        width, blocks = state.shape[1], fired.shape[1]
+        work, unsafe, pulses, draws, xi = room
+        for block in range(first_block, end):
+            j, left = block // blocks, block % blocks * COLUMNS
+            if not busy[j]:
+                continue
+            row, lanes = rows[j], min(width - left, COLUMNS)
+            span, place, start, most = np.uint64(lanes), np.uint64(left), np.int64(0), np.int64(_MOST_SLOTS)
+            load(work, span, place, state[j], up[j], down[j], shape_up[j], shape_down[j], low[j], high[j], spread, additive)
+            while start < row.size:
+                stop = _end(row, start, most)
+                begin(work, span)
+                for b in range(start, stop):
+                    if row[b] & _SLOTS != 0:
+                        advance(work, span, place, row[b], columns[b], one_sided, additive)
+                some = mark_unsafe(work, span, spread, additive, unsafe)
+                if _FEW * some > lanes and stop > start + 1:
+                    most //= 2
+                    continue
+                fired[j, block % blocks] += tally(work, span, place, touched[j])
+                i = np.int64(0) if some > 0 else lanes
+                while i < lanes:
+                    i, count, drawn = _list(
+                        unsafe, pulses, draws, i, lanes, row, columns, left, start, stop, one_sided, j * width, first
+                    )
+                    if spread > 0:
+                        _draw(draws, drawn, k0, k1, xi)
+                    work_off(work, pulses, count, spread, xi)
+                if spread > 0:
+                    c2, c3 = split(first + np.uint64(start))
+                    for e in range(COLUMNS // 4):
+                        draws[0, e], draws[1, e], draws[2, e], draws[3, e] = e, _GROUP | np.uint32(block), c2, c3
+                    _draw(draws, (lanes + 3) // 4, k0, k1, xi)
+                settle(work, span, spread, additive, xi)
+                start = stop
+            for c in range(span):
+                state[j, place + c] = work[STATE + c]
+
+    return apply

@@ -1,0 +1,144 @@
+// Trains, and devices that get their pulses one after the other: every operation as in pulses.py, in the same order.
+#include "random/streams.cuh"
+
+enum { LINEAR, EXPONENTIAL, POWER, PIECEWISE };
+enum { MULTIPLICATIVE, ADDITIVE, COMPOSITE };
+
+#define ALL_SLOTS 0x7FFFFFFFu
+
+// Counts go to one of so many sums, by the number of the item, lest all threads queue for one place in memory.
+__device__ inline void count_up(unsigned long long* sums, place parts, place item, unsigned long long amount) {
+    if (amount > 0) atomicAdd(sums + item % parts, amount);
+}
+
+extern "C" __global__ void trains(
+    const real* values, const double* gain, const place* length, word* words, unsigned long long* over, place parts,
+    place n, place lines, word k0, word k1, unsigned long long first) {
+    EACH(i, n * lines) {
+        place product = i / lines;
+        int slots = (int)length[product];
+        word all = (1u << slots) - 1, train = 0;
+        double probability = gain[product] * fabs((double)values[i]);
+        if (probability >= 1) {
+            train = all;
+        } else if (probability > 0) {
+            word threshold = (word)(probability * 4294967296.0);
+            unsigned long long when = first + product;
+            for (int block = 0; 4 * block < slots; ++block) {
+                Words drawn = philox((word)(i - product * lines), (word)block, (word)when, (word)(when >> 32), k0, k1);
+                for (int lane = 0; lane < 4; ++lane) train |= (word)(drawn.w[lane] < threshold) << (4 * block + lane);
+            }
+            train &= all;
+        }
+        words[i] = values[i] < 0 ? train | ~ALL_SLOTS : train;
+        count_up(over, parts, i, probability > 1);
+    }
+}
+
+// How all devices of one kind answer to a pulse; `sections` are those of each of the two piecewise lines.
+struct Answer { int law, kind, sections; const real* constants; real spread, added, sloped; };
+
+struct Device { real up, down, shape_up, shape_down, low, high; };
+
+__device__ inline float exponential(float x) { return expf(x); }
+__device__ inline double exponential(double x) { return exp(x); }
+__device__ inline float power(float x, float y) { return powf(x, y); }
+__device__ inline double power(double x, double y) { return pow(x, y); }
+__device__ inline real magnitude(real x) { return (real)fabs(x); }
+__device__ inline real not_negative(real x) { return 0 > x ? (real)0 : x; }
+
+// The mean step at state `w` relative to the device's step.
+__device__ inline real factor_of(const Answer& answer, const Device& own, real w, bool upward) {
+    const real* constants = answer.constants;
+    real width = own.high - own.low;
+    if (answer.law == LINEAR) return 1 + (upward ? own.shape_up : own.shape_down) * w;
+    if (answer.law == POWER) {
+        real room = not_negative((upward ? own.high - w : w - own.low) / width);
+        return power(room, upward ? own.shape_up : own.shape_down);
+    }
+    if (answer.law == EXPONENTIAL) {
+        real z = 2 * constants[0] * w / width + constants[1];
+        real amplitude = upward ? constants[2] : constants[4], rate = upward ? constants[3] : -constants[5];
+        return not_negative(1 - amplitude * exponential(rate * z));
+    }
+    real position = (w - own.low) / width * (real)answer.sections;
+    int left = (int)position;
+    left = left < 0 ? 0 : left > answer.sections - 1 ? answer.sections - 1 : left;
+    const real* node = constants + (upward ? left : left + answer.sections + 1);
+    return node[0] + (position - (real)left) * (node[1] - node[0]);
+}
+
+__device__ inline real moved(const Answer& answer, const Device& own, real w, bool upward, real noise) {
+    real step = upward ? own.up : -own.down, factor = factor_of(answer, own, w, upward);
+    if (answer.kind == ADDITIVE) {
+        w = w + step * (factor + noise);
+    } else if (answer.kind == MULTIPLICATIVE) {
+        w = w + step * factor * (1 + noise);
+    } else {
+        real change = step * factor;
+        w = w + (change + noise * (magnitude(change) + answer.added + answer.sloped * magnitude(w)));
+    }
+    w = own.low > w ? own.low : w;
+    return own.high < w ? own.high : w;
+}
+
+// The state after `hits` pulses in one direction; pulse k takes word k mod 4 of block k div 4.
+__device__ inline real moved_by(
+    const Answer& answer, const Device& own, real w, bool upward, int hits, word index, unsigned long long when, word k0, word k1) {
+    Words drawn = {{0, 0, 0, 0}};
+    for (int k = 0; k < hits; ++k) {
+        real noise = answer.spread;
+        if (noise != 0) {
+            if (k % 4 == 0) drawn = philox(index, (word)(k / 4), (word)when, (word)(when >> 32), k0, k1);
+            noise = noise * normal(drawn.w[0]);
+            // The words move up: an index that is known only later would put them into memory.
+            drawn.w[0] = drawn.w[1], drawn.w[1] = drawn.w[2], drawn.w[2] = drawn.w[3];
+        }
+        w = moved(answer, own, w, upward, noise);
+    }
+    return w;
+}
+
+// A thread has a device, and goes through the products in their order.
+extern "C" __global__ void apply_pulses(
+    real* state, const word* rows, const word* columns, bool* touched, place n, place height, place width, int one_sided,
+    const real* up, const real* down, const real* shape_up, const real* shape_down, const real* low, const real* high,
+    const real* constants, int sections, real spread, real added, real sloped, int law, int kind,
+    word k0, word k1, unsigned long long first, unsigned long long* pulses, place parts) {
+    Answer answer = {law, kind, sections, constants, spread, added, sloped};
+    EACH(i, height * width) {
+        place j = i / width;
+        const word *row = rows + j, *column = columns + (i - j * width);
+        Device own = {up[i], down[i], shape_up[i], shape_down[i], low[i], high[i]};
+        unsigned long long fired = 0;
+        real w = state[i];
+        for (place product = 0; product < n; ++product, row += height, column += width) {
+            word one = *row, other = *column;
+            int hits = __popc(one & other & ALL_SLOTS);
+            bool upward = (one ^ other) >> 31 == 0;
+            if (hits == 0 || (one_sided && !upward)) continue;
+            fired += hits;
+            if (own.low >= own.high) continue;
+            w = moved_by(answer, own, w, upward, hits, (word)i, first + product, k0, k1);
+        }
+        if (fired == 0) continue;
+        state[i] = w;
+        touched[i] = true;
+        count_up(pulses, parts, i, fired);
+    }
+}
+
+extern "C" __global__ void apply_counts(
+    real* state, const int* counts, place size,
+    const real* up, const real* down, const real* shape_up, const real* shape_down, const real* low, const real* high,
+    const real* constants, int sections, real spread, real added, real sloped, int law, int kind,
+    word k0, word k1, unsigned long long when, unsigned long long* pulses, place parts) {
+    Answer answer = {law, kind, sections, constants, spread, added, sloped};
+    EACH(i, size) {
+        int hits = counts[i] < 0 ? -counts[i] : counts[i];
+        if (hits == 0) continue;
+        Device own = {up[i], down[i], shape_up[i], shape_down[i], low[i], high[i]};
+        if (own.low < own.high) state[i] = moved_by(answer, own, state[i], counts[i] > 0, hits, (word)i, when, k0, k1);
+        count_up(pulses, parts, i, hits);
+    }
+}

@@ -1,0 +1,356 @@
+"""Pulsed outer-product updates: pulse trains on the lines, coincidences at the crosspoints, steps of the devices.
+
+A line's train for one rank-one product is one 32-bit word: 31 time slots and, in the top bit, the sign of the value (a negative
+value drives the line with the opposite polarity). A crosspoint fires in the slots that both lines have in common (Gokmen and Vlasov,
+Front. Neurosci. 10:333, 2016). The trains of a line are shared by all its crosspoints, as on hardware.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numba as nb
+import numpy as np
+
+from analogpc.kernels.gpu.arrays import launch, on_gpu
+from analogpc.kernels.random.streams import Key, normal, philox, split
+
+MAX_LENGTH = 31
+DOWN = np.uint32(0x80000000)
+"""The sign bit of a train: an exclusive or with it turns pulses upwards into pulses downwards."""
+LINEAR, EXPONENTIAL, POWER, PIECEWISE = range(4)
+"""How the mean step depends on the state: see `apply_pulses`."""
+MULTIPLICATIVE, ADDITIVE, COMPOSITE = range(3)
+"""How the noise of a step depends on the step: see `apply_pulses`."""
+_SLOTS = np.uint32(0x7FFFFFFF)
+_CHUNK = 16
+_SUMS = 1024
+"""Places in which the threads of a GPU count."""
+
+
+@nb.njit(cache=True)
+def _count(word):
+    """The number of bits set in a uint32."""
+    word = word - ((word >> np.uint32(1)) & np.uint32(0x55555555))
+    word = (word & np.uint32(0x33333333)) + ((word >> np.uint32(2)) & np.uint32(0x33333333))
+    word = (word + (word >> np.uint32(4))) & np.uint32(0x0F0F0F0F)
+    # Numba widens the product to 64 bits; only its low 32 hold the sum of the four byte counts.
+    return np.uint32(word * np.uint32(0x01010101)) >> np.uint32(24)
+
+
+@nb.njit(cache=True)
+def _fire(thresholds, length, c2, c3, k0, k1, words):
+    """Set the slots in which lines fire: those whose random word lies below the line's threshold."""
+    words[:] = 0
+    for block in range((length + 3) // 4):
+        used = np.uint32(((1 << min(4, length - 4 * block)) - 1) << (4 * block))
+        for j in range(words.size):
+            w0, w1, w2, w3 = philox(np.uint32(j), np.uint32(block), c2, c3, k0, k1)
+            t = thresholds[j]
+            slots = np.uint32(w0 < t) | np.uint32(w1 < t) << 1 | np.uint32(w2 < t) << 2 | np.uint32(w3 < t) << 3
+            words[j] |= np.uint32(np.uint32(slots << np.uint32(4 * block)) & used)
+
+
+@nb.njit(cache=True, parallel=True)
+def _trains(values, gain, length, k0, k1, first_step, words):
+    over = np.zeros(values.shape[0], np.int64)
+    for b in nb.prange(values.shape[0]):
+        c2, c3 = split(first_step + np.uint64(b))
+        thresholds = np.zeros(values.shape[1], np.uint32)
+        for j in range(values.shape[1]):
+            probability = np.float64(gain[b]) * abs(np.float64(values[b, j]))
+            over[b] += probability > 1.0
+            if 0.0 < probability < 1.0:
+                thresholds[j] = np.uint32(probability * 4294967296.0)
+        _fire(thresholds, length[b], c2, c3, k0, k1, words[b])
+        for j in range(values.shape[1]):
+            if np.float64(gain[b]) * abs(np.float64(values[b, j])) >= 1.0:
+                words[b, j] = (np.uint32(1) << np.uint32(length[b])) - np.uint32(1)
+            if values[b, j] < 0:
+                words[b, j] |= np.uint32(0x80000000)
+    return over.sum()
+
+
+def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, first_step: int) -> tuple[np.ndarray, Any]:
+    """Stochastic pulse trains: in every slot a line fires with probability min(1, gain * |value|).
+
+    Parameters
+    ----------
+    values : (n, lines) array
+        Values of the lines for n rank-one products, applied one after the other.
+    gain : (n,) float64 array
+        Probability per unit of value; it and ``length`` may lie in main memory where ``values`` are on the GPU.
+    length : (n,) int64 array
+        Slots used, 0 to 31.
+    key, first_step
+        Random stream; product i draws at step ``first_step + i``.
+
+    Returns
+    -------
+    words : (n, lines) uint32 array
+        Bit k is slot k; the top bit is set for a negative value.
+    clipped : int
+        Lines whose wanted probability exceeded 1; on the GPU an integer array without axes, for which nobody waits.
+    """
+    words = np.empty(values.shape, np.uint32, like=values)
+    if on_gpu(values):
+        settings = np.asarray(gain, np.float64, like=values), np.asarray(length, np.int64, like=values)
+        arrays = [np.ascontiguousarray(array, like=values) for array in (values, *settings)]
+        over, sizes = np.zeros(_SUMS, np.uint64, like=values), map(np.int64, (_SUMS, *values.shape))
+        launch(
+            "pulses/updates", "trains", values.dtype, values.size, *arrays, words, over, *sizes, *key.words, np.uint64(first_step)
+        )
+        return words, over.sum()
+    clipped = _trains(values, gain, length, *key.words, np.uint64(first_step), words)
+    return words, int(clipped)
+
+
+@nb.njit(cache=True)
+def _factor(law, constants, w, upward, shape, low, high):
+    """The mean step at state ``w`` relative to the device's step."""
+    one = type(w)(1)
+    if law == LINEAR:
+        return one + shape * w
+    if law == POWER:
+        return max((high - w if upward else w - low) / (high - low), type(w)(0)) ** shape
+    if law == EXPONENTIAL:
+        z = type(w)(2) * constants[0] * w / (high - low) + constants[1]
+        amplitude, rate = (constants[2], constants[3]) if upward else (constants[4], -constants[5])
+        return max(one - amplitude * type(w)(math.exp(rate * z)), type(w)(0))
+    sections = len(constants) // 2 - 1
+    place = (w - low) / (high - low) * type(w)(sections)
+    left = min(max(int(place), 0), sections - 1)
+    first = left if upward else left + sections + 1
+    return constants[first] + (place - type(w)(left)) * (constants[first + 1] - constants[first])
+
+
+@nb.njit(cache=True)
+def move(w, step, upward, shape, low, high, law, constants, noise, kind, added, sloped):
+    """The state after one pulse; ``noise`` is the cycle-to-cycle deviation times a normal number."""
+    factor = _factor(law, constants, w, upward, shape, low, high)
+    if kind == ADDITIVE:
+        w += step * (factor + noise)
+    elif kind == MULTIPLICATIVE:
+        w += step * factor * (type(w)(1) + noise)
+    else:
+        change = step * factor
+        w += change + noise * (abs(change) + added + sloped * abs(w))
+    return min(max(w, low), high)
+
+
+@nb.njit(cache=True)
+def moves(w, hits, step, upward, shape, low, high, law, constants, spread, kind, added, sloped, index, c2, c3, k0, k1):
+    """The state after ``hits`` pulses in one direction; pulse k takes word k mod 4 of block k div 4."""
+    if spread == 0:
+        for _ in range(hits):
+            w = move(w, step, upward, shape, low, high, law, constants, spread, kind, added, sloped)
+        return w
+    for block in range((hits + 3) // 4):
+        w0, w1, w2, w3 = philox(np.uint32(index), np.uint32(block), c2, c3, k0, k1)
+        left = hits - 4 * block
+        w = move(w, step, upward, shape, low, high, law, constants, spread * normal(w0), kind, added, sloped)
+        if left > 1:
+            w = move(w, step, upward, shape, low, high, law, constants, spread * normal(w1), kind, added, sloped)
+        if left > 2:
+            w = move(w, step, upward, shape, low, high, law, constants, spread * normal(w2), kind, added, sloped)
+        if left > 3:
+            w = move(w, step, upward, shape, low, high, law, constants, spread * normal(w3), kind, added, sloped)
+    return w
+
+
+@functools.cache
+def _coincidences(law: int, kind: int, one_sided: bool) -> Callable[..., int]:
+    """The kernel of one law and kind of noise: as compile-time constants they cost nothing in the innermost loop."""
+
+    @nb.njit(cache=True, parallel=True)
+    def apply(
+        state, rows, columns, up, down, shape_up, shape_down, low, high, constants, spread, added, sloped, k0, k1, first, touched
+    ):
+        width = state.shape[1]
+        pulses = np.zeros(state.shape[0], np.int64)
+        for j in nb.prange(state.shape[0]):
+            fired = 0
+            for b in range(rows.shape[0]):
+                row = rows[b, j]
+                slots = row & _SLOTS
+                if slots == 0:
+                    continue
+                c2, c3 = split(first + np.uint64(b))
+                for start in range(0, width, _CHUNK):
+                    # Most crosspoints do not fire: a whole chunk of columns is passed over at once if none of them shares a slot.
+                    stop = min(start + _CHUNK, width)
+                    shared = np.uint32(0)
+                    for i in range(start, stop):
+                        shared |= slots & columns[b, i]
+                    if shared == 0:
+                        continue
+                    for i in range(start, stop):
+                        hits = _count(slots & columns[b, i])
+                        upward = (row ^ columns[b, i]) >> np.uint32(31) == 0
+                        if hits == 0 or (one_sided and not upward):
+                            continue
+                        fired += hits
+                        touched[j, i] = True
+                        if low[j, i] >= high[j, i]:
+                            continue
+                        step, shape = (up[j, i], shape_up[j, i]) if upward else (-down[j, i], shape_down[j, i])
+                        # fmt: off
+                        state[j, i] = moves(
+                            state[j, i], hits, step, upward, shape, low[j, i], high[j, i], law, constants,
+                            spread, kind, added, sloped, j * width + i, c2, c3, k0, k1,
+                        )
+                        # fmt: on
+            pulses[j] = fired
+        return pulses.sum()
+
+    return apply
+
+
+@functools.cache
+def _counted(law: int, kind: int) -> Callable[..., int]:
+    """The same for pulses that are counted device by device."""
+
+    @nb.njit(cache=True, parallel=True)
+    def apply(state, counts, up, down, shape_up, shape_down, low, high, constants, spread, added, sloped, k0, k1, when):
+        width = state.shape[1]
+        pulses = np.zeros(state.shape[0], np.int64)
+        c2, c3 = split(when)
+        for j in nb.prange(state.shape[0]):
+            fired = 0
+            for i in range(width):
+                hits = abs(counts[j, i])
+                if hits == 0:
+                    continue
+                fired += hits
+                if low[j, i] >= high[j, i]:
+                    continue
+                upward = counts[j, i] > 0
+                step, shape = (up[j, i], shape_up[j, i]) if upward else (-down[j, i], shape_down[j, i])
+                # fmt: off
+                state[j, i] = moves(
+                    state[j, i], hits, step, upward, shape, low[j, i], high[j, i], law, constants,
+                    spread, kind, added, sloped, j * width + i, c2, c3, k0, k1,
+                )
+                # fmt: on
+            pulses[j] = fired
+        return pulses.sum()
+
+    return apply
+
+
+@dataclass(frozen=True)
+class Law:
+    """What the pulses of one kind of device do; see `apply_pulses` for the meaning.
+
+    Attributes
+    ----------
+    law : int
+        ``LINEAR``, ``EXPONENTIAL``, ``POWER`` or ``PIECEWISE``.
+    constants : tuple of float
+    spread : float
+        Cycle-to-cycle standard deviation.
+    noise : int
+        ``MULTIPLICATIVE``, ``ADDITIVE`` or ``COMPOSITE``.
+    added, sloped : float
+        Of the composite noise.
+    """
+
+    law: int
+    constants: tuple[float, ...]
+    spread: float
+    noise: int
+    added: float = 0.0
+    sloped: float = 0.0
+
+    def numbers(self, dtype: np.dtype) -> tuple[np.ndarray, float, float, float]:
+        """What the kernels take, in the type of the states."""
+        return np.array(self.constants, dtype), dtype.type(self.spread), dtype.type(self.added), dtype.type(self.sloped)
+
+
+PARAMETERS = ("up", "down", "shape_up", "shape_down", "low", "high")
+
+
+def _launch(
+    kernel: str, state: np.ndarray, given: tuple[Any, ...], parameters: dict[str, np.ndarray], law: Law, *stream: Any
+) -> np.ndarray:
+    """Start a kernel of the GPU, one thread for each device; the number of pulses, an integer array without axes."""
+    constants, *numbers = law.numbers(state.dtype)
+    arrays = [np.ascontiguousarray(parameters[name], like=state) for name in PARAMETERS]
+    sections = np.int32(len(constants) // 2 - 1)
+    answer = np.asarray(constants, like=state), sections, *numbers, np.int32(law.law), np.int32(law.noise)
+    pulses = np.zeros(_SUMS, np.uint64, like=state)
+    launch("pulses/updates", kernel, state.dtype, state.size, state, *given, *arrays, *answer, *stream, pulses, np.int64(_SUMS))
+    return pulses.sum()
+
+
+def apply_pulses(
+    state: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    parameters: dict[str, np.ndarray],
+    law: Law,
+    one_sided: bool,
+    key: Key,
+    first_step: int,
+    touched: np.ndarray,
+) -> Any:
+    """Apply coincident pulses to devices, pulse by pulse.
+
+    A pulse upwards changes the state w by ``up * f(w)``, one downwards by ``-down * f(w)``, with noise, and w is clipped to the
+    device's own bounds. The factor f and the noise of a step are:
+
+    - ``LINEAR``: 1 + shape w (Gokmen and Vlasov 2016 for shape 0; Fusi and Abbott 2007 for shape -1/bound).
+    - ``EXPONENTIAL``: max(0, 1 - A exp(d gamma z)), z = 2 a w / (high - low) + b, d = +-1 the direction; ``constants`` are a, b,
+      A upwards, gamma upwards, A downwards, gamma downwards (Gong et al., Nat. Commun. 9:2102, 2018, as in aihwkit).
+    - ``POWER``: the room that is left, (high - w) or (w - low) over (high - low), to the power of shape.
+    - ``PIECEWISE``: linear interpolation between nodes equally spaced from low to high; ``constants`` are those upwards, then as
+      many downwards.
+    - ``MULTIPLICATIVE``: the change is multiplied by 1 + spread xi; ``ADDITIVE``: spread xi is added to f; ``COMPOSITE``: the
+      change gets the standard deviation spread (abs(change) + added + sloped abs(w)).
+
+    Parameters
+    ----------
+    state : (rows, columns) array
+        Changed in place; on the GPU it and ``touched`` are contiguous.
+    rows, columns : (n, rows) and (n, columns) uint32 arrays
+        Trains of n rank-one products, from `trains`.
+    parameters : dict of (rows, columns) arrays in the type of ``state``
+        "up", "down" (both positive), "shape_up", "shape_down", "low", "high". Devices whose bounds coincide do not move.
+    law : Law
+    one_sided : bool
+        Coincidences downwards do nothing.
+    key, first_step
+        Random stream; the noise of pulse k of a device in product i is a function of (key, first_step + i, device, k).
+    touched : (rows, columns) bool array
+        Set where a device got a pulse.
+
+    Returns
+    -------
+    int
+        Pulses that devices received; on the GPU an integer array without axes, for which nobody waits.
+    """
+    if on_gpu(state):
+        sent = [np.ascontiguousarray(words, np.uint32, like=state) for words in (rows, columns)]
+        given = *sent, touched, np.int64(len(rows)), *map(np.int64, state.shape), np.int32(one_sided)
+        return _launch("apply_pulses", state, given, parameters, law, *key.words, np.uint64(first_step))
+    apply = _coincidences(law.law, law.noise, one_sided)
+    arrays = [parameters[name] for name in PARAMETERS]
+    numbers = law.numbers(state.dtype)
+    return int(apply(state, rows, columns, *arrays, *numbers, *key.words, np.uint64(first_step), touched))
+
+
+def apply_counts(state: np.ndarray, counts: np.ndarray, parameters: dict[str, np.ndarray], law: Law, key: Key, step: int) -> Any:
+    """Apply as many pulses to every device as ``counts`` says, (rows, columns) int32, negative ones downwards.
+
+    The other parameters are those of `apply_pulses`; the noise of pulse k of a device is a function of (key, step, device, k).
+    """
+    if on_gpu(state):
+        given = np.ascontiguousarray(counts, np.int32, like=state), np.int64(state.size)
+        return _launch("apply_counts", state, given, parameters, law, *key.words, np.uint64(step))
+    arrays = [parameters[name] for name in PARAMETERS]
+    apply = _counted(law.law, law.noise)
+    return int(apply(state, counts, *arrays, *law.numbers(state.dtype), *key.words, np.uint64(step)))

@@ -1,0 +1,48 @@
+"""Exact writes, within the bounds of every device."""
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+
+from analogpc.kernels.gpu.arrays import launch, on_gpu
+
+_ALONE = 2**16
+
+
+@nb.njit(cache=True, error_model="numpy")
+def _some(state, change, low, high, touched):
+    for i in range(state.size):
+        value = state[i] + change[i]
+        value = low[i] if value < low[i] else value
+        state[i] = high[i] if value > high[i] else value
+        touched[i] = change[i] != 0
+
+
+@nb.njit(cache=True, parallel=True)
+def _all(state, change, low, high, touched):
+    for row in nb.prange(state.shape[0]):
+        _some(state[row], change[row], low[row], high[row], touched[row])
+
+
+def move_within(state: np.ndarray, change: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Add ``change`` to ``state`` in place and cut it to its bounds; a NaN stays.
+
+    Parameters
+    ----------
+    state, change, low, high : (rows, columns) arrays of one type, the first contiguous in C order
+
+    Returns
+    -------
+    (rows, columns) bool array
+        True where the change is not 0.
+    """
+    touched = np.empty(state.shape, bool, like=state)
+    change, low, high = (np.ascontiguousarray(array, like=array) for array in (change, low, high))
+    if on_gpu(state):
+        launch("pulses/writes", "move_within", state.dtype, state.size, state, change, low, high, touched, np.int64(state.size))
+    elif state.size <= _ALONE:
+        _some(*(array.reshape(-1) for array in (state, change, low, high, touched)))
+    else:
+        _all(state, change, low, high, touched)
+    return touched
