@@ -7,6 +7,7 @@ import math
 import numba as nb
 import numpy as np
 
+from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import launch, on_gpu
 from analogpc.kernels.memory import empty
 
@@ -29,7 +30,7 @@ _R1, _R2, _R3 = np.float32(0.310725093), np.float32(0.0455826819), np.float32(0.
 _R4, _R5, _R6 = np.float32(2.58604268e-4), np.float32(1.08121621e-5), np.float32(3.63627720e-7)
 
 
-@nb.njit(cache=True, forceinline=True, error_model="numpy")
+@compiled(forceinline=True, error_model="numpy")
 def _normal_cdf(x):
     c = min(max(x, -_CDF_END), _CDF_END)
     t = c * c
@@ -39,7 +40,7 @@ def _normal_cdf(x):
     return np.float32(0) if x < -_CDF_END else (np.float32(1) if x > _CDF_END else value)
 
 
-@nb.njit(cache=True, forceinline=True, error_model="numpy")
+@compiled(forceinline=True, error_model="numpy")
 def _gelu_slope(x):
     c = min(max(x, -_SLOPE_END), _SLOPE_END)
     t = c * c
@@ -49,7 +50,7 @@ def _gelu_slope(x):
     return np.float32(0) if x < -_SLOPE_END else (np.float32(1) if x > _SLOPE_END else value)
 
 
-@nb.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _some_values(x, y, code, low, high):
     zero = x.dtype.type(0)
     if code == RECTIFY:
@@ -65,7 +66,7 @@ def _some_values(x, y, code, low, high):
             y[i] = x[i] * _normal_cdf(x[i])
 
 
-@nb.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _some_products(x, g, y, code, low, high):
     zero, one = x.dtype.type(0), x.dtype.type(1)
     if code == RECTIFY:
@@ -79,14 +80,14 @@ def _some_products(x, g, y, code, low, high):
             y[i] = g[i] * _gelu_slope(x[i])
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _all_values(x, y, code, low, high):
     for part in nb.prange((x.size + _PART - 1) // _PART):
         own = slice(part * _PART, (part + 1) * _PART)
         _some_values(x[own], y[own], code, low, high)
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _all_products(x, g, y, code, low, high):
     for part in nb.prange((x.size + _PART - 1) // _PART):
         own = slice(part * _PART, (part + 1) * _PART)

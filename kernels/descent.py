@@ -5,6 +5,7 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
+from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import launch, on_gpu
 from analogpc.kernels.memory import empty
 
@@ -12,27 +13,27 @@ _PART = 8192
 _ALONE = 8
 
 
-@nb.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _some(x, g, v, out, rate, momentum, nesterov):
     for i in range(x.size):
         v[i] = momentum * v[i] + g[i]
         out[i] = x[i] - rate * (g[i] + momentum * v[i] if nesterov else v[i])
 
 
-@nb.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _some_plain(x, g, out, rate):
     for i in range(x.size):
         out[i] = x[i] - rate * g[i]
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _all_plain(x, g, out, rate):
     for part in nb.prange((x.size + _PART - 1) // _PART):
         own = slice(part * _PART, (part + 1) * _PART)
         _some_plain(x[own], g[own], out[own], rate)
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _all(x, g, v, out, rate, momentum, nesterov):
     for part in nb.prange((x.size + _PART - 1) // _PART):
         own = slice(part * _PART, (part + 1) * _PART)

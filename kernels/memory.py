@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import math
+import os
 import threading
 from typing import Any
 
@@ -79,6 +80,10 @@ class Pool:
                 self._waiting.remove(oldest)
                 self.idle -= oldest[0]
 
+    def after_fork(self) -> None:
+        """Begin in a forked process: the lock may be held by a thread that is not here."""
+        self._lock = threading.RLock()
+
     def clear(self) -> None:
         """Free all idle blocks, and forget the peak."""
         with self._lock:
@@ -88,6 +93,8 @@ class Pool:
 
 POOL = Pool()
 """Of this process."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=POOL.after_fork)
 
 
 def empty(shape: tuple[int, ...], dtype: Any, like: np.ndarray) -> np.ndarray:

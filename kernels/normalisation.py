@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numba as nb
 import numpy as np
 
+from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import launch, on_gpu
 from analogpc.kernels.memory import empty
 from analogpc.kernels.rows import launch_rows
@@ -15,7 +16,7 @@ _ROWS = 256
 """Rows of one part: few enough to stay in a cache, and the same for any number of threads, so that sums do not depend on it."""
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _moments(x, sums, squares):
     for part in nb.prange(len(sums)):
         own, total, spread = x[part * _ROWS : (part + 1) * _ROWS], sums[part], squares[part]
@@ -31,7 +32,7 @@ def _moments(x, sums, squares):
                 spread[c] += off * off
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _pair_sums(g, h, sums, products):
     for part in nb.prange(len(sums)):
         first, last = part * _ROWS, min((part + 1) * _ROWS, len(g))
@@ -44,7 +45,7 @@ def _pair_sums(g, h, sums, products):
                 product[c] += value * np.float64(other[c])
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _normalise(x, mean, factor, scale, bias, y, normal):
     for r in nb.prange(len(x)):
         row, out, keep = x[r], y[r], normal[r]
@@ -54,7 +55,7 @@ def _normalise(x, mean, factor, scale, bias, y, normal):
             out[c] = value * scale[c] + bias[c]
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _pull_back(g, normal, factor, mean, slope, out):
     for r in nb.prange(len(g)):
         row, place, back = g[r], normal[r], out[r]

@@ -8,13 +8,14 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
+from analogpc.kernels.compiled import compiled
 from analogpc.kernels.converters.shared import QUICK, SLOW, neighbours, quantised, strips, uniform
 from analogpc.kernels.gpu.arrays import launch, on_gpu
 from analogpc.kernels.random.streams import Key, row_normals, split, words_of
 from analogpc.kernels.rows import launch_rows
 
 
-@nb.njit(cache=True)
+@compiled
 def _levels_row(driven, out, step, levels):
     middle = levels.shape[1] // 2
     for j in range(driven.size):
@@ -23,7 +24,7 @@ def _levels_row(driven, out, step, levels):
         out[j] = levels[j, int(np.rint(value / step)) + middle] if value == value else value
 
 
-@nb.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _affine_row(driven, draws, out, gain, offset, resting, pulsed):
     """Gain, offset and noise; ``out`` holds the values, and ``driven`` says which lines are driven."""
     if pulsed > 0:
@@ -35,7 +36,7 @@ def _affine_row(driven, draws, out, gain, offset, resting, pulsed):
             out[j] = gain[j] * out[j] + offset[j]
 
 
-@nb.njit(cache=True)
+@compiled
 def _imprint_rows(driven, out, step, affine, levels, resting, pulsed, first, k0, k1, when):
     """``first`` is the number of the first row."""
     c2, c3 = split(when)
@@ -50,7 +51,7 @@ def _imprint_rows(driven, out, step, affine, levels, resting, pulsed, first, k0,
         _affine_row(driven[b], draws, out[b], affine[0], affine[1], resting, pulsed)
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _imprint(driven, out, step, affine, levels, resting, pulsed, k0, k1, when, rows, count):
     for strip in nb.prange(count):
         first = strip * rows
@@ -107,7 +108,7 @@ def imprint(
     return out
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _plane(driven, out, step, place, bound):
     for b in nb.prange(driven.shape[0]):
         for j in range(driven.shape[1]):
@@ -130,7 +131,7 @@ def bit_plane(driven: np.ndarray, lsb: float, place: int, bound: float) -> np.nd
     return out
 
 
-@nb.njit(cache=True)
+@compiled
 def _code(value, step, transitions):
     """The code of ``value``: that of evenly spaced levels, then along the table to where the value really lies."""
     most = (transitions.shape[0] - 1) // 2
@@ -143,7 +144,7 @@ def _code(value, step, transitions):
     return code
 
 
-@nb.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _entered_row(y, draws, variance, entered, noise, gain, offset):
     """What reaches the converters: the sums with their noise, gain and offset; without further noise ``variance`` is empty."""
     if variance.size > 0:
@@ -158,7 +159,7 @@ def _entered_row(y, draws, variance, entered, noise, gain, offset):
             entered[j] = gain[j] * y[j] + offset[j]
 
 
-@nb.njit(cache=True)
+@compiled
 def _tabled_row(entered, step, transitions, row):
     """Replace values by their levels; the number of clipped ones."""
     kind, clipped = entered.dtype.type, 0
@@ -171,7 +172,7 @@ def _tabled_row(entered, step, transitions, row):
     return clipped
 
 
-@nb.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _even_row(entered, step, bound):
     """The same for evenly spaced levels."""
     clipped = np.int32(0)
@@ -182,14 +183,14 @@ def _even_row(entered, step, bound):
     return clipped
 
 
-@nb.njit(cache=True)
+@compiled
 def _added_row(converted, total, scale, gain, offset, fresh):
     zero = total.dtype.type(0)
     for j in range(total.size):
         total[j] = (zero if fresh else total[j]) + scale * (gain[j] * converted[j] + offset[j])
 
 
-@nb.njit(cache=True)
+@compiled
 def _convert_rows(
     y, total, scale, noise, variance, bound, step, entry, transitions, row, leave, fresh, first, k0, k1, when, saturated
 ):
@@ -208,7 +209,7 @@ def _convert_rows(
         _added_row(entered, total[b], scale[b], leave[0], leave[1], fresh)
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _convert(
     y, total, scale, noise, variance, bound, step, entry, transitions, row, leave, fresh, k0, k1, when, saturated, rows, count
 ):

@@ -14,6 +14,7 @@ from typing import Any
 import numba as nb
 import numpy as np
 
+from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import launch, on_gpu
 from analogpc.kernels.random.streams import Key, row_normals, split, words_of
 from analogpc.kernels.rows import launch_rows
@@ -60,7 +61,7 @@ def neighbours(lines: int, noisy: bool) -> tuple[int, int]:
 
 # Rows are converted in plain loops that the compiler turns into vectors: nothing branches, and a loop writes one array. The random
 # numbers of a row are drawn in a loop before; what one loop leaves for the next is one row, and stays in the nearest cache.
-@nb.njit(cache=True, forceinline=True, error_model="numpy")
+@compiled(forceinline=True, error_model="numpy")
 def quantised(value, bound, step):
     """Clip to +-bound, then round to the nearest level, ties to even; with ``step = 0`` only clip."""
     value = bound if value > bound else value
@@ -68,7 +69,7 @@ def quantised(value, bound, step):
     return np.rint(value / step) * step if step > 0 else value
 
 
-@nb.njit(cache=True)
+@compiled
 def _largest(words, infinity):
     """The bits of the largest magnitude, of numbers whose bits are ``words``: as integers, magnitudes have the same order."""
     kind = words.dtype.type
@@ -81,7 +82,7 @@ def _largest(words, infinity):
     return largest
 
 
-@nb.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _dac_row(x, out, factor, bound, step):
     clipped = np.int32(0)
     for j in range(x.size):
@@ -91,7 +92,7 @@ def _dac_row(x, out, factor, bound, step):
     return clipped
 
 
-@nb.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _dac_rows(x, words, infinity, out, scale, scale_words, managed, given, bound, step, reduction):
     """``scale_words`` are the bits of ``scale``, ``words`` those of ``x``."""
     clipped = 0
@@ -107,7 +108,7 @@ def _dac_rows(x, words, infinity, out, scale, scale_words, managed, given, bound
     return clipped
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _dac(x, words, infinity, out, scale, scale_words, managed, given, bound, step, reduction, rows, count):
     clipped = 0
     for strip in nb.prange(count):
@@ -188,7 +189,7 @@ def _dac_there(
     return out, scale, counts[1].view(np.int64).sum()
 
 
-@nb.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _adc_row(y, draws, total, scale, noise, bound, step, fresh):
     clipped, zero = np.int32(0), y.dtype.type(0)
     if noise > 0:
@@ -203,7 +204,7 @@ def _adc_row(y, draws, total, scale, noise, bound, step, fresh):
     return clipped
 
 
-@nb.njit(cache=True)
+@compiled
 def _adc_rows(y, total, scale, noise, bound, step, fresh, first, k0, k1, when, saturated):
     """``first`` is the number of the first row."""
     c2, c3 = split(when)
@@ -214,7 +215,7 @@ def _adc_rows(y, total, scale, noise, bound, step, fresh, first, k0, k1, when, s
         saturated[b] = _adc_row(y[b], draws, total[b], scale[b], noise, bound, step, fresh)
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _adc(y, total, scale, noise, bound, step, fresh, k0, k1, when, saturated, rows, count):
     for strip in nb.prange(count):
         first = strip * rows

@@ -11,6 +11,7 @@ from typing import Any
 import numba as nb
 import numpy as np
 
+from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.memory import empty, zeros
 from analogpc.kernels.rows import as_real, launch_rows
@@ -47,7 +48,7 @@ def window_grid(shape: tuple[int, ...], kernel: int, stride: int, padding: int) 
 # see an image as (height, width * channels) and a patch as (kernel, kernel * channels), and move one run of numbers per window row.
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _patches(x, out, width, channels, stride, padding):
     kernel = out.shape[3]
     for i in nb.prange(out.shape[0]):
@@ -68,7 +69,7 @@ def _patches(x, out, width, channels, stride, padding):
                         inside[j] = pixels[j]
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _fold(p, out, width, channels, stride, padding):
     kernel = p.shape[3]
     for i in nb.prange(p.shape[0]):

@@ -8,13 +8,14 @@ from typing import Any
 import numba as nb
 import numpy as np
 
+from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.images.patches import window_grid
 from analogpc.kernels.memory import empty, zeros
 from analogpc.kernels.rows import as_real, launch_rows
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _max_pool(x, y, where, size, stride):
     for i in nb.prange(y.shape[0]):
         for oy in range(y.shape[1]):
@@ -33,7 +34,7 @@ def _max_pool(x, y, where, size, stride):
                         found[c] = place if keep else mark
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _max_unpool(g, where, out, size, stride):
     for i in nb.prange(g.shape[0]):
         for oy in range(g.shape[1]):
@@ -47,7 +48,7 @@ def _max_unpool(g, where, out, size, stride):
                         here[c] += value if place == mark else nothing
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _average_pool(x, y, size, stride, part):
     for i in nb.prange(y.shape[0]):
         for oy in range(y.shape[1]):
@@ -61,7 +62,7 @@ def _average_pool(x, y, size, stride, part):
                     total[c] *= part
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _average_unpool(g, out, size, stride, part):
     for i in nb.prange(g.shape[0]):
         for oy in range(g.shape[1]):

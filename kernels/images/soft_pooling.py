@@ -5,6 +5,7 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
+from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.images.patches import window_grid
 from analogpc.kernels.images.pooling import check_pooled, launch_windows
@@ -12,7 +13,7 @@ from analogpc.kernels.memory import zeros
 from analogpc.kernels.rows import as_real
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _soft_pool(x, y, weights, size, stride, rate):
     for i in nb.prange(y.shape[0]):
         top, total = np.empty(y.shape[3], rate.dtype), np.empty_like(y[0, 0, 0])
@@ -38,7 +39,7 @@ def _soft_pool(x, y, weights, size, stride, rate):
                         mean[c] += share[c] * here[c]
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _soft_unpool(g, x, y, weights, out, size, stride, rate):
     for i in nb.prange(g.shape[0]):
         for oy in range(g.shape[1]):

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import math
 
-import numba as nb
 import numpy as np
 
+from analogpc.kernels.compiled import compiled
 from analogpc.kernels.pulses.planes import SCRATCH, count_bits, list_planes, sum_planes
 from analogpc.kernels.random.streams import LARGEST_NORMAL, normal, philox, row_normals, split
 
@@ -27,7 +27,7 @@ _BATCH = np.uint32(0x80000000)
 """Set in the second word of the counters of whole-batch draws: those of single pulses never have it."""
 
 
-@nb.njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _safe(w, ups, downs, up, down, low, high, most):
     """Whether no order and no noise of so many pulses can touch a bound; ``most`` is the largest noise relative to a step."""
     one, zero = type(w)(1), type(w)(0)
@@ -37,7 +37,7 @@ def _safe(w, ups, downs, up, down, low, high, most):
     return (w + rise <= high) & (w - fall >= low)
 
 
-@nb.njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _moved(w, ups, downs, up, down, low, high, spread, xi):
     """The state after so many pulses, by one normal number."""
     deviation = spread * type(w)(math.sqrt(up * up * ups + down * down * downs))
@@ -46,7 +46,7 @@ def _moved(w, ups, downs, up, down, low, high, spread, xi):
 
 
 # One loop per array written: with several, the compiler would have to test too many pairs of arrays for overlap, and would not vectorise.
-@nb.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _mark_unsafe(state, ups, downs, up, down, low, high, most, unsafe):
     """Mark the devices that pulses could take to a bound; returns how many they are."""
     kind, some = type(most), 0
@@ -58,7 +58,7 @@ def _mark_unsafe(state, ups, downs, up, down, low, high, most, unsafe):
     return some
 
 
-@nb.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _move_safe(state, ups, downs, up, down, low, high, spread, most, xi):
     """Move the others that got pulses."""
     kind = type(spread)
@@ -68,7 +68,7 @@ def _move_safe(state, ups, downs, up, down, low, high, spread, most, xi):
         state[i] = _moved(w, n, m, up[i], down[i], low[i], high[i], spread, kind(xi[i])) if moving else w
 
 
-@nb.njit(cache=True)
+@compiled
 def _depends(shape_up, shape_down):
     """Whether any step of a row depends on the state."""
     steep = 0
@@ -77,7 +77,7 @@ def _depends(shape_up, shape_down):
     return steep > 0
 
 
-@nb.njit(cache=True)
+@compiled
 def _tally(ups, downs, touched):
     """Mark the devices that got pulses; returns how many pulses."""
     fired = 0
@@ -88,14 +88,14 @@ def _tally(ups, downs, touched):
     return fired
 
 
-@nb.njit(cache=True)
+@compiled
 def _words(c0, c1, step, k0, k1):
     """A block of draws for one device (not inlined: it is a rare guest)."""
     c2, c3 = split(step)
     return philox(c0, c1, c2, c3, k0, k1)
 
 
-@nb.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _one_device(state, row, column, j, i, up, down, low, high, spread, one_sided, index, k0, k1, first):
     """Take the products of a batch in turn, as many at a time as are safe; ``row`` and ``column`` are the trains of its lines."""
     w, kind = state, type(state)
@@ -137,7 +137,7 @@ def room(n: int, width: int) -> tuple[np.ndarray, ...]:
     return places, digits, digits.view(np.uint32), counts, np.zeros((width + 3) // 4 * 4, np.float32), np.empty(width, np.uint8)
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def apply_constant(
     begin, end, room, state, rows, columns, planes, one_sided, up, down, shape_up, shape_down, low, high, spread, k0, k1, first,
     touched, fired,

@@ -11,9 +11,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-import numba as nb
 import numpy as np
 
+from analogpc.kernels.compiled import compiled
 from analogpc.kernels.pulses.moments import (
     COLUMNS,
     DOWNS,
@@ -44,7 +44,7 @@ _LISTED = 192
 _ROOM = _LISTED + _MOST_SLOTS
 
 
-@nb.njit(cache=True)
+@compiled
 def _end(row, start, most):
     """The product after a group that begins with ``start``: as many products as have ``most`` slots, but at least one."""
     slots, stop = int(count_bits(np.uint32(row[start] & _SLOTS))), start + 1
@@ -62,7 +62,7 @@ def room(dtype: np.dtype) -> tuple[np.ndarray, ...]:
     return np.zeros(PLACES * COLUMNS, dtype), unsafe, pulses, draws, np.zeros(4 * _ROOM, np.float32)
 
 
-@nb.njit(cache=True)
+@compiled
 def _list(unsafe, pulses, draws, i, lanes, row, columns, left, start, stop, one_sided, index, first):
     """List the pulses of unsafe devices through a group, from device ``i`` on until the list is full.
 
@@ -85,7 +85,7 @@ def _list(unsafe, pulses, draws, i, lanes, row, columns, left, start, stop, one_
     return i, count, blocks
 
 
-@nb.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _draw(draws, blocks, k0, k1, xi):
     """All four normal numbers of every block: to leave out those that are not used takes as long."""
     for e in range(np.uint64(blocks)):
@@ -101,7 +101,7 @@ def busy_rows(kind: int) -> Callable[..., None]:
     """The kernel of one kind of noise, which is a compile-time constant."""
     additive = kind == ADDITIVE
 
-    @nb.njit(cache=True)
+    @compiled
     def work_off(work, pulses, count, spread, xi):
         """Move listed devices pulse by pulse, as `pulses.move` does, and strike them off the pulses of the group."""
         zero, one, place = type(spread)(0), type(spread)(1), 0
@@ -116,7 +116,7 @@ def busy_rows(kind: int) -> Callable[..., None]:
             work[int(STATE) + lane] = w
             work[int(UPS) + lane] = work[int(DOWNS) + lane] = zero
 
-    @nb.njit(cache=True, nogil=True, error_model="numpy")
+    @compiled(nogil=True, error_model="numpy")
     def apply(
         first_block, end, room, state, rows, columns, one_sided, up, down, shape_up, shape_down, low, high, spread, k0, k1, first,
         touched, fired, busy,

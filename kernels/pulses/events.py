@@ -21,9 +21,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-import numba as nb
 import numpy as np
 
+from analogpc.kernels.compiled import compiled
 from analogpc.kernels.pulses.planes import COLUMNS, WORDS, count_bits, lowest_bit
 from analogpc.kernels.pulses.updates import ADDITIVE, LINEAR, move, moves
 from analogpc.kernels.random.streams import LARGEST_NORMAL, normal, philox, split
@@ -33,7 +33,7 @@ _FULL = 256
 """Draws after which a list is worked off; the product that fills it can still add 8 blocks of draws for every device of a row."""
 
 
-@nb.njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _firing(planes, part, row, b, one_sided, mask):
     """Mark the columns of a block that fire together with the train ``row`` in product ``b``."""
     slots = np.uint32(row & _SLOTS)
@@ -62,7 +62,7 @@ def room(width: int) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
 
 
 # One call lists many devices: every array that is passed costs tens of cycles, mostly for counting its references.
-@nb.njit(cache=True)
+@compiled
 def _list(listed, b, planes, rows, columns, j, low, high, first, one_sided, single, touched, mask):
     """List the devices that fire in products ``b`` and later until the list is full, with one draw each if ``single``.
 
@@ -100,7 +100,7 @@ def _list(listed, b, planes, rows, columns, j, low, high, first, one_sided, sing
     return b, pulses, count, draws
 
 
-@nb.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _draw(index, block, c2, c3, used, draws, k0, k1, words, xi):
     """The normal numbers that the first ``draws`` blocks of draws use, one after the other."""
     total = 0
@@ -126,7 +126,7 @@ def _draw(index, block, c2, c3, used, draws, k0, k1, words, xi):
         xi[k] = normal(words[k])
 
 
-@nb.njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _series(n, x):
     """1 + (1 + x) + ... + (1 + x)^(n - 1) for n up to 31, without cancellation for small x: S(2m) = S(m) (2 + x S(m))."""
     kind = type(x)
@@ -138,7 +138,7 @@ def _series(n, x):
     return total
 
 
-@nb.njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _summed(w, hits, step, shape, low, high, spread, xi):
     """The state after ``hits`` pulses of a linear law with additive noise, by one normal number; whether no bound can be touched."""
     one, kind = type(w)(1), type(w)
@@ -154,7 +154,7 @@ def _summed(w, hits, step, shape, low, high, spread, xi):
     return min(max(new, low), high), (w + rise <= high) & (w - fall >= low)
 
 
-@nb.njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _work_off(state, listed, count, draws, devices, constants, spread, added, sloped, base, k0, k1, law, kind):
     """Draw the noise of the listed devices of a row and move them; their ``hits`` are negative for pulses downwards."""
     device, hits, index, block, c2, c3, used, words, xi = listed
@@ -192,7 +192,7 @@ def _work_off(state, listed, count, draws, devices, constants, spread, added, sl
 def events(law: int, kind: int) -> Callable[..., None]:
     """The kernel of one law and kind of noise, which are compile-time constants."""
 
-    @nb.njit(cache=True, nogil=True)
+    @compiled(nogil=True)
     def apply(
         begin, end, room, state, rows, columns, planes, one_sided, up, down, shape_up, shape_down, low, high, constants, spread,
         added, sloped, k0, k1, first, touched, fired,

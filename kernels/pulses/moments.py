@@ -32,10 +32,10 @@ from __future__ import annotations
 
 import math
 
-import numba as nb
 import numpy as np
 from numba.extending import intrinsic
 
+from analogpc.kernels.compiled import compiled
 from analogpc.kernels.pulses.planes import count_bits
 
 COLUMNS = 256
@@ -57,7 +57,7 @@ def pick(typing_context, which, a, b):
     return a(which, a, b), lambda context, builder, signature, args: builder.select(*args)
 
 
-@nb.njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _log_ratio(x):
     """log(1 + x) / x for abs(x) up to `_STEEPEST`, to 2e-12."""
     kind, total = type(x), type(x)(1 / 9)
@@ -66,7 +66,7 @@ def _log_ratio(x):
     return total
 
 
-@nb.njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _exp_ratio(t):
     """(exp(t) - 1) / t for abs(t) up to 0.4, to 2e-9."""
     kind = type(t)
@@ -75,7 +75,7 @@ def _exp_ratio(t):
     return (high * t + kind(1 / 24)) * (t * t * t) + low
 
 
-@nb.njit(cache=True, forceinline=True, error_model="numpy")
+@compiled(forceinline=True, error_model="numpy")
 def load(work, lanes, left, state, up, down, shape_up, shape_down, low, high, spread, additive):
     """Put ``lanes`` devices of a row, from column ``left`` on, into the working space, and what a pulse does to them.
 
@@ -98,7 +98,7 @@ def load(work, lanes, left, state, up, down, shape_up, shape_down, low, high, sp
             work[_RELATIVE + other + i] = spread * x / (one + x)
 
 
-@nb.njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def device(work, i, upward):
     """State of a device, its step and shape in a direction, and its bounds."""
     other = 0 if upward else COLUMNS
@@ -107,7 +107,7 @@ def device(work, i, upward):
     return work[i], step, shape, work[int(_LOW) + i], work[int(HIGH) + i]
 
 
-@nb.njit(cache=True)
+@compiled
 def begin(work, lanes):
     """Begin a group of products: the states are known."""
     for i in range(lanes):
@@ -116,7 +116,7 @@ def begin(work, lanes):
         work[i] = 0
 
 
-@nb.njit(cache=True, forceinline=True, error_model="numpy")
+@compiled(forceinline=True, error_model="numpy")
 def advance(work, lanes, left, row, columns, one_sided, additive):
     """Take the moments through one product of the train ``row`` and those of ``columns`` from ``left`` on."""
     kind, slots = type(work[0]), np.uint32(row & _SLOTS)
@@ -154,7 +154,7 @@ def advance(work, lanes, left, row, columns, one_sided, additive):
             work[_FOURTH + i] = square * square * (fourth + rr * more + kind(4) * hre * third)
 
 
-@nb.njit(cache=True, forceinline=True, error_model="numpy")
+@compiled(forceinline=True, error_model="numpy")
 def mark_unsafe(work, lanes, spread, additive, unsafe):
     """Mark the devices for which a group is too large; returns how many they are."""
     kind, some = type(spread), 0
@@ -190,7 +190,7 @@ def mark_unsafe(work, lanes, spread, additive, unsafe):
     return some
 
 
-@nb.njit(cache=True, forceinline=True, error_model="numpy")
+@compiled(forceinline=True, error_model="numpy")
 def settle(work, lanes, spread, additive, xi):
     """Move the devices that got pulses, by one normal number each."""
     kind = type(spread)
@@ -209,7 +209,7 @@ def settle(work, lanes, spread, additive, xi):
         work[STATE + i] = pick(moving, min(max(work[_MEAN + i] + deviation * z, low), high), work[STATE + i])
 
 
-@nb.njit(cache=True)
+@compiled
 def tally(work, lanes, left, touched):
     """Mark the devices of a row that got pulses in a group; returns how many pulses."""
     fired = 0

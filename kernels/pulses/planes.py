@@ -13,6 +13,8 @@ import numpy as np
 from llvmlite import ir
 from numba.extending import intrinsic
 
+from analogpc.kernels.compiled import compiled
+
 WORDS = 8
 """uint64 words in a block of columns: 512 columns, one cache line."""
 COLUMNS = 64 * WORDS
@@ -42,7 +44,7 @@ def lowest_bit(typing_context, word):
     return word(word), lambda context, builder, signature, args: builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
 
 
-@nb.njit(cache=True)
+@compiled
 def _transpose(square):
     """Exchange bit t of word s and bit s of word t of 32 words (Warren, Hacker's Delight, 2nd ed., section 7-3)."""
     distance, mask = 16, _HALVES
@@ -57,7 +59,7 @@ def _transpose(square):
         mask = np.uint32(mask ^ np.uint32(mask << np.uint32(distance)))
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _fill_planes(columns, planes):
     blocks, _, words = planes.shape
     for b in nb.prange(columns.shape[0]):
@@ -96,7 +98,7 @@ def bit_planes(columns: np.ndarray) -> np.ndarray:
     return planes.view(np.uint64).reshape(len(planes), -1)
 
 
-@nb.njit(cache=True)
+@compiled
 def list_planes(row, places):
     """Find the planes that a row line with the trains ``row`` (n,) sends upwards: where they begin in a block.
 
@@ -116,7 +118,7 @@ def list_planes(row, places):
     return count
 
 
-@nb.njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _add_eight(planes, s0, s1, s2, s3, s4, s5, s6, s7, digits, words):
     """Add eight planes to the five lowest digits; the carries that are left go to their own place. Returns whether there are any."""
     # All digits lie in one array at constant distances: with separate arrays the compiler would have to test too many pairs for overlap
@@ -158,7 +160,7 @@ def _add_eight(planes, s0, s1, s2, s3, s4, s5, s6, s7, digits, words):
     return some != 0
 
 
-@nb.njit(cache=True)
+@compiled
 def sum_planes(planes, places, count, direction, digits, halves, counts):
     """The sum of planes: how many pulses in one direction every column gets.
 
@@ -204,7 +206,7 @@ def sum_planes(planes, places, count, direction, digits, halves, counts):
             _read_digits(halves[word:], levels, counts[start + 32 * word : min(start + 32 * word + 32, stop)])
 
 
-@nb.njit(cache=True)
+@compiled
 def _read_digits(digits, levels, counts):
     """The counts of up to 32 columns from their binary digits, which lie 2 WORDS apart."""
     counts[:] = 0

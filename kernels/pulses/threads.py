@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import numba
@@ -54,6 +54,11 @@ def over_rows(kernel: Callable[..., Any], height: int, room: Callable[[], Any], 
     if not _pools and threads > 1:
         _pools.append(ThreadPoolExecutor(os.cpu_count()))
     others = [_pools[0].submit(work) for _ in range(threads - 1)]
-    work()
+    try:
+        work()
+    finally:
+        # Whatever stopped this thread, nobody writes to the rows any more when this function is left.
+        parts.clear()
+        wait(others)
     for other in others:
         other.result()

@@ -16,6 +16,7 @@ from typing import Any
 import numba as nb
 import numpy as np
 
+from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import launch, on_gpu
 from analogpc.kernels.random.streams import Key, normal, philox, split
 
@@ -32,7 +33,7 @@ _SUMS = 1024
 """Places in which the threads of a GPU count."""
 
 
-@nb.njit(cache=True)
+@compiled
 def _count(word):
     """The number of bits set in a uint32."""
     word = word - ((word >> np.uint32(1)) & np.uint32(0x55555555))
@@ -42,7 +43,7 @@ def _count(word):
     return np.uint32(word * np.uint32(0x01010101)) >> np.uint32(24)
 
 
-@nb.njit(cache=True)
+@compiled
 def _fire(thresholds, length, c2, c3, k0, k1, words):
     """Set the slots in which lines fire: those whose random word lies below the line's threshold."""
     words[:] = 0
@@ -55,7 +56,7 @@ def _fire(thresholds, length, c2, c3, k0, k1, words):
             words[j] |= np.uint32(np.uint32(slots << np.uint32(4 * block)) & used)
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _trains(values, gain, length, k0, k1, first_step, words):
     over = np.zeros(values.shape[0], np.int64)
     for b in nb.prange(values.shape[0]):
@@ -109,7 +110,7 @@ def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, f
     return words, int(clipped)
 
 
-@nb.njit(cache=True)
+@compiled
 def _factor(law, constants, w, upward, shape, low, high):
     """The mean step at state ``w`` relative to the device's step."""
     one = type(w)(1)
@@ -128,7 +129,7 @@ def _factor(law, constants, w, upward, shape, low, high):
     return constants[first] + (place - type(w)(left)) * (constants[first + 1] - constants[first])
 
 
-@nb.njit(cache=True)
+@compiled
 def move(w, step, upward, shape, low, high, law, constants, noise, kind, added, sloped):
     """The state after one pulse; ``noise`` is the cycle-to-cycle deviation times a normal number."""
     factor = _factor(law, constants, w, upward, shape, low, high)
@@ -142,7 +143,7 @@ def move(w, step, upward, shape, low, high, law, constants, noise, kind, added, 
     return min(max(w, low), high)
 
 
-@nb.njit(cache=True)
+@compiled
 def moves(w, hits, step, upward, shape, low, high, law, constants, spread, kind, added, sloped, index, c2, c3, k0, k1):
     """The state after ``hits`` pulses in one direction; pulse k takes word k mod 4 of block k div 4."""
     if spread == 0:
@@ -166,7 +167,7 @@ def moves(w, hits, step, upward, shape, low, high, law, constants, spread, kind,
 def _coincidences(law: int, kind: int, one_sided: bool) -> Callable[..., int]:
     """The kernel of one law and kind of noise: as compile-time constants they cost nothing in the innermost loop."""
 
-    @nb.njit(cache=True, parallel=True)
+    @compiled(parallel=True)
     def apply(
         state, rows, columns, up, down, shape_up, shape_down, low, high, constants, spread, added, sloped, k0, k1, first, touched
     ):
@@ -214,7 +215,7 @@ def _coincidences(law: int, kind: int, one_sided: bool) -> Callable[..., int]:
 def _counted(law: int, kind: int) -> Callable[..., int]:
     """The same for pulses that are counted device by device."""
 
-    @nb.njit(cache=True, parallel=True)
+    @compiled(parallel=True)
     def apply(state, counts, up, down, shape_up, shape_down, low, high, constants, spread, added, sloped, k0, k1, when):
         width = state.shape[1]
         pulses = np.zeros(state.shape[0], np.int64)

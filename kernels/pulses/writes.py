@@ -5,12 +5,13 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
+from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import launch, on_gpu
 
 _ALONE = 2**16
 
 
-@nb.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _some(state, change, low, high, touched):
     for i in range(state.size):
         value = state[i] + change[i]
@@ -19,7 +20,7 @@ def _some(state, change, low, high, touched):
         touched[i] = change[i] != 0
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _all(state, change, low, high, touched):
     for row in nb.prange(state.shape[0]):
         _some(state[row], change[row], low[row], high[row], touched[row])

@@ -19,6 +19,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import launch, on_gpu
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -81,14 +82,14 @@ class Key:
 
 # Kernels that call these in a plain loop are to be vectorised: the functions must therefore be inlined, whatever their size, must not
 # branch, and keep 32-bit words in 64-bit lanes, where a product is one instruction.
-@nb.njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _round(c0, c1, c2, c3, k0, k1):
     p0 = (c0 & _LOW) * _M0
     p1 = (c2 & _LOW) * _M1
     return (p1 >> _HALF) ^ c1 ^ k0, p1, (p0 >> _HALF) ^ c3 ^ k1, p0, k0 + _W0, k1 + _W1
 
 
-@nb.njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def philox(c0, c1, c2, c3, k0, k1):
     """Philox4x32-10: four 32-bit words of random bits from a counter (c0..c3) and a key (k0, k1), all uint32."""
     c0, c1, c2, c3 = np.uint64(c0), np.uint64(c1), np.uint64(c2), np.uint64(c3)
@@ -107,7 +108,7 @@ def philox(c0, c1, c2, c3, k0, k1):
     return np.uint32(c0), np.uint32(c1), np.uint32(c2), np.uint32(c3)
 
 
-@nb.njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def split(step):
     """The low and the high 32-bit word of a step."""
     wide = np.uint64(step)
@@ -126,7 +127,7 @@ def _float_of(typing_context, x):
     return types.float32(types.int32), lambda context, builder, signature, args: builder.bitcast(args[0], ir.FloatType())
 
 
-@nb.njit(cache=True, forceinline=True, error_model="numpy")
+@compiled(forceinline=True, error_model="numpy")
 def _log(x):
     """The natural logarithm of a positive float32, to 2e-7 relative below 0.1, by additions and products alone."""
     word = _bits_of(x)
@@ -138,7 +139,7 @@ def _log(x):
     return (y2 * (lower + upper * (y2 * y2)) + y) + np.float32(exponent) * _LN2
 
 
-@nb.njit(cache=True, forceinline=True, error_model="numpy")
+@compiled(forceinline=True, error_model="numpy")
 def normal(word):
     """A standard normal float32 from 32 random bits: the inverse distribution function at (word + 1/2) / 2**32.
 
@@ -162,7 +163,7 @@ def normal(word):
     return _float_of(np.int32(_bits_of(value) ^ np.int32(~word & _SIGN)))
 
 
-@nb.njit(cache=True)
+@compiled
 def _some_bits(out, first, k0, k1, c2, c3):
     """Fill ``out``, which begins with the first word of block ``first``."""
     whole = out.size // 4
@@ -180,7 +181,7 @@ def _some_bits(out, first, k0, k1, c2, c3):
             out[4 * whole + lane] = words[lane]
 
 
-@nb.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _some_normals(out, first, k0, k1, c2, c3):
     """The same for normal numbers."""
     whole = out.size // 4
@@ -198,7 +199,7 @@ def _some_normals(out, first, k0, k1, c2, c3):
             out[4 * whole + lane] = normal(words[lane])
 
 
-@nb.njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def row_normals(out, c1, c2, c3, k0, k1):
     """Normal numbers from the blocks 0, 1, .. of row ``c1`` of step (c2, c3): ``out`` is float32, a multiple of 4 long."""
     for place in range(out.size // 4):
@@ -209,14 +210,14 @@ def row_normals(out, c1, c2, c3, k0, k1):
         out[4 * place + 3] = normal(w3)
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _fill_bits(out, k0, k1, step):
     c2, c3 = split(step)
     for part in nb.prange((out.size + _PART - 1) // _PART):
         _some_bits(out[part * _PART : (part + 1) * _PART], part * (_PART // 4), k0, k1, c2, c3)
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _fill_normals(out, k0, k1, step):
     c2, c3 = split(step)
     for part in nb.prange((out.size + _PART - 1) // _PART):

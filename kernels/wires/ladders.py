@@ -12,8 +12,10 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
+from analogpc.kernels.compiled import compiled
 
-@nb.njit(cache=True)
+
+@compiled
 def _factor(shunt, series, line, step, start, count, far, ladder):
     """One line: ``ladder[:, node]`` holds what the sweeps multiply by; node = start + step * position."""
     beyond = far
@@ -37,7 +39,7 @@ def _factor(shunt, series, line, step, start, count, far, ladder):
         beyond = behind + r
 
 
-@nb.njit(cache=True)
+@compiled
 def _factor_grid(shunt, row, column, ladder_rows, ladder_columns):
     """Both ladders of one array, (4, rows * columns) each."""
     rows, columns = row.shape[0], column.shape[1]
@@ -50,7 +52,7 @@ def _factor_grid(shunt, row, column, ladder_rows, ladder_columns):
         _factor(shunt, flat_column, line, columns, j, rows, column[rows, j], ladder_columns)
 
 
-@nb.njit(cache=True)
+@compiled
 def _sweep_rows(ladder, source, drawn, volts, rows, columns):
     """Voltages of all word lines that supply the currents ``drawn`` beside their shunts."""
     for i in range(rows):
@@ -64,7 +66,7 @@ def _sweep_rows(ladder, source, drawn, volts, rows, columns):
             volts[node] = before
 
 
-@nb.njit(cache=True)
+@compiled
 def _sweep_columns(ladder, source, drawn, volts, rows, columns):
     """The same for all bit lines side by side."""
     last = (rows - 1) * columns
@@ -78,7 +80,7 @@ def _sweep_columns(ladder, source, drawn, volts, rows, columns):
         volts[node] = ladder[2, node] * volts[node - columns] + ladder[3, node] * volts[node]
 
 
-@nb.njit(cache=True)
+@compiled
 def _solve(shunt, current, row, column, source_rows, source_columns, tolerance, iterations, word, bit):
     """One set of sources; returns the iterations used, or -1."""
     rows, columns = row.shape[0], column.shape[1]
@@ -131,7 +133,7 @@ def _solve(shunt, current, row, column, source_rows, source_columns, tolerance, 
     return -1
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _solve_all(shunt, current, row, column, source_rows, source_columns, tolerance, iterations, word, bit, used):
     for n in nb.prange(len(used)):
         own, given = shunt[n % len(shunt)], current[n % len(current)]

@@ -12,10 +12,11 @@ from typing import Unpack
 import numba as nb
 import numpy as np
 
+from analogpc.kernels.compiled import compiled
 from analogpc.kernels.wires.grid import Lines, grid_of
 
 
-@nb.njit(cache=True)
+@compiled
 def _look(shunt, series, far, transfer, impedance):
     """Thévenin equivalent of a line at each crosspoint, without its own device, per volt at the ports.
 
@@ -40,7 +41,7 @@ def _look(shunt, series, far, transfer, impedance):
             ohms += series[i, j]
 
 
-@nb.njit(cache=True)
+@compiled
 def _passed(ohms, volts, shunt):
     """A source behind a resistance, a shunt put across it."""
     if shunt == 0:
@@ -51,7 +52,7 @@ def _passed(ohms, volts, shunt):
     return ohms * rest, volts * rest
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _estimate(g, row, column):
     """(rows, columns); ``column`` is (columns, rows + 1)."""
     rows, columns = g.shape

@@ -20,11 +20,13 @@ from dataclasses import dataclass
 import numba as nb
 import numpy as np
 
+from analogpc.kernels.compiled import compiled
+
 LEFT, BOTTOM, SPARE, RIGHT, TOP = range(5)
 Index = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def leaves(conductance, row, column, row_spare, column_spare, down, across, spares):
     """H of every leaf of ``down`` x ``across`` crosspoints, its ports in the order LEFT, BOTTOM, SPARE, RIGHT, TOP."""
     count_across = conductance.shape[1] // across
@@ -52,7 +54,7 @@ def leaves(conductance, row, column, row_spare, column_spare, down, across, spar
     return out
 
 
-@nb.njit(cache=True)
+@compiled
 def _connect(matrix, h, a, b, conductance):
     """Put a device between the far ports a and b."""
     size = len(h)
@@ -124,14 +126,14 @@ def _merged(a: Block, b: Block, far_a: int, side_b: int) -> tuple[Index, tuple[n
     return (*index, np.concatenate(place_a), np.concatenate(place_b)), ports, start
 
 
-@nb.njit(cache=True)
+@compiled
 def _gather(matrix, first, second, out):
     for p in range(len(first)):
         for q in range(len(second)):
             out[p, q] = matrix[first[p], second[q]]
 
 
-@nb.njit(cache=True)
+@compiled
 def _store(matrix, index, place, change, sign, out):
     """Add the part of ``matrix`` that is kept, changed, to ``out``."""
     for p in range(len(index)):
@@ -139,12 +141,12 @@ def _store(matrix, index, place, change, sign, out):
             out[place[p], place[q]] += matrix[index[p], index[q]] + sign * change[p, q]
 
 
-@nb.njit(cache=True)
+@compiled
 def _view(work, start, rows, columns):
     return work[start : start + rows * columns].reshape(rows, columns)
 
 
-@nb.njit(cache=True)
+@compiled
 def _join(a, b, seam_a, keep_a, seam_b, keep_b, place_a, place_b, out, work):
     """One pair: with W = 1 / (I + Z_A Y_B), the current in the seam is W^T (Y_B alpha + beta), its voltage W (alpha - Z_A beta)."""
     k, p, q = len(seam_a), len(keep_a), len(keep_b)
@@ -185,7 +187,7 @@ def _join(a, b, seam_a, keep_a, seam_b, keep_b, place_a, place_b, out, work):
             out[place_b[j], place_a[i]] += ab[i, j]
 
 
-@nb.njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _join_many(matrix, down, across, seam_a, keep_a, seam_b, keep_b, place_a, place_b, out, work):
     """All pairs of a grid of blocks, ``down`` x ``across`` to a pair; each thread has a row of ``work``."""
     rows, columns = out.shape[:2]
