@@ -125,7 +125,7 @@ def _patches_on_gpu(x: np.ndarray, out: np.ndarray, stride: int, padding: int) -
     by_quads = channels * x.itemsize % _QUAD == 0 and _aligned(x) and _aligned(out)
     units = channels * x.itemsize // _QUAD if by_quads else channels
     twin, sizes = (
-        "patches_by_quads" if by_quads else "images/patches",
+        "patches_by_quads" if by_quads else "patches",
         (rows, columns, height, width, units, kernel, stride, padding),
     )
     launch_rows("images/patches", twin, x.dtype, batch * rows * columns, kernel * kernel * units, x, out, sizes=sizes)
