@@ -40,6 +40,8 @@ class Constant(Specification):
 class WarmupCosine(Specification):
     """A linear rise from 1 to ``peak`` during the first ``warmup`` of all steps, then half a cosine down to ``end``.
 
+    The rise need not end at a whole step: 10 % of 117 steps are 11.7 steps.
+
     References
     ----------
     The schedule of Pinchetti et al. (arXiv 2407.01163) and Qi et al. (arXiv 2506.23800), optax's ``warmup_cosine_decay_schedule``.
@@ -52,10 +54,10 @@ class WarmupCosine(Specification):
 
     def factor(self, step: int, total: int) -> float:
         """The factor on the learning rate at step 0 .. total - 1; it stays at ``end`` afterwards."""
-        rising = round(self.warmup * total)
+        rising = self.warmup * total
         if step < rising:
             return 1.0 + (self.peak - 1.0) * step / rising
-        progress = min(1.0, (step - rising) / max(1, total - rising))
+        progress = min(1.0, (step - rising) / (total - rising)) if total > rising else 1.0
         return self.end + (self.peak - self.end) * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 

@@ -12,7 +12,11 @@ from analogpc.kernels.random.streams import Key, normals
 
 
 class Ageing:
-    """The history of a grid of devices: when each was last written, and the slow noise that has built up since.
+    """The history of a grid of devices: when each was last written and to what, and the slow noise that has built up since.
+
+    Published statistics of drift are functions of the conductance that programming aimed at. Where programming has
+    errors, that target is kept beside what they left, and so is the part of an error that the end of the range cut off: a deviation
+    that grows with time grows about the target, and is cut once.
 
     Parameters
     ----------
@@ -35,6 +39,8 @@ class Ageing:
         self._clock_seconds = 0.0
         self._held: dict[str, np.ndarray] = {"written_seconds": np.zeros(shape)}
         held = self._held
+        if device.programming.kind != "exact":
+            held["target_siemens"], held["cut_siemens"] = np.zeros(shape, dtype), np.zeros(shape, dtype)
         if device.drift.draws:
             held["drift_xi"] = normals(key.fold("drift"), 0, shape, dtype)
         if device.thermal.draws:
@@ -47,10 +53,16 @@ class Ageing:
             }
             held["telegraph_high"] = device.telegraph.start(key.fold("high"), 0, shape)
 
-    def present(self, written: np.ndarray) -> np.ndarray:
-        """The conductances that a read finds now for those that were ``written``, (rows, columns), siemens; not yet clipped."""
+    def present(self, written: np.ndarray, meant: np.ndarray) -> np.ndarray:
+        """What a read finds now, (rows, columns), siemens; not yet clipped.
+
+        Parameters
+        ----------
+        written, meant : (rows, columns) arrays
+            Conductances in siemens at the last write, with and without the noise of writing.
+        """
         device, held = self.device, self._held
-        g = self.drifted(written)
+        g = self.drifted(written, meant)
         if device.flicker.active:
             g = device.flicker.conductance(g, written, device.nominal_siemens[1], held["flicker_modes"])
         if device.telegraph.active:
@@ -59,13 +71,15 @@ class Ageing:
             g = g * device.thermal.factor(self.kelvin, held.get("thermal_xi", g))
         return g
 
-    def drifted(self, written: np.ndarray) -> np.ndarray:
+    def drifted(self, written: np.ndarray, meant: np.ndarray) -> np.ndarray:
         """The conductances that a write finds, (rows, columns), siemens: those of `present` without noise and temperature."""
-        device = self.device
+        device, held = self.device, self._held
         if device.drift.kind == "none":
             return written
-        since = self._clock_seconds - self._held["written_seconds"]
-        return device.drift.conductance(written, since, device.nominal_siemens[1], self._held.get("drift_xi", written))
+        since = self._clock_seconds - held["written_seconds"]
+        start = written + held["cut_siemens"] if "cut_siemens" in held else written
+        target = held.get("target_siemens", meant)
+        return device.drift.conductance(start, since, device.nominal_siemens[1], held.get("drift_xi", written), target)
 
     def elapse(self, seconds: float) -> None:
         """Let time pass."""
@@ -78,9 +92,24 @@ class Ageing:
             device.telegraph.evolve(high, slowness, seconds, self._key.fold("telegraph"), self._steps)
         self._steps += 1
 
-    def rewritten(self, touched: np.ndarray) -> None:
-        """Devices where ``touched`` (rows, columns) bool were just written: their clocks and their slow noise start anew."""
+    def rewritten(self, touched: np.ndarray, meant: np.ndarray, aimed: tuple[np.ndarray, np.ndarray] | None = None) -> None:
+        """Devices were just written: their clocks and their slow noise start anew.
+
+        Parameters
+        ----------
+        touched : (rows, columns) bool array
+            Which devices.
+        meant : (rows, columns) array
+            Where the write has left them, in siemens, but for the noise of writing.
+        aimed : two (rows, columns) arrays
+            If programming has written them: the conductances in siemens that it aimed at, and what the ends of the range have cut
+            off its errors. Other writes aim at what they leave.
+        """
         self._held["written_seconds"][touched] = self._clock_seconds
+        if "target_siemens" in self._held:
+            target, cut = (meant, np.zeros_like(meant)) if aimed is None else aimed
+            np.copyto(self._held["target_siemens"], target, where=touched)
+            np.copyto(self._held["cut_siemens"], cut, where=touched)
         if "flicker_modes" in self._held:
             modes, flicker = self._held["flicker_modes"], self.device.flicker
             fresh = np.zeros_like(modes)

@@ -76,7 +76,7 @@ class Array(ReadableArray):
         All of them, or those at ``where`` (rows, columns) bool.
         """
         device, kind = self.device, self.state.dtype.type
-        target = target.astype(self.state.dtype, copy=False)
+        target, aimed = target.astype(self.state.dtype, copy=False), None
         discrete = np.isfinite(device.levels.count) or device.levels.positions
         if discrete or device.programming.kind != "exact":
             low, high = (kind(end) for end in device.nominal_siemens)
@@ -84,13 +84,21 @@ class Array(ReadableArray):
             if discrete:
                 g = device.levels.nearest(g, low, high)
             if device.programming.kind != "exact":
-                xi = self._draw("program")
-                g = device.programming.programmed(np.maximum(g, 0), high, xi)
+                meant = np.maximum(g, 0)
+                g = device.programming.programmed(meant, high, self._draw("program"))
+                aimed = meant, self._cut_off(g)
             target = device.state(g)
         touched = np.ones_like(self.state, bool) if where is None else where
         np.copyto(self.state, target, where=touched)
         self._clip()
-        self._rewritten(touched)
+        self._rewritten(touched, aimed)
+
+    def _cut_off(self, g: np.ndarray) -> np.ndarray:
+        """How far conductances lie beyond the window, (rows, columns), siemens; 0 for devices with ends of their own within it."""
+        low, high = (g.dtype.type(end) for end in self.device.response.window)
+        beyond_low = np.where(self.parameters["low"] == low, np.minimum(g - self.device.g_min_siemens, 0), 0)
+        beyond_high = np.where(self.parameters["high"] == high, np.maximum(g - self.device.g_max_siemens, 0), 0)
+        return np.where(self.stuck, 0, beyond_low + beyond_high).astype(g.dtype)
 
     def _draw(self, name: str) -> np.ndarray:
         """Standard normal numbers of the next write, (rows, columns)."""
@@ -241,12 +249,12 @@ class Array(ReadableArray):
             np.copyto(self.state, found, where=where)
         return True
 
-    def _rewritten(self, touched: np.ndarray) -> None:
-        """Draw the write noise of the devices that were just written anew, and start their clocks."""
+    def _rewritten(self, touched: np.ndarray, aimed: tuple[np.ndarray, np.ndarray] | None = None) -> None:
+        """Draw the write noise of the devices that were just written anew, and start their clocks (see `Ageing.rewritten`)."""
         self._writes += 1
         self._apparent = None
         if self._ageing is not None:
-            self._ageing.rewritten(touched)
+            self._ageing.rewritten(touched, self.device.conductance(self.state), aimed)
         if self._written is not None:
             noisy = normals(self._write_key, self._writes - 1, self.state.shape, self.state.dtype, like=self.state)
             noisy *= self.state.dtype.type(self._write_noise)

@@ -52,7 +52,8 @@ class ReadableArray:
             device = self.device
             g = device.conductance(written)
             if self._ageing is not None:
-                g = np.clip(self._ageing.present(g), 0, g.dtype.type(device.g_max_siemens))
+                meant = g if self._written is None else device.conductance(self.state)
+                g = np.clip(self._ageing.present(g, meant), 0, g.dtype.type(device.g_max_siemens))
             if "open" in self.parameters:
                 g = np.where(self.parameters["open"], g.dtype.type(0), g)
             self._apparent = device.state(g)
@@ -68,7 +69,8 @@ class ReadableArray:
         """The states that a write starts from, (rows, columns): those that were written, after drift. Not to be written to."""
         if self._ageing is None or not self.drifts:
             return self.state
-        g = self._ageing.drifted(self.device.conductance(self.state))
+        g = self.device.conductance(self.state)
+        g = self._ageing.drifted(g, g)
         state = self.device.state(np.clip(g, 0, g.dtype.type(self.device.g_max_siemens)))
         return np.clip(state, self.parameters["low"], self.parameters["high"])
 

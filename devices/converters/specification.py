@@ -181,7 +181,7 @@ class ADC(Converter):
     """The converter of the output lines; bits and bound by default as in aihwkit's ``IOParameters``.
 
     The offset, the gain error and the thermal noise act on the input: code = Q((1 + gain) y + offset). An input counts as clipped
-    beyond half an LSB outside the converter's own first and last transition.
+    beyond one LSB outside the converter's own first and last transition: what rounds to an outermost level is not clipped.
 
     Attributes
     ----------

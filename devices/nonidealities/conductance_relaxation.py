@@ -41,9 +41,10 @@ def _between(knots: Sequence[float], position: float | np.ndarray, g: np.ndarray
 class Relaxation(DriftModel):
     """Diffusion of ReRAM conductances: the deviation from the target grows as measured at some times after programming.
 
-    G(t) = G_p + sqrt(max(σ²(t) - σ²(t_1), 0)) ξ, never below 0, with a fixed ξ per device: together with a programming deviation of
-    σ(t_1) the deviation from the target is σ(t), or stays σ(t_1) where the measurement says that it shrank. Between the times of
-    measurement σ is interpolated linearly in the logarithm of time; up to t_1 nothing happens, after the last one nothing more.
+    G(t) = G_p + sqrt(max(σ²(t) - σ²(t_1), 0)) ξ, never below 0, with a fixed ξ per device and σ at the conductance that programming
+    aimed at: together with a programming deviation of σ(t_1) the deviation from the target is σ(t), or stays σ(t_1) where the
+    measurement says that it shrank. Between the times of measurement σ is interpolated linearly in the logarithm of time; up to t_1
+    nothing happens, after the last one nothing more.
 
     Attributes
     ----------
@@ -81,14 +82,20 @@ class Relaxation(DriftModel):
 
     @override
     def conductance(
-        self, g_programmed: np.ndarray, seconds: float | np.ndarray, g_max_siemens: float, xi: np.ndarray
+        self,
+        g_programmed: np.ndarray,
+        seconds: float | np.ndarray,
+        g_max_siemens: float,
+        xi: np.ndarray,
+        g_target: np.ndarray | None = None,
     ) -> np.ndarray:
         first = self.times_seconds[0]
         position = np.log(np.maximum(checked_times(seconds), first))
+        target = g_programmed if g_target is None else g_target
         now = np.zeros_like(g_programmed)
         for index, weight in _between([math.log(time) for time in self.times_seconds], position, g_programmed):
-            now += weight * self.deviation_at(index, g_programmed, g_max_siemens)
-        before = self.deviation_at(0, g_programmed, g_max_siemens)
+            now += weight * self.deviation_at(index, target, g_max_siemens)
+        before = self.deviation_at(0, target, g_max_siemens)
         # As a product, so that equal deviations leave exactly nothing.
         extra = np.sqrt(np.maximum((now - before) * (now + before), 0))
         return np.maximum(g_programmed + extra * xi, 0)
@@ -113,12 +120,13 @@ def _clenshaw(series: Sequence[float], x: np.ndarray) -> np.ndarray:
 class StateDrift(DriftModel):
     """A mean shift and a growing spread that depend on the state, tabulated in time, as measured on charge-trap cells.
 
-    In terms of the read current I_p = G_p V after programming, and never below 0:
+    In terms of the read currents I_p = G_p V after programming and I_T at the target of programming, and never below 0:
 
-        I(t) = I_p + shift(I_p, t) + sqrt(max(σ²(I_p, t) - σ²(I_p, 0), 0)) ξ,    σ(I, t) = A(t) (1 - exp(-I / B(t)))
+        I(t) = I_p + shift(I_T, t) + sqrt(max(σ²(I_T + shift(I_T, t), t) - σ²(I_T, 0), 0)) ξ,    σ(I, t) = A(t) (1 - exp(-I / B(t)))
 
-    with a fixed ξ per device, so that with a programming deviation of σ(0) the deviation is σ(t). shift, A and B are interpolated
-    linearly between the times of measurement, and held after the last one; at time 0 the shift is 0.
+    with a fixed ξ per device, so that with a programming deviation of σ(I_T, 0) the deviation is that of the shifted current at time
+    t. shift, A and B are interpolated linearly between the times of measurement, and held after the last one; at time 0 the shift
+    is 0.
 
     Attributes
     ----------
@@ -129,7 +137,7 @@ class StateDrift(DriftModel):
     days : tuple of float
         Times of the measurements in days, increasing; the first one is 0.
     shift_nanoamperes : tuple of tuple of float
-        For each time after 0: the mean shift in nanoamperes as a polynomial of I_p in nanoamperes, lowest power first.
+        For each time after 0: the mean shift in nanoamperes as a polynomial of I_T in nanoamperes, lowest power first.
     spread_nanoamperes, spread_scale_nanoamperes : tuple of float
         A and B for each time.
     """
@@ -175,15 +183,21 @@ class StateDrift(DriftModel):
 
     @override
     def conductance(
-        self, g_programmed: np.ndarray, seconds: float | np.ndarray, g_max_siemens: float, xi: np.ndarray
+        self,
+        g_programmed: np.ndarray,
+        seconds: float | np.ndarray,
+        g_max_siemens: float,
+        xi: np.ndarray,
+        g_target: np.ndarray | None = None,
     ) -> np.ndarray:
         days = checked_times(seconds) / DAY
         nanoamperes_per_siemens = self.read_volts / _NANO
-        current = np.clip(g_programmed * nanoamperes_per_siemens, 0, self.largest_nanoamperes)
-        now, before = self.spread(current, days), self.spread(current, 0.0)
+        target = g_programmed if g_target is None else g_target
+        current = np.clip(target * nanoamperes_per_siemens, 0, self.largest_nanoamperes)
+        shift = self.mean_shift(current, days)
+        now, before = self.spread(np.maximum(current + shift, 0), days), self.spread(current, 0.0)
         extra = np.sqrt(np.maximum((now - before) * (now + before), 0))
-        change = (self.mean_shift(current, days) + extra * xi) / nanoamperes_per_siemens
-        return np.maximum(g_programmed + change, 0)
+        return np.maximum(g_programmed + (shift + extra * xi) / nanoamperes_per_siemens, 0)
 
 
 RERAM_WAN_2022 = Relaxation(

@@ -53,20 +53,28 @@ class DriftModel(Specification):
 
     @abstractmethod
     def conductance(
-        self, g_programmed: np.ndarray, seconds: float | np.ndarray, g_max_siemens: float, xi: np.ndarray
+        self,
+        g_programmed: np.ndarray,
+        seconds: float | np.ndarray,
+        g_max_siemens: float,
+        xi: np.ndarray,
+        g_target: np.ndarray | None = None,
     ) -> np.ndarray:
         """The present conductances in siemens, like ``g_programmed``.
 
         Parameters
         ----------
         g_programmed : array
-            Conductances right after programming, in siemens.
+            Conductances right after programming, in siemens; below zero where programming would have left less than nothing.
         seconds : float or array like ``g_programmed``
             Time since then; at another temperature than the reference, time multiplied by `acceleration`.
         g_max_siemens : float
             Nominal top of the programming range.
         xi : array like ``g_programmed``
             Standard normal numbers, drawn once per device; not looked at if `draws` is 0.
+        g_target : array like ``g_programmed``
+            Conductances that programming aimed at, in siemens. Published statistics of drift are functions of these, not of the
+            conductances that the errors of programming have left. If not given, ``g_programmed``: programming without errors.
 
         Raises
         ------
@@ -91,7 +99,12 @@ class NoDrift(DriftModel):
 
     @override
     def conductance(
-        self, g_programmed: np.ndarray, seconds: float | np.ndarray, g_max_siemens: float, xi: np.ndarray
+        self,
+        g_programmed: np.ndarray,
+        seconds: float | np.ndarray,
+        g_max_siemens: float,
+        xi: np.ndarray,
+        g_target: np.ndarray | None = None,
     ) -> np.ndarray:
         checked_times(seconds)
         return g_programmed.copy()
@@ -170,7 +183,7 @@ class PowerLawDrift(DriftModel):
     t0_seconds : float
         Time from the programming pulse to the first read.
     exponent : ConstantExponent or LogarithmicExponent
-        Distribution of ν, which is never negative.
+        Distribution of ν, which is never negative, at the conductance that programming aimed at.
     """
 
     kind: Literal["power-law"] = "power-law"
@@ -184,10 +197,16 @@ class PowerLawDrift(DriftModel):
 
     @override
     def conductance(
-        self, g_programmed: np.ndarray, seconds: float | np.ndarray, g_max_siemens: float, xi: np.ndarray
+        self,
+        g_programmed: np.ndarray,
+        seconds: float | np.ndarray,
+        g_max_siemens: float,
+        xi: np.ndarray,
+        g_target: np.ndarray | None = None,
     ) -> np.ndarray:
         elapsed = np.log1p(checked_times(seconds) / self.t0_seconds)
-        return g_programmed * np.exp(-self.exponent.nu(g_programmed, g_max_siemens, xi) * like(g_programmed, elapsed))
+        exponent = self.exponent.nu(g_programmed if g_target is None else g_target, g_max_siemens, xi)
+        return g_programmed * np.exp(-exponent * like(g_programmed, elapsed))
 
 
 class Retention(DriftModel):
@@ -227,7 +246,12 @@ class Retention(DriftModel):
 
     @override
     def conductance(
-        self, g_programmed: np.ndarray, seconds: float | np.ndarray, g_max_siemens: float, xi: np.ndarray
+        self,
+        g_programmed: np.ndarray,
+        seconds: float | np.ndarray,
+        g_max_siemens: float,
+        xi: np.ndarray,
+        g_target: np.ndarray | None = None,
     ) -> np.ndarray:
         lifetimes = like(g_programmed, checked_times(seconds) / self.lifetime_seconds)
         if self.draws:

@@ -37,7 +37,7 @@ _BEYOND = 10.0
 class Flicker(Specification):
     """1/f read noise whose relative amplitude depends on the conductance: Q = min(amplitude / max(g^power, floor), largest).
 
-    g is the conductance after programming relative to the top of the range. At times from 4 ``read_seconds`` to
+    g is the conductance after programming, its errors included, relative to the top of the range. At times from 4 ``read_seconds`` to
     ``longest_seconds`` the standard deviation of the process is within 3 % of the formula, from 40 ``read_seconds`` within 1 %.
     Before that the formula falls to zero at ``read_seconds``, below which it means nothing; the process falls more slowly.
 
@@ -57,7 +57,8 @@ class Flicker(Specification):
 
     References
     ----------
-    Nandakumar et al., ICECS 2019; aihwkit, ``PCMLikeNoiseModel``.
+    Nandakumar et al., ICECS 2019; aihwkit, ``PCMLikeNoiseModel``, which takes Q at the programmed conductance (and the exponents of
+    drift at the target).
     """
 
     amplitude: NonNegative = 0.0

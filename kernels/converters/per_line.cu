@@ -59,12 +59,11 @@ extern "C" __global__ void convert(
                 if (noisy) value = value + (varied ? (real)sqrt(noise * noise + variance[i]) : noise) * drawn.of[lane];
                 value = entry[j] * value + entry[lines + j];
                 if (codes == 0) {
-                    clipped += fabs(value) > bound;
+                    clipped += fabs(value) > bound + (real)0.5 * step;
                     value = quantised(value, bound, step);
                 } else if (value == value) {
                     const real* own = transitions + tables[j] * codes;
-                    real half = step * (real)0.5;
-                    clipped += value > own[codes - 1] + half || value < own[1] - half;
+                    clipped += value > own[codes - 1] + step || value < own[1] - step;
                     value = (real)code_of(value, step, own, codes) * step;
                 }
                 total[i] = (fresh ? (real)0 : total[i]) + scale[row] * (leave[j] * value + leave[lines + j]);

@@ -163,11 +163,10 @@ def _entered_row(y, draws, variance, entered, noise, gain, offset):
 def _tabled_row(entered, step, transitions, row):
     """Replace values by their levels; the number of clipped ones."""
     kind, clipped = entered.dtype.type, 0
-    half = step * kind(0.5)
     for j in range(entered.size):
         value, own = entered[j], transitions[row[j]]
         if value == value:
-            clipped += value > own[-1] + half or value < own[1] - half
+            clipped += value > own[-1] + step or value < own[1] - step
             entered[j] = kind(_code(value, step, own)) * step
     return clipped
 
@@ -175,10 +174,10 @@ def _tabled_row(entered, step, transitions, row):
 @compiled(error_model="numpy")
 def _even_row(entered, step, bound):
     """The same for evenly spaced levels."""
-    clipped = np.int32(0)
+    clipped, beyond = np.int32(0), bound + entered.dtype.type(0.5) * step
     for j in range(entered.size):
         value = entered[j]
-        clipped = np.int32(clipped + np.int32(abs(value) > bound))
+        clipped = np.int32(clipped + np.int32(abs(value) > beyond))
         entered[j] = quantised(value, bound, step)
     return clipped
 
@@ -266,7 +265,8 @@ def convert(
         Gain and offset before and after the conversion.
     transitions : (tables, 2**bits - 1) or (0, 0) array
         Ascending: the first is -inf, the others the inputs from which a code is reached, from the second lowest on. Inputs
-        beyond the outer ones by more than half a step count as clipped.
+        beyond the outer ones by more than a step count as clipped: as far from the outermost level as half a step from evenly
+        spaced ones.
     row : (lines,) int64 array
         The table of each line.
 

@@ -54,7 +54,7 @@ extern "C" __global__ void adc(
             Draws drawn = draws_of(noise > 0, block, row, k0, k1, c2, c3);
             EACH_LINE(lane, j, block, width, lines) {
                 real value = noise > 0 ? own[j] + noise * drawn.of[lane] : own[j];
-                clipped += fabs(value) > bound;
+                clipped += fabs(value) > bound + (real)0.5 * step;
                 sum[j] = (fresh ? (real)0 : sum[j]) + scale[row] * quantised(value, bound, step);
             }
         }

@@ -192,14 +192,15 @@ def _dac_there(
 @compiled(error_model="numpy")
 def _adc_row(y, draws, total, scale, noise, bound, step, fresh):
     clipped, zero = np.int32(0), y.dtype.type(0)
+    beyond = bound + y.dtype.type(0.5) * step
     if noise > 0:
         for j in range(y.size):
             value = y[j] + noise * draws[j]
-            clipped = np.int32(clipped + np.int32(abs(value) > bound))
+            clipped = np.int32(clipped + np.int32(abs(value) > beyond))
             total[j] = (zero if fresh else total[j]) + scale * quantised(value, bound, step)
     else:
         for j in range(y.size):
-            clipped = np.int32(clipped + np.int32(abs(y[j]) > bound))
+            clipped = np.int32(clipped + np.int32(abs(y[j]) > beyond))
             total[j] = (zero if fresh else total[j]) + scale * quantised(y[j], bound, step)
     return clipped
 
@@ -256,7 +257,8 @@ def adc(
     Returns
     -------
     (n,) int64 array
-        Values of each vector that were clipped.
+        Values of each vector that saturated: those beyond ``bound`` by more than half a step, which rounding does not bring back to
+        the outermost level.
     """
     y = np.ascontiguousarray(y, like=y)
     settings = y.dtype.type(noise), *uniform(y.dtype, bits, bound)

@@ -69,7 +69,15 @@ def test_the_schedule_meets_its_landmarks():
     assert schedule.factor(1000, 1000) == pytest.approx(0.1)
     assert schedule.factor(5000, 1000) == pytest.approx(0.1)
     assert WarmupCosine(warmup=0).factor(0, 10) == pytest.approx(1.1)
+    assert WarmupCosine(warmup=1).factor(9, 10) == pytest.approx(1.09)
     assert Constant().factor(7, 10) == 1.0
+
+
+def test_the_warm_up_need_not_be_a_whole_number_of_steps():
+    """10 % of 117 steps: a rise over 11.7 steps, then a cosine over 105.3, as in optax; no step has the very peak."""
+    schedule = WarmupCosine()
+    assert schedule.factor(11, 117) == pytest.approx(1 + 0.1 * 11 / 11.7, rel=1e-14)
+    assert schedule.factor(12, 117) == pytest.approx(0.1 + 0.5 * (1 + math.cos(math.pi * 0.3 / 105.3)), rel=1e-14)
 
 
 def test_digital_changes_are_refused_where_only_pulses_work():

@@ -87,7 +87,8 @@ def test_the_fused_adc_has_the_bits_of_plain_arithmetic(dtype, shape, bits, boun
         added, written = total.copy(), np.full_like(total, np.nan)
         clipped = adc(y, added, scale, noise, bits, bound, key, step)
         np.testing.assert_array_equal(adc(y, written, scale, noise, bits, bound, key, step, fresh=True), clipped)
-        np.testing.assert_array_equal(clipped, np.count_nonzero(np.abs(noisy) > dtype(bound), axis=1))
+        beyond = dtype(bound) + dtype(0.5) * dtype(quantisation_step(bits, bound))
+        np.testing.assert_array_equal(clipped, np.count_nonzero(np.abs(noisy) > beyond, axis=1))
         np.testing.assert_array_equal(added, sums)
         np.testing.assert_array_equal(written, anew)
         np.testing.assert_array_equal(np.signbit(written[written == 0]), np.signbit(anew[anew == 0]))
@@ -161,7 +162,8 @@ def test_adc_adds_its_noise_before_clipping_and_scales_after(rng):
             draws[i, 4 * block : 4 * block + 4] = [normal(word) for word in words]
     noisy = y + noise * draws[:, :10].astype(np.float64)
     np.testing.assert_allclose(total, before + scale[:, None] * plain_convert(noisy, bits, bound), rtol=1e-12, atol=1e-12)
-    np.testing.assert_array_equal(saturated, np.count_nonzero(np.abs(noisy) > bound, axis=1))
+    beyond = bound + quantisation_step(bits, bound) / 2
+    np.testing.assert_array_equal(saturated, np.count_nonzero(np.abs(noisy) > beyond, axis=1))
 
 
 def test_read_noise_is_normal_with_the_given_deviation():

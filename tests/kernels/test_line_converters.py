@@ -82,7 +82,7 @@ def test_convert_follows_the_plain_statement(bits, lines, tables, noise, varied,
     own = transitions[row]
     codes = (own[None] <= value[:, :, None]).sum(2) - most - 1
     np.testing.assert_allclose(total, before + scale[:, None] * (leave[0] * codes * lsb + leave[1]), rtol=1e-12, atol=1e-12)
-    outside = (value > own[:, -1] + lsb / 2) | (value < own[:, 1] - lsb / 2)
+    outside = (value > own[:, -1] + lsb) | (value < own[:, 1] - lsb)
     np.testing.assert_array_equal(clipped, outside.sum(1))
 
 

@@ -137,7 +137,7 @@ def test_drift_of_sonos():
                 (0.5, shift(first, current) / 2, (19.88665 + 25.59102) / 2, (176.3115 + 186.85544) / 2),
             )
             for days, mean, a, b in cases:
-                extra = math.sqrt(sigma(a, b, current) ** 2 - sigma(19.88665, 176.3115, current) ** 2)
+                extra = math.sqrt(sigma(a, b, current + mean) ** 2 - sigma(19.88665, 176.3115, current) ** 2)
                 for xi in (0.0, 1.0):
                     found = model.conductance(g, days * DAY, 16 * US, np.array([xi], dtype))
                     assert found.dtype == dtype
