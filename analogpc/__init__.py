@@ -57,8 +57,10 @@ if TYPE_CHECKING:
     )
     from analogpc.rules.generative import GenerativePC
     from analogpc.training.evaluation import evaluate
-    from analogpc.training.optimisers import SGD, AdamW, WarmupCosine
-    from analogpc.training.run import Run, fit
+    from analogpc.training.fit import fit
+    from analogpc.training.optimisers import SGD, AdamW
+    from analogpc.training.run import Run
+    from analogpc.training.schedules import WarmupCosine
     from analogpc.training.study import Study
 
 _HOMES = {
@@ -87,7 +89,8 @@ _HOMES = {
     "analogpc.devices.substrate": ("Analog", "Digital"),
     "analogpc.files.export": ("export_crossbars", "export_netlist"),
     "analogpc.networks.network": ("Network",),
-    "analogpc.training.optimisers": ("SGD", "AdamW", "WarmupCosine"),
+    "analogpc.training.optimisers": ("SGD", "AdamW"),
+    "analogpc.training.schedules": ("Exponential", "StepDecay", "WarmupCosine"),
     "analogpc.rules": (
         "ZIL",
         "Backprop",
@@ -106,7 +109,8 @@ _HOMES = {
     "analogpc.files.run_file": ("load",),
     "analogpc.training.study": ("Study",),
     "analogpc.training.evaluation": ("evaluate",),
-    "analogpc.training.run": ("Run", "fit"),
+    "analogpc.training.run": ("Run",),
+    "analogpc.training.fit": ("begin", "fit"),
     "analogpc.networks.zoo": ("alexnet", "cnn", "mlp", "resnet", "vgg"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

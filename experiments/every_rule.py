@@ -17,7 +17,7 @@ import numpy as np
 from analogpc.data import load_data
 from analogpc.report.tables import summary
 from analogpc.rules import named_rules
-from analogpc.training.run import begin
+from analogpc.training.fit import begin
 from analogpc.training.study import Study
 
 SUBSTRATES = {"digital": "digital", "idealized": {"kind": "analog", "device": "idealized"}}

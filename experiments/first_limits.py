@@ -18,7 +18,7 @@ from analogpc.data import load_data
 from analogpc.devices.presets import preset
 from analogpc.devices.responses import ConstantStep
 from analogpc.devices.substrate import Analog, Digital
-from analogpc.training.run import begin
+from analogpc.training.fit import begin
 from analogpc.training.study import Study
 
 DEVICE = preset("reram-sb")

@@ -15,7 +15,7 @@ import numpy as np
 
 from analogpc.data import load_data
 from analogpc.report.tables import summary
-from analogpc.training.run import begin
+from analogpc.training.fit import begin
 from analogpc.training.study import Study
 
 # Relaxation and rate of PC as published for this network type (Pinchetti et al., MLP on Fashion-MNIST, PC-SE); the rest as said.

@@ -17,7 +17,7 @@ import numpy as np
 
 from analogpc.data import load_data
 from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
-from analogpc.training.run import begin
+from analogpc.training.fit import begin
 from analogpc.training.study import Study
 
 OPTIMISERS: dict[str, dict[str, Any]] = {

@@ -22,7 +22,7 @@ from analogpc.data import load_data
 from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
 from analogpc.devices.specification import SpecificationError
 from analogpc.rules import named_rule
-from analogpc.training.run import begin
+from analogpc.training.fit import begin
 from analogpc.training.study import Study
 
 # The presets, and the room that their ranges leave for weights to grow: noisy devices need the range for their first weights.

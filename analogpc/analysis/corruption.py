@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from analogpc.data import Dataset
-from analogpc.data.dataset import DataError, Split
+from analogpc.data.dataset import Split
+from analogpc.data.samples import DataError
 from analogpc.kernels.random.streams import Key, bits
 
 SEVERITIES = (1, 2, 3, 4, 5)

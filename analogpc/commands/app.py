@@ -79,10 +79,11 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network and save the run."""
-    from analogpc.data import load_data
     from analogpc.kernels.gpu.blas import use_precision
     from analogpc.report.tables import comparison, summary
-    from analogpc.training.run import Run, begin
+    from analogpc.training.fit import begin
+    from analogpc.training.run import Run
+    from analogpc.training.study_data import study_data
 
     flags = {"rule": rule, "substrate": device, "dataset": dataset, "epochs": epochs, "batch_size": batch_size, "seed": seed}
     given = {name: value for name, value in flags.items() if value is not None}
@@ -96,12 +97,12 @@ def train(
         if out != resume:
             spare(out, overwrite)
         run = Run.load(resume, backend=backend)
-        data = load_data(run.study.dataset, data_dir=data_dir, augment=run.study.augment)
+        data = study_data(run.study, data_dir=data_dir)
     else:
         out = Path("run.h5") if out is None else out
         spare(out, overwrite)
         plan = _assemble(study, given, changes)
-        data = load_data(plan.dataset, data_dir=data_dir, augment=plan.augment)
+        data = study_data(plan, data_dir=data_dir)
         with use_precision(precision or "tf32"):
             run = begin(plan, data, backend=backend)
     run.train(data, checkpoint=out, checkpoint_batches=checkpoint_batches)

@@ -10,8 +10,10 @@ from analogpc.devices.substrate import Analog, Digital
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.networks.zoo import mlp
 from analogpc.rules import named_rule
-from analogpc.training.optimisers import SGD, WarmupCosine
-from analogpc.training.run import Run, fit
+from analogpc.training.fit import fit
+from analogpc.training.optimisers import SGD
+from analogpc.training.run import Run
+from analogpc.training.schedules import WarmupCosine
 
 
 def run_demo(device: str, epochs: int, seed: int, folder: Path, backend: Backend = "cpu") -> list[Run]:

@@ -1,7 +1,14 @@
-"""Data sets: images and labels in arrays, read from their published files."""
+"""Data sets: samples and labels in arrays or files, published ones and your own.
+
+Enters: what brings samples and labels, in batches, to a network. Published data are in `loaders` and `sources`, your own in `own` and
+`own_files`; a new kind of place to read samples from is a class in `samples`, a new normalisation a name in `normalisation`.
+"""
 
 from analogpc.data.augmentation import Augmentation
-from analogpc.data.dataset import DataError, Dataset
+from analogpc.data.dataset import Dataset
+from analogpc.data.description import DataDescription
 from analogpc.data.loaders import check_name, load_data
+from analogpc.data.own import as_dataset
+from analogpc.data.samples import DataError
 
-__all__ = ["Augmentation", "DataError", "Dataset", "check_name", "load_data"]
+__all__ = ["Augmentation", "DataDescription", "DataError", "Dataset", "as_dataset", "check_name", "load_data"]

@@ -1,4 +1,4 @@
-"""A data set in memory: images as bytes, normalised batch by batch."""
+"""A data set: samples and labels in up to three parts, normalised batch by batch."""
 
 from __future__ import annotations
 
@@ -7,39 +7,52 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from analogpc.data.augmentation import Augmentation
+from analogpc.data.checks import checked_labels, checked_samples, checked_scale
+from analogpc.data.description import DataDescription, Scale
+from analogpc.data.division import Division, class_by_class
+from analogpc.data.normalisation import NormalisationName, estimate
+from analogpc.data.samples import DataError, Samples, chosen, in_blocks
+from analogpc.data.targets import Targets
 from analogpc.kernels.gpu.arrays import Backend, copied
 from analogpc.kernels.random.streams import Key, permutation
 
-Split = Literal["train", "test"]
-
-
-class DataError(ValueError):
-    """Data are missing or not what they should be; the sentence says what is wrong."""
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images and labels, held as read-only views of the arrays given; equal content is told by `fingerprint`.
+    """Samples and labels; equal content is told by `fingerprint`.
+
+    `load_data` reads published data, `from_arrays`, `from_hdf5` and `from_folder` make data sets of your own.
 
     Parameters
     ----------
     name : str
-    train_images, test_images : (n, height, width, channels) uint8 arrays
-    train_labels, test_labels : (n,) int64 arrays
-        From 0 to the number of classes less one.
+    train_images, test_images, validation_images : (n, ...) arrays of real numbers, or `Samples` that are not in memory
+        Samples of any shape; images are (height, width, channels). Arrays are kept as read-only views. Only the training
+        part has to be there.
+    train_labels, test_labels, validation_labels : (n,) int64 arrays
+        From 0 to the number of classes less one; for regression (n, outputs) float64 arrays.
     classes : tuple of str
-        Names of the classes, in the order of the labels.
-    mean, std : tuples of float
-        One for each channel, on the scale from 0 to 1.
+        Names of the classes, in the order of the labels; empty for regression.
+    mean, std : floats or arrays
+        Of the normalisation (x / pixel_max - mean) / std: for images one number for each channel, otherwise arrays that broadcast
+        to a sample.
     pixel_max : float
-        The byte that stands for 1.
+        The value that counts 1.
     augmentation : Augmentation
         Of the training images.
+    normalisation : str
+        How mean and std were found: "given", or the name of a normalisation (see `NormalisationName`), which is then estimated
+        again whenever the training part changes.
+    named_labels : bool
+        Whether predictions are given as names of classes instead of their numbers.
 
     Raises
     ------
@@ -48,64 +61,54 @@ class Dataset:
     """
 
     name: str
-    train_images: np.ndarray
+    train_images: Any
     train_labels: np.ndarray
-    test_images: np.ndarray
-    test_labels: np.ndarray
-    classes: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    test_images: Any = None
+    test_labels: Any = None
+    classes: tuple[str, ...] = ()
+    mean: Any = 0.0
+    std: Any = 1.0
     pixel_max: float = 255.0
     augmentation: Augmentation = field(default_factory=Augmentation)
+    validation_images: Any = None
+    validation_labels: Any = None
+    normalisation: str = "given"
+    named_labels: bool = False
 
     def __post_init__(self) -> None:
         self._keep("classes", tuple(map(str, self.classes)))
-        for split in ("train", "test"):
-            self._check_split(split)
-        if self.train_images.shape[1:] != self.test_images.shape[1:]:
-            raise DataError(f"training images {self.train_images.shape[1:]} and test images {self.test_images.shape[1:]} differ")
-        for name in ("mean", "std"):
-            numbers = tuple(float(number) for number in np.ravel(getattr(self, name)))
-            if len(numbers) != self.input_shape[2] or not all(map(math.isfinite, numbers)):
-                raise DataError(f"{name} must have one number for each of {self.input_shape[2]} channels, not {numbers}")
-            self._keep(name, numbers)
-        for name, least in (("std", min(self.std)), ("pixel_max", self.pixel_max)):
+        for split in SPLITS:
+            samples, labels = getattr(self, f"{split}_images"), getattr(self, f"{split}_labels")
+            if split == "train" or samples is not None or labels is not None:
+                self._keep(f"{split}_images", checked_samples(samples, f"{split}_images"))
+                self._keep(f"{split}_labels", checked_labels(labels, f"{split}_labels", len(samples), self.classes))
+        for split in self.splits[1:]:
+            samples, labels = self._split(split)
+            if samples.shape[1:] != self.input_shape:
+                raise DataError(f"training samples {self.input_shape} and {split} samples {samples.shape[1:]} differ")
+            if labels.shape[1:] != self.train_labels.shape[1:]:
+                raise DataError(f"training labels {self.train_labels.shape[1:]} and {split} labels {labels.shape[1:]} differ")
+        estimated = self.normalisation != "given"
+        self._keep("mean", checked_scale(self.mean, "mean", self.input_shape, estimated))
+        self._keep("std", checked_scale(self.std, "std", self.input_shape, estimated))
+        for name, least in (("std", self.std.min()), ("pixel_max", self.pixel_max)):
             if not 0 < least < math.inf:
                 raise DataError(f"{name} = {getattr(self, name)} is not allowed: it must be positive")
         if not isinstance(self.augmentation, Augmentation):
             raise DataError(f"augmentation must be an Augmentation, not {self.augmentation!r}")
-
-    def _check_split(self, split: str) -> None:
-        """Refuse images or labels that do not fit, and keep views through which nobody can change the others."""
-        for part in ("images", "labels"):
-            array = getattr(self, f"{split}_{part}")
-            if not isinstance(array, np.ndarray):
-                raise DataError(f"{split}_{part} must be a NumPy array, not {type(array).__name__}")
-            view = array.view()
-            view.flags.writeable = False
-            self._keep(f"{split}_{part}", view)
-        images, labels = self._split(split)
-        if images.ndim != 4 or images.dtype != np.uint8:
-            raise DataError(
-                f"{split}_images must be (n, height, width, channels) bytes (uint8), not {images.shape} of {images.dtype}"
-            )
-        if labels.shape != (len(images),) or labels.dtype != np.int64:
-            raise DataError(f"{split}_labels must be {len(images)} int64 numbers, not {labels.shape} of {labels.dtype}")
-        if not images.size:
-            raise DataError(f"'{self.name}' has no {split} images: their shape is {images.shape}")
-        if labels.min() < 0 or labels.max() >= len(self.classes):
-            raise DataError(f"{split}_labels must lie from 0 to {len(self.classes) - 1}, not {labels.min()} to {labels.max()}")
+        if self.augmentation.active and len(self.input_shape) != 3:
+            raise DataError(f"augmentation takes images (height, width, channels), not samples of shape {self.input_shape}")
 
     def _keep(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
 
-    def _split(self, split: str) -> tuple[np.ndarray, np.ndarray]:
-        if split not in ("train", "test"):
-            raise DataError(f"there is no split {split!r}; the splits are train and test")
-        return (self.train_images, self.train_labels) if split == "train" else (self.test_images, self.test_labels)
+    def _split(self, split: str) -> tuple[Samples, np.ndarray]:
+        if split not in SPLITS or getattr(self, f"{split}_images") is None:
+            raise DataError(f"there is no split {split!r}; the splits are {' and '.join(self.splits)}")
+        return getattr(self, f"{split}_images"), getattr(self, f"{split}_labels")
 
     def _places(self, split: str, indices: np.ndarray | Sequence[int]) -> np.ndarray:
-        """Indices as an array, refused unless each names one image of the split."""
+        """Indices as an array, refused unless each names one sample of the split."""
         places, total = np.asarray(indices), len(self._split(split)[1])
         if not places.size:
             places = places.astype(np.intp)
@@ -116,22 +119,51 @@ class Dataset:
         return places
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels)."""
-        return self.train_images.shape[1:]
+    def splits(self) -> tuple[Split, ...]:
+        """The parts that are there."""
+        return tuple(split for split in SPLITS if getattr(self, f"{split}_images") is not None)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample; of images (height, width, channels)."""
+        return tuple(self.train_images.shape[1:])
 
     @property
     def n_classes(self) -> int:
-        """The number of classes."""
+        """The number of classes; 0 for regression."""
         return len(self.classes)
+
+    @property
+    def target_kind(self) -> Targets:
+        """What the outputs of a network stand for."""
+        return Targets(self.classes, self.named_labels, self.n_classes or self.train_labels.shape[1])
+
+    @property
+    def scale(self) -> Scale:
+        """The normalisation."""
+        return Scale(self.mean, self.std, self.pixel_max, self.normalisation)
+
+    def describe(self, fingerprint: str | None = None) -> DataDescription:
+        """What a run keeps of its data, under a ``fingerprint`` if it is not their own."""
+        return DataDescription(self.name, fingerprint or self.fingerprint, self.input_shape, self.scale, self.target_kind)
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of all images and labels, in hexadecimal."""
+        """SHA-256 of all values and labels, the classes, the normalisation and the augmentation, in hexadecimal.
+
+        Samples that are not in memory have the fingerprint of the same samples in memory.
+        """
         digest = hashlib.sha256()
-        for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
-            digest.update(str((array.shape, array.dtype.str)).encode())
-            digest.update(np.ascontiguousarray(array).data)
+        for split in self.splits:
+            samples, labels = self._split(split)
+            digest.update(str((split, tuple(samples.shape), samples.dtype.str)).encode())
+            for block in in_blocks(samples):
+                digest.update(np.ascontiguousarray(block).data)
+            digest.update(str((labels.shape, labels.dtype.str)).encode())
+            digest.update(np.ascontiguousarray(labels).data)
+        for numbers in (self.mean, self.std, np.float64(self.pixel_max)):
+            digest.update(np.asarray(numbers).tobytes())
+        digest.update(str((self.classes, self.normalisation, self.augmentation.to_toml())).encode())
         return digest.hexdigest()
 
     def inputs(
@@ -144,24 +176,25 @@ class Dataset:
         epoch: int = 0,
         backend: Backend = "cpu",
     ) -> np.ndarray:
-        """A normalised batch, (pixel / pixel_max - mean) / std.
+        """A normalised batch, (x / pixel_max - mean) / std.
 
         Parameters
         ----------
-        split : "train" or "test"
+        split : "train", "validation" or "test"
         indices : (n,) ints
-            From 0 to the number of images in the split less one.
+            From 0 to the number of samples in the split less one.
         dtype : float32 or float64
         augment_key : Key
             Augment training images by this stream; not at all if not given.
         epoch : int
             Step of the augmentation stream.
         backend : "cpu" or "gpu"
-            Where the batch is wanted. All images of the split go to the GPU once and stay there; a batch is the same on both.
+            Where the batch is wanted. All samples of the split that are in memory go to the GPU once and stay there; a batch is the
+            same on both.
 
         Returns
         -------
-        (n, height, width, channels) array
+        (n, *input_shape) array
 
         Raises
         ------
@@ -171,75 +204,146 @@ class Dataset:
         kind = np.dtype(dtype)
         if kind not in (np.float32, np.float64):
             raise DataError(f"dtype = {kind} is not allowed: inputs are float32 or float64")
-        images, _ = self._resident(split, backend)
-        # One multiplication and one subtraction for each pixel, with constants formed in double precision.
-        scale = np.asarray((1.0 / (self.pixel_max * np.array(self.std))).astype(kind), like=images)
-        shift = np.asarray((np.array(self.mean) / np.array(self.std)).astype(kind), like=images)
-        indices = np.asarray(self._places(split, indices), like=images)
-        batch = images[indices]
+        places = self._places(split, indices)
+        samples, _ = self._resident(split, backend)
+        batch = self._rows(samples, places, backend)
         if augment_key is not None and split == "train" and self.augmentation.active:
-            batch = self.augmentation.apply(batch, indices, len(images), augment_key, epoch)
-        return batch.astype(kind) * scale - shift
+            rows = np.asarray(places, like=batch)
+            batch = self.augmentation.apply(batch, rows, len(samples), augment_key, epoch)
+        return self.scale.apply(batch, kind)
 
-    def _resident(self, split: Split, backend: Backend) -> tuple[np.ndarray, np.ndarray]:
-        """Images and labels of a split on a backend; to the GPU they are copied once."""
+    @staticmethod
+    def _rows(samples: Any, places: np.ndarray, backend: Backend) -> np.ndarray:
+        """The samples at some places, on a backend."""
+        if backend == "cpu":
+            return samples[places]
+        if hasattr(samples, "get"):
+            return samples[np.asarray(places, like=samples)]
+        return copied(samples[places], "gpu")
+
+    def _resident(self, split: Split, backend: Backend) -> tuple[Any, np.ndarray]:
+        """Samples and labels of a split on a backend; to the GPU arrays are copied once, and other samples not at all."""
         if backend == "cpu":
             return self._split(split)
         if split not in self._on_gpu:
-            images, labels = self._split(split)
-            self._on_gpu[split] = copied(images, "gpu"), copied(labels, "gpu")
+            samples, labels = self._split(split)
+            self._on_gpu[split] = copied(samples, "gpu") if isinstance(samples, np.ndarray) else samples, copied(labels, "gpu")
         return self._on_gpu[split]
 
     @cached_property
-    def _on_gpu(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def _on_gpu(self) -> dict[str, tuple[Any, np.ndarray]]:
         """Copies on the GPU, by split."""
         return {}
 
     def labels(self, split: Split, indices: np.ndarray | Sequence[int], *, backend: Backend = "cpu") -> np.ndarray:
-        """The labels of a batch, (n,) int64, on a backend."""
+        """The labels of a batch on a backend: (n,) int64, or (n, outputs) float64 for regression."""
+        places = self._places(split, indices)
         _, labels = self._resident(split, backend)
-        return labels[np.asarray(self._places(split, indices), like=labels)]
+        return labels[np.asarray(places, like=labels)]
 
-    def take(self, n_train: int, n_test: int) -> Dataset:
-        """The first images of each split.
+    def labels_of(self, split: Split) -> np.ndarray:
+        """All labels of a split."""
+        return self._split(split)[1]
+
+    def targets(
+        self, split: Split, indices: np.ndarray | Sequence[int], *, dtype: str | type | np.dtype, backend: Backend = "cpu"
+    ) -> np.ndarray:
+        """What the outputs of a network should be for a batch: (n, outputs), one-hot for classes."""
+        labels = self.labels(split, indices, backend=backend)
+        if not self.classes:
+            return labels.astype(dtype)
+        return (labels[:, None] == np.arange(self.n_classes, like=labels)).astype(dtype)
+
+    def take(self, n_train: int, n_test: int | None = None) -> Dataset:
+        """The first samples of the training part, and of the test part; all of the latter if ``n_test`` is not given.
+
+        A normalisation that is estimated is estimated again.
 
         Raises
         ------
         DataError
             If there are not so many.
         """
+        changes: dict[str, Any] = {}
         for split, n in (("train", n_train), ("test", n_test)):
-            available = len(self._split(split)[0])
-            if not isinstance(n, (int, np.integer)) or not 1 <= n <= available:
-                raise DataError(f"'{self.name}' has {available} {split} images; n_{split} = {n} is not from 1 to {available}")
-        return replace(
-            self,
-            train_images=self.train_images[:n_train],
-            train_labels=self.train_labels[:n_train],
-            test_images=self.test_images[:n_test],
-            test_labels=self.test_labels[:n_test],
-        )
+            if n is None:
+                continue
+            samples, labels = self._split(split)
+            if not isinstance(n, (int, np.integer)) or not 1 <= n <= len(samples):
+                raise DataError(
+                    f"'{self.name}' has {len(samples)} {split} images; n_{split} = {n} is not from 1 to {len(samples)}"
+                )
+            short = samples[:n] if isinstance(samples, np.ndarray) else chosen(samples, np.arange(n))
+            changes |= {f"{split}_images": short, f"{split}_labels": labels[:n]}
+        return self._with(**changes)
 
-    def holdout(self, fraction: float, key: Key) -> Dataset:
-        """The training images alone, a random ``fraction`` of them as the test split (for validation).
+    def holdout(self, fraction: float, key: Key, division: Division = "random") -> Dataset:
+        """A ``fraction`` of the training part set apart as the validation part.
 
-        Both parts keep the order of the training images.
+        Both parts keep the order of the training samples. A normalisation that is estimated is estimated again, on what is left for
+        training.
+
+        Parameters
+        ----------
+        fraction : float
+        key : Key
+        division : "random" or "stratified"
+            Of all samples, or of every class by itself (rounded by largest remainders).
 
         Raises
         ------
         DataError
-            If the fraction leaves one of the two parts empty.
+            If there is a validation part already, or the fraction leaves one of the two parts empty.
         """
+        if "validation" in self.splits:
+            raise DataError(f"'{self.name}' has a validation part of its own, so that no holdout can be set apart")
         total = len(self.train_labels)
         apart = round(fraction * total) if math.isfinite(fraction) else 0
         if not 0 < apart < total:
             raise DataError(f"holdout = {fraction:g} of {total} training images leaves nothing on one side")
         order = permutation(key, 0, total)
+        if division == "stratified":
+            order = class_by_class(order, apart, self.train_labels, self.n_classes)
         kept, rest = np.sort(order[:apart]), np.sort(order[apart:])
-        return replace(
-            self,
-            train_images=self.train_images[rest],
-            train_labels=self.train_labels[rest],
-            test_images=self.train_images[kept],
-            test_labels=self.train_labels[kept],
+        samples, labels = self._split("train")
+        return self._with(
+            train_images=chosen(samples, rest),
+            train_labels=labels[rest],
+            validation_images=chosen(samples, kept),
+            validation_labels=labels[kept],
         )
+
+    def _with(self, **changes: Any) -> Dataset:
+        """With other parts, and an estimated normalisation that fits them."""
+        if self.normalisation != "given" and "train_images" in changes:
+            mean, std = estimate(cast(NormalisationName, self.normalisation), changes["train_images"])
+            changes |= {"mean": mean, "std": std}
+        return replace(self, **changes)
+
+    @classmethod
+    def from_arrays(cls, x: Any, y: Any, **options: Any) -> Dataset:
+        """A data set of your own arrays; see `analogpc.data.own.from_arrays` for every option.
+
+        Examples
+        --------
+        >>> data = Dataset.from_arrays(np.eye(4), ["a", "b", "a", "b"], normalisation="none")
+        >>> data.classes
+        ('a', 'b')
+        """
+        from analogpc.data.own import from_arrays
+
+        return from_arrays(x, y, **options)
+
+    @classmethod
+    def from_hdf5(cls, path: Any, **options: Any) -> Dataset:
+        """A data set of an HDF5 file, read batch by batch; see `analogpc.data.own_files.from_hdf5` for every option."""
+        from analogpc.data.own_files import from_hdf5
+
+        return from_hdf5(path, **options)
+
+    @classmethod
+    def from_folder(cls, path: Any, **options: Any) -> Dataset:
+        """A data set of image files in one folder for each class; see `analogpc.data.own_files.from_folder` for every option."""
+        from analogpc.data.own_files import from_folder
+
+        return from_folder(path, **options)

@@ -12,7 +12,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from analogpc.data.dataset import DataError
+from analogpc.data.samples import DataError
 from analogpc.data.sources import Remote, Source
 
 _CHUNK = 1 << 17

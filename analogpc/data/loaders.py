@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from analogpc.data.augmentation import Augmentation
-from analogpc.data.dataset import DataError, Dataset
+from analogpc.data.dataset import Dataset
 from analogpc.data.files import find
+from analogpc.data.samples import DataError
 from analogpc.data.sources import SOURCES, Source
+from analogpc.devices.names import unknown
 from analogpc.kernels.random.streams import Key, permutation
 
 DIGITS_TEST = 360
@@ -22,7 +24,7 @@ _PIXELS = 32 * 32 * 3
 
 
 def load_data(name: str = "digits", *, data_dir: str | Path | None = None, augment: bool = True) -> Dataset:
-    """A data set by its name, with its published normalisation.
+    """A data set by its name, with its published normalisation; or your own by its path.
 
     The files are looked for in ``data_dir`` and nowhere else, if it is given. Otherwise in the folder that the environment variable
     ANALOGPC_DATA names, where the system's package puts them, in the download cache, and at last on the internet. Downloads must
@@ -33,7 +35,8 @@ def load_data(name: str = "digits", *, data_dir: str | Path | None = None, augme
     ----------
     name : str
         "digits" (ships with scikit-learn, so ``data_dir`` is not consulted), "fashion-mnist", "mnist", "cifar10", "cifar100" or
-        "svhn".
+        "svhn"; or the path of an HDF5 file (``train/x``, ``train/y``, …), a NumPy archive (``x_train``, ``y_train``, …) or a folder of
+        images, which are read as `Dataset.from_hdf5`, `Dataset.from_arrays` and `Dataset.from_folder` do.
     data_dir : path
         A folder that holds the published files, or a sub-folder with them.
     augment : bool
@@ -52,6 +55,10 @@ def load_data(name: str = "digits", *, data_dir: str | Path | None = None, augme
     check_name(name)
     if name == "digits":
         return _digits()
+    if name not in SOURCES:
+        from analogpc.data.own_files import from_file
+
+        return from_file(name)
     source = SOURCES[name]
     files = find(name, source, None if data_dir is None else Path(data_dir))
     train_images, train_labels, test_images, test_labels = _READERS[source.layout](files, source)
@@ -71,8 +78,13 @@ def load_data(name: str = "digits", *, data_dir: str | Path | None = None, augme
 
 def check_name(name: str) -> None:
     """Refuse the name of a data set that `load_data` does not know."""
-    if name not in ("digits", *SOURCES):
-        raise DataError(f"there is no data set '{name}'; the data sets are {', '.join(('digits', *SOURCES))}")
+    if name not in ("digits", *SOURCES) and not is_path(name):
+        raise DataError(unknown("data set", name, ("digits", *SOURCES)))
+
+
+def is_path(name: str) -> bool:
+    """Whether a name stands for data of one's own: a path that ends like an HDF5 file or a NumPy archive, or a folder."""
+    return Path(name).suffix in (".h5", ".hdf5", ".npz") or Path(name).is_dir()
 
 
 def _check_identity(name: str, source: Source, images: np.ndarray, path: Path) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from analogpc.data import DataDescription
 from analogpc.devices.costs.meter import Meter
 from analogpc.files.storage import StorageError, read_file, write_file
-from analogpc.kernels.gpu.arrays import Backend, in_tree, to_host
+from analogpc.kernels.gpu.arrays import Backend
 from analogpc.networks.network import Network
+from analogpc.training.judging import Best
 from analogpc.training.run import Position, Run
 from analogpc.training.study import Study
 
@@ -22,22 +25,28 @@ def save_run(run: Run, path: str | Path) -> None:
     here = run.position
     tree = {
         "study": run.study.to_toml(),
-        "data": {"name": run.study.dataset, "fingerprint": run.fingerprint},
+        "data": run.data.tree(),
         "environment": run.environment,
         "network": run.network.state(),
-        "optimiser": in_tree(to_host, run.learner.memory),
+        "optimiser": run.optimiser_state(),
         "position": {
             "epoch": here.epoch,
             "batch": here.batch,
             "seen": here.seen,
             "correct": here.correct,
+            "loss": here.loss,
             "energies": here.energies,
             "seconds": here.seconds,
             "meter": here.meter.as_dict(),
             "stopped_early": here.stopped_early,
+            "stop_reason": here.stop_reason,
         },
         "history": {name: np.array(values) for name, values in run.history.items()},
+        "callbacks": {"changed_by": json.dumps(run.changed_by), "states": run.callback_states()},
+        "metrics": json.dumps(run.function_metrics()),
     }
+    if run.best is not None:
+        tree["best"] = {"epoch": run.best.epoch, "value": run.best.value, "network": run.best.network}
     write_file(path, KIND, tree)
 
 
@@ -60,11 +69,16 @@ def _rebuild(tree: dict[str, Any], backend: Backend) -> Run:
     study = Study.from_toml(tree["study"])
     network = Network(study.network, study.substrate, study.network_seed)
     network.restore(tree["network"])
-    run = Run(study, network.to(backend), tree["data"]["fingerprint"])
+    run = Run(study, network.to(backend), DataDescription.from_tree(tree["data"]))
     run.environment = tree["environment"]
     run.learner.restore(tree["optimiser"])
     position = dict(tree["position"])
     run.position = Position(**{**position, "meter": Meter(**position["meter"])})
+    run.changed_by = json.loads(tree["callbacks"]["changed_by"])
+    run.take_callback_states(tree["callbacks"]["states"])
+    run.missing_metrics = json.loads(tree["metrics"])
+    if "best" in tree:
+        run.best = Best(tree["best"]["epoch"], tree["best"]["value"], tree["best"]["network"])
     run.history = {name: values.tolist() for name, values in tree["history"].items()}
     return run
 

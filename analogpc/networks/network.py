@@ -101,11 +101,17 @@ class Network:
         Raises
         ------
         ValueError
-            If the samples have another number of values.
+            If the samples have another shape; flat samples, flat networks and axes of size 1 fit by their number of values.
         """
-        if x.ndim < 2 or math.prod(x.shape[1:]) != math.prod(self.input_shape):
-            raise ValueError(f"the network takes samples of shape {self.input_shape}, not {x.shape[1:]}")
+        self.refuse_samples(x.shape[1:])
         return self.brought(x.reshape(len(x), *self.input_shape))
+
+    def refuse_samples(self, shape: tuple[int, ...]) -> None:
+        """Refuse samples of a shape that is not that of the network, so that no pixel lands in another place."""
+        flat = len(shape) == 1 or len(self.input_shape) == 1
+        alike = flat or [n for n in shape if n > 1] == [n for n in self.input_shape if n > 1]
+        if not shape or math.prod(shape) != math.prod(self.input_shape) or not alike:
+            raise ValueError(f"the network takes samples of shape {self.input_shape}, not {tuple(shape)}")
 
     def brought(self, x: np.ndarray) -> np.ndarray:
         """An array of samples on the backend of the network, contiguous and in its type; from wherever it comes."""

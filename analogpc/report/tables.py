@@ -32,12 +32,20 @@ def summary(run: Run) -> dict[str, Any]:
         "finished": run.finished,
     }
     if done:
-        row |= {name: history[name][-1] for name in ("train_accuracy", "test_accuracy", "validation_accuracy") if name in history}
-        row["test_accuracy_by_epoch"] = history["test_accuracy"]
+        row |= {name: values[-1] for name, values in history.items() if name.startswith(("train_", "validation_", "test_"))}
+        if "test_accuracy" in history:
+            row["test_accuracy_by_epoch"] = history["test_accuracy"]
         row["energy"] = history["energy"][-1]
         row |= {name: sum(history[name]) for name in _COUNTS}
         row["seconds"] = sum(history["seconds"])
     return row
+
+
+def reached(row: dict[str, Any], part: str) -> str:
+    """The accuracy on a part of the data, for regression the loss, or a dash where the part is not there."""
+    if f"{part}_accuracy" in row:
+        return f"{row[f'{part}_accuracy']:.2%}"
+    return f"loss {row[f'{part}_loss']:.4g}" if f"{part}_loss" in row else "–"
 
 
 def comparison(runs: list[Run]) -> Table:
@@ -54,8 +62,8 @@ def comparison(runs: list[Run]) -> Table:
         table.add_row(
             row["substrate"],
             str(row["epochs"]),
-            f"{row['train_accuracy']:.2%}",
-            f"{row['test_accuracy']:.2%}",
+            reached(row, "train"),
+            reached(row, "test" if "test_loss" in row else "validation"),
             f"{row['pulses']:,}" if row["substrate"] != "digital" else "–",
             f"{saturated:.3%}" if saturated is not None else "–",
             f"{row['seconds']:.1f}",

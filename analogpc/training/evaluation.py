@@ -2,34 +2,89 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import numpy as np
 
 from analogpc.data import Dataset
 from analogpc.data.dataset import Split
+from analogpc.data.targets import Targets
+from analogpc.dynamics.relaxation import Output
+from analogpc.kernels.gpu.arrays import to_host
 from analogpc.kernels.random.streams import Key
 from analogpc.networks.network import Network
+from analogpc.training.metrics import Answers, measured, metric
 
 _BATCH = 500
 
 
-def evaluate(network: Network, data: Dataset, split: Split = "test", *, key: Key | None = None) -> float:
-    """The accuracy of feed-forward predictions on a split, from 0 to 1.
+def evaluate(
+    network: Network, data: Dataset, split: Split = "test", *, key: Key | None = None, metrics: Sequence[Any] | None = None
+) -> Any:
+    """How good the feed-forward predictions on a split are: the accuracy, from 0 to 1, or the metrics that are named.
 
     Parameters
     ----------
     network : Network
         Left without a trace: read noise is drawn from ``key``, and its meters do not count.
     data : Dataset
-    split : "train" or "test"
+    split : "train", "validation" or "test"
     key : Key
         ``Key(0)`` if not given.
+    metrics : sequence of names, functions or `Metric`
+        See `metric`.
+
+    Returns
+    -------
+    float, or a dict of floats by name if ``metrics`` are given
+
+    Raises
+    ------
+    ValueError
+        If the network does not have one output for each class of the data (or for each number to be predicted).
     """
-    labels = data.train_labels if split == "train" else data.test_labels
-    correct = 0
-    with network.aside(Key(0) if key is None else key):
+    answers = answers_of(network, data, split, key=key)
+    return (
+        measured(answers, [metric("accuracy")])["accuracy"] if metrics is None else measured(answers, list(map(metric, metrics)))
+    )
+
+
+def answers_of(
+    network: Network, data: Dataset, split: Split, *, key: Key | None = None, output: Output = "squared-error"
+) -> Answers:
+    """What a network, left without a trace, answers to a split; see `evaluate`."""
+    labels = data.labels(split, np.arange(len(data.labels_of(split))))
+    refuse_other_outputs(network, data.target_kind, data.name)
+
+    def batches() -> Iterator[np.ndarray]:
         for start in range(0, len(labels), _BATCH):
             indices = np.arange(start, min(start + _BATCH, len(labels)))
-            x = data.inputs(split, indices, dtype=network.architecture.dtype, backend=network.backend)
-            right = network.predict(x).argmax(1) == data.labels(split, indices, backend=network.backend)
-            correct += int(right.sum())
-    return correct / len(labels)
+            yield data.inputs(split, indices, dtype=network.architecture.dtype, backend=network.backend)
+
+    return Answers(outputs_of(network, batches(), key), labels, data.target_kind, output)
+
+
+def in_batches(x: np.ndarray) -> Iterator[np.ndarray]:
+    """Samples in batches of the size of every evaluation."""
+    for start in range(0, len(x), _BATCH):
+        yield x[start : start + _BATCH]
+
+
+def outputs_of(network: Network, batches: Iterator[np.ndarray], key: Key | None = None) -> np.ndarray:
+    """The outputs of a network, left without a trace, for normalised batches: (n, outputs), in main memory."""
+    with network.aside(Key(0) if key is None else key):
+        found = [to_host(network.predict(x)) for x in batches]
+    return np.concatenate(found) if found else np.empty((0, *network.output_shape), network.dtype)
+
+
+def refuse_other_outputs(network: Network, targets: Targets, name: str) -> None:
+    """Refuse a network that does not have one output for each class, or for each number to be predicted."""
+    if network.output_shape == (targets.outputs,):
+        return
+    if targets.task == "regression":
+        hint = "; labels that are classes must be whole numbers or texts" if targets.outputs == 1 else ""
+        needed = f"{targets.outputs} numbers to be predicted{hint}"
+    else:
+        needed = f"{targets.outputs} classes"
+    raise ValueError(f"the network has outputs of shape {network.output_shape}, but '{name}' has {needed}")

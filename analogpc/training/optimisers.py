@@ -6,14 +6,13 @@ gradient digitally and hands the matrix an increment, which needs an update sche
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from itertools import chain, groupby
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, FiniteFloat
+from pydantic import Field, FiniteFloat, model_validator
 from typing_extensions import override
 
 from analogpc.blocks import Product
@@ -21,47 +20,9 @@ from analogpc.devices.matrix import Matrix, TwoPhases, UnsupportedUpdateError
 from analogpc.devices.specification import Specification
 from analogpc.kernels.gpu.arrays import as_type, copied
 from analogpc.kernels.products import matmul
+from analogpc.training.schedules import Constant, Rate, Schedule
 
-Rate = Annotated[FiniteFloat, Field(gt=0)]
-Fraction = Annotated[FiniteFloat, Field(ge=0, le=1)]
 Decay = Annotated[FiniteFloat, Field(ge=0)]
-
-
-class Constant(Specification):
-    """The learning rate as it is."""
-
-    kind: Literal["constant"] = "constant"
-
-    def factor(self, step: int, total: int) -> float:
-        """The factor on the learning rate at step 0 .. total - 1."""
-        return 1.0
-
-
-class WarmupCosine(Specification):
-    """A linear rise from 1 to ``peak`` during the first ``warmup`` of all steps, then half a cosine down to ``end``.
-
-    The rise need not end at a whole step: 10 % of 117 steps are 11.7 steps.
-
-    References
-    ----------
-    The schedule of Pinchetti et al. (arXiv 2407.01163) and Qi et al. (arXiv 2506.23800), optax's ``warmup_cosine_decay_schedule``.
-    """
-
-    kind: Literal["warmup-cosine"] = "warmup-cosine"
-    peak: Rate = 1.1
-    warmup: Fraction = 0.1
-    end: Annotated[FiniteFloat, Field(ge=0)] = 0.1
-
-    def factor(self, step: int, total: int) -> float:
-        """The factor on the learning rate at step 0 .. total - 1; it stays at ``end`` afterwards."""
-        rising = self.warmup * total
-        if step < rising:
-            return 1.0 + (self.peak - 1.0) * step / rising
-        progress = min(1.0, (step - rising) / (total - rising)) if total > rising else 1.0
-        return self.end + (self.peak - self.end) * 0.5 * (1.0 + math.cos(math.pi * progress))
-
-
-Schedule = Annotated[Constant | WarmupCosine, Field(discriminator="kind")]
 
 
 class Optimiser(Specification):
@@ -71,12 +32,23 @@ class Optimiser(Specification):
     ----------
     learning_rate : float
         Per mean gradient of a batch.
-    schedule : Constant or WarmupCosine
+    schedule : Constant, WarmupCosine, StepDecay or Exponential
+        The kind alone, as in ``schedule = "warmup-cosine"``, stands for its usual numbers.
+    layer_rates : dict of floats
+        Factors on the learning rate by the name of a matrix, or of all matrices that begin so: {"layer1": 0.1, "layer2.0.bias": 2}.
+        The longest name that fits counts; a matrix that none fits has 1.
     """
 
     kind: str
     learning_rate: Rate
     schedule: Schedule = Constant()
+    layer_rates: dict[str, Annotated[FiniteFloat, Field(ge=0)]] = Field(default_factory=dict)
+
+    def factor(self, name: str) -> float:
+        """The factor on the learning rate of the matrix of that name."""
+        parts = name.split(".")
+        prefixes = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
+        return next((self.layer_rates[prefix] for prefix in prefixes if prefix in self.layer_rates), 1.0)
 
     @property
     def in_place(self) -> bool:
@@ -93,12 +65,28 @@ class Optimiser(Specification):
 
 
 class SGD(Optimiser):
-    """Stochastic gradient descent, with heavy-ball momentum and L2 weight decay if wanted."""
+    """Stochastic gradient descent, with momentum and L2 weight decay if wanted.
+
+    Attributes
+    ----------
+    momentum : float
+        v <- momentum v + g, and the weights move by the rate times v (heavy ball).
+    nesterov : bool
+        They move by the rate times g + momentum v instead (Sutskever et al., ICML 2013, in the form of PyTorch).
+    weight_decay : float
+    """
 
     kind: Literal["sgd"] = "sgd"
     learning_rate: Rate = 0.1
     momentum: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.0
+    nesterov: bool = False
     weight_decay: Decay = 0.0
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> SGD:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov = true needs momentum above 0")
+        return self
 
     @property
     def in_place(self) -> bool:
@@ -118,7 +106,7 @@ class SGD(Optimiser):
             velocity = memory["velocity"]
             velocity *= kind(self.momentum)
             velocity += gradient
-            gradient = velocity
+            gradient = gradient + kind(self.momentum) * velocity if self.nesterov else velocity
         return as_type(rate, gradient.dtype) * gradient
 
 
@@ -173,6 +161,8 @@ class Learner:
         self._matrices = matrices
         self._names = {id(matrix): name for name, matrix in matrices.items()}
         self.memory: dict[str, dict[str, Any]] = {}
+        if unknown := [rate for rate in optimiser.layer_rates if not any(f"{name}.".startswith(f"{rate}.") for name in matrices)]:
+            raise ValueError(f"layer_rates name '{unknown[0]}', but the matrices of the network are {', '.join(matrices)}")
         for name, matrix in matrices.items():
             if not (optimiser.in_place or matrix.takes_increments):
                 raise UnsupportedUpdateError(
@@ -205,13 +195,18 @@ class Learner:
             Factor on the products.
         """
         for matrix, pairs in _by_matrix(products):
+            name = self._names.get(id(matrix), "")
+            factor = self.optimiser.factor(name)
+            if factor == 0:
+                continue
+            # One more factor would be one more kernel on a GPU.
+            own = rate if factor == 1 else rate * factor
             if self.optimiser.in_place:
-                matrix.learn(pairs, rate * gain / batch)
+                matrix.learn(pairs, own * gain / batch)
                 continue
             gradient = sum(matmul(post.T, pre) for pre, post in pairs)
             gradient *= matrix.dtype.type(gain / batch)
-            memory = self.memory[self._names[id(matrix)]]
-            matrix.increment(self.optimiser.change(memory, gradient, matrix.weights(), rate))
+            matrix.increment(self.optimiser.change(self.memory[name], gradient, matrix.weights(), own))
 
 
 def _by_matrix(products: Iterable[Product]) -> Iterator[tuple[Matrix, Iterable[tuple[np.ndarray, np.ndarray]]]]:

@@ -1,19 +1,30 @@
-"""The progress bar of a training run, on standard error."""
+"""The progress bar of a training run: on standard error, or in the output of a notebook cell."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+import html
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
     from analogpc.training.run import Position
 
+_REFRESH_SECONDS = 0.1
+
+
+class _Bar(Protocol):
+    """Something that shows how far a run is."""
+
+    def start(self) -> None: ...
+
+    def show(self, done: int, text: str) -> None: ...
+
+    def stop(self) -> None: ...
+
 
 class Progress:
-    """A bar over all batches of a run, with the running training accuracy and the last test accuracy.
+    """A bar over all batches of a run, with the running training accuracy (or loss) and the last one on other samples.
 
     Parameters
     ----------
@@ -25,29 +36,100 @@ class Progress:
 
     def __init__(self, epochs: int, per_epoch: int, *, show: bool) -> None:
         self._epochs, self._per_epoch = epochs, per_epoch
-        self._test = ""
-        text = TextColumn("{task.description}")
-        columns = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(compact=True, elapsed_when_finished=True))
-        self._bar = Bar(*columns, console=Console(stderr=True), disable=not show)
-        self._task = self._bar.add_task("", total=epochs * per_epoch)
+        self._last = ""
+        total = epochs * per_epoch
+        self._bar: _Bar | None = (_NotebookBar(total) if in_notebook() else _TerminalBar(total)) if show else None
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        if self._bar is not None:
+            self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        if self._bar is not None:
+            self._bar.stop()
 
-    def advance(self, position: Position) -> None:
+    def advance(self, position: Position, *, classes: bool = True) -> None:
         """Show where the run stands after a batch."""
-        accuracy = position.correct / position.seen
-        self._bar.update(
-            self._task,
-            completed=position.epoch * self._per_epoch + position.batch,
-            description=f"epoch {position.epoch + 1}/{self._epochs}  train {accuracy:6.2%}{self._test}",
-        )
+        if self._bar is None:
+            return
+        now = f"{position.correct / position.seen:6.2%}" if classes else f"loss {position.loss / position.seen:.4g}"
+        done = position.epoch * self._per_epoch + position.batch
+        self._bar.show(done, f"epoch {position.epoch + 1}/{self._epochs}  train {now}{self._last}")
 
     def epoch(self, history: dict[str, list[Any]]) -> None:
         """Take over the result of a finished epoch."""
-        self._test = f"  test {history['test_accuracy'][-1]:6.2%}"
-        self._bar.update(self._task, description=f"epoch {len(history['epoch'])}/{self._epochs}{self._test}")
+        if self._bar is None:
+            return
+        parts = [split for split in ("validation", "test") if f"{split}_loss" in history]
+        self._last = "".join(f"  {split} {_latest(history, split)}" for split in parts)
+        done = len(history["epoch"])
+        self._bar.show(done * self._per_epoch, f"epoch {done}/{self._epochs}{self._last}")
+
+
+def _latest(history: dict[str, list[Any]], split: str) -> str:
+    """The last accuracy on a part of the data, or for regression the last loss."""
+    if f"{split}_accuracy" in history:
+        return f"{history[f'{split}_accuracy'][-1]:6.2%}"
+    return f"loss {history[f'{split}_loss'][-1]:.4g}"
+
+
+class _TerminalBar:
+    """The bar of Rich."""
+
+    def __init__(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        remaining = TimeRemainingColumn(compact=True, elapsed_when_finished=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), remaining)
+        self._bar = Bar(*columns, console=Console(stderr=True))
+        self._task = self._bar.add_task("", total=total)
+
+    def start(self) -> None:
+        self._bar.start()
+
+    def show(self, done: int, text: str) -> None:
+        self._bar.update(self._task, completed=done, description=text)
+
+    def stop(self) -> None:
+        self._bar.stop()
+
+
+class _NotebookBar:
+    """A bar in the output of a cell: plain HTML, which needs no widgets and stays in the saved notebook."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._began, self._shown, self._last = total, time.monotonic(), 0.0, (0, "")
+
+    def start(self) -> None:
+        from IPython.display import HTML, display
+
+        self._html = HTML
+        self._handle = display(HTML(self._markup()), display_id=True)
+
+    def _markup(self) -> str:
+        done, text = self._last
+        spent = time.monotonic() - self._began
+        left = spent * (self._total - done) / done if done else 0.0
+        clock = f"{left:.0f} s left" if done < self._total else f"{spent:.0f} s"
+        bar = f'<progress value="{done}" max="{self._total}" style="width: 40%"></progress>'
+        return f'<div style="font-family: monospace">{html.escape(text)} {bar} {done}/{self._total} {clock}</div>'
+
+    def show(self, done: int, text: str) -> None:
+        self._last = done, text
+        now = time.monotonic()
+        if now - self._shown >= _REFRESH_SECONDS:
+            self._shown = now
+            self._handle.update(self._html(self._markup()))
+
+    def stop(self) -> None:
+        self._handle.update(self._html(self._markup()))
+
+
+def in_notebook() -> bool:
+    """Whether this is a cell of a notebook, whose kernel shows HTML."""
+    shell = sys.modules.get("IPython")
+    instance = shell.get_ipython() if shell is not None else None
+    return instance is not None and type(instance).__name__ == "ZMQInteractiveShell"

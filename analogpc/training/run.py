@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,24 +12,29 @@ from typing import Any
 
 import numpy as np
 
-from analogpc.data import Dataset, load_data
+from analogpc.data import DataDescription, Dataset, as_dataset, check_name
 from analogpc.devices.costs.meter import Meter
 from analogpc.devices.matrix import NonFiniteError
-from analogpc.kernels.gpu.arrays import Backend, to_host
+from analogpc.dynamics.relaxation import output_energy
+from analogpc.kernels.gpu.arrays import Backend, in_tree, to_host
 from analogpc.kernels.gpu.blas import Precision, precision_in_use, use_precision
 from analogpc.kernels.gpu.graphs import working_stream
 from analogpc.kernels.memory import POOL
 from analogpc.kernels.products import row
 from analogpc.kernels.random.streams import Key, permutation
 from analogpc.networks.network import Network
-from analogpc.rules import Rule
 from analogpc.rules.base import Moment
+from analogpc.training.asking import Asking
+from analogpc.training.callbacks import Callbacks
 from analogpc.training.environment import describe_environment, pinned_blas
-from analogpc.training.evaluation import evaluate
-from analogpc.training.optimisers import AnyOptimiser, Learner
+from analogpc.training.evaluation import answers_of
+from analogpc.training.judging import Best, best_epoch, reason_to_stop, watched_column
+from analogpc.training.metrics import measured, metric, metrics_for
+from analogpc.training.optimisers import Learner
 from analogpc.training.progress import Progress
 from analogpc.training.step import Teaching
 from analogpc.training.study import Study
+from analogpc.training.study_data import study_data, with_holdout
 
 
 class DivergenceError(ArithmeticError):
@@ -48,13 +53,15 @@ class Position:
     batch: int = 0
     seen: int = 0
     correct: int = 0
+    loss: float = 0.0
     energies: np.ndarray = field(default_factory=lambda: np.zeros(0))
     seconds: float = 0.0
     meter: Meter = field(default_factory=Meter)
     stopped_early: bool = False
+    stop_reason: str = ""
 
 
-class Run:
+class Run(Asking):
     """A training run: the study, the network being trained, the memory of the optimiser, the history, and where it stands.
 
     Made by `fit`, or read from a file by `Run.load`.
@@ -64,22 +71,64 @@ class Run:
     study : Study
     network : Network
     history : dict of lists
-        One entry per finished epoch: "train_accuracy" (of the predictions made before learning from each batch), "test_accuracy",
-        "validation_accuracy" if there is a holdout, "energy" (mean per sample, one number for each layer), the counts of `Meter`
-        summed over all matrices, and "seconds".
+        One entry per finished epoch: "train_accuracy" and "train_loss" (of the predictions made before learning from each batch);
+        every metric on the parts that there are, as "validation_accuracy", "test_loss" and so on; "energy" (mean per sample, one
+        number for each layer); the counts of `Meter` summed over all matrices; and "seconds".
+    data : DataDescription
+        What the run knows of its data: shapes, normalisation, classes.
+    metrics : tuple of names, functions and `Metric`
+        Those of the study, and those that were given as functions.
+    best : Best or None
+        The best epoch so far and the network then, if ``keep = "best"``.
+    changed_by : list of str
+        Names of the callbacks that changed weights or devices.
     environment : dict
         Versions and threads of the first start.
     """
 
-    def __init__(self, study: Study, network: Network, fingerprint: str) -> None:
+    def __init__(self, study: Study, network: Network, data: DataDescription, metrics: Sequence[Any] = ()) -> None:
         self.study = study
         self.network = network
-        self.fingerprint = fingerprint
+        self.data = data
+        self.metrics = (*study.metrics, *metrics)
+        self.missing_metrics: list[str] = []
+        self.best: Best | None = None
+        self.changed_by: list[str] = []
+        self._callbacks = Callbacks()
+        self._kept_callbacks: dict[str, str] = {}
         self.learner = Learner(study.optimiser, network.matrices())
         self._teaching = Teaching(network, self.learner)
         self.history: dict[str, list[Any]] = {}
         self.position = Position(energies=np.zeros(len(network.layers)))
         self.environment = describe_environment(network.backend)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the data with which the run began."""
+        return self.data.fingerprint
+
+    @property
+    def best_network(self) -> Network:
+        """The network of the best epoch.
+
+        Raises
+        ------
+        ValueError
+            If none was kept: ``keep = "best"`` keeps it.
+        """
+        if self.best is None:
+            raise ValueError("this run has kept no best network; fit(..., keep='best') keeps it, from the first epoch on")
+        twin = self.network.copy(trained=True)
+        twin.restore(self.best.network)
+        return twin
+
+    def optimiser_state(self) -> dict[str, Any]:
+        """The memory of the optimiser, in main memory."""
+        return in_tree(to_host, self.learner.memory)
+
+    def stop(self, reason: str) -> None:
+        """End the run after the batch or epoch under way; for callbacks."""
+        self.position.stopped_early, self.position.stop_reason = True, reason
 
     @property
     def finished(self) -> bool:
@@ -88,8 +137,13 @@ class Run:
 
     def train(
         self,
-        data: Dataset | None = None,
+        data: Any = None,
         *,
+        validation: Any = None,
+        test: Any = None,
+        epochs: int = 0,
+        callbacks: Sequence[Any] | None = None,
+        metrics: Sequence[Any] = (),
         batches: int | None = None,
         checkpoint: str | Path | None = None,
         checkpoint_batches: int = 0,
@@ -99,8 +153,17 @@ class Run:
 
         Parameters
         ----------
-        data : Dataset
+        data : Dataset, (x, y) or str
             The data of the study; loaded by its name if not given.
+        validation, test : (x, y)
+            The further parts of two arrays, if the run began with them.
+        epochs : int
+            So many epochs more than the study says: a run that was finished goes on. A schedule that was stretched over the run
+            keeps its length.
+        callbacks : sequence of functions (run) and of `Callback`
+            What to do at the end of batches and epochs.
+        metrics : sequence of functions and `Metric`
+            Those with which the run began, if it comes from a file: files keep no functions.
         batches : int
             Stop after so many batches; the run can go on later, to the same bits.
         checkpoint : path
@@ -117,11 +180,13 @@ class Run:
         DivergenceError
             At the first non-finite state or weight.
         """
-        data = load_data(self.study.dataset, augment=self.study.augment) if data is None else data
-        if data.fingerprint != self.fingerprint:
-            raise ResumeError(f"the run began with other data than this '{data.name}': the fingerprints differ")
+        training = self._data(data, validation, test)
+        self._take_callbacks(callbacks)
+        self._take_metrics(metrics)
+        self._watched = watched_column(self.study.monitor, metrics_for(self.metrics, self.data.targets.task), training.splits)
+        if epochs:
+            self._extend(epochs)
         root = Key(self.study.seed)
-        training = data.holdout(self.study.holdout, root.fold("holdout")) if self.study.holdout else data
         per_epoch = math.ceil(len(training.train_labels) / self.study.batch_size)
         left = math.inf if batches is None else batches
         pinned, precise = pinned_blas(self.environment["blas_threads"]), use_precision(self._precision())
@@ -129,15 +194,16 @@ class Run:
         with pinned, precise, working, shown as bar:
             while not self.finished and left > 0:
                 order = permutation(root.fold("shuffle"), self.position.epoch, len(training.train_labels))
-                while self.position.batch < per_epoch and left > 0:
+                while self.position.batch < per_epoch and left > 0 and not self.position.stopped_early:
                     start = self.position.batch * self.study.batch_size
                     self._batch(training, order[start : start + self.study.batch_size], per_epoch, checkpoint)
+                    self._callbacks.batch_end(self)
                     left -= 1
-                    bar.advance(self.position)
+                    bar.advance(self.position, classes=bool(training.classes))
                     if checkpoint and checkpoint_batches and self.position.batch % checkpoint_batches == 0:
                         self.save(checkpoint)
                 if self.position.batch == per_epoch:
-                    self._close_epoch(training, data)
+                    self._close_epoch(training)
                     bar.epoch(self.history)
                     if checkpoint:
                         self.save(checkpoint)
@@ -145,6 +211,64 @@ class Run:
         if checkpoint and self.position.batch:
             self.save(checkpoint)
         return self
+
+    def _data(self, data: Any, validation: Any, test: Any) -> Dataset:
+        """The data of the study with their validation part, refused unless they are those with which the run began."""
+        if data is None:
+            if not _can_be_loaded(self.data.name):
+                raise ResumeError(
+                    f"the run learns data of your own, '{self.data.name}', which are not in its file: give them again, as in "
+                    "run.train((x, y), test=(x_test, y_test))"
+                )
+            data = study_data(self.study)
+        elif not isinstance(data, Dataset):
+            data = as_dataset(data, validation=validation, test=test, known=None if isinstance(data, str) else self.data)
+        if data.fingerprint != self.fingerprint:
+            raise ResumeError(f"the run began with other data than this '{data.name}': the fingerprints differ")
+        return with_holdout(self.study, data)
+
+    def _take_callbacks(self, given: Sequence[Any] | None) -> None:
+        """The callbacks of this part of the run, which go on where those of the file stood."""
+        missing = set(self.changed_by) - {one.name for one in Callbacks(given or ()).all}
+        if given is None and missing and self.position.epoch + self.position.batch:
+            raise ResumeError(
+                f"the callback '{min(missing)}' changed this run: give it again, as in run.train(callbacks=[...]), for the same bits, "
+                "or callbacks=[] to go on without it"
+            )
+        self._callbacks = Callbacks(given or ())
+        self._callbacks.restore(self._kept_callbacks)
+
+    def _take_metrics(self, given: Sequence[Any]) -> None:
+        """The functions among the metrics of a run that comes from a file."""
+        missing = set(self.missing_metrics) - {metric(one).name for one in given}
+        if missing:
+            raise ResumeError(
+                f"the run began with the metric '{min(missing)}', a function, which is not in its file: give it again, as in "
+                "run.train(metrics=[...])"
+            )
+        self.metrics, self.missing_metrics = (*self.metrics, *given), []
+
+    def function_metrics(self) -> list[str]:
+        """Names of the metrics that are functions, which a file cannot keep."""
+        return [metric(one).name for one in self.metrics if not isinstance(one, str)] + self.missing_metrics
+
+    def take_callback_states(self, states: dict[str, str]) -> None:
+        """Take over what `callback_states` gave, for the callbacks that are yet to come."""
+        self._kept_callbacks = dict(states)
+
+    def callback_states(self) -> dict[str, str]:
+        """What the callbacks keep from one part of the run to the next, by name."""
+        return self._kept_callbacks | self._callbacks.states()
+
+    def _extend(self, epochs: int) -> None:
+        """Let the study have more epochs."""
+        if not isinstance(epochs, (int, np.integer)) or epochs < 0:
+            raise ValueError(f"epochs = {epochs} is not allowed: it is how many more there are to be, a whole number from 0")
+        before = self.study
+        optimiser = before.optimiser.but(schedule=before.optimiser.schedule.lasting(before.epochs))
+        self.study = before.but(epochs=before.epochs + int(epochs), optimiser=optimiser)
+        self.learner.optimiser = optimiser
+        self.position.stopped_early, self.position.stop_reason = False, ""
 
     def _precision(self) -> Precision:
         """Of products on the GPU: that with which the run began, if it began there."""
@@ -155,25 +279,27 @@ class Run:
         study, here = self.study, self.position
         step = here.epoch * per_epoch + here.batch
         optimiser = study.optimiser
-        rate = optimiser.learning_rate * optimiser.schedule.factor(step, study.epochs * per_epoch)
+        rate = optimiser.learning_rate * optimiser.schedule.factor(step, study.epochs * per_epoch, per_epoch)
         augment = Key(study.seed).fold("augment") if study.augment else None
         backend = self.network.backend
         x = data.inputs("train", indices, dtype=study.network.dtype, augment_key=augment, epoch=here.epoch, backend=backend)
         labels = data.labels("train", indices, backend=backend)
-        target = (labels[:, None] == np.arange(data.n_classes, like=labels)).astype(self.network.dtype)
+        target = data.targets("train", indices, dtype=self.network.dtype, backend=backend)
         place = f"epoch {here.epoch + 1}, batch {here.batch + 1} (step {step + 1})"
         with _naming(place, checkpoint):
             rule = study.rule.at(Moment(Key(study.seed).fold("rule"), here.epoch, step))
             lesson = self._teaching.teach(rule, self.network.inputs(x), target, rate)
             # All that is asked of a batch comes back from the GPU at once, so that it is waited for once.
-            right = (lesson.outputs.argmax(1) == labels).sum()
+            right = (lesson.outputs.argmax(1) == labels).sum() if data.classes else np.zeros((), like=labels).sum()
+            loss = output_energy(self.output, target, lesson.outputs)
             finite = [matrix.all_finite() for matrix in self.network.matrices().values()]
-            told = to_host(row([right, *finite, *lesson.energies], labels))
-            correct, whole, energies = int(told[0]), told[1 : 1 + len(finite)], told[1 + len(finite) :]
+            told = to_host(row([right, loss, *finite, *lesson.energies], labels))
+            correct, lost, whole, energies = int(told[0]), float(told[1]), told[2 : 2 + len(finite)], told[2 + len(finite) :]
             self._refuse_non_finite(energies, whole)
         here.batch += 1
         here.seen += len(labels)
         here.correct += correct
+        here.loss += lost * len(labels)
         here.energies = here.energies + energies * len(labels)
         here.seconds += time.perf_counter() - began
 
@@ -185,13 +311,16 @@ class Run:
             if not finite:
                 raise NonFiniteError(f"{name} holds a weight that is not finite")
 
-    def _close_epoch(self, training: Dataset, data: Dataset) -> None:
-        here = self.position
-        row: dict[str, Any] = {"epoch": here.epoch + 1, "train_accuracy": here.correct / here.seen}
+    def _close_epoch(self, data: Dataset) -> None:
+        here, metrics = self.position, metrics_for(self.metrics, self.data.targets.task)
+        row: dict[str, Any] = {"epoch": here.epoch + 1}
+        if data.classes:
+            row["train_accuracy"] = here.correct / here.seen
+        row["train_loss"] = here.loss / here.seen
         key = Key(self.study.seed).fold("evaluate", here.epoch)
-        if self.study.holdout:
-            row["validation_accuracy"] = evaluate(self.network, training, key=key.fold("validation"))
-        row["test_accuracy"] = evaluate(self.network, data, key=key.fold("test"))
+        for split in data.splits[1:]:
+            answers = answers_of(self.network, data, split, key=key.fold(split), output=self.output)
+            row |= {f"{split}_{name}": value for name, value in measured(answers, metrics).items()}
         row["energy"] = [float(total) / here.seen for total in here.energies]
         meter = self._total_meter()
         before = here.meter.as_dict()
@@ -199,10 +328,18 @@ class Run:
         row["seconds"] = here.seconds
         for name, value in row.items():
             self.history.setdefault(name, []).append(value)
-        watched = self.history["validation_accuracy" if self.study.holdout else "test_accuracy"]
-        best = int(np.argmax(watched))
-        stop = self.study.patience > 0 and len(watched) - 1 - best >= self.study.patience
-        self.position = Position(epoch=here.epoch + 1, energies=np.zeros_like(here.energies), meter=meter, stopped_early=stop)
+        self.position = Position(epoch=here.epoch + 1, energies=np.zeros_like(here.energies), meter=meter)
+        self._judge()
+        self._callbacks.epoch_end(self)
+
+    def _judge(self) -> None:
+        """Keep the best network, and stop if going on is not worth while."""
+        column, higher = self._watched
+        values = self.history[column]
+        if self.study.keep == "best" and best_epoch(values, higher) == len(values) - 1:
+            self.best = Best(len(values), float(values[-1]), self.network.state())
+        if reason := reason_to_stop(self.history, column, higher, self.study):
+            self.stop(reason)
 
     def _total_meter(self) -> Meter:
         total = Meter()
@@ -227,99 +364,12 @@ class Run:
         return load_run(path, backend)
 
 
-def fit(
-    network: Network,
-    rule: Rule,
-    data: Dataset,
-    *,
-    epochs: int = 5,
-    batch_size: int = 128,
-    seed: int = 0,
-    optimiser: AnyOptimiser | None = None,
-    holdout: float = 0.0,
-    patience: int = 0,
-    batches: int | None = None,
-    checkpoint: str | Path | None = None,
-    checkpoint_batches: int = 0,
-    progress: bool = True,
-    backend: Backend | None = None,
-) -> Run:
-    """Train a copy of a network; the given one stays as it is.
-
-    Parameters
-    ----------
-    network : Network
-    rule : Rule
-    data : Dataset
-    epochs, batch_size, seed, holdout, patience
-        See `Study`.
-    optimiser : SGD or AdamW
-        If not given, AdamW where every matrix can take digitally formed increments, otherwise plain SGD, which learns in place.
-    batches, checkpoint, checkpoint_batches, progress
-        See `Run.train`.
-    backend : "cpu" or "gpu"
-        Where to train; where the network is, if not said.
-
-    Returns
-    -------
-    Run
-        With the trained network in ``run.network`` and the history in ``run.history``.
-
-    Raises
-    ------
-    DivergenceError
-        At the first non-finite state or weight.
-    UnsupportedUpdateError
-        If the optimiser and the update scheme of the substrate do not go together.
-    GpuError
-        If there is no GPU, and one is asked for.
-    """
-    study = Study(
-        dataset=data.name,
-        augment=data.augmentation.active,
-        network=network.architecture,
-        substrate=network.substrate,
-        rule=rule,
-        **({} if optimiser is None else {"optimiser": optimiser}),
-        epochs=epochs,
-        batch_size=batch_size,
-        seed=seed,
-        network_seed=network.seed,
-        holdout=holdout,
-        patience=patience,
-    )
-    run = begin(study, data, network, backend=backend)
-    return run.train(data, batches=batches, checkpoint=checkpoint, checkpoint_batches=checkpoint_batches, progress=progress)
-
-
-def begin(study: Study, data: Dataset, network: Network | None = None, *, backend: Backend | None = None) -> Run:
-    """A run at its beginning.
-
-    Parameters
-    ----------
-    study : Study
-    data : Dataset
-    network : Network
-        Copied; built from the study if not given.
-    backend : "cpu" or "gpu"
-        Where to train; where the network is, if not said.
-
-    Raises
-    ------
-    ValueError
-        If the network does not have one output for each class of the data.
-    UnsupportedUpdateError
-        If the optimiser and the update scheme of the substrate do not go together.
-    """
-    if network is None:
-        network = Network(study.network, study.substrate, study.network_seed)
-    if network.output_shape != (data.n_classes,):
-        raise ValueError(
-            f"the network has outputs of shape {network.output_shape}, but '{data.name}' has {data.n_classes} classes"
-        )
-    trained = network.copy(trained=True, backend=backend)
-    trained.key_streams(Key(study.seed).fold("run"))
-    return Run(study, trained, data.fingerprint)
+def _can_be_loaded(name: str) -> bool:
+    try:
+        check_name(name)
+    except ValueError:
+        return False
+    return True
 
 
 @contextmanager

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, FiniteFloat, TypeAdapter, model_validator
+from pydantic import AfterValidator, Field, FiniteFloat, TypeAdapter, model_validator
 
+from analogpc.data.division import Division
 from analogpc.devices.specification import Specification
 from analogpc.devices.substrate import Digital, Substrate
 from analogpc.networks import MLP, VGG, Architecture, Hopfield
@@ -13,6 +14,14 @@ from analogpc.rules import AnyRule, NamedRule
 from analogpc.training.optimisers import AnyOptimiser
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+def _known_metrics(names: tuple[str, ...]) -> tuple[str, ...]:
+    from analogpc.training.metrics import metric
+
+    for name in names:
+        metric(name)
+    return names
 
 
 class Study(Specification):
@@ -38,10 +47,23 @@ class Study(Specification):
         Order of the samples, augmentation, and all noise of reads and writes.
     network_seed : int
         Initial weights and devices; as ``seed`` if not given.
+    train_images, test_images : int
+        How many of the first images of each part are used; 0 for all.
     holdout : float
         Fraction of the training images that is kept for validation, 0 to below 1.
+    division : "random" or "stratified"
+        Whether the holdout is drawn from all images, or from every class in proportion.
+    metrics : tuple of str
+        Names of metrics (see `metric`), besides accuracy and loss (for regression: loss and r2).
+    monitor : str
+        By what the run is judged: a column of the history, as "validation_loss", or a metric. Empty for accuracy, or for regression
+        loss, on the validation part if there is one, else on the test part.
     patience : int
-        Stop after so many epochs without a better accuracy (validation if there is a holdout, else test); 0 means never.
+        Stop after so many epochs in which that did not become better; 0 means never.
+    keep : "last" or "best"
+        Whether the network of the best epoch is kept besides the last.
+    hopeless_after, hopeless_value : int, float
+        Stop after so many epochs if the run is not better than this value by then; 0 epochs for never.
     """
 
     dataset: str = "digits"
@@ -55,7 +77,15 @@ class Study(Specification):
     seed: Seed = 0
     network_seed: Seed
     holdout: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.0
+    division: Division = "random"
+    train_images: Annotated[int, Field(ge=0)] = 0
+    test_images: Annotated[int, Field(ge=0)] = 0
+    metrics: Annotated[tuple[str, ...], AfterValidator(_known_metrics)] = ()
+    monitor: str = ""
     patience: Annotated[int, Field(ge=0)] = 0
+    keep: Literal["last", "best"] = "last"
+    hopeless_after: Annotated[int, Field(ge=0)] = 0
+    hopeless_value: FiniteFloat = 0.0
 
     @model_validator(mode="before")
     @classmethod
@@ -67,7 +97,7 @@ class Study(Specification):
         usual = _RECURRENT if _is_recurrent(filled.get("rule")) else _USUAL
         if filled["dataset"] in usual:
             filled.setdefault("network", usual[filled["dataset"]])
-        filled.setdefault("optimiser", {"kind": "adamw"} if _takes_increments(filled["substrate"]) else {"kind": "sgd"})
+        filled.setdefault("optimiser", usual_optimiser(filled["substrate"]))
         return filled
 
     @model_validator(mode="after")
@@ -100,6 +130,11 @@ def _is_recurrent(given: Any) -> bool:
     except ValueError:
         return False  # The field itself is going to be refused, with its own sentence.
     return not rule.refuse("hopfield")
+
+
+def usual_optimiser(substrate: Any) -> dict[str, Any]:
+    """Fields of the optimiser that a substrate, given as an object, a name or plain fields, gets if none is chosen."""
+    return {"kind": "adamw"} if _takes_increments(substrate) else {"kind": "sgd"}
 
 
 def _takes_increments(given: Any) -> bool:

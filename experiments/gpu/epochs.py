@@ -37,7 +37,8 @@ from analogpc.data.sources import SOURCES
 from analogpc.kernels.gpu import arrays as gpu
 from analogpc.networks import VGG
 from analogpc.rules import PredictiveCoding
-from analogpc.training.run import Run, begin
+from analogpc.training.fit import begin
+from analogpc.training.run import Run
 from analogpc.training.study import Study
 
 BATCH = 128

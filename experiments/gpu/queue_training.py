@@ -18,7 +18,8 @@ from queue_programs import Outcome
 from analogpc.data import Dataset, load_data
 from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
 from analogpc.kernels.gpu.arrays import Backend
-from analogpc.training.run import DivergenceError, Run, begin
+from analogpc.training.fit import begin
+from analogpc.training.run import DivergenceError, Run
 from analogpc.training.study import Study
 
 FIRST_BATCHES = 2

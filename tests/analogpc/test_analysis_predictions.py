@@ -18,7 +18,7 @@ from analogpc.analysis import (
     reliability_curve,
 )
 from analogpc.analysis.corruption import MissingExtraError
-from analogpc.data.dataset import DataError
+from analogpc.data import DataError
 from analogpc.kernels.random.streams import Key
 
 

@@ -152,11 +152,11 @@ def test_take_and_holdout_cut_as_they_say(small):
     np.testing.assert_array_equal(few.train_images, small.train_images[:10])
     np.testing.assert_array_equal(few.test_labels, small.test_labels[:5])
     part = small.holdout(0.25, Key(1))
-    assert (len(part.train_labels), len(part.test_labels)) == (30, 10)
+    assert [len(labels) for labels in (part.train_labels, part.validation_labels, part.test_labels)] == [30, 10, 10]
     pairs = [(image.tobytes(), label) for image, label in zip(small.train_images, small.train_labels, strict=True)]
     cut = [
         (image.tobytes(), label)
-        for images, labels in ((part.train_images, part.train_labels), (part.test_images, part.test_labels))
+        for images, labels in ((part.train_images, part.train_labels), (part.validation_images, part.validation_labels))
         for image, label in zip(images, labels, strict=True)
     ]
     assert sorted(cut) == sorted(pairs)
@@ -201,8 +201,9 @@ def test_images_cannot_be_changed_through_the_data_set(small):
     ("changes", "sentence"),
     [
         ({"train_images": [[0]]}, "train_images must be a NumPy array, not list"),
-        ({"train_images": np.zeros((40, 6, 7, 3))}, "bytes"),
-        ({"train_images": np.zeros((0, 6, 7, 3), np.uint8), "train_labels": np.zeros(0, np.int64)}, "no train images"),
+        ({"train_images": np.zeros((40, 6, 7, 3), complex)}, "must be real numbers, not complex128"),
+        ({"train_images": np.full((40, 6, 7, 3), np.nan)}, "finite numbers, but sample 0"),
+        ({"train_images": np.zeros((0, 6, 7, 3), np.uint8), "train_labels": np.zeros(0, np.int64)}, "not of shape"),
         ({"train_labels": np.zeros(40, np.int32)}, "int64"),
         ({"train_labels": np.zeros(39, np.int64)}, "must be 40 int64 numbers"),
         ({"train_labels": np.full(40, 4)}, "must lie from 0 to 3, not 4 to 4"),

@@ -27,7 +27,8 @@ from queue_pages import (
 
 from analogpc.data import load_data
 from analogpc.kernels.gpu.arrays import to_host
-from analogpc.training.run import Run, begin
+from analogpc.training.fit import begin
+from analogpc.training.run import Run
 from analogpc.training.study import Study
 
 

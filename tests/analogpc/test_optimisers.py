@@ -8,7 +8,8 @@ import pytest
 from analogpc.devices.matrix import DigitalMatrix, TwoPhases, UnsupportedUpdateError
 from analogpc.devices.substrate import Analog, Digital
 from analogpc.kernels.random.streams import Key
-from analogpc.training.optimisers import SGD, AdamW, Constant, Learner, WarmupCosine
+from analogpc.training.optimisers import SGD, AdamW, Learner
+from analogpc.training.schedules import Constant, WarmupCosine
 
 
 def learn(optimiser, w, batches, rates, gain=1.0):

@@ -8,7 +8,8 @@ from analogpc.devices.converters.specification import DAC
 from analogpc.devices.mappings import DifferentialPair
 from analogpc.kernels.random.streams import Key
 from analogpc.rules import named_rule
-from analogpc.training.run import DivergenceError, ResumeError, begin
+from analogpc.training.fit import begin
+from analogpc.training.run import DivergenceError, ResumeError
 from analogpc.training.study import Study
 
 PULSED = apc.Analog(device="reram-sb", mapping=DifferentialPair(minus="active"), rows=40)

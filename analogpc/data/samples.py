@@ -1,0 +1,216 @@
+"""Where the samples of a data set are read from: an array in memory, a data set of an HDF5 file, or image files.
+
+Whatever is larger than memory is read batch by batch; a batch has the same bits from everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+_VALUES = 1 << 20
+"""Values in one block of samples, at most, where a whole split is looked at block by block."""
+
+
+class DataError(ValueError):
+    """Data are missing or not what they should be; the sentence says what is wrong."""
+
+
+class Samples(Protocol):
+    """What a data set asks of its samples: a shape (n, ...), a type, and the rows of any indices."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, ...)."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the values."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Any: ...
+
+
+class HDF5Samples:
+    """A data set of an HDF5 file, of which only the rows asked for are read.
+
+    Parameters
+    ----------
+    path : path
+    name : str
+        Of the data set within the file.
+    layout : "channels-last" or "channels-first"
+        Of the images in the file; rows come out with their channels last.
+
+    Raises
+    ------
+    DataError
+        If there is no such file or data set, or it does not hold numbers.
+    """
+
+    def __init__(self, path: str | Path, name: str, layout: str = "channels-last") -> None:
+        self.path, self.name, self._turned = Path(path), name, layout == "channels-first"
+        self._data: Any = None
+        data = self._opened()
+        if data.dtype.kind not in "biuf":
+            raise DataError(f"'{name}' of {path} holds {data.dtype}, not real numbers")
+        self.dtype = data.dtype.newbyteorder("=")
+        shape = tuple(data.shape)
+        self.shape = (shape[0], *shape[2:], shape[1]) if self._turned else shape
+
+    def _opened(self) -> Any:
+        if self._data is None:
+            self._data = hdf5_data(self.path, self.name)
+        return self._data
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_data": None}
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        # HDF5 reads rows in rising order, each once.
+        rising, places = np.unique(np.arange(len(self))[rows], return_inverse=True)
+        found = self._opened()[rising] if len(rising) else np.empty((0, *self._opened().shape[1:]))
+        found = found[places].astype(self.dtype, copy=False)
+        return np.moveaxis(found, 1, -1) if self._turned else found
+
+
+def hdf5_data(path: Path, name: str) -> Any:
+    """The data set ``name`` of an HDF5 file, open for reading.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    import h5py
+
+    if not path.is_file():
+        raise DataError(f"there is no file {path}")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise DataError(f"{path} is not an HDF5 file that can be read: {error}") from None
+    data = file.get(name)
+    if not isinstance(data, h5py.Dataset):
+        found: list[str] = []
+        file.visititems(lambda at, item: found.append(at) if isinstance(item, h5py.Dataset) else None)
+        raise DataError(f"{path} has no data set '{name}'; it has {', '.join(sorted(found)) or 'none at all'}")
+    if not data.shape:
+        raise DataError(f"'{name}' of {path} is a single value, not one for each sample")
+    return data
+
+
+class ImageFiles:
+    """Image files of one size, decoded when they are asked for.
+
+    Parameters
+    ----------
+    paths : sequence of paths
+    size : (height, width) or None
+        Images of another size are scaled to it; if not given, all must have the size of the first.
+    channels : 1 or 3
+        Grey or colour.
+
+    Raises
+    ------
+    DataError
+        If a file is no image that can be read, or has another size.
+    """
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, paths: Sequence[Path], size: tuple[int, int] | None, channels: int) -> None:
+        self.paths, self._size, self._channels = tuple(paths), size, channels
+        first = self._image(self.paths[0])
+        self.shape = (len(self.paths), *first.shape)
+
+    def _image(self, path: Path) -> np.ndarray:
+        from PIL import Image, UnidentifiedImageError
+
+        try:
+            with Image.open(path) as file:
+                image = file.convert("L" if self._channels == 1 else "RGB")
+                if self._size is not None and image.size != self._size[::-1]:
+                    image = image.resize(self._size[::-1])
+                return np.asarray(image, np.uint8).reshape(image.height, image.width, self._channels)
+        except (OSError, UnidentifiedImageError, ValueError) as error:
+            raise DataError(f"{path} is not an image that can be read: {error}") from None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        wanted = np.arange(len(self))[rows]
+        found = np.empty((len(wanted), *self.shape[1:]), np.uint8)
+        for place, index in enumerate(wanted):
+            image = self._image(self.paths[index])
+            if image.shape != self.shape[1:]:
+                raise DataError(
+                    f"{self.paths[index]} has the size {image.shape[:2]} and {self.paths[0]} {self.shape[1:3]}; "
+                    "size = (height, width) scales all to one"
+                )
+            found[place] = image
+        return found
+
+
+class Rows:
+    """Some rows of samples that are not in memory, in any order.
+
+    Parameters
+    ----------
+    samples : Samples
+    rows : (n,) int array
+    """
+
+    def __init__(self, samples: Samples, rows: np.ndarray) -> None:
+        self._samples, self._rows = samples, rows
+        self.shape, self.dtype = (len(rows), *samples.shape[1:]), samples.dtype
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        return self._samples[self._rows[rows]]
+
+
+def chosen(samples: Samples, rows: np.ndarray) -> Samples:
+    """Some rows: a copy of an array, or a view of samples that are not in memory."""
+    return samples[rows] if isinstance(samples, np.ndarray) else Rows(samples, rows)
+
+
+def in_blocks(samples: Samples) -> Iterator[np.ndarray]:
+    """All samples, in blocks whose size depends on the shape of a sample alone, so that sums over them have the same bits."""
+    step = max(1, _VALUES // max(1, math.prod(samples.shape[1:])))
+    for start in range(0, len(samples), step):
+        # The order of a sum follows that of the memory.
+        yield np.ascontiguousarray(samples[np.arange(start, min(start + step, len(samples)))])
+
+
+def refuse_unusable(samples: Samples, what: str) -> None:
+    """Refuse samples of which there are none, or that are not finite real numbers.
+
+    Raises
+    ------
+    DataError
+        With ``what`` in its sentence.
+    """
+    if samples.dtype.kind not in "biuf":
+        raise DataError(f"{what} must be real numbers, not {samples.dtype}")
+    if len(samples.shape) < 2 or not math.prod(samples.shape):
+        raise DataError(f"{what} must be samples of at least one value each, (n, ...), not of shape {samples.shape}")
+    if samples.dtype.kind != "f":
+        return
+    first = 0
+    for block in in_blocks(samples):
+        finite = np.isfinite(block).reshape(len(block), -1).all(axis=1)
+        if not finite.all():
+            raise DataError(f"{what} must be finite numbers, but sample {first + int(finite.argmin())} has NaN or infinity")
+        first += len(block)

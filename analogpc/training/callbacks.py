@@ -1,0 +1,208 @@
+"""Callbacks: what you want done at the end of batches and epochs of a run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from typing_extensions import override
+
+from analogpc.kernels.random.streams import Key
+
+if TYPE_CHECKING:
+    from analogpc.training.run import Run
+
+
+class Callback:
+    """Base class; override what you need. A plain function ``f(run)`` is called at the end of every epoch.
+
+    All reads of the network within a callback draw noise of their own and are not counted, so that they leave no trace in the
+    run. A callback that changes weights, devices or the memory of the optimiser is found out, and its name is kept in the run
+    file: to go on to the same bits it has to be given again.
+
+    Attributes
+    ----------
+    name : str
+        In files and messages; by default that of the class.
+    reads_only : bool
+        Say True to spare the comparison of all weights before and after each call.
+    """
+
+    reads_only: bool = False
+
+    @property
+    def name(self) -> str:
+        """What the callback is called in files and messages."""
+        return type(self).__name__
+
+    def on_batch_end(self, run: Run) -> None:
+        """After every batch; ``run.position`` says where."""
+
+    def on_epoch_end(self, run: Run) -> None:
+        """After every epoch; the last entries of ``run.history`` are its results. ``run.stop(reason)`` ends the run there."""
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs to go on: numbers, texts, lists and dictionaries of them. Kept in the run file."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `state` gave when the run was saved."""
+
+
+class _Function(Callback):
+    """A function (run) -> None at the end of every epoch."""
+
+    def __init__(self, function: Callable[[Run], Any]) -> None:
+        self._function = function
+
+    @property
+    def name(self) -> str:
+        return getattr(self._function, "__name__", type(self._function).__name__).strip("<>")
+
+    def on_epoch_end(self, run: Run) -> None:
+        self._function(run)
+
+
+class Record(Callback):
+    """Puts what a function (run) -> number or array of fixed shape gives after every epoch into the history.
+
+    Parameters
+    ----------
+    name : str
+        Of the column.
+    function : callable
+    """
+
+    def __init__(self, name: str, function: Callable[[Run], Any]) -> None:
+        self._column, self._function = name, function
+
+    @property
+    @override
+    def name(self) -> str:
+        return f"Record {self._column}"
+
+    @override
+    def on_epoch_end(self, run: Run) -> None:
+        done = len(run.history["epoch"])
+        column = run.history.setdefault(self._column, [])
+        if len(column) >= done:
+            raise ValueError(f"the history has a column '{self._column}' already")
+        value = np.asarray(self._function(run)).tolist()
+        # A column that begins late has the same length as the others.
+        column += [np.full(np.shape(value), np.nan).tolist()] * (done - 1 - len(column)) + [value]
+
+
+class Save(Callback):
+    """Saves the run after every so many epochs or batches, to a file of its own each time.
+
+    Parameters
+    ----------
+    path : str
+        With {epoch} and, if wanted, {batch} in it, as in "run-{epoch}.h5"; without, the file is replaced each time.
+    every : int
+    unit : "epochs" or "batches"
+    """
+
+    reads_only = True
+
+    def __init__(self, path: str | Path, every: int = 1, unit: Literal["epochs", "batches"] = "epochs") -> None:
+        if every < 1:
+            raise ValueError(f"every = {every} is not allowed: it is a number of {unit}, from 1")
+        if unit not in ("epochs", "batches"):
+            raise ValueError(f"unit = {unit!r} is not allowed: it is epochs or batches")
+        self._path, self._every, self._unit = str(path), every, unit
+
+    def _save(self, run: Run) -> None:
+        run.save(self._path.format(epoch=run.position.epoch, batch=run.position.batch))
+
+    @override
+    def on_batch_end(self, run: Run) -> None:
+        if self._unit == "batches" and run.position.batch % self._every == 0:
+            self._save(run)
+
+    @override
+    def on_epoch_end(self, run: Run) -> None:
+        if self._unit == "epochs" and run.position.epoch % self._every == 0:
+            self._save(run)
+
+
+class Callbacks:
+    """The callbacks of a run, at work.
+
+    Parameters
+    ----------
+    given : sequence of Callback or functions
+    """
+
+    def __init__(self, given: Sequence[Any] = ()) -> None:
+        self.all = [self._as_callback(one) for one in given]
+        names = [one.name for one in self.all]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two callbacks have the name '{max(names, key=names.count)}'; give one of them another name")
+
+    @staticmethod
+    def _as_callback(given: Any) -> Callback:
+        if isinstance(given, type) and issubclass(given, Callback):
+            given = given()
+        if isinstance(given, Callback):
+            return given
+        if callable(given):
+            return _Function(given)
+        raise ValueError(f"callbacks are functions of the run or of the class Callback, not {type(given).__name__}")
+
+    @property
+    def batchwise(self) -> list[Callback]:
+        """Those that want to see every batch."""
+        return [one for one in self.all if type(one).on_batch_end is not Callback.on_batch_end]
+
+    def batch_end(self, run: Run) -> None:
+        """Call all after a batch."""
+        self._call(run, self.batchwise, "on_batch_end", "batch")
+
+    def epoch_end(self, run: Run) -> None:
+        """Call all after an epoch."""
+        self._call(run, self.all, "on_epoch_end", "epoch")
+
+    def _call(self, run: Run, callbacks: Iterable[Callback], method: str, unit: str) -> None:
+        key = Key(run.study.seed).fold("callbacks", unit, run.position.epoch, run.position.batch)
+        for one in callbacks:
+            before = None if one.reads_only else _digest(run)
+            with run.network.aside(key.fold(one.name)):
+                getattr(one, method)(run)
+            if before is not None and one.name not in run.changed_by and _digest(run) != before:
+                run.changed_by.append(one.name)
+
+    def states(self) -> dict[str, str]:
+        """What the callbacks keep, by name, as texts."""
+        kept = {one.name: one.state() for one in self.all}
+        return {name: json.dumps(state) for name, state in kept.items() if state}
+
+    def restore(self, states: dict[str, str]) -> None:
+        """Take over what `states` gave."""
+        for one in self.all:
+            if one.name in states:
+                one.restore(json.loads(states[one.name]))
+
+
+def _digest(run: Run) -> bytes:
+    """Of everything that the coming batches depend on, but for what is counted."""
+    digest = hashlib.blake2b()
+
+    def visit(value: Any) -> None:
+        if isinstance(value, dict):
+            for name in sorted(value):
+                if name != "meter":
+                    digest.update(name.encode())
+                    visit(value[name])
+        elif hasattr(value, "dtype"):
+            digest.update(np.ascontiguousarray(value).tobytes())
+        else:
+            digest.update(repr(value).encode())
+
+    visit(run.network.state())
+    visit(run.optimiser_state())
+    return digest.digest()

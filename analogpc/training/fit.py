@@ -1,0 +1,179 @@
+"""Training by one call, and the beginning of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from analogpc.data import Dataset, as_dataset
+from analogpc.data.division import Division
+from analogpc.kernels.gpu.arrays import Backend
+from analogpc.kernels.random.streams import Key
+from analogpc.networks.network import Network
+from analogpc.rules import Rule
+from analogpc.training.evaluation import refuse_other_outputs
+from analogpc.training.metrics import metrics_for
+from analogpc.training.optimisers import AnyOptimiser
+from analogpc.training.run import Run
+from analogpc.training.study import Study, usual_optimiser
+from analogpc.training.study_data import with_holdout
+
+
+def fit(
+    network: Network,
+    rule: Rule | str,
+    data: Any,
+    *,
+    validation: Any = None,
+    test: Any = None,
+    normalisation: Any = None,
+    epochs: int = 5,
+    batch_size: int = 128,
+    seed: int = 0,
+    optimiser: AnyOptimiser | str | None = None,
+    learning_rate: float | None = None,
+    holdout: float = 0.0,
+    division: Division = "random",
+    metrics: Sequence[Any] = (),
+    monitor: str = "",
+    patience: int = 0,
+    keep: Literal["last", "best"] = "last",
+    callbacks: Sequence[Any] = (),
+    batches: int | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_batches: int = 0,
+    progress: bool = True,
+    backend: Backend | None = None,
+) -> Run:
+    """Train a copy of a network; the given one stays as it is.
+
+    Parameters
+    ----------
+    network : Network
+    rule : Rule or str
+        A rule, or the name of one, such as "pc", "s+f" or "bp" (see ``docs/rules.md``).
+    data : Dataset, (x, y) or str
+        Data, two arrays of your own (see `Dataset.from_arrays`), or the name of published data.
+    validation : (x, y) or float
+        A further part of two arrays, by which `monitor` judges; or the fraction of the training part that is set apart for it, as
+        ``holdout``.
+    test : (x, y)
+        A part of two arrays that nothing is chosen by.
+    normalisation : str or (mean, std)
+        Of two arrays: "standard" if not given (see `Dataset.from_arrays`).
+    epochs, batch_size, seed, holdout, division, monitor, patience, keep
+        See `Study`.
+    optimiser : SGD, AdamW, or "sgd" or "adamw"
+        If not given, AdamW where every matrix can take digitally formed increments, otherwise plain SGD, which learns in place.
+    learning_rate : float
+        Of the optimiser; its own default if not given.
+    metrics : sequence of names, functions (right, predictions) -> float, and `Metric`
+        Besides accuracy and loss (for regression: loss and r2); see `metric`.
+    callbacks : sequence of functions (run) and of `Callback`
+        What to do at the end of batches and epochs.
+    batches, checkpoint, checkpoint_batches, progress
+        See `Run.train`.
+    backend : "cpu" or "gpu"
+        Where to train; where the network is, if not said.
+
+    Returns
+    -------
+    Run
+        With the trained network in ``run.network`` and the history in ``run.history``.
+
+    Raises
+    ------
+    DivergenceError
+        At the first non-finite state or weight.
+    UnsupportedUpdateError
+        If the optimiser and the update scheme of the substrate do not go together.
+    DataError
+        If samples, labels and network do not fit together.
+    GpuError
+        If there is no GPU, and one is asked for.
+
+    Examples
+    --------
+    >>> run = fit(apc.mlp([64, 32, 10]), "bp", "digits", epochs=1, progress=False)  # doctest: +SKIP
+    """
+    if isinstance(validation, (int, float)):
+        holdout, validation = float(validation), None
+    outputs = network.output_shape[0] if len(network.output_shape) == 1 else None
+    options = {} if normalisation is None else {"normalisation": normalisation}
+    data = as_dataset(data, validation=validation, test=test, outputs=outputs, **options)
+    named, functions = [one for one in metrics if isinstance(one, str)], [one for one in metrics if not isinstance(one, str)]
+    study = Study(
+        dataset=data.name,
+        augment=data.augmentation.active,
+        network=network.architecture,
+        substrate=network.substrate,
+        rule=rule,
+        **_optimiser_fields(network.substrate, optimiser, learning_rate),
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        network_seed=network.seed,
+        holdout=holdout,
+        division=division,
+        metrics=tuple(named),
+        monitor=monitor,
+        patience=patience,
+        keep=keep,
+    )
+    run = begin(study, data, network, backend=backend, metrics=functions)
+    return run.train(
+        data,
+        callbacks=callbacks,
+        batches=batches,
+        checkpoint=checkpoint,
+        checkpoint_batches=checkpoint_batches,
+        progress=progress,
+    )
+
+
+def begin(
+    study: Study, data: Dataset, network: Network | None = None, *, backend: Backend | None = None, metrics: Sequence[Any] = ()
+) -> Run:
+    """A run at its beginning.
+
+    Parameters
+    ----------
+    study : Study
+    data : Dataset
+    network : Network
+        Copied; built from the study if not given.
+    backend : "cpu" or "gpu"
+        Where to train; where the network is, if not said.
+    metrics : sequence of functions and `Metric`
+        Besides those that the study names.
+
+    Raises
+    ------
+    ValueError
+        If the network does not have one output for each class of the data, takes samples of another shape, or a metric does not fit.
+    UnsupportedUpdateError
+        If the optimiser and the update scheme of the substrate do not go together.
+    """
+    if network is None:
+        network = Network(study.network, study.substrate, study.network_seed)
+    refuse_other_outputs(network, data.target_kind, data.name)
+    network.refuse_samples(data.input_shape)
+    if data.target_kind.task == "regression" and getattr(study.rule, "output", "squared-error") != "squared-error":
+        raise ValueError("a regression is learnt by squared error: give the rule output = 'squared-error'")
+    description = with_holdout(study, data).describe(data.fingerprint)
+    metrics_for((*study.metrics, *metrics), description.targets.task)
+    trained = network.copy(trained=True, backend=backend)
+    trained.key_streams(Key(study.seed).fold("run"))
+    return Run(study, trained, description, metrics)
+
+
+def _optimiser_fields(substrate: Any, optimiser: Any, learning_rate: float | None) -> dict[str, Any]:
+    """The optimiser of a study, as far as it was said."""
+    if isinstance(optimiser, str):
+        optimiser = {"kind": optimiser}
+    if learning_rate is None:
+        return {} if optimiser is None else {"optimiser": optimiser}
+    chosen = usual_optimiser(substrate) if optimiser is None else optimiser
+    fields = chosen.to_dict() if hasattr(chosen, "to_dict") else dict(chosen)
+    return {"optimiser": {**fields, "learning_rate": learning_rate}}

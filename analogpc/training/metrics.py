@@ -1,0 +1,240 @@
+"""Metrics: what a network is judged by, by name or as a function of your own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from analogpc.data.targets import Targets, Task
+from analogpc.devices.names import unknown
+from analogpc.dynamics.relaxation import Output, output_energy, softmax
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a network answered to some samples, beside what was right.
+
+    Attributes
+    ----------
+    outputs : (n, outputs) array
+    labels : (n,) int64 class numbers, or (n, outputs) float64 vectors
+    targets : Targets
+    output : "squared-error" or "cross-entropy"
+        What the rule lets the output layer pay.
+    """
+
+    outputs: np.ndarray
+    labels: np.ndarray
+    targets: Targets
+    output: Output
+
+    @cached_property
+    def predictions(self) -> np.ndarray:
+        """Class numbers (n,), or for regression the outputs."""
+        return self.outputs.argmax(axis=1) if self.targets.classes else self.outputs
+
+    @cached_property
+    def probabilities(self) -> np.ndarray:
+        """Rows of sum 1; see `probabilities`."""
+        return probabilities(self.outputs, self.output)
+
+    @cached_property
+    def vectors(self) -> np.ndarray:
+        """The labels as targets of the outputs, (n, outputs) float64: one-hot for classes."""
+        return np.eye(self.targets.outputs)[self.labels] if self.targets.classes else self.labels
+
+
+def probabilities(outputs: np.ndarray, output: Output) -> np.ndarray:
+    """What outputs say of each class, as float64 rows of sum 1.
+
+    Under cross-entropy that is the softmax. Outputs that were taught one-hot targets by squared error estimate the probabilities
+    themselves, so that they are only cut at 0 and divided by their sum (rows without a positive output become uniform).
+
+    Parameters
+    ----------
+    outputs : (n, classes) array
+    output : "squared-error" or "cross-entropy"
+    """
+    values = outputs.astype(np.float64)
+    if output == "cross-entropy":
+        return softmax(values)
+    cut = np.maximum(values, 0.0)
+    total = cut.sum(axis=1, keepdims=True)
+    return np.where(total > 0, cut / np.where(total > 0, total, 1.0), 1.0 / outputs.shape[1])
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that judges answers.
+
+    Attributes
+    ----------
+    name : str
+        As in the history: "f1" makes the columns "validation_f1" and "test_f1".
+    function : callable
+        (right, answered) -> float: the labels (class numbers, or vectors for regression), and what ``takes`` says; most metrics of
+        scikit-learn are such functions. It is not kept in files.
+    better : "higher" or "lower"
+    takes : "predictions", "outputs", "probabilities" or "answers"
+        Class numbers (or, for regression, outputs); outputs; rows of probabilities; or, alone, the `Answers`.
+    task : "classification", "regression" or "any"
+
+    Examples
+    --------
+    >>> errors = Metric("errors", lambda right, answered: (right != answered).sum(), better="lower")
+    """
+
+    name: str
+    function: Callable[..., Any]
+    better: Literal["higher", "lower"] = "higher"
+    takes: Literal["predictions", "outputs", "probabilities", "answers"] = "predictions"
+    task: Task | Literal["any"] = "any"
+
+    def __call__(self, answers: Answers) -> float:
+        """The metric of some answers."""
+        if self.takes == "answers":
+            return float(self.function(answers))
+        return float(self.function(answers.labels, getattr(answers, self.takes)))
+
+
+def _loss(answers: Answers) -> float:
+    return float(output_energy(answers.output, answers.vectors, answers.outputs.astype(np.float64)))
+
+
+def _balanced(right: np.ndarray, answered: np.ndarray) -> float:
+    return float(np.mean([np.mean(answered[right == number] == number) for number in np.unique(right)]))
+
+
+def _calibration(answers: Answers) -> float:
+    from analogpc.analysis.confidence import adaptive_calibration_error
+
+    bins = min(15, len(answers.labels))
+    return adaptive_calibration_error(answers.probabilities, answers.labels, bins)
+
+
+def _squares(answers: Answers) -> float:
+    return float(np.mean((answers.outputs - answers.vectors) ** 2))
+
+
+def _explained(answers: Answers) -> float:
+    off = np.sum((answers.outputs - answers.vectors) ** 2, axis=0)
+    spread = np.sum((answers.vectors - answers.vectors.mean(axis=0)) ** 2, axis=0)
+    # As scikit-learn has it: outputs that never change count 1 if they are met, else 0.
+    parts = np.where(spread > 0, 1 - off / np.where(spread > 0, spread, 1.0), (off == 0).astype(float))
+    return float(parts.mean())
+
+
+_NAMED = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", lambda right, answered: np.mean(right == answered), task="classification"),
+        Metric("balanced-accuracy", _balanced, task="classification"),
+        Metric("loss", _loss, "lower", "answers"),
+        Metric("mean-squared-error", _squares, "lower", "answers"),
+        Metric("mean-absolute-error", lambda a: np.mean(np.abs(a.outputs - a.vectors)), "lower", "answers"),
+        Metric("r2", _explained, "higher", "answers", "regression"),
+        Metric("calibration", _calibration, "lower", "answers", "classification"),
+    )
+}
+METRIC_NAMES = (*_NAMED, "top-K")
+"""The names of metrics; K is a number, as in "top-5"."""
+
+
+def metric(given: str | Metric | Callable[..., Any]) -> Metric:
+    """A metric by its name, itself, or a function (right, predictions) -> float, whose name it gets.
+
+    - "accuracy"; "balanced-accuracy", the mean over classes; "top-5" and so on, how often the right class is among the 5 largest outputs.
+    - "loss": what the output layer pays per sample, by the rule's ``output``: 1/2 ||y - u||^2, or the cross-entropy.
+    - "mean-squared-error", "mean-absolute-error": over samples and outputs. "r2": the share of the variance that is explained.
+    - "calibration": how far confidence is from accuracy (`adaptive_calibration_error`).
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name.
+    """
+    if isinstance(given, Metric):
+        return given
+    if callable(given):
+        return Metric(getattr(given, "__name__", type(given).__name__).strip("<>"), given)
+    if isinstance(given, str):
+        if given in _NAMED:
+            return _NAMED[given]
+        if found := re.fullmatch(r"top-([1-9]\d*)", given):
+            return Metric(given, _among_the_largest(int(found[1])), takes="outputs", task="classification")
+    raise ValueError(unknown("metric", given, METRIC_NAMES))
+
+
+def _among_the_largest(k: int) -> Callable[[np.ndarray, np.ndarray], float]:
+    def top(right: np.ndarray, outputs: np.ndarray) -> float:
+        # How many outputs are larger than that of the right class; equal ones count by their place, as argmax does.
+        own = outputs[np.arange(len(right)), right][:, None]
+        before = (outputs > own) | ((outputs == own) & (np.arange(outputs.shape[1]) < right[:, None]))
+        return float(np.mean(before.sum(axis=1) < k))
+
+    return top
+
+
+def metrics_for(given: Sequence[Any], task: Task) -> tuple[Metric, ...]:
+    """The metrics of a run: those asked for, and before them accuracy and loss, or for regression loss and r2.
+
+    Raises
+    ------
+    ValueError
+        If one does not exist, or is not for this task.
+    """
+    usual = ("accuracy", "loss") if task == "classification" else ("loss", "r2")
+    chosen = {name: metric(name) for name in usual}
+    for one in map(metric, given):
+        if one.task not in ("any", task):
+            raise ValueError(f"the metric '{one.name}' is for {one.task}, but the run learns a {task}")
+        chosen[one.name] = one
+    return tuple(chosen.values())
+
+
+def measured(answers: Answers, metrics: Sequence[Metric]) -> dict[str, float]:
+    """The metrics of some answers, by their names."""
+    return {one.name: one(answers) for one in metrics}
+
+
+@dataclass(frozen=True, eq=False)
+class Confusion:
+    """How often samples of each class (row) were taken for each class (column).
+
+    Attributes
+    ----------
+    counts : (classes, classes) int64 array
+    classes : tuple of str
+    """
+
+    counts: np.ndarray
+    classes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, answers: Answers) -> Confusion:
+        """Of the answers of a classifier."""
+        if not answers.targets.classes:
+            raise ValueError("a regression has no confusion matrix: it has no classes")
+        size = len(answers.targets.classes)
+        places = answers.labels * size + answers.predictions
+        return cls(np.bincount(places, minlength=size * size).reshape(size, size), answers.targets.classes)
+
+    @property
+    def accuracy(self) -> float:
+        """The share on the diagonal."""
+        return float(np.trace(self.counts) / self.counts.sum())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.counts, dtype)
+
+    def __repr__(self) -> str:
+        width = max(5, *(len(name) for name in self.classes)) + 1
+        head = " " * width + "".join(f"{name:>{width}}" for name in self.classes)
+        rows = ("".join(f"{count:>{width}}" for count in row) for row in self.counts)
+        body = (f"{name:>{width}}{row}" for name, row in zip(self.classes, rows, strict=True))
+        return "\n".join((f"right class (rows) taken for (columns), accuracy {self.accuracy:.2%}", head, *body))

@@ -1,0 +1,132 @@
+"""Schedules: the factor on the learning rate at every step of a run."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, FiniteFloat
+from typing_extensions import override
+
+from analogpc.devices.specification import Specification
+
+Rate = Annotated[FiniteFloat, Field(gt=0)]
+Fraction = Annotated[FiniteFloat, Field(ge=0, le=1)]
+Level = Annotated[FiniteFloat, Field(ge=0)]
+
+
+class ScheduleBase(Specification):
+    """What every schedule tells."""
+
+    kind: str
+
+    @abstractmethod
+    def factor(self, step: int, total: int, per_epoch: int = 1) -> float:
+        """The factor on the learning rate.
+
+        Parameters
+        ----------
+        step : int
+            Batches done before, in all epochs: 0 to ``total`` - 1.
+        total : int
+            Batches of the whole run.
+        per_epoch : int
+            Batches of one epoch.
+        """
+
+    def lasting(self, epochs: int) -> Self:
+        """The schedule as it was in a run of so many epochs, for a run that is made longer."""
+        return self
+
+
+class Constant(ScheduleBase):
+    """The learning rate as it is."""
+
+    kind: Literal["constant"] = "constant"
+
+    @override
+    def factor(self, step: int, total: int, per_epoch: int = 1) -> float:
+        return 1.0
+
+
+class WarmupCosine(ScheduleBase):
+    """A linear rise from 1 to ``peak`` during the first ``warmup`` of its length, then half a cosine down to ``end``, where it stays.
+
+    The rise need not end at a whole step: 10 % of 117 steps are 11.7 steps.
+
+    Attributes
+    ----------
+    peak, end : float
+        Factors on the learning rate.
+    warmup : float
+        Fraction of the length, 0 to 1.
+    epochs : float
+        Its length; 0 for the whole run.
+
+    References
+    ----------
+    The schedule of Pinchetti et al. (arXiv 2407.01163) and Qi et al. (arXiv 2506.23800), optax's ``warmup_cosine_decay_schedule``.
+    """
+
+    kind: Literal["warmup-cosine"] = "warmup-cosine"
+    peak: Rate = 1.1
+    warmup: Fraction = 0.1
+    end: Level = 0.1
+    epochs: Level = 0.0
+
+    @override
+    def factor(self, step: int, total: int, per_epoch: int = 1) -> float:
+        length = self.epochs * per_epoch if self.epochs else total
+        rising = self.warmup * length
+        if step < rising:
+            return 1.0 + (self.peak - 1.0) * step / rising
+        progress = min(1.0, (step - rising) / (length - rising)) if length > rising else 1.0
+        return self.end + (self.peak - self.end) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+    @override
+    def lasting(self, epochs: int) -> WarmupCosine:
+        return self if self.epochs else self.but(epochs=float(epochs))
+
+
+class StepDecay(ScheduleBase):
+    """The learning rate is multiplied by ``gamma`` after every so many epochs.
+
+    Attributes
+    ----------
+    every_epochs : int
+    gamma : float
+    """
+
+    kind: Literal["step"] = "step"
+    every_epochs: Annotated[int, Field(ge=1)] = 10
+    gamma: Rate = 0.1
+
+    @override
+    def factor(self, step: int, total: int, per_epoch: int = 1) -> float:
+        return self.gamma ** (step // (self.every_epochs * per_epoch))
+
+
+class Exponential(ScheduleBase):
+    """The learning rate is multiplied by ``gamma`` from epoch to epoch, smoothly.
+
+    Attributes
+    ----------
+    gamma : float
+        Factor per epoch.
+    """
+
+    kind: Literal["exponential"] = "exponential"
+    gamma: Rate = 0.95
+
+    @override
+    def factor(self, step: int, total: int, per_epoch: int = 1) -> float:
+        return self.gamma ** (step / per_epoch)
+
+
+def _by_name(value: Any) -> Any:
+    return {"kind": value} if isinstance(value, str) else value
+
+
+Schedule = Annotated[Constant | WarmupCosine | StepDecay | Exponential, Field(discriminator="kind"), BeforeValidator(_by_name)]
+"""A schedule, or its kind alone, with the usual numbers."""
