@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         RecurrentBackprop,
     )
     from analogpc.rules.generative import GenerativePC
+    from analogpc.studies.api import sweep
     from analogpc.training.evaluation import evaluate
     from analogpc.training.fit import fit
     from analogpc.training.optimisers import SGD, AdamW
@@ -107,6 +108,7 @@ _HOMES = {
     ),
     "analogpc.rules.generative": ("GenerativePC",),
     "analogpc.files.run_file": ("load",),
+    "analogpc.studies.api": ("sweep",),
     "analogpc.training.study": ("Study",),
     "analogpc.training.evaluation": ("evaluate",),
     "analogpc.training.run": ("Run",),
@@ -179,6 +181,7 @@ __all__ = [
     "load_data",
     "mlp",
     "resnet",
+    "sweep",
     "vgg",
 ]
 

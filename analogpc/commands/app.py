@@ -13,6 +13,8 @@ import typer
 from analogpc.commands.bench import bench
 from analogpc.commands.devices import calibrate, devices
 from analogpc.commands.output import BackendOption, Json, Overwrite, PrecisionOption, print_json, show, spare
+from analogpc.commands.sweep import compare, sweep
+from analogpc.studies.extras import MissingExtraError
 
 app = typer.Typer(
     help="Predictive coding on simulated memristor crossbars.",
@@ -218,6 +220,8 @@ def inspect(file: Annotated[Path, typer.Argument(help="A file that analogpc wrot
 app.command()(devices)
 app.command()(calibrate)
 app.command()(bench)
+app.command()(sweep)
+app.command()(compare)
 
 
 def _refuse(sentence: str, code: int) -> NoReturn:
@@ -239,7 +243,7 @@ def main(arguments: list[str] | None = None) -> None:
         _refuse(error.format_message(), 2)
     except KeyboardInterrupt:
         _refuse("interrupted", 130)
-    except (ValueError, ArithmeticError, OSError) as error:
+    except (ValueError, ArithmeticError, OSError, MissingExtraError) as error:
         if os.environ.get("ANALOGPC_DEBUG"):
             raise
         _refuse(str(error), 1)

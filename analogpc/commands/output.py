@@ -18,6 +18,7 @@ PrecisionOption = Annotated[
     Precision | None,
     typer.Option("--precision", help="Of products of float32 on a GPU, which are tf32 if nothing is said: all else is float32."),
 ]
+_COLUMNS = 120
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
 
 
@@ -43,6 +44,14 @@ def show(*renderables: Any) -> None:
     from rich.console import Console
 
     Console().print(*renderables)
+
+
+def print_table(table: Any) -> None:
+    """Print a table to standard output, with the width that it needs where there is no terminal to fit."""
+    from rich.console import Console
+
+    console = Console()
+    (console if console.is_terminal else Console(width=_COLUMNS)).print(table)
 
 
 def spare(out: Path, overwrite: bool) -> None:

@@ -1,0 +1,182 @@
+"""The commands about many runs: a sweep over the axes of a study file, and a comparison of a few values."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from analogpc.commands.output import BackendOption, Json, print_json, print_table
+
+if TYPE_CHECKING:
+    from analogpc.studies.api import SweepResult
+
+StudyFile = Annotated[Path, typer.Argument(help="A STUDY.toml; what varies is in its [axes].")]
+Vary = Annotated[
+    list[str] | None,
+    typer.Option("--vary", help="One more axis, as in --vary substrate.adc.bits=4,6,8.", metavar="FIELD=VALUE,VALUE,…"),
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Any field of all studies, as in --set epochs=3.", metavar="FIELD=VALUE")
+]
+Workers = Annotated[
+    int | None, typer.Option(help="Worker processes; one for each processor if not given, 0 for this process itself.", min=0)
+]
+Scheduler = Annotated[str, typer.Option(help="A Dask scheduler whose workers compute, such as tcp://host:8786.")]
+Storage = Annotated[str, typer.Option(help="A database that remembers the trials, such as postgresql+psycopg://user@host/name.")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder with the published files of the data set.")]
+Seeds = Annotated[int | None, typer.Option(help="How many seeds, from that of the study on.", min=1)]
+Seed = Annotated[int | None, typer.Option(help="The first seed.", min=0)]
+_FEW = 40
+
+
+def sweep(
+    study: StudyFile,
+    vary: Vary = None,
+    settings: Settings = None,
+    seeds: Seeds = None,
+    seed: Seed = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for tables and runs; STUDY-sweep if not given.")] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = "",
+    storage: Storage = "",
+    keep: Annotated[str | None, typer.Option(help="Which runs are kept as files: none, best or all.")] = None,
+    data_dir: DataDir = None,
+    backend: BackendOption = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Compute every trial of a study with axes; the same command goes on after any interruption."""
+    over = _over(vary, settings, seeds, seed)
+    if keep is not None:
+        over["sweep"] = {"keep": keep}
+    found = _computed(study, over, out or Path(f"{study.stem}-sweep"), workers, scheduler, storage, data_dir, backend)
+    _tell("sweep", found, as_json, {})
+
+
+def compare(
+    study: StudyFile,
+    rule: Annotated[str | None, typer.Option(help="Rules, as in --rule bp,s+f,ep.")] = None,
+    device: Annotated[str | None, typer.Option(help="Devices, as in --device digital,reram-sb,mine.toml.")] = None,
+    vary: Vary = None,
+    settings: Settings = None,
+    seeds: Seeds = None,
+    seed: Seed = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for table and picture; STUDY-compare if not given.")] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = "",
+    data_dir: DataDir = None,
+    backend: BackendOption = "cpu",
+    as_json: Json = False,
+) -> None:
+    """The same study over a few values: one table of means over seeds and paired differences, and one picture."""
+    from analogpc.studies.plan import read_plan
+
+    over = _over(vary, settings, seeds, seed)
+    axes = {**({"rule": rule.split(",")} if rule else {}), **({"substrate": _substrates(device)} if device else {})}
+    # Of a field that the options vary, the axes of the file say nothing any more.
+    dropped = {"substrate.device": None} if device else {}
+    over["axes"] = {**axes, **dropped, **over.get("axes", {})}
+    if "seed" not in read_plan(study, over).columns:
+        over["axes"]["seed"] = 3
+    if not [name for name in read_plan(study, over).columns if name != "seed"]:
+        raise ValueError(
+            "compare needs something that varies: --rule bp,s+f or --device digital,reram-sb or --vary FIELD=VALUE,VALUE"
+        )
+    folder = out or Path(f"{study.stem}-compare")
+    found = _computed(study, over, folder, workers, scheduler, "", data_dir, backend)
+    picture = folder / "compare.png"
+    found.plot(picture)
+    _tell("compare", found, as_json, {"plot": str(picture)})
+
+
+def _over(vary: list[str] | None, settings: list[str] | None, seeds: int | None, seed: int | None) -> dict[str, Any]:
+    """What the options lay over the study file."""
+    from analogpc.studies.plan import OWN
+
+    over: dict[str, Any] = {}
+    for text in settings or []:
+        name, value = _named(text, "--set")
+        if name.split(".")[0] in OWN:
+            raise ValueError(f"--set {text}: '{name}' is not a field of a study; axes are given by --vary")
+        over[name] = _value(value)
+    if seed is not None:
+        over["seed"] = seed
+    axes: dict[str, Any] = {name: _values(value) for name, value in (_named(text, "--vary") for text in vary or [])}
+    if seeds is not None:
+        axes["seed"] = seeds
+    return over | ({"axes": axes} if axes else {})
+
+
+def _named(text: str, option: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip() or not value.strip():
+        raise ValueError(f"{option} {text!r} is not of the form FIELD=VALUE")
+    return name.strip(), value.strip()
+
+
+def _value(text: str) -> Any:
+    """A value in TOML, or else the text as it stands."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _values(text: str) -> list[Any]:
+    """Values between commas, each in TOML or else as it stands."""
+    try:
+        return tomllib.loads(f"value = [{text}]")["value"]
+    except tomllib.TOMLDecodeError:
+        return [_value(one.strip()) for one in text.split(",")]
+
+
+def _substrates(text: str) -> dict[str, Any]:
+    names = [name.strip() for name in text.split(",")]
+    return {name: "digital" if name == "digital" else {"kind": "analog", "device": name} for name in names}
+
+
+def _computed(
+    study: Path,
+    over: dict[str, Any],
+    folder: Path,
+    workers: int | None,
+    scheduler: str,
+    storage: str,
+    data_dir: Path | None,
+    backend: Any,
+) -> SweepResult:
+    from analogpc.studies.api import run_plan
+    from analogpc.studies.plan import read_plan
+    from analogpc.studies.sweep import Means
+    from analogpc.studies.workers import available_processors
+
+    plan = read_plan(study, over)
+    count = available_processors() if workers is None else workers
+    means = Means(min(count, max(1, plan.trials)), scheduler, storage, backend, str(data_dir or ""))
+    command = shlex.join(["analogpc", *sys.argv[1:]])
+    return run_plan(plan, folder, means, command=command)
+
+
+def _tell(command: str, found: SweepResult, as_json: bool, files: dict[str, str]) -> None:
+    from analogpc.report.sweeps import plain_settings, settings_table
+
+    metric, folder = found.plan.metric, found.folder
+    files = {"table": str(folder / "table.csv"), "parquet": str(folder / "table.parquet"), **files}
+    best = found.best
+    if as_json:
+        told = {"metric": metric, "settings": plain_settings(found.settings, metric), "best": best.cells if best else None}
+        print_json({"command": command, "trials": len(found.rows), **told, "files": files})
+        return
+    if len(found.settings) <= _FEW:
+        print_table(settings_table(found.settings, metric))
+    failed = [row for row in found.rows if row["status"] in ("failed", "lost")]
+    if failed:
+        again = " Those that were lost are tried again by the same command." if any(r["status"] == "lost" for r in failed) else ""
+        print(f"{len(failed)} of {len(found.rows)} trials did not finish; the column 'sentence' says why.{again}")
+    if best:
+        print(f"Best {metric.replace('_', ' ')}: {best.title}.")
+    print(f"The table is in {files['table']}; analogpc report {folder} makes a page of it.")

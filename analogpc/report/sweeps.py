@@ -1,0 +1,123 @@
+"""Sweeps on the terminal and in pictures: settings beside each other, with every seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from rich.table import Table
+
+from analogpc.report.layers import COLOURS
+from analogpc.studies.comparison import Difference, Setting, difference, mean_interval
+
+
+def is_fraction(metric: str) -> bool:
+    """Whether a metric is a fraction that people read in percent."""
+    return metric.endswith("accuracy")
+
+
+def number(value: float, metric: str) -> str:
+    """A metric as people read it."""
+    if math.isnan(value):
+        return "–"
+    return f"{100 * value:.2f} %" if is_fraction(metric) else f"{value:.4g}"
+
+
+def spread(one: Setting, metric: str) -> str:
+    """Mean ± standard deviation over the seeds."""
+    if math.isnan(one.mean):
+        return "–"
+    if math.isnan(one.deviation):
+        return number(one.mean, metric)
+    if is_fraction(metric):
+        return f"{100 * one.mean:.2f} ± {100 * one.deviation:.2f} %"
+    return f"{one.mean:.4g} ± {one.deviation:.2g}"
+
+
+def interval(told: Difference, metric: str) -> str:
+    """A difference with its confidence interval; the interval needs two pairs."""
+    if not told.pairs:
+        return "–"
+    scale, unit = (100, " %") if is_fraction(metric) else (1, "")
+    if math.isnan(told.low):
+        return f"{scale * told.mean:+.3g}{unit}"
+    return f"{scale * told.mean:+.2f}{unit} [{scale * told.low:+.2f}, {scale * told.high:+.2f}]"
+
+
+def settings_table(given: Sequence[Setting], metric: str) -> Table:
+    """Settings side by side: mean ± standard deviation, and the paired difference from the first with its 95 % interval."""
+    table = Table()
+    names = list(given[0].cells)
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for name in ("seeds", metric.replace("_", " "), "difference from the first", "pulses", "s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for place, one in enumerate(given):
+        told = "" if place == 0 else interval(difference(one, given[0]), metric)
+        pulses, seconds = one.mean_of("pulses"), one.mean_of("seconds")
+        cells = [str(one.cells[name]) for name in names]
+        count = f"{len(one.values)}" + (f" of {len(one.numbers)}" if one.other else "")
+        table.add_row(
+            *cells,
+            count,
+            spread(one, metric),
+            told,
+            f"{pulses:,.0f}" if pulses > 0 else "–",
+            "–" if math.isnan(seconds) else f"{seconds:.1f}",
+        )
+    return table
+
+
+def draw_settings(given: Sequence[Setting], metric: str) -> Figure:
+    """One line for each setting: a dot for every seed, the mean, and its 95 % confidence interval.
+
+    Parameters
+    ----------
+    given : sequence of Setting
+    metric : str
+        Name of what is drawn.
+    """
+    shown = [one for one in given if one.values]
+    figure = Figure(figsize=(8, 1.1 + 0.32 * max(1, len(shown))), layout="constrained")
+    axes = figure.subplots()
+    scale = 100 if is_fraction(metric) else 1
+    for place, one in enumerate(shown):
+        values = scale * np.array(list(one.values.values()))
+        axes.plot(values, np.full(len(values), place), "o", color=COLOURS[0], alpha=0.45, markersize=4.5, markeredgewidth=0)
+        low, high = mean_interval(values)
+        if not math.isnan(low):
+            axes.plot([low, high], [place, place], "-", color=COLOURS[1], linewidth=1.5)
+        axes.plot(values.mean(), place, "D", color=COLOURS[1], markersize=5.5)
+    axes.set_yticks(range(len(shown)), [one.title for one in shown], fontsize=8)
+    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.set_xlabel(
+        f"{metric.replace('_', ' ')}: every seed (dots), mean (diamond) and its 95 % confidence interval (bar)", fontsize=8
+    )
+    if is_fraction(metric):
+        axes.xaxis.set_major_formatter(PercentFormatter(decimals=None))
+    axes.grid(alpha=0.3, axis="x")
+    return figure
+
+
+def plain_settings(given: Sequence[Setting], metric: str) -> list[dict[str, Any]]:
+    """Settings as plain data: means, deviations, every seed, and differences from the first."""
+    told = []
+    for one in given:
+        apart = difference(one, given[0])
+        told.append(
+            {
+                **one.cells,
+                "trials": one.numbers,
+                "metric": metric,
+                "mean": one.mean,
+                "deviation": one.deviation,
+                "values": list(one.values.values()),
+                "difference": {"mean": apart.mean, "low": apart.low, "high": apart.high, "pairs": apart.pairs},
+                "sentences": one.other,
+            }
+        )
+    return told

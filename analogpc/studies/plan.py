@@ -1,0 +1,233 @@
+"""A study file with axes as a plan: what is fixed, what varies, what is searched, what is kept."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, FiniteFloat
+
+from analogpc.devices.specification import Specification
+from analogpc.studies.axes import SEEDS, AxesError, Axis, Point, Range, SpecialCase, grid, read_axes, read_exceptions
+from analogpc.studies.laying import laid_over
+from analogpc.training.study import Study
+
+Positive = Annotated[int, Field(ge=1)]
+Lower = ("loss", "error", "seconds", "joules", "energy")
+"""Endings of metrics of which less is better."""
+
+
+class Sweep(Specification):
+    """The table `[sweep]` of a study file.
+
+    Attributes
+    ----------
+    metric : str
+        A column of the table that says how good a trial is; where there is a holdout, "validation_accuracy" if not said, otherwise
+        "test_accuracy".
+    goal : "max", "min" or "auto"
+        "auto": less is better of losses, errors, seconds, joules and energies, and more of all else.
+    keep : "none", "best" or "all"
+        Of which trials the run is kept as a file: of all, or of all seeds of the best setting.
+    """
+
+    metric: str = ""
+    goal: Literal["max", "min", "auto"] = "auto"
+    keep: Literal["none", "best", "all"] = "none"
+
+
+class Search(Specification):
+    """The table `[search]`: how values are proposed for the fields with a range, for each setting of the grid on its own.
+
+    Attributes
+    ----------
+    trials : int
+        Proposals for each setting of the grid.
+    sampler : "tpe" or "random"
+        A tree-structured Parzen estimator, or independent draws.
+    batch : int
+        Proposals made from the same knowledge, and computed side by side. With it the table does not depend on how many workers
+        there are.
+    seeds : int
+        With how many of the seeds each proposal is tried; the best proposal gets all of them in the end.
+    seed : int
+        Of the proposals.
+    """
+
+    trials: Positive = 20
+    sampler: Literal["tpe", "random"] = "tpe"
+    batch: Positive = 4
+    seeds: Positive = 1
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+
+class Prune(Specification):
+    """The table `[prune]`: when a trial is hopeless and ends early.
+
+    Attributes
+    ----------
+    after : int
+        Epochs that every trial gets.
+    below : float
+        A trial ends whose metric is worse than this after an epoch.
+    quantile : float
+        In a search: a trial ends whose metric is worse after an epoch than that of this fraction of the proposals of earlier
+        batches, 0.5 for their median; 0 for never.
+    """
+
+    after: Positive = 1
+    below: FiniteFloat | Literal[""] = ""
+    quantile: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a study file with axes says.
+
+    Attributes
+    ----------
+    name : str
+    fields : dict
+        Of the study, without what varies.
+    axes, ranges, specials : list
+    seeds : list of Point
+        The values of the seeds, apart from the other axes.
+    sweep, search, prune : Sweep, Search, Prune
+    text : str
+        The file itself.
+    """
+
+    name: str
+    fields: dict[str, Any]
+    axes: list[Axis]
+    ranges: list[Range]
+    specials: list[SpecialCase]
+    sweep: Sweep
+    search: Search
+    prune: Prune
+    text: str = ""
+
+    @property
+    def settings(self) -> list[Point]:
+        """Every setting of the grid, without the seeds."""
+        return list(grid([axis for axis in self.axes if axis.name not in SEEDS], self.specials))
+
+    @property
+    def seeds(self) -> list[Point]:
+        """The seeds that every setting gets."""
+        return list(grid([axis for axis in self.axes if axis.name in SEEDS], []))
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns of the table for what varies, the seeds last."""
+        varied = [column for axis in self.axes for column in axis.columns if axis.name not in SEEDS]
+        return varied + [one.name for one in self.ranges] + [axis.name for axis in self.axes if axis.name in SEEDS]
+
+    @property
+    def metric(self) -> str:
+        """The column that says how good a trial is."""
+        return self.sweep.metric or ("validation_accuracy" if self.fields.get("holdout") else "test_accuracy")
+
+    @property
+    def maximise(self) -> bool:
+        """Whether more of it is better."""
+        return not self.metric.endswith(Lower) if self.sweep.goal == "auto" else self.sweep.goal == "max"
+
+    @property
+    def trials(self) -> int:
+        """How many trials there are at most."""
+        seeds, settings = len(self.seeds), len(self.settings)
+        if not self.ranges:
+            return settings * seeds
+        tried = min(self.search.seeds, seeds)
+        return settings * (self.search.trials * tried + seeds - tried)
+
+
+OWN = ("axes", "exceptions", "sweep", "search", "prune")
+"""Tables of a study file that are not fields of the study."""
+
+
+def read_plan(given: str | Path | dict[str, Any] | Plan, over: dict[str, Any] | None = None) -> Plan:
+    """Read a study file with axes.
+
+    Parameters
+    ----------
+    given : path, dict or Plan
+        A TOML file, or what would be in one.
+    over : dict
+        Further fields and tables, laid over those of the file: axes are replaced one by one, and left out where they are None.
+
+    Raises
+    ------
+    ValueError
+        In one sentence, if the file is missing or is not such a file.
+    """
+    if isinstance(given, Plan):
+        return given
+    name, text, tables = "study", "", {}
+    if isinstance(given, dict):
+        tables = given
+    else:
+        name, (text, tables) = Path(given).stem, _read(Path(given))
+    return _plan(name, text, _laid_over(tables, over or {}))
+
+
+def _read(path: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        return text, tomllib.loads(text)
+    except FileNotFoundError:
+        raise ValueError(f"there is no file {path}") from None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not TOML: {error}") from None
+
+
+def _laid_over(tables: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    own = {name: value for name, value in over.items() if name in OWN}
+    laid = laid_over(tables, {name: value for name, value in over.items() if name not in OWN})
+    for name, value in own.items():
+        inside = laid.get(name, {})
+        both = isinstance(inside, dict) and isinstance(value, dict)
+        laid[name] = {one: kept for one, kept in {**inside, **value}.items() if kept is not None} if both else value
+    return laid
+
+
+def _plan(name: str, text: str, tables: dict[str, Any]) -> Plan:
+    fields = {one: value for one, value in tables.items() if one not in OWN}
+    for one in fields:
+        if one not in Study.model_fields:
+            close = difflib.get_close_matches(one, [*Study.model_fields, *OWN], n=1)
+            hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join([*Study.model_fields, *OWN])}"
+            raise AxesError(f"a study file has no field or table '{one}'; {hint}")
+    axes, ranges = read_axes(tables.get("axes", {}), fields)
+    columns = [column for axis in axes for column in axis.columns if axis.name not in SEEDS]
+    specials = read_exceptions(tables.get("exceptions", []), columns)
+    if "search" in tables and not ranges:
+        raise AxesError("[search] needs something to search: a field in [axes] with low and high, or with choices")
+    made = {one: kind.from_dict(_table(tables, one)) for one, kind in _TABLES.items()}
+    if ranges and not fields.get("holdout") and not made["sweep"].metric:
+        raise AxesError(
+            "a search chooses by validation data, never by test data: give the study a holdout, as in holdout = 0.1, "
+            "or name the metric in [sweep]"
+        )
+    if made["prune"].quantile and not ranges:
+        raise AxesError("prune: quantile compares the proposals of a search, and there is nothing searched; use below")
+    plan = Plan(name, fields, axes, ranges, specials, made["sweep"], made["search"], made["prune"], text)
+    if not plan.settings:
+        raise AxesError("exceptions: every setting is skipped")
+    return plan
+
+
+_TABLES: dict[str, Any] = {"sweep": Sweep, "search": Search, "prune": Prune}
+
+
+def _table(tables: dict[str, Any], name: str) -> dict[str, Any]:
+    given = tables.get(name, {})
+    if not isinstance(given, dict):
+        raise AxesError(f"{name} = {given!r} is not allowed: it is a table, [{name}]")
+    return given

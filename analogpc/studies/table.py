@@ -1,0 +1,119 @@
+"""The table of a sweep: one row for each trial, one column for each varied field, metric, count and version."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from analogpc.files.atomic import replace_file
+from analogpc.studies.plan import Plan
+from analogpc.studies.trials import Result, Trial
+from analogpc.training.study import Study
+
+Row = dict[str, Any]
+ENVIRONMENT = ("analogpc", "python", "numpy", "numba", "machine", "backend", "gpu", "blas_threads")
+"""What the table shows of where a trial was computed."""
+
+
+def table_row(trial: Trial, result: Result) -> Row:
+    """The row of a trial: its number, what varies, rule and substrate, how it ended, metrics, counts, seconds and versions."""
+    named = {} if trial.study is None else {"rule": rule_name(trial.study), "substrate": substrate_name(trial.study)}
+    return {
+        "trial": trial.number,
+        "setting": trial.setting,
+        **trial.cells,
+        **{name: value for name, value in named.items() if name not in trial.cells},
+        "status": result.status,
+        **result.metrics,
+        "total_seconds": result.seconds,
+        **{name: result.environment[name] for name in ENVIRONMENT if name in result.environment},
+        "sentence": result.sentence,
+        "key": trial.key,
+    }
+
+
+def rule_name(study: Study) -> str:
+    """The short name of a rule, or else its kind."""
+    from analogpc.rules import named_rules
+
+    short = [name for name, rule in named_rules().items() if rule == study.rule]
+    return short[0] if short else study.rule.kind
+
+
+def substrate_name(study: Study) -> str:
+    """ "digital", or the name of the device."""
+    return "digital" if study.substrate.kind == "digital" else study.substrate.device.name
+
+
+def columns(rows: list[Row], plan: Plan) -> list[str]:
+    """All columns, those that vary first, then rule, substrate, status and metrics as they come, and the sentence and key last."""
+    first = ["trial", "setting", *plan.columns, "rule", "substrate", "status"]
+    last = ["total_seconds", *ENVIRONMENT, "sentence", "key"]
+    found = dict.fromkeys(name for row in rows for name in row)
+    middle = [name for name in found if name not in first and name not in last]
+    return [name for name in dict.fromkeys([*first, *middle, *last]) if name in found]
+
+
+def write_tables(rows: list[Row], plan: Plan, folder: Path) -> None:
+    """Write ``table.csv`` and ``table.parquet``.
+
+    Raises
+    ------
+    OSError
+        If one of them cannot be written; the former one is left as it was.
+    """
+    names = columns(rows, plan)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    replace_file(folder / "table.csv", text.getvalue().encode())
+    packed = io.BytesIO()
+    frame(rows, names).to_parquet(packed, index=False)
+    replace_file(folder / "table.parquet", packed.getvalue())
+
+
+def frame(rows: list[Row], names: list[str]) -> Any:
+    """A pandas data frame; columns of several types become text."""
+    import pandas as pd
+
+    made = pd.DataFrame(rows, columns=names)
+    for name in made.columns:
+        kinds = {type(row[name]) for row in rows if name in row}
+        if len(kinds) > 1 and not kinds <= {int, float}:
+            made[name] = [str(row[name]) if name in row else None for row in rows]
+    return made
+
+
+def write_record(path: Path, plan: Plan, rows: list[Row], told: dict[str, Any]) -> None:
+    """Write everything that a report shows of a sweep as one JSON file.
+
+    Parameters
+    ----------
+    path : Path
+    plan : Plan
+    rows : list of dict
+    told : dict
+        Further entries: histories and studies by trial, command, versions.
+    """
+    record = {
+        "format": "analogpc sweep",
+        "format_version": 1,
+        "name": plan.name,
+        "study": plan.text,
+        "metric": plan.metric,
+        "maximise": plan.maximise,
+        "varied": plan.columns,
+        "columns": columns(rows, plan),
+        "rows": [{name: _storable(value) for name, value in row.items()} for row in rows],
+        **told,
+    }
+    replace_file(path, json.dumps(record, allow_nan=False).encode())
+
+
+def _storable(value: Any) -> Any:
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,269 @@
+"""Who computes the trials: this process, worker processes of this machine, or a Dask cluster at an address."""
+
+from __future__ import annotations
+
+import os
+import queue
+import subprocess
+import sys
+import time
+from abc import abstractmethod
+from collections import deque
+from pathlib import Path
+from typing import Any, Self
+
+from analogpc.studies.trials import Job, Result, compute
+
+ENOUGH_DEATHS = 3
+"""A trial whose worker dies so often is taken to be the reason."""
+
+
+ANSWER_SECONDS = 10
+"""How long a scheduler may take to answer."""
+
+
+class WorkersError(OSError):
+    """There are no workers; the sentence says why."""
+
+
+class Workers:
+    """Takes jobs by number, and gives their results back as they come.
+
+    Attributes
+    ----------
+    slots : int
+        How many jobs are computed side by side.
+    """
+
+    slots = 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of the workers; what they are at is lost."""
+
+    @abstractmethod
+    def submit(self, number: int, job: Job) -> None:
+        """Take a job."""
+
+    @abstractmethod
+    def next(self, seconds: float) -> tuple[int, Result, bytes] | None:
+        """A job that is over; None if there is none within so many seconds."""
+
+
+class Here(Workers):
+    """This process, one job after the other."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[int, Job]] = deque()
+
+    def submit(self, number: int, job: Job) -> None:
+        """See `Workers.submit`."""
+        self._waiting.append((number, job))
+
+    def next(self, seconds: float) -> tuple[int, Result, bytes] | None:
+        """See `Workers.next`."""
+        if not self._waiting:
+            return None
+        number, job = self._waiting.popleft()
+        return (number, *compute(job))
+
+
+class OnDask(Workers):
+    """The workers of a Dask cluster.
+
+    Parameters
+    ----------
+    address : str
+        Of its scheduler, such as ``tcp://host:8786``.
+    gpu : bool
+        Whether each trial takes one unit of the worker resource "GPU".
+
+    Raises
+    ------
+    WorkersError
+        If nobody answers there, or its workers have another version of analogpc.
+    """
+
+    def __init__(self, address: str, *, gpu: bool = False) -> None:
+        from distributed import Client
+
+        self._resources = {"GPU": 1} if gpu else None
+        self._over: queue.Queue[tuple[int, Any]] = queue.Queue()
+        self._futures: dict[int, Any] = {}
+        self._address = address
+        try:
+            self._client = Client(address, timeout=ANSWER_SECONDS, set_as_default=False)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise WorkersError(f"no Dask scheduler answers at {address}: {error or 'time is up'}") from None
+
+    def __exit__(self, *_: object) -> None:
+        """Cancel what is under way and leave the cluster as it was."""
+        for future in self._futures.values():
+            future.release()
+        self._client.close(timeout=2)
+
+    def check(self) -> None:
+        """Refuse a cluster without workers, or with workers of another version.
+
+        Raises
+        ------
+        WorkersError
+        """
+        from analogpc._version import __version__
+
+        try:
+            self._client.wait_for_workers(1, timeout=ANSWER_SECONDS)
+        except TimeoutError:
+            raise WorkersError(
+                f"the cluster at {self._address} has no workers: start one with dask worker {self._address} --nthreads 1"
+            ) from None
+        found = self._client.run(_version_there, on_error="return")
+        for worker, version in found.items():
+            if version != __version__:
+                raise WorkersError(
+                    f"the worker {worker} has analogpc {version}, this process {__version__}: they must be the same"
+                )
+
+    @property
+    def slots(self) -> int:  # type: ignore[override]
+        """Threads of all workers, of which each computes one trial at a time; or their GPUs."""
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        if self._resources:
+            return max(1, int(sum(worker["resources"].get("GPU", 0) for worker in workers)))
+        return max(1, len(workers))
+
+    def submit(self, number: int, job: Job) -> None:
+        """See `Workers.submit`."""
+        future = self._client.submit(compute, job, key=f"trial-{number}-{time.time_ns()}", pure=False, resources=self._resources)
+        self._futures[number] = future
+        future.add_done_callback(lambda done: self._over.put((number, done)))
+
+    def next(self, seconds: float) -> tuple[int, Result, bytes] | None:
+        """See `Workers.next`."""
+        try:
+            number, future = self._over.get(timeout=seconds)
+        except queue.Empty:
+            self._check_connection()
+            return None
+        del self._futures[number]
+        return (number, *self._outcome(future))
+
+    def _check_connection(self) -> None:
+        if self._client.status in ("closed", "closing"):
+            raise WorkersError(f"the Dask scheduler at {self._address} went away; everything finished is kept")
+
+    def _outcome(self, future: Any) -> tuple[Result, bytes]:
+        from distributed.scheduler import KilledWorker
+
+        if future.status == "finished":
+            return future.result()
+        if future.status == "cancelled":
+            raise WorkersError(f"the Dask scheduler at {self._address} went away; everything finished is kept")
+        error = future.exception()
+        if isinstance(error, KilledWorker):
+            times = error.allowed_failures + 1
+            return Result("lost", f"its worker process was killed {times} times, perhaps for want of memory"), b""
+        return Result("lost", f"its worker failed: {' '.join(str(error).split())}"), b""
+
+
+def _version_there() -> str:
+    from analogpc._version import __version__
+
+    return __version__
+
+
+class LocalWorkers(OnDask):
+    """Worker processes of this machine, on a Dask scheduler of this process.
+
+    Each is a fresh Python, with its share of the processors for kernels. One that dies is replaced, and all end when this process
+    does, however it ends.
+
+    Parameters
+    ----------
+    count : int
+    folder : Path
+        Where what workers print is kept.
+    gpu : bool
+        Whether each of them has a GPU.
+
+    Raises
+    ------
+    WorkersError
+        If they do not start.
+    """
+
+    def __init__(self, count: int, folder: Path, *, gpu: bool = False) -> None:
+        import dask
+        from distributed import LocalCluster
+
+        self._count, self._gpu, self._log = count, gpu, folder / "workers.log"
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._deaths = 0
+        with dask.config.set({"distributed.scheduler.allowed-failures": ENOUGH_DEATHS - 1}):
+            self._cluster = LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", host="127.0.0.1", silence_logs=50)
+        super().__init__(self._cluster.scheduler_address, gpu=gpu)
+        self._processes = [self._started(number) for number in range(count)]
+
+    def __exit__(self, *_: object) -> None:
+        """End the workers and their scheduler."""
+        for process in self._processes:
+            _end(process)
+        super().__exit__()
+        self._cluster.close(timeout=5)
+
+    @property
+    def slots(self) -> int:  # type: ignore[override]
+        """The number of workers."""
+        return self._count
+
+    def _started(self, number: int) -> subprocess.Popen[bytes]:
+        threads = str(max(1, available_processors() // self._count))
+        kept = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES" or not self._gpu}
+        own = dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
+        if self._gpu:
+            own["CUDA_VISIBLE_DEVICES"] = str(number)
+        path = os.pathsep.join(one for one in (*sys.path, os.environ.get("PYTHONPATH", "")) if one)
+        with open(self._log, "ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "analogpc.studies.worker", self._address, str(int(self._gpu))],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env={**kept, **own, "PYTHONPATH": path},
+                # Ctrl-C at the terminal is for this process, which then ends its workers.
+                start_new_session=True,
+            )
+
+    def next(self, seconds: float) -> tuple[int, Result, bytes] | None:
+        """See `Workers.next`."""
+        self._replace_dead()
+        return super().next(seconds)
+
+    def _replace_dead(self) -> None:
+        for number, process in enumerate(self._processes):
+            if process.poll() is None:
+                continue
+            self._deaths += 1
+            if self._deaths > ENOUGH_DEATHS * 2 + self._count and not self._over.qsize():
+                raise WorkersError(f"worker processes end again and again; {self._log} holds what they said")
+            _end(process)
+            self._processes[number] = self._started(number)
+
+    def _outcome(self, future: Any) -> tuple[Result, bytes]:
+        self._deaths = 0
+        return super()._outcome(future)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a worker, and free what this process keeps of it."""
+    process.kill()
+    process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
+
+
+def available_processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
