@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import threading
 import time
 import warnings
@@ -194,19 +193,21 @@ def _sentence(error: BaseException) -> str:
 
 
 @lru_cache(maxsize=2)
-def _data(name: str, data_dir: str, augment: bool) -> Any:
+def _data(name: str, augment: bool, train_images: int, test_images: int, data_dir: str) -> Any:
     """Data sets that a worker has at hand: trials of one table mostly share theirs."""
-    from analogpc.data import load_data
+    from analogpc.training.study_data import study_data
 
-    return load_data(name, data_dir=data_dir or None, augment=augment)
+    fields = {"dataset": name, "augment": augment, "train_images": train_images, "test_images": test_images}
+    wanted = Study.from_dict({"rule": "bp", **fields})
+    return study_data(wanted, data_dir=data_dir or None)
 
 
 def _computed(job: Job, began: float) -> tuple[Result, bytes]:
     from analogpc.training.environment import pinned_blas
-    from analogpc.training.run import begin
+    from analogpc.training.fit import begin
 
     study = Study.from_toml(job.study)
-    data = _data(study.dataset, job.data_dir, study.augment)
+    data = _data(study.dataset, study.augment, study.train_images, study.test_images, job.data_dir)
     with pinned_blas(job.blas_threads):
         run = _resumed(job, data) or begin(study, data, backend=job.backend)
         hopeless = _train(run, data, job)
@@ -224,24 +225,26 @@ def _computed(job: Job, began: float) -> tuple[Result, bytes]:
 
 
 def _train(run: Any, data: Any, job: Job) -> str:
-    """Train epoch by epoch; return why the trial is hopeless, if it is."""
-    saved = time.perf_counter()
-    while not run.finished:
-        before = len(run.history.get("epoch", ()))
-        run.train(data, batches=_batches_left(run, data), progress=False)
-        if len(run.history["epoch"]) > before and not job.limits.met(run.history):
-            reached = run.history[job.limits.metric][-1]
-            return f"{job.limits.metric} = {reached:.4g} after {len(run.history['epoch'])} epochs is not worth going on"
-        if job.checkpoint and time.perf_counter() - saved > CHECKPOINT_SECONDS:
-            run.save(job.checkpoint)
-            saved = time.perf_counter()
-    return ""
+    """Train to the end; return why the trial is hopeless, if it ended early for that."""
+    from analogpc.training.callbacks import Callback
 
+    told = []
 
-def _batches_left(run: Any, data: Any) -> int:
-    """Batches up to the end of the epoch."""
-    total = len(data.train_labels)
-    return math.ceil((total - round(run.study.holdout * total)) / run.study.batch_size) - run.position.batch
+    class Watch(Callback):
+        reads_only = True
+        saved = time.perf_counter()
+
+        def on_epoch_end(self, run: Any) -> None:
+            if not job.limits.met(run.history):
+                reached, epochs = run.history[job.limits.metric][-1], len(run.history["epoch"])
+                told.append(f"{job.limits.metric} = {reached:.4g} after {epochs} epochs is not worth going on")
+                run.stop(told[0])
+            elif job.checkpoint and time.perf_counter() - self.saved > CHECKPOINT_SECONDS:
+                run.save(job.checkpoint)
+                self.saved = time.perf_counter()
+
+    run.train(data, callbacks=[Watch()], progress=False)
+    return told[0] if told else ""
 
 
 def _resumed(job: Job, data: Any) -> Any:

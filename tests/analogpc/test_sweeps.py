@@ -20,7 +20,7 @@ from analogpc.studies.plan import read_plan
 from analogpc.studies.search import conversations
 from analogpc.studies.trials import Job, Limits, Result, Trial, compute, last_values
 from analogpc.studies.workers import Here, LocalWorkers, OnDask, WorkersError
-from analogpc.training.run import begin
+from analogpc.training.fit import begin
 
 SMALL = {
     "rule": "bp",
