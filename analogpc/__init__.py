@@ -1,5 +1,14 @@
 """analogpc: predictive coding and equilibrium propagation on simulated memristor crossbars.
 
+Begin with ``import analogpc as apc`` and
+
+- a network and its training: `mlp`, `cnn`, `vgg`, `resnet`, `Network`; `fit`, `Run`, `Study`, `load`
+- data: `load_data`, `Dataset` (`Dataset.from_arrays`, `from_hdf5`, `from_folder`)
+- where matrices live: `Digital`, `Analog`; devices: `presets`, `preset`, `Device`
+- an analog matrix alone: `Crossbar`
+- scikit-learn estimators: `apc.sklearn`; looking into networks: `apc.analysis`; pictures: `apc.plot`
+- rules by name ("pc", "s+f", "bp", ...) or as `PredictiveCoding`, `EquilibriumPropagation`, `Backprop`, ...
+
 Names are imported on first use, so that ``import analogpc`` is quick and a command that needs no kernel loads none.
 """
 
@@ -14,6 +23,7 @@ if not (Path(__file__).parent / "kernels").is_dir():
     __path__.append(str(Path(__file__).parents[1]))
 
 if TYPE_CHECKING:
+    from analogpc import analysis, plot, sklearn
     from analogpc.blocks import (
         Activation,
         AvgPool,
@@ -29,11 +39,14 @@ if TYPE_CHECKING:
         Residual,
         SoftPool,
         Sum,
+        register_activation,
     )
     from analogpc.data import Dataset, load_data
     from analogpc.devices.converters.specification import ADC, DAC
+    from analogpc.devices.crossbars.crossbar import Crossbar
     from analogpc.devices.device import Device
     from analogpc.devices.mappings import BitSliced, DeviceVector, DifferentialPair, OffsetColumn, OneSidedPair
+    from analogpc.devices.presets import preset, presets
     from analogpc.devices.substrate import Analog, Digital
     from analogpc.files.export import export_crossbars, export_netlist
     from analogpc.files.run_file import load
@@ -57,11 +70,13 @@ if TYPE_CHECKING:
     )
     from analogpc.rules.generative import GenerativePC
     from analogpc.studies.api import sweep
+    from analogpc.training.callbacks import Callback, Record, Save
     from analogpc.training.evaluation import evaluate
-    from analogpc.training.fit import fit
+    from analogpc.training.fit import begin, fit
+    from analogpc.training.metrics import Metric
     from analogpc.training.optimisers import SGD, AdamW
     from analogpc.training.run import Run
-    from analogpc.training.schedules import WarmupCosine
+    from analogpc.training.schedules import Exponential, StepDecay, WarmupCosine
     from analogpc.training.study import Study
 
 _HOMES = {
@@ -82,11 +97,14 @@ _HOMES = {
         "Residual",
         "SoftPool",
         "Sum",
+        "register_activation",
     ),
     "analogpc.data": ("Dataset", "load_data"),
     "analogpc.devices.converters.specification": ("ADC", "DAC"),
+    "analogpc.devices.crossbars.crossbar": ("Crossbar",),
     "analogpc.devices.device": ("Device",),
     "analogpc.devices.mappings": ("BitSliced", "DeviceVector", "DifferentialPair", "OffsetColumn", "OneSidedPair"),
+    "analogpc.devices.presets": ("preset", "presets"),
     "analogpc.devices.substrate": ("Analog", "Digital"),
     "analogpc.files.export": ("export_crossbars", "export_netlist"),
     "analogpc.networks.network": ("Network",),
@@ -110,12 +128,16 @@ _HOMES = {
     "analogpc.files.run_file": ("load",),
     "analogpc.studies.api": ("sweep",),
     "analogpc.training.study": ("Study",),
+    "analogpc.training.callbacks": ("Callback", "Record", "Save"),
     "analogpc.training.evaluation": ("evaluate",),
+    "analogpc.training.metrics": ("Metric",),
     "analogpc.training.run": ("Run",),
     "analogpc.training.fit": ("begin", "fit"),
     "analogpc.networks.zoo": ("alexnet", "cnn", "mlp", "resnet", "vgg"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+_MODULES = ("analysis", "plot", "sklearn")
 
 __all__ = [
     "ADC",
@@ -134,8 +156,10 @@ __all__ = [
     "BackpropThroughTime",
     "BatchNorm",
     "BitSliced",
+    "Callback",
     "Chain",
     "Conv2d",
+    "Crossbar",
     "Dataset",
     "Dense",
     "Device",
@@ -144,6 +168,7 @@ __all__ = [
     "Digital",
     "EquilibriumPropagation",
     "ErrorBasedPC",
+    "Exponential",
     "FixedPrediction",
     "Flatten",
     "GenerativePC",
@@ -155,22 +180,28 @@ __all__ = [
     "LayerNorm",
     "Layers",
     "MaxPool",
+    "Metric",
     "Network",
     "Nudging",
     "OffsetColumn",
     "OneSidedPair",
     "Parallel",
     "PredictiveCoding",
+    "Record",
     "RecurrentBackprop",
     "ResNet",
     "Residual",
     "Run",
+    "Save",
     "SoftPool",
+    "StepDecay",
     "Study",
     "Sum",
     "WarmupCosine",
     "__version__",
     "alexnet",
+    "analysis",
+    "begin",
     "cnn",
     "evaluate",
     "export_crossbars",
@@ -180,15 +211,24 @@ __all__ = [
     "load",
     "load_data",
     "mlp",
+    "plot",
+    "preset",
+    "presets",
+    "register_activation",
     "resnet",
+    "sklearn",
     "sweep",
     "vgg",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"analogpc.{name}")
     if name not in _HOME_OF:
-        raise AttributeError(f"analogpc has no '{name}'")
+        from analogpc.devices.names import suggestion
+
+        raise AttributeError(f"analogpc has no '{name}'{suggestion(name, __all__)}")
     value = getattr(import_module(_HOME_OF[name]), name)
     globals()[name] = value
     return value

@@ -12,7 +12,7 @@ from analogpc.devices.substrate import Digital
 from analogpc.kernels.random.streams import Key
 from analogpc.networks import Hopfield
 from analogpc.networks.network import Network
-from analogpc.rules import Backprop, RecurrentBackprop, Rule
+from analogpc.rules import Backprop, RecurrentBackprop, Rule, as_rule
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class Alignment:
 
 def gradient_alignment(
     network: Network,
-    rule: Rule,
+    rule: Rule | str,
     x: np.ndarray,
     target: np.ndarray,
     *,
-    reference: Rule | None = None,
+    reference: Rule | str | None = None,
     exact: bool = True,
     key: Key | None = None,
 ) -> Alignment:
@@ -71,6 +71,7 @@ def gradient_alignment(
         Of read noise; ``Key(0)`` if not given.
     """
     key = Key(0) if key is None else key
+    rule = as_rule(rule)
     reference = _reference(network, rule) if reference is None else reference
     network = network.to("cpu")
     judge = network.copy(trained=True).on(Digital()) if exact else network

@@ -9,7 +9,7 @@ import numpy as np
 from analogpc.analysis.undisturbed import at_once, batch, undisturbed
 from analogpc.kernels.random.streams import Key
 from analogpc.networks.network import Network
-from analogpc.rules import Rule
+from analogpc.rules import Rule, as_rule
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class ReadCounts:
         return float((self.forward + self.backward).max(initial=0))
 
 
-def read_counts(network: Network, rule: Rule, x: np.ndarray, target: np.ndarray, *, key: Key | None = None) -> ReadCounts:
+def read_counts(network: Network, rule: Rule | str, x: np.ndarray, target: np.ndarray, *, key: Key | None = None) -> ReadCounts:
     """Count the reads with which a rule teaches one batch; nothing learns.
 
     Parameters
@@ -61,6 +61,7 @@ def read_counts(network: Network, rule: Rule, x: np.ndarray, target: np.ndarray,
     Read are only layers whose input has moved or which have learnt, and sent back only errors that are not zero by construction. So
     the counts are below those of the rules as they are written; for exact matrices nothing but that differs.
     """
+    rule = as_rule(rule)
     network = network.to("cpu")
     x, target = batch(network, x, target)
     key = Key(0) if key is None else key

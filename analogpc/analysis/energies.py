@@ -10,7 +10,7 @@ import numpy as np
 from analogpc.analysis.undisturbed import at_once, batch, undisturbed
 from analogpc.kernels.random.streams import Key
 from analogpc.networks.network import Network
-from analogpc.rules import Rule
+from analogpc.rules import Rule, as_rule
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class RelaxationRecord:
 
 
 def energy_profile(
-    network: Network, rule: Rule, x: np.ndarray, target: np.ndarray, *, key: Key | None = None
+    network: Network, rule: Rule | str, x: np.ndarray, target: np.ndarray, *, key: Key | None = None
 ) -> RelaxationRecord:
     """Watch a rule relax on one batch; nothing learns.
 
@@ -82,6 +82,7 @@ def energy_profile(
     The rule's own `teach` runs, with its own schedule, and shows its states (`Relaxation.show`). Watching adds one read at most of
     every layer after the last step, and none in between.
     """
+    rule = as_rule(rule)
     if "watch" not in signature(rule.teach).parameters:
         raise TypeError(
             f"the rule '{rule.kind}' cannot be watched: its teach takes no watch, as those of 'predictive-coding', "

@@ -13,7 +13,7 @@ from analogpc.dynamics.recurrent import Force, Recurrent
 from analogpc.dynamics.relaxation import output_error
 from analogpc.kernels.random.streams import Key
 from analogpc.networks.network import Network
-from analogpc.rules import EquilibriumPropagation, ErrorBasedPC, HopfieldEP, PredictiveCoding, Rule
+from analogpc.rules import EquilibriumPropagation, ErrorBasedPC, HopfieldEP, PredictiveCoding, Rule, as_rule
 from analogpc.rules.error_based import ErrorRelaxation
 from analogpc.rules.hopfield.hopfield_ep import recurrent
 
@@ -46,7 +46,9 @@ class Residual:
         return cls(float(states.max()), float(np.sqrt(squares / sum(part.size for part in parts))), states)
 
 
-def residual(network: Network, rule: Rule, x: np.ndarray, target: np.ndarray, *, key: Key | None = None) -> dict[str, Residual]:
+def residual(
+    network: Network, rule: Rule | str, x: np.ndarray, target: np.ndarray, *, key: Key | None = None
+) -> dict[str, Residual]:
     """The residual at the end of every phase of a rule on one batch; nothing learns.
 
     Parameters
@@ -76,6 +78,7 @@ def residual(network: Network, rule: Rule, x: np.ndarray, target: np.ndarray, *,
     TypeError
         If the rule is of another kind.
     """
+    rule = as_rule(rule)
     network = network.to("cpu")
     x, target = batch(network, x, target)
     key = Key(0) if key is None else key

@@ -13,7 +13,7 @@ from analogpc.devices.costs.meter import Meter
 from analogpc.devices.substrate import Digital
 from analogpc.kernels.random.streams import Key
 from analogpc.networks.network import Network
-from analogpc.rules import Moment, Rule
+from analogpc.rules import Moment, Rule, as_rule
 
 R = TypeVar("R", bound=Rule)
 
@@ -71,7 +71,7 @@ def at_once(rule: R, key: Key) -> R:
 
 
 def directions(
-    network: Network, rule: Rule, x: np.ndarray, target: np.ndarray, *, key: Key | None = None
+    network: Network, rule: Rule | str, x: np.ndarray, target: np.ndarray, *, key: Key | None = None
 ) -> dict[str, np.ndarray]:
     """What a rule would make every matrix learn from one batch; nothing learns.
 
@@ -93,6 +93,7 @@ def directions(
         By the names of `Network.matrices`, in the type of the network: the sum over the batch of gain times post pre^T. Matrices
         that are taught nothing have zeros.
     """
+    rule = as_rule(rule)
     network = network.to("cpu")
     x, target = batch(network, x, target)
     key = Key(0) if key is None else key

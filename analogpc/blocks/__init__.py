@@ -1,8 +1,8 @@
-"""Blocks: the differentiable functions that layers are made of. A new block is a new file here and a name in `AnyBlock`."""
+"""Blocks: the differentiable functions that layers are made of. A new block is a new file here (or anywhere: see ``docs/rules.md``)."""
 
-from analogpc.blocks.activation import Activation, ActivationName
-from analogpc.blocks.base import Block, BlockSpecification, Initialisation, MatrixMaker, Product, ShapeError
-from analogpc.blocks.chain import AnyBlock, Chain
+from analogpc.blocks.activation import Activation, ActivationName, register_activation
+from analogpc.blocks.base import AnyBlock, Block, BlockSpecification, Initialisation, MatrixMaker, Product, ShapeError
+from analogpc.blocks.chain import Chain
 from analogpc.blocks.conv import Conv2d
 from analogpc.blocks.dense import Dense
 from analogpc.blocks.mean import GlobalMean
@@ -35,4 +35,5 @@ __all__ = [
     "ShapeError",
     "SoftPool",
     "Sum",
+    "register_activation",
 ]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import AfterValidator
 from typing_extensions import override
 
 from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker
+from analogpc.devices.names import unknown
 from analogpc.kernels.activations import (
     clip,
     clip_product,
@@ -22,19 +24,6 @@ from analogpc.kernels.activations import (
     rectify_product,
 )
 from analogpc.kernels.random.streams import Key
-
-ActivationName = Literal[
-    "identity",
-    "relu",
-    "leaky_relu",
-    "tanh",
-    "hard_tanh",
-    "sigmoid",
-    "hard_sigmoid",
-    "gelu",
-    "gelu_tanh",
-    "silu",
-]
 
 _SLOPE = 0.01
 _CUBIC = 0.044715
@@ -113,7 +102,66 @@ FUNCTIONS: dict[str, Function] = {
     "gelu_tanh": _by_slope(lambda x: 0.5 * x * (1 + _gelu_inner(x)), _gelu_tanh_slope),
     "silu": _by_slope(lambda x: x * logistic(x), _silu_slope),
 }
-"""By `ActivationName`."""
+"""By their names; `register_activation` adds yours."""
+
+
+def register_activation(name: str, value: Callable[[Array], Array], slope: Callable[[Array], Array]) -> None:
+    """Make an elementwise function known by a name, to every network, study and file from then on.
+
+    Files keep the name alone, so the module that registers it has to be imported before they are loaded.
+
+    Parameters
+    ----------
+    name : str
+    value : callable
+        The function of the pre-activations: an array of any shape to one of the same shape and floating type.
+    slope : callable
+        Its derivative, in the same way. Arrays are NumPy's, or on a GPU CuPy's, which answer to most functions of NumPy.
+
+    Raises
+    ------
+    ValueError
+        If the name is one of the built-in activations, or the functions do not keep shape and type, or the derivative is not that of
+        the function (compared with finite differences at places between -4 and 4, of which one in ten may be kinks).
+
+    Examples
+    --------
+    >>> register_activation("softplus", lambda x: np.logaddexp(x, 0), lambda x: 1 / (1 + np.exp(-x)))
+    >>> Activation(function="softplus").function
+    'softplus'
+    """
+    if name in _BUILT_IN:
+        raise ValueError(f"there is a built-in activation '{name}'; give yours another name")
+    _refuse_wrong_slope(name, value, slope)
+    FUNCTIONS[name] = _by_slope(value, slope)
+
+
+def _refuse_wrong_slope(name: str, value: Callable[[Array], Array], slope: Callable[[Array], Array]) -> None:
+    single = np.linspace(-4, 4, 40, dtype=np.float32).reshape(5, 8)
+    for what, function in (("value", value), ("slope", slope)):
+        found = function(single)
+        if not isinstance(found, np.ndarray) or found.shape != single.shape or found.dtype != single.dtype:
+            raise ValueError(
+                f"the {what} of '{name}' must keep shape and floating type: float32 {single.shape} became {found!r:.80}"
+            )
+    x, h = np.linspace(-4.013, 3.987, 400), 1e-5
+    off = np.abs((value(x + h) - value(x - h)) / (2 * h) - slope(x)) > 1e-4 * (1 + np.abs(slope(x)))
+    if off.mean() > 0.1:
+        place = x[off.argmax()]
+        raise ValueError(f"the slope of '{name}' is not the derivative of its value, for one at x = {place:.3f}")
+
+
+_BUILT_IN = tuple(FUNCTIONS)
+
+
+def _known(name: str) -> str:
+    if name not in FUNCTIONS:
+        raise ValueError(unknown("activation", name, FUNCTIONS) + "; register_activation adds one")
+    return name
+
+
+ActivationName = Annotated[str, AfterValidator(_known)]
+"""The name of a function in `FUNCTIONS`."""
 
 
 class Activation(BlockSpecification):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from typing import Any, Literal, Self
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+from pydantic import BeforeValidator, SerializeAsAny
 
 from analogpc.devices.matrix import Matrix
+from analogpc.devices.names import unknown
 from analogpc.devices.specification import Specification
 from analogpc.kernels.gpu.arrays import Backend, copied
 from analogpc.kernels.random.streams import Key
@@ -152,7 +154,25 @@ class Block(ABC):
 
 
 class BlockSpecification(Specification):
-    """What a block is; `build` makes one. Subclasses add their fields and a ``kind``."""
+    """What a block is; `build` makes one.
+
+    A subclass adds its fields and a ``kind`` of its own, by which networks, studies and files know it as soon as its module is
+    imported (see ``docs/rules.md``).
+    """
+
+    kind: str
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        field = cls.model_fields.get("kind")
+        if field is None or not isinstance(field.default, str):
+            return
+        other = _KINDS.get(field.default)
+        # A module that runs twice may define its block twice.
+        if other is not None and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise TypeError(f"{cls.__qualname__}: there is another block of the kind '{field.default}'")
+        _KINDS[field.default] = cls
 
     @abstractmethod
     def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> Block:
@@ -174,3 +194,19 @@ class BlockSpecification(Specification):
         ShapeError
             If the block does not take samples of that shape.
         """
+
+
+_KINDS: dict[str, type[BlockSpecification]] = {}
+
+
+def _by_kind(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    kind = value.get("kind")
+    if kind not in _KINDS:
+        raise ValueError(unknown("block of the kind", kind, _KINDS, "kinds"))
+    return _KINDS[kind].model_validate(value)
+
+
+AnyBlock = Annotated[SerializeAsAny[BlockSpecification], BeforeValidator(_by_kind)]
+"""Any block specification, or its fields with its ``kind``."""

@@ -10,16 +10,7 @@ import numpy as np
 from pydantic import Field
 from typing_extensions import override
 
-from analogpc.blocks.activation import Activation
-from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, Product, ShapeError
-from analogpc.blocks.conv import Conv2d
-from analogpc.blocks.dense import Dense
-from analogpc.blocks.mean import GlobalMean
-from analogpc.blocks.norm import BatchNorm, LayerNorm
-from analogpc.blocks.parallel import Parallel, Sum
-from analogpc.blocks.pool import AvgPool, MaxPool, SoftPool
-from analogpc.blocks.residual import Residual
-from analogpc.blocks.shape import Flatten
+from analogpc.blocks.base import AnyBlock, Block, BlockSpecification, MatrixMaker, Product, ShapeError
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.random.streams import Key
 
@@ -53,30 +44,6 @@ class Chain(BlockSpecification):
                 raise ShapeError(f"block {index} of the chain: {error}") from None
             shape = built[-1].output_shape
         return ChainBlock(built)
-
-
-AnyBlock = Annotated[
-    Dense
-    | Conv2d
-    | MaxPool
-    | AvgPool
-    | SoftPool
-    | GlobalMean
-    | Flatten
-    | Activation
-    | BatchNorm
-    | LayerNorm
-    | Parallel
-    | Sum
-    | Residual
-    | Chain,
-    Field(discriminator="kind"),
-]
-"""Any block specification, told apart by its ``kind``. A new block is a new file here and a name in this line."""
-
-Parallel.model_rebuild()
-Residual.model_rebuild()
-Chain.model_rebuild()
 
 
 class ChainBlock(Block):

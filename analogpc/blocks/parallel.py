@@ -5,19 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, FiniteFloat, model_validator
 from typing_extensions import override
 
-from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, ShapeError
+from analogpc.blocks.base import AnyBlock, Block, BlockSpecification, MatrixMaker, ShapeError
 from analogpc.kernels.gpu.arrays import Backend, copied
 from analogpc.kernels.products import beside
 from analogpc.kernels.random.streams import Key
-
-if TYPE_CHECKING:
-    from analogpc.blocks.chain import AnyBlock
 
 Shape = tuple[Annotated[int, Field(ge=1)], ...]
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from typing_extensions import override
 
 from analogpc.blocks.activation import Activation
-from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, Product, ShapeError
+from analogpc.blocks.base import AnyBlock, Block, BlockSpecification, MatrixMaker, Product, ShapeError
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.random.streams import Key
-
-if TYPE_CHECKING:
-    from analogpc.blocks.chain import AnyBlock
 
 
 class Residual(BlockSpecification):

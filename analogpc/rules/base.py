@@ -11,12 +11,13 @@ import numpy as np
 from pydantic import BeforeValidator, SerializeAsAny
 
 from analogpc.blocks import Product
+from analogpc.devices.names import unknown
 from analogpc.devices.specification import Specification
 from analogpc.dynamics.relaxation import energy
 from analogpc.kernels.random.streams import Key
 from analogpc.networks.network import Network
 
-__all__ = ["AnyRule", "Apply", "Lesson", "Moment", "NamedRule", "Rule", "energy", "named_rule", "named_rules"]
+__all__ = ["AnyRule", "Apply", "Lesson", "Moment", "NamedRule", "Rule", "as_rule", "energy", "named_rule", "named_rules"]
 
 Apply = Callable[[Iterable[Product], float], None]
 """Takes the products of one layer and a gain, and lets the matrices learn from them at once."""
@@ -149,8 +150,23 @@ def named_rule(name: str) -> Rule:
     """
     rules = named_rules()
     if name not in rules:
-        raise ValueError(f"there is no rule '{name}'; the rules are {', '.join(rules)}")
+        raise ValueError(unknown("rule", name, rules))
     return rules[name]
+
+
+def as_rule(given: Rule | str) -> Rule:
+    """A rule, or the one of a short name.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    if isinstance(given, Rule):
+        return given
+    if isinstance(given, str):
+        return named_rule(given)
+    raise ValueError(f"a rule is expected, or the name of one, not {type(given).__name__}")
 
 
 def _by_kind(value: Any) -> Any:

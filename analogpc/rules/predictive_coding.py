@@ -19,6 +19,11 @@ _TAIL = 0.01
 """What the reference code of Qi et al. multiplies a decaying precision by."""
 
 
+# What the names begin from: numbers within the ranges of Pinchetti et al., and those of Qi et al.
+_PLAIN: dict[str, Any] = {"steps": 8, "step_size": 0.02, "momentum": 0.3}
+_SCHEDULED: dict[str, Any] = {"steps": "layers", "step_size": 0.5}
+
+
 class PredictiveCoding(RelaxingRule):
     """Discriminative predictive coding with a held output and feed-forward initialisation.
 
@@ -62,9 +67,20 @@ class PredictiveCoding(RelaxingRule):
     """
 
     names: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "pc": {"steps": 8, "step_size": 0.02, "momentum": 0.3},
-        "s+f": {"steps": "layers", "step_size": 0.5, "precision": "spiking", "update": "forward", "gain": "closed-form"},
-        "d+f": {"steps": "layers", "step_size": 0.5, "precision": "decay-code", "update": "forward"},
+        "pc": _PLAIN,
+        "pc-se": _PLAIN | {"output": "squared-error"},
+        "pc-ce": _PLAIN | {"output": "cross-entropy"},
+        "pc-pn": _PLAIN | {"nudging": {"beta": 0.3, "sign": "positive"}},
+        "pc-nn": _PLAIN | {"nudging": {"beta": 0.3, "sign": "negative"}},
+        "pc-cn": _PLAIN | {"nudging": {"beta": 0.3, "sign": "random"}},
+        "pc-cn-paper": _PLAIN | {"nudging": {"beta": 0.3, "sign": "random", "form": "precision"}},
+        "f": _PLAIN | {"update": "forward"},
+        "s": _SCHEDULED | {"precision": "spiking"},
+        "d": _SCHEDULED | {"precision": "decay-code"},
+        "d-paper": _SCHEDULED | {"precision": "decay-paper"},
+        "s+f": _SCHEDULED | {"precision": "spiking", "update": "forward", "gain": "closed-form"},
+        "d+f": _SCHEDULED | {"precision": "decay-code", "update": "forward"},
+        "d+f-paper": _SCHEDULED | {"precision": "decay-paper", "update": "forward"},
     }
     kind: Literal["predictive-coding"] = "predictive-coding"
     precision: Literal["standard", "spiking", "decay-paper", "decay-code"] = "standard"

@@ -5,10 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from analogpc.devices.device import Device
+from analogpc.devices.names import unknown
 from analogpc.devices.presets.inference import INFERENCE
 from analogpc.devices.presets.training import TRAINING
 
 PRESETS: dict[str, Device] = {device.name: device for device in (*TRAINING, *INFERENCE)}
+
+
+def presets() -> tuple[str, ...]:
+    """The names of all presets; `preset` gives the device of a name."""
+    return tuple(PRESETS)
 
 
 def preset(name: str) -> Device:
@@ -33,5 +39,5 @@ def preset(name: str) -> Device:
             raise ValueError(f"the device file {name} is not text in UTF-8") from None
         return Device.from_toml(text)
     if name not in PRESETS:
-        raise ValueError(f"there is no device preset '{name}'; the presets are {', '.join(PRESETS)}")
+        raise ValueError(unknown("device preset", name, PRESETS, "presets"))
     return PRESETS[name]

@@ -1,16 +1,14 @@
 """Activation functions against their formulas, number by number, and their derivatives against finite differences."""
 
 import math
-from typing import get_args
 
 import numpy as np
 import pytest
 
-from analogpc.blocks import Activation, ActivationName
+from analogpc.blocks import Activation
 from analogpc.blocks.activation import FUNCTIONS
 from analogpc.kernels.random.streams import Key
 
-NAMES = get_args(ActivationName)
 FORMULAS = {
     "identity": lambda x: x,
     "relu": lambda x: max(x, 0.0),
@@ -31,6 +29,7 @@ AT_KINKS = {
     "hard_tanh": {-1.0: 1.0, 1.0: 1.0},
     "hard_sigmoid": {0.0: 1.0, 1.0: 1.0},
 }
+NAMES = tuple(FORMULAS)
 every_function = pytest.mark.parametrize("name", NAMES)
 
 
@@ -44,7 +43,7 @@ def grid():
 
 
 def test_every_name_has_a_function():
-    assert set(FUNCTIONS) == set(NAMES) == set(FORMULAS)
+    assert set(FUNCTIONS) == set(FORMULAS)
 
 
 @every_function
