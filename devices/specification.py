@@ -7,7 +7,9 @@ TOML text) unchanged, so that a result file can rebuild its experiment.
 from __future__ import annotations
 
 import difflib
+import stat
 import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import tomli_w
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 else:
     # pydantic does not export its metaclass; any model has it.
     ModelMetaclass = type(BaseModel)
+
+
+_LONGEST_TEXT = 16 * 2**20
+"""Bytes of a text file; a specification has some thousand."""
 
 
 class SpecificationError(ValueError):
@@ -57,6 +63,52 @@ def _sentence(name: str, fields: list[str], error: ValidationError, given: Any) 
     if not path:
         return f"{name}: {message}"
     return f"{name}: {path} = {first['input']!r} is not allowed: {message}"
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The fields that a TOML text gives; a byte order mark in front of it counts for nothing.
+
+    Raises
+    ------
+    ValueError
+        In one sentence, if it is not TOML.
+    """
+    try:
+        return tomllib.loads(text.removeprefix("\ufeff"))
+    except RecursionError:
+        raise ValueError("it nests too deep") from None
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError:  # Python converts no numbers of more than 4300 digits, and knows no 30th of February.
+        raise ValueError("it holds a number that is too long, or a date that does not exist") from None
+
+
+def read_text(path: str | Path) -> str:
+    """The text of a file that somebody wrote, in UTF-8 with or without a byte order mark.
+
+    Raises
+    ------
+    ValueError
+        In one sentence with the path, if it cannot be read, is not a regular file, is larger than a specification can be, or holds
+        anything but such text.
+    """
+    try:
+        held = Path(path).stat()
+        if not stat.S_ISREG(held.st_mode):
+            raise ValueError(f"{path} cannot be read: it is not a regular file")
+        if held.st_size > _LONGEST_TEXT:
+            raise ValueError(
+                f"{path} cannot be read: {held.st_size} bytes are more than the {_LONGEST_TEXT} that a text may have"
+            )
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ValueError(f"{path} begins with a byte order mark of UTF-16: save it as text in UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not text in UTF-8") from None
 
 
 class _Refusing(ModelMetaclass):
@@ -107,8 +159,8 @@ class Specification(BaseModel, metaclass=_Refusing):
             If the text is not TOML, or a field is not allowed.
         """
         try:
-            fields = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+            fields = parse_toml(text)
+        except ValueError as error:
             raise SpecificationError(f"{cls.__name__}: this is not TOML: {error}") from None
         return cls.from_dict(fields)
 

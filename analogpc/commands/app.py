@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -12,9 +11,20 @@ import typer
 
 from analogpc.commands.bench import bench
 from analogpc.commands.devices import calibrate, devices
-from analogpc.commands.output import BackendOption, Json, Overwrite, PrecisionOption, print_json, show, spare
+from analogpc.commands.output import (
+    BackendOption,
+    Json,
+    Overwrite,
+    PrecisionOption,
+    print_json,
+    show,
+    spare,
+    write_what_the_terminal_can_show,
+)
 from analogpc.commands.sweep import compare, sweep
+from analogpc.report.text import visible
 from analogpc.studies.extras import MissingExtraError
+from analogpc.training.interrupts import insistent
 
 app = typer.Typer(
     help="Predictive coding on simulated memristor crossbars.",
@@ -118,13 +128,15 @@ def train(
 def _assemble(path: Path | None, given: dict[str, Any], changes: dict[str, Any]) -> Any:
     """The study of a file, with the options of the command line laid over it."""
     from analogpc.data import check_name
+    from analogpc.devices.specification import parse_toml, read_text
     from analogpc.training.study import Study
 
     fields: dict[str, Any] = {}
     if path is not None:
+        text = read_text(path)
         try:
-            fields = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            fields = parse_toml(text)
+        except ValueError as error:
             raise ValueError(f"{path} is not TOML: {error}") from None
     fields = {"dataset": "digits", "rule": "s+f", **fields, **given}
     check_name(fields["dataset"])
@@ -141,9 +153,11 @@ def _setting(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise ValueError(f"--set {text!r} is not of the form FIELD=VALUE")
+    from analogpc.devices.specification import parse_toml
+
     try:
-        return name.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        return name.strip(), parse_toml(f"value = {value}")["value"]
+    except ValueError:
         return name.strip(), value.strip()
 
 
@@ -211,10 +225,11 @@ def inspect(file: Annotated[Path, typer.Argument(help="A file that analogpc wrot
 
         run = Run.load(file)
         show(comparison([run]))
-        print(run.study.to_toml())
-    widths = [max(len(getattr(entry, name)) for entry in entries) for name in ("path", "content")]
-    for entry in entries:
-        print(f"{entry.path:<{widths[0]}}  {entry.content:<{widths[1]}}  {entry.meaning}".rstrip())
+        print(visible(run.study.to_toml(), but="\n"))
+    lines = [tuple(map(visible, (entry.path, entry.content, entry.meaning))) for entry in entries]
+    widths = [max((len(line[column]) for line in lines), default=0) for column in (0, 1)]
+    for path, content, meaning in lines:
+        print(f"{path:<{widths[0]}}  {content:<{widths[1]}}  {meaning}".rstrip())
 
 
 app.command()(devices)
@@ -224,26 +239,40 @@ app.command()(sweep)
 app.command()(compare)
 
 
-def _refuse(sentence: str, code: int) -> NoReturn:
-    print(f"analogpc: {' '.join(sentence.split())}", file=sys.stderr)
-    sys.exit(code)
-
-
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; bad input ends in one sentence and a non-zero exit status (2 for the command itself, 1 for the rest).
 
     With ``ANALOGPC_DEBUG`` set, errors keep their traceback.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
+    write_what_the_terminal_can_show()
     try:
-        sys.exit(typer.main.get_command(app)(arguments or ["--help"], "analogpc", standalone_mode=False) or 0)
-    except typer.Abort:
-        _refuse("interrupted", 130)
-    except typer.exceptions.TyperException as error:
-        _refuse(error.format_message(), 2)
+        with insistent():
+            status = _run(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
-        _refuse("interrupted", 130)
+        status = _refuse("interrupted", 130)
+    sys.exit(status)
+
+
+def _run(arguments: list[str]) -> int:
+    """The exit status of a command, after what it prints."""
+    try:
+        return typer.main.get_command(app)(arguments or ["--help"], "analogpc", standalone_mode=False) or 0
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    except typer.exceptions.TyperException as error:
+        return _refuse(error.format_message(), 2)
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; what Python still holds of it goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except MemoryError as error:
+        return _refuse(f"there is not enough memory: {error}", 1)
     except (ValueError, ArithmeticError, OSError, MissingExtraError) as error:
         if os.environ.get("ANALOGPC_DEBUG"):
             raise
-        _refuse(str(error), 1)
+        return _refuse(str(error), 1)
+
+
+def _refuse(sentence: str, status: int) -> int:
+    print(f"analogpc: {visible(' '.join(sentence.split()))}", file=sys.stderr)
+    return status

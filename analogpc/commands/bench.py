@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from analogpc.commands.output import BackendOption, Json, Overwrite, PrecisionOption, print_json, show, spare
+from analogpc.commands.output import BackendOption, Json, Overwrite, PrecisionOption, print_json, show, spare, terminal
 
 
 def bench(
@@ -29,10 +29,9 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Measure the workloads, each beside the plain matrix product that it cannot do without."""
-    from rich.console import Console
-
     from analogpc.bench import WORKLOADS, record, run_bench, table
     from analogpc.bench.runner import peer_names
+    from analogpc.files.atomic import replace_file
     from analogpc.kernels.gpu.blas import use_precision
 
     if listing:
@@ -59,12 +58,11 @@ def bench(
         )
         told = record(found, command, backend)
     if out is not None:
-        out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        replace_file(out, (json.dumps(told, indent=1) + "\n").encode())
     if as_json:
         print_json(told)
         return
-    console = Console()
-    (console if console.is_terminal else Console(width=170)).print(table(found))
+    terminal(width=170).print(table(found))
     if out is not None:
         show(f"The results are in {out}.")
 

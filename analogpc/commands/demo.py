@@ -7,6 +7,7 @@ from pathlib import Path
 
 from analogpc.data import load_data
 from analogpc.devices.substrate import Analog, Digital
+from analogpc.files.atomic import check_writable
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.networks.zoo import mlp
 from analogpc.rules import named_rule
@@ -23,6 +24,8 @@ def run_demo(device: str, epochs: int, seed: int, folder: Path, backend: Backend
     spiking precision and forward updates, plain SGD, and gains that make up for the loss of signal from layer to layer.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for name in ("run.h5", "demo.png"):
+        check_writable(folder / name)
     data = load_data("digits")
     crossbar = mlp([64, 64, 64, 10], substrate=Analog(device=device), seed=seed)
     runs = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from analogpc.commands.output import Json, Overwrite, print_json, show, spare
+from analogpc.commands.output import Json, Overwrite, print_json, show, spare, terminal
 
 if TYPE_CHECKING:
     from analogpc.devices.calibration.fitting import Calibration
@@ -65,24 +65,13 @@ def _check_picture(plot: Path, overwrite: bool) -> None:
     """Refuse what cannot be drawn to before anything is worked out."""
     if plot.suffix.lower() not in _PICTURES:
         raise ValueError(f"--plot {plot}: the ending says the format, one of {', '.join(_PICTURES)}")
-    _check_folder(plot)
     spare(plot, overwrite)
 
 
-def _check_folder(file: Path) -> None:
-    if not file.parent.is_dir():
-        raise ValueError(f"{file}: there is no folder {file.parent}")
-
-
 def _print_list(listed: list[Device]) -> None:
-    from rich.console import Console
-
     from analogpc.report.device_table import LIST_NOTE, device_list
 
-    # Without a terminal to fit, the table gets the width it needs.
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_COLUMNS)
+    console = terminal(width=_COLUMNS)
     console.print(device_list(listed))
     console.print(LIST_NOTE)
 
@@ -102,7 +91,6 @@ def calibrate(
 
     if out.suffix != ".toml":
         raise ValueError(f"--out {out}: a device file ends in .toml, so that --device can tell it from a preset")
-    _check_folder(out)
     spare(out, overwrite)
     if plot is not None:
         _check_picture(plot, overwrite)

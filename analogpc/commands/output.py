@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.gpu.blas import Precision
+from analogpc.report.text import visible
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 BackendOption = Annotated[Backend, typer.Option("--backend", help="Where to compute: cpu, or gpu (needs CuPy and a GPU).")]
@@ -39,11 +45,29 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
-def show(*renderables: Any) -> None:
-    """Print tables and sentences to standard output."""
+def write_what_the_terminal_can_show() -> None:
+    """Replace characters that standard output or error cannot encode instead of failing on them."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace" if stream is sys.stderr else "replace")
+
+
+def terminal(width: int | None = None) -> Console:
+    """Standard output for tables and sentences; texts are taken as they stand, without markup.
+
+    Where there is no terminal to fit, ``width`` is the number of columns.
+    """
     from rich.console import Console
 
-    Console().print(*renderables)
+    console = Console(markup=False, highlight=False, emoji=False)
+    if width is not None and not console.is_terminal:
+        console.width = width
+    return console
+
+
+def show(*renderables: Any) -> None:
+    """Print tables and sentences to standard output."""
+    terminal().print(*(visible(one, but="\n") if isinstance(one, str) else one for one in renderables))
 
 
 def print_table(table: Any) -> None:
@@ -55,6 +79,9 @@ def print_table(table: Any) -> None:
 
 
 def spare(out: Path, overwrite: bool) -> None:
-    """Refuse to write over somebody's file."""
+    """Refuse to write over somebody's file, and a place where nothing can be written, before anything is computed."""
+    from analogpc.files.atomic import check_writable
+
     if out.exists() and not overwrite:
         raise ValueError(f"{out} exists: name another file, or allow its replacement with --overwrite")
+    check_writable(out)

@@ -1,53 +1,122 @@
-"""Replacing a file as a whole."""
+"""Replacing a file as a whole, and only what is a file."""
 
 from __future__ import annotations
 
+import glob
 import os
-import tempfile
+import secrets
+import stat
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _STALE_SECONDS = 3_600
+_LONGEST_NAME = 200
+"""Bytes of the target's name that the name of its temporary file repeats: file systems end at 255."""
 
 
-def replace_file(path: Path, *parts: bytes | memoryview) -> None:
+class StorageError(ValueError):
+    """A file cannot be written or read; the sentence says why."""
+
+
+def replace_file(path: str | Path, *parts: bytes | memoryview) -> None:
     """Write ``parts`` one after the other to a temporary file in the same folder, force it to disk, and rename it to ``path``.
 
-    A kill at any moment leaves the former file or the new one.
+    A kill at any moment leaves the former file or the new one. Where ``path`` is a symbolic link, the file that it points to is
+    replaced; an existing file keeps its mode, and its owner where the system lets it.
 
     Raises
     ------
-    OSError
-        If the file cannot be written; nothing is left behind then.
+    StorageError
+        If the file cannot be written, or is one that this must not replace (see `check_writable`); nothing is left behind then.
     """
-    prefix = f".{path.name}."
-    descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=".partial", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            for part in parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-    # A killed writer leaves its temporary file behind. Age tells it from that of a writer at work, on every platform and file
-    # system, where locks and process numbers do not: nobody writes one file for an hour.
-    for left in path.parent.glob(f"{prefix}*.partial"):
+    with _telling(path):
+        target, former = _target(path)
+        name, descriptor = _create(target)
         try:
-            if time.time() - left.stat().st_mtime > _STALE_SECONDS:
-                left.unlink()
-        except OSError:
+            with os.fdopen(descriptor, "wb") as file:
+                for part in parts:
+                    file.write(part)
+                file.flush()
+                if former is not None:
+                    _keep_owner_and_mode(file.fileno(), former)
+                os.fsync(file.fileno())
+            os.replace(name, target)
+        except BaseException:
+            name.unlink(missing_ok=True)
+            raise
+        _sync_folder(target.parent)
+    _remove_stale(target)
+
+
+def check_writable(path: str | Path) -> None:
+    """Find out now whether `replace_file` could write ``path``, before hours of work depend on it.
+
+    Raises
+    ------
+    StorageError
+        If its folder does not exist or takes no files; if it is a folder, a device, a pipe or a socket; if it is read-only; or if
+        it has several names (hard links), all but one of which would keep the old content.
+    """
+    with _telling(path):
+        target, _ = _target(path)
+        name, descriptor = _create(target)
+        os.close(descriptor)
+        name.unlink()
+
+
+@contextmanager
+def _telling(path: str | Path) -> Iterator[None]:
+    """What the system says, in a sentence with the path."""
+    try:
+        yield
+    except FileNotFoundError:
+        folder = Path(os.path.realpath(path) if os.path.islink(path) else path).parent
+        raise StorageError(f"{path} cannot be written: there is no folder {folder}") from None
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def _target(path: str | Path) -> tuple[Path, os.stat_result | None]:
+    """The file that a path leads to through all links, and what is there now, refused unless a rename may replace it."""
+    target = Path(os.path.realpath(path))
+    try:
+        former = os.stat(target)
+    except FileNotFoundError:
+        return target, None
+    if stat.S_ISDIR(former.st_mode):
+        raise IsADirectoryError(0, "it is a folder")
+    if not stat.S_ISREG(former.st_mode):
+        raise OSError(0, "it is not a regular file but a device, a pipe or a socket")
+    if former.st_nlink > 1:
+        raise OSError(0, f"the file has {former.st_nlink} names (hard links), and the others would keep the old content")
+    if not os.access(target, os.W_OK):
+        raise PermissionError(0, "the file is read-only")
+    return target, former
+
+
+def _create(target: Path) -> tuple[Path, int]:
+    """A new file beside ``target``, with the mode that new files of this user have, and its descriptor."""
+    while True:
+        name = target.parent / f"{_prefix(target)}{secrets.token_hex(4)}.partial"
+        try:
+            return name, os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        except FileExistsError:
             continue
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _prefix(target: Path) -> str:
+    """How the names of the temporary files of a target begin."""
+    return f".{os.fsdecode(os.fsencode(target.name)[:_LONGEST_NAME])}."
+
+
+def _keep_owner_and_mode(descriptor: int, former: os.stat_result) -> None:
+    """Give the new file what the former one had; owners can only be given by who may."""
+    if hasattr(os, "fchown"):
+        with suppress(PermissionError):
+            os.fchown(descriptor, former.st_uid, former.st_gid)
+        os.fchmod(descriptor, stat.S_IMODE(former.st_mode))
 
 
 def _sync_folder(folder: Path) -> None:
@@ -59,3 +128,17 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _remove_stale(target: Path) -> None:
+    """Remove what killed writers of this file left behind.
+
+    Age tells it from that of a writer at work, on every platform and file system, where locks and process numbers do not: nobody
+    writes one file for an hour.
+    """
+    for left in target.parent.glob(f"{glob.escape(_prefix(target))}*.partial"):
+        try:
+            if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+                left.unlink()
+        except OSError:
+            continue

@@ -60,9 +60,11 @@ def load_run(path: str | Path, backend: Backend = "cpu") -> Run:
     """
     tree = read_file(path, KIND)
     try:
-        return _rebuild(tree, backend)
+        run = _rebuild(tree, backend)
     except (KeyError, TypeError, ValueError) as error:
         raise StorageError(f"{path} does not fit this version of analogpc: {error}") from error
+    run.saved_in = Path(path)
+    return run
 
 
 def _rebuild(tree: dict[str, Any], backend: Backend) -> Run:

@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from analogpc._version import __version__
+from analogpc.files.atomic import StorageError as StorageError
 from analogpc.files.atomic import replace_file
 
 FORMAT_VERSION = 1
@@ -31,10 +32,6 @@ _OWN = ("format", "kind", "format_version", "analogpc_version")
 _UNSTORABLE = "\0\ud800-\udfff"
 
 Tree = dict[str, Any]
-
-
-class StorageError(ValueError):
-    """A file cannot be written or read; the sentence says why."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +90,7 @@ def write_file(path: str | Path, kind: str, tree: Tree) -> None:
         file.attrs.update({"format": "analogpc", "kind": kind, "format_version": FORMAT_VERSION, "analogpc_version": __version__})
         _write_group(file, tree)
     whole = body.getbuffer()
-    try:
-        replace_file(path, _seal(kind, len(whole), whole[BLOCK:]), whole[BLOCK:])
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from None
+    replace_file(path, _seal(kind, len(whole), whole[BLOCK:]), whole[BLOCK:])
 
 
 def _seal(kind: str, length: int, rest: memoryview | bytes) -> bytes:

@@ -13,6 +13,7 @@ from analogpc.devices.calibration.fitting import Calibration
 from analogpc.devices.device import Device
 from analogpc.devices.physics import PhysicalModel, Programming, pulse_curve
 from analogpc.devices.responses import PulseResponse
+from analogpc.report.pictures import write_picture
 
 _DATA, _UP, _DOWN = "0.55", "#1f4e79", "#c55a11"
 _BINS = 16
@@ -34,7 +35,7 @@ def plot_calibration(calibration: Calibration, path: str | Path) -> None:
     _draw_steps(steps, calibration)
     for axes in (curve, steps):
         axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=150)
+    write_picture(figure, path, dpi=150)
 
 
 def _draw_curve(axes: Axes, c: Calibration) -> None:
@@ -120,7 +121,7 @@ def plot_pulse_curve(model: PhysicalModel, programming: Programming, device: Dev
     axes.set(xlabel="pulse", ylabel="conductance (µS)", title=f"{device.name} ({type(model).__name__})")
     axes.legend(frameon=False, fontsize=8)
     axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=150)
+    write_picture(figure, path, dpi=150)
 
 
 def _nodes(device: Device) -> tuple[float, ...]:

@@ -19,6 +19,7 @@ from analogpc.devices.device import Device
 from analogpc.devices.responses import PulseResponse
 from analogpc.kernels.random.streams import Key
 from analogpc.report.device_numbers import HOUR, crossing_pulses, mean_steps, pulsed_states, slow_deviation
+from analogpc.report.pictures import write_picture
 
 YEAR = 365 * 24 * HOUR
 DRAWN, POPULATION, TARGETS = 20, 1000, 8
@@ -39,7 +40,7 @@ def plot_device(device: Device, path: str | Path, seed: int = 0) -> None:
     seed : int
         Which devices are drawn.
     """
-    draw_device(device, seed).savefig(path, dpi=100)
+    write_picture(draw_device(device, seed), path, dpi=100)
 
 
 def draw_device(device: Device, seed: int = 0) -> Figure:

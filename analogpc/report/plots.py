@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
+from analogpc.report.pictures import write_picture
 from analogpc.report.tables import substrate_name
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def plot_comparison(runs: list[Run], path: str | Path) -> None:
     for axes in (accuracy, energy):
         axes.legend(frameon=False, fontsize=8)
         axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=150)
+    write_picture(figure, path, dpi=150)
 
 
 def _histogram(axes, run: Run, colour: str) -> None:

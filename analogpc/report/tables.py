@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from analogpc.report.text import visible
+
 if TYPE_CHECKING:
     from analogpc.training.run import Run
 
@@ -15,7 +17,7 @@ _COUNTS = ("pulses", "clipped_probabilities", "saturated_in", "saturated_out", "
 def substrate_name(run: Run) -> str:
     """ "digital", or the name of the device."""
     substrate = run.study.substrate
-    return "digital" if substrate.kind == "digital" else substrate.device.name
+    return "digital" if substrate.kind == "digital" else visible(substrate.device.name)
 
 
 def summary(run: Run) -> dict[str, Any]:

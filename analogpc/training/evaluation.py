@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,14 +51,24 @@ def evaluate(
 
 
 def answers_of(
-    network: Network, data: Dataset, split: Split, *, key: Key | None = None, output: Output = "squared-error"
+    network: Network,
+    data: Dataset,
+    split: Split,
+    *,
+    key: Key | None = None,
+    output: Output = "squared-error",
+    between: Callable[[], None] = lambda: None,
 ) -> Answers:
-    """What a network, left without a trace, answers to a split; see `evaluate`."""
+    """What a network, left without a trace, answers to a split; see `evaluate`.
+
+    ``between`` is called before each batch; what it raises ends the evaluation, which leaves no trace then, either.
+    """
     labels = data.labels(split, np.arange(len(data.labels_of(split))))
     refuse_other_outputs(network, data.target_kind, data.name)
 
     def batches() -> Iterator[np.ndarray]:
         for start in range(0, len(labels), _BATCH):
+            between()
             indices = np.arange(start, min(start + _BATCH, len(labels)))
             yield data.inputs(split, indices, dtype=network.architecture.dtype, backend=network.backend)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from analogpc.data import DataDescription, Dataset, as_dataset, check_name
 from analogpc.devices.costs.meter import Meter
 from analogpc.devices.matrix import NonFiniteError
 from analogpc.dynamics.relaxation import output_energy
+from analogpc.files.atomic import check_writable
 from analogpc.kernels.gpu.arrays import Backend, in_tree, to_host
 from analogpc.kernels.gpu.blas import Precision, precision_in_use, use_precision
 from analogpc.kernels.gpu.graphs import working_stream
@@ -28,6 +28,7 @@ from analogpc.training.asking import Asking
 from analogpc.training.callbacks import Callbacks
 from analogpc.training.environment import describe_environment, pinned_blas
 from analogpc.training.evaluation import answers_of
+from analogpc.training.interrupts import Interrupts, Stopped
 from analogpc.training.judging import Best, best_epoch, reason_to_stop, watched_column
 from analogpc.training.metrics import measured, metric, metrics_for
 from analogpc.training.optimisers import Learner
@@ -35,10 +36,8 @@ from analogpc.training.progress import Progress
 from analogpc.training.step import Teaching
 from analogpc.training.study import Study
 from analogpc.training.study_data import study_data, with_holdout
-
-
-class DivergenceError(ArithmeticError):
-    """Training stopped at the first state or weight that is not finite; the sentence says where."""
+from analogpc.training.whole_batches import DivergenceError as DivergenceError
+from analogpc.training.whole_batches import copied_state, learnt_wholly, naming
 
 
 class ResumeError(ValueError):
@@ -84,6 +83,10 @@ class Run(Asking):
         Names of the callbacks that changed weights or devices.
     environment : dict
         Versions and threads of the first start.
+    saved_in : path or None
+        Where it was saved last, or what it was read from.
+    broken : str
+        Where the run was broken off inside a batch, if it could not be brought back to the beginning of that batch.
     """
 
     def __init__(self, study: Study, network: Network, data: DataDescription, metrics: Sequence[Any] = ()) -> None:
@@ -96,6 +99,8 @@ class Run(Asking):
         self.changed_by: list[str] = []
         self._callbacks = Callbacks()
         self._kept_callbacks: dict[str, str] = {}
+        self.saved_in: Path | None = None
+        self.broken = ""
         self.learner = Learner(study.optimiser, network.matrices())
         self._teaching = Teaching(network, self.learner)
         self.history: dict[str, list[Any]] = {}
@@ -176,41 +181,83 @@ class Run(Asking):
         Raises
         ------
         ResumeError
-            If ``data`` is not the data that the run began with.
+            If ``data`` is not the data that the run began with, or is normalised or augmented otherwise; or if the run was broken off
+            inside a batch (see ``broken``).
         DivergenceError
-            At the first non-finite state or weight.
+            At the first non-finite state or weight; the run is then as it was before that batch.
+        StorageError
+            If the checkpoint cannot be written; this is found out before anything is computed.
+        KeyboardInterrupt
+            After Ctrl-C, as soon as the batch under way is learnt; a second Ctrl-C does not wait for that. SIGTERM and SIGHUP end the
+            process at the same place. Before that, the run is saved, if there is a checkpoint. Whatever interrupts it, a batch is
+            learnt wholly or not at all.
         """
+        if checkpoint:
+            check_writable(checkpoint)
+        self._refuse_broken()
         training = self._data(data, validation, test)
         self._take_callbacks(callbacks)
         self._take_metrics(metrics)
         self._watched = watched_column(self.study.monitor, metrics_for(self.metrics, self.data.targets.task), training.splits)
         if epochs:
             self._extend(epochs)
-        root = Key(self.study.seed)
-        per_epoch = math.ceil(len(training.train_labels) / self.study.batch_size)
         left = math.inf if batches is None else batches
         pinned, precise = pinned_blas(self.environment["blas_threads"]), use_precision(self._precision())
-        working, shown = working_stream(self.network.backend), Progress(self.study.epochs, per_epoch, show=progress)
-        with pinned, precise, working, shown as bar:
+        with Interrupts() as interrupts, pinned, precise, working_stream(self.network.backend):
+            try:
+                self._go_on(training, left, checkpoint, checkpoint_batches, progress, interrupts.check)
+            except (Stopped, KeyboardInterrupt):
+                # The run is between two batches, or back where the batch began.
+                self._save_within_epoch(checkpoint)
+                raise
+            finally:
+                POOL.clear()
+            self._save_within_epoch(checkpoint)
+        return self
+
+    def _go_on(
+        self,
+        data: Dataset,
+        left: float,
+        checkpoint: str | Path | None,
+        checkpoint_batches: int,
+        progress: bool,
+        check: Callable[[], None],
+    ) -> None:
+        """The batches and epochs that are left, with a ``check`` between them that may end it."""
+        per_epoch = math.ceil(len(data.train_labels) / self.study.batch_size)
+        if self.position.batch > per_epoch:
+            raise ResumeError(f"the run stands at batch {self.position.batch} of an epoch of {per_epoch}")
+        with Progress(self.study.epochs, per_epoch, show=progress) as bar:
             while not self.finished and left > 0:
-                order = permutation(root.fold("shuffle"), self.position.epoch, len(training.train_labels))
+                order = permutation(Key(self.study.seed).fold("shuffle"), self.position.epoch, len(data.train_labels))
                 while self.position.batch < per_epoch and left > 0 and not self.position.stopped_early:
+                    check()
                     start = self.position.batch * self.study.batch_size
-                    self._batch(training, order[start : start + self.study.batch_size], per_epoch, checkpoint)
+                    self._batch(data, order[start : start + self.study.batch_size], per_epoch)
                     self._callbacks.batch_end(self)
                     left -= 1
-                    bar.advance(self.position, classes=bool(training.classes))
+                    bar.advance(self.position, classes=bool(data.classes))
                     if checkpoint and checkpoint_batches and self.position.batch % checkpoint_batches == 0:
                         self.save(checkpoint)
+                check()
                 if self.position.batch == per_epoch:
-                    self._close_epoch(training)
+                    self._close_epoch(data, check)
                     bar.epoch(self.history)
                     if checkpoint:
                         self.save(checkpoint)
-        POOL.clear()
-        if checkpoint and self.position.batch:
+
+    def _save_within_epoch(self, checkpoint: str | Path | None) -> None:
+        """Save what has been learnt since the last whole epoch, which is saved already."""
+        if checkpoint and self.position.batch and not self.broken:
             self.save(checkpoint)
-        return self
+
+    def _refuse_broken(self) -> None:
+        if self.broken:
+            raise ResumeError(
+                f"the run was broken off inside {self.broken}, and its network holds part of that batch: go on with the last "
+                "checkpoint"
+            )
 
     def _data(self, data: Any, validation: Any, test: Any) -> Dataset:
         """The data of the study with their validation part, refused unless they are those with which the run began."""
@@ -274,34 +321,41 @@ class Run(Asking):
         """Of products on the GPU: that with which the run began, if it began there."""
         return self.environment.get("gpu_precision", precision_in_use())
 
-    def _batch(self, data: Dataset, indices: np.ndarray, per_epoch: int, checkpoint: str | Path | None) -> None:
-        began = time.perf_counter()
-        study, here = self.study, self.position
+    def _batch(self, data: Dataset, indices: np.ndarray, per_epoch: int) -> None:
+        """Learn one batch, wholly or not at all."""
+        here = self.position
         step = here.epoch * per_epoch + here.batch
+        place = f"epoch {here.epoch + 1}, batch {here.batch + 1} (step {step + 1})"
+        with learnt_wholly(self, place), naming(place, self.saved_in):
+            self._learn(data, indices, step, per_epoch)
+
+    def _learn(self, data: Dataset, indices: np.ndarray, step: int, per_epoch: int) -> None:
+        began = time.perf_counter()
+        study, here, backend = self.study, self.position, self.network.backend
         optimiser = study.optimiser
         rate = optimiser.learning_rate * optimiser.schedule.factor(step, study.epochs * per_epoch, per_epoch)
         augment = Key(study.seed).fold("augment") if study.augment else None
-        backend = self.network.backend
         x = data.inputs("train", indices, dtype=study.network.dtype, augment_key=augment, epoch=here.epoch, backend=backend)
         labels = data.labels("train", indices, backend=backend)
         target = data.targets("train", indices, dtype=self.network.dtype, backend=backend)
-        place = f"epoch {here.epoch + 1}, batch {here.batch + 1} (step {step + 1})"
-        with _naming(place, checkpoint):
-            rule = study.rule.at(Moment(Key(study.seed).fold("rule"), here.epoch, step))
-            lesson = self._teaching.teach(rule, self.network.inputs(x), target, rate)
-            # All that is asked of a batch comes back from the GPU at once, so that it is waited for once.
-            right = (lesson.outputs.argmax(1) == labels).sum() if data.classes else np.zeros((), like=labels).sum()
-            loss = output_energy(self.output, target, lesson.outputs)
-            finite = [matrix.all_finite() for matrix in self.network.matrices().values()]
-            told = to_host(row([right, loss, *finite, *lesson.energies], labels))
-            correct, lost, whole, energies = int(told[0]), float(told[1]), told[2 : 2 + len(finite)], told[2 + len(finite) :]
-            self._refuse_non_finite(energies, whole)
-        here.batch += 1
-        here.seen += len(labels)
-        here.correct += correct
-        here.loss += lost * len(labels)
-        here.energies = here.energies + energies * len(labels)
-        here.seconds += time.perf_counter() - began
+        rule = study.rule.at(Moment(Key(study.seed).fold("rule"), here.epoch, step))
+        lesson = self._teaching.teach(rule, self.network.inputs(x), target, rate)
+        # All that is asked of a batch comes back from the GPU at once, so that it is waited for once.
+        right = (lesson.outputs.argmax(1) == labels).sum() if data.classes else np.zeros((), like=labels).sum()
+        loss = output_energy(self.output, target, lesson.outputs)
+        finite = [matrix.all_finite() for matrix in self.network.matrices().values()]
+        told = to_host(row([right, loss, *finite, *lesson.energies], labels))
+        correct, lost, whole, energies = int(told[0]), float(told[1]), told[2 : 2 + len(finite)], told[2 + len(finite) :]
+        self._refuse_non_finite(energies, whole)
+        self.position = replace(
+            here,
+            batch=here.batch + 1,
+            seen=here.seen + len(labels),
+            correct=here.correct + correct,
+            loss=here.loss + lost * len(labels),
+            energies=here.energies + energies * len(labels),
+            seconds=here.seconds + time.perf_counter() - began,
+        )
 
     def _refuse_non_finite(self, energies: np.ndarray, whole: np.ndarray) -> None:
         for number, value in enumerate(energies, start=1):
@@ -311,7 +365,7 @@ class Run(Asking):
             if not finite:
                 raise NonFiniteError(f"{name} holds a weight that is not finite")
 
-    def _close_epoch(self, data: Dataset) -> None:
+    def _close_epoch(self, data: Dataset, check: Callable[[], None]) -> None:
         here, metrics = self.position, metrics_for(self.metrics, self.data.targets.task)
         row: dict[str, Any] = {"epoch": here.epoch + 1}
         if data.classes:
@@ -319,15 +373,14 @@ class Run(Asking):
         row["train_loss"] = here.loss / here.seen
         key = Key(self.study.seed).fold("evaluate", here.epoch)
         for split in data.splits[1:]:
-            answers = answers_of(self.network, data, split, key=key.fold(split), output=self.output)
+            answers = answers_of(self.network, data, split, key=key.fold(split), output=self.output, between=check)
             row |= {f"{split}_{name}": value for name, value in measured(answers, metrics).items()}
         row["energy"] = [float(total) / here.seen for total in here.energies]
         meter = self._total_meter()
         before = here.meter.as_dict()
         row |= {name: count - before[name] for name, count in meter.as_dict().items()}
         row["seconds"] = here.seconds
-        for name, value in row.items():
-            self.history.setdefault(name, []).append(value)
+        self.history = {**self.history, **{name: [*self.history.get(name, []), value] for name, value in row.items()}}
         self.position = Position(epoch=here.epoch + 1, energies=np.zeros_like(here.energies), meter=meter)
         self._judge()
         self._callbacks.epoch_end(self)
@@ -337,7 +390,7 @@ class Run(Asking):
         column, higher = self._watched
         values = self.history[column]
         if self.study.keep == "best" and best_epoch(values, higher) == len(values) - 1:
-            self.best = Best(len(values), float(values[-1]), self.network.state())
+            self.best = Best(len(values), float(values[-1]), copied_state(self.network.state()))
         if reason := reason_to_stop(self.history, column, higher, self.study):
             self.stop(reason)
 
@@ -348,10 +401,20 @@ class Run(Asking):
         return total
 
     def save(self, path: str | Path) -> None:
-        """Write everything to an HDF5 file, from which `Run.load` goes on to the same bits (see ``docs/files.md``)."""
+        """Write everything to an HDF5 file, from which `Run.load` goes on to the same bits (see ``docs/files.md``).
+
+        Raises
+        ------
+        StorageError
+            If the file cannot be written.
+        ResumeError
+            If the run was broken off inside a batch.
+        """
         from analogpc.files.run_file import save_run
 
+        self._refuse_broken()
         save_run(self, path)
+        self.saved_in = Path(path)
 
     @classmethod
     def load(cls, path: str | Path, *, backend: Backend = "cpu") -> Run:
@@ -370,15 +433,3 @@ def _can_be_loaded(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-@contextmanager
-def _naming(place: str, checkpoint: str | Path | None) -> Iterator[None]:
-    """Say where a number stopped being finite, and where the last good state lies."""
-    try:
-        with np.errstate(over="ignore", invalid="ignore"):
-            yield
-    except NonFiniteError as error:
-        saved = checkpoint is not None and Path(checkpoint).exists()
-        good = f"the last good checkpoint is {checkpoint}" if saved else "there is no checkpoint"
-        raise DivergenceError(f"training diverged in {place}: {error}; {good}") from None

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from analogpc.devices.device import Device
 from analogpc.devices.names import unknown
 from analogpc.devices.presets.inference import INFERENCE
 from analogpc.devices.presets.training import TRAINING
+from analogpc.devices.specification import read_text
 
 PRESETS: dict[str, Device] = {device.name: device for device in (*TRAINING, *INFERENCE)}
 
@@ -31,13 +30,7 @@ def preset(name: str) -> Device:
         If there is none; the sentence lists those there are.
     """
     if name.endswith(".toml"):
-        try:
-            text = Path(name).read_text(encoding="utf-8")
-        except OSError as error:
-            raise ValueError(f"the device file {name} cannot be read: {error.strerror or error}") from None
-        except UnicodeDecodeError:
-            raise ValueError(f"the device file {name} is not text in UTF-8") from None
-        return Device.from_toml(text)
+        return Device.from_toml(read_text(name))
     if name not in PRESETS:
         raise ValueError(unknown("device preset", name, PRESETS, "presets"))
     return PRESETS[name]

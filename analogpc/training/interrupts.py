@@ -1,0 +1,100 @@
+"""Signals that ask a process to stop: held back until the batch under way is over, and never lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Self
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+class Stopped(BaseException):
+    """Raised by `Interrupts.check` where a signal has asked to stop; `Interrupts` turns it into what the signal stands for."""
+
+
+class Interrupts:
+    """Hold signals back within a block, and deliver them when the block is left.
+
+    SIGINT (Ctrl-C), SIGTERM and SIGHUP are held back in the main thread, where their handlers are the usual ones; whoever has
+    installed others keeps them. The block asks with `check` between two batches, and is left by `Stopped`. Then every signal does
+    what it would have done: Ctrl-C raises KeyboardInterrupt, the others end the process. A second Ctrl-C does not wait: it raises
+    KeyboardInterrupt at once.
+    """
+
+    def __init__(self) -> None:
+        self._asked: list[int] = []
+        self._former: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        usual = signal.default_int_handler, signal.SIG_DFL, remember
+        if threading.current_thread() is threading.main_thread():
+            for number in (getattr(signal, name) for name in _NAMES if hasattr(signal, name)):
+                if signal.getsignal(number) in usual:
+                    self._former[number] = signal.signal(number, self._hold)
+        if remembered():
+            self._asked.append(signal.SIGINT)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+        if self._asked:
+            signal.raise_signal(self._asked[0])
+
+    def _hold(self, number: int, _: FrameType | None) -> None:
+        if number == signal.SIGINT and self._asked:
+            raise KeyboardInterrupt
+        self._asked.append(number)
+
+    def check(self) -> None:
+        """Leave the block if a signal has asked for it.
+
+        Raises
+        ------
+        Stopped
+        """
+        if self._asked:
+            raise Stopped
+
+
+_remembered: list[int] = []
+
+
+@contextmanager
+def insistent() -> Iterator[None]:
+    """Raise KeyboardInterrupt on Ctrl-C within a block, and once more at its end, or at the next `Interrupts`, if that was lost.
+
+    Python drops exceptions that arise while it frees objects or within callbacks of libraries ("Exception ignored in …").
+    """
+    former = signal.getsignal(signal.SIGINT)
+    ours = threading.current_thread() is threading.main_thread() and former is signal.default_int_handler
+    if ours:
+        signal.signal(signal.SIGINT, remember)
+    try:
+        yield
+    except KeyboardInterrupt:
+        _remembered.clear()
+        raise
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, former)
+        if remembered():
+            raise KeyboardInterrupt
+
+
+def remember(number: int, _: FrameType | None) -> None:
+    """The handler of SIGINT within `insistent`."""
+    _remembered[:] = [os.getpid()]
+    raise KeyboardInterrupt
+
+
+def remembered() -> bool:
+    """Whether `remember` was called in this process, and nobody has asked since."""
+    found = os.getpid() in _remembered
+    _remembered.clear()
+    return found

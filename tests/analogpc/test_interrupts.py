@@ -1,0 +1,186 @@
+"""Interruptions of training: a batch is learnt wholly or not at all, and no signal is lost."""
+
+import signal
+import sys
+
+import numpy as np
+import pytest
+
+import analogpc as apc
+from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
+from analogpc.devices.matrix import DigitalMatrix
+from analogpc.networks.network import Network
+from analogpc.training import evaluation
+from analogpc.training.interrupts import Interrupts, insistent
+
+HOW = {"epochs": 2, "batch_size": 32, "seed": 3, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return apc.load_data("digits").take(128, 50)
+
+
+def held(run):
+    """All that a run holds, as bytes, but for the seconds that it took."""
+    trees = [run.network.state(), run.learner.memory]
+    found = []
+
+    def walk(tree):
+        for name in sorted(tree):
+            walk(tree[name]) if isinstance(tree[name], dict) else found.append((name, np.asarray(tree[name]).tobytes()))
+
+    for tree in trees:
+        walk(tree)
+    position, history = vars(run.position) | {"seconds": 0}, {**run.history, "seconds": 0}
+    return found, str(position), str(history)
+
+
+SUBSTRATES = {
+    "digital": apc.Digital(),
+    "pulses": apc.Analog(device="reram-sb"),
+    "fast cells": apc.Analog(device="idealized", scheme={"kind": "agad"}),
+}
+
+
+@pytest.mark.parametrize(
+    ("substrate", "raised"), [("digital", KeyboardInterrupt), ("pulses", MemoryError), ("fast cells", SystemExit)]
+)
+def test_whatever_breaks_off_a_batch_it_is_as_if_it_had_not_begun(substrate, raised, data, monkeypatch):
+    """Broken off at every third write of weights and at every fifth read; each time the run goes on, in the end to the same bits."""
+    network = apc.mlp([64, 12, 10], substrate=SUBSTRATES[substrate])
+    rule = apc.IncrementalPC(steps=2) if substrate == "digital" else apc.PredictiveCoding(steps=2)
+    whole = apc.fit(network, rule, data, **HOW)
+    run = apc.fit(network, rule, data, batches=1, **HOW)
+    calls = {"learn": 0, "forward": 0}
+
+    def breaking(kind, name, every):
+        original = getattr(kind, name)
+
+        def call(self, *arguments):
+            result = original(self, *arguments)
+            calls[name] += 1
+            if armed and calls[name] % every == 0:
+                raise raised
+            return result
+
+        monkeypatch.setattr(kind, name, call)
+
+    for kind in (DigitalMatrix, CrossbarMatrix):
+        breaking(kind, "learn", 3)
+        breaking(kind, "forward", 5)
+    broken = 0
+    while not run.finished:
+        armed = True
+        with pytest.raises(raised):
+            run.train(data, progress=False)
+        armed = False
+        run.train(data, batches=1, progress=False)
+        broken += 1
+    assert broken > 3
+    assert held(run) == held(whole)
+
+
+def test_a_run_that_cannot_be_brought_back_says_so(data, monkeypatch, tmp_path):
+    run = apc.fit(apc.mlp([64, 10]), apc.PredictiveCoding(steps=2), data, batches=1, **HOW)
+
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(DigitalMatrix, "learn", fail)
+    monkeypatch.setattr(DigitalMatrix, "increment", fail)
+    monkeypatch.setattr(Network, "restore", fail)
+    with pytest.raises(KeyboardInterrupt):
+        run.train(data, progress=False)
+    monkeypatch.undo()
+    for use in (lambda: run.save(tmp_path / "run.h5"), lambda: run.train(data, progress=False)):
+        with pytest.raises(ValueError, match=r"broken off inside epoch 1, batch 2 \(step 2\)"):
+            use()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("where", ["learn", "predict", "save"])
+def test_ctrl_c_waits_for_the_batch_and_the_run_is_saved(where, data, monkeypatch, tmp_path):
+    """A signal in the middle of a batch, of an evaluation, and of the writing of a file."""
+    whole = apc.fit(apc.mlp([64, 10]), apc.Backprop(), data, **HOW)
+    kind = {"learn": DigitalMatrix, "predict": Network, "save": apc.Run}[where]
+    name = "increment" if where == "learn" else where
+    original, calls = getattr(kind, name), []
+    run = apc.fit(apc.mlp([64, 10]), apc.Backprop(), data, batches=1, **HOW)
+
+    def call(self, *arguments):
+        calls.append(1)
+        if len(calls) == 1:
+            signal.raise_signal(signal.SIGINT)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(kind, name, call)
+    monkeypatch.setattr(evaluation, "_BATCH", 20)
+    path = tmp_path / "run.h5"
+    with pytest.raises(KeyboardInterrupt):
+        run.train(data, progress=False, checkpoint=path, checkpoint_batches=2)
+    monkeypatch.undo()
+    assert run.position.epoch == 0
+    again = apc.Run.load(path)
+    assert again.position.batch == run.position.batch == {"learn": 2, "predict": 4, "save": 2}[where]
+    assert held(again.train(data, progress=False)) == held(run.train(data, progress=False)) == held(whole)
+
+
+def test_signals_are_held_back_and_then_do_what_they_would_have_done():
+    reached = []
+    with pytest.raises(KeyboardInterrupt), Interrupts() as interrupts:
+        interrupts.check()
+        signal.raise_signal(signal.SIGINT)
+        reached.append("after Ctrl-C")
+        interrupts.check()
+        reached.append("never")
+    assert reached == ["after Ctrl-C"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with pytest.raises(KeyboardInterrupt), Interrupts():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)  # the second does not wait
+        reached.append("never")
+    with pytest.raises(KeyboardInterrupt), Interrupts():
+        signal.raise_signal(signal.SIGINT)  # at the very end
+    assert reached == ["after Ctrl-C"]
+
+
+def test_handlers_of_others_stay():
+    seen = []
+    former = signal.signal(signal.SIGTERM, lambda *_: seen.append("theirs"))
+    try:
+        with Interrupts() as interrupts:
+            signal.raise_signal(signal.SIGTERM)
+            interrupts.check()
+    finally:
+        signal.signal(signal.SIGTERM, former)
+    assert seen == ["theirs"]
+
+
+def test_a_ctrl_c_that_python_drops_is_not_lost():
+    class Dying:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    reached = []
+    with pytest.raises(KeyboardInterrupt), insistent():
+        dropped(Dying)
+        reached.append("on it goes")
+        with Interrupts() as interrupts:
+            interrupts.check()
+            reached.append("never")
+    with pytest.raises(KeyboardInterrupt), insistent():
+        dropped(Dying)
+        reached.append("to the end")
+    with insistent():
+        pass
+    assert reached == ["on it goes", "to the end"]
+
+
+def dropped(kind):
+    """Let an object die whose end raises KeyboardInterrupt; Python reports that it is ignored."""
+    former, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        kind()
+    finally:
+        sys.unraisablehook = former
