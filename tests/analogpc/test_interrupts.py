@@ -128,21 +128,30 @@ def test_ctrl_c_waits_for_the_batch_and_the_run_is_saved(where, data, monkeypatc
 
 def test_signals_are_held_back_and_then_do_what_they_would_have_done():
     reached = []
-    with pytest.raises(KeyboardInterrupt), Interrupts() as interrupts:
-        interrupts.check()
-        signal.raise_signal(signal.SIGINT)
-        reached.append("after Ctrl-C")
-        interrupts.check()
-        reached.append("never")
+
+    def until_checked():
+        with Interrupts() as interrupts:
+            interrupts.check()
+            signal.raise_signal(signal.SIGINT)
+            reached.append("after Ctrl-C")
+            interrupts.check()
+            reached.append("never")
+
+    def twice():
+        with Interrupts():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            reached.append("never")
+
+    def at_the_very_end():
+        with Interrupts():
+            signal.raise_signal(signal.SIGINT)
+
+    for interrupted in (until_checked, twice, at_the_very_end):
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
     assert reached == ["after Ctrl-C"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    with pytest.raises(KeyboardInterrupt), Interrupts():
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)  # the second does not wait
-        reached.append("never")
-    with pytest.raises(KeyboardInterrupt), Interrupts():
-        signal.raise_signal(signal.SIGINT)  # at the very end
-    assert reached == ["after Ctrl-C"]
 
 
 def test_handlers_of_others_stay():
@@ -163,15 +172,23 @@ def test_a_ctrl_c_that_python_drops_is_not_lost():
             signal.raise_signal(signal.SIGINT)
 
     reached = []
-    with pytest.raises(KeyboardInterrupt), insistent():
-        dropped(Dying)
-        reached.append("on it goes")
-        with Interrupts() as interrupts:
-            interrupts.check()
-            reached.append("never")
-    with pytest.raises(KeyboardInterrupt), insistent():
-        dropped(Dying)
-        reached.append("to the end")
+
+    def with_batches():
+        with insistent():
+            dropped(Dying)
+            reached.append("on it goes")
+            with Interrupts() as interrupts:
+                interrupts.check()
+                reached.append("never")
+
+    def without():
+        with insistent():
+            dropped(Dying)
+            reached.append("to the end")
+
+    for interrupted in (with_batches, without):
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
     with insistent():
         pass
     assert reached == ["on it goes", "to the end"]
