@@ -38,8 +38,7 @@ def plain(data, tmp_path_factory):
     ],
 )
 def test_other_normalisation_and_augmentation_are_refused(change, data, plain):
-    (field,) = change
-    with pytest.raises(ResumeError, match=f"the run began with other data: it had {field} = .*, and these have"):
+    with pytest.raises(ResumeError, match="the run began with other data"):
         apc.Run.load(plain).train(replace(data, **change), progress=False)
     assert apc.Run.load(plain).train(data, progress=False).finished
 
@@ -49,7 +48,7 @@ def test_the_augmentation_of_a_run_is_asked_for_again(data, tmp_path):
     active = replace(data, augmentation=Augmentation(crop_padding=1))
     apc.fit(apc.mlp([64, 10]), apc.Backprop(), active, batches=1, checkpoint=path, **HOW)
     for other in (data, replace(data, augmentation=Augmentation(crop_padding=3, flip=True))):
-        with pytest.raises(ResumeError, match="augmentation"):
+        with pytest.raises(ResumeError, match="other data"):
             apc.Run.load(path).train(other, progress=False)
     assert apc.Run.load(path).train(active, progress=False).finished
 
@@ -88,7 +87,7 @@ def test_steps_are_counted_through_all_epochs(data, tmp_path, monkeypatch):
     optimiser = apc.SGD(learning_rate=0.1, schedule=schedule)
     apc.fit(apc.mlp([64, 10]), apc.Backprop(), data, batches=3, checkpoint=tmp_path / "a.h5", optimiser=optimiser, **HOW)
     apc.Run.load(tmp_path / "a.h5").train(data, progress=False)
-    assert asked == [(step, 8) for step in range(8)]
+    assert asked == [(step, 8, 4) for step in range(8)]
     assert moments == [(step // 4, step) for step in range(8)]
 
 
