@@ -78,6 +78,31 @@ class Matrix(ABC):
     def takes_increments(self) -> bool:
         """Whether `increment` works."""
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether reads and learning do the same every time, without looking at any number that they compute.
+
+        Then a captured graph of the GPU can repeat them, as long as `baked` stays the same.
+        """
+        return True
+
+    @property
+    def baked(self) -> Any:
+        """Numbers of the host, besides the specification, on which a captured graph depends; they can be compared."""
+        return None
+
+    def counters(self) -> list[tuple[Any, str]]:
+        """What learning and reading advance, and where random streams take their steps from (see `graphs.Graph`)."""
+        return []
+
+    def counting(self) -> list[Any]:
+        """The objects in which learning and reading count."""
+        return [self.meter]
+
+    def forget(self) -> None:
+        """Forget what was formed from the devices or weights: they have changed behind the back of the matrix."""
+        return
+
     @abstractmethod
     def forward(self, x: np.ndarray) -> np.ndarray:
         """W x for every row of ``x``: (n, n_in) -> (n, n_out)."""

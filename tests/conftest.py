@@ -16,7 +16,9 @@ from analogpc.data.augmentation import _words
 from analogpc.devices.arrays import array
 from analogpc.kernels.gpu import arrays as gpu
 from analogpc.kernels.gpu import blas, graphs
+from analogpc.kernels.pulses import updates
 from analogpc.kernels.pulses.updates import apply_pulses
+from analogpc.kernels.random import streams
 from analogpc.rules.hopfield import teacher as hopfield_teacher
 
 
@@ -96,7 +98,14 @@ def no_shortcuts(monkeypatch: pytest.MonkeyPatch) -> None:
 def _installed(monkeypatch: pytest.MonkeyPatch, module: ModuleType, library: Callable[[], Any]) -> ModuleType:
     """Put a module in the place of CuPy, with caches of its own."""
     monkeypatch.setattr(gpu, "cupy", lambda: module)
-    for where, name in ((gpu, "_module"), (gpu, "_function"), (blas, "_session"), (graphs, "_stream")):
+    for where, name in (
+        (gpu, "_module"),
+        (gpu, "_function"),
+        (blas, "_session"),
+        (graphs, "_stream"),
+        (streams, "_unmoved"),
+        (updates, "_constants_there"),
+    ):
         monkeypatch.setattr(where, name, functools.cache(getattr(where, name).__wrapped__))
     monkeypatch.setattr(blas, "_library", library)
     return module

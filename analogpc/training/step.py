@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from analogpc.devices.costs.meter import Meter
-from analogpc.devices.substrate import Digital
+from analogpc.devices.costs.meter import GraphCounts
 from analogpc.kernels.gpu.graphs import Graph
 from analogpc.kernels.memory import filled
 from analogpc.networks.network import Network
@@ -27,7 +26,7 @@ class _Captured:
     target: np.ndarray
     rate: np.ndarray
     graph: Graph[Lesson]
-    counts: dict[str, Meter]
+    counts: GraphCounts
 
 
 @dataclass
@@ -35,8 +34,8 @@ class Teaching:
     """Teaches a network batch by batch.
 
     On the GPU the whole batch, relaxation and learning, is one CUDA graph from the second batch of the same rule and shape on,
-    as long as nothing in it depends on numbers that only the host knows: matrices are digital, and the rule does not look at what it
-    computes (`Rule.repeatable`). All else runs kernel by kernel. The results are the same.
+    as long as nothing in it depends on numbers that it computes: neither the rule (`Rule.repeatable`) nor any matrix
+    (`Matrix.repeatable`) looks at them. All else runs kernel by kernel. The results are the same.
 
     Attributes
     ----------
@@ -74,38 +73,48 @@ class Teaching:
         """
         if not self._repeatable(rule):
             return self._once(rule, x, target, rate)
-        kind = (rule, x.shape)
+        kind = (rule, x.shape, *(matrix.baked for matrix in self.network.matrices().values()))
         if kind not in self._seen:
             # The first time compiles, and makes ready what a graph cannot: with a rate on the GPU, as the graph will have it.
             self._seen.add(kind)
             return self._once(rule, x, target, filled((), rate, np.float64, x))
         if kind not in self._captured:
             while len(self._captured) >= _MOST_GRAPHS:
-                del self._captured[next(iter(self._captured))]
+                self._captured.pop(next(iter(self._captured))).counts.detach()
             self._captured[kind] = self._capture(rule, x, target)
         batch = self._captured[kind]
         batch.x[...] = x
         batch.target[...] = target
         batch.rate.fill(rate)
-        for name, matrix in self.network.matrices().items():
-            matrix.meter.add(batch.counts[name])
-        return batch.graph.launch()
+        lesson = batch.graph.launch()
+        batch.counts.add()
+        self._forget()
+        return lesson
 
     def _repeatable(self, rule: Rule) -> bool:
-        return self.network.backend == "gpu" and isinstance(self.network.substrate, Digital) and rule.repeatable(self.network)
+        if self.network.backend != "gpu" or not rule.repeatable(self.network):
+            return False
+        return all(matrix.repeatable for matrix in self.network.matrices().values())
+
+    def _forget(self) -> None:
+        for matrix in self.network.matrices().values():
+            matrix.forget()
 
     def _once(self, rule: Rule, x: np.ndarray, target: np.ndarray, rate: Any) -> Lesson:
         return rule.teach(self.network, x, target, lambda products, gain: self.learner.learn(products, rate, len(x), gain))
 
     def _capture(self, rule: Rule, x: np.ndarray, target: np.ndarray) -> _Captured:
         x, target, rate = x.copy(), target.copy(), np.zeros((), like=x)
-        matrices = self.network.matrices()
-        before = {name: Meter(**matrix.meter.as_dict()) for name, matrix in matrices.items()}
-        graph = Graph(lambda: self._once(rule, x, target, rate))
-        # Nothing has been done yet, only recorded: what was counted is what each replay will do.
-        counts = {}
-        for name, matrix in matrices.items():
-            now = matrix.meter.as_dict()
-            counts[name] = Meter(**{field: now[field] - count for field, count in before[name].as_dict().items()})
-            matrix.meter = before[name]
+        matrices = self.network.matrices().values()
+        counts = GraphCounts([holder for matrix in matrices for holder in matrix.counting()], x)
+        # What reads multiply by belongs to the graph: it has to form that itself.
+        self._forget()
+
+        def work() -> Lesson:
+            lesson = self._once(rule, x, target, rate)
+            counts.close()
+            return lesson
+
+        graph = Graph(work, [counter for matrix in matrices for counter in matrix.counters()])
+        self._forget()
         return _Captured(x, target, rate, graph, counts)

@@ -46,6 +46,8 @@ class Array(ReadableArray):
         What differs from device to device: steps, shapes, bounds, and "open" where a device carries no current.
     pulses : int
         Pulses that the devices have received.
+    writes : int
+        Writes so far, whichever devices they reached: the step of the noise of the next one.
     """
 
     pulses = Count()
@@ -62,7 +64,7 @@ class Array(ReadableArray):
         self.state = np.zeros(shape, dtype)
         self.parameters = population(device, shape, key, dtype) if parameters is None else parameters
         self._age_seconds, self.pulses = 0.0, 0
-        self._write_key, self._writes = key.fold("write"), 0
+        self._write_key, self.writes = key.fold("write"), 0
         self._clip()
         response = device.response
         self._write_noise = response.write_noise_std * response.dw_min if isinstance(response, PulseResponse) else 0.0
@@ -102,7 +104,7 @@ class Array(ReadableArray):
 
     def _draw(self, name: str) -> np.ndarray:
         """Standard normal numbers of the next write, (rows, columns)."""
-        return normals(self._write_key.fold(name), self._writes, self.state.shape, self.state.dtype, like=self.state)
+        return normals(self._write_key.fold(name), self.writes, self.state.shape, self.state.dtype, like=self.state)
 
     def shift(self, change: np.ndarray) -> None:
         """Change every state by exactly ``change`` (rows, columns), up to its bounds: an idealised write."""
@@ -199,7 +201,7 @@ class Array(ReadableArray):
             walked = np.expm1(2 * log_kept) / np.expm1(2 * log_kept / cycles)
         if diffusion is not None:
             self.state += self._draw("diffusion") * diffusion * np.sqrt(walked).astype(kind)
-            self._writes += 1
+            self.writes += 1
         self._clip()
         if self._written is not None:
             # The write noise is that of the last write and stays.
@@ -230,6 +232,10 @@ class Array(ReadableArray):
             self._ageing.kelvin = kelvin
             self._apparent = None
 
+    def forget(self) -> None:
+        """Forget what was formed from the states: they have changed behind the back of the array."""
+        self._apparent = None
+
     def _clip(self) -> None:
         if "low" in self.parameters:
             np.clip(self.state, self.parameters["low"], self.parameters["high"], out=self.state)
@@ -251,12 +257,12 @@ class Array(ReadableArray):
 
     def _rewritten(self, touched: np.ndarray, aimed: tuple[np.ndarray, np.ndarray] | None = None) -> None:
         """Draw the write noise of the devices that were just written anew, and start their clocks (see `Ageing.rewritten`)."""
-        self._writes += 1
+        self.writes += 1
         self._apparent = None
         if self._ageing is not None:
             self._ageing.rewritten(touched, self.device.conductance(self.state), aimed)
         if self._written is not None:
-            noisy = normals(self._write_key, self._writes - 1, self.state.shape, self.state.dtype, like=self.state)
+            noisy = normals(self._write_key, self.writes - 1, self.state.shape, self.state.dtype, like=self.state)
             noisy *= self.state.dtype.type(self._write_noise)
             noisy += self.state
             self._limit(noisy)
@@ -274,14 +280,14 @@ class Array(ReadableArray):
 
     def key_streams(self, key: Key) -> None:
         """Draw all coming noise of writing and ageing from ``key``."""
-        self._write_key, self._writes = key.fold("write"), 0
+        self._write_key, self.writes = key.fold("write"), 0
         if self._ageing is not None:
             self._ageing.key_streams(key.fold("ageing"))
 
     def dump(self) -> dict[str, Any]:
         """Everything an array holds."""
         state = {"state": self.state, "parameters": dict(self.parameters), "age_seconds": self._age_seconds}
-        state |= {"write_key": self._write_key.value, "writes": self._writes, "pulses": self.pulses}
+        state |= {"write_key": self._write_key.value, "writes": self.writes, "pulses": self.pulses}
         if self._written is not None:
             state["written"] = self._written
         if self._ageing is not None:
@@ -294,7 +300,7 @@ class Array(ReadableArray):
         self.state = copied(state["state"], backend)
         self.parameters = {name: copied(values, backend) for name, values in state["parameters"].items()}
         self._age_seconds, self.pulses = state["age_seconds"], state["pulses"]
-        self._write_key, self._writes = Key(state["write_key"]), state["writes"]
+        self._write_key, self.writes = Key(state["write_key"]), state["writes"]
         self._written = copied(state["written"], backend) if "written" in state else None
         self._apparent = None
         if self._ageing is not None:

@@ -24,11 +24,88 @@ class Count:
         there = kept.pop(self._there, None)
         if there is not None:
             kept[self._here] += int(there)
+        for tally in kept.get(_TALLIES, {}).get(self._here, ()):
+            kept[self._here] += tally.fetch()
         return kept[self._here]
 
     def __set__(self, holder: Any, value: int) -> None:
-        holder.__dict__[self._here] = value
-        holder.__dict__.pop(self._there, None)
+        kept = holder.__dict__
+        kept[self._here] = value
+        kept.pop(self._there, None)
+        for tally in kept.get(_TALLIES, {}).get(self._here, ()):
+            tally.fetch()
+
+
+class _Tally:
+    """A sum in the memory of the GPU to which a captured graph adds, and how much of it has been fetched."""
+
+    def __init__(self, total: Any) -> None:
+        self._total, self._fetched = total, 0
+
+    def fetch(self) -> int:
+        """What was added since the last time; waits for the GPU."""
+        now = int(self._total)
+        new, self._fetched = now - self._fetched, now
+        return new
+
+
+_TALLIES = "tallies of graphs"
+
+
+class GraphCounts:
+    """What the work of a captured graph counts, for every time it is launched.
+
+    Parameters
+    ----------
+    holders : list of objects
+        Meters, and others with attributes that are a `Count`. Waits for what the GPU has counted so far.
+    like : array
+        One on that GPU.
+    """
+
+    def __init__(self, holders: list[Any], like: Any) -> None:
+        self._holders = holders
+        self._before = [{name: getattr(holder, name) for name in _counts_of(holder)} for holder in holders]
+        self._host: list[dict[str, int]] = [{} for _ in holders]
+        # As many as the graph may need: they are made before it is captured, so that they outlive it.
+        self._sums = [np.zeros((), np.int64, like=like) for before in self._before for _ in before]
+
+    def close(self) -> None:
+        """At the end of the captured work: let the graph add what it counts on the GPU to sums that stay."""
+        place = 0
+        for holder, before, host in zip(self._holders, self._before, self._host, strict=True):
+            kept = holder.__dict__
+            for name in before:
+                total, place = self._sums[place], place + 1
+                amount = kept.pop(_there(name), None)
+                if amount is not None:
+                    total += amount
+                    kept.setdefault(_TALLIES, {}).setdefault(name, []).append(_Tally(total))
+                host[name] = kept[name] - before[name]
+                kept[name] = before[name]
+
+    def add(self) -> None:
+        """After every launch: count what the host knows. What the GPU has counted is fetched when it is looked at."""
+        for holder, host in zip(self._holders, self._host, strict=True):
+            for name, amount in host.items():
+                if amount:
+                    holder.__dict__[name] += amount
+
+    def detach(self) -> None:
+        """When the graph is given up: fetch what it has counted, and forget its sums."""
+        for holder, before in zip(self._holders, self._before, strict=True):
+            for name in before:
+                getattr(holder, name)
+            tallies = holder.__dict__.get(_TALLIES, {})
+            for name, own in tallies.items():
+                tallies[name] = [tally for tally in own if not any(tally._total is one for one in self._sums)]
+
+
+def _counts_of(holder: Any) -> list[str]:
+    """Names of the attributes of an object that count."""
+    if isinstance(holder, Meter):
+        return [field.name for field in fields(holder)]
+    return [name for name, value in vars(type(holder)).items() if isinstance(value, Count)]
 
 
 def count(holder: Any, **amounts: Any) -> None:

@@ -85,6 +85,41 @@ class CrossbarMatrix(WritableMatrix):
     def takes_increments(self) -> bool:
         return self.substrate.scheme.takes_increments
 
+    @property
+    @override
+    def repeatable(self) -> bool:
+        substrate = self.substrate
+        return (
+            substrate.scheme.repeatable
+            and substrate.mapping.repeatable
+            and not substrate.device.ages
+            and not substrate.wires.present
+            and substrate.adc.bound_management != "iterative"
+            and substrate.dac.scaling != "percentile"
+        )
+
+    @property
+    @override
+    def baked(self) -> Any:
+        return self.gain, self._readout
+
+    @override
+    def counters(self) -> list[tuple[Any, str]]:
+        own: list[tuple[Any, str]] = [(self._reads, "step"), (self, "products_done"), (self, "update_cycles")]
+        own += [(self.memory, name) for name in self.substrate.scheme.counters]
+        return own + [(array, "writes") for cells in self._all_cells for array in cells.arrays]
+
+    @override
+    def counting(self) -> list[Any]:
+        return [self.meter, *(array for cells in self._all_cells for array in cells.arrays)]
+
+    @override
+    def forget(self) -> None:
+        self._changed()
+        for cells in self._all_cells:
+            for array in cells.arrays:
+                array.forget()
+
     def program(self, weights: np.ndarray) -> None:
         """Write all weights (n_out, n_in), with the scales at hand, as near as the devices allow; the update scheme starts anew."""
         self.gain, self._readout = 1.0, 0.0

@@ -122,6 +122,11 @@ class Mapping(Specification):
         """The state that stands for zero weight and is subtracted from all others; 0 where pairs subtract their own."""
         return 0.0
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether every update cycle is like every other (see `Matrix.repeatable`)."""
+        return True
+
     def maintain(self, matrix: CrossbarMatrix) -> None:
         """What the hardware does after every update cycle besides learning."""
 

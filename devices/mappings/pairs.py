@@ -150,6 +150,11 @@ class OneSidedPair(Mapping):
     def split(self, difference: np.ndarray, device: Device) -> list[np.ndarray]:
         return [np.maximum(difference, 0), np.maximum(-difference, 0)]
 
+    @property
+    @override
+    def repeatable(self) -> bool:
+        return not self.refresh_every
+
     @override
     def maintain(self, matrix: CrossbarMatrix) -> None:
         response = matrix.substrate.device.response

@@ -127,6 +127,11 @@ class DeviceVector(Mapping):
         pair = [np.maximum(each, 0), np.maximum(-each, 0)] if device.response.unipolar else [each / 2, -each / 2]
         return pair * len(self.gammas)
 
+    @property
+    @override
+    def repeatable(self) -> bool:
+        return self.policy == "all"
+
     @override
     def receives(self, product: np.ndarray, leg: int, key: Key) -> np.ndarray | None:
         if self.policy == "all":

@@ -12,6 +12,7 @@ from analogpc.devices.mappings import Mapping
 from analogpc.devices.matrix import NonFiniteError
 from analogpc.devices.responses import PulseResponse
 from analogpc.devices.specification import Specification
+from analogpc.kernels.gpu.graphs import capturing
 from analogpc.kernels.products import matmul
 
 if TYPE_CHECKING:
@@ -31,6 +32,16 @@ class Scheme(Specification):
     def refuse(self, device: Device, mapping: Mapping) -> str:
         """Why this scheme cannot work with that device and that mapping; empty if it can."""
         return ""
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether learning does the same every time, without looking at any number that it computes (see `Matrix.repeatable`)."""
+        return False
+
+    @property
+    def counters(self) -> tuple[str, ...]:
+        """Entries of the memory of a matrix that learning advances and takes steps of random streams from."""
+        return ()
 
     @property
     def extra_cells(self) -> tuple[str, ...]:
@@ -70,7 +81,7 @@ def refuse_pulses(device: Device, mapping: Mapping) -> str:
 def total(matrix: CrossbarMatrix, products: Products) -> np.ndarray:
     """The sum of the products, formed digitally: (n_in, n_out) in the type of the matrix; counted as updates.
 
-    Whether it is finite is known only when it is there: a GPU is waited for.
+    Whether it is finite is known only when it is there: a GPU is waited for, except in a graph, which cannot wait.
 
     Raises
     ------
@@ -81,6 +92,6 @@ def total(matrix: CrossbarMatrix, products: Products) -> np.ndarray:
     for pre, post in products:
         matrix.meter.updates += len(pre)
         summed += matmul(pre.T, post)
-    if not np.isfinite(summed).all():
+    if not capturing() and not np.isfinite(summed).all():
         raise NonFiniteError("an update product is not finite")
     return summed

@@ -23,6 +23,11 @@ class IdealUpdate(Scheme):
     kind: Literal["ideal"] = "ideal"
     takes_increments: ClassVar[bool] = True
 
+    @property
+    @override
+    def repeatable(self) -> bool:
+        return True
+
     @override
     def learn(self, matrix: CrossbarMatrix, products: Products, rate: float) -> None:
         scale = as_type(rate, matrix.dtype)

@@ -13,6 +13,8 @@ from analogpc.devices.device import Device
 from analogpc.devices.mappings import Mapping
 from analogpc.devices.matrix import NonFiniteError
 from analogpc.devices.schemes.base import Scheme, refuse_pulses, total
+from analogpc.kernels.gpu.arrays import as_type
+from analogpc.kernels.gpu.graphs import capturing
 from analogpc.kernels.random.streams import Key, uniforms
 
 if TYPE_CHECKING:
@@ -66,6 +68,16 @@ class MixedPrecision(Scheme):
     def refuse(self, device: Device, mapping: Mapping) -> str:
         return refuse_pulses(device, mapping)
 
+    @property
+    @override
+    def repeatable(self) -> bool:
+        return self.every == 1 and self.lines == 0
+
+    @property
+    @override
+    def counters(self) -> tuple[str, ...]:
+        return ("cycles", "vectors")
+
     @override
     def memory(self, matrix: CrossbarMatrix, weights: np.ndarray) -> dict[str, Any]:
         return {"chi": matrix.zeros(), "cycles": 0, "line": 0, "vectors": 0}
@@ -74,11 +86,11 @@ class MixedPrecision(Scheme):
     def learn(self, matrix: CrossbarMatrix, products: Products, rate: float) -> None:
         if self.pre_bins or self.post_bins:
             products = [self._rounded(matrix, pre, post) for pre, post in products]
-        self._gather(matrix, matrix.dtype.type(rate) * total(matrix, products))
+        self._gather(matrix, as_type(rate, matrix.dtype) * total(matrix, products))
 
     @override
     def increment(self, matrix: CrossbarMatrix, change: np.ndarray) -> None:
-        if not np.isfinite(change).all():
+        if not capturing() and not np.isfinite(change).all():
             raise NonFiniteError("an update is not finite")
         self._gather(matrix, change.T)
 
@@ -95,7 +107,7 @@ class MixedPrecision(Scheme):
         memory = matrix.memory
         memory["chi"] += change
         memory["cycles"] += 1
-        if memory["cycles"] % self.every == 0:
+        if self.every == 1 or memory["cycles"] % self.every == 0:
             self._transfer(matrix)
 
     def _transfer(self, matrix: CrossbarMatrix) -> None:

@@ -13,7 +13,8 @@ from analogpc.devices.device import Device
 from analogpc.devices.mappings import Mapping
 from analogpc.devices.matrix import NonFiniteError, TwoPhases, UnsupportedUpdateError
 from analogpc.devices.schemes.base import Scheme, refuse_pulses
-from analogpc.kernels.gpu.arrays import to_host
+from analogpc.kernels.gpu.arrays import on_gpu, to_host
+from analogpc.kernels.gpu.graphs import capturing
 from analogpc.kernels.pulses.updates import MAX_LENGTH
 
 if TYPE_CHECKING:
@@ -94,6 +95,11 @@ class StochasticPulses(Scheme):
             return "phases = 'twin' needs pairs of devices that are both pulsed up and down"
         return ""
 
+    @property
+    @override
+    def repeatable(self) -> bool:
+        return self.trains == "stochastic" and self.bound_management != "repeat"
+
     @override
     def learn(self, matrix: CrossbarMatrix, products: Products, rate: float) -> None:
         for pre, post, legs in self.parts(products):
@@ -123,8 +129,7 @@ class StochasticPulses(Scheme):
             driven = pre[:, inputs]
             wanted = post if scale is None else post / scale
             gain_pre, gain_post, length, trains = self.gains(driven, wanted, rate / granularity)
-            if rate < 0:
-                wanted = -wanted
+            wanted = np.where(rate < 0, -wanted, wanted) if on_gpu(rate) else -wanted if rate < 0 else wanted
             if trains is not None:
                 again = np.asarray(np.repeat(np.arange(len(trains)), trains), like=driven)
                 driven, wanted = driven[again], wanted[again]
@@ -152,7 +157,9 @@ class StochasticPulses(Scheme):
     def gains(
         self, pre: np.ndarray, post: np.ndarray, steps: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-        """Pulse probabilities per unit and train lengths of n rank-one products, in main memory: a GPU is waited for, once.
+        """Pulse probabilities per unit and train lengths of n rank-one products.
+
+        They are formed in main memory, for which a GPU is waited for once; in a captured graph they stay on the GPU.
 
         Parameters
         ----------
@@ -167,23 +174,26 @@ class StochasticPulses(Scheme):
         trains : (n,) int64 array or None
             How often each product is sent, if not once.
         """
-        largest = to_host(np.stack([np.abs(pre).max(axis=1), np.abs(post).max(axis=1)]))
-        largest_pre, largest_post = largest.astype(np.float64)
+        largest = np.stack([np.abs(pre).max(axis=1), np.abs(post).max(axis=1)])
+        if not capturing():
+            largest, steps = to_host(largest), float(steps)
+        largest_pre, largest_post = (side.astype(np.float64) for side in largest)
         wanted = abs(steps) * largest_pre * largest_post
-        if not np.isfinite(wanted).all():
+        if not capturing() and not np.isfinite(wanted).all():
             raise NonFiniteError("an update product is not finite")
         trains = None
         if self.bound_management == "repeat" and wanted.max(initial=0.0) > self.length:
             trains = np.clip(np.ceil(wanted / self.length), 1, self.most_trains).astype(np.int64)
             wanted = wanted / trains
-        length = np.minimum(np.ceil(wanted), self.length) if self.length_management else np.full(len(pre), float(self.length))
-        length = np.where(wanted > 0, length, 0.0)
+        some = wanted > 0
+        length = np.minimum(np.ceil(wanted), self.length) if self.length_management else np.full_like(wanted, self.length)
+        length = np.where(some, length, 0.0)
         each = abs(steps) if trains is None else abs(steps) / trains
-        share = np.sqrt(np.divide(each, length, out=np.zeros_like(length), where=length > 0))
+        share = np.where(length > 0, np.sqrt(each / np.where(length > 0, length, 1.0)), 0.0)
         balance = np.ones_like(share)
         if self.update_management:
-            np.divide(largest_post, largest_pre, out=balance, where=wanted > 0)
+            balance = np.where(some, largest_post / np.where(some, largest_pre, 1.0), 1.0)
             if self.bound_management == "spare-pre":
-                balance *= np.minimum(1.0, np.divide(length, wanted, out=np.ones_like(length), where=wanted > 0))
+                balance *= np.where(some, np.minimum(1.0, length / np.where(some, wanted, 1.0)), 1.0)
             balance = np.sqrt(balance)
         return share * balance, share / balance, length.astype(np.int64), trains

@@ -11,6 +11,7 @@ from typing_extensions import override
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import Mapping
 from analogpc.devices.schemes.base import Scheme, refuse_pulses, total
+from analogpc.kernels.gpu.arrays import as_type
 
 if TYPE_CHECKING:
     from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
@@ -52,13 +53,23 @@ class SignPulses(Scheme):
     def refuse(self, device: Device, mapping: Mapping) -> str:
         return refuse_pulses(device, mapping)
 
+    @property
+    @override
+    def repeatable(self) -> bool:
+        return self.every == 1
+
+    @property
+    @override
+    def counters(self) -> tuple[str, ...]:
+        return ("cycles",)
+
     @override
     def memory(self, matrix: CrossbarMatrix, weights: np.ndarray) -> dict[str, Any]:
         return {"sum": matrix.zeros(), "cycles": 0}
 
     @override
     def learn(self, matrix: CrossbarMatrix, products: Products, rate: float) -> None:
-        self._add(matrix, matrix.dtype.type(rate) * total(matrix, products))
+        self._add(matrix, as_type(rate, matrix.dtype) * total(matrix, products))
 
     @override
     def increment(self, matrix: CrossbarMatrix, change: np.ndarray) -> None:
@@ -68,7 +79,7 @@ class SignPulses(Scheme):
         memory = matrix.memory
         memory["sum"] += change
         memory["cycles"] += 1
-        if memory["cycles"] % self.every:
+        if self.every > 1 and memory["cycles"] % self.every:
             return
         summed = memory["sum"]
         unit = matrix.granules()
@@ -78,4 +89,4 @@ class SignPulses(Scheme):
         chosen = np.abs(summed) > unit * matrix.dtype.type(self.threshold)
         counts = np.where(chosen, np.sign(summed), 0).astype(np.int32) * np.int32(self.pulses)
         matrix.pulse_each(counts, matrix.update_key.fold("sign"), memory["cycles"])
-        memory["sum"] = np.zeros_like(summed)
+        summed[...] = 0

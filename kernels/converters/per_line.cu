@@ -3,7 +3,9 @@
 // `codes` is the length of a table, 0 without tables.
 extern "C" __global__ void imprint(
     const real* driven, real* out, const real* affine, const real* levels, int codes, real step, real resting, real pulsed,
-    word k0, word k1, word c2, word c3, int lines, int width, place count, int length, int shift) {
+    word k0, word k1, unsigned long long first, const unsigned long long* moved, int lines, int width, place count, int length, int shift) {
+    unsigned long long when = step_of(first, moved);
+    word c2 = (word)when, c3 = (word)(when >> 32);
     EACH(item, count << shift) {
         place row = item >> shift;
         EACH_OF(block, item, length, shift) {
@@ -46,7 +48,9 @@ __device__ inline int code_of(real value, real step, const real* transitions, in
 extern "C" __global__ void convert(
     const real* y, real* total, const real* scale, const real* variance, unsigned long long* saturated, real noise, int varied,
     real bound, real step, const real* entry, const real* transitions, int codes, const place* tables, const real* leave, int fresh,
-    word k0, word k1, word c2, word c3, int lines, int width, place count, int length, int shift) {
+    word k0, word k1, unsigned long long first, const unsigned long long* moved, int lines, int width, place count, int length, int shift) {
+    unsigned long long when = step_of(first, moved);
+    word c2 = (word)when, c3 = (word)(when >> 32);
     bool noisy = varied || noise > 0;
     EACH(item, count << shift) {
         place row = item >> shift;

@@ -11,7 +11,7 @@ import numpy as np
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.converters.shared import QUICK, SLOW, neighbours, quantised, strips, uniform
 from analogpc.kernels.gpu.arrays import launch, on_gpu
-from analogpc.kernels.random.streams import Key, row_normals, split, words_of
+from analogpc.kernels.random.streams import Key, row_normals, split, step_there
 from analogpc.kernels.rows import launch_rows
 
 
@@ -96,7 +96,7 @@ def imprint(
         n, lines = driven.shape
         parts, width = neighbours(lines, pulsed > 0)
         tables = levels, np.int32(levels.shape[1]), kind(lsb)
-        given = driven, out, affine, *tables, kind(resting), kind(pulsed), *key.words, *words_of(step)
+        given = driven, out, affine, *tables, kind(resting), kind(pulsed), *key.words, *step_there(step)
         launch_rows("converters/per_line", "imprint", driven.dtype, n, parts, *given, sizes=(lines, width))
         return out
     settings = kind(lsb), affine, levels, kind(resting), kind(pulsed)
@@ -291,7 +291,7 @@ def convert(
             *given,
             *tables,
             *key.words,
-            *words_of(step),
+            *step_there(step),
             sizes=(lines, width),
         )
         return counts.view(np.int64)

@@ -44,7 +44,9 @@ extern "C" __global__ void dac(
 
 extern "C" __global__ void adc(
     const real* y, real* total, const real* scale, unsigned long long* saturated, real noise, real bound, real step, int fresh,
-    word k0, word k1, word c2, word c3, int lines, int width, place count, int length, int shift) {
+    word k0, word k1, unsigned long long first, const unsigned long long* moved, int lines, int width, place count, int length, int shift) {
+    unsigned long long when = step_of(first, moved);
+    word c2 = (word)when, c3 = (word)(when >> 32);
     EACH(item, count << shift) {
         place row = item >> shift;
         const real* own = y + row * lines;

@@ -16,7 +16,7 @@ import numpy as np
 
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import launch, on_gpu
-from analogpc.kernels.random.streams import Key, row_normals, split, words_of
+from analogpc.kernels.random.streams import Key, row_normals, split, step_there
 from analogpc.kernels.rows import launch_rows
 
 QUICK, SLOW = 262144, 65536
@@ -264,7 +264,7 @@ def adc(
     settings = y.dtype.type(noise), *uniform(y.dtype, bits, bound)
     if on_gpu(y):
         counts, (parts, width) = np.zeros(len(y), np.uint64, like=y), neighbours(y.shape[1], noise > 0)
-        given = y, total, scale, counts, *settings, np.int32(fresh), *key.words, *words_of(step)
+        given = y, total, scale, counts, *settings, np.int32(fresh), *key.words, *step_there(step)
         launch_rows("converters/shared", "adc", y.dtype, len(y), parts, *given, sizes=(y.shape[1], width))
         return counts.view(np.int64)
     saturated = np.empty(len(y), np.int64)

@@ -13,7 +13,8 @@ __device__ inline void count_up(unsigned long long* sums, place parts, place ite
 
 extern "C" __global__ void trains(
     const real* values, const double* gain, const place* length, word* words, unsigned long long* over, place parts,
-    place n, place lines, word k0, word k1, unsigned long long first) {
+    place n, place lines, word k0, word k1, unsigned long long first, const unsigned long long* moved) {
+    first = step_of(first, moved);
     EACH(i, n * lines) {
         place product = i / lines;
         int slots = (int)length[product];
@@ -104,7 +105,8 @@ extern "C" __global__ void apply_pulses(
     real* state, const word* rows, const word* columns, bool* touched, place n, place height, place width, int one_sided,
     const real* up, const real* down, const real* shape_up, const real* shape_down, const real* low, const real* high,
     const real* constants, int sections, real spread, real added, real sloped, int law, int kind,
-    word k0, word k1, unsigned long long first, unsigned long long* pulses, place parts) {
+    word k0, word k1, unsigned long long first, const unsigned long long* moved, unsigned long long* pulses, place parts) {
+    first = step_of(first, moved);
     Answer answer = {law, kind, sections, constants, spread, added, sloped};
     EACH(i, height * width) {
         place j = i / width;
@@ -132,7 +134,8 @@ extern "C" __global__ void apply_counts(
     real* state, const int* counts, place size,
     const real* up, const real* down, const real* shape_up, const real* shape_down, const real* low, const real* high,
     const real* constants, int sections, real spread, real added, real sloped, int law, int kind,
-    word k0, word k1, unsigned long long when, unsigned long long* pulses, place parts) {
+    word k0, word k1, unsigned long long first, const unsigned long long* moved, unsigned long long* pulses, place parts) {
+    unsigned long long when = step_of(first, moved);
     Answer answer = {law, kind, sections, constants, spread, added, sloped};
     EACH(i, size) {
         int hits = counts[i] < 0 ? -counts[i] : counts[i];

@@ -17,8 +17,8 @@ import numba as nb
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
-from analogpc.kernels.gpu.arrays import launch, on_gpu
-from analogpc.kernels.random.streams import Key, normal, philox, split
+from analogpc.kernels.gpu.arrays import copied, launch, on_gpu
+from analogpc.kernels.random.streams import Key, normal, philox, split, step_there
 
 MAX_LENGTH = 31
 DOWN = np.uint32(0x80000000)
@@ -103,7 +103,16 @@ def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, f
         arrays = [np.ascontiguousarray(array, like=values) for array in (values, *settings)]
         over, sizes = np.zeros(_SUMS, np.uint64, like=values), map(np.int64, (_SUMS, *values.shape))
         launch(
-            "pulses/updates", "trains", values.dtype, values.size, *arrays, words, over, *sizes, *key.words, np.uint64(first_step)
+            "pulses/updates",
+            "trains",
+            values.dtype,
+            values.size,
+            *arrays,
+            words,
+            over,
+            *sizes,
+            *key.words,
+            *step_there(first_step),
         )
         return words, over.sum()
     clipped = _trains(values, gain, length, *key.words, np.uint64(first_step), words)
@@ -275,6 +284,12 @@ class Law:
 PARAMETERS = ("up", "down", "shape_up", "shape_down", "low", "high")
 
 
+@functools.cache
+def _constants_there(constants: tuple[float, ...], dtype: np.dtype) -> Any:
+    """The constants of a law on the GPU: brought there once, so that a graph can find them."""
+    return copied(np.array(constants, dtype), "gpu")
+
+
 def _launch(
     kernel: str, state: np.ndarray, given: tuple[Any, ...], parameters: dict[str, np.ndarray], law: Law, *stream: Any
 ) -> np.ndarray:
@@ -282,7 +297,7 @@ def _launch(
     constants, *numbers = law.numbers(state.dtype)
     arrays = [np.ascontiguousarray(parameters[name], like=state) for name in PARAMETERS]
     sections = np.int32(len(constants) // 2 - 1)
-    answer = np.asarray(constants, like=state), sections, *numbers, np.int32(law.law), np.int32(law.noise)
+    answer = _constants_there(law.constants, state.dtype), sections, *numbers, np.int32(law.law), np.int32(law.noise)
     pulses = np.zeros(_SUMS, np.uint64, like=state)
     launch("pulses/updates", kernel, state.dtype, state.size, state, *given, *arrays, *answer, *stream, pulses, np.int64(_SUMS))
     return pulses.sum()
@@ -337,7 +352,7 @@ def apply_pulses(
     if on_gpu(state):
         sent = [np.ascontiguousarray(words, np.uint32, like=state) for words in (rows, columns)]
         given = *sent, touched, np.int64(len(rows)), *map(np.int64, state.shape), np.int32(one_sided)
-        return _launch("apply_pulses", state, given, parameters, law, *key.words, np.uint64(first_step))
+        return _launch("apply_pulses", state, given, parameters, law, *key.words, *step_there(first_step))
     apply = _coincidences(law.law, law.noise, one_sided)
     arrays = [parameters[name] for name in PARAMETERS]
     numbers = law.numbers(state.dtype)
@@ -351,7 +366,7 @@ def apply_counts(state: np.ndarray, counts: np.ndarray, parameters: dict[str, np
     """
     if on_gpu(state):
         given = np.ascontiguousarray(counts, np.int32, like=state), np.int64(state.size)
-        return _launch("apply_counts", state, given, parameters, law, *key.words, np.uint64(step))
+        return _launch("apply_counts", state, given, parameters, law, *key.words, *step_there(step))
     arrays = [parameters[name] for name in PARAMETERS]
     apply = _counted(law.law, law.noise)
     return int(apply(state, counts, *arrays, *law.numbers(state.dtype), *key.words, np.uint64(step)))

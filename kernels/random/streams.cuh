@@ -2,6 +2,11 @@
 #pragma once
 #include "common.cuh"
 
+// The step of a random stream: the number given, and what a captured graph adds to it when it is replayed.
+__device__ inline unsigned long long step_of(unsigned long long first, const unsigned long long* moved) {
+    return first + *moved;
+}
+
 struct Words { word w[4]; };
 
 __device__ inline Words philox(word c0, word c1, word c2, word c3, word k0, word k1) {

@@ -8,10 +8,12 @@ on the number of threads, on the order of the draws or on how an array is cut.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numba as nb
 import numpy as np
@@ -20,7 +22,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from analogpc.kernels.compiled import compiled
-from analogpc.kernels.gpu.arrays import launch, on_gpu
+from analogpc.kernels.gpu.arrays import copied, launch, on_gpu
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
@@ -69,6 +71,8 @@ class Key:
         """The key of a child stream; equal names give equal keys, different names independent ones (64 bits of BLAKE2b)."""
         value = self.value
         for name in names:
+            if isinstance(name, MovingStep):
+                raise TypeError("a captured graph cannot depend on the number of a step")
             message = f"{type(name).__name__}:{name}".encode()
             digest = hashlib.blake2b(message, digest_size=8, key=value.to_bytes(8, "little")).digest()
             value = int.from_bytes(digest, "little")
@@ -231,7 +235,9 @@ def bits(key: Key, step: int, shape: int | tuple[int, ...], *, like: np.ndarray 
     """
     out = np.empty(shape, np.uint32, like=like)
     if on_gpu(out):
-        launch("random/streams", "fill_bits", np.float32, -(-out.size // 4), out, np.int64(out.size), *key.words, *words_of(step))
+        launch(
+            "random/streams", "fill_bits", np.float32, -(-out.size // 4), out, np.int64(out.size), *key.words, *step_there(step)
+        )
     else:
         _fill_bits(out.reshape(-1), *key.words, np.uint64(step))
     return out
@@ -261,16 +267,57 @@ def normals(
     out = np.empty(shape, dtype, like=like)
     if on_gpu(out):
         launch(
-            "random/streams", "fill_normals", out.dtype, -(-out.size // 4), out, np.int64(out.size), *key.words, *words_of(step)
+            "random/streams", "fill_normals", out.dtype, -(-out.size // 4), out, np.int64(out.size), *key.words, *step_there(step)
         )
     else:
         _fill_normals(out.reshape(-1), *key.words, np.uint64(step))
     return out
 
 
-def words_of(step: int) -> tuple[np.uint32, np.uint32]:
-    """The low and the high 32-bit word of a step, as the kernels of the GPU take it."""
-    return np.uint32(step & 0xFFFFFFFF), np.uint32(step >> 32)
+class MovingStep(int):
+    """A step of a random stream in a captured graph: the number at capture, plus what a 0-d array holds when the graph is replayed.
+
+    It can be moved by whole numbers and handed to kernels of the GPU. Whatever else would look at the number, such as a comparison or a
+    remainder, is refused: its result would be fixed when the graph is captured.
+
+    Parameters
+    ----------
+    value : int
+    moved : () uint64 array of the GPU
+    """
+
+    moved: Any
+
+    def __new__(cls, value: int, moved: Any) -> MovingStep:
+        """A whole number that knows where the GPU finds what is added to it."""
+        step = super().__new__(cls, value)
+        step.moved = moved
+        return step
+
+    def __add__(self, other: int) -> MovingStep:
+        return MovingStep(int.__add__(self, int(other)), self.moved)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: int) -> MovingStep:
+        return MovingStep(int.__sub__(self, int(other)), self.moved)
+
+    def _refuse(self, *_: Any) -> Any:
+        raise TypeError("a captured graph cannot depend on the number of a step")
+
+    __eq__ = __lt__ = __le__ = __gt__ = __ge__ = __mod__ = __floordiv__ = __mul__ = __rmul__ = __and__ = __rshift__ = _refuse
+    __hash__ = int.__hash__
+
+
+@functools.cache
+def _unmoved() -> Any:
+    """What is added to a step outside of graphs: nothing."""
+    return copied(np.zeros((), np.uint64), "gpu")
+
+
+def step_there(step: int) -> tuple[np.uint64, Any]:
+    """A step as kernels of the GPU take it (see ``step_of`` in streams.cuh): a number, and where the GPU finds what is added to it."""
+    return np.uint64(int(step)), step.moved if isinstance(step, MovingStep) else _unmoved()
 
 
 def permutation(key: Key, step: int, n: int) -> np.ndarray:

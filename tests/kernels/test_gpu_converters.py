@@ -14,6 +14,7 @@ from analogpc.kernels.converters.per_line import bit_plane, convert, imprint
 from analogpc.kernels.converters.shared import adc, dac, quantisation_step
 from analogpc.kernels.gpu import arrays as gpu
 from analogpc.kernels.random.streams import Key
+from analogpc.kernels.random.streams import bits as bits_of_keys
 
 KINDS = [np.float32, np.float64]
 SHAPES = [(1, 1), (3, 7), (5, 64), (2, 1030), (300, 101), (0, 4), (3, 0)]
@@ -192,6 +193,8 @@ def test_nothing_waits_for_the_gpu(emulated, rng) -> None:
     x, none = emulated.array(rng.normal(size=(5, lines)).astype(np.float32)), emulated.empty((0, 0), np.float32)
     entry, transitions, row, leave = (emulated.array(array) for array in lines_of(rng, np.float32, lines, bits, 3, 1.0))
     levels = emulated.array(rng.normal(size=(lines, 15)).astype(np.float32))
+    # What graphs find on the GPU is brought there by a first call.
+    bits_of_keys(KEY, 0, 1, like=x)
     before = emulated_gpu.MACHINE.waits
     with emulated.cuda.Stream(non_blocking=True) as stream:
         stream.begin_capture()
