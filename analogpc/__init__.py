@@ -26,11 +26,14 @@ if TYPE_CHECKING:
     from analogpc import analysis, plot, sklearn
     from analogpc.blocks import (
         Activation,
+        AtTargets,
+        Attention,
         AvgPool,
         BatchNorm,
         Chain,
         Conv2d,
         Dense,
+        Embedding,
         Flatten,
         GlobalMean,
         LayerNorm,
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
         Residual,
         SoftPool,
         Sum,
+        ValueNode,
         register_activation,
     )
     from analogpc.data import Dataset, load_data
@@ -50,10 +54,10 @@ if TYPE_CHECKING:
     from analogpc.devices.substrate import Analog, Digital
     from analogpc.files.export import export_crossbars, export_netlist
     from analogpc.files.run_file import load
-    from analogpc.networks import CNN, MLP, VGG, AlexNet, Hopfield, Layers, ResNet
+    from analogpc.networks import CNN, MLP, VGG, AlexNet, Hopfield, Layers, ResNet, Transformer
     from analogpc.networks.crnn import hopfield_cnn
     from analogpc.networks.network import Network
-    from analogpc.networks.zoo import alexnet, cnn, mlp, resnet, vgg
+    from analogpc.networks.zoo import alexnet, cnn, mlp, resnet, transformer, vgg
     from analogpc.rules import (
         ZIL,
         Backprop,
@@ -80,15 +84,18 @@ if TYPE_CHECKING:
     from analogpc.training.study import Study
 
 _HOMES = {
-    "analogpc.networks": ("AlexNet", "CNN", "Hopfield", "Layers", "MLP", "ResNet", "VGG"),
+    "analogpc.networks": ("AlexNet", "CNN", "Hopfield", "Layers", "MLP", "ResNet", "Transformer", "VGG"),
     "analogpc.networks.crnn": ("hopfield_cnn",),
     "analogpc.blocks": (
         "Activation",
+        "AtTargets",
+        "Attention",
         "AvgPool",
         "BatchNorm",
         "Chain",
         "Conv2d",
         "Dense",
+        "Embedding",
         "Flatten",
         "GlobalMean",
         "LayerNorm",
@@ -98,6 +105,7 @@ _HOMES = {
         "SoftPool",
         "Sum",
         "register_activation",
+        "ValueNode",
     ),
     "analogpc.data": ("Dataset", "load_data"),
     "analogpc.devices.converters.specification": ("ADC", "DAC"),
@@ -133,7 +141,7 @@ _HOMES = {
     "analogpc.training.metrics": ("Metric",),
     "analogpc.training.run": ("Run",),
     "analogpc.training.fit": ("begin", "fit"),
-    "analogpc.networks.zoo": ("alexnet", "cnn", "mlp", "resnet", "vgg"),
+    "analogpc.networks.zoo": ("alexnet", "cnn", "mlp", "resnet", "transformer", "vgg"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -151,6 +159,8 @@ __all__ = [
     "AdamW",
     "AlexNet",
     "Analog",
+    "AtTargets",
+    "Attention",
     "AvgPool",
     "Backprop",
     "BackpropThroughTime",
@@ -166,6 +176,7 @@ __all__ = [
     "DeviceVector",
     "DifferentialPair",
     "Digital",
+    "Embedding",
     "EquilibriumPropagation",
     "ErrorBasedPC",
     "Exponential",
@@ -197,6 +208,8 @@ __all__ = [
     "StepDecay",
     "Study",
     "Sum",
+    "Transformer",
+    "ValueNode",
     "WarmupCosine",
     "__version__",
     "alexnet",
@@ -218,6 +231,7 @@ __all__ = [
     "resnet",
     "sklearn",
     "sweep",
+    "transformer",
     "vgg",
 ]
 

@@ -13,11 +13,15 @@ from typing_extensions import override
 
 from analogpc.devices.costs.meter import Meter
 from analogpc.kernels.gpu.arrays import Backend, as_type, backend_of, copied
-from analogpc.kernels.products import matmul
+from analogpc.kernels.lookups import one_hot, rows_of
+from analogpc.kernels.products import matmul, outer
 from analogpc.kernels.random.streams import Key
 
 Products = Iterable[tuple[np.ndarray, np.ndarray]]
-"""Pairs (pre, post) of shapes (n, n_in) and (n, n_out): n presynaptic vectors beside their n postsynaptic errors."""
+"""Pairs (pre, post) of shapes (n, n_in) and (n, n_out): n presynaptic vectors beside their n postsynaptic errors.
+
+A ``pre`` of shape (n,), int32, stands for vectors that are 1 at that place and 0 elsewhere.
+"""
 
 P = TypeVar("P", bound=tuple[Any, ...])
 
@@ -110,6 +114,11 @@ class Matrix(ABC):
     @abstractmethod
     def backward(self, g: np.ndarray) -> np.ndarray:
         """The transposed read of the same devices, W^T g for every row of ``g``: (n, n_out) -> (n, n_in)."""
+
+    def look_up(self, ids: np.ndarray) -> np.ndarray:
+        """W x for vectors x that are 1 at one place and 0 elsewhere, given by the numbers of these places: (n,) int32 -> (n, n_out)."""
+        self.meter.look_ups += len(ids)
+        return self.forward(one_hot(ids, self.shape[1], self.dtype))
 
     @abstractmethod
     def learn(self, products: Products, rate: float) -> None:
@@ -204,6 +213,12 @@ class DigitalMatrix(Matrix):
         return matmul(g, self._stored.T)
 
     @override
+    def look_up(self, ids: np.ndarray) -> np.ndarray:
+        self.meter.forward_reads += len(ids)
+        self.meter.look_ups += len(ids)
+        return rows_of(self._stored, ids)
+
+    @override
     def learn(self, products: Products, rate: float) -> None:
         scale = as_type(rate, self.dtype)
         if isinstance(products, TwoPhases):
@@ -211,12 +226,12 @@ class DigitalMatrix(Matrix):
             change = np.zeros_like(self._stored)
             for pre, post in products:
                 self.meter.updates += len(pre)
-                change += matmul(pre.T, post)
+                change += outer(pre, post, self.shape[1])
             self._stored += scale * change
             return
         for pre, post in products:
             self.meter.updates += len(pre)
-            change = matmul(pre.T, post)
+            change = outer(pre, post, self.shape[1])
             change *= scale
             self._stored += change
 

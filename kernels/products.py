@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from analogpc.kernels.gpu.arrays import on_gpu
-from analogpc.kernels.gpu.blas import gemm
+from analogpc.kernels.gpu.blas import gemm, gemm_batched
+from analogpc.kernels.lookups import sum_rows
 from analogpc.kernels.memory import empty
 
 
@@ -66,3 +67,26 @@ def beside(parts: Sequence[np.ndarray]) -> np.ndarray:
 def largest(x: np.ndarray) -> float:
     """The largest magnitude of all elements; 0 if there are none. Waits for the GPU."""
     return float(np.abs(x).max()) if x.size else 0.0
+
+
+def batched(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """One product for each item: (items, m, k) times (items, k, n) -> (items, m, n), of one type.
+
+    Either may be a view with its last two axes exchanged.
+    """
+    if on_gpu(a):
+        return gemm_batched(a, b)
+    return np.matmul(a, b, out=empty((a.shape[0], a.shape[1], b.shape[2]), a.dtype, a))
+
+
+def outer(pre: np.ndarray, post: np.ndarray, n_in: int) -> np.ndarray:
+    """The sum of the outer products of n pairs of vectors: pre^T post, (n_in, n_out).
+
+    Parameters
+    ----------
+    pre : (n, n_in) array, or (n,) int32 array
+        Whole numbers stand for vectors that are 1 at that place and 0 elsewhere.
+    post : (n, n_out) array
+    n_in : int
+    """
+    return sum_rows(pre, post, n_in) if pre.ndim == 1 else matmul(pre.T, post)

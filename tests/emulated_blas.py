@@ -46,6 +46,20 @@ class Blas:
             MACHINE.tape.steps.append(multiply)
         return 0
 
+    def cublasGemmStridedBatchedEx(
+        self, handle, turn_a, turn_b, m, n, k, alpha, a, a_type, lda, step_a, b, b_type, ldb, step_b, beta, c, c_type, ldc, step_c, items,
+        compute, algorithm,
+    ) -> int:  # fmt: skip
+        size = np.dtype(self._KINDS[c_type]).itemsize
+        for item in range(items):
+            at = [ctypes.c_void_p(p.value + item * step.value * size) for p, step in ((a, step_a), (b, step_b), (c, step_c))]
+            status = self.cublasGemmEx(
+                handle, turn_a, turn_b, m, n, k, alpha, at[0], a_type, lda, at[1], b_type, ldb, beta, at[2], c_type, ldc, compute, algorithm
+            )  # fmt: skip
+            if status:
+                return status
+        return 0
+
     def _number(self, pointer: ctypes.c_void_p, kind: type) -> Any:
         return np.frombuffer(ctypes.string_at(pointer, np.dtype(kind).itemsize), kind)[0]
 

@@ -1,21 +1,27 @@
 """Blocks: the differentiable functions that layers are made of. A new block is a new file here (or anywhere: see ``docs/rules.md``)."""
 
 from analogpc.blocks.activation import Activation, ActivationName, register_activation
+from analogpc.blocks.attention import Attention
 from analogpc.blocks.base import AnyBlock, Block, BlockSpecification, Initialisation, MatrixMaker, Product, ShapeError
 from analogpc.blocks.chain import Chain
 from analogpc.blocks.conv import Conv2d
 from analogpc.blocks.dense import Dense
+from analogpc.blocks.embedding import AtTargets, Embedding
 from analogpc.blocks.mean import GlobalMean
 from analogpc.blocks.norm import BatchNorm, LayerNorm
 from analogpc.blocks.parallel import Parallel, Sum
 from analogpc.blocks.pool import AvgPool, MaxPool, SoftPool
 from analogpc.blocks.residual import Residual
 from analogpc.blocks.shape import Flatten
+from analogpc.blocks.sweep import Sweep
+from analogpc.blocks.value_node import ValueNode
 
 __all__ = [
     "Activation",
     "ActivationName",
     "AnyBlock",
+    "AtTargets",
+    "Attention",
     "AvgPool",
     "BatchNorm",
     "Block",
@@ -23,6 +29,7 @@ __all__ = [
     "Chain",
     "Conv2d",
     "Dense",
+    "Embedding",
     "Flatten",
     "GlobalMean",
     "Initialisation",
@@ -35,5 +42,7 @@ __all__ = [
     "ShapeError",
     "SoftPool",
     "Sum",
+    "Sweep",
+    "ValueNode",
     "register_activation",
 ]

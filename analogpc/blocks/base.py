@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import BeforeValidator, SerializeAsAny
@@ -16,8 +16,15 @@ from analogpc.devices.specification import Specification
 from analogpc.kernels.gpu.arrays import Backend, copied
 from analogpc.kernels.random.streams import Key
 
+if TYPE_CHECKING:
+    from analogpc.blocks.sweep import Sweep
+    from analogpc.blocks.value_node import ValueNodeBlock
+
 Product = tuple[Matrix, np.ndarray, np.ndarray]
-"""(matrix, pre, post): n presynaptic vectors (n, n_in) beside n postsynaptic errors (n, n_out), to be learnt by that matrix."""
+"""(matrix, pre, post): n presynaptic vectors (n, n_in) beside n postsynaptic errors (n, n_out), to be learnt by that matrix.
+
+Vectors that are 1 at one place and 0 elsewhere are given by the numbers of these places: ``pre`` is an (n,) int32 array.
+"""
 
 MatrixMaker = Callable[[str, np.ndarray], Matrix]
 """Takes a role, "weight", "bias" or "scale", and initial weights (n_out, n_in), and makes the matrix on a substrate of its choice."""
@@ -132,6 +139,39 @@ class Block(ABC):
         g : (n, *output_shape) array
         """
         return iter(())
+
+    def nodes(self) -> Iterable[ValueNodeBlock]:
+        """The value nodes inside the block, in the order in which a sweep forward meets them."""
+        return ()
+
+    def pass_forward(self, x: np.ndarray, sweep: Sweep) -> tuple[np.ndarray, Any]:
+        """`forward` within a sweep: value nodes inside the block hand on their states, and masks are heeded."""
+        return self.forward(x)
+
+    def pass_back(
+        self, tape: Any, g: np.ndarray, sweep: Sweep, onward: bool = True
+    ) -> tuple[np.ndarray | None, list[Iterable[Product]]]:
+        """`vjp` and `products` within a sweep, with one transposed read of every matrix for both.
+
+        Parameters
+        ----------
+        tape
+            From `pass_forward`.
+        g : (n, *output_shape) array
+            The negative derivative of the energies behind the block.
+        sweep : Sweep
+        onward : bool
+            Whether the first result is wanted.
+
+        Returns
+        -------
+        g : (n, *input_shape) array or None
+            The negative derivative with respect to the input, of the energies at and behind the first value nodes that are met; None
+            where zero by construction, or not wanted.
+        products : list of iterables of Product
+            None of whose products depends on a matrix that learns from them.
+        """
+        return (self.vjp(tape, g) if onward else None), [self.products(tape, g)] if self.matrices else []
 
     def copy(self, backend: Backend | None = None) -> Self:
         """An independent block whose matrices and buffers are in the same state, its arrays on a ``backend``, if one is named."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -11,6 +11,8 @@ from pydantic import Field
 from typing_extensions import override
 
 from analogpc.blocks.base import AnyBlock, Block, BlockSpecification, MatrixMaker, Product, ShapeError
+from analogpc.blocks.sweep import Sweep
+from analogpc.blocks.value_node import ValueNode, ValueNodeBlock
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.random.streams import Key
 
@@ -37,11 +39,14 @@ class Chain(BlockSpecification):
     def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> ChainBlock:
         built: list[Block] = []
         shape = input_shape
-        for index, block in enumerate(self.blocks):
+        index = 0
+        for block in self.blocks:
             try:
                 built.append(block.build(shape, make, key.fold(index), dtype))
             except ShapeError as error:
                 raise ShapeError(f"block {index} of the chain: {error}") from None
+            # Value nodes have no number: with and without them the others have the same names and initial weights.
+            index += not isinstance(block, ValueNode)
             shape = built[-1].output_shape
         return ChainBlock(built)
 
@@ -52,14 +57,15 @@ class ChainBlock(Block):
     Parameters
     ----------
     blocks : sequence of Block
-        At least one, each taking the shape that the one before it gives. Their matrices and buffers are named by place: "0.weight",
-        "0.bias", "2.weight" and so on.
+        At least one, each taking the shape that the one before it gives. Their matrices and buffers are named by place, value nodes
+        not counted: "0.weight", "0.bias", "2.weight" and so on.
     """
 
     def __init__(self, blocks: Sequence[Block]) -> None:
         self.blocks = list(blocks)
-        named = {f"{index}.{name}": m for index, block in enumerate(self.blocks) for name, m in block.matrices.items()}
-        kept = {f"{index}.{name}": array for index, block in enumerate(self.blocks) for name, array in block.buffers.items()}
+        numbered = [block for block in self.blocks if not isinstance(block, ValueNodeBlock)]
+        named = {f"{index}.{name}": m for index, block in enumerate(numbered) for name, m in block.matrices.items()}
+        kept = {f"{index}.{name}": array for index, block in enumerate(numbered) for name, array in block.buffers.items()}
         super().__init__(self.blocks[0].input_shape, self.blocks[-1].output_shape, named, kept)
         self.precision = self.blocks[-1].precision
 
@@ -102,6 +108,34 @@ class ChainBlock(Block):
             if index > learning[0]:
                 g = block.vjp(tape[index], g)
         return itertools.chain.from_iterable(reversed(pending))
+
+    @override
+    def nodes(self) -> Iterable[ValueNodeBlock]:
+        return itertools.chain.from_iterable(block.nodes() for block in self.blocks)
+
+    @override
+    def pass_forward(self, x: np.ndarray, sweep: Sweep) -> tuple[np.ndarray, Any]:
+        tapes = []
+        for block in self.blocks:
+            x, tape = block.pass_forward(x, sweep)
+            tapes.append(tape)
+        return x, tapes
+
+    @override
+    def pass_back(
+        self, tape: Any, g: np.ndarray, sweep: Sweep, onward: bool = True
+    ) -> tuple[np.ndarray | None, list[Iterable[Product]]]:
+        """See `Block.pass_back`; nothing goes further down than to the lowest block with a matrix or a node, unless it goes on."""
+        wanted = [index for index, block in enumerate(self.blocks) if block.matrices or any(True for _ in block.nodes())]
+        lowest = 0 if onward else min(wanted, default=len(self.blocks))
+        products: list[Iterable[Product]] = []
+        back: np.ndarray | None = g
+        for index in range(len(self.blocks) - 1, lowest - 1, -1):
+            if back is None:
+                break
+            back, own = self.blocks[index].pass_back(tape[index], back, sweep, onward or index > lowest)
+            products = own + products
+        return (back if onward else None), products
 
     @override
     def copy(self, backend: Backend | None = None) -> ChainBlock:

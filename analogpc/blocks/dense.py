@@ -15,7 +15,7 @@ from analogpc.kernels.random.streams import Key
 
 
 class Dense(LinearSpecification):
-    """y = gain * W x + b, on samples of shape (n_in,).
+    """y = gain * W x + b, on samples of shape (n_in,), or at every position of samples of shape (positions, n_in).
 
     Attributes
     ----------
@@ -36,10 +36,12 @@ class Dense(LinearSpecification):
 
     @override
     def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> DenseBlock:
-        if len(input_shape) != 1:
-            raise ShapeError(f"Dense takes samples of shape (n_in,), not {input_shape}; Flatten makes them so")
-        matrices = self.make_matrices(make, (self.features, input_shape[0]), self.features, key, dtype)
-        return DenseBlock(input_shape, (self.features,), matrices, self.gain)
+        if len(input_shape) not in (1, 2):
+            raise ShapeError(
+                f"Dense takes samples of shape (n_in,), not {input_shape}; Flatten makes them so. It also takes (positions, n_in)"
+            )
+        matrices = self.make_matrices(make, (self.features, input_shape[-1]), self.features, key, dtype)
+        return DenseBlock(input_shape, (*input_shape[:-1], self.features), matrices, self.gain)
 
 
 class DenseBlock(LinearBlock):
@@ -48,16 +50,22 @@ class DenseBlock(LinearBlock):
     @override
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         self._check(x)
-        y = self._scaled(self.matrices["weight"].forward(x))
+        y = self._scaled(self.matrices["weight"].forward(_rows(x)))
         if "bias" in self.matrices:
             y += read_bias(self.matrices, y)
-        return y, x
+        return y.reshape(len(x), *self.output_shape), x
 
     @override
     def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
-        return self._scaled(self.matrices["weight"].backward(g))
+        return self._scaled(self.matrices["weight"].backward(_rows(g))).reshape(len(g), *self.input_shape)
 
     @override
     def products(self, tape: Any, g: np.ndarray) -> Iterator[Product]:
-        yield self.matrices["weight"], tape, self._scaled(g)
+        g = _rows(g)
+        yield self.matrices["weight"], _rows(tape), self._scaled(g)
         yield from bias_products(self.matrices, g)
+
+
+def _rows(x: np.ndarray) -> np.ndarray:
+    """One row for each position of each sample: (n, ..., values) -> (n * positions, values)."""
+    return x.reshape(-1, x.shape[-1]) if x.ndim > 2 else x

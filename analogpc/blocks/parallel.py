@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, FiniteFloat, model_validator
 from typing_extensions import override
 
-from analogpc.blocks.base import AnyBlock, Block, BlockSpecification, MatrixMaker, ShapeError
+from analogpc.blocks.base import AnyBlock, Block, BlockSpecification, MatrixMaker, Product, ShapeError
+from analogpc.blocks.sweep import Sweep
+from analogpc.blocks.value_node import ValueNodeBlock
 from analogpc.kernels.gpu.arrays import Backend, copied
+from analogpc.kernels.memory import zeros
 from analogpc.kernels.products import beside
 from analogpc.kernels.random.streams import Key
 
@@ -142,6 +145,35 @@ class ParallelBlock(Block):
         """See `Block.products`; what needs transposed reads within branches is done when this is called, as by `Chain`."""
         parts = zip(self.branches, tape, self._outputs(g), strict=True)
         return itertools.chain.from_iterable([branch.products(own, part) for branch, own, part in parts if branch.matrices])
+
+    @override
+    def nodes(self) -> Iterable[ValueNodeBlock]:
+        return itertools.chain.from_iterable(branch.nodes() for branch in self.branches)
+
+    @override
+    def pass_forward(self, x: np.ndarray, sweep: Sweep) -> tuple[np.ndarray, Any]:
+        results = [branch.pass_forward(part, sweep) for branch, part in zip(self.branches, self._inputs(x), strict=True)]
+        return _side_by_side([y for y, _ in results]), [tape for _, tape in results]
+
+    @override
+    def pass_back(
+        self, tape: Any, g: np.ndarray, sweep: Sweep, onward: bool = True
+    ) -> tuple[np.ndarray | None, list[Iterable[Product]]]:
+        parts = zip(self.branches, tape, self._outputs(g), strict=True)
+        results = [branch.pass_back(own, part, sweep, onward) for branch, own, part in parts]
+        products = [product for _, own in results for product in own]
+        backs = [back for back, _ in results]
+        if all(back is None for back in backs):
+            return None, products
+        if self.split:
+            shapes = [(len(g), *branch.input_shape) for branch in self.branches]
+            return _side_by_side(
+                [zeros(shape, g.dtype, g) if back is None else back for back, shape in zip(backs, shapes, strict=True)]
+            ), products
+        first, *others = [back for back in backs if back is not None]
+        for other in others:
+            first = first + other
+        return first, products
 
     @override
     def copy(self, backend: Backend | None = None) -> ParallelBlock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +11,8 @@ from typing_extensions import override
 
 from analogpc.blocks.activation import Activation
 from analogpc.blocks.base import AnyBlock, Block, BlockSpecification, MatrixMaker, Product, ShapeError
+from analogpc.blocks.sweep import Sweep
+from analogpc.blocks.value_node import ValueNodeBlock
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.random.streams import Key
 
@@ -99,6 +101,25 @@ class ResidualBlock(Block):
     def products(self, tape: Any, g: np.ndarray) -> Iterator[Product]:
         """See `Block.products`; transposed reads within both branches are done when this is called, as by `Chain`."""
         return itertools.chain.from_iterable([self.body.products(tape[0], g), self.shortcut.products(tape[1], g)])
+
+    @override
+    def nodes(self) -> Iterable[ValueNodeBlock]:
+        return itertools.chain(self.body.nodes(), self.shortcut.nodes())
+
+    @override
+    def pass_forward(self, x: np.ndarray, sweep: Sweep) -> tuple[np.ndarray, Any]:
+        y, tape = self.body.pass_forward(x, sweep)
+        around, own = self.shortcut.pass_forward(x, sweep)
+        return around + y, (tape, own)
+
+    @override
+    def pass_back(
+        self, tape: Any, g: np.ndarray, sweep: Sweep, onward: bool = True
+    ) -> tuple[np.ndarray | None, list[Iterable[Product]]]:
+        around, products = self.shortcut.pass_back(tape[1], g, sweep, onward)
+        through, own = self.body.pass_back(tape[0], g, sweep, onward)
+        back = around if through is None else through if around is None else around + through
+        return back, own + products
 
     @override
     def copy(self, backend: Backend | None = None) -> ResidualBlock:

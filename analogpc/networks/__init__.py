@@ -13,8 +13,9 @@ from analogpc.networks.cnn import CNN, AlexNet
 from analogpc.networks.hopfield import Hopfield
 from analogpc.networks.mlp import MLP
 from analogpc.networks.resnet import ResNet
+from analogpc.networks.transformer import Transformer
 from analogpc.networks.vgg import VGG
 
-Architecture = Annotated[Layers | MLP | VGG | CNN | AlexNet | ResNet | Hopfield, Field(discriminator="kind")]
+Architecture = Annotated[Layers | MLP | VGG | CNN | AlexNet | ResNet | Hopfield | Transformer, Field(discriminator="kind")]
 
-__all__ = ["CNN", "MLP", "VGG", "AlexNet", "Architecture", "ArchitectureBase", "Hopfield", "Layers", "ResNet"]
+__all__ = ["CNN", "MLP", "VGG", "AlexNet", "Architecture", "ArchitectureBase", "Hopfield", "Layers", "ResNet", "Transformer"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
+from typing_extensions import override
 
-from analogpc.blocks import AnyBlock, Block, BlockSpecification
+from analogpc.blocks import AnyBlock, Block, BlockSpecification, Sweep
 from analogpc.devices.specification import Specification
 
 Size = Annotated[int, Field(ge=1)]
@@ -25,6 +26,29 @@ class ArchitectureBase(Specification):
     """
 
     dtype: Literal["float32", "float64"] = "float32"
+
+    @property
+    def swept(self) -> bool:
+        """Whether states are value nodes inside the layers, relaxed by `SweepRelaxation`; otherwise one lies after each layer."""
+        return False
+
+    @property
+    def tokens(self) -> bool:
+        """Whether inputs and targets are tokens: whole numbers."""
+        return False
+
+    @property
+    def predicted_shape(self) -> tuple[int, ...]:
+        """Shape of the prediction of one sample, if it is another than that of the last layer; otherwise empty."""
+        return ()
+
+    def sweep(self, x: np.ndarray, target: np.ndarray | None, cut: bool) -> Sweep:
+        """What the blocks of a network with value nodes share while a batch is swept."""
+        return Sweep(cut=cut)
+
+    def samples(self, x: np.ndarray, target: np.ndarray) -> Any:
+        """Over how many samples the gradients of a batch are a mean: a number, or an array of the GPU without axes."""
+        return len(x)
 
     @abstractmethod
     def layers(self) -> tuple[BlockSpecification, ...]:
@@ -59,3 +83,17 @@ class Layers(ArchitectureBase):
     def layers(self) -> tuple[BlockSpecification, ...]:
         """The blocks."""
         return self.blocks
+
+    @property
+    @override
+    def swept(self) -> bool:
+        """Whether any block is a `ValueNode`, or holds one; then the nodes are the only states."""
+        return any(_has_nodes(block.to_dict()) for block in self.blocks)
+
+
+def _has_nodes(fields: Any) -> bool:
+    """Whether a block, given by its fields, has value nodes."""
+    if isinstance(fields, dict):
+        inside = fields.get("kind") == "value-node" or (fields.get("kind") == "attention" and fields.get("nodes") != "none")
+        return inside or any(map(_has_nodes, fields.values()))
+    return isinstance(fields, (list, tuple)) and any(map(_has_nodes, fields))

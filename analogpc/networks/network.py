@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from analogpc.blocks import Block
+from analogpc.blocks.value_node import ValueNodeBlock
 from analogpc.devices.costs.meter import Meter
 from analogpc.devices.matrix import Matrix, ReadStream
 from analogpc.devices.substrate import Analog, Digital
@@ -85,7 +86,7 @@ class Network:
     @property
     def output_shape(self) -> tuple[int, ...]:
         """Shape of the prediction of one sample."""
-        return self.layers[-1].output_shape
+        return self.architecture.predicted_shape or self.layers[-1].output_shape
 
     def matrices(self) -> dict[str, Matrix]:
         """All matrices by name, in the order of the layers: "layer1.0.weight" is that of block 0 in the first layer."""
@@ -95,8 +96,20 @@ class Network:
         """What blocks keep besides matrices, such as running statistics, by name."""
         return {f"{place}.{name}": kept for place, block in self._named().items() for name, kept in block.buffers.items()}
 
+    @property
+    def swept(self) -> bool:
+        """Whether its states are value nodes inside the layers; see `SweepRelaxation`."""
+        return self.architecture.swept
+
+    @property
+    def nodes(self) -> list[ValueNodeBlock]:
+        """The value nodes inside the layers, in the order in which a sweep meets them."""
+        return [node for layer in self.layers for node in layer.nodes()]
+
     def inputs(self, x: np.ndarray) -> np.ndarray:
         """Bring a batch of samples into the input shape and type of the network, without changing any value.
+
+        Networks of tokens take whole numbers, and keep them so.
 
         Raises
         ------
@@ -115,9 +128,14 @@ class Network:
 
     def brought(self, x: np.ndarray) -> np.ndarray:
         """An array of samples on the backend of the network, contiguous and in its type; from wherever it comes."""
+        kind: np.dtype[Any] = self.dtype
+        if self.architecture.tokens:
+            if x.dtype.kind not in "iu":
+                raise ValueError(f"the network takes tokens, whole numbers, not {x.dtype}")
+            kind = np.dtype(np.int32)
         if self.backend == "gpu":
-            return np.ascontiguousarray(np.asarray(x, dtype=self.dtype, like=self._anchor), like=self._anchor)
-        return np.ascontiguousarray(to_host(x), dtype=self.dtype)
+            return np.ascontiguousarray(np.asarray(x, dtype=kind, like=self._anchor), like=self._anchor)
+        return np.ascontiguousarray(to_host(x), dtype=kind)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """What the architecture answers to a batch: (n, *input_shape) -> (n, *output_shape).

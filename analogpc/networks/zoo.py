@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from analogpc.devices.substrate import Analog, Digital
-from analogpc.networks import CNN, MLP, VGG, AlexNet, ResNet
+from analogpc.networks import CNN, MLP, VGG, AlexNet, ResNet, Transformer
 from analogpc.networks.network import Network
 
 
@@ -97,3 +97,24 @@ def resnet(depth: int = 10, *, substrate: Digital | Analog | None = None, seed: 
         ``batch_norm``, ``init``, ``dtype``.
     """
     return Network(ResNet(depth=depth, **fields), substrate, seed)
+
+
+def transformer(vocabulary: int, *, substrate: Digital | Analog | None = None, seed: int = 0, **fields: Any) -> Network:
+    """A language model with value nodes; by default a causal one of two blocks and 64 features.
+
+    Parameters
+    ----------
+    vocabulary : int
+        Number of tokens, special ones included.
+    substrate, seed
+        As for `mlp`.
+    **fields
+        Further fields of `Transformer`: ``task``, ``positions``, ``features``, ``hidden``, ``blocks``, ``heads``, ``activation``,
+        ``layer_norm``, ``nodes``, ``score_energy``, ``init``, ``dtype`` and more.
+
+    Examples
+    --------
+    >>> transformer(100, positions=16).output_shape
+    (16, 100)
+    """
+    return Network(Transformer(vocabulary=vocabulary, **fields), substrate, seed)

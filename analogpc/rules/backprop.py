@@ -12,6 +12,7 @@ from analogpc.dynamics.relaxation import Output, feed_forward, output_energy, ou
 from analogpc.kernels.products import row
 from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, Lesson, Rule, energy
+from analogpc.rules.swept import teach_backprop
 
 
 class Backprop(Rule):
@@ -35,6 +36,8 @@ class Backprop(Rule):
 
     @override
     def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
+        if network.swept:
+            return teach_backprop(self, network, x, target, apply)
         outputs, tapes = feed_forward(network.layers, x)
         errors = [output_error(self.output, target, outputs[-1])]
         for layer, tape in zip(network.layers[:0:-1], tapes[:0:-1], strict=True):

@@ -13,6 +13,7 @@ from analogpc.dynamics.relaxation import Watch
 from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, Lesson
 from analogpc.rules.clamped import Positive, RelaxingRule
+from analogpc.rules.swept import teach_ipc
 
 
 class IncrementalPC(RelaxingRule):
@@ -48,6 +49,8 @@ class IncrementalPC(RelaxingRule):
     @override
     def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply, watch: Watch | None = None) -> Lesson:
         """See `Rule.teach`; a ``watch`` sees the states before every step and after the last."""
+        if network.swept:
+            return teach_ipc(self, network, x, target, apply, watch)
         layers = network.layers
         relaxation = self.begin(network, x, target)
         outputs = relaxation.predictions[-1]

@@ -14,6 +14,7 @@ from analogpc.dynamics.relaxation import Relaxation, Watch
 from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, Lesson
 from analogpc.rules.clamped import Positive, RelaxingRule
+from analogpc.rules.swept import teach_pc
 
 _TAIL = 0.01
 """What the reference code of Qi et al. multiplies a decaying precision by."""
@@ -140,11 +141,14 @@ class PredictiveCoding(RelaxingRule):
 
     @override
     def repeatable(self, network: Network) -> bool:
-        return self.tolerance == 0 and self.step_decay == 1
+        # Where value nodes lie inside layers, step sizes are found on the GPU.
+        return self.tolerance == 0 and (self.step_decay == 1 or (network.swept and self.momentum == 0))
 
     @override
     def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply, watch: Watch | None = None) -> Lesson:
         """See `Rule.teach`; a ``watch`` sees the relaxation (see `relax`)."""
+        if network.swept:
+            return teach_pc(self, network, x, target, apply, watch)
         layers = network.layers
         beta = self.nudging.strength
         gains = [gain / beta for gain in self.gains(len(layers))]

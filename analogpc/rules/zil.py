@@ -13,6 +13,7 @@ from analogpc.kernels.products import row
 from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, Lesson, energy
 from analogpc.rules.clamped import ClampedRule, Positive
+from analogpc.rules.swept import teach_zil
 
 
 class ZIL(ClampedRule):
@@ -47,6 +48,8 @@ class ZIL(ClampedRule):
 
     @override
     def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
+        if network.swept:
+            return teach_zil(self, network, x, target, apply)
         layers = network.layers
         relaxation = self.begin(network, x, target)
         outputs = relaxation.predictions[-1]

@@ -19,6 +19,7 @@ from analogpc.blocks import Product
 from analogpc.devices.matrix import Matrix, TwoPhases, UnsupportedUpdateError
 from analogpc.devices.specification import Specification
 from analogpc.kernels.gpu.arrays import as_type, copied
+from analogpc.kernels.lookups import sum_rows
 from analogpc.kernels.products import matmul
 from analogpc.training.schedules import Constant, Rate, Schedule
 
@@ -180,7 +181,7 @@ class Learner:
         """Take over what `memory` once was; its arrays may come from anywhere."""
         self.memory = {name: self._placed(memory[name], self._matrices[name]) for name in self.memory}
 
-    def learn(self, products: Iterable[Product], rate: Any, batch: int, gain: float) -> None:
+    def learn(self, products: Iterable[Product], rate: Any, batch: Any, gain: float) -> None:
         """Let the matrices learn from the products of a batch.
 
         Parameters
@@ -189,7 +190,7 @@ class Learner:
             Products of one matrix follow each other; each is consumed when its turn comes.
         rate : float, or float64 array of the GPU without axes
             Learning rate of this step.
-        batch : int
+        batch : int, or array of the GPU without axes
             Samples whose products are summed; the gradient is their mean.
         gain : float
             Factor on the products.
@@ -204,9 +205,14 @@ class Learner:
             if self.optimiser.in_place:
                 matrix.learn(pairs, own * gain / batch)
                 continue
-            gradient = sum(matmul(post.T, pre) for pre, post in pairs)
-            gradient *= matrix.dtype.type(gain / batch)
+            gradient = sum(_outer(pre, post, matrix) for pre, post in pairs)
+            gradient *= as_type(gain / batch, matrix.dtype)
             matrix.increment(self.optimiser.change(self.memory[name], gradient, matrix.weights(), own))
+
+
+def _outer(pre: np.ndarray, post: np.ndarray, matrix: Matrix) -> np.ndarray:
+    """The sum of the outer products post pre^T, (n_out, n_in)."""
+    return sum_rows(pre, post, matrix.shape[1]).T if pre.ndim == 1 else matmul(post.T, pre)
 
 
 def _by_matrix(products: Iterable[Product]) -> Iterator[tuple[Matrix, Iterable[tuple[np.ndarray, np.ndarray]]]]:

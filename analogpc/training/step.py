@@ -73,7 +73,7 @@ class Teaching:
         """
         if not self._repeatable(rule):
             return self._once(rule, x, target, rate)
-        kind = (rule, x.shape, *(matrix.baked for matrix in self.network.matrices().values()))
+        kind = (rule, x.shape, target.shape, *(matrix.baked for matrix in self.network.matrices().values()))
         if kind not in self._seen:
             # The first time compiles, and makes ready what a graph cannot: with a rate on the GPU, as the graph will have it.
             self._seen.add(kind)
@@ -101,7 +101,11 @@ class Teaching:
             matrix.forget()
 
     def _once(self, rule: Rule, x: np.ndarray, target: np.ndarray, rate: Any) -> Lesson:
-        return rule.teach(self.network, x, target, lambda products, gain: self.learner.learn(products, rate, len(x), gain))
+        samples = self.network.architecture.samples(x, target)
+        if not self._repeatable(rule):
+            # What waits for numbers anyway takes them as numbers.
+            samples = int(samples)
+        return rule.teach(self.network, x, target, lambda products, gain: self.learner.learn(products, rate, samples, gain))
 
     def _capture(self, rule: Rule, x: np.ndarray, target: np.ndarray) -> _Captured:
         x, target, rate = x.copy(), target.copy(), np.zeros((), like=x)

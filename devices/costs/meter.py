@@ -134,6 +134,8 @@ class Meter:
     ----------
     forward_reads, backward_reads : int
         Input vectors sent through the matrix and through its transpose. A convolution counts one per output position.
+    look_ups : int
+        Those of the forward reads whose input is 1 at one place and 0 elsewhere, so that a single word line is driven.
     conversions_in, conversions_out : int
         Values that passed a DAC and an ADC (once per value and array).
     saturated_in, saturated_out : int
@@ -161,6 +163,7 @@ class Meter:
 
     forward_reads: int = 0
     backward_reads: int = 0
+    look_ups: int = 0
     conversions_in: int = 0
     conversions_out: int = 0
     saturated_in: Count = Count()

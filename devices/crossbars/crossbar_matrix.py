@@ -15,10 +15,11 @@ from analogpc.devices.crossbars.reading import Ports
 from analogpc.devices.crossbars.sums import MatrixOperand, Operand
 from analogpc.devices.crossbars.tiles import Tile, tiles_of
 from analogpc.devices.crossbars.writes import WritableMatrix
-from analogpc.devices.matrix import Products, ReadStream
+from analogpc.devices.matrix import Products, ReadStream, TwoPhases
 from analogpc.devices.responses import PulseResponse
 from analogpc.devices.substrate import Analog
 from analogpc.kernels.gpu.arrays import Backend, backend_of, copied, in_tree, to_host
+from analogpc.kernels.lookups import one_hot
 from analogpc.kernels.random.streams import Key
 
 
@@ -165,8 +166,14 @@ class CrossbarMatrix(WritableMatrix):
 
     @override
     def learn(self, products: Products, rate: float) -> None:
-        self.substrate.scheme.learn(self, products, rate)
+        self.substrate.scheme.learn(self, self._in_full(products), rate)
         self._finish_cycle()
+
+    def _in_full(self, products: Products) -> Products:
+        """Products whose presynaptic vectors are written out: what a word line carries is 1 or 0 where a number stood for them."""
+        if isinstance(products, TwoPhases):
+            return TwoPhases(self._in_full(products.plus), self._in_full(products.minus))
+        return ((one_hot(pre, self.shape[1], self.dtype) if pre.ndim == 1 else pre, post) for pre, post in products)
 
     def _finish_cycle(self) -> None:
         """What happens after every update cycle, however it was written."""

@@ -112,6 +112,29 @@ class _Session:
         )
         self._check(status, "cublasGemmEx")
 
+    def gemm_batched(self, a: Any, b: Any, out: Any) -> None:
+        """out[i] = a[i] b[i], all of three axes, ``out`` contiguous in C order."""
+        (items, m, k), n = a.shape, b.shape[2]
+        name = out.dtype.name
+        compute = _FLOAT32[_precision] if name == "float32" else _COMPUTE[name]
+        (a, turned_a, lead_a, step_a), (b, turned_b, lead_b, step_b) = _batched_operand(a), _batched_operand(b)
+        one, zero = (np.array(value, name if name in ("float64", "complex128", "complex64") else "float32") for value in (1, 0))
+        status = self.library.cublasGemmStridedBatchedEx(
+            self.handle,
+            turned_b,
+            turned_a,
+            *(n, m, k),
+            one.ctypes.data_as(ctypes.c_void_p),
+            *(ctypes.c_void_p(b.data.ptr), _TYPES[name], lead_b, ctypes.c_longlong(step_b)),
+            *(ctypes.c_void_p(a.data.ptr), _TYPES[name], lead_a, ctypes.c_longlong(step_a)),
+            zero.ctypes.data_as(ctypes.c_void_p),
+            *(ctypes.c_void_p(out.data.ptr), _TYPES[name], n, ctypes.c_longlong(m * n)),
+            items,
+            compute,
+            _DEFAULT_ALGORITHM,
+        )
+        self._check(status, "cublasGemmStridedBatchedEx")
+
 
 def _operand(x: Any) -> tuple[Any, int, int]:
     """An operand as cuBLAS can take it, whether it is turned, and the distance between its lines."""
@@ -124,6 +147,16 @@ def _operand(x: Any) -> tuple[Any, int, int]:
     if along == size and across >= rows * size and across % size == 0:
         return x, _TRANSPOSED, across // size
     return gpu.cupy().ascontiguousarray(x), _NORMAL, max(1, columns)
+
+
+def _batched_operand(x: Any) -> tuple[Any, int, int, int]:
+    """The same for an operand of three axes, and the distance between its items."""
+    if not x.flags.c_contiguous:
+        turned = x.swapaxes(1, 2)
+        if turned.flags.c_contiguous:
+            return x, _TRANSPOSED, max(1, x.shape[1]), x.shape[1] * x.shape[2]
+        x = gpu.cupy().ascontiguousarray(x)
+    return x, _NORMAL, max(1, x.shape[2]), x.shape[1] * x.shape[2]
 
 
 @functools.cache
@@ -147,6 +180,26 @@ def gemm(a: Any, b: Any, out: Any = None) -> Any:
         out.fill(0)
     elif out.size > 0:
         _session(gpu.cupy().cuda.get_current_stream().ptr).gemm(a, b, out)
+    return out
+
+
+def gemm_batched(a: Any, b: Any) -> Any:
+    """One product for each item: (items, m, k) and (items, k, n) of one type -> (items, m, n), on the current stream.
+
+    Raises
+    ------
+    ValueError
+        If the shapes or types do not fit.
+    """
+    if a.ndim != 3 or b.ndim != 3 or a.shape[0] != b.shape[0] or a.shape[2] != b.shape[1] or a.dtype != b.dtype:
+        raise ValueError(
+            f"no products of {a.shape} {a.dtype} and {b.shape} {b.dtype}: (items, m, k) and (items, k, n) of one type"
+        )
+    out = gpu.cupy().empty((a.shape[0], a.shape[1], b.shape[2]), a.dtype)
+    if a.shape[2] == 0:
+        out.fill(0)
+    elif out.size > 0:
+        _session(gpu.cupy().cuda.get_current_stream().ptr).gemm_batched(a, b, out)
     return out
 
 

@@ -10,6 +10,7 @@ from scipy import signal
 
 from analogpc.blocks import (
     Activation,
+    Attention,
     AvgPool,
     BatchNorm,
     Chain,
@@ -24,6 +25,7 @@ from analogpc.blocks import (
     ShapeError,
     SoftPool,
     Sum,
+    ValueNode,
     conv,
 )
 from analogpc.devices.matrix import DigitalMatrix
@@ -85,6 +87,20 @@ CASES = {
     "fork and sum": (
         Chain(blocks=(Parallel(branches=(DENSE_CHAIN.but(blocks=(Dense(features=5), TANH)), Flatten())), Sum(shape=(5,)))),
         (5,),
+    ),
+    "dense over positions": (Dense(features=3, gain=0.5), (4, 5)),
+    "attention": (Attention(), (4, 6)),
+    "attention, causal, with two heads": (Attention(heads=2, causal=True), (4, 6)),
+    "transformer": (
+        Chain(
+            blocks=(
+                Residual(body=Attention(heads=3, name="a", nodes="levels")),
+                LayerNorm(),
+                Residual(body=Chain(blocks=(Dense(features=4), TANH, ValueNode(name="hidden"), Dense(features=6)))),
+                LayerNorm(),
+            )
+        ),
+        (3, 6),
     ),
     "without matrices": (Chain(blocks=(TANH, MaxPool(), Flatten())), (4, 4, 2)),
 }

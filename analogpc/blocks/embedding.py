@@ -1,0 +1,139 @@
+"""Embeddings: whole numbers become vectors, by a table that is read row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, FiniteFloat
+from typing_extensions import override
+
+from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, Product, ShapeError
+from analogpc.blocks.sweep import Sweep
+from analogpc.kernels.lookups import rows_of, sum_rows
+from analogpc.kernels.random.streams import Key, normals
+
+
+class Embedding(BlockSpecification):
+    """Tokens to vectors: y[s] = E[ids[s]] + P[s], for samples of shape (positions,), whole numbers.
+
+    E equals the product with vectors that are 1 at one place, and on a crossbar that is what it is: one word line is driven for each
+    token, and no other row sees a voltage. Its products name the rows by their numbers, and add up where a token comes again. Nothing goes
+    back through it. The table P of the positions is digital on every substrate, as biases are.
+
+    Attributes
+    ----------
+    vocabulary : int
+        How many tokens there are; ids are 0 to ``vocabulary`` - 1.
+    features : int
+    std : float
+        E and P start as normal numbers of this standard deviation.
+    """
+
+    kind: Literal["embedding"] = "embedding"
+    vocabulary: Annotated[int, Field(ge=1)]
+    features: Annotated[int, Field(ge=1)]
+    std: Annotated[FiniteFloat, Field(gt=0)] = 0.1
+
+    @override
+    def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> EmbeddingBlock:
+        if len(input_shape) != 1:
+            raise ShapeError(f"Embedding takes samples of shape (positions,), not {input_shape}")
+
+        def drawn(name: str, columns: int) -> np.ndarray:
+            return (self.std * normals(key.fold(name), 0, (self.features, columns), np.float64)).astype(dtype)
+
+        matrices = {
+            "weight": make("weight", drawn("weight", self.vocabulary)),
+            "positions": make("bias", drawn("positions", input_shape[0])),
+        }
+        return EmbeddingBlock(input_shape, (input_shape[0], self.features), matrices)
+
+
+class EmbeddingBlock(Block):
+    """Built from `Embedding`; the tape is the ids."""
+
+    @override
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
+        """See `Block.forward`; ``x`` is an int32 array, (n, positions).
+
+        Raises
+        ------
+        ShapeError
+            Also for numbers of another type.
+        """
+        if x.shape[1:] != self.input_shape:
+            raise ShapeError(f"Embedding was built for batches of shape (n, {self.input_shape[0]}), not {x.shape}")
+        if x.dtype != np.int32:
+            raise ShapeError(f"Embedding takes whole numbers of type int32, not {x.dtype}")
+        y = self.matrices["weight"].look_up(x.reshape(-1)).reshape(len(x), *self.output_shape)
+        return y + self.matrices["positions"].look_up(self._order(x)), x
+
+    def _order(self, like: np.ndarray) -> np.ndarray:
+        return np.arange(self.input_shape[0], dtype=np.int32, like=like)
+
+    @override
+    def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
+        """There is none.
+
+        Raises
+        ------
+        ShapeError
+            Always: the inputs are whole numbers.
+        """
+        raise ShapeError(
+            "Embedding has no transpose: its inputs are whole numbers, with respect to which nothing has a derivative"
+        )
+
+    @override
+    def products(self, tape: Any, g: np.ndarray) -> Iterator[Product]:
+        yield self.matrices["weight"], tape.reshape(-1), g.reshape(-1, self.output_shape[1])
+        yield self.matrices["positions"], self._order(tape), g.sum(axis=0)
+
+    @override
+    def pass_back(
+        self, tape: Any, g: np.ndarray, sweep: Sweep, onward: bool = True
+    ) -> tuple[np.ndarray | None, list[Iterable[Product]]]:
+        return None, [self.products(tape, g)]
+
+
+class AtTargets(BlockSpecification):
+    """Only the positions that have a target: (positions, features) -> (features,), one row for each of them.
+
+    Outside of sweeps, or where a sweep names no places, these are all positions of all samples, one after the other.
+    """
+
+    kind: Literal["at-targets"] = "at-targets"
+
+    @override
+    def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> AtTargetsBlock:
+        if len(input_shape) != 2:
+            raise ShapeError(f"AtTargets takes samples of shape (positions, features), not {input_shape}")
+        return AtTargetsBlock(input_shape, input_shape[1:])
+
+
+class AtTargetsBlock(Block):
+    """Built from `AtTargets`; the tape is the number of samples."""
+
+    @override
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
+        self._check(x)
+        return x.reshape(-1, *self.output_shape), len(x)
+
+    @override
+    def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
+        return g.reshape(tape, *self.input_shape)
+
+    @override
+    def pass_forward(self, x: np.ndarray, sweep: Sweep) -> tuple[np.ndarray, Any]:
+        rows, samples = self.forward(x)
+        return (rows if sweep.places is None else rows_of(rows, sweep.places)), samples
+
+    @override
+    def pass_back(
+        self, tape: Any, g: np.ndarray, sweep: Sweep, onward: bool = True
+    ) -> tuple[np.ndarray | None, list[Iterable[Product]]]:
+        if sweep.places is not None:
+            g = sum_rows(sweep.places, g, tape * self.input_shape[0])
+        return self.vjp(tape, g), []

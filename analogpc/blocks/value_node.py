@@ -1,0 +1,180 @@
+"""Value nodes inside a network: states between blocks, at which sweeps forward are substituted and sweeps back are cut."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+from typing_extensions import override
+
+from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, Product
+from analogpc.blocks.sweep import Extent, Sweep
+from analogpc.kernels.products import difference, inner
+from analogpc.kernels.random.streams import Key
+from analogpc.kernels.softmax import log_softmax
+
+NodeEnergyName = Literal["squared-error", "softmax"]
+
+
+class ValueNode(BlockSpecification):
+    """A state between two blocks, with an energy that ties it to its prediction.
+
+    In a sweep forward the node takes a prediction mu and hands on its state x. In a sweep back it gets -dE/dx of all that lies behind it,
+    and hands on only -dE_own/dmu. A node whose error is zero by construction follows its prediction: x is mu, and nothing is handed
+    back. Outside of sweeps, and in backpropagation, the node is not there: it hands on what it gets, both ways.
+
+    Attributes
+    ----------
+    name : str
+        Each node of a network has its own.
+    energy : "squared-error" or "softmax"
+        With sums over all values:
+
+        - "squared-error": 1/2 (x - mu)^2, the Gaussian node.
+        - "softmax": sum p (log p - log q) with p = softmax(x) and q = softmax(mu) over the last axis: the Kullback-Leibler divergence of
+          nodes whose state goes through a softmax (F_KL). The state is logits: any real number is valid, so that a step down the
+          gradient stays among the valid ones.
+    extent : "all", "positions", "scores" or "targets"
+        Which values count; errors and energies of all others are 0. See `Extent`.
+
+    References
+    ----------
+    Pinchetti et al., NeurIPS 2022, for energies other than Gaussian; Salvatori et al., ICLR 2024, Section 5.
+    """
+
+    kind: Literal["value-node"] = "value-node"
+    name: Annotated[str, Field(min_length=1)]
+    energy: NodeEnergyName = "squared-error"
+    extent: Extent = "all"
+
+    @override
+    def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> ValueNodeBlock:
+        return ValueNodeBlock(self, input_shape)
+
+
+class NodeEnergy(ABC):
+    """What a node pays for a state x and a prediction mu, both (n, ..., values), where ``weight`` is 1 (everywhere if None).
+
+    ``blocked`` is added to both before a softmax.
+    """
+
+    @abstractmethod
+    def value(self, x: np.ndarray, mu: np.ndarray, weight: np.ndarray | None, blocked: np.ndarray | None) -> Any:
+        """The sum over all values: a number, or on the GPU an array without axes."""
+
+    @abstractmethod
+    def slopes(
+        self, x: np.ndarray, mu: np.ndarray, weight: np.ndarray | None, blocked: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """dE/dx and -dE/dmu."""
+
+
+class _SquaredError(NodeEnergy):
+    @override
+    def value(self, x: np.ndarray, mu: np.ndarray, weight: np.ndarray | None, blocked: np.ndarray | None) -> Any:
+        error = difference(x, mu)
+        return 0.5 * inner(error, error if weight is None else error * weight)
+
+    @override
+    def slopes(
+        self, x: np.ndarray, mu: np.ndarray, weight: np.ndarray | None, blocked: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        error = difference(x, mu)
+        if weight is not None:
+            error *= weight
+        return error, error
+
+
+class _Softmax(NodeEnergy):
+    def _terms(self, x: np.ndarray, mu: np.ndarray, blocked: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """p, log p - log q, and log q."""
+        logs, predicted = (log_softmax(values if blocked is None else values + blocked) for values in (x, mu))
+        return np.exp(logs), logs - predicted, predicted
+
+    @override
+    def value(self, x: np.ndarray, mu: np.ndarray, weight: np.ndarray | None, blocked: np.ndarray | None) -> Any:
+        p, ratio, _ = self._terms(x, mu, blocked)
+        return inner(p, ratio if weight is None else ratio * weight)
+
+    @override
+    def slopes(
+        self, x: np.ndarray, mu: np.ndarray, weight: np.ndarray | None, blocked: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        p, ratio, predicted = self._terms(x, mu, blocked)
+        own = p * ratio
+        own -= p * own.sum(axis=-1, keepdims=True)
+        error = p - np.exp(predicted)
+        if weight is not None:
+            own *= weight
+            error *= weight
+        return own, error
+
+
+ENERGIES: dict[NodeEnergyName, NodeEnergy] = {"squared-error": _SquaredError(), "softmax": _Softmax()}
+"""By name."""
+
+
+class ValueNodeBlock(Block):
+    """Built from `ValueNode`; the tape of a sweep is the pair of state and prediction.
+
+    Parameters
+    ----------
+    specification : ValueNode
+    input_shape : tuple of int
+    causal : bool
+        Whether scores look at no later key.
+    """
+
+    def __init__(self, specification: ValueNode, input_shape: tuple[int, ...], causal: bool = False) -> None:
+        super().__init__(input_shape, input_shape)
+        self.name, self._extent, self._causal = specification.name, specification.extent, causal
+        self._energy = ENERGIES[specification.energy]
+
+    @override
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
+        return x, None
+
+    @override
+    def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
+        return g
+
+    @override
+    def nodes(self) -> Iterable[ValueNodeBlock]:
+        return (self,)
+
+    @override
+    def pass_forward(self, x: np.ndarray, sweep: Sweep) -> tuple[np.ndarray, Any]:
+        if not sweep.cut:
+            return x, None
+        sweep.predictions[self.name] = x
+        state = sweep.states.get(self.name, x)
+        return state, (state, x)
+
+    @override
+    def pass_back(
+        self, tape: Any, g: np.ndarray, sweep: Sweep, onward: bool = True
+    ) -> tuple[np.ndarray | None, list[Iterable[Product]]]:
+        if not sweep.cut:
+            return g, []
+        state, prediction = tape
+        if state is prediction:
+            # The error is zero by construction, and so is what is handed on.
+            sweep.gradients[self.name] = -g
+            return None, []
+        own, error = self._energy.slopes(state, prediction, *self._masks(state, sweep))
+        sweep.gradients[self.name] = difference(own, g)
+        return error, []
+
+    def energy(self, sweep: Sweep) -> Any:
+        """What the node pays in all: a number, or on the GPU an array without axes."""
+        if self.name not in sweep.states:
+            return 0.0
+        state = sweep.states[self.name]
+        return self._energy.value(state, sweep.predictions[self.name], *self._masks(state, sweep))
+
+    def _masks(self, values: np.ndarray, sweep: Sweep) -> tuple[np.ndarray | None, np.ndarray | None]:
+        blocked = sweep.blocked(self._causal, values) if self._extent == "scores" else None
+        return sweep.weight(self._extent, self._causal, values), blocked

@@ -1,0 +1,144 @@
+"""The rules on networks whose value nodes lie inside the layers (`SweepRelaxation`): the same schedules, sweep by sweep."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analogpc.dynamics.relaxation import Watch
+from analogpc.dynamics.sweep import SweepRelaxation
+from analogpc.kernels.gpu.arrays import on_gpu
+from analogpc.networks.network import Network
+from analogpc.rules.base import Apply, Lesson
+
+if TYPE_CHECKING:
+    from analogpc.rules.backprop import Backprop
+    from analogpc.rules.clamped import ClampedRule
+    from analogpc.rules.incremental import IncrementalPC
+    from analogpc.rules.predictive_coding import PredictiveCoding
+    from analogpc.rules.zil import ZIL
+
+
+def begin_sweeps(rule: ClampedRule, network: Network, x: np.ndarray, target: np.ndarray) -> SweepRelaxation:
+    """A relaxation from feed-forward states, its output held at the target.
+
+    Raises
+    ------
+    ValueError
+        If there are no value nodes, or the rule nudges.
+    """
+    if rule.nudging.beta != 1:
+        raise ValueError(
+            f"nudging.beta = {rule.nudging.beta:g} is not allowed in networks with value nodes inside layers: it is 1 there"
+        )
+    relaxation = SweepRelaxation(network, x, target, rule.output)
+    if not relaxation.nodes:
+        raise ValueError(f"the rule '{rule.kind}' needs value nodes, and the network has none: only backpropagation learns there")
+    return relaxation
+
+
+def step_count(rule: Any, relaxation: SweepRelaxation) -> int:
+    """Relaxation steps of a rule; "layers" counts the nodes and the output."""
+    return rule.step_count(len(relaxation.nodes) + 1)
+
+
+def teach_backprop(rule: Backprop, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
+    """One sweep back, through nodes that hand on what they get. The one energy is what the output pays."""
+    relaxation = SweepRelaxation(network, x, target, rule.output, cut=False)
+    relaxation.differentiate()
+    energies = relaxation.energies()
+    relaxation.learn(apply)
+    return Lesson(relaxation.first_outputs, energies)
+
+
+def teach_pc(
+    rule: PredictiveCoding, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply, watch: Watch | None
+) -> Lesson:
+    """T steps of the states, T + 1 sweeps; what learns are the matrices that an error has reached, from the last sweep.
+
+    Raises
+    ------
+    ValueError
+        If the rule has schedules that count layers.
+    """
+    if rule.precision != "standard" or rule.update != "standard":
+        raise ValueError(
+            f"precision = '{rule.precision}' and update = '{rule.update}' count layers: networks with value nodes inside layers take "
+            "'standard' for both"
+        )
+    relaxation = begin_sweeps(rule, network, x, target)
+    step_size: Any = rule.step_size
+    last: Any = None
+    for _ in range(step_count(rule, relaxation)):
+        relaxation.differentiate()
+        relaxation.show(watch)
+        if rule.tolerance > 0 and relaxation.residual() <= rule.tolerance:
+            break
+        if rule.step_decay < 1:
+            now = relaxation.energy()
+            step_size, last = _decayed(step_size, rule.step_decay, now, last), now
+        relaxation.descend(step_size, rule.momentum, rule.nesterov)
+    relaxation.differentiate()
+    relaxation.show(watch)
+    energies = relaxation.energies()
+    relaxation.learn(apply)
+    return Lesson(relaxation.first_outputs, energies)
+
+
+def _decayed(step_size: Any, factor: float, now: Any, last: Any) -> Any:
+    """The step size, multiplied by ``factor`` if the energy has risen; where the GPU counts, nobody waits for it."""
+    if last is None:
+        return step_size
+    if on_gpu(now):
+        return (1 - (1 - factor) * (now > last).astype(np.float64)) * step_size
+    return step_size * (factor if now > last else 1.0)
+
+
+def teach_ipc(
+    rule: IncrementalPC, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply, watch: Watch | None
+) -> Lesson:
+    """In every sweep, states move down their gradient, then every matrix that an error has reached learns.
+
+    Raises
+    ------
+    ValueError
+        If matrices that no error has reached are to learn.
+    """
+    if not rule.stoppable:
+        raise ValueError(
+            "stoppable = false is not allowed in networks with value nodes inside layers: there is no error to learn from"
+        )
+    relaxation = begin_sweeps(rule, network, x, target)
+    energies = np.zeros(0)
+    steps = step_count(rule, relaxation)
+    for step in range(steps):
+        relaxation.differentiate()
+        relaxation.show(watch)
+        if step == steps - 1:
+            energies = relaxation.energies()
+        # The states go first: they must not see what the weights have learnt from the same errors.
+        relaxation.descend(rule.step_size, rule.momentum, rule.nesterov)
+        relaxation.learn(apply)
+    relaxation.show(watch)
+    return Lesson(relaxation.first_outputs, energies)
+
+
+def teach_zil(rule: ZIL, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
+    """Every matrix learns at the sweep at which an error reaches it, until none is left or none is reached any more.
+
+    With nodes in "levels", squared errors and a step size of 1, that is backpropagation.
+    """
+    relaxation = begin_sweeps(rule, network, x, target)
+    known: set[int] = set()
+    count = len(network.matrices())
+    energies: np.ndarray | None = None
+    for _ in range(len(relaxation.nodes) + 1):
+        relaxation.differentiate()
+        energies = relaxation.energies() if energies is None else energies
+        relaxation.descend(rule.step_size, front=rule.sweep == "front")
+        relaxation.learn_new(known, apply)
+        if len(known) == count:
+            break
+    assert energies is not None
+    return Lesson(relaxation.first_outputs, energies)

@@ -1,0 +1,52 @@
+"""Rows of a table by their numbers, and the transpose of that: a product with vectors that are 1 at one place and 0 elsewhere."""
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+
+from analogpc.kernels.gpu.arrays import launch, on_gpu
+from analogpc.kernels.memory import zeros
+
+
+@nb.njit(cache=True)
+def _add_rows(ids, g, out):
+    for i in range(len(ids)):
+        row, add = out[ids[i]], g[i]
+        for c in range(len(add)):
+            row[c] += add[c]
+
+
+def rows_of(table: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """The rows of a table: (rows, columns) and (m,) whole numbers -> (m, columns)."""
+    return np.take(table, ids, axis=0)
+
+
+def sum_rows(ids: np.ndarray, g: np.ndarray, count: int) -> np.ndarray:
+    """The rows of ``g`` added up by their numbers: row v of the result is the sum of all g[i] with ids[i] = v, in the order of i.
+
+    Parameters
+    ----------
+    ids : (m,) int32 array
+        From 0 to ``count`` - 1.
+    g : (m, columns) array
+    count : int
+        Rows of the result.
+
+    Returns
+    -------
+    (count, columns) array
+        In the type of ``g``: the product of the transpose of ``one_hot(ids, count)`` with ``g``.
+    """
+    out = zeros((count, g.shape[1]), g.dtype, g)
+    g, ids = np.ascontiguousarray(g, like=g), np.ascontiguousarray(ids, like=ids)
+    if on_gpu(g):
+        launch("lookups", "add_rows", g.dtype, g.size, ids, g, out, np.int32(len(ids)), np.int32(g.shape[1]))
+    else:
+        _add_rows(ids, g, out)
+    return out
+
+
+def one_hot(ids: np.ndarray, count: int, dtype: np.dtype) -> np.ndarray:
+    """Vectors that are 1 at their number and 0 elsewhere: (m,) -> (m, count)."""
+    return (ids[:, None] == np.arange(count, dtype=np.int32, like=ids)).astype(dtype)

@@ -1,0 +1,49 @@
+"""Rows of logits beside the number of the column that is right: what softmax with cross-entropy pays, and its derivative."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analogpc.kernels.gpu.arrays import launch, on_gpu
+from analogpc.kernels.memory import empty
+
+
+def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What every row pays, and minus its derivative with respect to the logits.
+
+    Parameters
+    ----------
+    logits : (rows, columns) array
+    labels : (rows,) int32 array
+        The right columns; rows with a label below 0 pay nothing.
+
+    Returns
+    -------
+    losses : (rows,) array
+        - log softmax(logits)[label], in the type of ``logits``.
+    errors : (rows, columns) array
+        The vector that is 1 at the label and 0 elsewhere, minus softmax(logits).
+    """
+    errors = empty(logits.shape, logits.dtype, logits)
+    top = logits.max(axis=1, keepdims=True)
+    np.subtract(logits, top, out=errors)
+    np.exp(errors, out=errors)
+    total = errors.sum(axis=1, keepdims=True)
+    # Rows without a target are multiplied by zero, all others by minus one over their sum.
+    errors *= -(labels >= 0).astype(logits.dtype)[:, None] / total
+    losses = (np.log(total) + top)[:, 0]
+    _finish(logits, labels, errors, losses)
+    return losses, errors
+
+
+def _finish(logits: np.ndarray, labels: np.ndarray, errors: np.ndarray, losses: np.ndarray) -> None:
+    """Take the logit of the label off the losses, and add one to the error there; rows without a target pay nothing."""
+    if on_gpu(logits):
+        rows = np.int64(len(logits))
+        launch("targets", "finish", logits.dtype, len(logits), logits, labels, errors, losses, rows, np.int32(logits.shape[1]))
+        return
+    counted = np.flatnonzero(labels >= 0)
+    at = labels[counted]
+    errors[counted, at] += 1
+    losses[counted] -= logits[counted, at]
+    losses[labels < 0] = 0

@@ -1,0 +1,72 @@
+"""Language models on the GPU: every rule teaches there what it teaches on the CPU, kernel by kernel and replayed as a graph."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from token_networks import tokens, transformer
+
+from analogpc.devices.substrate import Analog
+from analogpc.kernels.gpu.arrays import to_host
+from analogpc.kernels.gpu.graphs import working_stream
+from analogpc.rules import ZIL, Backprop, IncrementalPC, PredictiveCoding
+from analogpc.training.optimisers import SGD, AdamW, Learner
+from analogpc.training.step import Teaching
+
+OUTPUT = {"output": "cross-entropy"}
+RULES = {
+    "bp": Backprop(**OUTPUT),
+    "pc": PredictiveCoding(steps=3, step_size=0.05, **OUTPUT),
+    "pc with a falling step size": PredictiveCoding(steps=4, step_size=0.5, step_decay=0.9, **OUTPUT),
+    "pc with momentum": PredictiveCoding(steps=3, step_size=0.05, momentum=0.3, **OUTPUT),
+    "ipc": IncrementalPC(steps=4, step_size=0.1, **OUTPUT),
+    "zil": ZIL(**OUTPUT),
+}
+
+
+def taught(network, rule, optimiser):
+    teaching = Teaching(network, Learner(optimiser, network.matrices()))
+    outputs, energies = [], []
+    with working_stream(network.backend):
+        for number in range(4):
+            ids, target = tokens(seed=number)
+            lesson = teaching.teach(rule, network.inputs(ids), network.brought(target), 0.02)
+            outputs.append(np.array(to_host(lesson.outputs)))
+            energies.append(np.array(to_host(lesson.energies)))
+    assert teaching.graphs == (network.backend == "gpu")
+    return network.state(), outputs, energies
+
+
+@pytest.mark.parametrize("optimiser", [SGD(), AdamW(weight_decay=0.01)], ids=["sgd", "adamw"])
+@pytest.mark.parametrize("name", RULES)
+def test_rules_learn_the_same(device, exact, name, optimiser):
+    network = transformer(nodes="levels" if name == "zil" else "nonlinear", heads=2, dtype="float32")
+    expected = taught(network.copy(), RULES[name], optimiser)
+    found = taught(network.to("gpu"), RULES[name], optimiser)
+    # Exponential functions and sums of other libraries; AdamW makes full steps of small differences on a true GPU.
+    tolerance = {"rtol": 1e-4, "atol": 1e-4} if exact else {"rtol": 1e-2, "atol": 3e-2}
+    for one, other in zip(found[1] + found[2], expected[1] + expected[2], strict=True):
+        np.testing.assert_allclose(one, other, **tolerance)
+    for name, values in expected[0].items():
+        np.testing.assert_allclose(found[0][name]["weights"], values["weights"], err_msg=name, **tolerance)
+        assert found[0][name]["meter"] == values["meter"]
+
+
+def test_crossbars_of_language_models_learn_there(device, exact):
+    substrate = Analog(device="idealized", scheme={"kind": "mixed-precision"})
+    network = transformer(dtype="float32").on(substrate)
+    expected = taught(network.copy(), RULES["ipc"], AdamW())
+    found = taught(network.to("gpu"), RULES["ipc"], AdamW())
+    for one, other in zip(found[1], expected[1], strict=True):
+        assert one.shape == other.shape
+        np.testing.assert_allclose(one, other, rtol=0.1, atol=0.5)
+    meter = found[0]["layer1.0.weight"]["meter"]
+    assert meter["look_ups"] == meter["forward_reads"] == expected[0]["layer1.0.weight"]["meter"]["look_ups"] > 0
+    assert meter["backward_reads"] == 0
+
+
+def test_logits_are_those_of_the_processor(device, exact):
+    network = transformer(heads=2)
+    ids, _ = tokens()
+    there = network.to("gpu").predict(device.array(ids))
+    np.testing.assert_allclose(to_host(there), network.predict(ids), rtol=0, atol=1e-12)

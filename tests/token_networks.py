@@ -1,0 +1,33 @@
+"""Small transformers and batches of tokens, shared by tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from analogpc.networks import Transformer
+from analogpc.networks.network import Network
+
+VOCABULARY, POSITIONS, SAMPLES = 12, 6, 3
+
+
+def transformer(seed: int = 3, **fields: Any) -> Network:
+    """A network in float64, if nothing else is said, with scales, biases and weights that are not those of the start."""
+    usual = {"positions": POSITIONS, "features": 8, "hidden": 10, "blocks": 2, "dtype": "float64", "embedding_std": 0.5}
+    network = Network(Transformer(vocabulary=VOCABULARY, **{**usual, **fields}), seed=seed)
+    rng = np.random.default_rng(seed)
+    for matrix in network.matrices().values():
+        matrix.increment((0.2 * rng.normal(size=matrix.shape)).astype(matrix.dtype))
+    network._initial = None
+    return network
+
+
+def tokens(seed: int = 0, samples: int = SAMPLES, positions: int = POSITIONS) -> tuple[np.ndarray, np.ndarray]:
+    """Ids, the second sample with two padded positions, and targets at all real positions; the last row of the targets is unused."""
+    rng = np.random.default_rng(seed)
+    ids = rng.integers(5, VOCABULARY, (samples, positions)).astype(np.int32)
+    ids[1, -2:] = 0
+    places = np.append(np.flatnonzero(ids), 0)
+    labels = np.append(rng.integers(5, VOCABULARY, len(places) - 1), -1)
+    return ids, np.stack([places, labels], axis=1).astype(np.int32)
