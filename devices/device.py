@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
+from typing_extensions import override
 
 from analogpc.devices.nonidealities import (
     Conduction,
@@ -59,6 +60,8 @@ class Device(Specification):
         Where the numbers come from.
     """
 
+    identity: ClassVar[str] = "name"
+
     name: str
     response: Response
     g_min_siemens: Annotated[FiniteFloat, Field(ge=0)]
@@ -97,6 +100,12 @@ class Device(Specification):
                 if getattr(self, name) != type(self).model_fields[name].default:
                     raise ValueError(f"{name} needs a device with limits, but the response is 'ideal'")
         return self
+
+    @override
+    def short_name(self) -> str:
+        from analogpc.devices.presets import PRESETS
+
+        return self.name if PRESETS.get(self.name) == self else ""
 
     @property
     def nominal_siemens(self) -> tuple[float, float]:

@@ -7,13 +7,15 @@ TOML text) unchanged, so that a result file can rebuild its experiment.
 from __future__ import annotations
 
 import difflib
-import stat
-import tomllib
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
 
+import numpy as np
 import tomli_w
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from analogpc.devices.texts import parse_toml
 
 if TYPE_CHECKING:
     from pydantic._internal._model_construction import ModelMetaclass
@@ -22,36 +24,18 @@ else:
     ModelMetaclass = type(BaseModel)
 
 
-_LONGEST_TEXT = 16 * 2**20
-"""Bytes of a text file; a specification has some thousand."""
-
-
 class SpecificationError(ValueError):
     """A specification was given a value that it does not allow; the message is one sentence that names the field."""
 
 
-def _field_path(location: tuple[Any, ...], value: Any) -> str:
-    """The dotted path of an error, without the union tags that pydantic puts between and behind the field names."""
-    path, here = [], value
-    for part in location:
-        if isinstance(here, dict):
-            if part not in here and here.get("kind") == part:
-                continue
-            here = here.get(part, {})
-        elif isinstance(here, (list, tuple)) and isinstance(part, int):
-            here = here[part] if part < len(here) else {}
-        else:
-            break
-        path.append(str(part))
-    return ".".join(path)
-
-
-def _sentence(name: str, fields: list[str], error: ValidationError, given: Any) -> str:
+def _sentence(kind: Any, error: ValidationError) -> str:
     """One sentence for the first error that pydantic found."""
+    from analogpc.devices.fields import field_path
+
     first = error.errors(include_url=False)[0]
-    path = _field_path(first["loc"], given)
+    name, fields, path = kind.__name__, list(kind.__pydantic_fields__), field_path(kind, first["loc"])
     if first["type"] == "extra_forbidden":
-        if len(first["loc"]) > 1:
+        if "." in path:
             return f"{name} has no field '{path}'"
         close = difflib.get_close_matches(path, fields, n=1)
         hint = f"; did you mean '{close[0]}'?" if close else f"; its fields are {', '.join(fields)}"
@@ -65,52 +49,6 @@ def _sentence(name: str, fields: list[str], error: ValidationError, given: Any) 
     return f"{name}: {path} = {first['input']!r} is not allowed: {message}"
 
 
-def parse_toml(text: str) -> dict[str, Any]:
-    """The fields that a TOML text gives; a byte order mark in front of it counts for nothing.
-
-    Raises
-    ------
-    ValueError
-        In one sentence, if it is not TOML.
-    """
-    try:
-        return tomllib.loads(text.removeprefix("\ufeff"))
-    except RecursionError:
-        raise ValueError("it nests too deep") from None
-    except tomllib.TOMLDecodeError:
-        raise
-    except ValueError:  # Python converts no numbers of more than 4300 digits, and knows no 30th of February.
-        raise ValueError("it holds a number that is too long, or a date that does not exist") from None
-
-
-def read_text(path: str | Path) -> str:
-    """The text of a file that somebody wrote, in UTF-8 with or without a byte order mark.
-
-    Raises
-    ------
-    ValueError
-        In one sentence with the path, if it cannot be read, is not a regular file, is larger than a specification can be, or holds
-        anything but such text.
-    """
-    try:
-        held = Path(path).stat()
-        if not stat.S_ISREG(held.st_mode):
-            raise ValueError(f"{path} cannot be read: it is not a regular file")
-        if held.st_size > _LONGEST_TEXT:
-            raise ValueError(
-                f"{path} cannot be read: {held.st_size} bytes are more than the {_LONGEST_TEXT} that a text may have"
-            )
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise ValueError(f"{path} begins with a byte order mark of UTF-16: save it as text in UTF-8")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not text in UTF-8") from None
-
-
 class _Refusing(ModelMetaclass):
     """Turns pydantic's multi-line report into one sentence, only at the outermost call, so that nested fields keep their path."""
 
@@ -120,14 +58,25 @@ class _Refusing(ModelMetaclass):
         try:
             return super().__call__(*args, **fields)
         except ValidationError as error:
-            raise SpecificationError(_sentence(cls.__name__, list(cls.__pydantic_fields__), error, fields)) from None
+            raise SpecificationError(_sentence(cls, error)) from None
 
 
 class Specification(BaseModel, metaclass=_Refusing):
     """Base class of the frozen specifications.
 
+    A specification holds what somebody said, and beside it what follows: `said` gives the one, `to_dict` both. What follows is
+    filled in when the specification is made, from what was said alone; so a change by `but` never keeps what followed from the
+    choices before.
+
     Fields never hold ``None`` (TOML has no null): "without limit" is ``inf``, and a variant is a class of its own, told apart by
     its ``kind``. Unknown fields are refused.
+
+    Attributes
+    ----------
+    identity : str, of the class
+        The field that says what a table of fields is; a table without it only changes what there is.
+    shorthands : dict of tuples, of the class
+        Further names under which fields may be given, each with the paths of the fields that it stands for.
 
     Raises
     ------
@@ -136,18 +85,81 @@ class Specification(BaseModel, metaclass=_Refusing):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=True)
+    identity: ClassVar[str] = "kind"
+    shorthands: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Self:
+    def opened(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        """Given fields, with names written out that stand for other fields and need more than `shorthands`."""
+        return fields
+
+    @classmethod
+    def consequences(cls, said: Mapping[str, Any]) -> dict[str, Any]:
+        """What fields are that nobody gave, as far as that depends on other fields; see `Specification.said`.
+
+        A specification among the values also completes a table that does not say its kind, or says the same.
+
+        Parameters
+        ----------
+        said : mapping
+            The given fields, shorthands written out, of any value: nothing is checked yet.
+        """
+        return {}
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _filled_in(cls, value: Any, handler: Callable[[Any], Self]) -> Self:
+        if not isinstance(value, Mapping):
+            return handler(value)
+        from analogpc.devices.fields import completes, over, written_out
+
+        said = written_out(cls, value)
+        usual = {**_defaults(cls), **cls.consequences(said)}
+        filled = {name: what for name, what in usual.items() if name not in said and name not in _defaults(cls)}
+        for name, given in said.items():
+            filled[name] = _numbers(cls, name, given)
+            if name in usual and completes(usual[name], given):
+                said[name] = written_out(type(usual[name]), given)
+                filled[name] = over(usual[name], given)
+        made = handler(filled)
+        _forget(made, filled, said)
+        return made
+
+    def model_post_init(self, context: Any) -> None:
+        """Which class it is has been said, whether or not its ``kind`` was written down."""
+        if self.identity == "kind" and "kind" in type(self).model_fields:
+            self.__pydantic_fields_set__.add("kind")
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
         """Build from plain nested dictionaries, as they come out of TOML."""
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
-            raise SpecificationError(_sentence(cls.__name__, list(cls.model_fields), error, fields)) from None
+            raise SpecificationError(_sentence(cls, error)) from None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain nested dictionaries, lists and scalars."""
+        """All fields, said or not, in plain nested dictionaries, lists and scalars."""
         return self.model_dump(mode="python")
+
+    def said(self) -> dict[str, Any]:
+        """The fields that somebody gave, in plain nested dictionaries, lists and scalars.
+
+        Specifications that have a short name, such as presets, stand there by it. ``from_dict`` makes an equal specification of
+        them; `analogpc.devices.fields.lay` lays changes over them.
+
+        Examples
+        --------
+        >>> from analogpc.devices.substrate import Analog
+        >>> analog = Analog(device="pcm", mapping={"spare_columns": 2})
+        >>> analog.mapping.kind, analog.said()["mapping"]
+        ('one-sided-pair', {'spare_columns': 2})
+        """
+        return {name: _plain(getattr(self, name)) for name in type(self).model_fields if name in self.model_fields_set}
+
+    def short_name(self) -> str:
+        """The short name that stands for this specification where a field of another takes it; empty if there is none."""
+        return ""
 
     @classmethod
     def from_toml(cls, text: str) -> Self:
@@ -165,9 +177,127 @@ class Specification(BaseModel, metaclass=_Refusing):
         return cls.from_dict(fields)
 
     def to_toml(self) -> str:
-        """TOML text from which `from_toml` rebuilds an equal specification."""
+        """TOML text from which `from_toml` rebuilds an equal specification: all fields, said or not."""
         return tomli_w.dumps(self.to_dict())
 
-    def but(self, **changes: Any) -> Self:
-        """A copy with some fields changed, validated like any other."""
-        return type(self)(**{**{name: getattr(self, name) for name in type(self).model_fields}, **changes})
+    @classmethod
+    def recalled(cls, whole: str, said: str) -> Self:
+        """The specification that `to_toml` gave as ``whole``, which also remembers what was ``said``, both TOML text.
+
+        If today something else follows from what was said than followed then, all of it counts as said, so that it stays.
+        """
+        kept = cls.from_toml(whole)
+        try:
+            remembered = cls.from_toml(said)
+        except SpecificationError:
+            return kept
+        return remembered if remembered == kept else kept
+
+    def explained(self) -> str:
+        """TOML text of what was said, and behind it, as comments, of what it leads to: fields that follow, and defaults."""
+        rest = tomli_w.dumps(_rest(self)).splitlines()
+        comments = "".join(f"# {line}".rstrip() + "\n" for line in ["This leads to", "", *rest])
+        return f"{tomli_w.dumps(self.said())}\n{comments}"
+
+    def but(self, changes: Mapping[str, Any] | None = None, /, **fields: Any) -> Self:
+        """A copy in which something else is said, validated like any other; what follows from it follows anew.
+
+        Parameters
+        ----------
+        changes : mapping of path to value
+            Fields, or paths such as "substrate.adc.bits"; see `analogpc.devices.fields.lay`.
+        **fields
+            The same for the fields of this specification itself, and its shorthands.
+
+        Examples
+        --------
+        >>> from analogpc.devices.substrate import Analog
+        >>> Analog(device="reram-wan", rows=64).but(device="reram-sb") == Analog(device="reram-sb", rows=64)
+        True
+        >>> Analog(device="pcm").but({"adc.bits": 6}).adc.bits
+        6.0
+        """
+        from analogpc.devices.fields import lay
+
+        kept = {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
+        kept = {name: held if _is_whole(held) else held.said() for name, held in kept.items()}
+        return type(self).from_dict(lay(type(self), kept, {**(changes or {}), **fields}))
+
+
+def chosen(value: Any) -> Any:
+    """A value that is handed over as a choice: a specification of which somebody left the kind open becomes all of its fields."""
+    return value if _is_whole(value) else value.to_dict()
+
+
+def table_of(specification: Specification) -> dict[str, Any]:
+    """The fields of a specification that is opened: those that were said, or all of them if its kind was left open."""
+    return specification.said() if _is_whole(specification) else specification.to_dict()
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a value says by itself what it is."""
+    if not isinstance(value, Specification) or value.identity not in type(value).model_fields:
+        return True
+    return value.identity in value.model_fields_set
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Specification):
+        return value.short_name() or value.said()
+    return tuple(_plain(item) for item in value) if isinstance(value, tuple) else value
+
+
+def _rest(specification: Specification) -> dict[str, Any]:
+    """The fields that nobody gave, in plain nested dictionaries, lists and scalars."""
+    whole, rest = specification.to_dict(), {}
+    for name in whole:
+        value = getattr(specification, name)
+        if name not in specification.model_fields_set:
+            rest[name] = whole[name]
+        elif isinstance(value, Specification) and (within := _rest(value)):
+            rest[name] = within
+    return rest
+
+
+def _forget(made: Specification, filled: Mapping[str, Any], said: Mapping[str, Any]) -> None:
+    """Strike off what nobody said."""
+    for name, value in filled.items():
+        if name not in said:
+            made.__pydantic_fields_set__.discard(name)
+        elif isinstance(value, Mapping) and isinstance(said[name], Mapping) and isinstance(getattr(made, name), Specification):
+            _forget(getattr(made, name), value, said[name])
+
+
+@cache
+def _defaults(kind: type[Specification]) -> dict[str, Specification]:
+    """The fields that are specifications if nothing is said of them."""
+    fields = kind.model_fields.items()
+    return {name: field.default for name, field in fields if isinstance(field.default, Specification)}
+
+
+class _Truth:
+    """Stands for a truth value where a number is wanted, so that it is refused as what it is."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return repr(bool(self._value))
+
+
+def _numbers(kind: type[Specification], name: str, value: Any) -> Any:
+    """The value of a field, without truth values where numbers are wanted: Python would take them for 0 and 1."""
+    if isinstance(value, (bool, np.bool_)):
+        return value if name not in kind.model_fields or _takes_truth(kind, name) else _Truth(value)
+    if isinstance(value, (list, tuple)) and any(isinstance(item, (bool, np.bool_)) for item in value):
+        return [_numbers(kind, name, item) for item in value]
+    return value
+
+
+@cache
+def _takes_truth(kind: type[Specification], name: str) -> bool:
+    def parts(annotation: Any) -> set[Any]:
+        return {annotation} if not get_args(annotation) else set().union(*map(parts, get_args(annotation)))
+
+    annotation = kind.model_fields[name].annotation
+    return annotation is bool or any(part is bool or isinstance(part, bool) for part in parts(annotation))

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
+from typing_extensions import override
 
 from analogpc.devices.converters.specification import ADC, DAC
 from analogpc.devices.device import Device, NamedDevice
-from analogpc.devices.mappings import AnyMapping, DifferentialPair, Mapping, OneSidedPair
+from analogpc.devices.fields import completes, lay, over
+from analogpc.devices.mappings import AnyMapping, DifferentialPair, OneSidedPair
+from analogpc.devices.mappings import Mapping as DeviceMapping
 from analogpc.devices.matrix import DigitalMatrix, Matrix
 from analogpc.devices.presets import preset
 from analogpc.devices.responses import PulseResponse
-from analogpc.devices.schemes import AnyScheme
-from analogpc.devices.specification import Specification
+from analogpc.devices.schemes import AnyScheme, IdealUpdate, StochasticPulses
+from analogpc.devices.specification import Specification, table_of
 from analogpc.devices.wires.wired_array import Wires
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.random.streams import Key
@@ -89,30 +93,29 @@ class Analog(Specification):
     wires: Wires = Wires()
     scheme: AnyScheme
 
-    @model_validator(mode="before")
+    shorthands: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "dac_bits": ("dac.bits",),
+        "adc_bits": ("adc.bits",),
+        "wire_ohms": ("wires.row_ohms", "wires.column_ohms"),
+    }
+
+    @override
     @classmethod
-    def _shorthands(cls, fields: Any) -> Any:
-        if not isinstance(fields, dict):
-            return fields
-        fields = dict(fields)
-        for name in ("dac", "adc"):
-            if f"{name}_bits" in fields:
-                given = fields.get(name, {})
-                given = given.to_dict() if isinstance(given, Specification) else dict(given)
-                fields[name] = {**given, "bits": fields.pop(f"{name}_bits")}
-        if "wire_ohms" in fields:
-            given = fields.get("wires", {})
-            ohms = fields.pop("wire_ohms")
-            given = given.to_dict() if isinstance(given, Specification) else dict(given)
-            fields["wires"] = {**given, "row_ohms": ohms, "column_ohms": ohms}
-        device = _device(fields.get("device", "idealized"))
-        if device is not None:
-            fields.setdefault("scheme", {"kind": "stochastic-pulses" if isinstance(device.response, PulseResponse) else "ideal"})
-            mapping = fields.setdefault("mapping", default_mapping(device))
-            if isinstance(mapping, dict) and "kind" not in mapping:
-                usual = default_mapping(device)
-                fields["mapping"] = {**mapping, "kind": usual.kind}
+    def opened(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        mapping = fields.get("mapping")
+        if isinstance(mapping, DeviceMapping):
+            # What its author left open depends on the device: see `default_mapping`.
+            return {**fields, "mapping": table_of(mapping)}
         return fields
+
+    @override
+    @classmethod
+    def consequences(cls, said: Mapping[str, Any]) -> dict[str, Any]:
+        device = _device(said.get("device", "idealized"))
+        if device is None:
+            return {}
+        pulsed = isinstance(device.response, PulseResponse)
+        return {"mapping": default_mapping(device), "scheme": StochasticPulses() if pulsed else IdealUpdate()}
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Analog:
@@ -153,7 +156,7 @@ class Analog(Specification):
             "adc": ADC(bits=math.inf, bound=math.inf),
             "read_noise": 0.0,
         }
-        return cls(**{**off, **fields})
+        return cls.from_dict(lay(cls, off, fields))
 
     def refuse_backend(self, backend: Backend) -> str:
         """Why matrices on this substrate cannot live on a backend; empty if they can."""
@@ -168,7 +171,7 @@ class Analog(Specification):
         return CrossbarMatrix(weights, self, key)
 
 
-def default_mapping(device: Device) -> Mapping:
+def default_mapping(device: Device) -> DeviceMapping:
     """The mapping that a device is meant for.
 
     A reference device of every weight where the response has one; a one-sided pair for unipolar devices that are pulsed; otherwise
@@ -186,7 +189,10 @@ def _device(value: Any) -> Device | None:
     try:
         if isinstance(value, str):
             return preset(value)
-        return value if isinstance(value, Device) else Device.from_dict(value)
+        if isinstance(value, Device):
+            return value
+        usual = preset("idealized")
+        return Device.from_dict(over(usual, value) if completes(usual, value) else value)
     except (ValueError, TypeError):
         return None
 
@@ -203,7 +209,10 @@ def substrate(name: str) -> Digital | Analog:
 
 
 def _by_name(value: Any) -> Any:
-    return substrate(value) if isinstance(value, str) else value
+    """A short name stands for its substrate; a table that does not say its kind has fields of crossbars."""
+    if isinstance(value, str):
+        return substrate(value)
+    return {"kind": "analog", **value} if isinstance(value, Mapping) and "kind" not in value else value
 
 
 Substrate = Annotated[Digital | Analog, Field(discriminator="kind"), BeforeValidator(_by_name)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -93,17 +93,22 @@ def train(
     """Train a network and save the run."""
     from analogpc.kernels.gpu.blas import use_precision
     from analogpc.report.tables import comparison, summary
+    from analogpc.training.assembly import assemble
     from analogpc.training.fit import begin
     from analogpc.training.run import Run
     from analogpc.training.study_data import study_data
 
-    flags = {"rule": rule, "substrate": device, "dataset": dataset, "epochs": epochs, "batch_size": batch_size, "seed": seed}
-    given = {name: value for name, value in flags.items() if value is not None}
-    changes = dict(_setting(text) for text in settings or [])
-    if learning_rate is not None:
-        changes["optimiser.learning_rate"] = learning_rate
+    options = {
+        "rule": rule,
+        "device": device,
+        "dataset": dataset,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "optimiser.learning_rate": learning_rate,
+        "seed": seed,
+    }
     if resume is not None:
-        if study is not None or given or changes or precision:
+        if study is not None or settings or precision or any(value is not None for value in options.values()):
             raise ValueError("--resume goes on with the study and the precision of the run and takes no other choice of them")
         out = resume if out is None else out
         if out != resume:
@@ -113,7 +118,7 @@ def train(
     else:
         out = Path("run.h5") if out is None else out
         spare(out, overwrite)
-        plan = _assemble(study, given, changes)
+        plan = assemble(study, options, settings or [])
         data = study_data(plan, data_dir=data_dir)
         with use_precision(precision or "tf32"):
             run = begin(plan, data, backend=backend)
@@ -123,51 +128,6 @@ def train(
     else:
         show(comparison([run]))
         show(f"Saved in {out}.")
-
-
-def _assemble(path: Path | None, given: dict[str, Any], changes: dict[str, Any]) -> Any:
-    """The study of a file, with the options of the command line laid over it."""
-    from analogpc.data import check_name
-    from analogpc.devices.specification import parse_toml, read_text
-    from analogpc.training.study import Study
-
-    fields: dict[str, Any] = {}
-    if path is not None:
-        text = read_text(path)
-        try:
-            fields = parse_toml(text)
-        except ValueError as error:
-            raise ValueError(f"{path} is not TOML: {error}") from None
-    fields = {"dataset": "digits", "rule": "s+f", **fields, **given}
-    check_name(fields["dataset"])
-    if not changes:
-        return Study.from_dict(fields)
-    whole = Study.from_dict(fields).to_dict()
-    for name, value in changes.items():
-        _lay_over(whole, name, value)
-    return Study.from_dict(whole)
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    """FIELD=VALUE, the value in TOML, or else taken as it stands."""
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise ValueError(f"--set {text!r} is not of the form FIELD=VALUE")
-    from analogpc.devices.specification import parse_toml
-
-    try:
-        return name.strip(), parse_toml(f"value = {value}")["value"]
-    except ValueError:
-        return name.strip(), value.strip()
-
-
-def _lay_over(fields: dict[str, Any], name: str, value: Any) -> None:
-    *parents, last = name.split(".")
-    for parent in parents:
-        if not isinstance(fields.get(parent), dict):
-            raise ValueError(f"--set {name}: the study has no group '{parent}'")
-        fields = fields[parent]
-    fields[last] = value
 
 
 @app.command()
@@ -225,7 +185,7 @@ def inspect(file: Annotated[Path, typer.Argument(help="A file that analogpc wrot
 
         run = Run.load(file)
         show(comparison([run]))
-        print(visible(run.study.to_toml(), but="\n"))
+        print(visible(run.study.explained(), but="\n"))
     lines = [tuple(map(visible, (entry.path, entry.content, entry.meaning))) for entry in entries]
     widths = [max((len(line[column]) for line in lines), default=0) for column in (0, 1)]
     for path, content, meaning in lines:

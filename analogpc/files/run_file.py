@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tomli_w
 
 from analogpc.data import DataDescription
 from analogpc.devices.costs.meter import Meter
@@ -25,6 +26,7 @@ def save_run(run: Run, path: str | Path) -> None:
     here = run.position
     tree = {
         "study": run.study.to_toml(),
+        "said": tomli_w.dumps(run.study.said()),
         "data": run.data.tree(),
         "environment": run.environment,
         "network": run.network.state(),
@@ -68,7 +70,8 @@ def load_run(path: str | Path, backend: Backend = "cpu") -> Run:
 
 
 def _rebuild(tree: dict[str, Any], backend: Backend) -> Run:
-    study = Study.from_toml(tree["study"])
+    # Files of earlier versions do not tell what was said, so that all of their study counts as said.
+    study = Study.recalled(tree["study"], tree.get("said", tree["study"]))
     network = Network(study.network, study.substrate, study.network_seed)
     network.restore(tree["network"])
     run = Run(study, network.to(backend), DataDescription.from_tree(tree["data"]))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, FiniteFloat, model_validator
 from typing_extensions import override
 
 from analogpc.blocks import AnyBlock, AvgPool, Block, BlockSpecification, Chain, Conv2d, Dense, Flatten, MaxPool, SoftPool
+from analogpc.devices.specification import SpecificationError
 from analogpc.dynamics.recurrent import Order, Readout, Recurrent
 from analogpc.dynamics.relaxation import softmax
 from analogpc.dynamics.state_functions import StateActivation
@@ -87,11 +88,15 @@ class Hopfield(ArchitectureBase):
     heads: tuple[Size, ...] = ()
     head_features: tuple[Size, ...] = ()
 
-    @model_validator(mode="before")
+    shorthands: ClassVar[Mapping[str, tuple[str, ...]]] = {"widths": ()}
+
+    @override
     @classmethod
-    def _dense_by_widths(cls, fields: Any) -> Any:
-        if not isinstance(fields, dict) or "widths" not in fields:
+    def opened(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        if "widths" not in fields:
             return fields
+        if twice := [name for name in ("input_shape", "blocks") if name in fields]:
+            raise SpecificationError(f"widths stand for input_shape and blocks: give no {' and no '.join(twice)} beside them")
         fields = dict(fields)
         mlp = MLP(widths=fields.pop("widths"), **{name: fields.pop(name) for name in ("bias", "init") if name in fields})
         blocks = tuple(Dense(features=width, bias=mlp.bias, init=mlp.init) for width in mlp.widths[1:])

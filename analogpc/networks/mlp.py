@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat, model_validator
@@ -76,12 +77,10 @@ class MLP(ArchitectureBase):
     gamma: Annotated[FiniteFloat, Field(gt=0)] = 1.0
     init_gain: Gain = 1.0
 
-    @model_validator(mode="before")
+    @override
     @classmethod
-    def _init_by_parametrisation(cls, fields: Any) -> Any:
-        if isinstance(fields, dict) and fields.get("parametrisation", "standard") != "standard":
-            return {"init": "normal", **fields}
-        return fields
+    def consequences(cls, said: Mapping[str, Any]) -> dict[str, Any]:
+        return {"init": "kaiming-uniform" if said.get("parametrisation", "standard") == "standard" else "normal"}
 
     @model_validator(mode="after")
     def _parts_fit(self) -> MLP:

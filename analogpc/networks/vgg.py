@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import model_validator
 from typing_extensions import override
 
 from analogpc.networks.cnn import Convolutional, Stage
@@ -47,12 +47,10 @@ class VGG(Convolutional):
     depth: Literal[5, 7, 9, 10, 11, 12, 13, 15] = 5
     family: Family = "pc"
 
-    @model_validator(mode="before")
+    @override
     @classmethod
-    def _family_by_depth(cls, fields: Any) -> Any:
-        if isinstance(fields, dict) and fields.get("depth") in (11, 12, 13):
-            return {"family": "crnn", **fields}
-        return fields
+    def consequences(cls, said: Mapping[str, Any]) -> dict[str, Any]:
+        return {"family": "crnn" if said.get("depth") in (11, 12, 13) else "pc"}
 
     @property
     @override

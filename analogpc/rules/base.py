@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from pydantic import BeforeValidator, SerializeAsAny
+from typing_extensions import override
 
 from analogpc.blocks import Product
 from analogpc.devices.names import unknown
@@ -81,6 +82,11 @@ class Rule(Specification):
             return
         _refuse_second(cls, kind)
         _KINDS[kind] = cls
+
+    @override
+    def short_name(self) -> str:
+        names = type(self).__dict__.get("names", {})
+        return next((name for name, fields in names.items() if type(self)(**fields) == self), "")
 
     def refuse(self, architecture: str) -> str:
         """Why networks of an architecture of that kind cannot be taught; empty if they can."""

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from analogpc.data import Dataset, as_dataset
 from analogpc.data.division import Division
+from analogpc.devices.specification import Specification
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.random.streams import Key
 from analogpc.networks.network import Network
@@ -16,7 +17,7 @@ from analogpc.training.evaluation import refuse_other_outputs
 from analogpc.training.metrics import metrics_for
 from analogpc.training.optimisers import AnyOptimiser
 from analogpc.training.run import Run
-from analogpc.training.study import Study, usual_optimiser
+from analogpc.training.study import Study
 from analogpc.training.study_data import with_holdout
 
 
@@ -109,7 +110,7 @@ def fit(
         network=network.architecture,
         substrate=network.substrate,
         rule=rule,
-        **_optimiser_fields(network.substrate, optimiser, learning_rate),
+        **_optimiser_fields(optimiser, learning_rate),
         epochs=epochs,
         batch_size=batch_size,
         seed=seed,
@@ -168,12 +169,11 @@ def begin(
     return Run(study, trained, description, metrics)
 
 
-def _optimiser_fields(substrate: Any, optimiser: Any, learning_rate: float | None) -> dict[str, Any]:
+def _optimiser_fields(optimiser: Any, learning_rate: float | None) -> dict[str, Any]:
     """The optimiser of a study, as far as it was said."""
     if isinstance(optimiser, str):
         optimiser = {"kind": optimiser}
     if learning_rate is None:
         return {} if optimiser is None else {"optimiser": optimiser}
-    chosen = usual_optimiser(substrate) if optimiser is None else optimiser
-    fields = chosen.to_dict() if hasattr(chosen, "to_dict") else dict(chosen)
+    fields = {} if optimiser is None else optimiser.said() if isinstance(optimiser, Specification) else dict(optimiser)
     return {"optimiser": {**fields, "learning_rate": learning_rate}}

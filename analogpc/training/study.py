@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, FiniteFloat, TypeAdapter, model_validator
+from typing_extensions import override
 
 from analogpc.data.division import Division
 from analogpc.devices.specification import Specification
-from analogpc.devices.substrate import Digital, Substrate
+from analogpc.devices.substrate import Analog, Digital, Substrate
 from analogpc.networks import MLP, VGG, Architecture, Hopfield
 from analogpc.rules import AnyRule, NamedRule
-from analogpc.training.optimisers import AnyOptimiser
+from analogpc.training.optimisers import SGD, AdamW, AnyOptimiser
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -87,18 +89,14 @@ class Study(Specification):
     hopeless_after: Annotated[int, Field(ge=0)] = 0
     hopeless_value: FiniteFloat = 0.0
 
-    @model_validator(mode="before")
+    @override
     @classmethod
-    def _fill_in(cls, fields: Any) -> Any:
-        if not isinstance(fields, dict):
-            return fields
-        filled = {"dataset": "digits", "substrate": Digital(), "seed": 0, **fields}
-        filled.setdefault("network_seed", filled["seed"])
-        usual = _RECURRENT if _is_recurrent(filled.get("rule")) else _USUAL
-        if filled["dataset"] in usual:
-            filled.setdefault("network", usual[filled["dataset"]])
-        filled.setdefault("optimiser", usual_optimiser(filled["substrate"]))
-        return filled
+    def consequences(cls, said: Mapping[str, Any]) -> dict[str, Any]:
+        usual = _RECURRENT if _is_recurrent(said.get("rule")) else _USUAL
+        dataset = said.get("dataset", cls.model_fields["dataset"].default)
+        network = {"network": usual[dataset]} if dataset in usual else {}
+        optimiser = usual_optimiser(said.get("substrate", Digital()))
+        return {**network, "optimiser": optimiser, "network_seed": said.get("seed", cls.model_fields["seed"].default)}
 
     @model_validator(mode="after")
     def _rule_and_network_fit(self) -> Study:
@@ -108,6 +106,8 @@ class Study(Specification):
         return self
 
 
+_RULE: TypeAdapter[AnyRule] = TypeAdapter(NamedRule)
+_SUBSTRATE: TypeAdapter[Digital | Analog] = TypeAdapter(Substrate)
 _RECURRENT: dict[str, Architecture] = {
     "digits": Hopfield(widths=(64, 64, 10)),
     "fashion-mnist": Hopfield(widths=(784, 256, 10)),
@@ -126,21 +126,21 @@ _USUAL: dict[str, Architecture] = {
 def _is_recurrent(given: Any) -> bool:
     """Whether a rule, given as an object, a name or plain fields, teaches networks of Hopfield type."""
     try:
-        rule: AnyRule = TypeAdapter(NamedRule).validate_python(given)
+        rule: AnyRule = _RULE.validate_python(given)
     except ValueError:
         return False  # The field itself is going to be refused, with its own sentence.
     return not rule.refuse("hopfield")
 
 
-def usual_optimiser(substrate: Any) -> dict[str, Any]:
-    """Fields of the optimiser that a substrate, given as an object, a name or plain fields, gets if none is chosen."""
-    return {"kind": "adamw"} if _takes_increments(substrate) else {"kind": "sgd"}
+def usual_optimiser(substrate: Any) -> AnyOptimiser:
+    """The optimiser that a substrate, given as an object, a name or plain fields, gets if none is chosen."""
+    return AdamW() if _takes_increments(substrate) else SGD()
 
 
 def _takes_increments(given: Any) -> bool:
     """Whether matrices on a substrate, given as an object, a name or plain fields, take digitally formed increments."""
     try:
-        made = TypeAdapter(Substrate).validate_python(given)
+        made = _SUBSTRATE.validate_python(given)
     except ValueError:
         return True  # The field itself is going to be refused, with its own sentence.
     return isinstance(made, Digital) or made.scheme.takes_increments

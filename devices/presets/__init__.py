@@ -6,7 +6,7 @@ from analogpc.devices.device import Device
 from analogpc.devices.names import unknown
 from analogpc.devices.presets.inference import INFERENCE
 from analogpc.devices.presets.training import TRAINING
-from analogpc.devices.specification import read_text
+from analogpc.devices.texts import read_text
 
 PRESETS: dict[str, Device] = {device.name: device for device in (*TRAINING, *INFERENCE)}
 

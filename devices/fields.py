@@ -1,0 +1,274 @@
+"""Fields over fields: the one way in which a change is laid over what somebody said.
+
+A specification holds choices. Options of the command line, ``--set``, `Specification.but`, study files, the study of a run that is
+taken up again, and the axes of a sweep all change choices, and all do it here, by `lay`. What follows from the choices (a mapping for
+a device, an optimiser for a scheme, a network for a data set) is no field of what `lay` takes or gives: the specification fills it in
+when it is made from the fields (see `Specification.consequences`), so that it always follows from the *final* choices.
+
+What a change does:
+
+=================================  =================================================================================================
+``{"substrate.rows": 64}``         A path ends in one field: that field changes, and nothing else.
+``{"substrate": "pcm"}``           A short name, a specification or a table with its ``kind`` (a device: with its ``name``) takes the
+                                   place of what stood there, whole.
+``{"substrate.device": "pcm"}``    So here, for the device alone: the other fields of the substrate stay.
+``{"mapping": {"headroom": 1.5}}`` A table without ``kind`` changes the fields that it names, and nothing else.
+``{"rule.steps": 8}``              A path that enters a short name, such as rule = "s+f", opens it: its fields are written out first.
+``{"network.blocks.0.bias": ...}`` A number enters a list.
+``{"scheme.kind": "tiki-taka"}``   Another kind keeps the fields that were said and that it has, too; it is refused if it lacks one.
+=================================  =================================================================================================
+
+All changes of one call belong together: a path counts after the paths that lead to it, and otherwise their order does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, get_args
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from analogpc.devices.specification import Specification, SpecificationError, chosen, table_of
+
+Path = tuple[str, ...]
+Kind = type[Specification]
+Changes = list[tuple[Path, Any]]
+
+
+def lay(kind: type[Specification], fields: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay changes over the fields of a specification.
+
+    Nothing is filled in and no value is checked; ``kind.from_dict`` does both with the result.
+
+    Parameters
+    ----------
+    kind : subclass of Specification
+        Whose fields these are: it knows which names stand for what.
+    fields : mapping
+        What was said so far: nested tables as in a TOML file, in which short names, Python values and whole specifications may stand.
+        `Specification.said` gives what was said of a specification. Not changed.
+    changes : mapping of path to value
+        A path is a field, or several joined by dots, such as "substrate.adc.bits".
+
+    Returns
+    -------
+    dict
+        The fields afterwards, with shorthands such as ``adc_bits`` written out.
+
+    Raises
+    ------
+    SpecificationError
+        If a path enters what has no fields, a short name is not known, one field is given two values, or another kind lacks a field
+        that was said.
+
+    Examples
+    --------
+    >>> from analogpc.devices.substrate import Analog
+    >>> said = lay(Analog, {"device": "reram-wan", "rows": 64}, {"device": "reram-sb", "adc_bits": 6})
+    >>> said
+    {'device': 'reram-sb', 'rows': 64, 'adc': {'bits': 6}}
+    >>> Analog.from_dict(said).scheme.kind
+    'stochastic-pulses'
+    """
+    return _laid(kind, written_out(kind, fields), [(tuple(path.split(".")), value) for path, value in changes.items()], ())
+
+
+def written_out(kind: type[Specification], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The same fields with all shorthands written out; see `lay`."""
+    return _laid(kind, {}, [((name,), value) for name, value in fields.items()], ())
+
+
+def completes(usual: Any, given: Any) -> bool:
+    """Whether ``given`` is a table that only changes ``usual``, what a field is without a word: it names the same kind, or none."""
+    if not isinstance(given, Mapping) or not isinstance(usual, Specification):
+        return False
+    kind = type(usual)
+    named = given.get(kind.identity, getattr(usual, kind.identity, None))
+    return named == getattr(usual, kind.identity, None) and all(_knows(kind, name) for name in given)
+
+
+def over(usual: Specification, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of ``usual`` with those of ``given`` laid over them."""
+    return _laid(type(usual), table_of(usual), [((name,), value) for name, value in given.items()], ())
+
+
+def field_path(kind: type[Specification], location: Sequence[Any]) -> str:
+    """The dotted path of an error that pydantic reports, without the tags of unions that it puts between the names of fields."""
+    path: list[str] = []
+    members: list[Kind] = [kind]
+    for part in location:
+        if isinstance(part, int) or any(_knows(member, part) for member in members):
+            path.append(str(part))
+            if not isinstance(part, int):
+                members = [found for member in members for found in _members(_annotation(member, part))]
+        elif tagged := [member for member in members if _default_identity(member) == part]:
+            members = tagged
+        elif members and "[" not in part:
+            path.append(part)
+            members = []
+    return _dotted(tuple(path))
+
+
+def _laid(kind: Kind | None, fields: Mapping[str, Any], changes: Changes, place: Path) -> dict[str, Any]:
+    """``fields`` with ``changes`` laid over them; ``place`` is where the fields stand, for messages."""
+    laid = dict(fields)
+    for name, (whole, inside) in _by_first(_expanded(kind, changes, place), place).items():
+        annotation = _annotation(kind, name)
+        for value in whole:
+            if not (isinstance(value, Mapping) and _members(annotation)):
+                laid[name] = chosen(value)
+            elif value:
+                laid[name], inside = {}, [*(((part,), one) for part, one in value.items()), *inside]
+            else:
+                laid.setdefault(name, {})
+        if inside:
+            laid[name] = _entered(annotation, laid.get(name, {}), inside, (*place, name))
+    return laid
+
+
+def _expanded(kind: Kind | None, changes: Changes, place: Path) -> Iterator[tuple[Path, Any]]:
+    """Changes in which shorthands, and tables without a kind, are written as paths."""
+    if kind is None:
+        yield from changes
+        return
+    groups = _by_first(changes, place)
+    single = kind.opened({name: value for name, (whole, _) in groups.items() for value in whole})
+    inner = [((name, *path), value) for name, (_, inside) in groups.items() for path, value in inside]
+    for path, value in [*(((name,), value) for name, value in single.items()), *inner]:
+        targets = kind.shorthands.get(path[0], ()) if len(path) == 1 else ()
+        for target in [tuple(target.split(".")) for target in targets] or [path]:
+            if len(target) == 1 and value and isinstance(value, Mapping) and _partial(_annotation(kind, target[0]), value):
+                yield from (((*target, str(part)), one) for part, one in value.items())
+            else:
+                yield target, value
+
+
+def _by_first(changes: Iterable[tuple[Path, Any]], place: Path) -> dict[str, tuple[list[Any], Changes]]:
+    """For every field, the value that takes its place, if there is one, and the changes by paths inside of it."""
+    groups: dict[str, tuple[list[Any], Changes]] = {}
+    for path, value in changes:
+        whole, inside = groups.setdefault(path[0], ([], []))
+        if len(path) > 1:
+            inside.append((path[1:], value))
+        elif not whole:
+            whole.append(value)
+        elif type(whole[0]) is not type(value) or whole[0] != value:
+            raise SpecificationError(f"{_dotted((*place, path[0]))} is given two values, {whole[0]!r} and {value!r}; say one")
+    return groups
+
+
+def _entered(annotation: Any, held: Any, inside: Changes, place: Path) -> Any:
+    """What a field holds, with changes by paths inside of it."""
+    if isinstance(held, str):
+        held = _opened(annotation, held, place)
+    if isinstance(held, (list, tuple)):
+        return _items(annotation, held, inside, place)
+    if isinstance(held, Specification):
+        held = table_of(held)
+    if not isinstance(held, Mapping):
+        raise SpecificationError(f"{_dotted(place)} = {held!r} has no field '{inside[0][0][0]}'")
+    members, names = _members(annotation), [path[0] for path, _ in inside]
+    before = _member(members, held, ())
+    if before is not None and held:
+        held = written_out(before, held)
+    given = {path[0]: value for path, value in inside if len(path) == 1}
+    identities = {kind.identity for kind in members}
+    after = _member(members, {**held, **{name: given[name] for name in identities if name in given}}, names)
+    left = [name for name in held if after is not None and not _knows(after, name)]
+    if after is not None and after is not before and left and after.identity in given:
+        raise SpecificationError(_left_over(after, given[after.identity], left, place))
+    return _laid(after, held, inside, place)
+
+
+def _left_over(kind: Kind, named: Any, left: Sequence[str], place: Path) -> str:
+    """Why another kind cannot take over what was said of the one before."""
+    return (
+        f"{_dotted((*place, kind.identity))} = {named!r} does not go with what was said before, for it has no field "
+        f'{", ".join(left)}; to begin anew, say {_dotted(place)} = {{{kind.identity} = "{named}"}}'
+    )
+
+
+def _items(annotation: Any, held: Sequence[Any], inside: Changes, place: Path) -> list[Any]:
+    """A list, with changes by paths that begin with the number of an entry."""
+    kept = list(held)
+    for name, (whole, deeper) in _by_first(iter(inside), place).items():
+        if not name.isdecimal() or int(name) >= len(kept):
+            raise SpecificationError(f"{_dotted(place)} has entries 0 to {len(kept) - 1}, not '{name}'")
+        for value in whole:
+            kept[int(name)] = value
+        if deeper:
+            kept[int(name)] = _entered(annotation, kept[int(name)], deeper, (*place, name))
+    return kept
+
+
+def _opened(annotation: Any, name: str, place: Path) -> dict[str, Any]:
+    """The fields of what a short name stands for."""
+    try:
+        made = TypeAdapter(annotation).validate_python(name)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise SpecificationError(f"{_dotted(place)} = {name!r} is not allowed: {reason}") from None
+    if not isinstance(made, Specification):
+        raise SpecificationError(f"{_dotted(place)} = {name!r} has no fields to change")
+    return table_of(made)
+
+
+def _partial(annotation: Any, table: Mapping[str, Any]) -> bool:
+    """Whether a table does not say what it is, so that it only changes what there is."""
+    members = _members(annotation)
+    return bool(members) and not any(kind.identity in table for kind in members)
+
+
+def _member(members: Sequence[Kind], table: Mapping[str, Any], names: Sequence[str]) -> Kind | None:
+    """Which of the kinds a table has fields of; ``names`` are going to be laid over them. None if that cannot be told."""
+    for kind in members:
+        if kind.identity in table and _default_identity(kind) == table[kind.identity]:
+            return kind
+    knowing = [kind for kind in members if all(_knows(kind, name) for name in (*table, *names))]
+    return knowing[0] if knowing else members[0] if len(members) == 1 else None
+
+
+def _knows(kind: Kind, name: str) -> bool:
+    return name in kind.model_fields or name in kind.shorthands
+
+
+def _default_identity(kind: Kind) -> Any:
+    field = kind.model_fields.get(kind.identity)
+    return field.default if field is not None else None
+
+
+def _annotation(kind: Kind | None, name: str) -> Any:
+    """The full annotation of a field: with what turns short names into what they stand for."""
+    if kind is None or name not in kind.model_fields:
+        return Any
+    field = kind.model_fields[name]
+    tagged = [Field(discriminator=field.discriminator)] if field.discriminator else []
+    annotation: Any = field.annotation
+    for more in [*tagged, *field.metadata]:
+        annotation = Annotated[annotation, more]
+    return annotation
+
+
+def _members(annotation: Any) -> list[Kind]:
+    """The specifications that a field may hold, with all that are derived from them."""
+    found: dict[Kind, None] = {}
+    for part in _parts(annotation):
+        if isinstance(part, type) and issubclass(part, Specification):
+            found.update(dict.fromkeys(_derived(part)))
+    return list(found)
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    for part in get_args(annotation):
+        yield from _parts(part)
+
+
+def _derived(kind: Kind) -> Iterator[Kind]:
+    yield kind
+    for below in kind.__subclasses__():
+        yield from _derived(below)
+
+
+def _dotted(place: Path) -> str:
+    return ".".join(place)

@@ -1,0 +1,72 @@
+"""Texts that somebody wrote: files in UTF-8, and TOML."""
+
+from __future__ import annotations
+
+import stat
+import tomllib
+from pathlib import Path
+from typing import Any
+
+_LONGEST_TEXT = 16 * 2**20
+"""Bytes of a text file; a specification has some thousand."""
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The fields that a TOML text gives; a byte order mark in front of it counts for nothing.
+
+    Raises
+    ------
+    ValueError
+        In one sentence, if it is not TOML.
+    """
+    try:
+        return tomllib.loads(text.removeprefix("\ufeff"))
+    except RecursionError:
+        raise ValueError("it nests too deep") from None
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError:  # Python converts no numbers of more than 4300 digits, and knows no 30th of February.
+        raise ValueError("it holds a number that is too long, or a date that does not exist") from None
+
+
+def read_text(path: str | Path) -> str:
+    """The text of a file that somebody wrote, in UTF-8 with or without a byte order mark.
+
+    Raises
+    ------
+    ValueError
+        In one sentence with the path, if it cannot be read, is not a regular file, is larger than a specification can be, or holds
+        anything but such text.
+    """
+    try:
+        held = Path(path).stat()
+        if not stat.S_ISREG(held.st_mode):
+            raise ValueError(f"{path} cannot be read: it is not a regular file")
+        if held.st_size > _LONGEST_TEXT:
+            raise ValueError(
+                f"{path} cannot be read: {held.st_size} bytes are more than the {_LONGEST_TEXT} that a text may have"
+            )
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ValueError(f"{path} begins with a byte order mark of UTF-16: save it as text in UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not text in UTF-8") from None
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The fields that a TOML file gives.
+
+    Raises
+    ------
+    ValueError
+        In one sentence with the path, if it cannot be read or is not TOML.
+    """
+    text = read_text(path)
+    try:
+        return parse_toml(text)
+    except ValueError as error:
+        raise ValueError(f"{path} is not TOML: {error}") from None
