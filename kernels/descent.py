@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba as nb
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import launch, on_gpu
-from analogpc.kernels.memory import empty
+from analogpc.kernels.memory import empty, filled
 
 _PART = 8192
 _ALONE = 8
@@ -38,6 +40,25 @@ def _all(x, g, v, out, rate, momentum, nesterov):
     for part in nb.prange((x.size + _PART - 1) // _PART):
         own = slice(part * _PART, (part + 1) * _PART)
         _some(x[own], g[own], v[own], out[own], rate, momentum, nesterov)
+
+
+@compiled(error_model="numpy")
+def _some_adam(mean, square, g, w, out, rate, correct_mean, correct_square, keep_mean, keep_square, eps, decay):
+    for i in range(g.size):
+        mean[i] = mean[i] + keep_mean * (g[i] - mean[i])
+        square[i] = square[i] + keep_square * (g[i] * g[i] - square[i])
+        change = correct_mean * mean[i] / (np.sqrt(correct_square * square[i]) + eps)
+        if decay != 0:
+            change = change - decay * w[i]
+        out[i] = rate * change
+
+
+@compiled(parallel=True)
+def _all_adam(mean, square, g, w, out, rate, correct_mean, correct_square, keep_mean, keep_square, eps, decay):
+    for part in nb.prange((g.size + _PART - 1) // _PART):
+        own = slice(part * _PART, (part + 1) * _PART)
+        numbers = (rate, correct_mean, correct_square, keep_mean, keep_square, eps, decay)
+        _some_adam(mean[own], square[own], g[own], w[own], out[own], *numbers)
 
 
 def momentum_step(
@@ -76,3 +97,53 @@ def plain_step(x: np.ndarray, gradient: np.ndarray, rate: float) -> np.ndarray:
     kernel = _some_plain if x.size <= _ALONE * _PART else _all_plain
     kernel(x.reshape(-1), gradient.reshape(-1), out.reshape(-1), rate)
     return out
+
+
+def adam_step(
+    mean: np.ndarray,
+    square: np.ndarray,
+    gradient: np.ndarray,
+    weights: np.ndarray,
+    rate: Any,
+    corrections: tuple[Any, Any],
+    keep: tuple[float, float],
+    eps: float,
+    decay: float,
+) -> np.ndarray:
+    """A step of Adam with decoupled decay, along ``gradient``; changes ``mean`` and ``square`` in place.
+
+    mean <- mean + (1 - beta1) (g - mean), square <- square + (1 - beta2) (g^2 - square); the step is rate (c1 mean / (sqrt(c2 square) +
+    eps) - decay w), bit for bit as in NumPy.
+
+    Parameters
+    ----------
+    mean, square, gradient, weights : contiguous arrays of one shape and type
+    rate : float, or 0-d array of the GPU
+    corrections : (c1, c2)
+        1 / (1 - beta^t) for the two moments: floats, or 0-d arrays of the GPU.
+    keep : (1 - beta1, 1 - beta2)
+    eps, decay : float
+
+    Returns
+    -------
+    array
+        Of the shape and type of ``gradient``.
+
+    References
+    ----------
+    Loshchilov and Hutter, arXiv 1711.05101, Algorithm 2.
+    """
+    out, kind = empty(gradient.shape, gradient.dtype, gradient), gradient.dtype.type
+    arrays, fixed = (mean, square, gradient, weights, out), (*map(kind, keep), kind(eps), kind(decay))
+    if on_gpu(gradient):
+        moving = [_there(number, gradient) for number in (rate, *corrections)]
+        launch("descent", "adam_step", gradient.dtype, gradient.size, *arrays, np.int64(gradient.size), *moving, *fixed)
+        return out
+    kernel = _some_adam if gradient.size <= _ALONE * _PART else _all_adam
+    kernel(*(array.reshape(-1) for array in arrays), *map(kind, (rate, *corrections)), *fixed)
+    return out
+
+
+def _there(number: Any, like: np.ndarray) -> Any:
+    """A number as a 0-d array of the GPU, in the type of ``like``."""
+    return number.astype(like.dtype) if on_gpu(number) else filled((), number, like.dtype, like)

@@ -29,7 +29,7 @@ from analogpc.networks.zoo import mlp, vgg
 from analogpc.rules import Backprop, IncrementalPC, PredictiveCoding, Rule
 from analogpc.rules.hopfield.hopfield_ep import HopfieldEP
 from analogpc.training.optimisers import SGD, Learner
-from analogpc.training.step import Teaching
+from analogpc.training.step import TrainingStep
 
 SIZE, BATCH = 512, 128
 """Of the crossbars, square, and of the vectors that they are read and updated with."""
@@ -131,10 +131,10 @@ def teaching(network: Network, rule: Rule, batch: int) -> tuple[Callable[[], Any
     x = rng.random((batch, *network.input_shape)).astype(network.dtype)
     target = np.eye(network.output_shape[0], dtype=network.dtype)[rng.integers(0, network.output_shape[0], batch)]
     x, target = network.brought(x), network.brought(target)
-    at_work = Teaching(network, Learner(SGD(learning_rate=1e-3), network.matrices()))
+    at_work = TrainingStep(network, Learner(SGD(learning_rate=1e-3), network.matrices()))
 
     def step() -> None:
-        at_work.teach(rule, x, target, 1e-3)
+        at_work.learn(rule, x, target, 1e-3)
 
     return step, products_of(network.copy(), lambda twin, teach: rule.teach(twin, x, target, teach))
 

@@ -18,6 +18,7 @@ from typing_extensions import override
 from analogpc.blocks import Product
 from analogpc.devices.matrix import Matrix, TwoPhases, UnsupportedUpdateError
 from analogpc.devices.specification import Specification
+from analogpc.kernels.descent import adam_step
 from analogpc.kernels.gpu.arrays import as_type, copied
 from analogpc.kernels.lookups import sum_rows
 from analogpc.kernels.products import matmul
@@ -127,17 +128,12 @@ class AdamW(Optimiser):
 
     @override
     def change(self, memory: dict[str, Any], gradient: np.ndarray, weights: np.ndarray, rate: float) -> np.ndarray:
-        kind = gradient.dtype.type
-        mean, square = memory["mean"], memory["square"]
         memory["count"] += 1
-        mean += kind(1 - self.beta1) * (gradient - mean)
-        square += kind(1 - self.beta2) * (gradient * gradient - square)
-        corrected = as_type(1 / (1 - self.beta1 ** memory["count"]), gradient.dtype) * mean
-        root = np.sqrt(as_type(1 / (1 - self.beta2 ** memory["count"]), gradient.dtype) * square)
-        change = corrected / (root + kind(self.eps))
-        if self.weight_decay:
-            change -= kind(self.weight_decay) * weights
-        return as_type(rate, gradient.dtype) * change
+        corrections = (1 / (1 - self.beta1 ** memory["count"]), 1 / (1 - self.beta2 ** memory["count"]))
+        keep = (1 - self.beta1, 1 - self.beta2)
+        return adam_step(
+            memory["mean"], memory["square"], gradient, weights, rate, corrections, keep, self.eps, self.weight_decay
+        )
 
 
 AnyOptimiser = Annotated[SGD | AdamW, Field(discriminator="kind")]

@@ -23,7 +23,7 @@ from analogpc.kernels.memory import POOL
 from analogpc.kernels.products import row
 from analogpc.kernels.random.streams import Key, permutation
 from analogpc.networks.network import Network
-from analogpc.rules.base import Moment
+from analogpc.rules.base import Lesson, Moment
 from analogpc.training.asking import Asking
 from analogpc.training.callbacks import Callbacks
 from analogpc.training.environment import describe_environment, pinned_blas
@@ -33,7 +33,7 @@ from analogpc.training.judging import Best, best_epoch, reason_to_stop, watched_
 from analogpc.training.metrics import measured, metric, metrics_for
 from analogpc.training.optimisers import Learner
 from analogpc.training.progress import Progress
-from analogpc.training.step import Teaching
+from analogpc.training.step import TrainingStep
 from analogpc.training.study import Study
 from analogpc.training.study_data import study_data, with_holdout
 from analogpc.training.whole_batches import DivergenceError as DivergenceError
@@ -102,7 +102,8 @@ class Run(Asking):
         self.saved_in: Path | None = None
         self.broken = ""
         self.learner = Learner(study.optimiser, network.matrices())
-        self._teaching = Teaching(network, self.learner)
+        self._training_step = TrainingStep(network, self.learner, self._report)
+        self._next_inputs: tuple[tuple[int, int], tuple[np.ndarray, np.ndarray]] | None = None
         self.history: dict[str, list[Any]] = {}
         self.position = Position(energies=np.zeros(len(network.layers)))
         self.environment = describe_environment(network.backend)
@@ -233,8 +234,7 @@ class Run(Asking):
                 order = permutation(Key(self.study.seed).fold("shuffle"), self.position.epoch, len(data.train_labels))
                 while self.position.batch < per_epoch and left > 0 and not self.position.stopped_early:
                     check()
-                    start = self.position.batch * self.study.batch_size
-                    self._batch(data, order[start : start + self.study.batch_size], per_epoch)
+                    self._batch(data, order, per_epoch)
                     self._callbacks.batch_end(self)
                     left -= 1
                     bar.advance(self.position, classes=bool(data.classes))
@@ -321,41 +321,64 @@ class Run(Asking):
         """Of products on the GPU: that with which the run began, if it began there."""
         return self.environment.get("gpu_precision", precision_in_use())
 
-    def _batch(self, data: Dataset, indices: np.ndarray, per_epoch: int) -> None:
+    def _batch(self, data: Dataset, order: np.ndarray, per_epoch: int) -> None:
         """Learn one batch, wholly or not at all."""
         here = self.position
         step = here.epoch * per_epoch + here.batch
         place = f"epoch {here.epoch + 1}, batch {here.batch + 1} (step {step + 1})"
         with learnt_wholly(self, place), naming(place, self.saved_in):
-            self._learn(data, indices, step, per_epoch)
+            self._learn(data, order, step, per_epoch)
 
-    def _learn(self, data: Dataset, indices: np.ndarray, step: int, per_epoch: int) -> None:
+    def _learn(self, data: Dataset, order: np.ndarray, step: int, per_epoch: int) -> None:
         began = time.perf_counter()
-        study, here, backend = self.study, self.position, self.network.backend
+        study, here = self.study, self.position
         optimiser = study.optimiser
         rate = optimiser.learning_rate * optimiser.schedule.factor(step, study.epochs * per_epoch, per_epoch)
-        augment = Key(study.seed).fold("augment") if study.augment else None
-        x = data.inputs("train", indices, dtype=study.network.dtype, augment_key=augment, epoch=here.epoch, backend=backend)
-        labels = data.labels("train", indices, backend=backend)
-        target = data.targets("train", indices, dtype=self.network.dtype, backend=backend)
+        x, target = self._prepared(data, order, here.batch)
         rule = study.rule.at(Moment(Key(study.seed).fold("rule"), here.epoch, step))
-        lesson = self._teaching.teach(rule, self.network.inputs(x), target, rate)
-        # All that is asked of a batch comes back from the GPU at once, so that it is waited for once.
-        right = (lesson.outputs.argmax(1) == labels).sum() if data.classes else np.zeros((), like=labels).sum()
-        loss = output_energy(self.output, target, lesson.outputs)
-        finite = [matrix.all_finite() for matrix in self.network.matrices().values()]
-        told = to_host(row([right, loss, *finite, *lesson.energies], labels))
-        correct, lost, whole, energies = int(told[0]), float(told[1]), told[2 : 2 + len(finite)], told[2 + len(finite) :]
+        _, report = self._training_step.learn(rule, x, target, rate)
+        if self.network.backend == "gpu" and here.batch + 1 < per_epoch:
+            # The GPU gets its next inputs before anybody waits for it.
+            self._next_inputs = (here.epoch, here.batch + 1), self._inputs(data, order, here.batch + 1)
+        told = to_host(report)
+        matrices = len(self.network.matrices())
+        correct, lost, whole, energies = int(told[0]), float(told[1]), told[2 : 2 + matrices], told[2 + matrices :]
         self._refuse_non_finite(energies, whole)
         self.position = replace(
             here,
             batch=here.batch + 1,
-            seen=here.seen + len(labels),
+            seen=here.seen + len(x),
             correct=here.correct + correct,
-            loss=here.loss + lost * len(labels),
-            energies=here.energies + energies * len(labels),
+            loss=here.loss + lost * len(x),
+            energies=here.energies + energies * len(x),
             seconds=here.seconds + time.perf_counter() - began,
         )
+
+    def _prepared(self, data: Dataset, order: np.ndarray, batch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs and targets of a batch, which may have been prepared during the one before."""
+        prepared, self._next_inputs = self._next_inputs, None
+        if prepared is not None and prepared[0] == (self.position.epoch, batch):
+            return prepared[1]
+        return self._inputs(data, order, batch)
+
+    def _inputs(self, data: Dataset, order: np.ndarray, batch: int) -> tuple[np.ndarray, np.ndarray]:
+        study, backend = self.study, self.network.backend
+        indices = order[batch * study.batch_size : (batch + 1) * study.batch_size]
+        augment = Key(study.seed).fold("augment") if study.augment else None
+        x = data.inputs(
+            "train", indices, dtype=study.network.dtype, augment_key=augment, epoch=self.position.epoch, backend=backend
+        )
+        return self.network.inputs(x), data.targets("train", indices, dtype=self.network.dtype, backend=backend)
+
+    def _report(self, result: Lesson, target: np.ndarray) -> np.ndarray:
+        """All numbers that are asked of a batch, in one array, so that a GPU is waited for once.
+
+        They are the samples that were right, the loss, whether each matrix is finite, and the energies of the layers.
+        """
+        outputs = result.outputs
+        right = (outputs.argmax(1) == target.argmax(1)).sum() if self.data.targets.classes else 0.0
+        finite = [matrix.all_finite() for matrix in self.network.matrices().values()]
+        return row([right, output_energy(self.output, target, outputs), *finite, *result.energies], target)
 
     def _refuse_non_finite(self, energies: np.ndarray, whole: np.ndarray) -> None:
         for number, value in enumerate(energies, start=1):

@@ -1,7 +1,8 @@
-"""Teaching batches: a rule and an optimiser at work on a network, on the GPU by replaying a graph wherever nothing forbids it."""
+"""TrainingStep batches: a rule and an optimiser at work on a network, on the GPU by replaying a graph wherever nothing forbids it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,13 +26,13 @@ class _Captured:
     x: np.ndarray
     target: np.ndarray
     rate: np.ndarray
-    graph: Graph[Lesson]
+    graph: Graph[tuple[Lesson, Any]]
     counts: GraphCounts
 
 
 @dataclass
-class Teaching:
-    """Teaches a network batch by batch.
+class TrainingStep:
+    """Lets a network learn batch by batch.
 
     On the GPU the whole batch, relaxation and learning, is one CUDA graph from the second batch of the same rule and shape on,
     as long as nothing in it depends on numbers that it computes: neither the rule (`Rule.repeatable`) nor any matrix
@@ -41,10 +42,14 @@ class Teaching:
     ----------
     network : Network
     learner : Learner
+    report : function
+        Takes what a rule reports of a batch and the target, and gives the numbers about the batch that somebody will look at, in one
+        array, without waiting for the GPU: it is part of the graph.
     """
 
     network: Network
     learner: Learner
+    report: Callable[[Lesson, np.ndarray], Any] = lambda lesson, target: None
     _seen: set[Any] = field(default_factory=set)
     _captured: dict[Any, _Captured] = field(default_factory=dict)
 
@@ -53,7 +58,7 @@ class Teaching:
         """How many graphs there are at present."""
         return len(self._captured)
 
-    def teach(self, rule: Rule, x: np.ndarray, target: np.ndarray, rate: float) -> Lesson:
+    def learn(self, rule: Rule, x: np.ndarray, target: np.ndarray, rate: float) -> tuple[Lesson, Any]:
         """Let the network learn one batch.
 
         Parameters
@@ -68,7 +73,7 @@ class Teaching:
 
         Returns
         -------
-        Lesson
+        Lesson, report
             Which the next batch may overwrite.
         """
         if not self._repeatable(rule):
@@ -86,10 +91,10 @@ class Teaching:
         batch.x[...] = x
         batch.target[...] = target
         batch.rate.fill(rate)
-        lesson = batch.graph.launch()
+        result = batch.graph.launch()
         batch.counts.add()
         self._forget()
-        return lesson
+        return result
 
     def _repeatable(self, rule: Rule) -> bool:
         if self.network.backend != "gpu" or not rule.repeatable(self.network):
@@ -100,12 +105,13 @@ class Teaching:
         for matrix in self.network.matrices().values():
             matrix.forget()
 
-    def _once(self, rule: Rule, x: np.ndarray, target: np.ndarray, rate: Any) -> Lesson:
+    def _once(self, rule: Rule, x: np.ndarray, target: np.ndarray, rate: Any) -> tuple[Lesson, Any]:
         samples = self.network.architecture.samples(x, target)
         if not self._repeatable(rule):
             # What waits for numbers anyway takes them as numbers.
             samples = int(samples)
-        return rule.teach(self.network, x, target, lambda products, gain: self.learner.learn(products, rate, samples, gain))
+        lesson = rule.teach(self.network, x, target, lambda products, gain: self.learner.learn(products, rate, samples, gain))
+        return lesson, self.report(lesson, target)
 
     def _capture(self, rule: Rule, x: np.ndarray, target: np.ndarray) -> _Captured:
         x, target, rate = x.copy(), target.copy(), np.zeros((), like=x)
@@ -114,10 +120,10 @@ class Teaching:
         # What reads multiply by belongs to the graph: it has to form that itself.
         self._forget()
 
-        def work() -> Lesson:
-            lesson = self._once(rule, x, target, rate)
+        def work() -> tuple[Lesson, Any]:
+            result = self._once(rule, x, target, rate)
             counts.close()
-            return lesson
+            return result
 
         graph = Graph(work, [counter for matrix in matrices for counter in matrix.counters()])
         self._forget()

@@ -9,7 +9,7 @@ import analogpc as apc
 from analogpc.kernels.gpu.arrays import to_host
 from analogpc.kernels.random.streams import Key, MovingStep
 from analogpc.rules import named_rule
-from analogpc.training.step import Teaching
+from analogpc.training.step import TrainingStep
 
 SUBSTRATES = {
     "constant steps": apc.Analog(device="idealized", rows=32, columns=32, adc_bits=9),
@@ -49,10 +49,10 @@ def assert_same(one, other, place="state"):
 @pytest.mark.parametrize(("name", "rule"), CASES)
 def test_a_graph_gives_the_same_bits(device, whole_products, few, monkeypatch, name, rule) -> None:
     replayed = trained(SUBSTRATES[name], rule, few)
-    assert replayed._teaching.graphs > 0
-    monkeypatch.setattr(Teaching, "_repeatable", lambda self, rule: False)
+    assert replayed._training_step.graphs > 0
+    monkeypatch.setattr(TrainingStep, "_repeatable", lambda self, rule: False)
     stepped = trained(SUBSTRATES[name], rule, few)
-    assert stepped._teaching.graphs == 0
+    assert stepped._training_step.graphs == 0
     assert_same(replayed.network.state(), stepped.network.state())
     for column in ("train_accuracy", "test_accuracy", "energy", "pulses", "conversions_out", "saturated_out"):
         assert replayed.history[column] == stepped.history[column]
