@@ -11,6 +11,7 @@ import typer
 
 from analogpc.commands.bench import bench
 from analogpc.commands.devices import calibrate, devices
+from analogpc.commands.evaluation import evaluate
 from analogpc.commands.output import (
     BackendOption,
     Json,
@@ -197,6 +198,7 @@ app.command()(calibrate)
 app.command()(bench)
 app.command()(sweep)
 app.command()(compare)
+app.command("eval")(evaluate)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

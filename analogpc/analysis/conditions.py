@@ -1,0 +1,187 @@
+"""A saved run under other conditions: after time, on other hardware, with other noise, on other samples."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analogpc.devices.substrate import Analog, Digital
+from analogpc.kernels.random.streams import Key
+from analogpc.training.evaluation import answers_of, in_batches, outputs_of
+from analogpc.training.metrics import Answers, Confusion, measured, metrics_for
+
+if TYPE_CHECKING:
+    from analogpc.data import Dataset
+    from analogpc.networks.network import Network
+    from analogpc.training.run import Run
+
+_UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "mo": 2629800.0, "y": 31557600.0}
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a network answers under one condition.
+
+    Attributes
+    ----------
+    after_seconds : float
+        Time since the run was saved.
+    compensated : bool
+        Whether outputs were scaled by global drift compensation.
+    values : dict of lists
+        Every metric, one value for each sample of the noise.
+    confusion : Confusion or None
+        Summed over these samples; None for regression.
+    """
+
+    after_seconds: float
+    compensated: bool
+    values: dict[str, list[float]]
+    confusion: Confusion | None
+
+    def mean(self, name: str) -> float:
+        """Of a metric."""
+        return float(np.mean(self.values[name]))
+
+    def deviation(self, name: str) -> float:
+        """Standard deviation of a metric over the samples of the noise; NaN for one of them."""
+        values = self.values[name]
+        return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+
+
+def seconds_of(text: str) -> float:
+    """The seconds of a duration such as 30d, 1.5h, 10min, 1y or 0.
+
+    Raises
+    ------
+    ValueError
+        If it is not one.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?(?:e[+-]?\d+)?)\s*([a-z]*)\s*", text.lower())
+    if not found or (found[2] or "s") not in _UNITS or not math.isfinite(float(found[1])):
+        raise ValueError(f"{text!r} is not a duration: a number and one of {', '.join(_UNITS)}, as in 30d or 1.5h")
+    return float(found[1]) * _UNITS[found[2] or "s"]
+
+
+def evaluate_conditions(
+    run: Run,
+    data: Dataset | tuple[Any, Any] | None = None,
+    *,
+    after: Sequence[float] = (0.0,),
+    compensation: Sequence[bool] | None = None,
+    substrate: Analog | Digital | None = None,
+    samples: int = 1,
+    seed: int = 0,
+) -> list[Evaluation]:
+    """Evaluate the network of a run under other conditions; the run stays as it is.
+
+    Parameters
+    ----------
+    run : Run
+    data : Dataset or (x, y)
+        Its test part, or raw samples and labels, which get the normalisation of the training samples; the data of the run if not
+        given.
+    after : sequence of float
+        Seconds that pass before each evaluation, from the moment when the run was saved (or its weights were programmed).
+    compensation : sequence of bool
+        Whether outputs are scaled by how much less the matrices answer (global drift compensation); as the substrate says if not given.
+    substrate : Analog or Digital
+        Other hardware that the weights are programmed onto.
+    samples : int
+        How often, each time with other noise of reads; and on other hardware with other devices.
+    seed : int
+        Of this noise and these devices.
+
+    Returns
+    -------
+    list of Evaluation
+        For every time, with every compensation.
+
+    Raises
+    ------
+    ValueError
+        If a digital network is to age.
+    """
+    if samples < 1:
+        raise ValueError(f"samples = {samples} is not allowed: it is at least 1")
+    ask = _asked(run, data)
+    times = sorted(set(after))
+    if any(time < 0 or not math.isfinite(time) for time in times):
+        raise ValueError(f"after = {list(after)} is not allowed: seconds are finite and not negative")
+    programmed = [_placed(run.network, substrate, number, seed) for number in range(samples if substrate is not None else 1)]
+    here = programmed[0].substrate
+    if isinstance(here, Digital) and any(times):
+        raise ValueError("a digital network does not age: --after needs a run on crossbars, or --device")
+    told = []
+    for wanted in _compensations(here, compensation):
+        networks = [_aging(network, wanted) for network in programmed]
+        age = 0.0
+        for time in times:
+            for network in networks if time > age else ():
+                network.elapse(time - age)
+            age = max(age, time)
+            answers = [ask(networks[n % len(networks)], Key(seed).fold("conditions", n)) for n in range(samples)]
+            told.append(_judged(run, time, wanted, answers))
+    return told
+
+
+def _compensations(substrate: Analog | Digital, given: Sequence[bool] | None) -> Sequence[bool]:
+    if isinstance(substrate, Digital):
+        return (False,)
+    return (substrate.drift_compensation,) if given is None else given
+
+
+def _placed(network: Network, substrate: Analog | Digital | None, number: int, seed: int) -> Network:
+    """The network itself, or programmed onto devices of its own."""
+    if substrate is None:
+        return network
+    twin = network.copy(trained=True)
+    twin.seed = seed + number
+    return twin.on(substrate)
+
+
+def _aging(network: Network, compensated: bool) -> Network:
+    """An independent network of the same devices in the same state, whose outputs are compensated for drift or not."""
+    from analogpc.networks.network import Network as Made
+
+    substrate = network.substrate
+    if isinstance(substrate, Digital) or substrate.drift_compensation == compensated:
+        return network.copy(trained=True)
+    twin = Made(network.architecture, substrate.but(drift_compensation=compensated), network.seed)
+    twin.restore(network.state())
+    return twin.to(network.backend)
+
+
+def _asked(run: Run, data: Dataset | tuple[Any, Any] | None) -> Callable[[Network, Key], Answers]:
+    """How a network is asked: about the test part of a data set, or about raw samples."""
+    from analogpc.data import Dataset
+    from analogpc.training.study_data import study_data
+
+    if data is None:
+        data = study_data(run.study)
+    if isinstance(data, Dataset):
+        whole = data
+        return lambda network, key: answers_of(network, whole, "test", key=key, output=run.output)
+    x, y = data
+    labels = run.data.targets.encode(y, "the labels")
+    inputs = run.data.inputs(x, run.network.dtype)
+    if len(labels) != len(inputs):
+        raise ValueError(f"there are {len(inputs)} samples and {len(labels)} labels")
+    return lambda network, key: Answers(outputs_of(network, in_batches(inputs), key), labels, run.data.targets, run.output)
+
+
+def _judged(run: Run, time: float, compensated: bool, answers: list[Answers]) -> Evaluation:
+    task = answers[0].targets.task
+    further = ["calibration"] if task == "classification" else []
+    metrics = metrics_for([*(one for one in run.metrics if one not in further), *further], task)
+    each = [measured(one, metrics) for one in answers]
+    values = {name: [one[name] for one in each] for name in each[0]}
+    if task != "classification":
+        return Evaluation(time, compensated, values, None)
+    parts = [Confusion.of(one) for one in answers]
+    return Evaluation(time, compensated, values, Confusion(sum(part.counts for part in parts), parts[0].classes))

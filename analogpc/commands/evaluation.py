@@ -1,0 +1,133 @@
+"""The command that evaluates a saved run under other conditions."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from analogpc.commands.output import BackendOption, Json, print_json, print_table
+
+Compensation = Literal["as-is", "on", "off", "both"]
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run.h5.")],
+    after: Annotated[
+        list[str] | None,
+        typer.Option(help="Time that passes first, as in --after 30d (s, min, h, d, w, mo, y); several if repeated."),
+    ] = None,
+    compensation: Annotated[
+        Compensation | None,
+        typer.Option(help="Global drift compensation: as-is, on, off or both; both if time passes and nothing is said."),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Program the weights onto fresh crossbars of this device first.")] = None,
+    noise_samples: Annotated[
+        int, typer.Option(help="How often, each time with other noise (and other devices of --device).", min=1)
+    ] = 1,
+    data: Annotated[
+        str | None, typer.Option(help="Other data: a data set's name, or an HDF5 file with test/x and test/y (or x and y).")
+    ] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with the published files of the data set.")] = None,
+    confusion: Annotated[bool, typer.Option("--confusion", help="Print the confusion matrix, too.")] = False,
+    seed: Annotated[int, typer.Option(help="Of noise and fresh devices.", min=0)] = 0,
+    backend: BackendOption = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Accuracy, loss, calibration and confusion of a saved run: as it is, after time, on other hardware, on other data."""
+    from analogpc.analysis.conditions import evaluate_conditions, seconds_of
+    from analogpc.devices.substrate import substrate
+    from analogpc.training.run import Run
+
+    times = [seconds_of(text) for text in after or ["0"]]
+    hardware = substrate(device) if device is not None else None
+    loaded = Run.load(run, backend=backend)
+    wanted = _compensations(compensation or ("both" if any(times) else "as-is"))
+    found = evaluate_conditions(
+        loaded,
+        _data(loaded, data, data_dir),
+        after=times,
+        compensation=wanted,
+        substrate=hardware,
+        samples=noise_samples,
+        seed=seed,
+    )
+    if as_json:
+        print_json({"command": "eval", "run": str(run), "device": device, "evaluations": [_plain(one) for one in found]})
+        return
+    print_table(_table(found))
+    if confusion and found[0].confusion is not None:
+        for one in found:
+            print(f"\n{_when(one.after_seconds)}{', compensated' if one.compensated else ''}:\n{one.confusion!r}")
+
+
+def _compensations(said: Compensation) -> tuple[bool, ...] | None:
+    return {"as-is": None, "on": (True,), "off": (False,), "both": (False, True)}[said]
+
+
+def _data(run: Any, data: str | None, data_dir: Path | None) -> Any:
+    from analogpc.data import load_data
+    from analogpc.training.study_data import study_data
+
+    if data is None:
+        return study_data(run.study, data_dir=data_dir)
+    if not Path(data).suffix:
+        return load_data(data, data_dir=data_dir)
+    return _arrays(Path(data))
+
+
+def _arrays(path: Path) -> tuple[Any, Any]:
+    """Raw samples and labels of an HDF5 file."""
+    import h5py
+
+    if not path.exists():
+        raise ValueError(f"--data {path}: there is no such file")
+    try:
+        with h5py.File(path) as file:
+            for x, y in (("test/x", "test/y"), ("x", "y")):
+                if x in file and y in file:
+                    return file[x][()], file[y].asstr()[()] if h5py.check_string_dtype(file[y].dtype) else file[y][()]
+    except OSError as error:
+        raise ValueError(f"--data {path} is not an HDF5 file: {error}") from None
+    raise ValueError(f"--data {path} holds neither test/x and test/y nor x and y")
+
+
+def _when(seconds: float) -> str:
+    """A time as people say it."""
+    if not seconds:
+        return "as saved"
+    for unit, length in (("years", 31557600.0), ("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= length:
+            return f"after {seconds / length:.3g} {unit}"
+    return f"after {seconds:.3g} seconds"
+
+
+def _number(name: str, value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.2%}" if name.endswith(("accuracy", "calibration")) else f"{value:.4g}"
+
+
+def _table(found: list[Any]) -> Any:
+    from rich.table import Table
+
+    table = Table()
+    table.add_column("when")
+    table.add_column("drift compensation")
+    for name in found[0].values:
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in found:
+        cells = []
+        for name in one.values:
+            spread = _number(name, one.deviation(name))
+            cells.append(_number(name, one.mean(name)) + (f" ± {spread}" if spread else ""))
+        table.add_row(_when(one.after_seconds), "on" if one.compensated else "off", *cells)
+    return table
+
+
+def _plain(one: Any) -> dict[str, Any]:
+    told = {"after_seconds": one.after_seconds, "drift_compensation": one.compensated, "values": one.values}
+    told["mean"] = {name: one.mean(name) for name in one.values}
+    if one.confusion is not None:
+        told |= {"confusion": one.confusion.counts, "classes": one.confusion.classes}
+    return told
