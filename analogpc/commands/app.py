@@ -22,6 +22,7 @@ from analogpc.commands.output import (
     spare,
     write_what_the_terminal_can_show,
 )
+from analogpc.commands.report import report
 from analogpc.commands.sweep import compare, sweep
 from analogpc.report.text import visible
 from analogpc.studies.extras import MissingExtraError
@@ -199,6 +200,7 @@ app.command()(bench)
 app.command()(sweep)
 app.command()(compare)
 app.command("eval")(evaluate)
+app.command()(report)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

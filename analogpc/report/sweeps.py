@@ -99,6 +99,9 @@ def draw_settings(given: Sequence[Setting], metric: str) -> Figure:
     )
     if is_fraction(metric):
         axes.xaxis.set_major_formatter(PercentFormatter(decimals=None))
+        # Intervals of few seeds may end where no accuracy can be.
+        low, high = axes.get_xlim()
+        axes.set_xlim(max(low, 0.0), min(high, 100.0))
     axes.grid(alpha=0.3, axis="x")
     return figure
 

@@ -1,0 +1,216 @@
+"""Reports: what a page shows of runs and of sweeps."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analogpc.files.atomic import replace_file
+from analogpc.report.page import Part, TablePart, render
+from analogpc.report.page_pictures import Picture
+from analogpc.report.sweeps import interval, is_fraction, spread
+from analogpc.studies.comparison import best_setting, difference, settings
+
+if TYPE_CHECKING:
+    from analogpc.training.run import Run
+
+_HIDDEN = ("key", "setting", "machine", "blas_threads", "python", "numpy", "numba", "analogpc", "backend", "gpu")
+"""Columns of a sweep that the page tells once, or not at all."""
+
+
+class ReportError(ValueError):
+    """There is nothing to report; the sentence says why."""
+
+
+def write_report(given: Sequence[str | Path], folder: str | Path, *, title: str = "", data_dir: str | Path | None = None) -> Path:
+    """Write a page, and its pictures beside it.
+
+    Parameters
+    ----------
+    given : sequence of paths
+        Files of runs, or the folder of one sweep.
+    folder : path
+        Made if it does not exist.
+    title : str
+        Of the page.
+    data_dir : path
+        Folder with the published files of the data sets, which drift curves need.
+
+    Returns
+    -------
+    Path
+        Of the page, ``report.html``.
+
+    Raises
+    ------
+    ReportError, StorageError, OSError
+        In one sentence.
+    """
+    places, folder = [Path(one) for one in given], Path(folder)
+    if not places:
+        raise ReportError("a report needs files of runs, or the folder of a sweep")
+    if any(place.is_dir() for place in places):
+        if len(places) > 1:
+            raise ReportError("a report is of one sweep, or of files of runs: name one folder, or files alone")
+        page, pictures = _of_sweep(places[0], title)
+    else:
+        page, pictures = _of_runs(places, title, data_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in pictures:
+        replace_file(folder / f"{one.name}.png", one.png)
+    replace_file(folder / "report.html", page.encode())
+    return folder / "report.html"
+
+
+def _of_sweep(folder: Path, title: str) -> tuple[str, list[Picture]]:
+    from analogpc.report.sweep_pictures import sweep_pictures
+
+    record = read_record(folder)
+    pictures = sweep_pictures(record)
+    rows, metric = record["rows"], record["metric"]
+    found = settings(rows, metric, record["varied"])
+    best = best_setting(found, record["maximise"])
+    finished = sum(row["status"] == "finished" for row in rows)
+    texts = [f"{len(rows)} trials, of which {finished} finished; judged by {metric.replace('_', ' ')}."]
+    if best:
+        texts.append(f"Best: {best.title} with {spread(best, metric)} over {len(best.values)} seeds.")
+    by_setting = TablePart("Settings", [_setting_row(one, found[0], metric) for one in found], _setting_columns(found, metric))
+    shown = [name for name in record["columns"] if name not in _HIDDEN and any(row.get(name, "") != "" for row in rows)]
+    all_trials = TablePart("All trials", rows, shown, frozenset(name for name in shown if is_fraction(name)))
+    parts = [
+        Part("answer", "Answer", texts, tables=[by_setting]),
+        Part("pictures", "Pictures", pictures=pictures),
+        Part("trials", "All trials", tables=[all_trials]),
+        _provenance(record["environment"], record.get("command", ""), {"Study file": record["study"]} if record["study"] else {}),
+    ]
+    return render(title or f"Sweep {record['name']}", f"{len(found)} settings, {len(rows)} trials", parts), pictures
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """What ``sweep.json`` in the folder of a sweep holds.
+
+    Raises
+    ------
+    ReportError
+        If there is none, or it is not one.
+    """
+    file = folder / "sweep.json"
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ReportError(f"{folder} is not the folder of a sweep: it has no sweep.json (analogpc sweep makes it)") from None
+    except (OSError, ValueError) as error:
+        raise ReportError(f"{file} cannot be read: {error}") from None
+    if not isinstance(record, dict) or record.get("format") != "analogpc sweep":
+        raise ReportError(f"{file} is not the record of a sweep")
+    if record.get("format_version") != 1:
+        raise ReportError(f"{file} was written by another version (format {record.get('format_version')}; this version reads 1)")
+    return record
+
+
+def _setting_row(one: Any, first: Any, metric: str) -> dict[str, Any]:
+    gap = difference(one, first)
+    apart = (gap.mean, interval(gap, metric)) if one is not first and gap.pairs else ""
+    mean = (one.mean, spread(one, metric)) if one.values else ""
+    cells = {**one.cells, "seeds": len(one.values), "mean ± s.d.": mean}
+    pulses = one.mean_of("pulses")
+    return {
+        **cells,
+        "difference from the first": apart,
+        "pulses": pulses if pulses > 0 else "",
+        "seconds": one.mean_of("seconds"),
+        "sentence": "; ".join(dict.fromkeys(one.other)),
+        "status": "failed" if one.other and not one.values else "",
+    }
+
+
+def _setting_columns(found: Sequence[Any], metric: str) -> list[str]:
+    names = list(dict.fromkeys(name for one in found for name in one.cells))
+    told = [*names, "seeds", "mean ± s.d.", "difference from the first", "pulses", "seconds"]
+    return [*told, "sentence"] if any(one.other for one in found) else told
+
+
+def _of_runs(places: Sequence[Path], title: str, data_dir: str | Path | None) -> tuple[str, list[Picture]]:
+    from analogpc.report.run_pictures import run_pictures
+    from analogpc.training.run import Run
+
+    loaded = [Run.load(place) for place in places]
+    runs = dict(zip(_names(loaded, places), loaded, strict=True))
+    for name, run in runs.items():
+        if not run.history.get("epoch"):
+            raise ReportError(f"{name} has no finished epoch, so there is nothing to report yet")
+    data, missing = _data(runs, data_dir)
+    pictures = run_pictures(runs, data)
+    table, columns = _run_table(runs)
+    studies = {f"Study of {name}" if len(runs) > 1 else "Study": run.study.to_toml() for name, run in runs.items()}
+    percent = frozenset(name for name in columns if is_fraction(name))
+    texts = [f"No drift curve for {name}: {reason}" for name, reason in missing.items()]
+    parts = [
+        Part("results", "Results", texts, tables=[TablePart("Runs", table, columns, percent)]),
+        Part("pictures", "Pictures", pictures=pictures),
+        *_bills(runs),
+        _provenance(loaded[0].environment, _command(loaded[0]) if len(loaded) == 1 else "", studies),
+    ]
+    kinds = dict.fromkeys(f"{run.study.dataset}, {run.study.network.kind}" for run in loaded)
+    return render(title or f"Report of {', '.join(runs)}", "; ".join(kinds), parts), pictures
+
+
+def _names(runs: Sequence[Run], places: Sequence[Path]) -> list[str]:
+    """Runs named by what differs between them; by their files where that is not enough."""
+    from analogpc.studies.table import rule_name, substrate_name
+
+    told = [{"rule": rule_name(run.study), "on": substrate_name(run.study), "seed": f"seed {run.study.seed}"} for run in runs]
+    differing = [key for key in told[0] if len({one[key] for one in told}) > 1] or ["rule", "on"]
+    names = [", ".join(one[key] for key in differing) for one in told]
+    return names if len(set(names)) == len(names) else [str(place) for place in places]
+
+
+def _data(runs: Mapping[str, Run], data_dir: str | Path | None) -> tuple[dict[str, Any], dict[str, str]]:
+    """The data of the runs on crossbars, and why there are none."""
+    from analogpc.training.study_data import study_data
+
+    found, missing = {}, {}
+    for name, run in runs.items():
+        if run.study.substrate.kind == "digital":
+            continue
+        try:
+            found[name] = study_data(run.study, data_dir=data_dir)
+        except (ValueError, OSError) as error:
+            missing[name] = str(error)
+    return found, missing
+
+
+def _run_table(runs: Mapping[str, Run]) -> tuple[list[dict[str, Any]], list[str]]:
+    from analogpc.studies.table import rule_name, substrate_name
+    from analogpc.studies.trials import last_values
+
+    rows = []
+    for name, run in runs.items():
+        told = {"run": name, "rule": rule_name(run.study), "substrate": substrate_name(run.study), "dataset": run.study.dataset}
+        rows.append({**told, "seed": run.study.seed, **last_values(run.history)})
+    found = [name for name in dict.fromkeys(name for row in rows for name in row) if any(row.get(name) for row in rows)]
+    # Files keep no order of columns: what people look for stands first.
+    first = [name for name in ("run", "rule", "substrate", "dataset", "seed", "epochs") if name in found]
+    judged = [name for name in found if name.startswith(("test_", "validation_", "train_"))]
+    return rows, list(dict.fromkeys([*first, *sorted(judged), *found]))
+
+
+def _bills(runs: Mapping[str, Run]) -> list[Part]:
+    """The bill of every run, where runs have one."""
+    listings = {name: str(run.bill()) for name, run in runs.items() if hasattr(run, "bill")}
+    return [Part("bill", "Bill", listings=listings)] if listings else []
+
+
+def _command(run: Run) -> str:
+    return shlex.join(["analogpc", "train", "study.toml", "--out", "run.h5"]) + "   # study.toml: the study below"
+
+
+def _provenance(environment: Mapping[str, Any], command: str, listings: Mapping[str, str]) -> Part:
+    facts = {
+        **({"command": command} if command else {}),
+        **{name.replace("_", " "): value for name, value in environment.items()},
+    }
+    return Part("reproduce", "Reproduce", facts=facts, listings=listings)

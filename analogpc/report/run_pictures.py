@@ -1,0 +1,238 @@
+"""Pictures of runs: how they learnt, what their devices hold, and how they age."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
+from analogpc.report.page_pictures import LINES, PALETTE, Picture, canvas, legend, picture, style
+
+if TYPE_CHECKING:
+    from analogpc.training.run import Run
+
+Runs = Mapping[str, "Run"]
+_TIMES = (1.0, 3600.0, 86400.0, 2592000.0, 31557600.0)
+_MOST_TILES = 4
+
+
+def learning_curves(runs: Runs) -> list[Picture]:
+    """Accuracy and loss by epoch, of the test part (marks) and of training (thin)."""
+    kinds = [kind for kind in ("accuracy", "loss") if any(f"test_{kind}" in run.history for run in runs.values())]
+    if not kinds:
+        return []
+    figure, panels = canvas(len(kinds))
+    for axes, kind in zip(panels, kinds, strict=True):
+        for number, (name, run) in enumerate(runs.items()):
+            epochs = run.history.get("epoch", [])
+            for part, look in (("test", {}), ("validation", {"linestyle": ":"}), ("train", {"marker": "", "linewidth": 0.8})):
+                if values := run.history.get(f"{part}_{kind}"):
+                    label = name if part == "test" else None
+                    axes.plot(epochs, values, **{**style(number), "markersize": 4, "linewidth": 1.4, **look}, label=label)
+        axes.set(xlabel="epoch", ylabel=kind)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        legend(axes, len(runs))
+    last = "; ".join(
+        f"{name}: {run.history['test_accuracy'][-1]:.2%}" for name, run in runs.items() if "test_accuracy" in run.history
+    )
+    told = f"Test values have marks, validation values dotted lines, training values thin lines. Last test accuracy: {last}."
+    return [picture(figure, "learning-curves", "Learning curves", told, f"Lines of accuracy and loss by epoch. {last}")]
+
+
+def energies(runs: Runs) -> list[Picture]:
+    """The energy of every layer over training, one panel for each run."""
+    shown = {name: run for name, run in runs.items() if run.history.get("energy")}
+    if not shown:
+        return []
+    figure, panels = canvas(len(shown))
+    for axes, (name, run) in zip(panels, shown.items(), strict=True):
+        table = np.array(run.history["energy"], float)
+        for layer in range(table.shape[1]):
+            values = np.where(table[:, layer] > 0, table[:, layer], np.nan)
+            axes.plot(run.history["epoch"], values, **style(layer), markersize=3, linewidth=1.2, label=f"layer {layer + 1}")
+        axes.set(xlabel="epoch", ylabel="energy per sample", title=name, yscale="log")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        legend(axes, table.shape[1])
+    told = "Squared prediction errors over two (of the output layer the loss), at the moment of learning. Layers without energy are gaps."
+    return [picture(figure, "energies", "Energies by layer over training", told, "Lines of energy by epoch, one for each layer")]
+
+
+def conductances(runs: Runs) -> list[Picture]:
+    """Histograms of all conductances before and after training, one panel for each run on crossbars."""
+    shown = {name: run for name, run in runs.items() if _crossbars(run)}
+    if not shown:
+        return []
+    figure, panels = canvas(len(shown))
+    told = []
+    for axes, (name, run) in zip(panels, shown.items(), strict=True):
+        device = run.study.substrate.device
+        before, after = _all_conductances(_initial(run)), _all_conductances(run.network)
+        edges = np.linspace(min(before.min(), after.min()), max(before.max(), after.max()), 81) * 1e6
+        for values, colour, label in ((before, "0.6", "before"), (after, PALETTE[0], "after")):
+            kind = "stepfilled" if label == "before" else "step"
+            axes.hist(values * 1e6, edges, histtype=kind, color=colour, label=label, linewidth=1.3)
+        for end in (device.g_min_siemens, device.g_max_siemens):
+            axes.axvline(end * 1e6, color="0.3", linestyle=":", linewidth=1)
+        axes.set(xlabel="conductance (µS)", ylabel="devices", title=name, yscale="log")
+        legend(axes, 2)
+        told.append(f"{name}: {after.size:,} devices, {100 * _at_ends(after, device):.1f} % within 1 % of an end of their range")
+    return [
+        picture(
+            figure,
+            "conductances",
+            "Conductances before and after training",
+            f"Dotted lines: the ends of the range. {'; '.join(told)}.",
+            f"Histograms of conductances. {'; '.join(told)}",
+        )
+    ]
+
+
+def tile_maps(runs: Runs) -> list[Picture]:
+    """Conductances, faults and saturation of the first tiles of each run on crossbars."""
+    return [made for name, run in runs.items() if _crossbars(run) for made in _tile_maps(name, run)]
+
+
+def _tile_maps(name: str, run: Run) -> list[Picture]:
+    device = run.study.substrate.device
+    tiles = [(matrix_name, n, tile) for matrix_name, m in _crossbars(run).items() for n, tile in enumerate(m.tiles())]
+    chosen = tiles[:_MOST_TILES]
+    figure, panels = canvas(len(chosen), width=3.3, height=3.3)
+    stuck = full = count = 0
+    for axes, (matrix_name, n, tile) in zip(panels, chosen, strict=True):
+        first = next(iter(tile.conductances.values()))
+        other = list(tile.conductances.values())[1:]
+        shown = (first - other[0] if other else first) * 1e6
+        top = max(float(np.abs(shown).max()), 1e-12)
+        mesh = axes.imshow(shown, aspect="auto", cmap="PuOr" if other else "viridis", vmin=-top if other else None, vmax=top)
+        rows, columns = np.nonzero(tile.stuck)
+        axes.plot(columns, rows, "x", color="black", markersize=2.5, markeredgewidth=0.7)
+        axes.set(title=f"{matrix_name}, tile {n}", xlabel="bit line", ylabel="word line")
+        axes.title.set_size(8)
+        figure.colorbar(mesh, ax=axes, label="difference of the pair (µS)" if other else "conductance (µS)", shrink=0.8)
+    for _, _, tile in tiles:
+        stuck += int(tile.stuck.sum())
+        for values in tile.conductances.values():
+            full, count = full + round(_at_ends(values, device) * values.size), count + values.size
+    left = f" (of {len(tiles)} tiles the first {len(chosen)})" if len(tiles) > len(chosen) else ""
+    told = f"{name}{left}: {stuck} stuck weights (crosses), {100 * full / count:.1f} % of all devices within 1 % of an end of their range."
+    return [
+        picture(figure, f"tiles-{_file(name)}", f"Tile maps, {name}", told, f"Maps of conductances by word and bit line. {told}")
+    ]
+
+
+def pulses(runs: Runs) -> list[Picture]:
+    """Pulses for each weight and saturated conversions, by epoch."""
+    shown = {
+        name: run
+        for name, run in runs.items()
+        if sum(run.history.get("pulses", [0])) or sum(run.history.get("conversions_out", [0]))
+    }
+    if not shown:
+        return []
+    figure, panels = canvas(3)
+    for number, (name, run) in enumerate(shown.items()):
+        history, weights = run.history, sum(m.shape[0] * m.shape[1] for m in _crossbars(run).values()) or 1
+        conversions = np.maximum(np.array(history["conversions_out"], float), 1)
+        steps = (
+            np.array(history["pulses"], float) / weights,
+            100 * np.array(history["saturated_out"], float) / conversions,
+            100 * np.array(history["clipped_probabilities"], float) / np.maximum(np.array(history["pulse_slots"], float), 1),
+        )
+        for axes, values in zip(panels, steps, strict=True):
+            axes.plot(history["epoch"], values, **style(number), markersize=3.5, linewidth=1.2, label=name)
+    for axes, label in zip(
+        panels, ("pulses per weight", "ADC conversions saturated (%)", "clipped per pulse slot (%)"), strict=True
+    ):
+        axes.set(xlabel="epoch", ylabel=label)
+        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+    legend(panels[0], len(shown))
+    told = "; ".join(f"{name}: {sum(run.history['pulses']):,} pulses" for name, run in shown.items())
+    return [picture(figure, "pulses", "Pulses and saturation", f"By epoch. In all, {told}.", f"Lines by epoch. In all, {told}")]
+
+
+def drift(runs: Runs, data: Mapping[str, Any], samples: int = 3) -> list[Picture]:
+    """Accuracy against time after the last pulse, with and without global drift compensation.
+
+    Parameters
+    ----------
+    runs : dict of Run
+    data : dict of Dataset
+        Of those runs whose data can be had.
+    samples : int
+        Read-outs with noise of their own.
+    """
+    from analogpc.analysis.conditions import evaluate_conditions
+
+    shown = {name: run for name, run in runs.items() if _crossbars(run) and name in data and _ages(run)}
+    if not shown:
+        return []
+    figure, (axes,) = canvas()
+    told = []
+    for number, (name, run) in enumerate(shown.items()):
+        found = evaluate_conditions(run, data[name], after=_TIMES, compensation=(False, True), samples=samples)
+        measure = "accuracy" if "accuracy" in found[0].values else "loss"
+        for compensated in (False, True):
+            mine = [one for one in found if one.compensated == compensated]
+            look = {**style(number), "linestyle": LINES[compensated]}
+            label = f"{name}, {'compensated' if compensated else 'as it is'}"
+            axes.plot([one.after_seconds for one in mine], [one.mean(measure) for one in mine], **look, markersize=4, label=label)
+            told.append(f"{label}: {mine[0].mean(measure):.4g} at first, {mine[-1].mean(measure):.4g} after a year")
+    axes.set(xscale="log", xlabel="time after training (s)", ylabel=f"test {measure}")
+    for seconds, word in zip(_TIMES, ("1 s", "1 h", "1 d", "30 d", "1 y"), strict=True):
+        axes.axvline(seconds, color="0.85", linewidth=0.8, zorder=0)
+        axes.annotate(word, (seconds, 1.01), xycoords=("data", "axes fraction"), ha="center", fontsize=6.5, color="0.35")
+    legend(axes, 2 * len(shown))
+    axes.grid(alpha=0.3, axis="y")
+    text = "; ".join(told)
+    return [
+        picture(
+            figure, "drift", "Drift", f"Test {measure} by time, mean of {samples} read-outs. {text}.", f"Lines by time. {text}"
+        )
+    ]
+
+
+def run_pictures(runs: Runs, data: Mapping[str, Any]) -> list[Picture]:
+    """All pictures of some runs."""
+    made: list[Picture] = []
+    for draw in (learning_curves, energies, conductances, tile_maps, pulses):
+        made += draw(runs)
+    return made + drift(runs, data)
+
+
+def _crossbars(run: Run) -> dict[str, CrossbarMatrix]:
+    return {name: m for name, m in run.network.matrices().items() if isinstance(m, CrossbarMatrix)}
+
+
+def _initial(run: Run) -> Any:
+    """The network before training: the same devices with the first weights."""
+    from analogpc.networks.network import Network
+
+    return Network(run.study.network, run.study.substrate, run.study.network_seed)
+
+
+def _all_conductances(network: Any) -> np.ndarray:
+    found = [m for m in network.matrices().values() if isinstance(m, CrossbarMatrix)]
+    return np.concatenate([g.ravel() for m in found for tile in m.tiles() for g in tile.conductances.values()])
+
+
+def _at_ends(values: np.ndarray, device: Any) -> float:
+    """The part of conductances within 1 % of an end of their range."""
+    low, high = device.g_min_siemens, device.g_max_siemens
+    margin = 0.01 * (high - low)
+    return float(np.mean((values <= low + margin) | (values >= high - margin)))
+
+
+def _ages(run: Run) -> bool:
+    """Whether the devices drift."""
+    return run.study.substrate.device.drift.kind != "none"
+
+
+def _file(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in name).strip("-").lower()
