@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,9 +75,10 @@ def compare(
     from analogpc.studies.plan import read_plan
 
     over = _over(vary, settings, seeds, seed)
-    axes = {**({"rule": rule.split(",")} if rule else {}), **({"substrate": _substrates(device)} if device else {})}
+    axes: dict[str, Any] = {"rule": rule.split(",")} if rule else {}
+    axes |= {"device": _devices(device, read_plan(study, over))} if device else {}
     # Of a field that the options vary, the axes of the file say nothing any more.
-    dropped = {"substrate.device": None} if device else {}
+    dropped = dict.fromkeys(("substrate", "substrate.device")) if device else {}
     over["axes"] = {**axes, **dropped, **over.get("axes", {})}
     if "seed" not in read_plan(study, over).columns:
         over["axes"]["seed"] = 3
@@ -96,47 +96,42 @@ def compare(
 def _over(vary: list[str] | None, settings: list[str] | None, seeds: int | None, seed: int | None) -> dict[str, Any]:
     """What the options lay over the study file."""
     from analogpc.studies.plan import OWN
+    from analogpc.training.assembly import setting
 
     over: dict[str, Any] = {}
     for text in settings or []:
-        name, value = _named(text, "--set")
+        name, value = setting(text)
         if name.split(".")[0] in OWN:
             raise ValueError(f"--set {text}: '{name}' is not a field of a study; axes are given by --vary")
-        over[name] = _value(value)
+        over[name] = value
     if seed is not None:
         over["seed"] = seed
-    axes: dict[str, Any] = {name: _values(value) for name, value in (_named(text, "--vary") for text in vary or [])}
+    axes: dict[str, Any] = dict(map(_axis, vary or []))
     if seeds is not None:
         axes["seed"] = seeds
     return over | ({"axes": axes} if axes else {})
 
 
-def _named(text: str, option: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip() or not value.strip():
-        raise ValueError(f"{option} {text!r} is not of the form FIELD=VALUE")
-    return name.strip(), value.strip()
+def _axis(text: str) -> tuple[str, list[Any]]:
+    """A field and its values, which commas separate, each in TOML or else as it stands."""
+    from analogpc.devices.texts import parse_toml
+    from analogpc.training.assembly import setting
 
-
-def _value(text: str) -> Any:
-    """A value in TOML, or else the text as it stands."""
+    name, equals, values = text.partition("=")
+    if not equals or not name.strip() or not values.strip():
+        raise ValueError(f"--vary {text!r} is not of the form FIELD=VALUE,VALUE")
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
+        return name.strip(), parse_toml(f"values = [{values}]")["values"]
+    except ValueError:
+        return name.strip(), [setting(f"{name}={one}")[1] for one in values.split(",")]
 
 
-def _values(text: str) -> list[Any]:
-    """Values between commas, each in TOML or else as it stands."""
-    try:
-        return tomllib.loads(f"value = [{text}]")["value"]
-    except tomllib.TOMLDecodeError:
-        return [_value(one.strip()) for one in text.split(",")]
-
-
-def _substrates(text: str) -> dict[str, Any]:
+def _devices(text: str, plan: Any) -> dict[str, Any]:
+    """The substrates of an option "device", by name; crossbars of the study keep their other fields."""
+    given = plan.fields.get("substrate", "digital")
+    kind = given.get("kind", "analog") if isinstance(given, dict) else given
     names = [name.strip() for name in text.split(",")]
-    return {name: "digital" if name == "digital" else {"kind": "analog", "device": name} for name in names}
+    return {name: {"substrate" if "digital" in (kind, name) else "substrate.device": name} for name in names}
 
 
 def _computed(

@@ -264,5 +264,4 @@ def grid(axes: list[Axis], exceptions: list[SpecialCase]) -> Iterator[Point]:
             continue
         for one in met:
             changes |= one.changes
-        # The whole before its parts, whatever their order in the file: the other way round a part would be lost.
-        yield Point(cells, dict(sorted(changes.items(), key=lambda change: change[0].count("."))))
+        yield Point(cells, changes)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat
 
+from analogpc.devices.fields import lay
 from analogpc.devices.specification import Specification
+from analogpc.devices.texts import read_text, read_toml
 from analogpc.studies.axes import SEEDS, AxesError, Axis, Point, Range, SpecialCase, grid, read_axes, read_exceptions
-from analogpc.studies.laying import laid_over
 from analogpc.training.study import Study
 
 Positive = Annotated[int, Field(ge=1)]
@@ -171,25 +171,15 @@ def read_plan(given: str | Path | dict[str, Any] | Plan, over: dict[str, Any] | 
     if isinstance(given, dict):
         tables = given
     else:
-        name, (text, tables) = Path(given).stem, _read(Path(given))
+        name, text, tables = Path(given).stem, read_text(given), read_toml(given)
     return _plan(name, text, _laid_over(tables, over or {}))
-
-
-def _read(path: Path) -> tuple[str, dict[str, Any]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        return text, tomllib.loads(text)
-    except FileNotFoundError:
-        raise ValueError(f"there is no file {path}") from None
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not TOML: {error}") from None
 
 
 def _laid_over(tables: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     own = {name: value for name, value in over.items() if name in OWN}
-    laid = laid_over(tables, {name: value for name, value in over.items() if name not in OWN})
+    fields = {name: value for name, value in tables.items() if name not in OWN}
+    changed = lay(Study, fields, {name: value for name, value in over.items() if name not in OWN})
+    laid = {**tables, **changed}
     for name, value in own.items():
         inside = laid.get(name, {})
         both = isinstance(inside, dict) and isinstance(value, dict)

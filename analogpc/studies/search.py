@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from analogpc.data import check_name
+from analogpc.devices.fields import lay
 from analogpc.studies.axes import Point, Range, label
-from analogpc.studies.laying import study_with
 from analogpc.studies.plan import Plan
 from analogpc.studies.trials import Limits, Result, Trial
+from analogpc.training.assembly import RULE
 from analogpc.training.study import Study
 
 Conversation = Generator[list[Trial], list[Result], None]
@@ -78,7 +80,6 @@ def score(plan: Plan, results: list[Result]) -> float:
 def _trial(plan: Plan, number: int, setting: int, points: list[Point], limits: Limits) -> Trial:
     cells = {name: cell for point in points for name, cell in point.cells.items()}
     changes = {path: value for point in points for path, value in point.changes.items()}
-    changes = dict(sorted(changes.items(), key=lambda change: change[0].count(".")))
     try:
         return Trial(number, setting, cells, study_of(plan, changes), "", limits)
     except (ValueError, ArithmeticError) as error:
@@ -93,11 +94,11 @@ def study_of(plan: Plan, changes: dict[str, Any]) -> Study:
     ValueError
         If there is no such study; the sentence says why.
     """
-    from analogpc.data import check_name
-
-    study = study_with(plan.fields, changes)
-    check_name(study.dataset)
-    return study
+    fields = plan.fields if {"rule", "rule.kind"} & changes.keys() else {"rule": RULE, **plan.fields}
+    laid = lay(Study, fields, changes)
+    if isinstance(dataset := laid.get("dataset"), str):
+        check_name(dataset)
+    return Study.from_dict(laid)
 
 
 def _limits(plan: Plan, told: list[list[Result]]) -> Limits:

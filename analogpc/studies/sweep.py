@@ -13,7 +13,7 @@ from analogpc.files.atomic import replace_file
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.studies.extras import need
 from analogpc.studies.plan import Plan
-from analogpc.studies.trials import Job, Result, Trial
+from analogpc.studies.trials import Job, Result, Trial, job_of
 
 LIBRARIES = ("optuna", "distributed", "pandas", "pyarrow")
 """What a sweep needs besides the core: the extra [sweep]."""
@@ -220,14 +220,14 @@ class _Driver:
         assert trial.study is not None
         means = self.means
         saved = "" if means.scheduler else str((self.outcome.folder / f".{trial.key}.h5").absolute())
-        return Job(
-            trial.study.to_toml(),
-            trial.limits,
-            means.backend,
-            means.data_dir,
-            means.blas_threads,
-            saved,
-            self.outcome.plan.sweep.keep == "all" or trial.number in self.outcome.results,
+        return job_of(
+            trial.study,
+            limits=trial.limits,
+            backend=means.backend,
+            data_dir=means.data_dir,
+            blas_threads=means.blas_threads,
+            checkpoint=saved,
+            keep=self.outcome.plan.sweep.keep == "all" or trial.number in self.outcome.results,
         )
 
     def _over(self, trial: Trial, result: Result, *, remembered: bool) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+import tomli_w
+
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.training.study import Study
 
@@ -130,8 +132,8 @@ class Job:
 
     Attributes
     ----------
-    study : str
-        TOML.
+    study, said : str
+        TOML of the whole study, and of what was said of it.
     limits : Limits
     backend : "cpu" or "gpu"
     data_dir : str
@@ -145,12 +147,18 @@ class Job:
     """
 
     study: str
+    said: str
     limits: Limits = field(default_factory=Limits)
     backend: Backend = "cpu"
     data_dir: str = ""
     blas_threads: int = 1
     checkpoint: str = ""
     keep: bool = False
+
+
+def job_of(study: Study, **further: Any) -> Job:
+    """The job of a study; ``further`` are fields of `Job`."""
+    return Job(study.to_toml(), tomli_w.dumps(study.said()), **further)
 
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -206,7 +214,7 @@ def _computed(job: Job, began: float) -> tuple[Result, bytes]:
     from analogpc.training.environment import pinned_blas
     from analogpc.training.fit import begin
 
-    study = Study.from_toml(job.study)
+    study = Study.recalled(job.study, job.said)
     data = _data(study.dataset, study.augment, study.train_images, study.test_images, job.data_dir)
     with pinned_blas(job.blas_threads):
         run = _resumed(job, data) or begin(study, data, backend=job.backend)

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analogpc.studies.axes import AxesError
 from analogpc.studies.plan import read_plan
 from analogpc.studies.search import conversations
 from analogpc.training.study import Study
@@ -146,11 +145,11 @@ def test_files_with_a_byte_order_mark_are_read(tmp_path):
     file = tmp_path / "study.toml"
     file.write_bytes(b"\xef\xbb\xbfrule = 'bp'\n[axes]\nseed = 3\n")
     assert read_plan(file).trials == 3
-    for content in (b"rule = ", b"\xff\xfe"):
+    for content, sentence in ((b"rule = ", "is not TOML"), (b"\xff\xfe", "UTF-16"), (b"\xff", "is not text in UTF-8")):
         file.write_bytes(content)
-        with pytest.raises(AxesError if content == b"?" else ValueError, match="is not TOML"):
+        with pytest.raises(ValueError, match=sentence):
             read_plan(file)
-    with pytest.raises(ValueError, match="there is no file"):
+    with pytest.raises(ValueError, match=r"no\.toml cannot be read: No such file"):
         read_plan(tmp_path / "no.toml")
 
 

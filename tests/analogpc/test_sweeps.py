@@ -3,6 +3,7 @@
 import errno
 import json
 import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from analogpc.studies import memory, sweep, table
 from analogpc.studies.comparison import best_setting, difference, settings
 from analogpc.studies.plan import read_plan
 from analogpc.studies.search import conversations
-from analogpc.studies.trials import Job, Limits, Result, Trial, compute, last_values
+from analogpc.studies.trials import Limits, Result, Trial, compute, job_of, last_values
 from analogpc.studies.workers import Here, LocalWorkers, OnDask, WorkersError
 from analogpc.training.fit import begin
 
@@ -81,7 +82,8 @@ def test_a_wider_study_computes_only_what_is_new(whole, monkeypatch, tmp_path):
     submit = Here.submit
     monkeypatch.setattr(Here, "submit", lambda self, number, job: (submitted.append(number), submit(self, number, job)))
     wider = {**SMALL, "axes": {"optimiser.learning_rate": [3e-3, 1e-2, 1e-3], "seed": 2}}
-    wide = apc.sweep(wider, out=whole.folder, workers=0, progress=False)
+    folder = shutil.copytree(whole.folder, tmp_path / "wider")
+    wide = apc.sweep(wider, out=folder, workers=0, progress=False)
     assert submitted == [0, 1]
     by_rate = {(row["optimiser.learning_rate"], row["seed"]): row["test_accuracy"] for row in wide.rows}
     assert all(by_rate[row["optimiser.learning_rate"], row["seed"]] == row["test_accuracy"] for row in whole.rows)
@@ -125,7 +127,7 @@ def test_a_killed_trial_goes_on_from_its_checkpoint(tmp_path, whole):
     study, file = whole.study(1), tmp_path / "half.h5"
     data = apc.load_data("digits")
     begin(study, data).train(data, batches=8, progress=False).save(file)
-    result, _ = compute(Job(study.to_toml(), checkpoint=str(file)))
+    result, _ = compute(job_of(study, checkpoint=str(file)))
     assert result.history["test_accuracy"] == whole.outcome.results[1].history["test_accuracy"]
     assert not file.exists()
 
@@ -323,7 +325,7 @@ def test_workers_give_the_same_table_and_survive_a_kill(tmp_path, whole):
 
 def whole_job(trial):
     """The job of a trial, as the driver makes it."""
-    return Job(trial.study.to_toml(), trial.limits)
+    return job_of(trial.study, limits=trial.limits)
 
 
 def test_a_cluster_at_an_address_gives_the_same_table(tmp_path, whole):
@@ -385,7 +387,7 @@ def test_compare_shows_means_and_paired_differences(tmp_path, capsys):
         )
     assert not end.value.code
     told = json.loads(capsys.readouterr().out)
-    assert [(one["rule"], one["substrate"]) for one in told["settings"]] == [
+    assert [(one["rule"], one["device"]) for one in told["settings"]] == [
         (rule, device) for rule in ("bp", "s+f") for device in ("digital", "ideal")
     ]
     assert all(len(one["values"]) == 3 for one in told["settings"])
