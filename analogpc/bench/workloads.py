@@ -12,12 +12,15 @@ import numpy as np
 from analogpc.bench.floors import products_of
 from analogpc.devices.arrays.population import population
 from analogpc.devices.converters.specification import ADC, DAC
+from analogpc.devices.costs.meter import GraphCounts
+from analogpc.devices.matrix import Matrix
 from analogpc.devices.nonidealities.noise import ConstantNoise, NoReadNoise
 from analogpc.devices.presets import preset
 from analogpc.devices.responses import PulseResponse, SoftBounds
 from analogpc.devices.substrate import Analog, Digital
 from analogpc.kernels.gpu import arrays as gpu
 from analogpc.kernels.gpu.arrays import Backend, copied
+from analogpc.kernels.gpu.graphs import Graph
 from analogpc.kernels.products import matmul
 from analogpc.kernels.pulses.batches import apply_batch
 from analogpc.kernels.pulses.updates import MAX_LENGTH, trains
@@ -73,10 +76,38 @@ def _reads(weight_noise: bool, backend: Backend) -> Calls:
     x = rng.normal(size=(BATCH, SIZE)).astype(np.float32)
     matrix, digital = (substrate.matrix(weights, key).copy(backend) for substrate in (Analog(**fields), Digital()))
     x, turned = copied(x, backend), copied(weights, backend).T
-    return Calls(
-        lambda: matmul(x, turned),
-        {"forward": lambda: matrix.forward(x), "transposed": lambda: matrix.backward(x), "digital": lambda: digital.forward(x)},
-    )
+
+    def floor() -> Any:
+        return matmul(x, turned)
+
+    work = {"forward": lambda: matrix.forward(x), "transposed": lambda: matrix.backward(x), "digital": lambda: digital.forward(x)}
+    if backend == "gpu":
+        # As in a training step, which is a graph: without Python between the kernels.
+        work = {name: _replayed(call, digital if name == "digital" else matrix) for name, call in work.items()}
+        return Calls(_replayed(floor, digital), work)
+    return Calls(floor, work)
+
+
+def _replayed(work: Callable[[], Any], matrix: Matrix) -> Callable[[], Any]:
+    """Work with a matrix on the GPU as a captured graph, launched anew by every call."""
+    work()
+    counts = GraphCounts(matrix.counting(), work())
+    matrix.forget()
+
+    def counted() -> Any:
+        result = work()
+        counts.close()
+        return result
+
+    graph = Graph(counted, matrix.counters())
+    matrix.forget()
+
+    def launch() -> Any:
+        result = graph.launch()
+        counts.add()
+        return result
+
+    return launch
 
 
 def _normals(backend: Backend) -> Calls:
