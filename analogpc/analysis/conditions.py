@@ -184,4 +184,4 @@ def _judged(run: Run, time: float, compensated: bool, answers: list[Answers]) ->
     if task != "classification":
         return Evaluation(time, compensated, values, None)
     parts = [Confusion.of(one) for one in answers]
-    return Evaluation(time, compensated, values, Confusion(sum(part.counts for part in parts), parts[0].classes))
+    return Evaluation(time, compensated, values, Confusion(np.sum([part.counts for part in parts], axis=0), parts[0].classes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -49,7 +50,7 @@ def canvas(columns: int = 1, rows: int = 1, *, width: float = 4.6, height: float
     return figure, list(figure.subplots(rows, columns, squeeze=False).ravel())
 
 
-def style(number: int) -> dict[str, str]:
+def style(number: int) -> dict[str, Any]:
     """Colour, mark and line of one of several curves."""
     return {
         "color": PALETTE[number % len(PALETTE)],

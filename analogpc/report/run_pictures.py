@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
+from analogpc.devices.substrate import Analog
 from analogpc.report.page_pictures import LINES, PALETTE, Picture, canvas, legend, picture, style
 
 if TYPE_CHECKING:
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 Runs = Mapping[str, "Run"]
 _TIMES = (1.0, 3600.0, 86400.0, 2592000.0, 31557600.0)
 _MOST_TILES = 4
+_PARTS: dict[str, dict[str, Any]] = {
+    "test": {},
+    "validation": {"linestyle": ":"},
+    "train": {"marker": "", "linewidth": 0.8},
+}
+"""How the curves of the parts of the data differ."""
 
 
 def learning_curves(runs: Runs) -> list[Picture]:
@@ -28,7 +35,7 @@ def learning_curves(runs: Runs) -> list[Picture]:
     for axes, kind in zip(panels, kinds, strict=True):
         for number, (name, run) in enumerate(runs.items()):
             epochs = run.history.get("epoch", [])
-            for part, look in (("test", {}), ("validation", {"linestyle": ":"}), ("train", {"marker": "", "linewidth": 0.8})):
+            for part, look in _PARTS.items():
                 if values := run.history.get(f"{part}_{kind}"):
                     label = name if part == "test" else None
                     axes.plot(epochs, values, **{**style(number), "markersize": 4, "linewidth": 1.4, **look}, label=label)
@@ -70,12 +77,11 @@ def conductances(runs: Runs) -> list[Picture]:
     figure, panels = canvas(len(shown))
     told = []
     for axes, (name, run) in zip(panels, shown.items(), strict=True):
-        device = run.study.substrate.device
+        device = _device(run)
         before, after = _all_conductances(_initial(run)), _all_conductances(run.network)
         edges = np.linspace(min(before.min(), after.min()), max(before.max(), after.max()), 81) * 1e6
-        for values, colour, label in ((before, "0.6", "before"), (after, PALETTE[0], "after")):
-            kind = "stepfilled" if label == "before" else "step"
-            axes.hist(values * 1e6, edges, histtype=kind, color=colour, label=label, linewidth=1.3)
+        axes.hist(before * 1e6, list(edges), histtype="stepfilled", color="0.6", label="before")
+        axes.hist(after * 1e6, list(edges), histtype="step", color=PALETTE[0], label="after", linewidth=1.3)
         for end in (device.g_min_siemens, device.g_max_siemens):
             axes.axvline(end * 1e6, color="0.3", linestyle=":", linewidth=1)
         axes.set(xlabel="conductance (µS)", ylabel="devices", title=name, yscale="log")
@@ -98,7 +104,7 @@ def tile_maps(runs: Runs) -> list[Picture]:
 
 
 def _tile_maps(name: str, run: Run) -> list[Picture]:
-    device = run.study.substrate.device
+    device = _device(run)
     tiles = [(matrix_name, n, tile) for matrix_name, m in _crossbars(run).items() for n, tile in enumerate(m.tiles())]
     chosen = tiles[:_MOST_TILES]
     figure, panels = canvas(len(chosen), width=3.3, height=3.3)
@@ -112,7 +118,7 @@ def _tile_maps(name: str, run: Run) -> list[Picture]:
         rows, columns = np.nonzero(tile.stuck)
         axes.plot(columns, rows, "x", color="black", markersize=2.5, markeredgewidth=0.7)
         axes.set(title=f"{matrix_name}, tile {n}", xlabel="bit line", ylabel="word line")
-        axes.title.set_size(8)
+        axes.title.set_fontsize(8)
         figure.colorbar(mesh, ax=axes, label="difference of the pair (µS)" if other else "conductance (µS)", shrink=0.8)
     for _, _, tile in tiles:
         stuck += int(tile.stuck.sum())
@@ -210,6 +216,13 @@ def _crossbars(run: Run) -> dict[str, CrossbarMatrix]:
     return {name: m for name, m in run.network.matrices().items() if isinstance(m, CrossbarMatrix)}
 
 
+def _device(run: Run) -> Any:
+    """The device of a run on crossbars."""
+    substrate = run.study.substrate
+    assert isinstance(substrate, Analog)
+    return substrate.device
+
+
 def _initial(run: Run) -> Any:
     """The network before training: the same devices with the first weights."""
     from analogpc.networks.network import Network
@@ -231,7 +244,7 @@ def _at_ends(values: np.ndarray, device: Any) -> float:
 
 def _ages(run: Run) -> bool:
     """Whether the devices drift."""
-    return run.study.substrate.device.drift.kind != "none"
+    return _device(run).drift.kind != "none"
 
 
 def _file(name: str) -> str:
