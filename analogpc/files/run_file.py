@@ -23,6 +23,11 @@ KIND = "run"
 
 def save_run(run: Run, path: str | Path) -> None:
     """Write a run to ``path``; see `Run.save`."""
+    write_file(path, KIND, tree_of(run))
+
+
+def tree_of(run: Run) -> dict[str, Any]:
+    """Everything that `rebuilt` needs, in main memory: arrays, numbers and texts."""
     here = run.position
     tree = {
         "study": run.study.to_toml(),
@@ -49,7 +54,7 @@ def save_run(run: Run, path: str | Path) -> None:
     }
     if run.best is not None:
         tree["best"] = {"epoch": run.best.epoch, "value": run.best.value, "network": run.best.network}
-    write_file(path, KIND, tree)
+    return tree
 
 
 def load_run(path: str | Path, backend: Backend = "cpu") -> Run:
@@ -62,14 +67,15 @@ def load_run(path: str | Path, backend: Backend = "cpu") -> Run:
     """
     tree = read_file(path, KIND)
     try:
-        run = _rebuild(tree, backend)
+        run = rebuilt(tree, backend)
     except (KeyError, TypeError, ValueError) as error:
         raise StorageError(f"{path} does not fit this version of analogpc: {error}") from error
     run.saved_in = Path(path)
     return run
 
 
-def _rebuild(tree: dict[str, Any], backend: Backend) -> Run:
+def rebuilt(tree: dict[str, Any], backend: Backend) -> Run:
+    """A run from what `tree_of` gave, on a backend."""
     # Files of earlier versions do not tell what was said, so that all of their study counts as said.
     study = Study.recalled(tree["study"], tree.get("said", tree["study"]))
     network = Network(study.network, study.substrate, study.network_seed)

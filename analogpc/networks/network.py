@@ -227,6 +227,10 @@ class Network:
             kept["carried"] = {str(number): state.copy() for number, state in enumerate(self.carried)}
         return in_tree(to_host, {name: matrix.state() for name, matrix in self.matrices().items()} | kept)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Networks are pickled by their specifications and their state."""
+        return _restored, (self.architecture, self.substrate, self.seed, self.state(), self._initial, self.backend)
+
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `state` gave; the weights count as trained from then on."""
         for name, matrix in self.matrices().items():
@@ -236,3 +240,13 @@ class Network:
         carried = state.get("carried", {})
         self.carried = [copied(carried[str(number)], self.backend) for number in range(len(carried))]
         self._initial = None
+
+
+def _restored(
+    architecture: Architecture, substrate: Digital | Analog, seed: int, state: dict[str, Any], initial: Any, backend: Backend
+) -> Network:
+    """A network from what was pickled of it."""
+    network = Network(architecture, substrate, seed)
+    network.restore(state)
+    network._initial = initial
+    return network.to(backend)

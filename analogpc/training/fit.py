@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from analogpc.data import Dataset, as_dataset
 from analogpc.data.division import Division
+from analogpc.data.targets import Task
 from analogpc.devices.specification import Specification
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.random.streams import Key
@@ -29,6 +30,7 @@ def fit(
     validation: Any = None,
     test: Any = None,
     normalisation: Any = None,
+    task: Task | None = None,
     epochs: int = 5,
     batch_size: int = 128,
     seed: int = 0,
@@ -63,6 +65,8 @@ def fit(
         A part of two arrays that nothing is chosen by.
     normalisation : str or (mean, std)
         Of two arrays: "standard" if not given (see `Dataset.from_arrays`).
+    task : "classification" or "regression"
+        Of two arrays: found from the labels if not given.
     epochs, batch_size, seed, holdout, division, monitor, patience, keep
         See `Study`.
     optimiser : SGD, AdamW, or "sgd" or "adamw"
@@ -101,7 +105,7 @@ def fit(
     if isinstance(validation, (int, float)):
         holdout, validation = float(validation), None
     outputs = network.output_shape[0] if len(network.output_shape) == 1 else None
-    options = {} if normalisation is None else {"normalisation": normalisation}
+    options = {name: value for name, value in (("normalisation", normalisation), ("task", task)) if value is not None}
     data = as_dataset(data, validation=validation, test=test, outputs=outputs, **options)
     named, functions = [one for one in metrics if isinstance(one, str)], [one for one in metrics if not isinstance(one, str)]
     study = Study(

@@ -439,6 +439,12 @@ class Run(Asking):
         save_run(self, path)
         self.saved_in = Path(path)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Runs are pickled by what their files hold."""
+        from analogpc.files.run_file import rebuilt, tree_of
+
+        return rebuilt, (tree_of(self), self.network.backend)
+
     @classmethod
     def load(cls, path: str | Path, *, backend: Backend = "cpu") -> Run:
         """Read a run from a file that `save` wrote, to go on on a backend.
