@@ -45,9 +45,9 @@ if TYPE_CHECKING:
         ValueNode,
         register_activation,
     )
+    from analogpc.crossbar import Crossbar
     from analogpc.data import Dataset, load_data
     from analogpc.devices.converters.specification import ADC, DAC
-    from analogpc.devices.crossbars.crossbar import Crossbar
     from analogpc.devices.device import Device
     from analogpc.devices.mappings import BitSliced, DeviceVector, DifferentialPair, OffsetColumn, OneSidedPair
     from analogpc.devices.presets import preset, presets
@@ -109,7 +109,7 @@ _HOMES = {
     ),
     "analogpc.data": ("Dataset", "load_data"),
     "analogpc.devices.converters.specification": ("ADC", "DAC"),
-    "analogpc.devices.crossbars.crossbar": ("Crossbar",),
+    "analogpc.crossbar": ("Crossbar",),
     "analogpc.devices.device": ("Device",),
     "analogpc.devices.mappings": ("BitSliced", "DeviceVector", "DifferentialPair", "OffsetColumn", "OneSidedPair"),
     "analogpc.devices.presets": ("preset", "presets"),

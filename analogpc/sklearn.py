@@ -31,7 +31,7 @@ class _Estimator(BaseEstimator):
         *,
         substrate: Any = None,
         activation: str = "leaky_relu",
-        epochs: int = 60,
+        epochs: int = 100,
         batch_size: int = 32,
         optimiser: Any = None,
         learning_rate: float | None = None,

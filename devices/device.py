@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 from typing_extensions import override
 
+from analogpc.devices.names import in_unit
 from analogpc.devices.nonidealities import (
     Conduction,
     Drift,
@@ -106,6 +108,34 @@ class Device(Specification):
         from analogpc.devices.presets import PRESETS
 
         return self.name if PRESETS.get(self.name) == self else ""
+
+    def __repr__(self) -> str:
+        active = [name for name, on in self._imperfections().items() if on]
+        what = f", {', '.join(active)}" if active else ""
+        window = f"{in_unit(self.g_min_siemens, 'S')} to {in_unit(self.g_max_siemens, 'S')}"
+        return f"Device({self.name!r}, {self.response.kind}, {window}{what})"
+
+    def _imperfections(self) -> dict[str, bool]:
+        return {
+            "programming error": self.programming.kind != "exact",
+            "read noise": self.read_noise.kind != "none",
+            "1/f noise": self.flicker.active,
+            "telegraph noise": self.telegraph.active,
+            "drift": self.drift.kind != "none",
+            "faults": self.faults != Faults(),
+            "curved current-voltage relation": not self.conduction.linear,
+        }
+
+    def _repr_html_(self) -> str:
+        rows = {
+            "response": self.response.kind,
+            "window": f"{in_unit(self.g_min_siemens, 'S')} to {in_unit(self.g_max_siemens, 'S')}",
+        }
+        rows |= {name: "yes" for name, on in self._imperfections().items() if on} | (
+            {"source": self.source} if self.source else {}
+        )
+        cells = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in rows.items())
+        return f"<div><b>{escape(self.name)}</b><table>{cells}</table></div>"
 
     @property
     def nominal_siemens(self) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""What is said about a name that does not exist."""
+"""What is said about names that do not exist, and how quantities are written."""
 
 from __future__ import annotations
 
@@ -23,3 +23,29 @@ def unknown(what: str, name: object, names: Iterable[str], plural: str = "") -> 
     """The sentence for a name that is none of ``names``: all of them, and the nearest."""
     names = list(names)
     return f"there is no {what} {str(name)!r}; the {plural or what + 's'} are {', '.join(names)}{suggestion(name, names)}"
+
+
+_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"))
+
+
+def unit_of(value: float) -> tuple[float, str]:
+    """The largest unit (factor and prefix) in which a value is at least 1.
+
+    Examples
+    --------
+    >>> unit_of(3.2e-5)
+    (1e-06, 'µ')
+    """
+    return next(((factor, prefix) for factor, prefix in _PREFIXES if abs(value) >= factor), _PREFIXES[-1])
+
+
+def in_unit(value: float, unit: str) -> str:
+    """A quantity in a unit that reads well.
+
+    Examples
+    --------
+    >>> in_unit(3.2e-5, "S")
+    '32 µS'
+    """
+    factor, prefix = unit_of(value) if value else (1.0, "")
+    return f"{value / factor:.3g} {prefix}{unit}"

@@ -320,6 +320,16 @@ class Dataset:
             changes |= {"mean": mean, "std": std}
         return replace(self, **changes)
 
+    def __repr__(self) -> str:
+        from analogpc.plot.html import data_text
+
+        return data_text(self)
+
+    def _repr_html_(self) -> str:
+        from analogpc.plot.html import data_html
+
+        return data_html(self)
+
     @classmethod
     def from_arrays(cls, x: Any, y: Any, **options: Any) -> Dataset:
         """A data set of your own arrays; see `analogpc.data.own.from_arrays` for every option.

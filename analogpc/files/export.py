@@ -64,6 +64,17 @@ def export_crossbars(network: Network, path: str | Path) -> None:
     write_file(path, KIND, tree)
 
 
+def export_matrix(matrix: CrossbarMatrix, path: str | Path) -> None:
+    """Write the conductances of one crossbar matrix, called "matrix", to a file of the layout of `export_crossbars`."""
+    tree = {
+        "substrate": matrix.substrate.to_toml(),
+        "written_by": f"analogpc {__version__}",
+        "matrices": {"matrix": _matrix(matrix.copy("cpu"))},
+        "digital": {},
+    }
+    write_file(path, KIND, tree)
+
+
 def export_netlist(network: Network, path: str | Path, array: str = "", volts: float | None = None) -> str:
     """Write one physical array of a network as a SPICE netlist, with its wires and all word lines at one voltage.
 

@@ -227,6 +227,16 @@ class Network:
             kept["carried"] = {str(number): state.copy() for number, state in enumerate(self.carried)}
         return in_tree(to_host, {name: matrix.state() for name, matrix in self.matrices().items()} | kept)
 
+    def __repr__(self) -> str:
+        from analogpc.plot.html import network_text
+
+        return network_text(self)
+
+    def _repr_html_(self) -> str:
+        from analogpc.plot.html import network_html
+
+        return network_html(self)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Networks are pickled by their specifications and their state."""
         return _restored, (self.architecture, self.substrate, self.seed, self.state(), self._initial, self.backend)

@@ -86,14 +86,34 @@ def _panels(device: Device) -> list[Callable[[Axes, Device, Key], None]]:
     return [draw for draw, there in wanted.items() if there]
 
 
-def _draw_pulses(axes: Axes, device: Device, key: Key) -> None:
-    """Pulses up from the low end, then as many down: sampled devices as they read, and the mean device."""
+def pulse_train(device: Device, key: Key, train: int = 0, drawn: int = DRAWN) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Conductances under pulses up from the low end, and then as many down.
+
+    Parameters
+    ----------
+    device : Device
+        With a pulse response.
+    key : Key
+        Of the devices and their pulses.
+    train : int
+        Pulses in each direction; as many as cross the range of the mean device if 0.
+    drawn : int
+        How many devices.
+
+    Returns
+    -------
+    pulses : (reads,) array
+    sampled : (reads, drawn) array
+        In siemens, as they read.
+    mean : (reads,) array
+        In siemens, the mean device, free of noise.
+    """
     response = device.response
     assert isinstance(response, PulseResponse)
-    train = min(crossing_pulses(response), LARGEST_TRAIN)
+    train = train or min(crossing_pulses(response), LARGEST_TRAIN)
     reads = np.unique(np.round(np.linspace(0, train, _READS + 1)).astype(int))
     counts = np.concatenate([np.diff(reads), -np.diff(reads)[::-1]])
-    array = Array(device, (1, DRAWN), key.fold("pulses"), np.dtype(np.float32))
+    array = Array(device, (1, drawn), key.fold("pulses"), np.dtype(np.float32))
     array.program(np.full(array.state.shape, response.w_min, np.float32))
     curves, mean = [array.conductance()[0]], [np.array([max(response.w_min, response.window[0])])]
     for step, count in enumerate(counts):
@@ -101,11 +121,16 @@ def _draw_pulses(axes: Axes, device: Device, key: Key) -> None:
         curves.append(array.conductance()[0])
         mean.append(pulsed_states(response, mean[-1], int(count)))
     pulses = np.concatenate([[0], np.cumsum(np.abs(counts))])
-    axes.plot(pulses, np.array(curves) * _MICRO, color=_GREY, linewidth=0.6, alpha=0.7)
+    return pulses, np.array(curves), device.conductance(np.array(mean)[:, 0])
+
+
+def _draw_pulses(axes: Axes, device: Device, key: Key) -> None:
+    """Pulses up from the low end, then as many down: sampled devices as they read, and the mean device."""
+    pulses, curves, mean = pulse_train(device, key)
+    train = int(pulses[-1]) // 2
+    axes.plot(pulses, curves * _MICRO, color=_GREY, linewidth=0.6, alpha=0.7)
     axes.lines[0].set_label(f"{DRAWN} sampled devices, as read")
-    axes.plot(
-        pulses, device.conductance(np.array(mean)[:, 0]) * _MICRO, color=_UP, linewidth=2.2, label="mean device, free of noise"
-    )
+    axes.plot(pulses, mean * _MICRO, color=_UP, linewidth=2.2, label="mean device, free of noise")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.set(xlabel="pulse number", ylabel="conductance (µS)", title=f"{train:,} pulses up, then {train:,} down")
     _legend_above(axes)

@@ -105,7 +105,9 @@ def fit(
     if isinstance(validation, (int, float)):
         holdout, validation = float(validation), None
     outputs = network.output_shape[0] if len(network.output_shape) == 1 else None
-    options = {name: value for name, value in (("normalisation", normalisation), ("task", task)) if value is not None}
+    options: dict[str, Any] = {
+        name: value for name, value in (("normalisation", normalisation), ("task", task)) if value is not None
+    }
     data = as_dataset(data, validation=validation, test=test, outputs=outputs, **options)
     named, functions = [one for one in metrics if isinstance(one, str)], [one for one in metrics if not isinstance(one, str)]
     study = Study(

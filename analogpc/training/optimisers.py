@@ -116,7 +116,7 @@ class AdamW(Optimiser):
     """Adam with decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101, Algorithm 2, decay times rate as in optax)."""
 
     kind: Literal["adamw"] = "adamw"
-    learning_rate: Rate = 3e-4
+    learning_rate: Rate = 1e-3
     beta1: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.9
     beta2: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.999
     eps: Rate = 1e-8

@@ -439,6 +439,22 @@ class Run(Asking):
         save_run(self, path)
         self.saved_in = Path(path)
 
+    def plot(self, *others: Run) -> Any:
+        """A picture of this run, and of others beside it: learning curves, energies by layer, conductances; a matplotlib figure."""
+        from analogpc.plot import runs
+
+        return runs(self, *others)
+
+    def __repr__(self) -> str:
+        from analogpc.plot.html import run_text
+
+        return run_text(self)
+
+    def _repr_html_(self) -> str:
+        from analogpc.plot.html import run_html
+
+        return run_html(self)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Runs are pickled by what their files hold."""
         from analogpc.files.run_file import rebuilt, tree_of

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, Self
 
 import numpy as np
 
 from analogpc.devices.costs.meter import Meter
 from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
+from analogpc.devices.crossbars.errors import ErrorReport, History, error_report
+from analogpc.devices.crossbars.netlist import netlist
 from analogpc.devices.device import Device
+from analogpc.devices.names import unknown
 from analogpc.devices.substrate import Analog
 from analogpc.kernels.random.streams import Key
 
@@ -20,12 +24,13 @@ class Crossbar:
     ----------
     weights : (n_out, n_in) array
         Real numbers; programmed as near as the devices allow. float32 and float64 are kept, other types become float32.
-    device : Device or str
-        A device or the name of a preset.
+    device : Device, Analog or str
+        A device, the name of a preset or device file, or a whole substrate.
     seed : int
         Which devices these are, and their noise.
     **fields
-        Further fields of `Analog`: ``rows``, ``columns``, ``adc_bits``, ``read_noise``, ``mapping`` and so on.
+        Further fields of `Analog`: ``rows``, ``columns``, ``adc_bits``, ``read_noise``, ``mapping`` and so on. Unless the headroom of
+        the mapping is said, the largest weight takes the whole range of the devices (headroom 1), since nothing learns here.
 
     Raises
     ------
@@ -34,7 +39,7 @@ class Crossbar:
 
     Examples
     --------
-    >>> A = Crossbar(np.eye(3), device="ideal", dac_bits=None, adc_bits=None, read_noise=0.0)
+    >>> A = Crossbar(np.eye(3), device="ideal", dac_bits=math.inf, adc_bits=math.inf, read_noise=0.0)
     >>> A @ np.array([1.0, 2.0, 3.0])
     array([1., 2., 3.])
     >>> A.T.shape
@@ -45,16 +50,51 @@ class Crossbar:
     __array_ufunc__ = None
     ndim = 2
 
-    def __init__(self, weights: np.ndarray, device: Device | str = "idealized", *, seed: int = 0, **fields: Any) -> None:
-        weights = np.asarray(weights)
-        if weights.ndim != 2 or weights.dtype.kind not in "biuf" or not weights.size:
-            raise ValueError(f"weights must be a matrix of real numbers, not {weights.shape} of {weights.dtype}")
-        if not np.isfinite(weights).all():
-            raise ValueError("weights must be finite numbers")
-        kept = weights.dtype if weights.dtype in (np.float32, np.float64) else np.dtype(np.float32)
-        matrix = Analog(device=device, **fields).matrix(weights.astype(kept), Key(seed))
-        assert isinstance(matrix, CrossbarMatrix)
-        self._matrix, self._transposed = matrix, False
+    def __init__(self, weights: np.ndarray, device: Device | Analog | str = "idealized", *, seed: int = 0, **fields: Any) -> None:
+        self._begin(_real(weights, "weights"), _for_reading(device, fields), seed)
+
+    def _begin(self, weights: np.ndarray, substrate: Analog, seed: int, scale: float | None = None) -> None:
+        self._matrix, self._transposed = CrossbarMatrix(weights, substrate, Key(seed), scale), False
+        self._history = History(weights, substrate, seed, scale)
+
+    @classmethod
+    def from_siemens(
+        cls, plus: np.ndarray, minus: np.ndarray | None = None, device: Device | Analog | str = "idealized", **fields: Any
+    ) -> Self:
+        """A crossbar whose devices are programmed to given conductances; ``A @ volts`` is in amperes.
+
+        Parameters
+        ----------
+        plus : (n_in, n_out) array
+            Conductances in siemens, word lines (inputs) by bit lines (outputs), as `conductances` gives them.
+        minus : (n_in, n_out) array
+            Of the second device of every pair, whose current is subtracted. If not given, the lowest conductance of the device; where
+            every device has a reference of its own (see `Device.has_reference`), there is no ``minus``.
+        device, seed, fields
+            As for a crossbar of weights.
+
+        Raises
+        ------
+        ValueError
+            If a conductance lies outside the window of the device.
+        """
+        seed = fields.pop("seed", 0)
+        substrate = _for_reading(device, fields)
+        names = tuple(leg.name for leg in substrate.mapping.legs)
+        if names not in (("plus", "minus"), ("plus",)) or (names == ("plus",) and minus is not None):
+            raise ValueError(
+                f"from_siemens makes pairs of devices, but the mapping '{substrate.mapping.kind}' has the devices {', '.join(names)}"
+            )
+        grids = {"plus": _real(plus, "plus")}
+        if "minus" in names:
+            lowest = substrate.device.nominal_siemens[0]
+            grids["minus"] = np.full_like(grids["plus"], lowest) if minus is None else _real(minus, "minus")
+        new = cls.__new__(cls)
+        zeros = np.zeros(grids["plus"].shape[::-1], grids["plus"].dtype)
+        new._begin(zeros, substrate, seed, substrate.device.siemens_per_state)
+        new._history.given = grids
+        new._history.program(new._matrix)
+        return new
 
     @property
     def matrix(self) -> CrossbarMatrix:
@@ -75,8 +115,8 @@ class Crossbar:
     @property
     def T(self) -> Crossbar:
         """The same devices read from the other side."""
-        twin = object.__new__(Crossbar)
-        twin._matrix, twin._transposed = self._matrix, not self._transposed
+        twin = object.__new__(type(self))
+        twin._matrix, twin._transposed, twin._history = self._matrix, not self._transposed, self._history
         return twin
 
     @property
@@ -88,6 +128,71 @@ class Crossbar:
         """The weights that an ideal read would find, in the shape of this matrix."""
         weights = self._matrix.weights()
         return weights.T if self._transposed else weights
+
+    def elapse(self, seconds: float) -> None:
+        """Let time pass for every device: drift, relaxation, retention, slow noise.
+
+        Parameters
+        ----------
+        seconds : float
+            From 0.
+        """
+        if not 0 <= seconds < math.inf:
+            raise ValueError(f"seconds = {seconds!r} is not allowed: time passes forwards, and for a finite while")
+        self._matrix.elapse(seconds)
+        self._history.seconds.append(float(seconds))
+
+    def conductances(self) -> dict[str, np.ndarray]:
+        """Conductances in siemens as a read finds them now: (n_in, n_out) arrays, word lines by bit lines, by the names of the devices.
+
+        A differential pair has "plus" and "minus"; what is subtracted as a whole column is repeated for every output.
+        """
+        n_out, n_in = self._matrix.shape
+        whole: dict[str, np.ndarray] = {}
+        for tile in self._matrix.tiles():
+            for name, g in tile.conductances.items():
+                grid = whole.setdefault(name, np.zeros((n_in, n_out), self.dtype))
+                grid[tile.rows, tile.columns] = g
+        return whole
+
+    def stuck(self) -> np.ndarray:
+        """Weights of which a device cannot move or carries no current: bool, in the shape of this matrix."""
+        stuck = np.zeros(self._matrix.shape[::-1], bool)
+        for tile in self._matrix.tiles():
+            stuck[tile.rows, tile.columns] = tile.stuck
+        return stuck if self._transposed else stuck.T
+
+    def error_report(self, x: np.ndarray) -> ErrorReport:
+        """Where the error of a product comes from, source by source (see `ErrorReport`).
+
+        Parameters
+        ----------
+        x : (n_in,) or (n_in, k) array
+            Inputs: the error is that of all k products together.
+        """
+        return error_report(self._history, np.atleast_2d(self._vectors(x).T), self._transposed)
+
+    def netlist(self, array: str = "", volts: float | None = None) -> str:
+        """One physical array with its wires as a SPICE netlist, of which ``ngspice -b`` prints the bit-line currents.
+
+        Parameters
+        ----------
+        array : str
+            "TILE/DEVICES", such as "0/plus"; the first there is if not given.
+        volts : float
+            On every word line; the read voltage of the substrate if not given.
+        """
+        tiles = {f"{n}/{name}": g for n, tile in enumerate(self._matrix.tiles()) for name, g in tile.conductances.items()}
+        array = array or next(iter(tiles))
+        if array not in tiles:
+            raise ValueError(unknown("array", array, tiles))
+        substrate = self._matrix.substrate
+        conduction = substrate.device.conduction
+        if conduction.kind not in ("ohmic", "sinh"):
+            raise ValueError(f"a netlist has ohmic and sinh devices, and not the conduction '{conduction.kind}'")
+        drive = np.full(len(tiles[array]), substrate.read_volts if volts is None else volts)
+        curve = conduction.scale_volts if conduction.kind == "sinh" else np.inf
+        return netlist(tiles[array], substrate.wires, drive, f"{array} of {substrate.device.name}", sinh_volts=curve)
 
     def __matmul__(self, x: np.ndarray) -> np.ndarray:
         """Read: (n_in,) -> (n_out,), or column by column (n_in, k) -> (n_out, k)."""
@@ -112,5 +217,33 @@ class Crossbar:
         return vectors.astype(self.dtype, copy=False)
 
     def __repr__(self) -> str:
-        device = self._matrix.substrate.device.name
-        return f"Crossbar({self.shape[0]} x {self.shape[1]}, device={device!r}, dtype={self.dtype})"
+        substrate = self._matrix.substrate
+        rows, columns = substrate.rows, substrate.columns
+        tiles = -(-self._matrix.shape[1] // rows) * -(-self._matrix.shape[0] // columns)
+        wires = ", wires" if substrate.wires.present else ""
+        aged = f", aged {sum(self._history.seconds):g} s" if self._history.seconds else ""
+        return (
+            f"Crossbar({self.shape[0]} x {self.shape[1]}, device={substrate.device.name!r}, {tiles} tile{'s' if tiles > 1 else ''} of "
+            f"at most {rows} x {columns}, DAC {substrate.dac.bits:g} bits, ADC {substrate.adc.bits:g} bits{wires}{aged})"
+        )
+
+
+def _real(given: Any, what: str) -> np.ndarray:
+    """A finite real matrix in a floating type."""
+    if isinstance(given, np.ma.MaskedArray):
+        raise ValueError(f"{what} are a masked array; fill in the masked values first")
+    array = np.asarray(given)
+    if array.ndim != 2 or array.dtype.kind not in "biuf" or not array.size:
+        raise ValueError(f"{what} must be a matrix of real numbers, not {array.shape} of {array.dtype}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{what} must be finite numbers")
+    return array.astype(array.dtype if array.dtype in (np.float32, np.float64) else np.float32)
+
+
+def _for_reading(device: Device | Analog | str, fields: dict[str, Any]) -> Analog:
+    """The substrate of a matrix that is only read: whatever was said, and headroom 1 if nothing was said of it."""
+    substrate = (device.but(**fields) if fields else device) if isinstance(device, Analog) else Analog(device=device, **fields)
+    said = substrate.said().get("mapping", {})
+    if "headroom" in (said if isinstance(said, dict) else said.said()):
+        return substrate
+    return substrate.but(mapping=substrate.mapping.but(headroom=1.0))

@@ -14,7 +14,7 @@ from sklearn.utils.estimator_checks import check_estimator
 import analogpc as apc
 from analogpc.sklearn import PCClassifier, PCRegressor
 
-SMALL = {"hidden": (16,), "epochs": 40}
+SMALL = {"hidden": (16,), "epochs": 60, "learning_rate": 0.01}
 # scikit-learn looks at array API inputs only where SCIPY_ARRAY_API is set before everything is imported.
 SKIPPED = {"check_array_api_input"}
 
@@ -31,11 +31,11 @@ def test_scikit_learn_is_content(estimator):
 def test_pipelines_searches_and_scores():
     x, y = load_iris(return_X_y=True)
     names = np.array(["setosa", "versicolor", "virginica"])[y]
-    model = make_pipeline(PolynomialFeatures(2), PCClassifier(epochs=15, hidden=(16,)))
+    model = make_pipeline(PolynomialFeatures(2), PCClassifier(epochs=20, hidden=(16,), learning_rate=0.01))
     search = GridSearchCV(model, {"pcclassifier__rule": ["bp", "s+f"]}, n_jobs=2, cv=2).fit(x, names)
     assert search.best_score_ > 0.85
     assert set(search.predict(x)) == set(names)
-    assert (cross_val_score(PCClassifier(epochs=15, hidden=(16,)), x, y, cv=3) > 0.85).all()
+    assert (cross_val_score(PCClassifier(epochs=20, hidden=(16,), learning_rate=0.01), x, y, cv=3) > 0.85).all()
 
 
 def test_on_crossbars_with_a_validation_part():

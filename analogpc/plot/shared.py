@@ -1,0 +1,87 @@
+"""What all pictures share: figures that show themselves in notebooks, colours, names of runs, units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from analogpc.training.run import Run
+
+# Okabe and Ito's colours, which the colour-blind can tell apart, and lines that print can.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+STYLES = ("-", "--", "-.", ":")
+
+
+class Picture(Figure):
+    """A matplotlib figure that shows itself in a notebook, and not twice."""
+
+    def _repr_png_(self) -> bytes:
+        from io import BytesIO
+
+        buffer = BytesIO()
+        self.savefig(buffer, format="png", dpi=100)
+        return buffer.getvalue()
+
+
+def picture(width: float, height: float) -> Picture:
+    """An empty figure of a size in inches."""
+    return Picture(figsize=(width, height), layout="constrained")
+
+
+def colour(number: int) -> str:
+    """The colour of the curve of that number."""
+    return COLOURS[number % len(COLOURS)]
+
+
+def style(number: int) -> str:
+    """The line of the curve of that number; it changes when the colours begin again."""
+    return STYLES[number // len(COLOURS) % len(STYLES)]
+
+
+def names_of(runs: Sequence[Run]) -> list[str]:
+    """A name for each run: what of its study differs from the others.
+
+    Rules and devices have their short names; the fields that these stand for are not listed besides.
+    """
+    flat = [_flat(run.study.to_dict()) for run in runs]
+    differing = [key for key in dict.fromkeys(key for one in flat for key in one) if len({str(one.get(key)) for one in flat}) > 1]
+    parts: list[list[str]] = [[] for _ in runs]
+    hidden = ["network_seed", "optimiser.kind"]
+    for place, name_of in (("rule", rule_of), ("substrate", substrate_of)):
+        names = [name_of(run) for run in runs]
+        if len(set(names)) > 1:
+            hidden.append(place)
+            for part, name in zip(parts, names, strict=True):
+                part.append(name)
+    for key in differing:
+        if not any(key == place or key.startswith(f"{place}.") for place in hidden):
+            for part, fields in zip(parts, flat, strict=True):
+                part.append(f"{key.rsplit('.', 1)[-1]} {fields.get(key, '–')}")
+    labels = [", ".join(part) or substrate_of(run) for part, run in zip(parts, runs, strict=True)]
+    return labels if len(set(labels)) == len(labels) else [f"{n}: {label}" for n, label in enumerate(labels, start=1)]
+
+
+def substrate_of(run: Run) -> str:
+    """ "digital", or the name of the device."""
+    substrate: Any = run.study.substrate
+    return "digital" if substrate.kind == "digital" else substrate.device.name
+
+
+def rule_of(run: Run) -> str:
+    """The short name of the rule, or its kind."""
+    from analogpc.rules import named_rules
+
+    rule = run.study.rule
+    return next((name for name, named in named_rules().items() if named == rule), rule.kind)
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        found |= _flat(value, f"{prefix}.{key}" if prefix else key)
+    return found

@@ -1,0 +1,224 @@
+"""Where the error of a product on a crossbar comes from: the same product with one source after the other switched off."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from analogpc.devices.converters.specification import ADC, DAC
+from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
+from analogpc.devices.nonidealities import (
+    ExactProgramming,
+    Faults,
+    Flicker,
+    Levels,
+    NoDrift,
+    NoReadNoise,
+    Ohmic,
+    Telegraph,
+    Thermal,
+)
+from analogpc.devices.substrate import Analog
+from analogpc.devices.wires.wired_array import Wires
+from analogpc.kernels.random.streams import Key
+
+
+@dataclass
+class History:
+    """What a crossbar was made of and what happened to it, so that it can be made again with something switched off.
+
+    Attributes
+    ----------
+    weights : (n_out, n_in) array
+    substrate : Analog
+    seed : int
+    scale : float or None
+        Of the states, if it was not left to the mapping.
+    given : dict of (n_in, n_out) arrays or None
+        Conductances in siemens that were programmed in place of the weights.
+    seconds : list of float
+        Times that passed.
+    """
+
+    weights: np.ndarray
+    substrate: Analog
+    seed: int
+    scale: float | None = None
+    given: dict[str, np.ndarray] | None = None
+    seconds: list[float] = field(default_factory=list)
+
+    def program(self, matrix: CrossbarMatrix) -> None:
+        """Write the given conductances, device by device."""
+        device = matrix.substrate.device
+        low, high = device.g_min_siemens, device.g_max_siemens
+        slack = 1e-6 * (high - low)
+        for array, (name, g) in zip(matrix.arrays, (self.given or {}).items(), strict=True):
+            if g.shape != matrix.shape[::-1]:
+                raise ValueError(f"'{name}' must have the shape {matrix.shape[::-1]}, not {g.shape}")
+            if g.min() < low - slack or g.max() > high + slack:
+                raise ValueError(
+                    f"'{name}' has conductances from {g.min():.3g} to {g.max():.3g} S, outside the window of '{device.name}', "
+                    f"{low:.3g} to {high:.3g} S"
+                )
+            array.program(device.state(g.astype(matrix.dtype)))
+        matrix._changed()
+
+    def again(self, substrate: Analog) -> CrossbarMatrix:
+        """The same weights on the devices of the same seed, on another substrate, after the same times."""
+        matrix = CrossbarMatrix(self.weights, substrate, Key(self.seed), self.scale)
+        if self.given is not None:
+            self.program(matrix)
+        for seconds in self.seconds:
+            matrix.elapse(seconds)
+        return matrix
+
+    def exact(self) -> np.ndarray:
+        """The weights (n_out, n_in) that were meant."""
+        if self.given is None:
+            return self.weights.astype(np.float64)
+        device = self.substrate.device
+        plus, *minus = (g.astype(np.float64) for g in self.given.values())
+        return (plus - minus[0]).T if minus else (plus - float(device.conductance(np.zeros(())))).T
+
+
+def without_programming(substrate: Analog) -> Analog:
+    """Devices take exactly the conductance that is asked for, if it is in their range."""
+    device, changes = substrate.device, {"programming": ExactProgramming(), "levels": Levels()}
+    if getattr(device.response, "write_noise_std", 0.0):
+        changes["response"] = device.response.but(write_noise_std=0.0)
+    return substrate.but(device=device.but(**changes))
+
+
+def without_read_noise(substrate: Analog) -> Analog:
+    """No white, 1/f or telegraph noise of devices, and none at the converters."""
+    quiet = substrate.device.but(read_noise=NoReadNoise(), flicker=Flicker(), telegraph=Telegraph())
+    return substrate.but(device=quiet, read_noise=0.0)
+
+
+def without_converters(substrate: Analog) -> Analog:
+    """Inputs and outputs of any size and any number of bits."""
+    return substrate.but(dac=DAC(bits=math.inf, bound=math.inf), adc=ADC(bits=math.inf, bound=math.inf))
+
+
+def without_wires(substrate: Analog) -> Analog:
+    """Lines and drivers without resistance."""
+    return substrate.but(wires=Wires())
+
+
+def without_faults(substrate: Analog) -> Analog:
+    """Every device works."""
+    return substrate.but(device=substrate.device.but(faults=Faults()))
+
+
+def without_drift(substrate: Analog) -> Analog:
+    """Conductances stay as they were programmed, at every temperature."""
+    return substrate.but(device=substrate.device.but(drift=NoDrift(), thermal=Thermal()))
+
+
+def without_curves(substrate: Analog) -> Analog:
+    """Currents proportional to voltages."""
+    return substrate.but(device=substrate.device.but(conduction=Ohmic()))
+
+
+SOURCES = {
+    "faults": without_faults,
+    "wires": without_wires,
+    "current-voltage curve": without_curves,
+    "drift": without_drift,
+    "programming": without_programming,
+    "read noise": without_read_noise,
+    "converters": without_converters,
+}
+"""What switches each source off, in the order in which they are removed one after the other."""
+
+
+@dataclass(frozen=True, eq=False)
+class ErrorReport:
+    """The error of products A @ x, as \\|A x - W x\\| / \\|W x\\| over all values of all inputs, by source.
+
+    Attributes
+    ----------
+    total : float
+        Of the crossbar as it is.
+    without : dict of floats
+        With one source switched off, everything else as it is. Sources hide each other: clipping by a converter can be the larger for
+        a fault, so that these do not add up.
+    remaining : dict of floats
+        With this source and all before it switched off: from the first to the last row the error falls from ``total`` to what the
+        range and the spread of the devices leave.
+    """
+
+    total: float
+    without: dict[str, float]
+    remaining: dict[str, float]
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The part of the squared total error that goes when a source is removed after those before it, and "the rest"; their sum is 1.
+
+        A part is negative where a source made up for another one.
+        """
+        if self.total == 0:
+            return dict.fromkeys((*self.remaining, "the rest"), 0.0)
+        squares = [self.total**2, *(value**2 for value in self.remaining.values())]
+        parts = [(before - after) / self.total**2 for before, after in pairwise(squares)]
+        return dict(zip((*self.remaining, "the rest"), (*parts, squares[-1] / self.total**2), strict=True))
+
+    def rows(self) -> list[tuple[str, float, float, float]]:
+        """(source, error without it alone, error without it and those before, share of the squared error)."""
+        shares = self.shares
+        return [(name, self.without[name], self.remaining[name], shares[name]) for name in self.without]
+
+    def __repr__(self) -> str:
+        lines = [f"relative error {self.total:.3%}", f"{'source':<24}{'without it':>12}{'one by one':>12}{'share':>9}"]
+        lines += [f"{name:<24}{off:>12.3%}{rest:>12.3%}{share:>9.1%}" for name, off, rest, share in self.rows()]
+        return "\n".join([*lines, f"{'range and spread':<24}{'':>24}{self.shares['the rest']:>9.1%}"])
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            f"<tr><td>{name}</td><td>{off:.3%}</td><td>{rest:.3%}</td><td>{share:.1%}</td></tr>"
+            for name, off, rest, share in self.rows()
+        )
+        head = "<tr><th>source</th><th>error without it</th><th>without it and those above</th><th>share</th></tr>"
+        rest = f"<tr><td>range and spread</td><td></td><td></td><td>{self.shares['the rest']:.1%}</td></tr>"
+        return f"<p>relative error {self.total:.3%}</p><table>{head}{cells}{rest}</table>"
+
+
+def error_report(history: History, x: np.ndarray, transposed: bool) -> ErrorReport:
+    """Take the error of products apart (see `ErrorReport`).
+
+    All crossbars are made anew, of the devices of the same seed, with the same noise.
+
+    Parameters
+    ----------
+    history : History
+    x : (k, n) array
+        Inputs, one in a row.
+    transposed : bool
+        Whether they drive the bit lines.
+    """
+    exact = x.astype(np.float64) @ (history.exact() if transposed else history.exact().T)
+    size = float(np.linalg.norm(exact))
+
+    def error(substrate: Analog) -> float:
+        matrix = history.again(substrate)
+        found: Any = matrix.backward(x) if transposed else matrix.forward(x)
+        off = float(np.linalg.norm(found.astype(np.float64) - exact))
+        return off / size if size else off
+
+    total, stripped = error(history.substrate), history.substrate
+    without: dict[str, float] = {}
+    remaining: dict[str, float] = {}
+    for name, switch in SOURCES.items():
+        off = switch(history.substrate)
+        without[name] = total if off == history.substrate else error(off)
+        before, stripped = stripped, switch(stripped)
+        if stripped == before:
+            remaining[name] = remaining[next(reversed(remaining))] if remaining else total
+        else:
+            remaining[name] = error(stripped)
+    return ErrorReport(total, without, remaining)
