@@ -91,7 +91,8 @@ def tiles(of: Any, matrix: str = "") -> Picture:
     factor, prefix = unit_of(device.g_max_siemens)
     rows = -(-len(shown) // 2)
     figure = picture(11, max(3.6, 2.6 * rows))
-    left, right = (part for part in np.ravel(figure.subfigures(1, 2, width_ratios=(1.4, 1))))
+    parts: Any = figure.subfigures(1, 2, width_ratios=(1.4, 1))
+    left, right = parts
     places = left.subplots(rows, min(2, len(shown)), squeeze=False).ravel()
     for axes, (title, g, stuck) in zip(places, shown, strict=False):
         low, high = device.g_min_siemens / factor, device.g_max_siemens / factor
