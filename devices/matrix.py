@@ -83,6 +83,11 @@ class Matrix(ABC):
         """Whether `increment` works."""
 
     @property
+    def exact(self) -> bool:
+        """Whether reads are plain products, so that how a batch is cut into reads changes nothing but rounding."""
+        return False
+
+    @property
     def repeatable(self) -> bool:
         """Whether reads and learning do the same every time, without looking at any number that they compute.
 
@@ -200,6 +205,11 @@ class DigitalMatrix(Matrix):
     @property
     @override
     def takes_increments(self) -> bool:
+        return True
+
+    @property
+    @override
+    def exact(self) -> bool:
         return True
 
     @override

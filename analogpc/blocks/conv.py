@@ -13,6 +13,7 @@ from typing_extensions import override
 from analogpc.blocks.base import MatrixMaker, Product, ShapeError
 from analogpc.blocks.initialisation import LinearBlock, LinearSpecification, bias_products, read_bias
 from analogpc.devices.matrix import Matrix
+from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.images.patches import fold, output_size, patches
 from analogpc.kernels.memory import empty
 from analogpc.kernels.random.streams import Key
@@ -23,6 +24,8 @@ PATCH_BYTES = 64 * 2**20
 """Patches repeat every pixel kernel**2 times. Work goes through chunks of whole samples whose patches fit into so many bytes, or
 through single samples where not even one fits. Exact matrices give the same result whatever the chunks, up to rounding; noisy
 ones draw their noise read by read, so that the number is part of what a seed means."""
+_GPU_PATCH_BYTES = 2**30
+"""The same for exact matrices on a GPU, which is busy only with large products."""
 
 
 class Conv2d(LinearSpecification):
@@ -83,10 +86,11 @@ class Conv2dBlock(LinearBlock):
         super().__init__(input_shape, output_shape, matrices, window.gain)
         self._window = (window.kernel, window.stride, window.padding)
 
-    def _chunks(self, samples: int, dtype: np.dtype) -> Iterator[slice]:
+    def _chunks(self, batch: np.ndarray) -> Iterator[slice]:
         """Slices of samples; an empty batch is one empty chunk, so that it passes every step like any other."""
-        each = math.prod(self.output_shape[:2]) * self.matrices["weight"].shape[1] * dtype.itemsize
-        size = max(1, PATCH_BYTES // each)
+        weight, samples = self.matrices["weight"], len(batch)
+        each = math.prod(self.output_shape[:2]) * weight.shape[1] * batch.dtype.itemsize
+        size = max(1, (_GPU_PATCH_BYTES if weight.exact and on_gpu(batch) else PATCH_BYTES) // each)
         return (slice(first, min(first + size, samples)) for first in range(0, max(samples, 1), size))
 
     def _columns(self, g: np.ndarray) -> np.ndarray:
@@ -98,22 +102,28 @@ class Conv2dBlock(LinearBlock):
         self._check(x)
         offset = read_bias(self.matrices, x)
         y = empty((len(x), *self.output_shape), x.dtype, x)
-        for chunk in self._chunks(len(x), x.dtype):
+        for chunk in self._chunks(x):
             read = self._scaled(self.matrices["weight"].forward(patches(x[chunk], *self._window)))
             np.add(read, offset, out=self._columns(y[chunk]))
         return y, x
 
     @override
     def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
+        chunks = list(self._chunks(g))
+        if len(chunks) == 1:
+            return self._pulled_back(g)
         dx = empty((len(g), *self.input_shape), g.dtype, g)
-        for chunk in self._chunks(len(g), g.dtype):
-            back = self._scaled(self.matrices["weight"].backward(self._columns(g[chunk])))
-            dx[chunk] = fold(back, dx[chunk].shape, *self._window)
+        for chunk in chunks:
+            dx[chunk] = self._pulled_back(g[chunk])
         return dx
+
+    def _pulled_back(self, g: np.ndarray) -> np.ndarray:
+        back = self._scaled(self.matrices["weight"].backward(self._columns(g)))
+        return fold(back, (len(g), *self.input_shape), *self._window)
 
     @override
     def products(self, tape: Any, g: np.ndarray) -> Iterator[Product]:
         """See `Block.products`; one product of the weight for each chunk, whose patches are cut when its turn comes."""
-        for chunk in self._chunks(len(g), g.dtype):
+        for chunk in self._chunks(g):
             yield self.matrices["weight"], patches(tape[chunk], *self._window), self._scaled(self._columns(g[chunk]))
         yield from bias_products(self.matrices, self._columns(g))

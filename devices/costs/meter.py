@@ -115,7 +115,7 @@ def count(holder: Any, **amounts: Any) -> None:
         if isinstance(amount, (int, np.integer)):
             kept[name] += int(amount)
         else:
-            there, amount = _there(name), amount.astype(np.int64)
+            there, amount = _there(name), amount.astype(np.int64, copy=False)
             kept[there] = kept[there] + amount if there in kept else amount
 
 

@@ -102,7 +102,7 @@ class Reader:
                     clipped, step = found if clipped is None else clipped + found, step + 1
         meter.conversions_in += x.size * self.beside * reads
         meter.conversions_out += total.size * len(self.cuts) * reads * len(operands)
-        count(meter, saturated_in=drive.clipped * self.beside)
+        count(meter, saturated_in=drive.clipped if self.beside == 1 else drive.clipped * self.beside)
         assert clipped is not None
         return total, clipped
 
