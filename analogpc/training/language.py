@@ -1,0 +1,480 @@
+"""Training of language models: batches of a text, perplexity now and then, and the best weights kept."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import numpy as np
+from pydantic import Field, FiniteFloat, model_validator
+
+from analogpc.data.samples import DataError
+from analogpc.data.text import TextData, TextSplit
+from analogpc.data.tokeniser import Tokeniser
+from analogpc.devices.costs.meter import Meter
+from analogpc.devices.matrix import NonFiniteError
+from analogpc.devices.specification import Specification
+from analogpc.devices.substrate import Digital, Substrate
+from analogpc.kernels.gpu.arrays import Backend, in_tree, to_host
+from analogpc.kernels.gpu.blas import precision_in_use, use_precision
+from analogpc.kernels.gpu.graphs import working_stream
+from analogpc.kernels.memory import POOL
+from analogpc.kernels.random.streams import Key, permutation
+from analogpc.kernels.targets import cross_entropy
+from analogpc.networks.network import Network
+from analogpc.networks.transformer import Transformer
+from analogpc.rules import NamedRule
+from analogpc.rules.base import Moment, named_rules
+from analogpc.training.environment import describe_environment, pinned_blas
+from analogpc.training.optimisers import AnyOptimiser, Learner
+from analogpc.training.run import DivergenceError, ResumeError
+from analogpc.training.step import Teaching
+from analogpc.training.study import Seed, usual_optimiser
+
+Count = Annotated[int, Field(ge=1)]
+_ROWS = 8192
+"""Targets that are evaluated at once."""
+_KIND = "language-run"
+
+
+class LanguageStudy(Specification):
+    """Which language model learns what text, and for how long.
+
+    Attributes
+    ----------
+    text : str
+        Name or path of the text, for whoever reads the run.
+    network : Transformer
+    substrate : Digital or Analog
+    rule : Rule
+        Rules by name pay the cross-entropy at the output.
+    optimiser : Optimiser
+        If not given, AdamW on substrates that can write digitally formed increments, and plain SGD where learning is in place.
+    batches, batch_size : int
+        Batches in all, and instances in each.
+    evaluate_every : int
+        Batches between two evaluations; a tenth of all if 0.
+    evaluate_on : int
+        Validation instances of these evaluations; 0 for all.
+    bert : bool
+        See `TextData.batch`; for training alone.
+    seed : int
+        Order of the instances, masks, and all noise of reads and writes.
+    network_seed : int
+        Initial weights and devices; as ``seed`` if not given.
+    """
+
+    text: str
+    network: Transformer
+    substrate: Substrate = Digital()
+    rule: NamedRule
+    optimiser: AnyOptimiser
+    batches: Count = 1000
+    batch_size: Count = 32
+    evaluate_every: Annotated[int, Field(ge=0)] = 0
+    evaluate_on: Annotated[int, Field(ge=0)] = 1000
+    bert: bool = False
+    seed: Seed = 0
+    network_seed: Seed
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict):
+            return fields
+        filled = {"substrate": Digital(), "seed": 0, **fields}
+        filled.setdefault("network_seed", filled["seed"])
+        filled.setdefault("optimiser", usual_optimiser(filled["substrate"]))
+        rules = named_rules()
+        if isinstance(filled.get("rule"), str) and filled["rule"] in rules:
+            filled["rule"] = {**rules[filled["rule"]].to_dict(), "output": "cross-entropy"}
+        return filled
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> LanguageStudy:
+        if reason := self.rule.refuse("transformer"):
+            raise ValueError(reason)
+        if getattr(self.rule, "output", "cross-entropy") != "cross-entropy":
+            raise ValueError("a language model is learnt by cross-entropy: give the rule output = 'cross-entropy'")
+        return self
+
+    @property
+    def interval(self) -> int:
+        """Batches between two evaluations."""
+        return self.evaluate_every or max(1, self.batches // 10)
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """How well a language model foretells the targets of some instances.
+
+    Attributes
+    ----------
+    nats : float
+        Sum of - log p over all targets.
+    targets, characters : int
+        How many targets there are, and the characters that they stand for.
+    """
+
+    nats: float
+    targets: int
+    characters: int
+
+    @property
+    def value(self) -> float:
+        """exp of the mean over all targets, not a mean over batches; infinite where that overflows."""
+        mean = self.nats / max(1, self.targets)
+        return math.exp(mean) if mean < 700 else math.inf
+
+    @property
+    def bits_per_character(self) -> float:
+        """Bits that the characters of the targets cost, for each."""
+        return self.nats / math.log(2) / max(1, self.characters)
+
+
+def perplexity(
+    network: Network, data: TextData, split: TextSplit = "test", *, instances: int = 0, key: Key | None = None
+) -> Perplexity:
+    """Of the feed-forward predictions on a part of a text; masks are the same every time, and hide every target.
+
+    Parameters
+    ----------
+    network : Network
+        Left without a trace: read noise is drawn from ``key``, and its meters do not count.
+    data : TextData
+    split : "train", "validation" or "test"
+    instances : int
+        So many of the first instances; all if 0.
+    key : Key
+        Of read noise; ``Key(0)`` if not given.
+    """
+    architecture = _transformer(network)
+    total = len(data.instances(split))
+    count = min(instances or total, total)
+    at_once = max(1, _ROWS // data.positions) if architecture.task == "conditional" else _ROWS // 8
+    nats, targets, characters = 0.0, 0, 0
+    with network.aside(Key(0) if key is None else key), working_stream(network.backend):
+        for start in range(0, count, at_once):
+            # Masks are keyed by where a batch begins: once and for all.
+            places = np.arange(start, min(start + at_once, count))
+            ids, target = data.batch(split, places, architecture.task, Key(0).fold("evaluate"), start)
+            nats += float(to_host(_losses(network, network.inputs(ids), network.brought(target))))
+            targets += int((target[:, 1] >= 0).sum())
+            characters += data.characters(target)
+    return Perplexity(nats, targets, characters)
+
+
+def _losses(network: Network, ids: np.ndarray, target: np.ndarray) -> Any:
+    """What all targets cost together, of one sweep forward."""
+    sweep = network.architecture.sweep(ids, target, False)
+    y = ids
+    for layer in network.layers:
+        y, _ = layer.pass_forward(y, sweep)
+    losses, _ = cross_entropy(y, np.ascontiguousarray(target[:, 1], like=target))
+    return losses.sum(dtype=np.float64)
+
+
+def _transformer(network: Network) -> Transformer:
+    if not isinstance(network.architecture, Transformer):
+        raise DataError(f"texts are learnt by transformers, not by networks of the architecture '{network.architecture.kind}'")
+    return network.architecture
+
+
+class LanguageRun:
+    """A training run of a language model: the study, the network, the memory of the optimiser, the history, and where it stands.
+
+    Made by `fit_text`, or read from a file by `LanguageRun.load`.
+
+    Attributes
+    ----------
+    study : LanguageStudy
+    network : Network
+        As it is now; `best_network` is the one of the best evaluation.
+    tokeniser : Tokeniser
+    history : dict of lists
+        One entry for each evaluation: "batch" (how many were learnt), "train_perplexity" (of what the output paid when
+        it learnt last from each batch since the evaluation before: for iPC behind the steps of the states), "validation_perplexity", "validation_bits_per_character", "energy" (of the last batch, node by node and the
+        output), "pulses" and "updates" (counts of all matrices since the evaluation before), and "seconds" of teaching.
+    best : (batch, perplexity, state of the network), or None
+    """
+
+    def __init__(self, study: LanguageStudy, network: Network, tokeniser: Tokeniser, fingerprint: str) -> None:
+        self.study, self.network, self.tokeniser, self.fingerprint = study, network, tokeniser, fingerprint
+        self.learner = Learner(study.optimiser, network.matrices())
+        self._teaching = Teaching(network, self.learner)
+        self.history: dict[str, list[Any]] = {}
+        self.best: tuple[int, float, dict[str, Any]] | None = None
+        self.batch = 0
+        self.environment = describe_environment(network.backend)
+        self._tally = {"nats": 0.0, "targets": 0, "seconds": 0.0, "pulses": 0, "updates": 0}
+
+    @property
+    def finished(self) -> bool:
+        """Whether all batches are learnt."""
+        return self.batch >= self.study.batches
+
+    @property
+    def best_network(self) -> Network:
+        """An independent network with the weights of the best evaluation.
+
+        Raises
+        ------
+        ValueError
+            If nothing was evaluated yet.
+        """
+        if self.best is None:
+            raise ValueError("nothing was evaluated yet: there is no best network")
+        twin = self.network.copy(trained=True)
+        twin.restore(self.best[2])
+        return twin
+
+    def train(
+        self,
+        data: TextData,
+        *,
+        batches: int | None = None,
+        checkpoint: str | Path | None = None,
+        report: Callable[[str], None] = lambda line: None,
+        deadline: float = math.inf,
+    ) -> LanguageRun:
+        """Go on until the end of the study, or for so many ``batches``.
+
+        Parameters
+        ----------
+        data : TextData
+        batches : int
+            Stop after so many; the run can go on later, to the same bits.
+        checkpoint : path
+            Save there after every evaluation and at the end.
+        report : function of str
+            Takes a line after every evaluation.
+        deadline : float
+            Stop as soon as ``time.monotonic()`` is beyond it.
+
+        Raises
+        ------
+        ResumeError
+            If ``data`` are not those with which the run began.
+        DivergenceError
+            At the first energy that is not finite.
+        """
+        if data.fingerprint != self.fingerprint:
+            raise ResumeError(f"the run began with another text than this '{data.name}': the fingerprints differ")
+        end = self.study.batches if batches is None else min(self.study.batches, self.batch + batches)
+        pinned = pinned_blas(self.environment["blas_threads"])
+        precise = use_precision(self.environment.get("gpu_precision", precision_in_use()))
+        with pinned, precise, working_stream(self.network.backend):
+            while self.batch < end and time.monotonic() < deadline:
+                self._teach(data)
+                if self.batch % self.study.interval == 0 or self.finished:
+                    self._evaluate(data)
+                    report(self._line())
+                    if checkpoint is not None:
+                        self.save(checkpoint)
+        POOL.clear()
+        if checkpoint is not None and self.batch:
+            self.save(checkpoint)
+        return self
+
+    def _teach(self, data: TextData) -> None:
+        began = time.perf_counter()
+        study, root = self.study, Key(self.study.seed)
+        per_epoch = math.ceil(len(data.train) / study.batch_size)
+        epoch, place = divmod(self.batch, per_epoch)
+        order = permutation(root.fold("shuffle"), epoch, len(data.train))
+        # The last batch of an epoch begins anew, so that all are of one shape.
+        indices = np.resize(np.roll(order, -place * study.batch_size), study.batch_size)
+        ids, target = data.batch("train", indices, study.network.task, root.fold("masks"), self.batch, bert=study.bert)
+        optimiser = study.optimiser
+        rate = optimiser.learning_rate * optimiser.schedule.factor(self.batch, study.batches, per_epoch)
+        rule = study.rule.at(Moment(root.fold("rule"), epoch, self.batch))
+        with _naming(self.batch):
+            lesson = self._teaching.teach(rule, self.network.inputs(ids), self.network.brought(target), rate)
+            self._energies = np.array(to_host(lesson.energies))
+            if not np.isfinite(self._energies).all():
+                raise NonFiniteError("an energy is not finite")
+        count = int((target[:, 1] >= 0).sum())
+        self._tally["nats"] += float(self._energies[-1]) * count
+        self._tally["targets"] += count
+        self._tally["seconds"] += time.perf_counter() - began
+        self.batch += 1
+
+    def _evaluate(self, data: TextData) -> None:
+        key = Key(self.study.seed).fold("evaluate", self.batch)
+        found = perplexity(self.network, data, "validation", instances=self.study.evaluate_on, key=key)
+        meter, before = self._meter(), self._tally
+        row = {
+            "batch": self.batch,
+            "train_perplexity": Perplexity(before["nats"], before["targets"], 1).value,
+            "validation_perplexity": found.value,
+            "validation_bits_per_character": found.bits_per_character,
+            "energy": [float(value) for value in self._energies],
+            "pulses": meter.pulses - before["pulses"],
+            "updates": meter.updates - before["updates"],
+            "seconds": before["seconds"],
+        }
+        for name, value in row.items():
+            self.history.setdefault(name, []).append(value)
+        self._tally = {"nats": 0.0, "targets": 0, "seconds": 0.0, "pulses": meter.pulses, "updates": meter.updates}
+        if self.best is None or found.value < self.best[1]:
+            self.best = self.batch, found.value, self.network.state()
+
+    def _line(self) -> str:
+        last = {name: values[-1] for name, values in self.history.items()}
+        return (
+            f"{last['batch']} of {self.study.batches} batches: training {last['train_perplexity']:.1f}, validation "
+            f"{last['validation_perplexity']:.1f} ({last['validation_bits_per_character']:.3f} bits per character)"
+        )
+
+    def _meter(self) -> Meter:
+        total = Meter()
+        for matrix in self.network.matrices().values():
+            total.add(matrix.meter)
+        return total
+
+    def save(self, path: str | Path) -> None:
+        """Write everything to an HDF5 file, from which `load` goes on to the same bits."""
+        from analogpc.files.storage import write_file
+
+        tree: dict[str, Any] = {
+            "study": self.study.to_toml(),
+            "tokeniser": self.tokeniser.json,
+            "fingerprint": self.fingerprint,
+            "environment": self.environment,
+            "network": self.network.state(),
+            "optimiser": in_tree(to_host, self.learner.memory),
+            "batch": self.batch,
+            "tally": dict(self._tally),
+            "history": {name: np.array(values) for name, values in self.history.items()},
+        }
+        if self.best is not None:
+            tree["best"] = {"batch": self.best[0], "perplexity": self.best[1], "network": self.best[2]}
+        write_file(path, _KIND, tree)
+
+    @classmethod
+    def load(cls, path: str | Path, *, backend: Backend = "cpu") -> Self:
+        """Read a run from a file that `save` wrote, to go on on a backend.
+
+        Raises
+        ------
+        StorageError
+            If the file is missing, damaged, of another kind, or holds what this version does not understand.
+        """
+        from analogpc.files.storage import StorageError, read_file
+
+        tree = read_file(path, _KIND)
+        try:
+            study = LanguageStudy.from_toml(tree["study"])
+            network = Network(study.network, study.substrate, study.network_seed)
+            network.restore(tree["network"])
+            run = cls(study, network.to(backend), Tokeniser(tree["tokeniser"]), tree["fingerprint"])
+            run.environment, run.batch, run._tally = tree["environment"], tree["batch"], dict(tree["tally"])
+            run.learner.restore(tree["optimiser"])
+            run.history = {name: values.tolist() for name, values in tree["history"].items()}
+            if "best" in tree:
+                run.best = tree["best"]["batch"], tree["best"]["perplexity"], tree["best"]["network"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise StorageError(f"{path} does not fit this version of analogpc: {error}") from error
+        return run
+
+
+def begin_text(
+    study: LanguageStudy, data: TextData, network: Network | None = None, *, backend: Backend | None = None
+) -> LanguageRun:
+    """A run at its beginning.
+
+    Parameters
+    ----------
+    study : LanguageStudy
+    data : TextData
+    network : Network
+        Copied; built from the study if not given.
+    backend : "cpu" or "gpu"
+
+    Raises
+    ------
+    DataError
+        If network and text do not fit together.
+    """
+    if network is None:
+        network = Network(study.network, study.substrate, study.network_seed)
+    architecture = _transformer(network)
+    if (architecture.vocabulary, architecture.positions) != (data.vocabulary, data.positions):
+        raise DataError(
+            f"the network takes {architecture.positions} positions of {architecture.vocabulary} tokens, and '{data.name}' has "
+            f"{data.positions} of {data.vocabulary}"
+        )
+    trained = network.copy(trained=True, backend=backend)
+    trained.key_streams(Key(study.seed).fold("run"))
+    return LanguageRun(study, trained, data.tokeniser, data.fingerprint)
+
+
+def fit_text(
+    network: Network,
+    rule: Any,
+    data: TextData,
+    *,
+    batches: int = 1000,
+    batch_size: int = 32,
+    learning_rate: FiniteFloat | None = None,
+    optimiser: AnyOptimiser | None = None,
+    seed: int = 0,
+    backend: Backend | None = None,
+    checkpoint: str | Path | None = None,
+    report: Callable[[str], None] = lambda line: None,
+    **fields: Any,
+) -> LanguageRun:
+    """Train a copy of a language model; the given one stays as it is.
+
+    Parameters
+    ----------
+    network : Network
+        With the architecture `Transformer`.
+    rule : Rule or str
+        "bp", "pc", "ipc" or "zil", or a rule with output = "cross-entropy".
+    data : TextData
+    batches, batch_size, seed, optimiser
+        See `LanguageStudy`.
+    learning_rate : float
+        Of the optimiser; its own default if not given.
+    backend, checkpoint, report
+        See `begin_text` and `LanguageRun.train`.
+    **fields
+        Further fields of `LanguageStudy`.
+
+    Raises
+    ------
+    DataError
+        If network and text do not fit together.
+    DivergenceError
+        At the first energy that is not finite.
+    """
+    from analogpc.training.fit import _optimiser_fields
+
+    study = LanguageStudy(
+        text=data.name,
+        network=network.architecture,
+        substrate=network.substrate,
+        rule=rule,
+        **_optimiser_fields(network.substrate, optimiser, learning_rate),
+        batches=batches,
+        batch_size=batch_size,
+        seed=seed,
+        network_seed=network.seed,
+        **fields,
+    )
+    return begin_text(study, data, network, backend=backend).train(data, checkpoint=checkpoint, report=report)
+
+
+@contextmanager
+def _naming(batch: int) -> Any:
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            yield
+    except NonFiniteError as error:
+        raise DivergenceError(f"training diverged in batch {batch + 1}: {error}") from None

@@ -1,0 +1,249 @@
+"""Language models by backpropagation, predictive coding and incremental predictive coding, digital and on crossbars, row by row.
+
+    python experiments/language/table.py --data-dir DIR --minutes 5 --backend gpu --out table.json [--batches 1.0] [--list] [--toy]
+
+DIR holds a text, ``war-and-peace.txt``, or what an earlier call made of it, ``war-and-peace.h5`` (a machine without the package tokenizers
+needs that). The most important rows come first; the file is written after every row, and what is there already is not computed again. No
+row begins that has no chance to end: those that take too long are stopped, evaluated, and marked as unfinished.
+
+Settings are those of the prototype (docs/language.md): two blocks, one head, 64 features, a vocabulary of 1,000 tokens, sequences of 32;
+the best of ten (masked: fifteen) validations on 1,000 sentences, then one test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from analogpc.data.text import TextData
+from analogpc.data.text_files import load_text
+from analogpc.devices.costs.meter import Meter
+from analogpc.devices.substrate import Analog, Digital
+from analogpc.files.atomic import replace_file
+from analogpc.kernels.gpu.blas import describe_gpu, use_precision
+from analogpc.networks.network import Network
+from analogpc.networks.transformer import Transformer
+from analogpc.rules import Backprop, IncrementalPC, PredictiveCoding
+from analogpc.training.language import LanguageStudy, begin_text, perplexity
+from analogpc.training.optimisers import SGD, AdamW
+from analogpc.training.run import DivergenceError
+
+OUTPUT = {"output": "cross-entropy"}
+BP = Backprop(**OUTPUT)
+IPC = IncrementalPC(steps=4, step_size=0.1, **OUTPUT)
+# T = 10 sweeps are nine steps of the states.
+PC = PredictiveCoding(steps=9, step_size=0.0078125, step_decay=0.9, **OUTPUT)
+MASKED_PC = PredictiveCoding(steps=7, step_size=0.03125, step_decay=0.9, **OUTPUT)
+TEXT, VOCABULARY, POSITIONS, HELD_OUT = "war-and-peace", 1000, 32, 1000
+RESERVE = 15.0
+"""Seconds that are kept for the last evaluation."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run of the table."""
+
+    name: str
+    task: str
+    rule: Any
+    rate: float
+    seed: int = 0
+    layer_norm: bool = True
+    substrate: Any = field(default_factory=Digital)
+    batches: int = 1000
+    batch_size: int = 32
+    evaluations: int = 10
+    plain: bool = False
+
+    @property
+    def key(self) -> str:
+        """By which the row is found again."""
+        return f"{self.name}, {self.task}, seed {self.seed}"
+
+
+def conditional(seed: int) -> list[Row]:
+    """Conditional models with the settings of the prototype; PC has no LayerNorm there."""
+    return [
+        Row("BP", "conditional", BP, 0.003, seed),
+        Row("iPC", "conditional", IPC, 0.003, seed),
+        Row("PC, no LayerNorm", "conditional", PC, 0.0015, seed, layer_norm=False),
+    ]
+
+
+def masked(seed: int) -> list[Row]:
+    """Masked models."""
+    same = {"batches": 1500, "batch_size": 64, "evaluations": 15}
+    return [
+        Row("BP", "masked", BP, 0.0015, seed, **same),
+        Row("iPC", "masked", IPC, 0.0015, seed, **same),
+        Row("PC, no LayerNorm", "masked", MASKED_PC, 0.0008, seed, layer_norm=False, **same),
+    ]
+
+
+def crossbars(seed: int) -> list[Row]:
+    """All eight kinds of matrices on crossbars, with fewer batches than the digital rows."""
+    exact, mixed = {"kind": "ideal"}, {"kind": "mixed-precision"}
+    same = {"task": "conditional", "seed": seed, "batches": 400, "evaluations": 4}
+    idealized, reram = Analog(device="idealized", scheme=exact), Analog(device="reram-sb", scheme=exact)
+    gathered, pulsed = Analog(device="reram-sb", scheme=mixed), Analog(device="reram-sb")
+    return [
+        Row("BP, digital, 400 batches", rule=BP, rate=0.003, **same),
+        Row("iPC, digital, 400 batches", rule=IPC, rate=0.003, **same),
+        Row("BP, idealized, exact writes", rule=BP, rate=0.003, substrate=idealized, **same),
+        Row("BP, reram-sb, mixed precision", rule=BP, rate=0.003, substrate=gathered, **same),
+        Row("iPC, idealized, exact writes", rule=IPC, rate=0.003, substrate=idealized, **same),
+        Row("iPC, reram-sb, mixed precision", rule=IPC, rate=0.003, substrate=gathered, **same),
+        Row("BP, reram-sb, pulses", rule=BP, rate=0.5, substrate=pulsed, plain=True, **same),
+        Row("iPC, reram-sb, pulses", rule=IPC, rate=0.1, substrate=pulsed, plain=True, **same),
+        Row("BP, reram-sb, exact writes", rule=BP, rate=0.003, substrate=reram, **same),
+        Row("iPC, reram-sb, exact writes", rule=IPC, rate=0.003, substrate=reram, **same),
+    ]
+
+
+def equal_terms(seed: int) -> list[Row]:
+    """The same LayerNorm for all, and as many weight updates for BP as iPC has."""
+    return [
+        Row("PC", "conditional", PC, 0.0015, seed),
+        Row("BP, no LayerNorm", "conditional", BP, 0.0015, seed, layer_norm=False),
+        Row("iPC, no LayerNorm", "conditional", IPC, 0.0015, seed, layer_norm=False),
+        Row("BP, four times the batches", "conditional", BP, 0.003, seed, batches=4000),
+        Row("iPC, squared errors on scores", "conditional", IPC, 0.003, seed),
+    ]
+
+
+def rows() -> list[Row]:
+    """All of them, the most important ones first."""
+    return [
+        *(row for seed in range(3) for row in conditional(seed)),
+        *masked(0),
+        *crossbars(0),
+        *masked(1),
+        *masked(2),
+        *(row for seed in range(3) for row in equal_terms(seed)),
+    ]
+
+
+def study_of(row: Row, scale: float, toy: bool) -> LanguageStudy:
+    """The study of a row; ``scale`` shortens it."""
+    batches = max(row.evaluations, round(row.batches * scale))
+    network = Transformer(
+        vocabulary=VOCABULARY if not toy else 300,
+        task=row.task,
+        positions=POSITIONS if not toy else 12,
+        features=64 if not toy else 16,
+        hidden=128 if not toy else 32,
+        layer_norm=row.layer_norm,
+        score_energy="squared-error" if "squared errors" in row.name else "softmax",
+    )
+    return LanguageStudy(
+        text=TEXT,
+        network=network,
+        substrate=row.substrate,
+        rule=row.rule,
+        optimiser=SGD(learning_rate=row.rate) if row.plain else AdamW(learning_rate=row.rate, weight_decay=0.01),
+        batches=batches,
+        batch_size=row.batch_size if not toy else 8,
+        evaluate_every=max(1, batches // row.evaluations),
+        evaluate_on=1000 if not toy else 50,
+        seed=row.seed,
+    )
+
+
+def compute(row: Row, data: TextData, chosen: argparse.Namespace, deadline: float) -> dict[str, Any]:
+    """Train, take the best weights by validation, test once."""
+    study = study_of(row, chosen.batches, chosen.toy)
+    began = time.monotonic()
+    run = begin_text(study, data, Network(study.network, study.substrate, study.network_seed), backend=chosen.backend)
+    record: dict[str, Any] = {"row": row.key, "study": study.to_dict(), "preparation_seconds": time.monotonic() - began}
+    try:
+        run.train(data, deadline=deadline, report=lambda line: print(f"    {line}", file=sys.stderr, flush=True))
+    except DivergenceError as error:
+        record["diverged"] = str(error)
+    total = Meter()
+    for matrix in run.network.matrices().values():
+        total.add(matrix.meter)
+    if run.batch and run.best is None:
+        # Cut off before the first evaluation.
+        run._evaluate(data)
+    record |= {
+        "finished": run.finished,
+        "batches": run.batch,
+        "history": run.history,
+        "meter": total.as_dict(),
+        "pulses_per_batch": total.pulses / max(1, run.batch),
+        "seconds": time.monotonic() - began,
+        "milliseconds_per_batch": 1000 * sum(run.history.get("seconds", [])) / max(1, run.history.get("batch", [0])[-1]),
+    }
+    if run.best is not None:
+        tested = perplexity(run.best_network, data, "test", instances=study.evaluate_on)
+        record |= {"best_batch": run.best[0], "validation_perplexity": run.best[1]}
+        record |= {"test_perplexity": tested.value, "test_bits_per_character": tested.bits_per_character}
+    return record
+
+
+def text(folder: Path, toy: bool) -> TextData:
+    """The text with its tokens, made once."""
+    stored = folder / (f"{TEXT}.h5" if not toy else f"{TEXT}-toy.h5")
+    if not stored.exists():
+        fields = {"vocabulary": 300, "positions": 12, "held_out": 50, "take": 500} if toy else {}
+        usual = {"vocabulary": VOCABULARY, "positions": POSITIONS, "held_out": HELD_OUT}
+        load_text(folder / f"{TEXT}.txt", **{**usual, **fields}).save(stored)
+    return TextData.load(stored)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", type=Path, required=True, help="a folder with the text, or with its tokens")
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--backend", choices=("cpu", "gpu"), default="gpu")
+    parser.add_argument("--precision", choices=("tf32", "float32"), default="float32")
+    parser.add_argument("--out", type=Path, default=Path("language.json"))
+    parser.add_argument("--batches", type=float, default=1.0, help="factor on the number of batches of every row")
+    parser.add_argument("--only", default="", help="rows whose key contains this")
+    parser.add_argument("--toy", action="store_true", help="a very small network and text, to try the script")
+    parser.add_argument("--list", action="store_true", help="show the rows and end")
+    parser.add_argument("--prepare", action="store_true", help="make the tokens and end")
+    chosen = parser.parse_args(arguments)
+    wanted = [row for row in rows() if chosen.only in row.key]
+    if chosen.list:
+        print("\n".join(row.key for row in wanted))
+        return
+    data = text(chosen.data_dir, chosen.toy)
+    if chosen.prepare:
+        return
+    end = time.monotonic() + 60 * chosen.minutes
+    found: dict[str, Any] = json.loads(chosen.out.read_text()) if chosen.out.exists() else {"rows": {}}
+    found["text"] = {
+        "name": data.name,
+        "fingerprint": data.fingerprint,
+        "instances": [len(data.instances(s)) for s in ("train", "test")],
+    }
+    with use_precision(chosen.precision):
+        if chosen.backend == "gpu":
+            found["machine"] = describe_gpu()
+        for row in wanted:
+            if found["rows"].get(row.key, {}).get("finished"):
+                continue
+            left = end - time.monotonic()
+            if left < RESERVE + 5:
+                break
+            print(f"{row.key} ({left:.0f} s are left)", file=sys.stderr, flush=True)
+            try:
+                record = compute(row, data, chosen, end - RESERVE)
+            except (ValueError, RuntimeError, OSError) as error:
+                # One row that fails must not cost the others.
+                record = {"row": row.key, "failed": f"{type(error).__name__}: {error}"}
+            found["rows"][row.key] = record
+            replace_file(chosen.out, (json.dumps(found, indent=1) + "\n").encode())
+            told = record.get("failed") or f"{record.get('test_perplexity', float('nan')):.1f}"
+            print(f"{row.key}: {told}, {record.get('milliseconds_per_batch', 0):.1f} ms per batch", flush=True)
+
+
+if __name__ == "__main__":
+    main()
