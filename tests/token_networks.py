@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
+from analogpc.data.text import TextData, text_data
 from analogpc.networks import Transformer
 from analogpc.networks.network import Network
 
@@ -31,3 +33,12 @@ def tokens(seed: int = 0, samples: int = SAMPLES, positions: int = POSITIONS) ->
     places = np.append(np.flatnonzero(ids), 0)
     labels = np.append(rng.integers(5, VOCABULARY, len(places) - 1), -1)
     return ids, np.stack([places, labels], axis=1).astype(np.int32)
+
+
+def small_text(positions: int = 8, vocabulary: int = 40) -> TextData:
+    """Sentences of a small grammar."""
+    pytest.importorskip("tokenizers")
+    rng = np.random.default_rng(4)
+    words = ["the", "a", "red", "old", "dog", "cat", "sees", "hears", "bird", "."]
+    lines = [" ".join(rng.choice(words, rng.integers(2, 9))) for _ in range(120)]
+    return text_data("grammar", {"train": lines[:80], "validation": lines[80:100], "test": lines[100:]}, vocabulary, positions)

@@ -88,11 +88,8 @@ def load_text(
     apart = held_out or max(1, round(_HELD_OUT * len(pieces)))
     if 2 * apart >= len(pieces):
         raise DataError(f"held_out = {apart} of {len(pieces)} {kind} leaves nothing to learn from")
-    if kind == "packed":
-        # Neighbours stay together: the end of the text is held out.
-        order = np.arange(len(pieces))[::-1]
-    else:
-        order = permutation(Key(0).fold("text"), 0, len(pieces))
+    # Of running text the end is held out, so that neighbours stay together.
+    order = np.arange(len(pieces))[::-1] if kind == "packed" else permutation(Key(0).fold("text"), 0, len(pieces))
     cuts = {"validation": order[:apart], "test": order[apart : 2 * apart], "train": order[2 * apart :]}
     cuts["train"] = cuts["train"][: take or None]
     parts: dict[TextSplit, Sequence[str]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Annotated, Any, Self
 
 import numpy as np
 from pydantic import Field, FiniteFloat, model_validator
+from typing_extensions import override
 
 from analogpc.data.samples import DataError
 from analogpc.data.text import TextData, TextSplit
@@ -33,7 +34,7 @@ from analogpc.rules.base import Moment, named_rules
 from analogpc.training.environment import describe_environment, pinned_blas
 from analogpc.training.optimisers import AnyOptimiser, Learner
 from analogpc.training.run import DivergenceError, ResumeError
-from analogpc.training.step import Teaching
+from analogpc.training.step import TrainingStep
 from analogpc.training.study import Seed, usual_optimiser
 
 Count = Annotated[int, Field(ge=1)]
@@ -82,18 +83,19 @@ class LanguageStudy(Specification):
     seed: Seed = 0
     network_seed: Seed
 
-    @model_validator(mode="before")
+    @override
     @classmethod
-    def _fill_in(cls, fields: Any) -> Any:
-        if not isinstance(fields, dict):
-            return fields
-        filled = {"substrate": Digital(), "seed": 0, **fields}
-        filled.setdefault("network_seed", filled["seed"])
-        filled.setdefault("optimiser", usual_optimiser(filled["substrate"]))
-        rules = named_rules()
-        if isinstance(filled.get("rule"), str) and filled["rule"] in rules:
-            filled["rule"] = {**rules[filled["rule"]].to_dict(), "output": "cross-entropy"}
-        return filled
+    def opened(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        rule, known = fields.get("rule"), named_rules()
+        if isinstance(rule, str) and rule in known:
+            return {**fields, "rule": {**known[rule].to_dict(), "output": "cross-entropy"}}
+        return fields
+
+    @override
+    @classmethod
+    def consequences(cls, said: Mapping[str, Any]) -> dict[str, Any]:
+        seed = said.get("seed", cls.model_fields["seed"].default)
+        return {"optimiser": usual_optimiser(said.get("substrate", Digital())), "network_seed": seed}
 
     @model_validator(mode="after")
     def _parts_fit(self) -> LanguageStudy:
@@ -197,19 +199,22 @@ class LanguageRun:
         As it is now; `best_network` is the one of the best evaluation.
     tokeniser : Tokeniser
     history : dict of lists
-        One entry for each evaluation: "batch" (how many were learnt), "train_perplexity" (of what the output paid when
-        it learnt last from each batch since the evaluation before: for iPC behind the steps of the states), "validation_perplexity", "validation_bits_per_character", "energy" (of the last batch, node by node and the
-        output), "pulses" and "updates" (counts of all matrices since the evaluation before), and "seconds" of teaching.
+        One entry for each evaluation: "batch" (how many were learnt), "train_perplexity" (of what the output paid when weights learnt
+        last from each batch, since the evaluation before: for iPC that is behind some steps of states and weights),
+        "validation_perplexity", "validation_bits_per_character", "energy" (of the last batch, node by node, and the output), "pulses" and
+        "updates" (counts of all matrices since the evaluation before), and "seconds" of teaching.
     best : (batch, perplexity, state of the network), or None
     """
 
     def __init__(self, study: LanguageStudy, network: Network, tokeniser: Tokeniser, fingerprint: str) -> None:
         self.study, self.network, self.tokeniser, self.fingerprint = study, network, tokeniser, fingerprint
         self.learner = Learner(study.optimiser, network.matrices())
-        self._teaching = Teaching(network, self.learner)
+        self._step = TrainingStep(network, self.learner, lambda lesson, target: lesson.energies)
         self.history: dict[str, list[Any]] = {}
         self.best: tuple[int, float, dict[str, Any]] | None = None
         self.batch = 0
+        self._order: tuple[int, np.ndarray] | None = None
+        self._energies = np.zeros(0)
         self.environment = describe_environment(network.backend)
         self._tally = {"nats": 0.0, "targets": 0, "seconds": 0.0, "pulses": 0, "updates": 0}
 
@@ -272,7 +277,7 @@ class LanguageRun:
             while self.batch < end and time.monotonic() < deadline:
                 self._teach(data)
                 if self.batch % self.study.interval == 0 or self.finished:
-                    self._evaluate(data)
+                    self.evaluate(data)
                     report(self._line())
                     if checkpoint is not None:
                         self.save(checkpoint)
@@ -286,16 +291,17 @@ class LanguageRun:
         study, root = self.study, Key(self.study.seed)
         per_epoch = math.ceil(len(data.train) / study.batch_size)
         epoch, place = divmod(self.batch, per_epoch)
-        order = permutation(root.fold("shuffle"), epoch, len(data.train))
+        if self._order is None or self._order[0] != epoch:
+            self._order = epoch, permutation(root.fold("shuffle"), epoch, len(data.train))
         # The last batch of an epoch begins anew, so that all are of one shape.
-        indices = np.resize(np.roll(order, -place * study.batch_size), study.batch_size)
+        indices = np.take(self._order[1], np.arange(place * study.batch_size, (place + 1) * study.batch_size), mode="wrap")
         ids, target = data.batch("train", indices, study.network.task, root.fold("masks"), self.batch, bert=study.bert)
         optimiser = study.optimiser
         rate = optimiser.learning_rate * optimiser.schedule.factor(self.batch, study.batches, per_epoch)
         rule = study.rule.at(Moment(root.fold("rule"), epoch, self.batch))
         with _naming(self.batch):
-            lesson = self._teaching.teach(rule, self.network.inputs(ids), self.network.brought(target), rate)
-            self._energies = np.array(to_host(lesson.energies))
+            _, energies = self._step.learn(rule, self.network.inputs(ids), self.network.brought(target), rate)
+            self._energies = np.array(to_host(energies))
             if not np.isfinite(self._energies).all():
                 raise NonFiniteError("an energy is not finite")
         count = int((target[:, 1] >= 0).sum())
@@ -304,7 +310,8 @@ class LanguageRun:
         self._tally["seconds"] += time.perf_counter() - began
         self.batch += 1
 
-    def _evaluate(self, data: TextData) -> None:
+    def evaluate(self, data: TextData) -> None:
+        """Add a row to the history, and keep the weights if they are the best so far."""
         key = Key(self.study.seed).fold("evaluate", self.batch)
         found = perplexity(self.network, data, "validation", instances=self.study.evaluate_on, key=key)
         meter, before = self._meter(), self._tally
@@ -461,7 +468,7 @@ def fit_text(
         network=network.architecture,
         substrate=network.substrate,
         rule=rule,
-        **_optimiser_fields(network.substrate, optimiser, learning_rate),
+        **_optimiser_fields(optimiser, learning_rate),
         batches=batches,
         batch_size=batch_size,
         seed=seed,
@@ -472,7 +479,7 @@ def fit_text(
 
 
 @contextmanager
-def _naming(batch: int) -> Any:
+def _naming(batch: int) -> Iterator[None]:
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             yield

@@ -208,7 +208,9 @@ class Learner:
 
 def _outer(pre: np.ndarray, post: np.ndarray, matrix: Matrix) -> np.ndarray:
     """The sum of the outer products post pre^T, (n_out, n_in)."""
-    return sum_rows(pre, post, matrix.shape[1]).T if pre.ndim == 1 else matmul(post.T, pre)
+    if pre.ndim == 1:
+        return np.ascontiguousarray(sum_rows(pre, post, matrix.shape[1]).T, like=post)
+    return matmul(post.T, pre)
 
 
 def _by_matrix(products: Iterable[Product]) -> Iterator[tuple[Matrix, Iterable[tuple[np.ndarray, np.ndarray]]]]:

@@ -4,7 +4,7 @@
 
 DIR holds a text, ``war-and-peace.txt``, or what an earlier call made of it, ``war-and-peace.h5`` (a machine without the package tokenizers
 needs that). The most important rows come first; the file is written after every row, and what is there already is not computed again. No
-row begins that has no chance to end: those that take too long are stopped, evaluated, and marked as unfinished.
+row begins in the last seconds, and those that take too long are stopped, evaluated, and marked as unfinished.
 
 Settings are those of the prototype (docs/language.md): two blocks, one head, 64 features, a vocabulary of 1,000 tokens, sequences of 32;
 the best of ten (masked: fifteen) validations on 1,000 sentences, then one test.
@@ -59,6 +59,7 @@ class Row:
     batch_size: int = 32
     evaluations: int = 10
     plain: bool = False
+    most_seconds: float = 120.0
 
     @property
     def key(self) -> str:
@@ -88,7 +89,7 @@ def masked(seed: int) -> list[Row]:
 def crossbars(seed: int) -> list[Row]:
     """All eight kinds of matrices on crossbars, with fewer batches than the digital rows."""
     exact, mixed = {"kind": "ideal"}, {"kind": "mixed-precision"}
-    same = {"task": "conditional", "seed": seed, "batches": 400, "evaluations": 4}
+    same = {"task": "conditional", "seed": seed, "batches": 400, "evaluations": 4, "most_seconds": 40.0}
     idealized, reram = Analog(device="idealized", scheme=exact), Analog(device="reram-sb", scheme=exact)
     gathered, pulsed = Analog(device="reram-sb", scheme=mixed), Analog(device="reram-sb")
     return [
@@ -169,7 +170,7 @@ def compute(row: Row, data: TextData, chosen: argparse.Namespace, deadline: floa
         total.add(matrix.meter)
     if run.batch and run.best is None:
         # Cut off before the first evaluation.
-        run._evaluate(data)
+        run.evaluate(data)
     record |= {
         "finished": run.finished,
         "batches": run.batch,
@@ -235,7 +236,7 @@ def main(arguments: list[str] | None = None) -> None:
                 break
             print(f"{row.key} ({left:.0f} s are left)", file=sys.stderr, flush=True)
             try:
-                record = compute(row, data, chosen, end - RESERVE)
+                record = compute(row, data, chosen, min(end - RESERVE, time.monotonic() + row.most_seconds))
             except (ValueError, RuntimeError, OSError) as error:
                 # One row that fails must not cost the others.
                 record = {"row": row.key, "failed": f"{type(error).__name__}: {error}"}
