@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -104,8 +104,9 @@ class TextData:
         """Write the tokens and the tokeniser to an HDF5 file."""
         from analogpc.files.storage import write_file
 
-        parts = {split: self.instances(split) for split in SPLITS}
-        write_file(path, _KIND, {"name": self.name, "tokeniser": self.tokeniser.json, **parts})
+        parts = {str(split): self.instances(split) for split in SPLITS}
+        tree: dict[str, Any] = {"name": self.name, "tokeniser": self.tokeniser.json}
+        write_file(path, _KIND, tree | parts)
 
     @classmethod
     def load(cls, path: str | Path) -> TextData:

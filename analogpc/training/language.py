@@ -317,7 +317,7 @@ class LanguageRun:
         meter, before = self._meter(), self._tally
         row = {
             "batch": self.batch,
-            "train_perplexity": Perplexity(before["nats"], before["targets"], 1).value,
+            "train_perplexity": Perplexity(before["nats"], int(before["targets"]), 1).value,
             "validation_perplexity": found.value,
             "validation_bits_per_character": found.bits_per_character,
             "energy": [float(value) for value in self._energies],
