@@ -162,7 +162,14 @@ class Matrix(ABC):
 
     @abstractmethod
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `state` gave; its arrays may come from either backend."""
+        """Take over what `state` gave; its arrays may come from either backend. It must have the form of `template`."""
+
+    def template(self) -> dict[str, Any]:
+        """What a state of this matrix looks like; see `state.fitted`."""
+        return self.state()
+
+    def refuse_state(self) -> None:  # noqa: B027
+        """Refuse a state, just taken over from a file, in which a number cannot be; by a `StateError`."""
 
     @abstractmethod
     def copy(self, backend: Backend | None = None) -> Self:

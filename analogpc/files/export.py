@@ -143,7 +143,7 @@ def _matrix(matrix: CrossbarMatrix) -> dict[str, Any]:
         "rows_per_array": substrate.rows,
         "columns_per_array": substrate.columns,
         "mapping": substrate.mapping.to_toml(),
-        "factors": fitted.cells.factors,
+        "factors": fitted.factors,
         "device": device.name,
         "g_min_siemens": device.g_min_siemens,
         "g_max_siemens": device.g_max_siemens,

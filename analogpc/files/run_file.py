@@ -9,16 +9,24 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from analogpc.data import DataDescription
-from analogpc.devices.costs.meter import Meter
-from analogpc.files.storage import StorageError, read_file, write_file
-from analogpc.kernels.gpu.arrays import Backend
+from analogpc.devices.state import StateError, real, text, whole
+from analogpc.files.run_checks import (
+    checked_data,
+    checked_environment,
+    checked_history,
+    checked_position,
+    names_in,
+    texts_in,
+)
+from analogpc.files.storage import open_file, write_file
+from analogpc.kernels.gpu.arrays import Backend, cupy
 from analogpc.networks.network import Network
 from analogpc.training.judging import Best
-from analogpc.training.run import Position, Run
+from analogpc.training.run import Run
 from analogpc.training.study import Study
 
 KIND = "run"
+_PARTS = {"study", "said", "data", "environment", "network", "optimiser", "position", "history", "callbacks", "metrics", "best"}
 
 
 def save_run(run: Run, path: str | Path) -> None:
@@ -65,32 +73,34 @@ def load_run(path: str | Path, backend: Backend = "cpu") -> Run:
     StorageError
         If the file is missing, damaged, of another kind, or holds what this version does not understand.
     """
-    tree = read_file(path, KIND)
-    try:
-        run = rebuilt(tree, backend)
-    except (KeyError, TypeError, ValueError) as error:
-        raise StorageError(f"{path} does not fit this version of analogpc: {error}") from error
+    if backend == "gpu":
+        cupy()  # Whether there is a GPU is no question to the file.
+    with open_file(path, KIND) as tree:
+        run = rebuilt(tree, backend, Path(path).stat().st_size)
     run.saved_in = Path(path)
     return run
 
 
-def rebuilt(tree: dict[str, Any], backend: Backend) -> Run:
-    """A run from what `tree_of` gave, on a backend."""
+def rebuilt(tree: dict[str, Any], backend: Backend, size: int = 2**40) -> Run:
+    """A run from what `tree_of` gave, on a backend; ``size`` are the bytes of the file that it comes from, if it comes from one."""
+    if unknown := tree.keys() - _PARTS:
+        raise StateError(f"{min(unknown)} is not expected in the file of a run")
     # Files of earlier versions do not tell what was said, so that all of their study counts as said.
-    study = Study.recalled(tree["study"], tree.get("said", tree["study"]))
+    study = Study.recalled(text(tree["study"], "study"), text(tree.get("said", tree["study"]), "said"))
     network = Network(study.network, study.substrate, study.network_seed)
     network.restore(tree["network"])
-    run = Run(study, network.to(backend), DataDescription.from_tree(tree["data"]))
-    run.environment = tree["environment"]
+    layers = len(network.layers)
+    run = Run(study, network.to(backend), checked_data(tree["data"], network))
+    run.environment = checked_environment(tree["environment"])
     run.learner.restore(tree["optimiser"])
-    position = dict(tree["position"])
-    run.position = Position(**{**position, "meter": Meter(**position["meter"])})
-    run.changed_by = json.loads(tree["callbacks"]["changed_by"])
-    run.take_callback_states(tree["callbacks"]["states"])
-    run.missing_metrics = json.loads(tree["metrics"])
+    run.position = checked_position(tree["position"], study, layers)
+    run.changed_by = names_in(tree["callbacks"]["changed_by"], "callbacks/changed_by")
+    run.take_callback_states(texts_in(tree["callbacks"]["states"], "callbacks/states"))
+    run.missing_metrics = names_in(tree["metrics"], "metrics")
     if "best" in tree:
-        run.best = Best(tree["best"]["epoch"], tree["best"]["value"], tree["best"]["network"])
-    run.history = {name: values.tolist() for name, values in tree["history"].items()}
+        epoch = whole(tree["best"]["epoch"], "best/epoch", 1, run.position.epoch)
+        run.best = Best(epoch, real(tree["best"]["value"], "best/value"), network.fitted(tree["best"]["network"]))
+    run.history = checked_history(tree["history"], run.position.epoch, layers, size)
     return run
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote, unquote
 
 import h5py
@@ -18,6 +20,8 @@ import numpy as np
 from analogpc._version import __version__
 from analogpc.files.atomic import StorageError as StorageError
 from analogpc.files.atomic import replace_file
+from analogpc.files.hdf5 import StoredArray, StrictFile, holds_text, text_of
+from analogpc.kernels.gpu.arrays import in_tree
 
 FORMAT_VERSION = 1
 BLOCK = 512
@@ -26,6 +30,7 @@ BLOCK = 512
 _MAGIC = b"\x89analogpc\r\n\x1a\n"
 _TEXT_ATTRIBUTE = 32_768
 _COMPRESS_FROM = 4_096
+_PIECE = 2**20
 _LONGEST_KIND, _DEEPEST = 64, 100
 _OWN = ("format", "kind", "format_version", "analogpc_version")
 # What HDF5 text cannot hold: the null character and halves of surrogate pairs.
@@ -93,13 +98,29 @@ def write_file(path: str | Path, kind: str, tree: Tree) -> None:
     replace_file(path, _seal(kind, len(whole), whole[BLOCK:]), whole[BLOCK:])
 
 
+def _pinned(kind: str, length: int) -> bytes:
+    return f"format_version {FORMAT_VERSION}\nkind {kind}\nbytes {length}\n".encode()
+
+
 def _seal(kind: str, length: int, rest: memoryview | bytes) -> bytes:
     """The user block: a magic line, then text that pins down every other byte of the file."""
-    text = f"format_version {FORMAT_VERSION}\nkind {kind}\nbytes {length}\n".encode()
+    text = _pinned(kind, length)
     digest = hashlib.sha256(text)
     digest.update(rest)
-    text += f"sha256 {digest.hexdigest()}\n".encode()
-    return (_MAGIC + text).ljust(BLOCK, b"\0")
+    return _block(text, digest.hexdigest())
+
+
+def _seal_of(kind: str, length: int, file: BinaryIO) -> bytes:
+    """The same for the rest of an open file, which is read piece by piece."""
+    text = _pinned(kind, length)
+    digest = hashlib.sha256(text)
+    while piece := file.read(_PIECE):
+        digest.update(piece)
+    return _block(text, digest.hexdigest())
+
+
+def _block(text: bytes, digest: str) -> bytes:
+    return (_MAGIC + text + f"sha256 {digest}\n".encode()).ljust(BLOCK, b"\0")
 
 
 def _write_group(group: h5py.Group, tree: Tree) -> None:
@@ -169,24 +190,38 @@ def _write_array(group: h5py.Group, name: str, array: np.ndarray) -> h5py.Datase
     return group.create_dataset(name, data=array, track_times=False, **packed)
 
 
-def _read_whole(path: str | Path) -> tuple[bytes, dict[str, Any]]:
-    """All bytes of a file whose seal is good, and what the seal says."""
-    if Path(path).is_dir():
-        raise StorageError(f"{path} is not an analogpc file but a folder")
+@contextmanager
+def _opened(path: str | Path) -> Iterator[tuple[StrictFile, dict[str, Any]]]:
+    """A file whose seal is good, and what the seal says; whatever HDF5 finds wrong in it becomes a sentence."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            what = "a folder" if Path(path).is_dir() else "a device, a pipe or a socket"
+            raise StorageError(f"{path} is not an analogpc file but {what}")
         with open(path, "rb") as file:
-            # A look at the first bytes spares reading the whole of a large foreign file.
-            if file.read(len(_MAGIC)) != _MAGIC:
-                raise StorageError(f"{path} is not an analogpc file")
-            file.seek(0)
-            content = file.read()
+            header = _checked_seal(path, file)
+            with _readable(path), h5py.File(file, "r") as content:
+                if content.userblock_size != BLOCK:
+                    raise StorageError("its content does not follow the first block")
+                strict = StrictFile(content, header["bytes"])
+                own = {name: _plain(value) for name, value in strict.attributes(content["/"]) if name in _OWN}
+                for name, expected in (("format", "analogpc"), ("kind", header["kind"]), ("format_version", FORMAT_VERSION)):
+                    if own.get(name) != expected:
+                        raise StorageError(f"its {name} is {own.get(name)!r}, where the first block says {expected!r}")
+                yield strict, header | {"analogpc_version": str(own.get("analogpc_version", ""))}
     except FileNotFoundError:
         raise StorageError(f"{path} does not exist") from None
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror or error}") from None
-    if len(content) < BLOCK:
-        raise StorageError(f"{path} is truncated: {len(content)} bytes of at least {BLOCK}")
-    block = content[:BLOCK]
+
+
+def _checked_seal(path: str | Path, file: BinaryIO) -> dict[str, Any]:
+    """What the seal of a file says, after every byte was compared with it."""
+    block = file.read(BLOCK)
+    if not block.startswith(_MAGIC):
+        raise StorageError(f"{path} is not an analogpc file")
+    size = file.seek(0, os.SEEK_END)
+    if size < BLOCK:
+        raise StorageError(f"{path} is truncated: {size} bytes of at least {BLOCK}")
     lines = block[len(_MAGIC) :].rstrip(b"\0").decode("utf-8", "replace").splitlines()
     said = dict(line.partition(" ")[::2] for line in lines)
     if not said.get("bytes", "").isdecimal() or not said.get("format_version", "").isdecimal():
@@ -194,19 +229,47 @@ def _read_whole(path: str | Path) -> tuple[bytes, dict[str, Any]]:
     version, length = int(said["format_version"]), int(said["bytes"])
     if version > FORMAT_VERSION:
         raise StorageError(f"{path} was written by a newer version (format {version}; this version reads {FORMAT_VERSION})")
-    if len(content) < length:
-        raise StorageError(f"{path} is truncated: {len(content)} bytes of {length}")
+    if size < length:
+        raise StorageError(f"{path} is truncated: {size} bytes of {length}")
     kind = said.get("kind", "")
-    if block != _seal(kind, len(content), memoryview(content)[BLOCK:]):
+    file.seek(BLOCK)
+    if block != _seal_of(kind, size, file):
         raise StorageError(f"{path} is damaged: its checksum does not match")
-    return content, {"kind": kind, "format_version": version, "bytes": length}
+    return {"kind": kind, "format_version": version, "bytes": length}
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[tuple[h5py.File, dict[str, Any]]]:
-    content, header = _read_whole(path)
-    with h5py.File(io.BytesIO(content), "r") as file:
-        yield file, header | {"analogpc_version": str(file.attrs["analogpc_version"])}
+def _readable(path: str | Path) -> Iterator[None]:
+    """One sentence with the path for whatever is wrong with the content of a file."""
+    try:
+        yield
+    except MemoryError:
+        raise StorageError(f"{path} holds more than there is memory for") from None
+    except Exception as error:
+        # A good checksum does not make a good HDF5 file: what its library says then has any type.
+        reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise StorageError(f"{path} does not fit this version of analogpc: {reason}") from error
+
+
+@contextmanager
+def open_file(path: str | Path, kind: str) -> Iterator[Tree]:
+    """The tree that `write_file` wrote, with arrays that are read when they are asked for (`StoredArray`), within a block.
+
+    Parameters
+    ----------
+    path : path
+    kind : str
+        What the file must be.
+
+    Raises
+    ------
+    StorageError
+        As `read_file`; and for every error that the block raises about the content, in one sentence with the path.
+    """
+    with _opened(path) as (strict, header):
+        if header["kind"] != kind:
+            raise StorageError(f"it is a {header['kind']} file, not a {kind} file")
+        yield _read_group(strict, strict.file["/"])
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
@@ -235,23 +298,24 @@ def read_file(path: str | Path, kind: str | None = None) -> Tree:
     StorageError
         If the file is missing, foreign, truncated, damaged, newer than this version, or of another kind.
     """
-    with _opened(path) as (file, header):
+    with _opened(path) as (strict, header):
         if kind is not None and header["kind"] != kind:
-            raise StorageError(f"{path} is a {header['kind']} file, not a {kind} file")
-        return _read_group(file)
+            raise StorageError(f"it is a {header['kind']} file, not a {kind} file")
+        return in_tree(lambda stored: stored.read(), _read_group(strict, strict.file["/"]))
 
 
-def _read_group(group: h5py.Group) -> Tree:
+def _read_group(strict: StrictFile, group: h5py.Group) -> Tree:
     own = _OWN if group.name == "/" else ()
-    tree = {name: _plain(value) for name, value in group.attrs.items() if name not in own}
-    for name, item in group.items():
-        tree[name] = _read_group(item) if isinstance(item, h5py.Group) else _read_data(item)
+    tree = {name: _plain(value) for name, value in strict.attributes(group) if name not in own}
+    for name, item in strict.groups_and_arrays(group):
+        if name in tree:
+            raise StorageError(f"{group.name} holds two things of the name {name}")
+        tree[name] = _read_group(strict, item) if isinstance(item, h5py.Group) else _read_data(strict, item)
     return {unquote(name, errors="surrogatepass"): value for name, value in tree.items()}
 
 
-def _read_data(data: h5py.Dataset) -> np.ndarray | str:
-    # Numbers of any shape, 0-d too, are arrays; only texts are stored as objects or opaque bytes.
-    return _plain(data[()]) if data.dtype.kind in "OV" else np.asarray(data[()])
+def _read_data(strict: StrictFile, data: h5py.Dataset) -> StoredArray | str:
+    return _plain(text_of(data, strict.size)) if holds_text(data) else StoredArray(data, strict.size)
 
 
 def _plain(value: Any) -> Any:
@@ -273,19 +337,21 @@ def describe(path: str | Path) -> list[Entry]:
     entries: list[Entry] = []
 
     def visit(group: h5py.Group, prefix: str) -> None:
-        for name, value in group.attrs.items():
+        for name, value in strict.attributes(group):
             entries.append(Entry(f"{prefix}{name}", _short(_plain(value)), ""))
-        for name, item in group.items():
+        for name, item in strict.groups_and_arrays(group):
             if isinstance(item, h5py.Group):
                 entries.append(Entry(f"{prefix}{name}/", "group", ""))
                 visit(item, f"{prefix}{name}/")
-            else:
-                content = _short(_read_data(item)) if item.dtype.kind in "OV" else f"{item.shape} {item.dtype}"
-                notes = item.attrs.get("unit"), item.attrs.get("description"), f"({item.attrs.get('dims', '')})"
-                entries.append(Entry(f"{prefix}{name}", content, " ".join(note for note in notes if note and note != "()")))
+                continue
+            held = _read_data(strict, item)
+            content = _short(held) if isinstance(held, str) else f"{held.shape} {held.dtype}"
+            told = {name: str(_plain(value)) for name, value in strict.attributes(item)}
+            notes = told.get("unit"), told.get("description"), f"({told.get('dims', '')})"
+            entries.append(Entry(f"{prefix}{name}", content, " ".join(note for note in notes if note and note != "()")))
 
-    with _opened(path) as (file, _):
-        visit(file, "/")
+    with _opened(path) as (strict, _):
+        visit(strict.file["/"], "/")
     return entries
 
 

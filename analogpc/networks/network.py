@@ -13,6 +13,7 @@ from analogpc.blocks import Block
 from analogpc.blocks.value_node import ValueNodeBlock
 from analogpc.devices.costs.meter import Meter
 from analogpc.devices.matrix import Matrix, ReadStream
+from analogpc.devices.state import Shaped, StateError, Varying, fitted
 from analogpc.devices.substrate import Analog, Digital
 from analogpc.kernels.gpu.arrays import Backend, copied, in_tree, to_host
 from analogpc.kernels.random.streams import Key
@@ -241,10 +242,48 @@ class Network:
         """Networks are pickled by their specifications and their state."""
         return _restored, (self.architecture, self.substrate, self.seed, self.state(), self._initial, self.backend)
 
+    def template(self) -> dict[str, Any]:
+        """What `state` looks like; see `state.fitted`."""
+        kept = {name: {"values": array} for name, array in self.buffers().items()}
+        return {name: matrix.template() for name, matrix in self.matrices().items()} | kept
+
+    def _carried_template(self, given: dict[str, Any]) -> dict[str, Any]:
+        """States that a rule carries over: one for each layer, of any number of samples."""
+        samples = {array.shape[0] for array in given.values() if getattr(array, "ndim", 0)}
+        if len(samples) != 1:
+            raise StateError("the carried states are not of one number of samples")
+        shapes = [(min(samples), *layer.output_shape) for layer in self.layers]
+        return {str(number): Shaped(shape, (self.dtype.name,)) for number, shape in enumerate(shapes)}
+
+    def fitted(self, state: dict[str, Any]) -> dict[str, Any]:
+        """A state that came from elsewhere, such as a file, with all its arrays read.
+
+        Raises
+        ------
+        StateError
+            If it is not a state of this network; the sentence names the place.
+        """
+        template = self.template()
+        if isinstance(state, dict) and "carried" in state:
+            template["carried"] = Varying(self._carried_template)
+        return fitted(state, template)
+
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `state` gave; the weights count as trained from then on."""
+        """Take over what `state` gave; the weights count as trained from then on.
+
+        Raises
+        ------
+        StateError
+            If it is not a state of this network, or holds a number that cannot be; the sentence names the place. In the latter case
+            the network is of no use any more.
+        """
+        state = self.fitted(state)
         for name, matrix in self.matrices().items():
             matrix.restore(state[name])
+            try:
+                matrix.refuse_state()
+            except StateError as error:
+                raise StateError(f"{name}: {error}") from None
         for name, kept in self.buffers().items():
             kept[...] = copied(state[name]["values"], self.backend)
         carried = state.get("carried", {})

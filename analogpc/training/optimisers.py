@@ -18,6 +18,7 @@ from typing_extensions import override
 from analogpc.blocks import Product
 from analogpc.devices.matrix import Matrix, TwoPhases, UnsupportedUpdateError
 from analogpc.devices.specification import Specification
+from analogpc.devices.state import fitted
 from analogpc.kernels.descent import adam_step
 from analogpc.kernels.gpu.arrays import as_type, copied
 from analogpc.kernels.lookups import sum_rows
@@ -174,7 +175,14 @@ class Learner:
         return {name: copied(kept, matrix.backend) for name, kept in memory.items()}
 
     def restore(self, memory: dict[str, dict[str, Any]]) -> None:
-        """Take over what `memory` once was; its arrays may come from anywhere."""
+        """Take over what `memory` once was; its arrays may come from anywhere.
+
+        Raises
+        ------
+        StateError
+            If it is not a memory of this optimiser.
+        """
+        memory = fitted(memory, self.memory)
         self.memory = {name: self._placed(memory[name], self._matrices[name]) for name in self.memory}
 
     def learn(self, products: Iterable[Product], rate: Any, batch: Any, gain: float) -> None:

@@ -459,6 +459,7 @@ class Run(Asking):
         """Runs are pickled by what their files hold."""
         from analogpc.files.run_file import rebuilt, tree_of
 
+        self._refuse_broken()
         return rebuilt, (tree_of(self), self.network.backend)
 
     @classmethod

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from analogpc.devices.device import Device
+from analogpc.devices.state import StateError
 from analogpc.kernels.gpu.arrays import Backend, copied
 from analogpc.kernels.random.streams import Key, normals
 
@@ -127,6 +128,13 @@ class Ageing:
         """Everything that is held."""
         scalars = {"clock_seconds": self._clock_seconds, "kelvin": self.kelvin, "key": self._key.value, "steps": self._steps}
         return scalars | dict(self._held)
+
+    def refuse_state(self) -> None:
+        """Refuse times that have not come yet, and a temperature that cannot be; by a `StateError`."""
+        if self._clock_seconds < 0 or (self._held["written_seconds"] > self._clock_seconds).any():
+            raise StateError("a device was written at a time that has not come yet")
+        if self.kelvin <= 0:
+            raise StateError(f"kelvin = {self.kelvin} is not a temperature")
 
     def restore(self, state: dict[str, Any], backend: Backend) -> None:
         """Take over what `dump` gave, wherever its arrays are, on a backend."""

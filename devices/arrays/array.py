@@ -12,6 +12,7 @@ from analogpc.devices.arrays.reads import ReadableArray
 from analogpc.devices.costs.meter import Count, count
 from analogpc.devices.device import Device
 from analogpc.devices.responses import PulseResponse
+from analogpc.devices.state import StateError
 from analogpc.kernels.gpu.arrays import Backend, copied
 from analogpc.kernels.pulses.batches import apply_batch
 from analogpc.kernels.pulses.updates import apply_counts
@@ -293,6 +294,16 @@ class Array(ReadableArray):
         if self._ageing is not None:
             state["ageing"] = self._ageing.dump()
         return state
+
+    def refuse_state(self) -> None:
+        """Refuse states beyond the bounds of their devices, and times that have not come yet; by a `StateError`."""
+        parameters = self.parameters
+        if "low" in parameters and not ((parameters["low"] <= self.state) & (self.state <= parameters["high"])).all():
+            raise StateError("a device has a state beyond its bounds")
+        if self._age_seconds < 0:
+            raise StateError(f"age_seconds = {self._age_seconds} is not allowed: time passes forwards")
+        if self._ageing is not None:
+            self._ageing.refuse_state()
 
     def restore(self, state: dict[str, Any], backend: Backend | None = None) -> None:
         """Take over what `dump` gave, wherever its arrays are, on a ``backend``, if one is named."""

@@ -13,6 +13,7 @@ from analogpc.devices.arrays.population import faulty, population, working_lines
 from analogpc.devices.crossbars.operands import device_noise, form_operands
 from analogpc.devices.crossbars.sums import Operand
 from analogpc.devices.mappings import OffsetColumn
+from analogpc.devices.state import Varying
 from analogpc.devices.wires.wired_grid import Wiring
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.pulses.updates import DOWN
@@ -250,6 +251,19 @@ class Cells:
         """Everything that is held."""
         wiring = {name: wiring.dump() for name, wiring in self.wiring.items()}
         return {"wiring": wiring} | {str(number): array.dump() for number, array in enumerate(self._all)}
+
+    def template(self) -> dict[str, Any]:
+        """What `dump` looks like; which wires have been solved depends on what was read."""
+        return self.dump() | {"wiring": Varying(self._wiring_template)}
+
+    def _wiring_template(self, given: dict[str, Any]) -> dict[str, Any]:
+        names = {*(leg.name for leg in self.substrate.mapping.legs), "subtracted"} if self.substrate.wires.present else set()
+        return {name: Varying(Wiring(self.substrate, self.shape).template) for name in given if name in names}
+
+    def refuse_state(self) -> None:
+        """Refuse states beyond the bounds of their devices, and times that have not come yet; by a `StateError`."""
+        for array in self._all:
+            array.refuse_state()
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `dump` gave."""

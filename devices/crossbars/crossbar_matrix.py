@@ -17,6 +17,7 @@ from analogpc.devices.crossbars.tiles import Tile, tiles_of
 from analogpc.devices.crossbars.writes import WritableMatrix
 from analogpc.devices.matrix import Products, ReadStream, TwoPhases
 from analogpc.devices.responses import PulseResponse
+from analogpc.devices.state import StateError, whole
 from analogpc.devices.substrate import Analog
 from analogpc.kernels.gpu.arrays import Backend, backend_of, copied, in_tree, to_host
 from analogpc.kernels.lookups import one_hot
@@ -228,6 +229,14 @@ class CrossbarMatrix(WritableMatrix):
         """Mean magnitude of all outputs for inputs of one line at a time: what global drift compensation compares."""
         return float(np.abs(self.forward(self.one_by_one(slice(0, self.shape[1])))).mean(dtype=np.float64))
 
+    @property
+    def factors(self) -> dict[str, float]:
+        """What each of the conductances of `tiles` counts in the sum that makes a weight: all that a read sees."""
+        factors = dict(self.cells.factors)
+        for name, share in self.substrate.scheme.visible.items():
+            factors |= {f"{name}.{leg}": share * factor for leg, factor in self.extra[name].factors.items()}
+        return factors
+
     def tiles(self) -> Iterator[Tile]:
         """The physical arrays, row of tiles by row of tiles; in main memory."""
         return tiles_of(self)
@@ -257,6 +266,20 @@ class CrossbarMatrix(WritableMatrix):
             cells.restore(state["extra"][name])
         self._resume(state)
         self._make_ports(Key(state["converter_key"]), self.backend)
+
+    @override
+    def template(self) -> dict[str, Any]:
+        extra = {name: cells.template() for name, cells in self.extra.items()}
+        return self.state() | {"cells": self.cells.template(), "extra": extra}
+
+    @override
+    def refuse_state(self) -> None:
+        if not (self.scales > 0).all() or self.gain <= 0 or self._readout < 0:
+            raise StateError("a scale or gain of the weights is not positive")
+        for cells in self._all_cells:
+            cells.refuse_state()
+        for name, most in self.substrate.scheme.memory_limits(self).items():
+            whole(self.memory[name], f"memory/{name}", 0, most)
 
     def _resume(self, state: dict[str, Any]) -> None:
         """Take over what is neither device nor converter."""

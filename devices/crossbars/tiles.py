@@ -40,12 +40,18 @@ class Tile:
 def tiles_of(matrix: CrossbarMatrix) -> Iterator[Tile]:
     """The physical arrays, row of tiles by row of tiles.
 
-    A fixed reference is a column pair's second device, at the conductance of zero weight.
+    A fixed reference is a column pair's second device, at the conductance of zero weight. Devices that reads add to the weights, such
+    as fast cells, have names like "fast.plus".
     """
-    (n_out, n_in), substrate, cells = matrix.shape, matrix.substrate, matrix.cells
-    stuck = to_host(cells.stuck)
+    (n_out, n_in), substrate = matrix.shape, matrix.substrate
+    seen = {"": matrix.cells} | {f"{name}.": matrix.extra[name] for name in substrate.scheme.visible}
+    stuck = np.logical_or.reduce([to_host(cells.stuck) for cells in seen.values()])
     for number, top in enumerate(range(0, n_in, substrate.rows)):
         for left in range(0, n_out, substrate.columns):
             place = slice(top, min(top + substrate.rows, n_in)), slice(left, min(left + substrate.columns, n_out))
-            held = {name: to_host(conductances) for name, conductances in cells.conductances(place).items()}
+            held = {
+                f"{prefix}{name}": to_host(conductances)
+                for prefix, cells in seen.items()
+                for name, conductances in cells.conductances(place).items()
+            }
             yield Tile(*place, held, stuck[place], matrix.scales[number, place[1]] * matrix.gain)

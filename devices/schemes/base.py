@@ -60,6 +60,10 @@ class Scheme(Specification):
         """
         return {}
 
+    def memory_limits(self, matrix: CrossbarMatrix) -> dict[str, int]:
+        """The largest values of those numbers of `memory` that name a place or wait for something; they begin at 0."""
+        return {}
+
     @abstractmethod
     def learn(self, matrix: CrossbarMatrix, products: Products, rate: float) -> None:
         """Apply ``rate`` times the sum of the outer products."""

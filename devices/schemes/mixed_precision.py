@@ -83,6 +83,10 @@ class MixedPrecision(Scheme):
         return {"chi": matrix.zeros(), "cycles": 0, "line": 0, "vectors": 0}
 
     @override
+    def memory_limits(self, matrix: CrossbarMatrix) -> dict[str, int]:
+        return {"line": matrix.shape[1] - 1}
+
+    @override
     def learn(self, matrix: CrossbarMatrix, products: Products, rate: float) -> None:
         if self.pre_bins or self.post_bins:
             products = [self._rounded(matrix, pre, post) for pre, post in products]

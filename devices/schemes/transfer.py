@@ -109,6 +109,10 @@ class Transfer(Scheme):
             memory["reference"] = self._reference(matrix)
         return memory
 
+    @override
+    def memory_limits(self, matrix: CrossbarMatrix) -> dict[str, int]:
+        return {"waited": self.every - 1, "line": matrix.shape[1] - 1}
+
     def _reference(self, matrix: CrossbarMatrix) -> np.ndarray:
         """What reads of the fast cells find where their devices rest, in units of state (n_in, n_out)."""
         fast, key = matrix.extra["fast"], matrix.update_key.fold("zero")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from typing_extensions import override
 
 from analogpc.devices.crossbars.sums import Operand
+from analogpc.devices.state import Shaped, StateError, Varying
 from analogpc.devices.wires.wired_array import WiredArray
 from analogpc.kernels.wires.effective import nonlinear_currents
 
@@ -106,15 +108,44 @@ class Wiring:
         """Everything that later results depend on."""
         return {f"{k} {n}": {"lines": np.array(array.shape), **array.dump()} for (k, n), array in self._arrays.items()}
 
+    def template(self, given: dict[str, Any]) -> dict[str, Any]:
+        """What `dump` looks like where it has the names of ``given``; see `state.fitted`."""
+        places = {
+            f"{k} {n}": (rows.stop - rows.start, columns.stop - columns.start)
+            for k, rows in enumerate(self._rows)
+            for n, columns in enumerate(self._columns)
+        }
+        return {name: Varying(partial(_array_template, places[name])) for name in given if name in places}
+
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `dump` gave."""
         self._arrays = {}
         for name, held in state.items():
             rows, columns = (int(lines) for lines in held["lines"])
+            if any(np.shape(values) not in ((rows, columns), (columns, rows)) for key, values in held.items() if key != "lines"):
+                raise StateError(f"the wires of the array {name} have other lines than their conductances")
             array = WiredArray(self.wires, (rows, columns))
             array.restore({key: values for key, values in held.items() if key != "lines"})
             k, n = (int(number) for number in name.split())
             self._arrays[k, n] = array
+
+
+def _array_template(lines: tuple[int, int], given: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of an array of so many lines; a column of references may lie beside it."""
+    rows, columns = lines
+    found = tuple(getattr(given.get("conductance_forward", given.get("conductance_transposed")), "shape", ()))
+    if found == (rows, columns + 1):
+        columns += 1
+    shapes = {"conductance_forward": (rows, columns), "missed_forward": (columns, rows)}
+    shapes |= {"conductance_transposed": (rows, columns), "missed_transposed": (rows, columns)}
+    # The two of a direction belong together.
+    both = {
+        f"{what}_{direction}"
+        for direction in ("forward", "transposed")
+        for what in ("conductance", "missed")
+        if {f"conductance_{direction}", f"missed_{direction}"} & given.keys()
+    }
+    return {"lines": np.array([rows, columns])} | {name: Shaped(shapes[name], ("float32", "float64")) for name in both}
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ SUBSTRATES = [
     apc.Analog(device="idealized"),
     apc.Analog(device="reram-sb", mapping=DifferentialPair(minus="active"), rows=30, columns=7, adc=ADC(bits=6)),
     apc.Analog.ideal(),
+    apc.Analog(device="idealized", rows=20, scheme={"kind": "tiki-taka", "gamma": 0.5}),
 ]
 
 
@@ -90,6 +91,14 @@ def test_exported_conductances_are_the_weights(substrate, data, tmp_path):
                     assert g.max() <= device.g_max_siemens * (1 + 1e-9)
     tree = read_file(path, "crossbars")
     assert apc.Analog.from_toml(tree["substrate"]) == substrate
+
+
+def test_fast_cells_that_reads_see_can_be_a_netlist(data, tmp_path):
+    network = short_run(data, SUBSTRATES[4]).network
+    assert apc.export_netlist(network, tmp_path / "x.cir", "layer1.0.weight/1/fast.plus") == "layer1.0.weight/1/fast.plus"
+    g = list(network.matrices()["layer1.0.weight"].tiles())[1].conductances["fast.plus"]
+    assert (tmp_path / "x.cir").read_text().count("\nRd") == np.count_nonzero(g)
+    assert np.ptp(g) > 0
 
 
 def test_digital_networks_have_no_conductances(tmp_path):

@@ -1,5 +1,6 @@
 """What a run must meet again, what it says when it cannot go on, and what it counts and pins on its way."""
 
+import pickle
 import re
 from dataclasses import replace
 
@@ -107,3 +108,21 @@ def test_blas_keeps_the_number_of_threads_that_the_run_began_with(data, plain, m
         assert seen
         assert all(found == {pinned} for found in seen)
         seen.clear()
+
+
+@pytest.mark.parametrize("substrate", [apc.Digital(), apc.Analog(device="reram-sb", wire_ohms=1.0, rows=32, columns=8)])
+def test_networks_and_runs_go_to_other_processes(substrate, data):
+    """Pickled in the middle of an epoch; a network that was never trained keeps the weights that another substrate begins with."""
+    network = apc.mlp([64, 12, 10], substrate=substrate, seed=4)
+    x = data.inputs("test", np.arange(5))
+    back = pickle.loads(pickle.dumps(network))
+    np.testing.assert_array_equal(back.predict(x), network.predict(x))
+    for a, b in zip(back.on(apc.Digital()).matrices().values(), network.on(apc.Digital()).matrices().values(), strict=True):
+        np.testing.assert_array_equal(a.weights(), b.weights())
+    run = apc.fit(network, apc.PredictiveCoding(steps=2), data, batches=3, **HOW)
+    moved = pickle.loads(pickle.dumps(run))
+    for each in (run, moved):
+        each.train(data, progress=False)
+    assert moved.history["test_accuracy"] == run.history["test_accuracy"]
+    for a, b in zip(moved.network.matrices().values(), run.network.matrices().values(), strict=True):
+        np.testing.assert_array_equal(a.weights(), b.weights())
