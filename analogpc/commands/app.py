@@ -22,6 +22,7 @@ from analogpc.commands.output import (
     spare,
     write_what_the_terminal_can_show,
 )
+from analogpc.commands.plot import plot
 from analogpc.commands.report import report
 from analogpc.commands.sweep import compare, sweep
 from analogpc.report.text import visible
@@ -30,14 +31,34 @@ from analogpc.training.interrupts import insistent
 
 app = typer.Typer(
     help="Predictive coding on simulated memristor crossbars.",
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 Seed = Annotated[int | None, typer.Option(help="Weights, devices, noise and order of the samples.", min=0)]
 DataDir = Annotated[Path | None, typer.Option(help="Folder with the published files of the data set.")]
 RunFile = Annotated[Path, typer.Argument(help="A run.h5.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from analogpc import __version__
+
+        print(f"analogpc {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def general(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Predictive coding and equilibrium propagation on simulated memristor crossbars.
+
+    Begin with: analogpc demo; analogpc train --help; analogpc devices. Quantities are in SI units.
+    """
 
 
 @app.command()
@@ -68,14 +89,19 @@ def demo(
 @app.command()
 def train(
     study: Annotated[Path | None, typer.Argument(help="A STUDY.toml; the options below override it.")] = None,
-    rule: Annotated[str | None, typer.Option(help="bp, pc, s+f, d+f, ipc, zil, fixed, epc, ep or ep-hopfield.")] = None,
+    rule: Annotated[str | None, typer.Option(help="bp, pc, s+f, ipc, ep, …: docs/rules.md has all; s+f if not given.")] = None,
     device: Annotated[
-        str | None, typer.Option(help="digital, a preset (see: analogpc devices) or a device file (.toml).")
+        str | None, typer.Option(help="digital, a preset (see: analogpc devices) or a device file (.toml); digital if not given.")
     ] = None,
-    dataset: Annotated[str | None, typer.Option(help="digits, fashion-mnist, mnist, cifar10, cifar100 or svhn.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1)] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Of the optimiser.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="digits (if not given), fashion-mnist, mnist, cifar10, cifar100, svhn, or the path of yours: .h5, .npz or a folder."
+        ),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="5 if not given.", min=1)] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples in a batch; 32 if not given.", min=1)] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="The usual one of rule and substrate if not given.")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="Any field of the study, as in --set substrate.adc.bits=6.", metavar="FIELD=VALUE"),
@@ -201,6 +227,7 @@ app.command()(sweep)
 app.command()(compare)
 app.command("eval")(evaluate)
 app.command()(report)
+app.command()(plot)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -94,6 +94,11 @@ class Rule(Specification):
             return f"the rule '{self.kind}' teaches predictive networks, not networks of the architecture 'hopfield'"
         return ""
 
+    @property
+    def usual_rate(self) -> float:
+        """Learning rate of plain SGD where none is chosen (``experiments/results/defaults.md`` tells how it was found)."""
+        return 0.3
+
     def repeatable(self, network: Network) -> bool:
         """Whether `teach` does the same to every batch of one shape, without looking at any number that it computes.
 

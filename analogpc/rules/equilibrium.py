@@ -70,6 +70,11 @@ class EquilibriumPropagation(NudgedRule):
                     phase.place_output(phase.predict(depth - 1) + strength * output_error(self.output, target, phase.states[-1]))
         return phase
 
+    @property
+    @override
+    def usual_rate(self) -> float:
+        return 0.1
+
     @override
     def repeatable(self, network: Network) -> bool:
         return True

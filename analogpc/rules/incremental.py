@@ -42,6 +42,11 @@ class IncrementalPC(RelaxingRule):
     step_size: Positive = 0.5
     stoppable: bool = True
 
+    @property
+    @override
+    def usual_rate(self) -> float:
+        return 0.1
+
     @override
     def repeatable(self, network: Network) -> bool:
         return True

@@ -32,7 +32,7 @@ def fit(
     normalisation: Any = None,
     task: Task | None = None,
     epochs: int = 5,
-    batch_size: int = 128,
+    batch_size: int = 32,
     seed: int = 0,
     optimiser: AnyOptimiser | str | None = None,
     learning_rate: float | None = None,

@@ -43,8 +43,10 @@ class Study(Specification):
     substrate : Digital or Analog
     rule : Rule
     optimiser : Optimiser
-        If not given, AdamW on substrates that can write digitally formed increments, and plain SGD where learning is in place.
+        If not given, AdamW on substrates that can write digitally formed increments, and plain SGD where learning is in place,
+        with the usual rate of the rule.
     epochs, batch_size : int
+        If not given, 5 epochs, and batches of 32 samples, or of 128 where the usual network is convolutional.
     seed : int
         Order of the samples, augmentation, and all noise of reads and writes.
     network_seed : int
@@ -75,7 +77,7 @@ class Study(Specification):
     rule: NamedRule
     optimiser: AnyOptimiser
     epochs: Annotated[int, Field(ge=1)] = 5
-    batch_size: Annotated[int, Field(ge=1)] = 128
+    batch_size: Annotated[int, Field(ge=1)] = 32
     seed: Seed = 0
     network_seed: Seed
     holdout: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.0
@@ -95,8 +97,9 @@ class Study(Specification):
         usual = _RECURRENT if _is_recurrent(said.get("rule")) else _USUAL
         dataset = said.get("dataset", cls.model_fields["dataset"].default)
         network = {"network": usual[dataset]} if dataset in usual else {}
-        optimiser = usual_optimiser(said.get("substrate", Digital()))
-        return {**network, "optimiser": optimiser, "network_seed": said.get("seed", cls.model_fields["seed"].default)}
+        optimiser = usual_optimiser(said.get("substrate", Digital()), said.get("rule"))
+        batch = {"batch_size": 128} if isinstance(usual.get(dataset), VGG) else {}
+        return {**network, **batch, "optimiser": optimiser, "network_seed": said.get("seed", cls.model_fields["seed"].default)}
 
     @model_validator(mode="after")
     def _rule_and_network_fit(self) -> Study:
@@ -132,9 +135,18 @@ def _is_recurrent(given: Any) -> bool:
     return not rule.refuse("hopfield")
 
 
-def usual_optimiser(substrate: Any) -> AnyOptimiser:
-    """The optimiser that a substrate, given as an object, a name or plain fields, gets if none is chosen."""
-    return AdamW() if _takes_increments(substrate) else SGD()
+def usual_optimiser(substrate: Any, rule: Any = "bp") -> AnyOptimiser:
+    """The optimiser that a substrate and a rule, given as objects, names or plain fields, get if none is chosen.
+
+    ``experiments/results/defaults.md`` tells how the rates were found.
+    """
+    if _takes_increments(substrate):
+        return AdamW()
+    try:
+        made: AnyRule = _RULE.validate_python(rule)
+    except ValueError:
+        return SGD()  # The field itself is going to be refused, with its own sentence.
+    return SGD(learning_rate=made.usual_rate)
 
 
 def _takes_increments(given: Any) -> bool:

@@ -129,6 +129,11 @@ class HopfieldEP(NudgedRule):
     feedback_update: Literal["own", "averaged"] = "own"
     warm_start: bool = False
 
+    @property
+    @override
+    def usual_rate(self) -> float:
+        return 0.1
+
     @override
     def refuse(self, architecture: str) -> str:
         return hopfield_only(self, architecture)
