@@ -54,12 +54,14 @@ def conductances(*of: Any, names: Sequence[str] | None = None) -> Picture:
     return figure
 
 
-def draw_conductances(axes: Axes, matrices: Mapping[str, Sequence[CrossbarMatrix]]) -> None:
-    """Histograms of the conductances of some matrices, by the names in the legend."""
+def draw_conductances(
+    axes: Axes, matrices: Mapping[str, Sequence[CrossbarMatrix]], *, legend: bool = True, numbers: Sequence[int] | None = None
+) -> None:
+    """Histograms of the conductances of some matrices, by the names in the legend; ``numbers`` say which colours they have."""
     devices = [group[0].substrate.device for group in matrices.values()]
     factor, prefix = unit_of(max(device.g_max_siemens for device in devices))
     ends = min(d.g_min_siemens for d in devices) / factor, max(d.g_max_siemens for d in devices) / factor
-    for number, ((name, group), device) in enumerate(zip(matrices.items(), devices, strict=True)):
+    for number, (name, group), device in zip(numbers or range(len(devices)), matrices.items(), devices, strict=True):
         values = np.concatenate([array.conductance().ravel() for matrix in group for array in matrix.arrays]) / factor
         bins = np.linspace(*ends, 81).tolist()
         kind: Literal["step", "stepfilled"] = "stepfilled" if len(matrices) == 1 else "step"
@@ -67,8 +69,9 @@ def draw_conductances(axes: Axes, matrices: Mapping[str, Sequence[CrossbarMatrix
         for end in (device.g_min_siemens, device.g_max_siemens):
             axes.axvline(end / factor, color=colour(number), linestyle=":", linewidth=1)
     axes.set(xlabel=f"conductance ({prefix}S)", ylabel="devices", title="Conductances (dotted: window)", yscale="log")
-    axes.set_ylim(0.8, 4 * axes.get_ylim()[1])  # Room for the legend above the bars.
-    axes.legend(frameon=False, fontsize=8)
+    if legend:
+        axes.set_ylim(0.8, 4 * axes.get_ylim()[1])  # Room for the legend above the bars.
+        axes.legend(frameon=False, fontsize=8)
 
 
 def tiles(of: Any, matrix: str = "") -> Picture:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from analogpc.devices.names import unit_of
-from analogpc.plot.shared import Picture, colour, names_of, picture, style
+from analogpc.plot.shared import Picture, colour, legend_below, names_of, picture, style
 
 if TYPE_CHECKING:
     from analogpc.devices.device import Device
@@ -37,14 +37,15 @@ def runs(*given: Run, names: Sequence[str] | None = None) -> Picture:
 
     _refuse_unfinished(given)
     labels = names_of(given) if names is None else list(names)
-    analog = [(run, label) for run, label in zip(given, labels, strict=True) if crossbar_matrices(run.network)]
-    figure = picture(4.2 * (3 + bool(analog)), 3.6)
+    analog = {number: crossbar_matrices(run.network) for number, run in enumerate(given) if crossbar_matrices(run.network)}
+    figure = picture(4.2 * (3 + bool(analog)), 3.4 + 0.25 * (1 + len(given) // 4))
     axes = figure.subplots(1, 3 + bool(analog))
     for part, kind in zip(axes, ("score", "loss"), strict=False):
         _draw_learning(part, given, labels, kind)
     _draw_last_energies(axes[2], given, labels)
     if analog:
-        draw_conductances(axes[3], {label: crossbar_matrices(run.network) for run, label in analog})
+        draw_conductances(axes[3], {labels[number]: found for number, found in analog.items()}, legend=False, numbers=[*analog])
+    legend_below(figure, axes[0])
     return figure
 
 
@@ -53,8 +54,10 @@ def learning(*given: Run, names: Sequence[str] | None = None) -> Picture:
     _refuse_unfinished(given)
     labels = names_of(given) if names is None else list(names)
     figure = picture(9, 3.6)
-    for part, kind in zip(figure.subplots(1, 2), ("score", "loss"), strict=True):
+    axes = figure.subplots(1, 2)
+    for part, kind in zip(axes, ("score", "loss"), strict=True):
         _draw_learning(part, given, labels, kind)
+    legend_below(figure, axes[0])
     return figure
 
 
@@ -90,15 +93,6 @@ def _draw_learning(axes: Axes, given: Sequence[Run], labels: Sequence[str], kind
     axes.set(xlabel="epoch", ylabel=title, title=f"{title[0].upper()}{title[1:]} (dotted: training)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
-    _legend(axes)
-
-
-def _legend(axes: Axes) -> None:
-    """A legend without the training curves, if there is anything to name and it is not too long."""
-    lines = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
-    shown = [line for line in lines if not str(line.get_label()).endswith(", train")] or lines
-    if 0 < len(shown) <= 12:
-        axes.legend(shown, [str(line.get_label()) for line in shown], frameon=False, fontsize=8)
 
 
 def _draw_last_energies(axes: Axes, given: Sequence[Run], labels: Sequence[str]) -> None:
@@ -110,7 +104,6 @@ def _draw_last_energies(axes: Axes, given: Sequence[Run], labels: Sequence[str])
     axes.set(xlabel="layer", ylabel="energy per sample", title="Prediction errors, last epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
-    _legend(axes)
 
 
 def energies(network: Network, rule: Rule | str, x: np.ndarray, target: np.ndarray) -> Picture:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, which the colour-blind can tell apart, and lines that print can.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STYLES = ("-", "--", "-.", ":")
+_MOST_NAMES = 28
 
 
 class Picture(Figure):
@@ -31,6 +32,15 @@ def picture(width: float, height: float) -> Picture:
     return Picture(figsize=(width, height), layout="constrained")
 
 
+def legend_below(figure: Any, axes: Any) -> None:
+    """One legend for all panels, under them: the curves of ``axes`` but for those of the training part."""
+    lines = [line for line in axes.get_lines() if not str(line.get_label()).endswith(", train")]
+    labels = [str(line.get_label()).rsplit(", ", 1)[0] for line in lines]
+    if 0 < len(lines) <= _MOST_NAMES:
+        columns = max(1, min(len(lines), int(12 * figure.get_figwidth() / max(map(len, labels)))))
+        figure.legend(lines, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
+
+
 def colour(number: int) -> str:
     """The colour of the curve of that number."""
     return COLOURS[number % len(COLOURS)]
@@ -46,7 +56,7 @@ def names_of(runs: Sequence[Run]) -> list[str]:
 
     Rules and devices have their short names; the fields that these stand for are not listed besides.
     """
-    flat = [_flat(run.study.to_dict()) for run in runs]
+    flat = [_flat(run.study.said()) for run in runs]
     differing = [key for key in dict.fromkeys(key for one in flat for key in one) if len({str(one.get(key)) for one in flat}) > 1]
     parts: list[list[str]] = [[] for _ in runs]
     hidden = ["network_seed", "optimiser.kind"]

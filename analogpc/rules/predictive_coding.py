@@ -112,8 +112,10 @@ class PredictiveCoding(RelaxingRule):
     @property
     @override
     def usual_rate(self) -> float:
-        # The errors that relaxation leaves are smaller than those of the schedules.
-        return 1.0 if self.precision == "standard" else 0.3
+        if self.output == "cross-entropy":
+            return 0.1
+        scheduled = self.precision != "standard" and self.update == "forward"
+        return 0.3 if scheduled or self.nudging.beta < 1 else 1.0
 
     def precisions(self, layers: int, step: int) -> list[float]:
         """The precision of every layer at a relaxation step, first layer first; zero where a layer takes no part."""
