@@ -112,6 +112,11 @@ class Matrix(ABC):
         """Forget what was formed from the devices or weights: they have changed behind the back of the matrix."""
         return
 
+    @property
+    def exact(self) -> bool:
+        """Whether reads are exact products: the read of a sum is the sum of the reads, and reading again gives the same."""
+        return False
+
     @abstractmethod
     def forward(self, x: np.ndarray) -> np.ndarray:
         """W x for every row of ``x``: (n, n_in) -> (n, n_out)."""

@@ -158,6 +158,13 @@ class Analog(Specification):
         }
         return cls.from_dict(lay(cls, off, fields))
 
+    @property
+    def reads_exactly(self) -> bool:
+        """Whether reads are linear and without noise: the read of a sum is the sum of the reads, up to the rounding of the type."""
+        converters = all(math.isinf(c.bits) and math.isinf(c.bound) and c.uniform for c in (self.dac, self.adc))
+        device = self.device
+        return converters and self.read_noise == 0 and device.read_noise.kind == "none" and device.conduction.linear
+
     def refuse_backend(self, backend: Backend) -> str:
         """Why matrices on this substrate cannot live on a backend; empty if they can."""
         if backend == "gpu" and self.wires.present and not self.device.conduction.linear:

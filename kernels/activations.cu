@@ -58,3 +58,26 @@ extern "C" __global__ void products(const real* x, const real* g, real* y, place
         }
     }
 }
+
+__device__ inline real bent(real x, real slope) { return x <= 0 ? (slope == 0 ? (real)0 : x * slope) : x; }
+
+// What the function gains from x to x + d, without the difference of two large numbers where d is small.
+extern "C" __global__ void shifts(const real* x, const real* d, real* y, place size, int code, real low, real high) {
+    EACH(i, size) {
+        real here = x[i], there = x[i] + d[i];
+        if (code == RECTIFY) {
+            if ((here > 0) != (there > 0)) y[i] = bent(there, low) - bent(here, low);
+            else y[i] = here > 0 ? d[i] : low == 0 ? (real)0 : d[i] * low;
+        } else if (code == CLIP) {
+            real kept = here < low ? low : here;
+            kept = kept > high ? high : kept;
+            real value = d[i] + (here - kept);
+            value = value < low - kept ? low - kept : value;
+            y[i] = value > high - kept ? high - kept : value;
+        } else if (fabs(d[i]) < (real)0.01f) {
+            y[i] = d[i] * gelu_slope((float)(here + (real)0.5 * d[i]));
+        } else {
+            y[i] = there * normal_cdf((float)there) - here * normal_cdf((float)here);
+        }
+    }
+}

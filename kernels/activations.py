@@ -13,12 +13,14 @@ from analogpc.kernels.memory import empty
 
 _ROOT_HALF = math.sqrt(0.5)
 _PART = 8192
+_RUN = 512
 _ALONE = 8
 
 RECTIFY, CLIP, GELU, LOGISTIC, NORMAL = range(5)
 
 # x P(x^2) / Q(x^2) + 1/2 for the normal distribution function up to |x| = 5.6, and for the slope of GELU up to 6: rational fits
 # (iterated least squares at Chebyshev nodes), off by 9.3e-9 and 4.9e-9 in exact arithmetic.
+_SHORT = np.float32(0.01)
 _CDF_END, _SLOPE_END, _HALF = np.float32(5.6), np.float32(6), np.float32(0.5)
 _P0, _P1, _P2 = np.float32(0.398942232), np.float32(0.0343756638), np.float32(0.00470723026)
 _P3, _P4, _P5 = np.float32(1.73846100e-4), np.float32(6.35648894e-6), np.float32(2.21455743e-8)
@@ -80,6 +82,40 @@ def _some_products(x, g, y, code, low, high):
             y[i] = g[i] * _gelu_slope(x[i])
 
 
+@compiled(error_model="numpy")
+def _some_shifts(x, d, y, code, low, high):
+    zero = x.dtype.type(0)
+    if code == RECTIFY:
+        for i in range(x.size):
+            here, there = x[i], x[i] + d[i]
+            bent_here = (zero if low == zero else here * low) if here <= zero else here
+            bent_there = (zero if low == zero else there * low) if there <= zero else there
+            below = zero if low == zero else d[i] * low
+            apart = (here > zero) != (there > zero)
+            y[i] = bent_there - bent_here if apart else (d[i] if here > zero else below)
+    elif code == CLIP:
+        for i in range(x.size):
+            kept = low if x[i] < low else x[i]
+            kept = high if kept > high else kept
+            value = d[i] + (x[i] - kept)
+            value = low - kept if value < low - kept else value
+            y[i] = high - kept if value > high - kept else value
+    else:
+        # Mostly all intervals are short: then the slope in the middle is all that is needed.
+        for first in range(0, x.size, _RUN):
+            last, most = min(first + _RUN, x.size), zero
+            for i in range(first, last):
+                most = max(most, abs(d[i]))
+            if most < _SHORT:
+                for i in range(first, last):
+                    y[i] = d[i] * _gelu_slope(x[i] + _HALF * d[i])
+            else:
+                for i in range(first, last):
+                    there = x[i] + d[i]
+                    near, far = d[i] * _gelu_slope(x[i] + _HALF * d[i]), there * _normal_cdf(there) - x[i] * _normal_cdf(x[i])
+                    y[i] = near if abs(d[i]) < _SHORT else far
+
+
 @compiled(parallel=True)
 def _all_values(x, y, code, low, high):
     for part in nb.prange((x.size + _PART - 1) // _PART):
@@ -94,6 +130,13 @@ def _all_products(x, g, y, code, low, high):
         _some_products(x[own], g[own], y[own], code, low, high)
 
 
+@compiled(parallel=True)
+def _all_shifts(x, d, y, code, low, high):
+    for part in nb.prange((x.size + _PART - 1) // _PART):
+        own = slice(part * _PART, (part + 1) * _PART)
+        _some_shifts(x[own], d[own], y[own], code, low, high)
+
+
 def rectify(x: np.ndarray, slope: float) -> np.ndarray:
     """x above 0, ``slope`` times x below, in the shape and type of ``x``."""
     return _value(x, RECTIFY, slope)
@@ -104,6 +147,11 @@ def rectify_product(x: np.ndarray, g: np.ndarray, slope: float) -> np.ndarray:
     return _product(x, g, RECTIFY, slope)
 
 
+def rectify_shift(x: np.ndarray, d: np.ndarray, slope: float) -> np.ndarray:
+    """`rectify` of x + d less that of x, to the relative precision of ``d``; both of one shape and type."""
+    return _shift(x, d, RECTIFY, slope)
+
+
 def clip(x: np.ndarray, low: float, high: float) -> np.ndarray:
     """x kept between two limits, in its shape and type; a NaN stays."""
     return _value(x, CLIP, low, high)
@@ -112,6 +160,11 @@ def clip(x: np.ndarray, low: float, high: float) -> np.ndarray:
 def clip_product(x: np.ndarray, g: np.ndarray, low: float, high: float) -> np.ndarray:
     """``g`` where x lies within the limits, which belong to the inside, and 0 elsewhere; both of one shape and type."""
     return _product(x, g, CLIP, low, high)
+
+
+def clip_shift(x: np.ndarray, d: np.ndarray, low: float, high: float) -> np.ndarray:
+    """`clip` of x + d less that of x, to the relative precision of ``d``; both of one shape and type."""
+    return _shift(x, d, CLIP, low, high)
 
 
 def logistic(x: np.ndarray) -> np.ndarray:
@@ -146,6 +199,14 @@ def gelu_product(x: np.ndarray, g: np.ndarray) -> np.ndarray:
     return _product(x, g, GELU)
 
 
+def gelu_shift(x: np.ndarray, d: np.ndarray) -> np.ndarray:
+    """GELU at x + d less that at x, for float32: by its slope in the middle where |d| < 0.01, and beyond by subtraction.
+
+    Off by at most 1e-5 times |d|, where x is not large.
+    """
+    return _shift(x, d, GELU)
+
+
 def _value(x: np.ndarray, code: int, low: float = 0.0, high: float = 0.0) -> np.ndarray:
     y, kind = empty(x.shape, x.dtype, x), x.dtype.type
     if on_gpu(x):
@@ -164,4 +225,14 @@ def _product(x: np.ndarray, g: np.ndarray, code: int, low: float = 0.0, high: fl
     # One thread is done with few parts before others are awake.
     kernel = _some_products if x.size <= _ALONE * _PART else _all_products
     kernel(x.reshape(-1), g.reshape(-1), y.reshape(-1), code, kind(low), kind(high))
+    return y
+
+
+def _shift(x: np.ndarray, d: np.ndarray, code: int, low: float = 0.0, high: float = 0.0) -> np.ndarray:
+    y, kind = empty(x.shape, x.dtype, x), x.dtype.type
+    if on_gpu(x):
+        launch("activations", "shifts", x.dtype, x.size, x, d, y, np.int64(x.size), np.int32(code), kind(low), kind(high))
+        return y
+    kernel = _some_shifts if x.size <= _ALONE * _PART else _all_shifts
+    kernel(x.reshape(-1), d.reshape(-1), y.reshape(-1), code, kind(low), kind(high))
     return y

@@ -130,12 +130,18 @@ def normalisation_transposed(g: np.ndarray, normal: np.ndarray, factor: np.ndarr
     """
     out = empty(g.shape, g.dtype, g)
     g, normal, factor = (np.ascontiguousarray(array, like=array) for array in (g, normal, factor))
-    mean, slope = ((parts.sum(axis=0) / max(1, len(g))).astype(g.dtype) for parts in _partial("pair_sums", _pair_sums, g, normal))
+    mean, slope = (value.astype(g.dtype) for value in column_pair_means(g, normal))
     if on_gpu(g):
         launch_rows("normalisation", "pull_back", g.dtype, *g.shape, g, normal, factor, mean, slope, out)
     else:
         _pull_back(g, normal, factor, mean, slope, out)
     return out
+
+
+def column_pair_means(g: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over the rows of ``g``, and of ``g`` times ``h``: (rows, columns) -> two (columns,) float64 arrays."""
+    one, other = (parts.sum(axis=0) / max(1, len(g)) for parts in _partial("pair_sums", _pair_sums, g, h))
+    return one, other
 
 
 def _partial(twin: str, kernel: Callable[..., None], *tables: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -25,6 +25,11 @@ def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.subtract(a, b, out=empty(a.shape, np.result_type(a.dtype, b.dtype), a))
 
 
+def added(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a + b, of one shape and type."""
+    return np.add(a, b, out=empty(a.shape, a.dtype, a))
+
+
 def negative(a: np.ndarray) -> np.ndarray:
     """-a."""
     return np.negative(a, out=empty(a.shape, a.dtype, a))

@@ -126,8 +126,9 @@ def _of_nudged(rule: EquilibriumPropagation, network: Network, x: np.ndarray, ta
         parts = _unit_steps(phase)
         if rule.drive == "nudge":
             strength = target.dtype.type(sign * rule.beta)
-            driven = phase.predict(len(phase.layers) - 1) + strength * output_error(rule.output, target, phase.states[-1])
-            parts.append(driven - phase.states[-1])
+            driven = phase.copy()
+            driven.pull_output(strength * output_error(rule.output, target, phase.states[-1]))
+            parts.append(driven.states[-1] - phase.states[-1])
         found[_sign(sign)] = Residual.of(parts)
     return found
 

@@ -14,6 +14,7 @@ from analogpc.devices.matrix import Matrix
 from analogpc.devices.names import unknown
 from analogpc.devices.specification import Specification
 from analogpc.kernels.gpu.arrays import Backend, copied
+from analogpc.kernels.products import added
 from analogpc.kernels.random.streams import Key
 
 if TYPE_CHECKING:
@@ -126,6 +127,48 @@ class Block(ABC):
     def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
         """The transposed Jacobian at the tape, times ``g``: (n, *output_shape) -> (n, *input_shape)."""
 
+    @property
+    def exact(self) -> bool:
+        """Whether all reads of its matrices are exact, and it has a `shift`."""
+        return type(self).shift is not Block.shift and all(matrix.exact for matrix in self._matrices.values())
+
+    @property
+    def steady(self) -> bool:
+        """Whether the same input gives the same output again, as long as nothing is learnt; noise of reads aside."""
+        return True
+
+    def shift(self, tape: Any, dx: np.ndarray, x: np.ndarray | None = None) -> tuple[np.ndarray, Any]:
+        """How far the output moves when the input moves, without the difference of two large numbers.
+
+        forward(x + dx) - forward(x) to the full relative precision of ``dx``, which a subtraction of two outputs does not have: it
+        is off by the rounding of the outputs, however small the difference.
+
+        Parameters
+        ----------
+        tape
+            From the `forward` that took the input before it moved, by the matrices as they are now.
+        dx : (n, *input_shape) array
+            How far it has moved.
+        x : (n, *input_shape) array
+            Where it is now, if that is at hand.
+
+        Returns
+        -------
+        dy : (n, *output_shape) array
+            Possibly ``dx`` itself in another shape.
+        tape
+            As `forward` at the new place would give it, for `vjp` and `products`; not for another `shift`.
+
+        Raises
+        ------
+        NotImplementedError
+            If the block does not know how; then it is not `exact`, and relaxations read it again and subtract.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no shift")
+
+    def again(self, tape: Any) -> None:
+        """Take note that the input has been evaluated once more, and a read was spared since it would give the same."""
+
     def products(self, tape: Any, g: np.ndarray) -> Iterator[Product]:
         """The local products whose sums post^T pre are the derivatives of <g, forward(x)> with respect to the matrices.
 
@@ -191,6 +234,11 @@ class Block(ABC):
         for role, matrix in self._matrices.items():
             if x.dtype != matrix.dtype:
                 raise ShapeError(f"{name} has a {role} matrix of type {matrix.dtype} and cannot read inputs of type {x.dtype}")
+
+
+def moved(start: np.ndarray, change: np.ndarray, there: np.ndarray | None) -> np.ndarray:
+    """``start`` + ``change``: where that is at hand, ``there``."""
+    return added(start, change) if there is None else there
 
 
 class BlockSpecification(Specification):

@@ -85,6 +85,38 @@ class ChainBlock(Block):
             x = block.infer(x)
         return x
 
+    @property
+    @override
+    def exact(self) -> bool:
+        return all(block.exact for block in self.blocks)
+
+    @property
+    @override
+    def steady(self) -> bool:
+        return all(block.steady for block in self.blocks)
+
+    @override
+    def shift(
+        self, tape: Any, dx: np.ndarray, x: np.ndarray | None = None, steps: list[np.ndarray] | None = None
+    ) -> tuple[np.ndarray, Any]:
+        """See `Block.shift`; the ``steps`` before each block, those within chains included, are put at the end of a list."""
+        tapes = []
+        for block, own in zip(self.blocks, tape, strict=True):
+            if steps is not None and isinstance(block, ChainBlock):
+                dx, there = block.shift(own, dx, x, steps)
+            else:
+                if steps is not None:
+                    steps.append(dx)
+                dx, there = block.shift(own, dx, x)
+            tapes.append(there)
+            x = None
+        return dx, tapes
+
+    @override
+    def again(self, tape: Any) -> None:
+        for block, own in zip(self.blocks, tape, strict=True):
+            block.again(own)
+
     @override
     def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
         for block, own in zip(reversed(self.blocks), reversed(tape), strict=True):

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 from typing_extensions import override
 
-from analogpc.blocks.base import MatrixMaker, Product, ShapeError
+from analogpc.blocks.base import MatrixMaker, Product, ShapeError, moved
 from analogpc.blocks.initialisation import LinearBlock, LinearSpecification, bias_products, read_bias
 from analogpc.devices.matrix import Matrix
 from analogpc.kernels.gpu.arrays import on_gpu
@@ -103,9 +103,22 @@ class Conv2dBlock(LinearBlock):
         offset = read_bias(self.matrices, x)
         y = empty((len(x), *self.output_shape), x.dtype, x)
         for chunk in self._chunks(x):
-            read = self._scaled(self.matrices["weight"].forward(patches(x[chunk], *self._window)))
-            np.add(read, offset, out=self._columns(y[chunk]))
+            np.add(self._read(x[chunk]), offset, out=self._columns(y[chunk]))
         return y, x
+
+    def _read(self, x: np.ndarray) -> np.ndarray:
+        """Without the bias, one row for each output position: (n * rows * columns, channels)."""
+        return self._scaled(self.matrices["weight"].forward(patches(x, *self._window)))
+
+    @override
+    def shift(self, tape: Any, dx: np.ndarray, x: np.ndarray | None = None) -> tuple[np.ndarray, Any]:
+        chunks = list(self._chunks(dx))
+        if len(chunks) == 1:
+            return self._read(dx).reshape(len(dx), *self.output_shape), moved(tape, dx, x)
+        dy = empty((len(dx), *self.output_shape), dx.dtype, dx)
+        for chunk in chunks:
+            self._columns(dy[chunk])[...] = self._read(dx[chunk])
+        return dy, moved(tape, dx, x)
 
     @override
     def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:

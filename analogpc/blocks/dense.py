@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 from typing_extensions import override
 
-from analogpc.blocks.base import MatrixMaker, Product, ShapeError
+from analogpc.blocks.base import MatrixMaker, Product, ShapeError, moved
 from analogpc.blocks.initialisation import LinearBlock, LinearSpecification, bias_products, read_bias
 from analogpc.kernels.random.streams import Key
 
@@ -54,6 +54,10 @@ class DenseBlock(LinearBlock):
         if "bias" in self.matrices:
             y += read_bias(self.matrices, y)
         return y.reshape(len(x), *self.output_shape), x
+
+    @override
+    def shift(self, tape: Any, dx: np.ndarray, x: np.ndarray | None = None) -> tuple[np.ndarray, Any]:
+        return self._scaled(self.matrices["weight"].forward(dx)), moved(tape, dx, x)
 
     @override
     def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:

@@ -32,6 +32,10 @@ class GlobalMeanBlock(Block):
         return x.mean(axis=(1, 2)), None
 
     @override
+    def shift(self, tape: Any, dx: np.ndarray, x: np.ndarray | None = None) -> tuple[np.ndarray, Any]:
+        return self.forward(dx)
+
+    @override
     def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
         rows, columns, _ = self.input_shape
         return np.broadcast_to((g / g.dtype.type(rows * columns))[:, None, None, :], (len(g), *self.input_shape)).copy()

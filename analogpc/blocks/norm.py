@@ -14,7 +14,7 @@ from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, Product
 from analogpc.blocks.initialisation import bias_products
 from analogpc.devices.matrix import Matrix
 from analogpc.kernels.memory import filled
-from analogpc.kernels.normalisation import column_moments, normalisation_transposed, normalise_columns
+from analogpc.kernels.normalisation import column_moments, column_pair_means, normalisation_transposed, normalise_columns
 from analogpc.kernels.random.streams import Key
 
 Positive = Annotated[FiniteFloat, Field(gt=0)]
@@ -36,18 +36,26 @@ class BatchNorm(BlockSpecification):
     eps : float
         In the units of x squared.
     momentum : float
-        The running statistics become (1 - momentum) running + momentum batch; with the unbiased variance, as in PyTorch.
+        See ``convention``.
     freezing : bool
         The running statistics stand still while states relax. They move when the block learns, by the statistics of the tape from
         which it learns (the freezing of Qi et al.): as soon as the products of that tape are taken. That is once per batch for a rule
         that learns once; rules that learn several times from one batch, as incremental predictive coding does at every step and
-        equilibrium propagation in each of its phases, move them every time. Otherwise every `forward` moves them, at each step of a
-        relaxation.
+        equilibrium propagation in each of its phases, move them every time. Otherwise every evaluation moves them: at first, at
+        each step of a relaxation in which the layer takes part, whether or not its input has moved since and had to be read again,
+        and when weights are to be learnt. (The phases of equilibrium propagation count the reads that they do.)
+    convention : "pytorch" or "pcx"
+        "pytorch": the running statistics become (1 - momentum) running + momentum batch, with the unbiased variance; learning
+        normalises by the batch alone.
+
+        "pcx": what PCX takes from Equinox (its mode "ema"). They become momentum running + (1 - momentum) batch, with the biased
+        variance, and those of the first batch are copied; learning normalises by these running statistics, through which the
+        gradient flows as far as they hold the batch.
 
     Notes
     -----
     The matrices "scale" and "bias", of shape (channels, 1) with a constant input of 1, start at 1 and 0. The buffers are
-    "running_mean" and "running_variance", of shape (channels,), which start at 0 and 1.
+    "running_mean" and "running_variance", of shape (channels,), which start at 0 and 1; for "pcx" also "started", of shape (1,).
 
     References
     ----------
@@ -58,12 +66,15 @@ class BatchNorm(BlockSpecification):
     eps: Positive = 1e-5
     momentum: Annotated[FiniteFloat, Field(gt=0, le=1)] = 0.1
     freezing: bool = True
+    convention: Literal["pytorch", "pcx"] = "pytorch"
 
     @override
     def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> BatchNormBlock:
         if not input_shape:
             raise ShapeError("BatchNorm takes samples with at least one axis, the last being the channels, not ()")
         kept = {"running_mean": np.zeros(input_shape[-1], dtype), "running_variance": np.ones(input_shape[-1], dtype)}
+        if self.convention == "pcx":
+            kept["started"] = np.zeros(1, dtype)
         return BatchNormBlock(self, input_shape, _affine(input_shape[-1], make, dtype), kept)
 
 
@@ -136,16 +147,26 @@ class BatchTape(NamedTuple):
     ----------
     normal : (rows, channels) array
         The normalised values.
-    factor : (channels,) array
-        scale / sqrt(variance + eps).
+    inverse : (channels,) array
+        1 / sqrt(variance + eps), with the variance that normalises.
+    scale : (channels,) array
+        As it was read.
     mean, variance : (channels,) float64 arrays
         Of the batch; the variance is the biased one.
+    centre, spread : (channels,) float64 arrays
+        The mean and the variance that normalise.
+    share : number, or (1,) array
+        The part of them that is the batch's.
     """
 
     normal: np.ndarray
-    factor: np.ndarray
+    inverse: np.ndarray
+    scale: np.ndarray
     mean: np.ndarray
     variance: np.ndarray
+    centre: np.ndarray
+    spread: np.ndarray
+    share: Any
 
 
 class BatchNormBlock(_NormBlock):
@@ -181,24 +202,88 @@ class BatchNormBlock(_NormBlock):
             )
         mean, variance = column_moments(rows) if len(rows) else _moments_of_none(rows)
         scale, bias = self._read(x)
-        factor = self._factor(variance, x.dtype)
-        y, normal = normalise_columns(rows, mean.astype(x.dtype), factor, scale, bias)
-        tape = BatchTape(normal, factor * scale, mean, variance)
+        centre, spread, share = self._statistics(mean, variance)
+        inverse = self._inverse(spread, x.dtype)
+        y, normal = normalise_columns(rows, centre.astype(x.dtype), inverse, scale, bias)
+        tape = BatchTape(normal, inverse, scale, mean, variance, centre, spread, share)
+        self.again(tape)
+        return y.reshape(x.shape), tape
+
+    def _statistics(self, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray, Any]:
+        """The statistics that normalise a batch of that mean and variance, and its share in them."""
+        if self._specification.convention == "pytorch":
+            return mean, variance, 1.0
+        share = 1 - self._specification.momentum * self.buffers["started"].astype(np.float64)
+        old = (self.buffers[f"running_{name}"].astype(np.float64) for name in ("mean", "variance"))
+        centre, spread = (share * new + (1 - share) * kept for new, kept in zip((mean, variance), old, strict=True))
+        return centre, spread, share
+
+    @property
+    @override
+    def exact(self) -> bool:
+        return super().exact and self.steady
+
+    @property
+    @override
+    def steady(self) -> bool:
+        # Running statistics that move at every evaluation, and normalise the next.
+        return self._specification.freezing or self._specification.convention == "pytorch"
+
+    @override
+    def again(self, tape: BatchTape) -> None:
         if not self._specification.freezing:
             self._keep(tape)
-        return y.reshape(x.shape), tape
+
+    @override
+    def shift(self, tape: BatchTape, dx: np.ndarray, x: np.ndarray | None = None) -> tuple[np.ndarray, BatchTape]:
+        """See `Block.shift`. Moments of the step alone, and of its products with the normalised values, say how all moments move."""
+        d, inverse = self._rows(dx), tape.inverse.astype(np.float64)
+        if len(d) == 0:
+            return dx, tape
+        step, roughness = column_moments(d)
+        slope = column_pair_means(d, tape.normal)[1]
+        bend = 2 * (slope / inverse + (tape.centre - tape.mean) * step) + roughness
+        # 1 / sqrt(v + dv) beside 1 / sqrt(v).
+        stretch = tape.share * bend * inverse**2
+        root = np.sqrt(np.maximum(1 + stretch, 0))
+        shrinking = -stretch / (root * (1 + root))
+        there = (inverse / root).astype(dx.dtype)
+        change = (d - (tape.share * step).astype(dx.dtype)) * there
+        change += tape.normal * shrinking.astype(dx.dtype)
+        moved = BatchTape(
+            tape.normal + change,
+            there,
+            tape.scale,
+            tape.mean + step,
+            tape.variance + bend,
+            tape.centre + tape.share * step,
+            tape.spread + tape.share * bend,
+            tape.share,
+        )
+        self.again(moved)
+        change *= tape.scale
+        return change.reshape(dx.shape), moved
 
     @override
     def infer(self, x: np.ndarray) -> np.ndarray:
         self._check(x)
         scale, bias = self._read(x)
-        factor = self._factor(self.buffers["running_variance"].astype(np.float64), x.dtype)
+        factor = self._inverse(self.buffers["running_variance"].astype(np.float64), x.dtype)
         y, _ = normalise_columns(self._rows(x), self.buffers["running_mean"], factor, scale, bias)
         return y.reshape(x.shape)
 
     @override
     def vjp(self, tape: BatchTape, g: np.ndarray) -> np.ndarray:
-        return normalisation_transposed(self._rows(g), tape.normal, tape.factor).reshape(g.shape)
+        factor, rows = tape.inverse * tape.scale, self._rows(g)
+        if self._specification.convention == "pytorch":
+            return normalisation_transposed(rows, tape.normal, factor).reshape(g.shape)
+        # Only the share of the batch in the statistics moves with it.
+        mean, slope = (tape.share * value for value in column_pair_means(rows, tape.normal))
+        lag = (tape.centre - tape.mean) * tape.inverse
+        back = rows - (mean + lag * slope).astype(g.dtype)
+        back -= tape.normal * slope.astype(g.dtype)
+        back *= factor
+        return back.reshape(g.shape)
 
     @override
     def products(self, tape: BatchTape, g: np.ndarray) -> Iterator[Product]:
@@ -211,13 +296,17 @@ class BatchNormBlock(_NormBlock):
     def _normal(self, tape: BatchTape) -> np.ndarray:
         return tape.normal
 
-    def _factor(self, variance: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    def _inverse(self, variance: np.ndarray, dtype: np.dtype) -> np.ndarray:
         return (1 / np.sqrt(variance + self._specification.eps)).astype(dtype)
 
     def _keep(self, tape: BatchTape) -> None:
         """Move the running statistics."""
         count = len(tape.normal)
         if count == 0:
+            return
+        if self._specification.convention == "pcx":
+            self.buffers["running_mean"][...], self.buffers["running_variance"][...] = tape.centre, tape.spread
+            self.buffers["started"][...] = 1
             return
         news = {"running_mean": tape.mean, "running_variance": tape.variance * (count / (count - 1))}
         for name, new in news.items():
@@ -261,6 +350,21 @@ class LayerNormBlock(_NormBlock):
         y = normal * scale
         y += bias
         return y.reshape(x.shape), LayerTape(normal, factor, scale)
+
+    @override
+    def shift(self, tape: LayerTape, dx: np.ndarray, x: np.ndarray | None = None) -> tuple[np.ndarray, LayerTape]:
+        kind, inverse = dx.dtype, tape.factor.astype(np.float64)
+        d = self._rows(dx)
+        d = d - _mean(d).astype(kind)
+        # The variance grows by 2 <normal d> / factor + <d d>: 1 / sqrt(v + dv) beside 1 / sqrt(v).
+        stretch = (2 * _mean(tape.normal * d) / inverse + _mean(d * d)) * inverse**2
+        root = np.sqrt(np.maximum(1 + stretch, 0))
+        there = (inverse / root).astype(kind)
+        d *= there
+        d += tape.normal * (-stretch / (root * (1 + root))).astype(kind)
+        normal = tape.normal + d
+        d *= tape.scale
+        return d.reshape(dx.shape), LayerTape(normal, there, tape.scale)
 
     @override
     def vjp(self, tape: LayerTape, g: np.ndarray) -> np.ndarray:

@@ -130,6 +130,28 @@ class ParallelBlock(Block):
         self._check(x)
         return _side_by_side([branch.infer(part) for branch, part in zip(self.branches, self._inputs(x), strict=True)])
 
+    @property
+    @override
+    def exact(self) -> bool:
+        return all(branch.exact for branch in self.branches)
+
+    @property
+    @override
+    def steady(self) -> bool:
+        return all(branch.steady for branch in self.branches)
+
+    @override
+    def shift(self, tape: Any, dx: np.ndarray, x: np.ndarray | None = None) -> tuple[np.ndarray, Any]:
+        places = [None] * len(self.branches) if x is None else self._inputs(x)
+        parts = zip(self.branches, tape, self._inputs(dx), places, strict=True)
+        results = [branch.shift(own, part, place) for branch, own, part, place in parts]
+        return _side_by_side([dy for dy, _ in results]), [there for _, there in results]
+
+    @override
+    def again(self, tape: Any) -> None:
+        for branch, own in zip(self.branches, tape, strict=True):
+            branch.again(own)
+
     @override
     def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
         backs = [branch.vjp(own, part) for branch, own, part in zip(self.branches, tape, self._outputs(g), strict=True)]
@@ -210,6 +232,10 @@ class SumBlock(Block):
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         self._check(x)
         return x.reshape(len(x), self._parts, *self.output_shape).sum(axis=1), None
+
+    @override
+    def shift(self, tape: Any, dx: np.ndarray, x: np.ndarray | None = None) -> tuple[np.ndarray, Any]:
+        return self.forward(dx)
 
     @override
     def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:

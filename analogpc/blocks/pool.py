@@ -8,10 +8,11 @@ import numpy as np
 from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
-from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, ShapeError
+from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, ShapeError, moved
 from analogpc.kernels.images.patches import output_size
-from analogpc.kernels.images.pooling import average_pool, average_unpool, max_pool, max_unpool
-from analogpc.kernels.images.soft_pooling import soft_pool, soft_unpool
+from analogpc.kernels.images.pooling import average_pool, average_unpool, max_pool, max_pool_shift, max_unpool
+from analogpc.kernels.images.soft_pooling import soft_pool, soft_pool_shift, soft_unpool
+from analogpc.kernels.products import added
 from analogpc.kernels.random.streams import Key
 
 
@@ -107,17 +108,39 @@ class PoolBlock(Block):
         self.window = (size, stride)
 
 
+class MaxTape(NamedTuple):
+    """What `MaxPoolBlock` remembers of a batch.
+
+    Attributes
+    ----------
+    where : (n, out_height, out_width, channels) array of unsigned integers
+        Where in its window each maximum was.
+    x : array or None
+        The input; None where nothing can move from here.
+    """
+
+    where: np.ndarray
+    x: np.ndarray | None
+
+
 class MaxPoolBlock(PoolBlock):
-    """Built from `MaxPool`; the tape says where in its window each maximum was."""
+    """Built from `MaxPool`; the tape is a `MaxTape`."""
 
     @override
-    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, MaxTape]:
         self._check(x)
-        return max_pool(x, *self.window)
+        y, where = max_pool(x, *self.window)
+        return y, MaxTape(where, x)
 
     @override
-    def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
-        return max_unpool(g, tape, (len(g), *self.input_shape), *self.window)
+    def shift(self, tape: MaxTape, dx: np.ndarray, x: np.ndarray | None = None) -> tuple[np.ndarray, MaxTape]:
+        assert tape.x is not None
+        dy, where = max_pool_shift(tape.x, dx, *self.window)
+        return dy, MaxTape(where, None)
+
+    @override
+    def vjp(self, tape: MaxTape, g: np.ndarray) -> np.ndarray:
+        return max_unpool(g, tape.where, (len(g), *self.input_shape), *self.window)
 
 
 class AvgPoolBlock(PoolBlock):
@@ -127,6 +150,10 @@ class AvgPoolBlock(PoolBlock):
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         self._check(x)
         return average_pool(x, *self.window), None
+
+    @override
+    def shift(self, tape: Any, dx: np.ndarray, x: np.ndarray | None = None) -> tuple[np.ndarray, Any]:
+        return self.forward(dx)
 
     @override
     def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
@@ -166,6 +193,11 @@ class SoftPoolBlock(PoolBlock):
         self._check(x)
         y, weights = soft_pool(x, *self.window, self.temperature)
         return y, SoftTape(x, y, weights)
+
+    @override
+    def shift(self, tape: SoftTape, dx: np.ndarray, x: np.ndarray | None = None) -> tuple[np.ndarray, SoftTape]:
+        dy, weights = soft_pool_shift(*tape, dx, *self.window, self.temperature)
+        return dy, SoftTape(moved(tape.x, dx, x), added(tape.y, dy), weights)
 
     @override
     def vjp(self, tape: SoftTape, g: np.ndarray) -> np.ndarray:

@@ -93,6 +93,27 @@ class ResidualBlock(Block):
         self._check(x)
         return self.shortcut.infer(x) + self.body.infer(x)
 
+    @property
+    @override
+    def exact(self) -> bool:
+        return all(branch.exact for branch in (self.body, self.shortcut))
+
+    @property
+    @override
+    def steady(self) -> bool:
+        return all(branch.steady for branch in (self.body, self.shortcut))
+
+    @override
+    def shift(self, tape: Any, dx: np.ndarray, x: np.ndarray | None = None) -> tuple[np.ndarray, Any]:
+        dy, there = self.body.shift(tape[0], dx, x)
+        around, own = self.shortcut.shift(tape[1], dx, x)
+        return around + dy, (there, own)
+
+    @override
+    def again(self, tape: Any) -> None:
+        self.body.again(tape[0])
+        self.shortcut.again(tape[1])
+
     @override
     def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
         return self.shortcut.vjp(tape[1], g) + self.body.vjp(tape[0], g)

@@ -31,5 +31,9 @@ class FlattenBlock(Block):
         return x.reshape(len(x), *self.output_shape), None
 
     @override
+    def shift(self, tape: Any, dx: np.ndarray, x: np.ndarray | None = None) -> tuple[np.ndarray, Any]:
+        return self.forward(dx)
+
+    @override
     def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
         return g.reshape(len(g), *self.input_shape)

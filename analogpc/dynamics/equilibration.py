@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,10 @@ import numpy as np
 
 from analogpc.blocks import Activation, AnyBlock, Block, BlockSpecification, Chain, Flatten, MaxPool
 from analogpc.blocks.chain import ChainBlock
+from analogpc.blocks.activation import FUNCTIONS
 from analogpc.dynamics.relaxation import feed_forward
+from analogpc.kernels.memory import zeros
+from analogpc.kernels.products import added, difference, negative
 
 _RANGES = {
     "relu": (0.0, np.inf),
@@ -18,6 +22,7 @@ _RANGES = {
     "sigmoid": (0.0, 1.0),
     "tanh": (-1.0, 1.0),
 }
+_UNKNOWN = object()
 _PROJECTIONS = ("relu", "hard_sigmoid", "hard_tanh")
 
 
@@ -46,7 +51,59 @@ class Projection:
         last = leaves[-1] if leaves else None
         name = last.function if isinstance(last, Activation) else ""
         self._low, self._high = _RANGES.get(name, (-np.inf, np.inf))
-        self._modified = modified and name in _PROJECTIONS
+        self._name, self._modified = name, modified and name in _PROJECTIONS
+
+    def begin(self, layer: Block, tape: Any) -> tuple[np.ndarray, list[Any]] | None:
+        """The pre-activation behind the pooling at a tape, and the tapes of what lies there; None for plain steps."""
+        if not self._modified:
+            return None
+        blocks, place = self._placed(layer, tape)
+        value, tapes = blocks[place][1], []
+        for block, _ in blocks[place + 1 :]:
+            value, there = block.forward(value)
+            tapes.append(there)
+        return value, tapes
+
+    def shift(
+        self,
+        layer: Block,
+        start: tuple[np.ndarray, list[Any]] | None,
+        first: np.ndarray,
+        gain: np.ndarray | None,
+        before: np.ndarray | None,
+        feedback: np.ndarray,
+    ) -> np.ndarray:
+        """How far the moved state lies from the first one, to the relative precision of what moved it.
+
+        Parameters
+        ----------
+        layer : Block
+        start
+            From `begin`, where the prediction was the first.
+        first : (n, *output_shape) array
+            The first prediction, which is where the state was.
+        gain : array or None
+            How far the prediction has moved since then; None if not at all.
+        before : array or None
+            How far the pre-activation has moved (see `before`).
+        feedback : (n, *output_shape) array
+        """
+        if start is None:
+            step = feedback if gain is None else added(gain, feedback)
+            bounded = self._low > -np.inf or self._high < np.inf
+            # The first state lies within the range, and so does the moved one.
+            return np.clip(step, self._low - first, self._high - first) if bounded else step
+        value, tapes = start
+        if before is not None:
+            behind = _leaf_blocks(layer)[-self._after :] if self._after else []
+            for block, own in zip(behind, tapes, strict=True):
+                before, _ = block.shift(own, before)
+            feedback = added(before, feedback)
+        return FUNCTIONS[self._name].shift(value, added(value, feedback), feedback)
+
+    def before(self, steps: Sequence[np.ndarray]) -> np.ndarray | None:
+        """Of the steps before each block of a layer, that of the pre-activation; None for plain steps, which do not ask for it."""
+        return steps[len(steps) - self._after - 1] if self._modified else None
 
     def move(self, layer: Block, prediction: np.ndarray, tape: Any, feedback: np.ndarray) -> np.ndarray:
         """The state after one unit step: (n, *output_shape) of the layer, whose latest read gave ``prediction`` and ``tape``."""
@@ -55,12 +112,17 @@ class Projection:
         return np.clip(moved, self._low, self._high, out=moved) if bounded else moved
 
     def _pre_activation(self, layer: Block, tape: Any) -> np.ndarray:
-        blocks = _built_leaves(layer, tape)
-        place = len(blocks) - self._after - 1
+        blocks, place = self._placed(layer, tape)
         value = blocks[place][1]
         for block, _ in blocks[place + 1 :]:
             value, _ = block.forward(value)
         return value
+
+
+    def _placed(self, layer: Block, tape: Any) -> tuple[list[tuple[Block, Any]], int]:
+        """The blocks of the layer with their tapes, and the place of the activation among them."""
+        blocks = _built_leaves(layer, tape)
+        return blocks, len(blocks) - self._after - 1
 
 
 def _leaves(layer: BlockSpecification) -> list[BlockSpecification | AnyBlock]:
@@ -73,6 +135,10 @@ def _built_leaves(layer: Block, tape: Any) -> list[tuple[Block, Any]]:
     return [leaf for block, own in zip(layer.blocks, tape, strict=True) for leaf in _built_leaves(block, own)]
 
 
+def _leaf_blocks(layer: Block) -> list[Block]:
+    return [leaf for block in layer.blocks for leaf in _leaf_blocks(block)] if isinstance(layer, ChainBlock) else [layer]
+
+
 class Equilibration:
     """States between a held input and a nudged or held output, at first those of a feed-forward pass (the free equilibrium).
 
@@ -81,7 +147,9 @@ class Equilibration:
 
         h_k <- projection of f_k(h_{k-1}) + J_{k+1}^T e_{k+1};    h_L <- f_L(h_{L-1}) - beta dC/dh_L
 
-    As in `Relaxation`, a layer is read again only if its input moved, and errors that are zero by construction are not sent back.
+    As in `Relaxation`, a layer is read again only if its input moved, and errors that are zero by construction are not sent back;
+    and as there, what is kept beside the states is how far they have moved since the feed-forward pass, so that errors keep the
+    relative precision of the floating type in networks of any depth.
 
     Parameters
     ----------
@@ -95,7 +163,9 @@ class Equilibration:
     ----------
     states : list of arrays
         From the input to the output.
-    predictions, tapes : lists
+    deviations : list of arrays or None
+        How far every state has moved since the feed-forward pass; None where it has not.
+    tapes : list
         Of the latest read of every layer.
 
     References
@@ -105,41 +175,83 @@ class Equilibration:
 
     def __init__(self, layers: Sequence[Block], projections: Sequence[Projection], x: np.ndarray) -> None:
         self.layers, self.projections = layers, projections
-        self.predictions, self.tapes = feed_forward(layers, x)
-        self.states = [x, *self.predictions]
+        self._first, self._first_tapes = feed_forward(layers, x)
+        self._starts: list[Any] = [_UNKNOWN] * len(layers)
+        self.tapes, self.states = list(self._first_tapes), [x, *self._first]
+        self.deviations: list[np.ndarray | None] = [None] * len(self.states)
+        # What a prediction and its pre-activation have gained since the feed-forward pass; or what it is, where it was read again.
+        self._gains: list[np.ndarray | None] = [None] * len(layers)
+        self._before: list[np.ndarray | None] = [None] * len(layers)
+        self._reread: list[np.ndarray | None] = [None] * len(layers)
         self._moved = [False] * len(self.states)
         self._live = [False] * len(layers)
 
     def copy(self) -> Equilibration:
         """Another equilibration that goes on from here, with the reads that were done."""
-        twin = Equilibration.__new__(Equilibration)
-        twin.layers, twin.projections = self.layers, self.projections
-        twin.states, twin.predictions, twin.tapes = list(self.states), list(self.predictions), list(self.tapes)
-        twin._moved, twin._live = list(self._moved), list(self._live)
+        twin = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, list) and name not in ("layers", "projections", "_first", "_first_tapes", "_starts"):
+                setattr(twin, name, list(value))
         return twin
 
-    def place_output(self, output: np.ndarray) -> None:
-        """Set the output; it stays there until it is set again."""
-        self._place(len(self.layers), output)
+    def hold_output(self, step: np.ndarray) -> None:
+        """Hold the output ``step`` away from where it was at first."""
+        self._settle(len(self.layers), step)
+
+    def pull_output(self, force: np.ndarray) -> None:
+        """Move the output to its prediction, plus ``force``."""
+        last = len(self.layers) - 1
+        self.predict(last)
+        reread, gain = self._reread[last], self._gains[last]
+        if reread is not None:
+            self._place(last + 1, reread + force)
+        else:
+            self._settle(last + 1, force if gain is None else added(gain, force))
 
     def sweep(self, parity: int) -> None:
         """Move all hidden states of even (0) or of odd (1) number, which do not see each other."""
         for number in range(2 - parity, len(self.layers), 2):
             self._move(number)
 
-    def predict(self, index: int) -> np.ndarray:
-        """The prediction of layer ``index`` (the first is 0), brought up to date with its input."""
-        if self._moved[index]:
-            self.predictions[index], self.tapes[index] = self.layers[index].forward(self.states[index])
-            self._moved[index] = False
-        return self.predictions[index]
+    def predict(self, index: int) -> None:
+        """Bring the prediction of layer ``index`` (the first is 0) up to date with its input."""
+        if not self._moved[index]:
+            return
+        layer, deviation = self.layers[index], self.deviations[index]
+        if layer.exact and deviation is not None:
+            steps: list[np.ndarray] = []
+            first, there = self._first_tapes[index], self.states[index]
+            if isinstance(layer, ChainBlock):
+                self._gains[index], self.tapes[index] = layer.shift(first, deviation, there, steps)
+            else:
+                self._gains[index], self.tapes[index] = layer.shift(first, deviation, there)
+                steps.append(deviation)
+            self._before[index] = self.projections[index].before(steps)
+        else:
+            self._reread[index], self.tapes[index] = layer.forward(self.states[index])
+        self._moved[index] = False
 
     def errors(self) -> list[np.ndarray]:
         """The error e_k of every layer at the present states."""
-        return [state - self.predict(index) for index, state in enumerate(self.states[1:])]
+        return [self._error(index) for index in range(len(self.layers))]
+
+    def _error(self, index: int) -> np.ndarray:
+        self.predict(index)
+        reread, gain, deviation = self._reread[index], self._gains[index], self.deviations[index + 1]
+        if reread is not None:
+            return difference(self.states[index + 1], reread)
+        if gain is None:
+            return np.zeros_like(self._first[index]) if deviation is None else deviation
+        return negative(gain) if deviation is None else difference(deviation, gain)
+
+    def _settle(self, number: int, deviation: np.ndarray) -> None:
+        self._put(number, deviation, added(self._first[number - 1], deviation))
 
     def _place(self, number: int, state: np.ndarray) -> None:
-        self.states[number] = state
+        self._put(number, difference(state, self._first[number - 1]), state)
+
+    def _put(self, number: int, deviation: np.ndarray, state: np.ndarray) -> None:
+        self.deviations[number], self.states[number] = deviation, state
         self._moved[number] = True
         for index in (number - 1, number):
             if index < len(self.layers):
@@ -147,14 +259,22 @@ class Equilibration:
 
     def _move(self, number: int) -> None:
         """One unit step of hidden state ``number``, which layer ``number`` - 1 predicts and layer ``number`` takes."""
-        if not (self._live[number] or self._moved[number - 1]):
+        below = number - 1
+        if not (self._live[number] or self._moved[below]):
             return
-        prediction = self.predict(number - 1)
-        if self._live[number]:
-            error = self.states[number + 1] - self.predict(number)
-            feedback = self.layers[number].vjp(self.tapes[number], error)
-        else:
-            feedback = np.zeros_like(prediction)
-        self._place(
-            number, self.projections[number - 1].move(self.layers[number - 1], prediction, self.tapes[number - 1], feedback)
-        )
+        self.predict(below)
+        feedback = self._feedback(number) if self._live[number] else None
+        layer, projection, reread, first = self.layers[below], self.projections[below], self._reread[below], self._first[below]
+        feedback = zeros(first.shape, first.dtype, first) if feedback is None else feedback
+        if reread is not None:
+            self._place(number, projection.move(layer, reread, self.tapes[below], feedback))
+            return
+        if self._starts[below] is _UNKNOWN:
+            self._starts[below] = projection.begin(layer, self._first_tapes[below])
+        start, gain, before = self._starts[below], self._gains[below], self._before[below]
+        self._settle(number, projection.shift(layer, start, first, gain, before, feedback))
+
+    def _feedback(self, number: int) -> np.ndarray:
+        """What the error of layer ``number`` sends back to its input."""
+        error = self._error(number)
+        return self.layers[number].vjp(self.tapes[number], error)

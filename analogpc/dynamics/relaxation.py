@@ -10,7 +10,8 @@ import numpy as np
 from analogpc.blocks import Block
 from analogpc.kernels.descent import momentum_step, plain_step
 from analogpc.kernels.memory import zeros
-from analogpc.kernels.products import difference, inner, largest, negative, row
+from analogpc.dynamics.state_memory import StateMemory
+from analogpc.kernels.products import added, difference, inner, largest, negative, row
 
 Output = Literal["squared-error", "cross-entropy"]
 """What the output layer pays for a prediction u of a target y: 1/2 ||y - u||^2, or the cross-entropy - sum y log softmax(u)."""
@@ -66,6 +67,12 @@ class Relaxation:
     matrices learnt, and an error that is zero by construction, before the wave from the output has arrived, is neither formed nor
     sent back. For exact matrices this changes not a bit; noisy ones are spared reads that would only bring other noise.
 
+    Beside every state lies how far it has moved since the feed-forward pass, x = x_0 + d. Errors in deep networks are many orders of
+    magnitude smaller than states, and subtracting a prediction from a state would leave little more than the rounding of both. The
+    error of a layer whose input has not moved is d itself; if it has, and the matrices of the layer are exact, the error is d less
+    what the prediction has gained (`Block.shift`), which the floating type holds to its full relative precision, too. Layers with
+    converters or noise are read again as they are, and their errors are no finer than their reads.
+
     Parameters
     ----------
     layers : sequence of Block
@@ -76,12 +83,16 @@ class Relaxation:
         The output, held.
     output : Output
         What the last layer pays for its errors.
+    memory : StateMemory
+        How finely states are held; as the floating type does if not given.
 
     Attributes
     ----------
     states : list of arrays
         ``states[0]`` is the input, ``states[-1]`` the target.
-    predictions, tapes : lists
+    deviations : list of arrays or None
+        How far every state has moved since the feed-forward pass; None where it has not. The last is that of the target.
+    tapes : list
         Of the latest read of every layer.
     errors : list of arrays or None
         Of every layer at the latest `differentiate`, weighted by its precision; None where zero by construction.
@@ -89,17 +100,42 @@ class Relaxation:
         Of the energy with respect to every state, at the latest `differentiate`; None for held states and where zero by construction.
     """
 
-    def __init__(self, layers: Sequence[Block], x: np.ndarray, target: np.ndarray, output: Output = "squared-error") -> None:
-        self.layers = layers
-        self.output = output
-        self.predictions, self.tapes = feed_forward(layers, x)
-        self.states = [x, *self.predictions]
+    def __init__(
+        self,
+        layers: Sequence[Block],
+        x: np.ndarray,
+        target: np.ndarray,
+        output: Output = "squared-error",
+        memory: StateMemory | None = None,
+    ) -> None:
+        self.layers, self.output, self._memory = layers, output, memory
+        self._first, self._first_tapes = feed_forward(layers, x)
+        self.tapes = list(self._first_tapes)
+        # What a prediction has gained since the feed-forward pass; or what it is, where it had to be read again.
+        self._gains: list[np.ndarray | None] = [None] * len(layers)
+        self._reread: list[np.ndarray | None] = [None] * len(layers)
+        self._origin, self.states = x, [x, *self._first]
+        self.deviations: list[np.ndarray | None] = [None] * len(self.states)
         self.errors: list[np.ndarray | None] = [None] * len(layers)
         self.gradients: list[np.ndarray | None] = [None] * len(self.states)
         self._velocities: list[np.ndarray | None] = [None] * len(self.states)
-        self._stale = [False] * len(layers)
+        self._stale, self._learnt = [False] * len(layers), [False] * len(layers)
         self._live = [False] * len(layers)
+        # Whether a layer was read for onlookers alone, and its next evaluation counts as that read.
+        self._ahead = [False] * len(layers)
         self.hold(target)
+
+    @property
+    def predictions(self) -> list[np.ndarray]:
+        """Of every layer, by its latest read."""
+        return [self.prediction(index) for index in range(len(self.layers))]
+
+    def prediction(self, index: int) -> np.ndarray:
+        """Of layer ``index``, by its latest read."""
+        reread, gain = self._reread[index], self._gains[index]
+        if reread is not None:
+            return reread
+        return self._first[index] if gain is None else added(self._first[index], gain)
 
     def hold(self, target: np.ndarray) -> None:
         """Hold the output at ``target``, of the shape of the output.
@@ -111,12 +147,30 @@ class Relaxation:
         """
         if target.shape != self.states[-1].shape:
             raise ValueError(f"the target must have the shape of the output, {self.states[-1].shape}, not {target.shape}")
-        self.states[-1] = target
-        self._live[-1] = True
+        self.place(len(self.layers), target)
 
     def place(self, index: int, state: np.ndarray) -> None:
         """Set the state ``index``, as if it had moved there by itself."""
-        self.states[index] = state
+        self._put(index, difference(state, self._start(index)), state)
+
+    def move(self, index: int, step: np.ndarray) -> None:
+        """Move the state ``index`` by a ``step`` of its shape."""
+        before = self.deviations[index]
+        self._settle(index, step if before is None else added(before, step))
+
+    def _start(self, index: int) -> np.ndarray:
+        """The state ``index`` of the feed-forward pass."""
+        return self._first[index - 1] if index > 0 else self._origin
+
+    def _settle(self, index: int, deviation: np.ndarray) -> None:
+        """Let the state ``index`` lie ``deviation`` from where it began, as finely as states are held."""
+        start = self._start(index)
+        if self._memory is not None:
+            deviation = self._memory.held(start, deviation)
+        self._put(index, deviation, added(start, deviation))
+
+    def _put(self, index: int, deviation: np.ndarray, state: np.ndarray) -> None:
+        self.deviations[index], self.states[index] = deviation, state
         if index < len(self.layers):
             self._stale[index] = True
         if index > 0:
@@ -124,15 +178,35 @@ class Relaxation:
 
     def renew(self, index: int) -> None:
         """Say that layer ``index`` has learnt: its prediction has to be read again."""
-        self._stale[index] = True
+        self._stale[index] = self._learnt[index] = True
+
+    def rewind(self) -> None:
+        """Let all predictions, and what layers learn with, be those of the feed-forward pass again; the states stay."""
+        self.tapes = list(self._first_tapes)
+        self._gains = [None] * len(self.layers)
+        self._reread = [None] * len(self.layers)
+        for layer, tape in zip(self.layers, self.tapes, strict=True):
+            layer.again(tape)
 
     def predict(self, precisions: Sequence[float]) -> None:
-        """Bring the predictions of all layers of nonzero precision up to date with the states."""
+        """Evaluate all layers of nonzero precision: bring their predictions up to date with the states."""
         for i, layer in enumerate(self.layers):
-            if precisions[i] != 0 and self._stale[i]:
-                self.predictions[i], self.tapes[i] = layer.forward(self.states[i])
-                self._stale[i] = False
-                self._live[i] = True
+            if precisions[i] == 0:
+                continue
+            if self._stale[i] or not layer.steady:
+                self._read(i)
+            elif not self._ahead[i]:
+                layer.again(self.tapes[i])
+            self._ahead[i] = False
+
+    def _read(self, i: int) -> None:
+        """Read layer i at its present input."""
+        layer, deviation = self.layers[i], self.deviations[i]
+        if layer.exact and not self._learnt[i] and deviation is not None:
+            self._gains[i], self.tapes[i] = layer.shift(self._first_tapes[i], deviation, self.states[i])
+        else:
+            self._reread[i], self.tapes[i] = layer.forward(self.states[i])
+        self._stale[i], self._live[i] = False, True
 
     def differentiate(self, precisions: Sequence[float]) -> None:
         """Find ``errors`` and ``gradients`` of sum_i precisions[i] E_i at the states as they are.
@@ -176,25 +250,35 @@ class Relaxation:
     def energies(self) -> np.ndarray:
         """What every layer pays per sample, without the precisions of a schedule, of the predictions read last: (layers,) float64."""
         hidden = [self._hidden_energy(i) for i in range(len(self.layers) - 1)]
-        return row([*hidden, output_energy(self.output, self.states[-1], self.predictions[-1])], self.states[-1])
+        return row([*hidden, output_energy(self.output, self.states[-1], self.prediction(-1))], self.states[-1])
 
     def _hidden_energy(self, i: int) -> Any:
-        error = difference(self.states[i + 1], self.predictions[i])
+        error = self.unweighted(i)
         if self.layers[i].precision is None:
             return energy(error)
         return 0.5 * inner(error, self._own_precision(i, error)) / len(error)
 
     def unweighted(self, index: int) -> np.ndarray:
         """The error of layer ``index``, without any precision, of the prediction read last."""
-        if index == len(self.layers) - 1:
-            return output_error(self.output, self.states[-1], self.predictions[-1])
-        return difference(self.states[index + 1], self.predictions[index])
+        last, reread = index == len(self.layers) - 1, self._reread[index]
+        if last and self.output != "squared-error":
+            return output_error(self.output, self.states[-1], self.prediction(index))
+        if reread is not None:
+            return difference(self.states[index + 1], reread)
+        deviation, gain = self.deviations[index + 1], self._gains[index]
+        if gain is None:
+            return zeros(self._first[index].shape, self._first[index].dtype, self._first[index]) if deviation is None else deviation
+        return negative(gain) if deviation is None else difference(deviation, gain)
 
     def show(self, watch: Watch | None) -> None:
         """Let a ``watch``, if there is one, see this moment; layers whose input has moved are read again for it."""
-        if watch is not None:
-            self.predict([1.0] * len(self.layers))
-            watch(self.energies(), [self.unweighted(index) for index in range(len(self.layers))])
+        if watch is None:
+            return
+        for i, stale in enumerate(self._stale):
+            if stale:
+                self._read(i)
+                self._ahead[i] = True
+        watch(self.energies(), [self.unweighted(index) for index in range(len(self.layers))])
 
     def _free(self) -> Sequence[int]:
         """The states that move."""
@@ -222,13 +306,15 @@ class Relaxation:
         return gradient
 
     def _move(self, j: int, gradient: np.ndarray | None, step_size: float, momentum: float, nesterov: bool) -> None:
-        velocity, state = self._velocities[j], self.states[j]
+        velocity, deviation, state = self._velocities[j], self.deviations[j], self.states[j]
         if gradient is None and velocity is None:
             return
-        gradient = zeros(state.shape, state.dtype, state) if gradient is None else gradient
+        nothing = zeros(state.shape, state.dtype, state) if gradient is None or deviation is None else state
+        gradient = nothing if gradient is None else gradient
+        deviation = nothing if deviation is None else deviation
         if momentum == 0:
-            self.place(j, plain_step(state, gradient, step_size))
+            self._settle(j, plain_step(deviation, gradient, step_size))
             return
         velocity = zeros(state.shape, state.dtype, state) if velocity is None else velocity
-        self.place(j, momentum_step(state, gradient, velocity, step_size, momentum, nesterov))
+        self._settle(j, momentum_step(deviation, gradient, velocity, step_size, momentum, nesterov))
         self._velocities[j] = velocity

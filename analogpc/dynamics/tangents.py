@@ -55,14 +55,14 @@ def tangent(block: Block, tape: Any, dx: np.ndarray) -> tuple[np.ndarray, Any]:
     if isinstance(block, (FlattenBlock, AvgPoolBlock)):
         return block.forward(dx)
     if isinstance(block, MaxPoolBlock):
-        return _at_the_maxima(block, tape, dx), tape
+        return _at_the_maxima(block, tape.where, dx), tape
     if isinstance(block, SoftPoolBlock):
         return (_softly(block, tape)[0] * _windows(block, dx)).sum(axis=3), tape
     raise TypeError(f"{type(block).__name__.removesuffix('Block')} has no derivative along a direction here")
 
 
-def _at_the_maxima(block: MaxPoolBlock, tape: Any, dx: np.ndarray) -> np.ndarray:
-    return np.take_along_axis(_windows(block, dx), tape[:, :, :, None].astype(np.intp), axis=3)[:, :, :, 0]
+def _at_the_maxima(block: MaxPoolBlock, where: np.ndarray, dx: np.ndarray) -> np.ndarray:
+    return np.take_along_axis(_windows(block, dx), where[:, :, :, None].astype(np.intp), axis=3)[:, :, :, 0]
 
 
 def _windows(block: PoolBlock, x: np.ndarray) -> np.ndarray:

@@ -109,7 +109,7 @@ class ClampedRule(Rule):
     def begin(self, network: Network, x: np.ndarray, target: np.ndarray) -> Relaxation:
         """A relaxation from feed-forward states, its output held."""
         relaxation = Relaxation(network.layers, x, target, self.output)
-        relaxation.hold(self.held(relaxation.predictions[-1], target))
+        relaxation.hold(self.held(relaxation.prediction(-1), target))
         return relaxation
 
 

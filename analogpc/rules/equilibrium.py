@@ -62,12 +62,12 @@ class EquilibriumPropagation(NudgedRule):
         phase, depth = free.copy(), len(free.layers)
         strength = target.dtype.type(beta)
         if self.drive == "clamp":
-            phase.place_output(phase.states[-1] + strength * output_error(self.output, target, phase.states[-1]))
+            phase.hold_output(strength * output_error(self.output, target, phase.states[-1]))
         for _ in range(self.iteration_count(depth)):
             for parity in (0, 1):
                 phase.sweep(parity)
                 if self.drive == "nudge" and parity == depth % 2:
-                    phase.place_output(phase.predict(depth - 1) + strength * output_error(self.output, target, phase.states[-1]))
+                    phase.pull_output(strength * output_error(self.output, target, phase.states[-1]))
         return phase
 
     @property

@@ -101,7 +101,7 @@ class GenerativePC(Specification):
                 break
             relaxation.descend(self.step_size, self.momentum)
         relaxation.predict(ones)
-        given, mu = relaxation.states[-1], relaxation.predictions[-1]
+        given, mu = relaxation.states[-1], relaxation.prediction(-1)
         filled = given if relaxation.known is None else np.where(relaxation.known, given, mu)
         prior = self.prior * energy(relaxation.states[0])
         return Inference(relaxation.states[0], filled, row([prior, *relaxation.energies()], filled), relaxation.residual())
@@ -125,7 +125,7 @@ class GenerativePC(Specification):
             Whose outputs are what the causes predicted at first.
         """
         relaxation = self._begin(network, data, None, causes)
-        outputs, ones = relaxation.predictions[-1], [1.0] * len(network.layers)
+        outputs, ones = relaxation.prediction(-1), [1.0] * len(network.layers)
         for _ in range(self.steps):
             relaxation.differentiate(ones)
             if self.tolerance > 0 and relaxation.residual() <= self.tolerance:
@@ -214,7 +214,7 @@ class GenerativeRelaxation(Relaxation):
         self.prior = prior
         self.known = None if known is None else np.broadcast_to(np.asarray(known, dtype=bool, like=data), data.shape)
         if self.known is not None:
-            self.hold(np.where(self.known, data, self.predictions[-1]))
+            self.hold(np.where(self.known, data, self.prediction(-1)))
 
     @override
     def _free(self) -> range:

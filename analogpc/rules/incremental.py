@@ -58,7 +58,7 @@ class IncrementalPC(RelaxingRule):
             return teach_ipc(self, network, x, target, apply, watch)
         layers = network.layers
         relaxation = self.begin(network, x, target)
-        outputs = relaxation.predictions[-1]
+        outputs = relaxation.prediction(-1)
         precisions = [1.0] * (len(layers) - 1) + [self.output_precision()]
         energies: np.ndarray
         steps = self.step_count(len(layers))
@@ -73,7 +73,7 @@ class IncrementalPC(RelaxingRule):
             for i, (layer, tape, error) in enumerate(zip(layers, tapes, errors, strict=True)):
                 if self.stoppable and error is None:
                     continue
-                error = np.zeros_like(relaxation.predictions[i]) if error is None else error
+                error = np.zeros_like(relaxation.states[i + 1]) if error is None else error
                 apply(layer.products(tape, error), 1.0 / self.nudging.strength)
                 relaxation.renew(i)
         relaxation.show(watch)

@@ -163,15 +163,15 @@ class PredictiveCoding(RelaxingRule):
         # The precision of the output does not weigh its products, and it holds all of beta there.
         gains[-1] *= self.output_precision()
         relaxation = self.begin(network, x, target)
-        first = list(relaxation.predictions), list(relaxation.tapes)
+        outputs = relaxation.prediction(-1)
         self.relax(relaxation, watch)
         if self.update == "forward":
-            relaxation.predictions, relaxation.tapes = list(first[0]), list(first[1])
+            relaxation.rewind()
         else:
             relaxation.predict([1.0] * len(layers))
         for i, (layer, factor) in enumerate(zip(layers, gains, strict=True)):
             apply(layer.products(relaxation.tapes[i], relaxation.unweighted(i)), factor)
-        return Lesson(first[0][-1], relaxation.energies())
+        return Lesson(outputs, relaxation.energies())
 
     def relax(self, relaxation: Relaxation, watch: Watch | None = None) -> None:
         """Move the states by the schedule.

@@ -52,7 +52,7 @@ class ZIL(ClampedRule):
             return teach_zil(self, network, x, target, apply)
         layers = network.layers
         relaxation = self.begin(network, x, target)
-        outputs = relaxation.predictions[-1]
+        outputs = relaxation.prediction(-1)
         precisions = [1.0] * (len(layers) - 1) + [self.output_precision()]
         energies: list[Any] = [0.0] * len(layers)
         for front in range(len(layers) - 1, -1, -1):
@@ -66,7 +66,7 @@ class ZIL(ClampedRule):
                 relaxation.descend(self.step_size)
             elif front > 0:
                 back = layers[front].vjp(tape, error)
-                relaxation.place(front, relaxation.states[front] + back.dtype.type(self.step_size) * back)
+                relaxation.move(front, back.dtype.type(self.step_size) * back)
             apply(layers[front].products(tape, error), 1.0 / self.nudging.strength)
             relaxation.renew(front)
         return Lesson(outputs, row(energies, outputs))

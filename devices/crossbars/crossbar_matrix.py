@@ -122,6 +122,11 @@ class CrossbarMatrix(WritableMatrix):
             for array in cells.arrays:
                 array.forget()
 
+    @property
+    @override
+    def exact(self) -> bool:
+        return self.substrate.reads_exactly
+
     def program(self, weights: np.ndarray) -> None:
         """Write all weights (n_out, n_in), with the scales at hand, as near as the devices allow; the update scheme starts anew."""
         self.gain, self._readout = 1.0, 0.0

@@ -28,6 +28,35 @@ extern "C" __global__ void max_pool(
     }
 }
 
+// What the maximum gains from x to x + d: the step of the pixel that wins now, and how far it lagged behind before.
+extern "C" __global__ void max_pool_shift(
+    const real* x, const real* d, real* y, unsigned char* where, int wide, int rows, int columns, int height, int width, int size,
+    int stride, place count, int length, int shift) {
+    EACH(item, count << shift) {
+        place pixel = item >> shift;
+        Pixel at = pixel_of(pixel, rows, columns);
+        place first = ((at.image * height + at.y * stride) * width + at.x * stride) * length;
+        EACH_OF(c, item, length, shift) {
+            real old = x[first + c], own = old, moved = d[first + c], top = old + moved;
+            word found = 0;
+            for (int ky = 0; ky < size; ++ky)
+                for (int kx = 0; kx < size; ++kx) {
+                    place i = first + (ky * width + kx) * length + c;
+                    real before = x[i], after = before + d[i];
+                    if (!(before <= old || old != old)) old = before;
+                    if (after <= top || top != top) continue;
+                    top = after;
+                    own = before;
+                    moved = d[i];
+                    found = ky * size + kx;
+                }
+            y[pixel * length + c] = moved + (own - old);
+            if (wide) ((word*)where)[pixel * length + c] = found;
+            else where[pixel * length + c] = (unsigned char)found;
+        }
+    }
+}
+
 // The transposes: every pixel gathers from the windows that cover it, in the order in which the processor goes through windows.
 extern "C" __global__ void max_unpool(
     const real* g, const unsigned char* where, real* out, int wide, int rows, int columns, int height, int width, int size, int stride,

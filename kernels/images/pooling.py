@@ -35,6 +35,34 @@ def _max_pool(x, y, where, size, stride):
 
 
 @compiled(parallel=True)
+def _max_pool_shift(x, d, y, where, size, stride):
+    for i in nb.prange(y.shape[0]):
+        old, top, own = np.empty_like(y[0, 0, 0]), np.empty_like(y[0, 0, 0]), np.empty_like(y[0, 0, 0])
+        for oy in range(y.shape[1]):
+            for ox in range(y.shape[2]):
+                moved, found = y[i, oy, ox], where[i, oy, ox]
+                old[:] = x[i, oy * stride, ox * stride]
+                own[:] = old
+                moved[:] = d[i, oy * stride, ox * stride]
+                top[:] = old + moved
+                found[:] = 0
+                for k in range(1, size * size):
+                    here, mark = x[i, oy * stride + k // size, ox * stride + k % size], where.dtype.type(k)
+                    step = d[i, oy * stride + k // size, ox * stride + k % size]
+                    for c in range(len(moved)):
+                        before, after = here[c], here[c] + step[c]
+                        was, is_now, place = old[c], top[c], found[c]
+                        old[c] = was if (before <= was) | (was != was) else before
+                        keep = (after <= is_now) | (is_now != is_now)
+                        top[c] = is_now if keep else after
+                        own[c] = own[c] if keep else before
+                        moved[c] = moved[c] if keep else step[c]
+                        found[c] = place if keep else mark
+                for c in range(len(moved)):
+                    moved[c] += own[c] - old[c]
+
+
+@compiled(parallel=True)
 def _max_unpool(g, where, out, size, stride):
     for i in nb.prange(g.shape[0]):
         for oy in range(g.shape[1]):
@@ -108,6 +136,33 @@ def max_pool(x: np.ndarray, size: int, stride: int) -> tuple[np.ndarray, np.ndar
         launch_windows("images/pooling", "max_pool", y, y.shape, x.shape, size, stride, *arrays, wide)
     else:
         _max_pool(x, y, where, size, stride)
+    return y, where
+
+
+def max_pool_shift(x: np.ndarray, d: np.ndarray, size: int, stride: int) -> tuple[np.ndarray, np.ndarray]:
+    """`max_pool` of x + d less that of x, to the relative precision of ``d``: the step of the pixel that wins now, and its lag before.
+
+    Parameters
+    ----------
+    x, d : (batch, height, width, channels) arrays
+    size, stride : int
+        As for `max_pool`.
+
+    Returns
+    -------
+    dy : (batch, out_height, out_width, channels) array
+    where : (batch, out_height, out_width, channels) array of unsigned integers
+        That of `max_pool` of x + d.
+    """
+    rows, columns = window_grid(x.shape, size, stride, 0)
+    y = empty((x.shape[0], rows, columns, x.shape[3]), x.dtype, x)
+    where = empty(y.shape, _places(size), x)
+    x, d = np.ascontiguousarray(x, like=x), np.ascontiguousarray(d, like=x)
+    if on_gpu(x):
+        arrays, wide = (x, d, y, where.view(np.uint8)), np.int32(where.itemsize > 1)
+        launch_windows("images/pooling", "max_pool_shift", y, y.shape, x.shape, size, stride, *arrays, wide)
+    else:
+        _max_pool_shift(x, d, y, where, size, stride)
     return y, where
 
 

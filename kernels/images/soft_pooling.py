@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numba as nb
 import numpy as np
 
@@ -86,6 +88,39 @@ def soft_pool(x: np.ndarray, size: int, stride: int, temperature: float) -> tupl
     else:
         _soft_pool(np.ascontiguousarray(x), y, weights, size, stride, _rate(x, temperature))
     return y, weights
+
+
+def soft_pool_shift(
+    x: np.ndarray, y: np.ndarray, weights: np.ndarray, d: np.ndarray, size: int, stride: int, temperature: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """`soft_pool` of x + d less that of x, to the relative precision of ``d``; and the weights there.
+
+    With weights p before and q after, sum_k q_k d_k + sum_k (q_k - p_k) (x_k - y), where q_k - p_k is formed from exp(d_k / T) - 1.
+
+    Parameters
+    ----------
+    x, d : (batch, height, width, channels) arrays
+    y, weights
+        Of `soft_pool` at x.
+    size, stride, temperature
+        As for `soft_pool`.
+    """
+    height, width = (stride * (length - 1) + 1 for length in y.shape[1:3])
+
+    def seen(image: np.ndarray, k: int) -> np.ndarray:
+        top, left = divmod(k, size)
+        return image[:, top : top + height : stride, left : left + width : stride]
+
+    places = range(size * size)
+    most = functools.reduce(np.maximum, (seen(d, k) for k in places))
+    grown = [np.expm1((seen(d, k) - most) * x.dtype.type(1 / temperature)) for k in places]
+    mean = sum(weights[:, :, :, k] * grown[k] for k in places)
+    dy, now = np.zeros_like(y), np.empty_like(weights)
+    for k in places:
+        change = weights[:, :, :, k] * (grown[k] - mean) / (1 + mean)
+        now[:, :, :, k] = weights[:, :, :, k] + change
+        dy += now[:, :, :, k] * seen(d, k) + change * (seen(x, k) - y)
+    return dy, now
 
 
 def soft_unpool(

@@ -98,17 +98,48 @@ def test_a_taught_batch_moves_the_statistics_once_and_its_relaxation_not_at_all(
     assert np.abs(net.buffers()["layer2.1.running_variance"] - (0.9 + 0.1 * other)).max() > 1e-4
 
 
-def test_without_freezing_the_relaxation_moves_them_at_every_read(monkeypatch):
-    frozen, plain = network(), network(freezing=False)
+@pytest.mark.parametrize("steps", [0, 2, 8])
+@pytest.mark.parametrize("watched", [False, True])
+def test_without_freezing_every_evaluation_moves_them(steps, watched):
+    """At first, at each of T steps, and to learn: T + 2 times, also where the input is held, and whoever looks on."""
+    net = network(freezing=False, momentum=0.1)
+    x, target = batch(net)
+    mean, variance = moments(net, [x])[0]
+    watch = (lambda energies, errors: None) if watched else None
+    apc.PredictiveCoding(steps=steps, step_size=0.2).teach(net, x, target, lambda products, gain: list(products), watch)
+    kept = 0.9 ** (steps + 2)
+    np.testing.assert_allclose(net.buffers()["layer1.1.running_mean"], (1 - kept) * mean, rtol=1e-10)
+    np.testing.assert_allclose(net.buffers()["layer1.1.running_variance"], kept + (1 - kept) * variance, rtol=1e-10)
+
+
+def test_without_freezing_layers_that_take_no_part_are_not_evaluated():
+    """Spiking precision in three layers: the first is evaluated at first, in the last of three steps, and to learn."""
+    net = network(freezing=False, momentum=0.1)
+    x, target = batch(net)
+    mean, _ = moments(net, [x])[0]
+    rule = apc.PredictiveCoding(steps=3, step_size=0.2, precision="spiking", update="forward")
+    rule.teach(net, x, target, lambda products, gain: list(products))
+    np.testing.assert_allclose(net.buffers()["layer1.1.running_mean"], (1 - 0.9**3) * mean, rtol=1e-10)
+
+
+def test_without_freezing_the_relaxation_moves_them_at_every_read():
+    frozen, plain, again = network(), network(freezing=False), network(freezing=False)
     x, target = batch(plain)
-    seen, norm = [], plain.layers[1].blocks[1]
-    monkeypatch.setattr(norm, "forward", lambda values, forward=norm.forward: seen.append(values) or forward(values))
-    rule = apc.PredictiveCoding(steps=5, step_size=0.2)
+    rule, seen = apc.PredictiveCoding(steps=5, step_size=0.2), []
+    relaxation = rule.begin(again, x, target)
+
+    def note():
+        weights = again.matrices()["layer2.0.weight"].weights()
+        seen.append(relaxation.states[1] @ weights.T)
+
+    note()
+    for _ in range(5):
+        note()
+        relaxation.step([1.0] * 3, rule.step_size)
+    note()
     taught = by_name(rule, plain, x, target)[0]
     for name, learnt in by_name(rule, frozen, x, target)[0].items():
         np.testing.assert_array_equal(learnt, taught[name])
-    # The state below moves from the second of five steps on; it is read at first, in the last three steps, and to learn.
-    assert len(seen) == 5
     mean, variance = np.zeros(6), np.ones(6)
     for values in seen:
         mean, variance = 0.9 * mean + 0.1 * values.mean(0), 0.9 * variance + 0.1 * values.var(0, ddof=1)
