@@ -109,6 +109,7 @@ class Relaxation:
         memory: StateMemory | None = None,
     ) -> None:
         self.layers, self.output, self._memory = layers, output, memory
+        self._exact, self._steady = [layer.exact for layer in layers], [layer.steady for layer in layers]
         self._first, self._first_tapes = feed_forward(layers, x)
         self.tapes = list(self._first_tapes)
         # What a prediction has gained since the feed-forward pass; or what it is, where it had to be read again.
@@ -193,7 +194,7 @@ class Relaxation:
         for i, layer in enumerate(self.layers):
             if precisions[i] == 0:
                 continue
-            if self._stale[i] or not layer.steady:
+            if self._stale[i] or not self._steady[i]:
                 self._read(i)
             elif not self._ahead[i]:
                 layer.again(self.tapes[i])
@@ -202,7 +203,7 @@ class Relaxation:
     def _read(self, i: int) -> None:
         """Read layer i at its present input."""
         layer, deviation = self.layers[i], self.deviations[i]
-        if layer.exact and not self._learnt[i] and deviation is not None:
+        if self._exact[i] and not self._learnt[i] and deviation is not None:
             self._gains[i], self.tapes[i] = layer.shift(self._first_tapes[i], deviation, self.states[i])
         else:
             self._reread[i], self.tapes[i] = layer.forward(self.states[i])
