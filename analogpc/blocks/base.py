@@ -168,6 +168,7 @@ class Block(ABC):
 
     def again(self, tape: Any) -> None:
         """Take note that the input has been evaluated once more, and a read was spared since it would give the same."""
+        return
 
     def products(self, tape: Any, g: np.ndarray) -> Iterator[Product]:
         """The local products whose sums post^T pre are the derivatives of <g, forward(x)> with respect to the matrices.

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from analogpc.blocks import Activation, AnyBlock, Block, BlockSpecification, Chain, Flatten, MaxPool
-from analogpc.blocks.chain import ChainBlock
 from analogpc.blocks.activation import FUNCTIONS
+from analogpc.blocks.chain import ChainBlock
 from analogpc.dynamics.relaxation import feed_forward
 from analogpc.kernels.memory import zeros
 from analogpc.kernels.products import added, difference, negative
@@ -117,7 +117,6 @@ class Projection:
         for block, _ in blocks[place + 1 :]:
             value, _ = block.forward(value)
         return value
-
 
     def _placed(self, layer: Block, tape: Any) -> tuple[list[tuple[Block, Any]], int]:
         """The blocks of the layer with their tapes, and the place of the activation among them."""

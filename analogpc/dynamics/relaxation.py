@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 
 from analogpc.blocks import Block
+from analogpc.dynamics.state_memory import StateMemory
 from analogpc.kernels.descent import momentum_step, plain_step
 from analogpc.kernels.memory import zeros
-from analogpc.dynamics.state_memory import StateMemory
 from analogpc.kernels.products import added, difference, inner, largest, negative, row
 
 Output = Literal["squared-error", "cross-entropy"]
@@ -268,7 +268,9 @@ class Relaxation:
             return difference(self.states[index + 1], reread)
         deviation, gain = self.deviations[index + 1], self._gains[index]
         if gain is None:
-            return zeros(self._first[index].shape, self._first[index].dtype, self._first[index]) if deviation is None else deviation
+            return (
+                zeros(self._first[index].shape, self._first[index].dtype, self._first[index]) if deviation is None else deviation
+            )
         return negative(gain) if deviation is None else difference(deviation, gain)
 
     def show(self, watch: Watch | None) -> None:

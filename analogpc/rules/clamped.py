@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import Field, FiniteFloat
+from pydantic import Field, FiniteFloat, field_validator
 from typing_extensions import override
 
 from analogpc.devices.specification import Specification
 from analogpc.dynamics.relaxation import Output, Relaxation, softmax
+from analogpc.dynamics.state_memory import StateMemory
 from analogpc.kernels.random.streams import uniforms
 from analogpc.networks.network import Network
 from analogpc.rules.base import Moment, Rule
@@ -108,9 +109,13 @@ class ClampedRule(Rule):
 
     def begin(self, network: Network, x: np.ndarray, target: np.ndarray) -> Relaxation:
         """A relaxation from feed-forward states, its output held."""
-        relaxation = Relaxation(network.layers, x, target, self.output)
+        relaxation = Relaxation(network.layers, x, target, self.output, self.memory())
         relaxation.hold(self.held(relaxation.prediction(-1), target))
         return relaxation
+
+    def memory(self) -> StateMemory | None:
+        """How finely states are held; None for the floating type."""
+        return None
 
 
 class RelaxingRule(ClampedRule):
@@ -131,12 +136,30 @@ class RelaxingRule(ClampedRule):
     momentum : float
     nesterov : bool
         Look ahead: x_l <- x_l - step_size (g_l + momentum v_l).
+    state_bits : int
+        Bits of the digital memory that holds the hidden states between reads (see `StateMemory`); 0, the default, for the floating
+        type of the network.
+    state_memory : "states" or "deviations"
+        Whether that memory holds the states, or how far they have moved since the feed-forward pass.
     """
 
     steps: Annotated[int, Field(ge=0)] | Literal["layers"] = 8
     step_size: Positive = 0.02
     momentum: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.0
     nesterov: bool = False
+    state_bits: Annotated[int, Field(ge=0, le=24)] = 0
+    state_memory: Literal["states", "deviations"] = "states"
+
+    @field_validator("state_bits")
+    @classmethod
+    def _two_bits_at_least(cls, bits: int) -> int:
+        if bits == 1:
+            raise ValueError("state_bits = 1 has no level but zero; 0 stands for the floating type, and 2 to 24 for a memory")
+        return bits
+
+    @override
+    def memory(self) -> StateMemory | None:
+        return StateMemory(bits=self.state_bits, holds=self.state_memory) if self.state_bits > 0 else None
 
     def step_count(self, layers: int) -> int:
         """Relaxation steps in a network of so many layers."""

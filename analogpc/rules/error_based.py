@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, FiniteFloat
+from pydantic import Field, FiniteFloat, model_validator
 from typing_extensions import override
 
 from analogpc.blocks import Block
@@ -52,6 +52,12 @@ class ErrorBasedPC(RelaxingRule):
     steps: Annotated[int, Field(ge=0)] | Literal["layers"] = 8
     step_size: Positive = 0.1
     tolerance: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+
+    @model_validator(mode="after")
+    def _holds_no_states(self) -> ErrorBasedPC:
+        if self.state_bits > 0:
+            raise ValueError(f"state_bits = {self.state_bits} means nothing here: 'error-based-pc' relaxes errors, not states")
+        return self
 
     @override
     def repeatable(self, network: Network) -> bool:

@@ -32,6 +32,10 @@ def begin_sweeps(rule: ClampedRule, network: Network, x: np.ndarray, target: np.
         raise ValueError(
             f"nudging.beta = {rule.nudging.beta:g} is not allowed in networks with value nodes inside layers: it is 1 there"
         )
+    if rule.memory() is not None:
+        raise ValueError(
+            "state_bits is not allowed in networks with value nodes inside layers: their states have the floating type"
+        )
     relaxation = SweepRelaxation(network, x, target, rule.output)
     if not relaxation.nodes:
         raise ValueError(f"the rule '{rule.kind}' needs value nodes, and the network has none: only backpropagation learns there")
