@@ -107,6 +107,10 @@ class Rule(Specification):
         """
         return False
 
+    def settled(self) -> Self:
+        """The rule with all that it takes from files named for good, as a run begins with it; the rule itself if it takes nothing."""
+        return self
+
     def at(self, moment: Moment) -> Self:
         """The rule as it is at one moment of a run; the rule itself unless it changes from epoch to epoch, or draws.
 

@@ -172,7 +172,8 @@ def begin(
     metrics_for((*study.metrics, *metrics), description.targets.task)
     trained = network.copy(trained=True, backend=backend)
     trained.key_streams(Key(study.seed).fold("run"))
-    return Run(study, trained, description, metrics)
+    rule = study.rule.settled()
+    return Run(study if rule is study.rule else study.but(rule=rule), trained, description, metrics)
 
 
 def _optimiser_fields(optimiser: Any, learning_rate: float | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from analogpc.rules.hopfield import teacher as hopfield_teacher
 from analogpc.rules.hopfield.intermediate import Distillation, LocalError, WeightedDistillation
 from analogpc.rules.hopfield.signals import Cosine, Linear, SignalsEP
 from analogpc.rules.hopfield.teacher import Teacher, TeacherError, fingerprint
+from analogpc.training.assembly import assemble
 from analogpc.training.fit import begin
 from analogpc.training.run import Run
 from analogpc.training.study import Study
@@ -75,6 +76,62 @@ def test_a_missing_or_another_teacher_is_told_in_one_sentence(tmp_path):
     hopfield_teacher._KNOWN.clear()
     shutil.copy(tmp_path / "moved.h5", file)
     begin(study, data).train(data, progress=False, batches=1)
+
+
+def test_a_teacher_may_be_named_by_its_run_file_alone(tmp_path):
+    """The run writes down which network that was; the command line names it in the same way."""
+    data = apc.load_data("digits")
+    study = taught(tmp_path, data)
+    file = tmp_path / "teacher.h5"
+    by_path = assemble(None, {}, [f"rule.signals.teacher={file}", *_settings(study)])
+    assert by_path.rule.signals.teacher == Teacher(path=str(file))
+    assert Study.from_toml(by_path.to_toml()) == by_path
+    run = begin(by_path, data)
+    assert run.study.rule.signals.teacher == study.rule.signals.teacher
+    run.train(data, progress=False, batches=2)
+    for name, learnt in weights(begin(study, data).train(data, progress=False, batches=2)).items():
+        np.testing.assert_array_equal(weights(run)[name], learnt)
+    x = data.inputs("test", np.arange(3))
+    for ours, theirs in zip(Teacher(path=str(file)).vectors(x, (1,)), Teacher.of(file).vectors(x, (1,)), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(TeacherError, match=r"cannot be loaded: .*none\.h5 does not exist"):
+        begin(by_path.but(rule=by_path.rule.but(signals=by_path.rule.signals.but(teacher=str(tmp_path / "none.h5")))), data)
+    with pytest.raises(SpecificationError, match="a teacher needs a path"):
+        Teacher()
+
+
+def _settings(study):
+    """The other fields of a study, as they are said to the command line."""
+    return [
+        "rule.kind=hopfield-ep-signals",
+        "rule.signals.kind=weighted-distillation",
+        "rule.signals.states=[1, 2]",
+        "rule.signals.teacher_states=[1, 2]",
+        "rule.gamma={kind='cosine', start=0.8, epochs=4}",
+        "rule.steps=6",
+        "rule.nudging=random",
+        "network={kind='hopfield', widths=[64, 24, 16, 10], steps=12, heads=[1, 2], head_features=[24, 16]}",
+        "optimiser={kind='sgd', learning_rate=0.05}",
+        "dataset=digits",
+        "epochs=4",
+        "batch_size=250",
+    ]
+
+
+def test_local_errors_aim_at_the_label_or_at_the_output():
+    assert LocalError().target == "label"
+    with pytest.raises(SpecificationError, match=r"smoothing = 0\.1 smoothes labels"):
+        LocalError(target="output", smoothing=0.1)
+    network = Network(Hopfield(widths=(6, 5, 4), heads=(1,), dtype="float64"))
+    target = np.eye(4)[:2]
+    free = network.architecture.free(network.layers, np.ones((2, 6)))
+    (label,), (smooth,), (output,) = (
+        LocalError(**fields).of(network, free, target) for fields in ({}, {"smoothing": 0.2}, {"target": "output"})
+    )
+    np.testing.assert_array_equal(label.wanted, target)
+    np.testing.assert_allclose(smooth.wanted, 0.8 * target + 0.05, rtol=1e-12)
+    np.testing.assert_allclose(output.wanted.sum(1), 1, rtol=1e-12)
+    assert np.abs(output.wanted - target).max() > 0.5
 
 
 def test_a_teacher_is_the_network_as_it_was_given():

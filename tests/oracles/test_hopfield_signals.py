@@ -29,7 +29,11 @@ CONVOLUTIONAL = {
     "readout": "softmax",
 }
 NETWORKS = {"dense": (DENSE, "squared-error"), "convolutional": (CONVOLUTIONAL, "cross-entropy")}
-KINDS = [(network, signal) for network in NETWORKS for signal in ("local-error", "distillation", "weighted-distillation")]
+KINDS = [
+    (network, signal)
+    for network in NETWORKS
+    for signal in ("label-error", "local-error", "distillation", "weighted-distillation")
+]
 
 
 def teacher_of(network):
@@ -48,13 +52,18 @@ def teacher_of(network):
 def problem(kind="dense", signal="local-error", scale=0.6, **fields):
     """A student in float64 that settles, signals at its first two states, a batch, and the loss at the output."""
     own, output = NETWORKS[kind]
-    features = {"local-error": (), "weighted-distillation": (9, 8) if kind == "dense" else (3, 4), "distillation": ()}[signal]
+    features = {
+        "local-error": (),
+        "label-error": (),
+        "weighted-distillation": (9, 8) if kind == "dense" else (3, 4),
+        "distillation": (),
+    }[signal]
     heads = {} if signal == "distillation" else {"heads": (1, 2), "head_features": features}
     network = Network(Hopfield(**{"order": "synchronous", "steps": 120, "dtype": "float64", **own, **heads, **fields}), seed=1)
     for matrix in network.matrices().values():
         matrix.increment((scale - 1) * matrix.weights())
-    if signal == "local-error":
-        signals = LocalError(temperature=2.0)
+    if signal in ("local-error", "label-error"):
+        signals = LocalError(temperature=2.0, target="label" if signal == "label-error" else "output")
     else:
         made = Distillation if signal == "distillation" else WeightedDistillation
         signals = made(states=(1, 2), teacher=teacher_of(kind), teacher_states=(1, 2), temperature=0.5)
@@ -66,7 +75,7 @@ def problem(kind="dense", signal="local-error", scale=0.6, **fields):
 
 def free_loss(network, signals, x, target, output, gamma):
     """The function theta -> L + gamma sum_n L^n at the free state of theta, with the wanted probabilities of now."""
-    held = signals.of(network, network.architecture.free(network.layers, x))
+    held = signals.of(network, network.architecture.free(network.layers, x), target)
 
     def value():
         free = network.architecture.free(network.layers, x)
@@ -168,9 +177,9 @@ def test_a_pull_is_equation_14_and_heads_learn_by_equation_15():
 
 
 def test_distillation_of_maps_compares_the_means_of_their_channels():
-    network, signals, x, *_ = problem("convolutional", "distillation")
+    network, signals, x, target, _ = problem("convolutional", "distillation")
     free = network.architecture.free(network.layers, x)
-    signal = signals.of(network, free)[0]
+    signal = signals.of(network, free, target)[0]
     state = signals.teacher.network().layers[0].infer(x.astype("float32")).astype(float)
     assert state.shape[1:3] != free.states[1].shape[1:3]
     np.testing.assert_allclose(signal.wanted, softmax(state.mean(axis=(1, 2)) / 0.5), rtol=1e-6)

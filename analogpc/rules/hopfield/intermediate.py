@@ -15,8 +15,9 @@ from analogpc.blocks import Block
 from analogpc.devices.specification import Specification
 from analogpc.dynamics.recurrent import Force, Recurrent
 from analogpc.dynamics.relaxation import softmax
+from analogpc.files.storage import StorageError
 from analogpc.networks.network import Network
-from analogpc.rules.hopfield.teacher import Teacher, channel_means
+from analogpc.rules.hopfield.teacher import NamedTeacher, Teacher, TeacherError, channel_means
 
 Numbers = tuple[Annotated[int, Field(ge=1)], ...]
 
@@ -94,9 +95,13 @@ class SignalsBase(Specification):
             raise ValueError(f"states = {self.states} names a state twice")
         return self
 
+    def settled(self) -> Self:
+        """The same with all that it takes from files named for good (see `Rule.settled`)."""
+        return self
+
     @abstractmethod
-    def of(self, network: Network, free: Recurrent) -> list[Signal]:
-        """The signals of a batch, whose network is in its free equilibrium.
+    def of(self, network: Network, free: Recurrent, target: np.ndarray) -> list[Signal]:
+        """The signals of a batch with the targets (n, *output_shape), whose network is in its free equilibrium.
 
         Raises
         ------
@@ -110,28 +115,49 @@ class SignalsBase(Specification):
 
 
 class LocalError(SignalsBase):
-    """Every chosen state should tell through its head what the output says: r = w s, softmax(r / tau) against softmax(yhat / tau).
+    """Every chosen state should tell through its head what the output should: r = w s, softmax(r / tau) against the label.
 
-    yhat is the output (for a softmax read-out, the logits) in the free state, and held in the nudged phases. Were it that of the
-    present state, the pull would not be the gradient of any loss.
+    Deep networks learn by this, and not from the output of a network that knows nothing yet (experiments/results/vanishing_ep.md).
 
     Attributes
     ----------
     states : tuple of int
         The chosen hidden states; empty for all that have a head.
+    target : "label" or "output"
+        What softmax(r / tau) should be: the target of the batch, whose values have to sum to 1 as those of a one-hot label do; or
+        softmax(yhat / tau), yhat being the output (for a softmax read-out, the logits) in the free state, held in the nudged phases.
+        Were it that of the present state, the pull would not be the gradient of any loss.
+    smoothing : float
+        What of a label is spread over all classes: (1 - smoothing) y + smoothing / classes.
 
     References
     ----------
-    Lin et al., arXiv 2508.15989, eq. 7.
+    Lin et al., arXiv 2508.15989, eq. 7, whose pseudo-targets are labels, as in Frenkel et al., Front. Neurosci. 15:629892 (2021).
     """
 
     kind: Literal["local-error"] = "local-error"
     states: Numbers = ()
+    target: Literal["label", "output"] = "label"
+    smoothing: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _labels_are_smoothed(self) -> Self:
+        if self.smoothing > 0 and self.target != "label":
+            raise ValueError(f"smoothing = {self.smoothing:g} smoothes labels, and does nothing with target = '{self.target}'")
+        return self
+
+    def _wanted(self, free: Recurrent, target: np.ndarray) -> np.ndarray:
+        """The probabilities that all heads should give: (n, k)."""
+        if self.target == "output":
+            output = free.output()
+            return self.soft(output.reshape(len(output), -1), output)
+        labels = target.reshape(len(target), -1)
+        kind = labels.dtype.type
+        return labels if self.smoothing == 0 else kind(1 - self.smoothing) * labels + kind(self.smoothing / labels.shape[1])
 
     @override
-    def of(self, network: Network, free: Recurrent) -> list[Signal]:
-        output = free.output()
-        wanted = self.soft(output.reshape(len(output), -1), output)
+    def of(self, network: Network, free: Recurrent, target: np.ndarray) -> list[Signal]:
+        wanted = self._wanted(free, target)
         numbers = self.states or tuple(int(name.removeprefix("head")) for name in network.extras if name.startswith("head"))
         if not numbers:
             raise ValueError("local errors need a network with heads: give it some, for example by Hopfield(..., heads=(1,))")
@@ -149,6 +175,7 @@ class Distillation(SignalsBase):
     states : tuple of int
         The chosen hidden states.
     teacher : Teacher
+        Or the path of a run file.
     teacher_states : tuple of int
         For each of ``states`` the state of the teacher that it should resemble; n is what layer n of the teacher gives.
 
@@ -159,7 +186,7 @@ class Distillation(SignalsBase):
 
     kind: Literal["distillation"] = "distillation"
     states: Annotated[Numbers, Field(min_length=1)]
-    teacher: Teacher
+    teacher: NamedTeacher
     teacher_states: Numbers
 
     @model_validator(mode="after")
@@ -169,7 +196,16 @@ class Distillation(SignalsBase):
         return self
 
     @override
-    def of(self, network: Network, free: Recurrent) -> list[Signal]:
+    def settled(self) -> Self:
+        if self.teacher.fingerprint:
+            return self
+        try:
+            return self.but(teacher=Teacher.of(self.teacher.path))
+        except StorageError as error:
+            raise TeacherError(f"the teacher cannot be loaded: {error}") from None
+
+    @override
+    def of(self, network: Network, free: Recurrent, target: np.ndarray) -> list[Signal]:
         if max(self.states) >= len(network.layers):
             raise ValueError(f"states = {self.states} must be numbers of hidden states, which are 1 to {len(network.layers) - 1}")
         vectors = self.teacher.vectors(free.states[0], self.teacher_states)

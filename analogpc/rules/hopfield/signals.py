@@ -152,6 +152,11 @@ class SignalsEP(HopfieldEP):
         return rule if isinstance(rule.gamma, Steady) else rule.but(gamma=Steady(start=rule.gamma.at(moment.epoch)))
 
     @override
+    def settled(self) -> Self:
+        signals = self.signals.settled()
+        return self if signals is self.signals else self.but(signals=signals)
+
+    @override
     def repeatable(self, network: Network) -> bool:
         return super().repeatable(network) and isinstance(self.signals, LocalError)
 
@@ -160,7 +165,7 @@ class SignalsEP(HopfieldEP):
         if not isinstance(self.gamma, Steady):
             raise ValueError("gamma changes from epoch to epoch; take the rule of a moment of a run, by rule.at(moment)")
         states, force = self.nudged(free, target, beta)
-        signals = self.signals.of(network, free)
+        signals = self.signals.of(network, free, target)
         if self.gamma.start > 0:
             states.pulls.update({signal.number: signal.force(beta * self.gamma.start) for signal in signals})
         return SignalledPhase(states, force, signals, beta)

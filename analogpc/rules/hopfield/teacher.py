@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, StringConstraints, model_validator
 
 from analogpc.devices.specification import Specification
 from analogpc.devices.substrate import Digital
@@ -19,6 +19,8 @@ from analogpc.networks.network import Network
 
 # Specifications hold no arrays. So the networks lie here, by their fingerprints, in ideal-digital form, and nobody changes them.
 _KNOWN: dict[str, Network] = {}
+_ASKED: dict[str, str] = {}
+"""Fingerprints of what files held that were named without one."""
 _MOVED: dict[tuple[str, Backend], Network] = {}
 """Copies on the GPU of those that were asked for there."""
 
@@ -39,7 +41,8 @@ class Teacher(Specification):
     path : str
         A run file; empty for a teacher that was given as a network.
     fingerprint : str
-        SHA-256 of the network.
+        SHA-256 of the network. Empty for whatever network the file holds when the teacher is first asked; a run writes down which one
+        that was, and goes on with no other.
 
     Examples
     --------
@@ -50,7 +53,13 @@ class Teacher(Specification):
     """
 
     path: str = ""
-    fingerprint: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")] = Field()
+    fingerprint: Annotated[str, StringConstraints(pattern="^([0-9a-f]{64})?$")] = ""
+
+    @model_validator(mode="after")
+    def _has_a_name(self) -> Self:
+        if not (self.path or self.fingerprint):
+            raise ValueError("a teacher needs a path, that of a run file, or the fingerprint of a network that is known here")
+        return self
 
     @classmethod
     def of(cls, source: Network | str | Path) -> Self:
@@ -76,6 +85,8 @@ class Teacher(Specification):
         """
         if self.fingerprint in _KNOWN:
             return _KNOWN[self.fingerprint]
+        if not self.fingerprint:
+            return self._by_file().network()
         again = "put its run file there or give the same network by Teacher.of(...) first"
         if not self.path:
             raise TeacherError(
@@ -91,6 +102,15 @@ class Teacher(Specification):
                 f"{self.path} holds another network ({found[:12]}) than the teacher that was chosen ({self.fingerprint[:12]}); {again}"
             )
         return _KNOWN[found]
+
+    def _by_file(self) -> Teacher:
+        """The teacher that the file held when this process asked it first."""
+        if _ASKED.get(self.path) not in _KNOWN:
+            try:
+                _ASKED[self.path] = Teacher.of(self.path).fingerprint
+            except StorageError as error:
+                raise TeacherError(f"the teacher cannot be loaded: {error}") from None
+        return Teacher(path=self.path, fingerprint=_ASKED[self.path])
 
     def vectors(self, x: np.ndarray, numbers: Sequence[int]) -> list[np.ndarray]:
         """Some states of the teacher, those of images as means over all positions.
@@ -120,7 +140,7 @@ class Teacher(Specification):
 
     def _beside(self, x: np.ndarray) -> Network:
         """The network, where ``x`` is; it is moved once."""
-        place = self.fingerprint, backend_of(x)
+        place = (self if self.fingerprint else self._by_file()).fingerprint, backend_of(x)
         if place[1] == "cpu":
             return self.network()
         if place not in _MOVED:
@@ -136,6 +156,15 @@ class Teacher(Specification):
                     f"teacher_states = {tuple(numbers)} must be numbers of layers of the teacher, 1 to {len(layers)}"
                 )
         return [layers[number - 1].output_shape[-1] for number in numbers]
+
+
+def _by_path(value: Any) -> Any:
+    """A text stands for the run file of that path."""
+    return {"path": str(value)} if isinstance(value, (str, Path)) else value
+
+
+NamedTeacher = Annotated[Teacher, BeforeValidator(_by_path)]
+"""A teacher, or the path of its run file."""
 
 
 def channel_means(state: np.ndarray) -> np.ndarray:
