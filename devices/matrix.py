@@ -83,11 +83,6 @@ class Matrix(ABC):
         """Whether `increment` works."""
 
     @property
-    def exact(self) -> bool:
-        """Whether reads are plain products, so that how a batch is cut into reads changes nothing but rounding."""
-        return False
-
-    @property
     def repeatable(self) -> bool:
         """Whether reads and learning do the same every time, without looking at any number that they compute.
 
@@ -114,7 +109,10 @@ class Matrix(ABC):
 
     @property
     def exact(self) -> bool:
-        """Whether reads are exact products: the read of a sum is the sum of the reads, and reading again gives the same."""
+        """Whether reads are plain products, up to rounding.
+
+        Then the read of a sum is the sum of the reads, reading again gives the same, and how a batch is cut into reads does not matter.
+        """
         return False
 
     @abstractmethod
