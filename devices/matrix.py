@@ -12,7 +12,8 @@ import numpy as np
 from typing_extensions import override
 
 from analogpc.devices.costs.meter import Meter
-from analogpc.kernels.gpu.arrays import Backend, as_type, backend_of, copied
+from analogpc.kernels.checks import passing_seconds, refuse_shape
+from analogpc.kernels.gpu.arrays import Backend, as_type, backend_of, copied, on_gpu
 from analogpc.kernels.lookups import one_hot, rows_of
 from analogpc.kernels.products import matmul, outer
 from analogpc.kernels.random.streams import Key
@@ -125,6 +126,7 @@ class Matrix(ABC):
 
     def look_up(self, ids: np.ndarray) -> np.ndarray:
         """W x for vectors x that are 1 at one place and 0 elsewhere, given by the numbers of these places: (n,) int32 -> (n, n_out)."""
+        refuse_numbers_of_inputs(ids, self.shape[1])
         self.meter.look_ups += len(ids)
         return self.forward(one_hot(ids, self.shape[1], self.dtype))
 
@@ -187,6 +189,48 @@ class Matrix(ABC):
         """Exchange read noise and meter, and return the former ones; an evaluation done in between leaves no trace."""
 
 
+def checked(products: Products, shape: tuple[int, int]) -> Products:
+    """The same products, refused unless they fit a matrix of that shape (n_out, n_in): those of a list at once, others as they come.
+
+    Raises
+    ------
+    ValueError
+        If a pair is not of the shapes (n, n_in), or (n,) for numbers of inputs, and (n, n_out).
+    """
+    if isinstance(products, TwoPhases):
+        return TwoPhases(checked(products.plus, shape), checked(products.minus, shape))
+    if isinstance(products, (list, tuple)):
+        for pre, post in products:
+            _refuse_product(pre, post, shape)
+        return products
+    return _as_they_come(products, shape)
+
+
+def _as_they_come(products: Products, shape: tuple[int, int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for pre, post in products:
+        _refuse_product(pre, post, shape)
+        yield pre, post
+
+
+def _refuse_product(pre: np.ndarray, post: np.ndarray, shape: tuple[int, int]) -> None:
+    n_out, n_in = shape
+    if getattr(pre, "ndim", 0) == 1:
+        refuse_numbers_of_inputs(pre, n_in)
+    else:
+        refuse_shape(pre, f"presynaptic vectors of a matrix of {n_in} inputs", ("n", n_in))
+    refuse_shape(
+        post, f"postsynaptic errors of a matrix of {n_out} outputs, for {len(pre)} presynaptic vectors,", (len(pre), n_out)
+    )
+
+
+def refuse_numbers_of_inputs(ids: np.ndarray, n_in: int) -> None:
+    """Refuse (n,) numbers that stand for inputs, if one is not from 0 to n_in - 1; those on a GPU are not looked at."""
+    if ids.dtype.kind not in "iu":
+        raise ValueError(f"numbers of inputs are whole numbers, not {ids.dtype}")
+    if not on_gpu(ids) and ids.size and not (ids.min() >= 0 and ids.max() < n_in):
+        raise ValueError(f"numbers of inputs lie from 0 to {n_in - 1}, not from {ids.min()} to {ids.max()}")
+
+
 class UnsupportedUpdateError(ValueError):
     """The substrate has no physical way to do the update that was asked of it."""
 
@@ -224,23 +268,26 @@ class DigitalMatrix(Matrix):
 
     @override
     def forward(self, x: np.ndarray) -> np.ndarray:
+        refuse_shape(x, "inputs", ("n", self.shape[1]))
         self.meter.forward_reads += len(x)
         return matmul(x, self._stored)
 
     @override
     def backward(self, g: np.ndarray) -> np.ndarray:
+        refuse_shape(g, "inputs of a transposed read", ("n", self.shape[0]))
         self.meter.backward_reads += len(g)
         return matmul(g, self._stored.T)
 
     @override
     def look_up(self, ids: np.ndarray) -> np.ndarray:
+        refuse_numbers_of_inputs(ids, self.shape[1])
         self.meter.forward_reads += len(ids)
         self.meter.look_ups += len(ids)
         return rows_of(self._stored, ids)
 
     @override
     def learn(self, products: Products, rate: float) -> None:
-        scale = as_type(rate, self.dtype)
+        scale, products = as_type(rate, self.dtype), checked(products, self.shape)
         if isinstance(products, TwoPhases):
             # What nearly cancels is subtracted before it is added to anything large.
             change = np.zeros_like(self._stored)
@@ -257,6 +304,7 @@ class DigitalMatrix(Matrix):
 
     @override
     def increment(self, change: np.ndarray) -> None:
+        refuse_shape(change, "changes", self.shape)
         self._stored += change.T
 
     @override
@@ -274,6 +322,7 @@ class DigitalMatrix(Matrix):
 
     def elapse(self, seconds: float) -> None:
         """Nothing ages here."""
+        passing_seconds(seconds)
 
     @override
     def state(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from analogpc.devices.matrix import DigitalMatrix, Matrix
 from analogpc.devices.presets import preset
 from analogpc.devices.responses import PulseResponse
 from analogpc.devices.schemes import AnyScheme, IdealUpdate, StochasticPulses
-from analogpc.devices.specification import Specification, table_of
+from analogpc.devices.specification import Specification, SpecificationError, table_of
 from analogpc.devices.wires.wired_array import Wires
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.random.streams import Key
@@ -213,6 +213,26 @@ def substrate(name: str) -> Digital | Analog:
         If there is no such preset.
     """
     return Digital() if name == "digital" else Analog(device=preset(name))
+
+
+def as_substrate(given: Any) -> Digital | Analog:
+    """A substrate that was given as one, by its short name, or by its fields.
+
+    Raises
+    ------
+    SpecificationError
+        If it is none of these, or not allowed.
+    """
+    if isinstance(given, (Digital, Analog)):
+        return given
+    if isinstance(given, Mapping):
+        fields = _by_name(given)
+        return Digital.from_dict(fields) if fields.get("kind") == "digital" else Analog.from_dict(fields)
+    if not isinstance(given, str):
+        raise SpecificationError(
+            f"substrate = {given!r} is not allowed: it is Digital(), Analog(...) or a short name, such as 'pcm'"
+        )
+    return substrate(given)
 
 
 def _by_name(value: Any) -> Any:

@@ -184,6 +184,11 @@ class Block(ABC):
         """
         return iter(())
 
+    @property
+    def least_samples(self) -> int:
+        """The smallest batch, apart from an empty one, from which the block can learn."""
+        return 1
+
     def nodes(self) -> Iterable[ValueNodeBlock]:
         """The value nodes inside the block, in the order in which a sweep forward meets them."""
         return ()

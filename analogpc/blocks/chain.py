@@ -141,6 +141,11 @@ class ChainBlock(Block):
                 g = block.vjp(tape[index], g)
         return itertools.chain.from_iterable(reversed(pending))
 
+    @property
+    @override
+    def least_samples(self) -> int:
+        return max(block.least_samples for block in self.blocks)
+
     @override
     def nodes(self) -> Iterable[ValueNodeBlock]:
         return itertools.chain.from_iterable(block.nodes() for block in self.blocks)

@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, Product, ShapeError
 from analogpc.blocks.sweep import Sweep
+from analogpc.kernels.checks import refuse_beyond_memory
 from analogpc.kernels.lookups import rows_of, sum_rows
 from analogpc.kernels.random.streams import Key, normals
 
@@ -42,6 +43,7 @@ class Embedding(BlockSpecification):
             raise ShapeError(f"Embedding takes samples of shape (positions,), not {input_shape}")
 
         def drawn(name: str, columns: int) -> np.ndarray:
+            refuse_beyond_memory(self.features * columns, np.float64, f"an embedding of {columns} x {self.features} numbers")
             return (self.std * normals(key.fold(name), 0, (self.features, columns), np.float64)).astype(dtype)
 
         matrices = {

@@ -11,6 +11,7 @@ from pydantic import Field, FiniteFloat, model_validator
 
 from analogpc.blocks.base import Block, BlockSpecification, Initialisation, MatrixMaker, Product
 from analogpc.devices.matrix import Matrix
+from analogpc.kernels.checks import refuse_beyond_memory
 from analogpc.kernels.memory import filled
 from analogpc.kernels.random.streams import Key, normals, uniforms
 
@@ -89,6 +90,7 @@ class LinearSpecification(BlockSpecification):
         self, make: MatrixMaker, shape: tuple[int, int], fan_out: int, key: Key, dtype: np.dtype
     ) -> dict[str, Matrix]:
         """The matrix "weight" (n_out, n_in) and, if asked for, "bias" (n_out, 1)."""
+        refuse_beyond_memory(math.prod(shape), np.float64, f"a matrix of {shape[0]} x {shape[1]} weights")
         weight, offset = initial_weights(self.init, shape, fan_out, key)
         matrices = {"weight": make("weight", (self.init_gain * weight).astype(dtype))}
         if self.bias:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, NamedTuple
@@ -184,6 +185,12 @@ class BatchNormBlock(_NormBlock):
     ) -> None:
         super().__init__(input_shape, input_shape, matrices, buffers)
         self._specification = specification
+
+    @property
+    @override
+    def least_samples(self) -> int:
+        # Statistics need two values of every channel.
+        return 2 if math.prod(self.input_shape[:-1]) == 1 else 1
 
     @override
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, BatchTape]:

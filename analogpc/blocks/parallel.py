@@ -168,6 +168,11 @@ class ParallelBlock(Block):
         parts = zip(self.branches, tape, self._outputs(g), strict=True)
         return itertools.chain.from_iterable([branch.products(own, part) for branch, own, part in parts if branch.matrices])
 
+    @property
+    @override
+    def least_samples(self) -> int:
+        return max(block.least_samples for block in self.branches)
+
     @override
     def nodes(self) -> Iterable[ValueNodeBlock]:
         return itertools.chain.from_iterable(branch.nodes() for branch in self.branches)

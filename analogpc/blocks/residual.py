@@ -123,6 +123,11 @@ class ResidualBlock(Block):
         """See `Block.products`; transposed reads within both branches are done when this is called, as by `Chain`."""
         return itertools.chain.from_iterable([self.body.products(tape[0], g), self.shortcut.products(tape[1], g)])
 
+    @property
+    @override
+    def least_samples(self) -> int:
+        return max(block.least_samples for block in (self.body, self.shortcut))
+
     @override
     def nodes(self) -> Iterable[ValueNodeBlock]:
         return itertools.chain(self.body.nodes(), self.shortcut.nodes())

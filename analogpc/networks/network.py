@@ -13,11 +13,14 @@ from analogpc.blocks import Block
 from analogpc.blocks.value_node import ValueNodeBlock
 from analogpc.devices.costs.meter import Meter
 from analogpc.devices.matrix import Matrix, ReadStream
+from analogpc.devices.specification import SpecificationError
 from analogpc.devices.state import Shaped, StateError, Varying, fitted
-from analogpc.devices.substrate import Analog, Digital
-from analogpc.kernels.gpu.arrays import Backend, copied, in_tree, to_host
+from analogpc.devices.substrate import Analog, Digital, as_substrate
+from analogpc.kernels.checks import real_array, whole_number
+from analogpc.kernels.gpu.arrays import Backend, copied, in_tree, on_gpu, to_host
 from analogpc.kernels.random.streams import Key
 from analogpc.networks import Architecture
+from analogpc.networks.base import ArchitectureBase
 
 
 class Network:
@@ -27,8 +30,9 @@ class Network:
     ----------
     architecture : Architecture
         `MLP`, `VGG` or `Layers`.
-    substrate : Digital or Analog
-        Where the weight matrices live. Biases, and the scales of normalisations, are digital on every substrate.
+    substrate : Digital, Analog or str
+        Where the weight matrices live, or its short name; ideal-digital if not given. Biases, and the scales of normalisations, are
+        digital on every substrate.
     seed : int
         Chooses the initial weights and, on an analog substrate, the devices.
 
@@ -44,8 +48,11 @@ class Network:
         Where its arrays are: in main memory as NumPy's, or on a GPU as CuPy's. Networks are made in main memory; `to` moves them.
     """
 
-    def __init__(self, architecture: Architecture, substrate: Digital | Analog | None = None, seed: int = 0) -> None:
-        self._describe(architecture, Digital() if substrate is None else substrate, seed)
+    def __init__(self, architecture: Architecture, substrate: Digital | Analog | str | None = None, seed: int = 0) -> None:
+        if not isinstance(architecture, ArchitectureBase):
+            raise SpecificationError(f"architecture = {architecture!r} is not allowed: it is one such as MLP(widths=(64, 10))")
+        chosen = Digital() if substrate is None else as_substrate(substrate)
+        self._describe(architecture, chosen, whole_number(seed, "seed", 0, 2**63 - 1))
         self._initial: list[np.ndarray] | None = self._build(None)
 
     def _describe(self, architecture: Architecture, substrate: Digital | Analog, seed: int) -> None:
@@ -115,8 +122,10 @@ class Network:
         Raises
         ------
         ValueError
-            If the samples have another shape; flat samples, flat networks and axes of size 1 fit by their number of values.
+            If the samples are not finite real numbers, or have another shape; flat samples, flat networks and axes of size 1 fit by
+            their number of values.
         """
+        x = real_array(x, "samples", dtype=None if self.architecture.tokens else self.dtype)
         self.refuse_samples(x.shape[1:])
         return self.brought(x.reshape(len(x), *self.input_shape))
 
@@ -133,27 +142,29 @@ class Network:
         if self.architecture.tokens:
             if x.dtype.kind not in "iu":
                 raise ValueError(f"the network takes tokens, whole numbers, not {x.dtype}")
+            if not on_gpu(x) and x.size and not (x.min() >= 0 and x.max() < 2**31):
+                raise ValueError(f"tokens lie from 0 to {2**31 - 1} at most, not from {x.min()} to {x.max()}")
             kind = np.dtype(np.int32)
         if self.backend == "gpu":
             return np.ascontiguousarray(np.asarray(x, dtype=kind, like=self._anchor), like=self._anchor)
         return np.ascontiguousarray(to_host(x), dtype=kind)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """What the architecture answers to a batch: (n, *input_shape) -> (n, *output_shape).
+        """What the architecture answers to a batch of finite real numbers: (n, *input_shape) -> (n, *output_shape).
 
         That is one feed-forward pass, which for predictive coding is inference without a label: its energy is zero; or, for an
         architecture of Hopfield type, a free relaxation.
         """
         return self.architecture.predict(self.layers, self.extras, self.inputs(x))
 
-    def on(self, substrate: Digital | Analog) -> Network:
-        """The same network on another substrate.
+    def on(self, substrate: Digital | Analog | str) -> Network:
+        """The same network on another substrate, which may be given by its short name.
 
         A network that was never trained starts there from the very weights that it was initialised with; a trained one from the
         weights that its devices hold.
         """
         twin = Network.__new__(Network)
-        twin._describe(self.architecture, substrate, self.seed)
+        twin._describe(self.architecture, as_substrate(substrate), self.seed)
         if self._initial is not None:
             twin._initial = twin._build(self._initial)
         else:

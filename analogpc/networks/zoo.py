@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from analogpc.devices.substrate import Analog, Digital
@@ -10,15 +10,15 @@ from analogpc.networks import CNN, MLP, VGG, AlexNet, ResNet, Transformer
 from analogpc.networks.network import Network
 
 
-def mlp(widths: Sequence[int], *, substrate: Digital | Analog | None = None, seed: int = 0, **fields: Any) -> Network:
+def mlp(widths: Sequence[int], *, substrate: Digital | Analog | str | None = None, seed: int = 0, **fields: Any) -> Network:
     """A fully connected network.
 
     Parameters
     ----------
     widths : sequence of int
         Sizes of the states, input and output included.
-    substrate : Digital or Analog
-        Ideal-digital if not given.
+    substrate : Digital, Analog or str
+        Where the weights live, or its short name, such as "reram-sb"; ideal-digital if not given.
     seed : int
         Initial weights and devices.
     **fields
@@ -29,10 +29,10 @@ def mlp(widths: Sequence[int], *, substrate: Digital | Analog | None = None, see
     >>> mlp([784, 256, 256, 10], activation="leaky_relu").output_shape
     (10,)
     """
-    return Network(MLP(widths=tuple(widths), **fields), substrate, seed)
+    return Network(MLP(widths=_sizes(widths), **fields), substrate, seed)
 
 
-def vgg(depth: int = 5, *, substrate: Digital | Analog | None = None, seed: int = 0, **fields: Any) -> Network:
+def vgg(depth: int = 5, *, substrate: Digital | Analog | str | None = None, seed: int = 0, **fields: Any) -> Network:
     """A VGG-type convolutional network of 5, 7, 9, 10, 11, 12, 13 or 15 weight layers.
 
     Parameters
@@ -48,7 +48,7 @@ def vgg(depth: int = 5, *, substrate: Digital | Analog | None = None, seed: int 
 
 
 def cnn(
-    channels: Sequence[int] = (8, 16, 8), *, substrate: Digital | Analog | None = None, seed: int = 0, **fields: Any
+    channels: Sequence[int] = (8, 16, 8), *, substrate: Digital | Analog | str | None = None, seed: int = 0, **fields: Any
 ) -> Network:
     """A small convolutional network; by default that of the width study of Salvatori et al., ICLR 2024.
 
@@ -67,10 +67,10 @@ def cnn(
     >>> cnn([4, 8], dense=(32,), input_shape=(8, 8, 1)).output_shape
     (10,)
     """
-    return Network(CNN(channels=tuple(channels), **fields), substrate, seed)
+    return Network(CNN(channels=_sizes(channels), **fields), substrate, seed)
 
 
-def alexnet(*, substrate: Digital | Analog | None = None, seed: int = 0, **fields: Any) -> Network:
+def alexnet(*, substrate: Digital | Analog | str | None = None, seed: int = 0, **fields: Any) -> Network:
     """AlexNet for 32x32 images.
 
     Parameters
@@ -84,7 +84,7 @@ def alexnet(*, substrate: Digital | Analog | None = None, seed: int = 0, **field
     return Network(AlexNet(**fields), substrate, seed)
 
 
-def resnet(depth: int = 10, *, substrate: Digital | Analog | None = None, seed: int = 0, **fields: Any) -> Network:
+def resnet(depth: int = 10, *, substrate: Digital | Analog | str | None = None, seed: int = 0, **fields: Any) -> Network:
     """A residual network of 10 or 18 weight layers, whose skips have delay states.
 
     Parameters
@@ -99,7 +99,7 @@ def resnet(depth: int = 10, *, substrate: Digital | Analog | None = None, seed: 
     return Network(ResNet(depth=depth, **fields), substrate, seed)
 
 
-def transformer(vocabulary: int, *, substrate: Digital | Analog | None = None, seed: int = 0, **fields: Any) -> Network:
+def transformer(vocabulary: int, *, substrate: Digital | Analog | str | None = None, seed: int = 0, **fields: Any) -> Network:
     """A language model with value nodes; by default a causal one of two blocks and 64 features.
 
     Parameters
@@ -118,3 +118,8 @@ def transformer(vocabulary: int, *, substrate: Digital | Analog | None = None, s
     (16, 100)
     """
     return Network(Transformer(vocabulary=vocabulary, **fields), substrate, seed)
+
+
+def _sizes(given: Any) -> Any:
+    """Sizes as a specification takes them, which refuses what is not a row of whole numbers."""
+    return tuple(given) if isinstance(given, Iterable) and not isinstance(given, (str, bytes)) else given

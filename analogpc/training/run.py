@@ -16,6 +16,7 @@ from analogpc.devices.costs.meter import Meter
 from analogpc.devices.matrix import NonFiniteError
 from analogpc.dynamics.relaxation import output_energy
 from analogpc.files.atomic import check_writable
+from analogpc.kernels.checks import whole_number
 from analogpc.kernels.gpu.arrays import Backend, in_tree, to_host
 from analogpc.kernels.gpu.blas import Precision, precision_in_use, use_precision
 from analogpc.kernels.gpu.graphs import working_stream
@@ -193,6 +194,8 @@ class Run(Asking):
             process at the same place. Before that, the run is saved, if there is a checkpoint. Whatever interrupts it, a batch is
             learnt wholly or not at all.
         """
+        batches = None if batches is None else whole_number(batches, "batches")
+        checkpoint_batches = whole_number(checkpoint_batches, "checkpoint_batches")
         if checkpoint:
             check_writable(checkpoint)
         self._refuse_broken()
@@ -200,7 +203,7 @@ class Run(Asking):
         self._take_callbacks(callbacks)
         self._take_metrics(metrics)
         self._watched = watched_column(self.study.monitor, metrics_for(self.metrics, self.data.targets.task), training.splits)
-        if epochs:
+        if epochs := whole_number(epochs, "epochs"):
             self._extend(epochs)
         left = math.inf if batches is None else batches
         pinned, precise = pinned_blas(self.environment["blas_threads"]), use_precision(self._precision())
@@ -227,6 +230,7 @@ class Run(Asking):
     ) -> None:
         """The batches and epochs that are left, with a ``check`` between them that may end it."""
         per_epoch = math.ceil(len(data.train_labels) / self.study.batch_size)
+        self._refuse_small_batches(len(data.train_labels))
         if self.position.batch > per_epoch:
             raise ResumeError(f"the run stands at batch {self.position.batch} of an epoch of {per_epoch}")
         with Progress(self.study.epochs, per_epoch, show=progress) as bar:
@@ -246,6 +250,17 @@ class Run(Asking):
                     bar.epoch(self.history)
                     if checkpoint:
                         self.save(checkpoint)
+
+    def _refuse_small_batches(self, samples: int) -> None:
+        """Refuse batches from which a block cannot learn; the last of an epoch is known before the first is learnt."""
+        size = self.study.batch_size
+        smallest = samples % size or size
+        for number, layer in enumerate(self.network.layers, start=1):
+            if smallest < layer.least_samples:
+                raise ValueError(
+                    f"batch_size = {size} leaves a last batch of {smallest} of {samples} samples, and layer {number}, with batch "
+                    f"normalisation of dense samples, learns from at least {layer.least_samples}: choose another batch_size"
+                )
 
     def _save_within_epoch(self, checkpoint: str | Path | None) -> None:
         """Save what has been learnt since the last whole epoch, which is saved already."""
@@ -309,11 +324,9 @@ class Run(Asking):
 
     def _extend(self, epochs: int) -> None:
         """Let the study have more epochs."""
-        if not isinstance(epochs, (int, np.integer)) or epochs < 0:
-            raise ValueError(f"epochs = {epochs} is not allowed: it is how many more there are to be, a whole number from 0")
         before = self.study
         optimiser = before.optimiser.but(schedule=before.optimiser.schedule.lasting(before.epochs))
-        self.study = before.but(epochs=before.epochs + int(epochs), optimiser=optimiser)
+        self.study = before.but(epochs=before.epochs + epochs, optimiser=optimiser)
         self.learner.optimiser = optimiser
         self.position.stopped_early, self.position.stop_reason = False, ""
 

@@ -13,6 +13,7 @@ from analogpc.devices.costs.meter import Count, count
 from analogpc.devices.device import Device
 from analogpc.devices.responses import PulseResponse
 from analogpc.devices.state import StateError
+from analogpc.kernels.checks import passing_seconds
 from analogpc.kernels.gpu.arrays import Backend, copied
 from analogpc.kernels.pulses.batches import apply_batch
 from analogpc.kernels.pulses.updates import apply_counts
@@ -218,8 +219,7 @@ class Array(ReadableArray):
         ValueError
             If ``seconds`` is negative or not finite.
         """
-        if not 0 <= seconds < np.inf:
-            raise ValueError(f"seconds = {seconds!r} is not allowed: time passes forwards")
+        seconds = passing_seconds(seconds)
         self._age_seconds += seconds
         if isinstance(self.device.response, PulseResponse) and self.device.response.leaks:
             self.leak(seconds / self.device.response.cycle_seconds)

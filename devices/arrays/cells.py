@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +16,7 @@ from analogpc.devices.crossbars.sums import Operand
 from analogpc.devices.mappings import OffsetColumn
 from analogpc.devices.state import Varying
 from analogpc.devices.wires.wired_grid import Wiring
+from analogpc.kernels.checks import refuse_beyond_memory
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.pulses.updates import DOWN
 from analogpc.kernels.random.streams import Key, normals
@@ -65,10 +67,12 @@ class Cells:
         spare = (mapping.spare_rows, mapping.spare_columns)
         physical = shape[0] + -(-shape[0] // tile[0]) * spare[0], shape[1] + -(-shape[1] // tile[1]) * spare[1]
         whole = tile[0] + spare[0], tile[1] + spare[1]
+        title = f"{len(legs)} grids of {physical[0]} x {physical[1]} devices"
+        refuse_beyond_memory(len(legs) * math.prod(physical), self.dtype, title)
         keys = [key.fold(leg.name) for leg in legs]
         drawn = [population(device, physical, leg_key, self.dtype, whole) for leg_key in keys]
         if physical != shape:
-            places = working_lines(np.sum([faulty(one) for one in drawn], axis=0), shape, tile, spare)
+            places = working_lines(np.sum([faulty(one, physical) for one in drawn], axis=0), shape, tile, spare)
             drawn = [{name: values[places] for name, values in one.items()} for one in drawn]
         return [Array(device, shape, one, self.dtype, values) for one, values in zip(keys, drawn, strict=True)]
 

@@ -36,8 +36,10 @@ def population(
     return parameters
 
 
-def faulty(parameters: dict[str, np.ndarray]) -> np.ndarray:
+def faulty(parameters: dict[str, np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
     """True where a device of such a `population` cannot move or carries no current, (rows, columns) bool."""
+    if "low" not in parameters:
+        return np.zeros(shape, bool)  # Devices without limits move always.
     stuck = parameters["low"] == parameters["high"]
     return stuck | parameters["open"] if "open" in parameters else stuck
 

@@ -77,7 +77,9 @@ class ReadableArray:
     @property
     def stuck(self) -> np.ndarray:
         """True where a device cannot move or carries no current, (rows, columns) bool."""
-        return faulty(self.parameters) if "low" in self.parameters else np.zeros_like(self.state, bool)
+        if "low" not in self.parameters:
+            return np.zeros_like(self.state, bool)
+        return faulty(self.parameters, self.state.shape)
 
     @property
     def reference(self) -> np.ndarray | None:

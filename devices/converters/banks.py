@@ -109,7 +109,7 @@ class DacBank:
         reads = [(driven, 1.0)]
         if spec.encoding == "bit-serial":
             most = 2 ** (int(spec.bits) - 1) - 1
-            reads = [(bit_plane(driven, lsb, p, spec.bound), 2**p / most) for p in range(spec.reads)]
+            reads = [(bit_plane(driven, lsb, p, spec.bound, most), 2**p / most) for p in range(spec.reads)]
         if self._pulsed > 0 or not spec.uniform:
             own = self.affine, self.levels, self._resting, self._pulsed
             reads = [(imprint(v, lsb, *own, key.fold("dac", p), step), weight) for p, (v, weight) in enumerate(reads)]

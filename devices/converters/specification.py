@@ -15,6 +15,9 @@ from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
 from analogpc.devices.specification import Specification
 
+_MOST_BITS = 64
+"""Of a converter; floating types resolve less."""
+
 
 def _whole_bits(value: Any) -> Any:
     """Allow ``None`` for infinite resolution, and refuse fractions of bits."""
@@ -22,6 +25,8 @@ def _whole_bits(value: Any) -> Any:
         return math.inf
     if isinstance(value, float) and math.isfinite(value) and value != int(value):
         raise ValueError("a converter has a whole number of bits, or inf for infinite resolution")
+    if not isinstance(value, bool) and isinstance(value, (int, float)) and _MOST_BITS < value < math.inf:
+        raise ValueError(f"a converter has at most {_MOST_BITS} bits, or inf for infinite resolution")
     return value
 
 
@@ -32,6 +37,7 @@ InLsb = Annotated[FiniteFloat, Field(ge=0)]
 Relative = Annotated[FiniteFloat, Field(ge=0, le=0.15)]
 
 _MOST_TABLE_BITS = 16
+_MOST_SERIAL_BITS = 53
 
 
 class Converter(Specification):
@@ -166,6 +172,11 @@ class DAC(Converter):
         if self.encoding == "bit-serial":
             if math.isinf(self.bits):
                 raise ValueError("encoding = 'bit-serial' needs finite bits, not inf")
+            if self.bits > _MOST_SERIAL_BITS:
+                raise ValueError(
+                    f"bits = {self.bits:g} is too many for encoding = 'bit-serial': beyond {_MOST_SERIAL_BITS} no floating type "
+                    "tells the codes apart"
+                )
             for name in ("dnl_lsb", "inl_lsb"):
                 if getattr(self, name) > 0:
                     raise ValueError(f"{name} = {getattr(self, name):g} has no meaning for the three levels of 'bit-serial'")

@@ -14,6 +14,7 @@ from analogpc.devices.crossbars.netlist import netlist
 from analogpc.devices.device import Device
 from analogpc.devices.names import unknown
 from analogpc.devices.substrate import Analog
+from analogpc.kernels.checks import real_array
 from analogpc.kernels.random.streams import Key
 
 
@@ -202,19 +203,17 @@ class Crossbar:
 
     def __rmatmul__(self, x: np.ndarray) -> np.ndarray:
         """A transposed read: (n_out,) -> (n_in,), or row by row (k, n_out) -> (k, n_in)."""
-        vectors = np.asarray(x)
+        vectors = real_array(x, "inputs of a crossbar")
         if vectors.ndim not in (1, 2) or vectors.shape[-1] != self.shape[0]:
             raise ValueError(f"x @ crossbar needs x of shape ({self.shape[0]},) or (k, {self.shape[0]}), not {vectors.shape}")
         return (self.T @ vectors.T).T
 
     def _vectors(self, x: np.ndarray) -> np.ndarray:
         """Refuse what the lines cannot carry."""
-        vectors = np.asarray(x)
-        if vectors.dtype.kind not in "biuf":
-            raise ValueError(f"a crossbar is driven by real numbers, not by {vectors.dtype}")
+        vectors = real_array(x, "inputs of a crossbar", dtype=self.dtype)
         if vectors.ndim not in (1, 2) or vectors.shape[0] != self.shape[1]:
             raise ValueError(f"crossbar @ x needs x of shape ({self.shape[1]},) or ({self.shape[1]}, k), not {vectors.shape}")
-        return vectors.astype(self.dtype, copy=False)
+        return vectors
 
     def __repr__(self) -> str:
         substrate = self._matrix.substrate
@@ -230,14 +229,10 @@ class Crossbar:
 
 def _real(given: Any, what: str) -> np.ndarray:
     """A finite real matrix in a floating type."""
-    if isinstance(given, np.ma.MaskedArray):
-        raise ValueError(f"{what} are a masked array; fill in the masked values first")
-    array = np.asarray(given)
-    if array.ndim != 2 or array.dtype.kind not in "biuf" or not array.size:
-        raise ValueError(f"{what} must be a matrix of real numbers, not {array.shape} of {array.dtype}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{what} must be finite numbers")
-    return array.astype(array.dtype if array.dtype in (np.float32, np.float64) else np.float32)
+    array = real_array(given, what, ("n", "m"))
+    if not array.size:
+        raise ValueError(f"{what} must be a matrix of at least one number, not of shape {array.shape}")
+    return real_array(array, what, dtype=array.dtype if array.dtype in (np.float32, np.float64) else np.float32)
 
 
 def _for_reading(device: Device | Analog | str, fields: dict[str, Any]) -> Analog:

@@ -12,13 +12,15 @@ from typing_extensions import override
 from analogpc.devices.arrays.cells import Cells
 from analogpc.devices.costs.meter import Meter
 from analogpc.devices.crossbars.reading import Ports
+from analogpc.devices.crossbars.resolution import refuse_unresolved
 from analogpc.devices.crossbars.sums import MatrixOperand, Operand
 from analogpc.devices.crossbars.tiles import Tile, tiles_of
 from analogpc.devices.crossbars.writes import WritableMatrix
-from analogpc.devices.matrix import Products, ReadStream, TwoPhases
+from analogpc.devices.matrix import Products, ReadStream, TwoPhases, checked
 from analogpc.devices.responses import PulseResponse
 from analogpc.devices.state import StateError, whole
 from analogpc.devices.substrate import Analog
+from analogpc.kernels.checks import passing_seconds, real_array, refuse_shape
 from analogpc.kernels.gpu.arrays import Backend, backend_of, copied, in_tree, to_host
 from analogpc.kernels.lookups import one_hot
 from analogpc.kernels.random.streams import Key
@@ -64,6 +66,7 @@ class CrossbarMatrix(WritableMatrix):
         self.scales = mapping.scales(weights, device, substrate.rows, substrate.columns)
         if scale is not None:
             self.scales[...] = scale
+        refuse_unresolved(device, self.scales, self.dtype)
         grid = weights.shape[::-1]
         self.cells = Cells(substrate, grid, key, self.dtype)
         self.extra = {name: Cells(substrate, grid, key.fold(name), self.dtype) for name in substrate.scheme.extra_cells}
@@ -128,9 +131,15 @@ class CrossbarMatrix(WritableMatrix):
         return self.substrate.reads_exactly
 
     def program(self, weights: np.ndarray) -> None:
-        """Write all weights (n_out, n_in), with the scales at hand, as near as the devices allow; the update scheme starts anew."""
+        """Write all weights (n_out, n_in), with the scales at hand, as near as the devices allow; the update scheme starts anew.
+
+        Raises
+        ------
+        ValueError
+            If the weights are not finite real numbers, one for each of the matrix.
+        """
+        weights = copied(real_array(weights, "weights", self.shape, self.dtype), self.backend)
         self.gain, self._readout = 1.0, 0.0
-        weights = copied(weights, self.backend)
         self.cells.program(np.ascontiguousarray((weights.T / self.scale_grid()).astype(self.dtype), like=weights))
         self._changed()
         self.memory = self.substrate.scheme.memory(self, weights)
@@ -153,12 +162,14 @@ class CrossbarMatrix(WritableMatrix):
 
     @override
     def forward(self, x: np.ndarray) -> np.ndarray:
+        refuse_shape(x, "inputs", ("n", self.shape[1]))
         if self._operands is None:
             self._operands = self._all_operands(False)
         return self._ports.forward(x, self._operands, self.gain, self._reads, self.meter)
 
     @override
     def backward(self, g: np.ndarray) -> np.ndarray:
+        refuse_shape(g, "inputs of a transposed read", ("n", self.shape[0]))
         if self._transposed is None:
             # Turning what is there takes less time than forming it again; wires differ from one side to the other.
             ready = self._operands if not self.substrate.wires.present else None
@@ -172,7 +183,7 @@ class CrossbarMatrix(WritableMatrix):
 
     @override
     def learn(self, products: Products, rate: float) -> None:
-        self.substrate.scheme.learn(self, self._in_full(products), rate)
+        self.substrate.scheme.learn(self, self._in_full(checked(products, self.shape)), rate)
         self._finish_cycle()
 
     def _in_full(self, products: Products) -> Products:
@@ -199,6 +210,7 @@ class CrossbarMatrix(WritableMatrix):
 
     @override
     def increment(self, change: np.ndarray) -> None:
+        refuse_shape(change, "changes", self.shape)
         self.substrate.scheme.increment(self, change)
         self._finish_cycle()
 
@@ -220,6 +232,7 @@ class CrossbarMatrix(WritableMatrix):
 
     @override
     def elapse(self, seconds: float) -> None:
+        seconds = passing_seconds(seconds)
         compensated = self.substrate.drift_compensation
         if compensated and self._readout == 0:
             self._readout = self._mean_readout()

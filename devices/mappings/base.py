@@ -47,7 +47,7 @@ class Mapping(Specification):
     scaling : "matrix", "tile" or "column"
         What has a digital scale of its own, fitted to its largest weight: the matrix, each array, or each output of each array.
     clip_deviations : float
-        Weights beyond this many standard deviations of all weights are cut before they are programmed.
+        Weights further than this many standard deviations from the mean of all weights are cut before they are programmed.
     spare_rows, spare_columns : int
         Lines that every array has besides; the lines with most stuck devices are left out. Which they are is known, as after a test
         of the array; left-out lines are cut off and carry no current.
@@ -118,6 +118,10 @@ class Mapping(Specification):
         wanted = self.difference(states, self.rest(device)) + change
         return [target - state for target, state in zip(self.split(wanted, device), states, strict=True)]
 
+    def fills_range(self, device: Device) -> bool:
+        """Whether weights are scaled to a range; ideal devices have none to fill."""
+        return device.response.kind != "ideal"
+
     def rest(self, device: Device) -> float:
         """The state that stands for zero weight and is subtracted from all others; 0 where pairs subtract their own."""
         return 0.0
@@ -148,7 +152,7 @@ class Mapping(Specification):
         """
         n_out, n_in = weights.shape
         starts = range(0, n_in, rows)
-        if device.response.kind == "ideal":
+        if not self.fills_range(device):
             return np.ones((len(starts), n_out))
         largest = np.stack([np.abs(weights[:, start : start + rows]).max(axis=1) for start in starts]).astype(np.float64)
         if self.scaling == "tile":
@@ -159,12 +163,19 @@ class Mapping(Specification):
             largest[...] = largest.max()
         # A matrix, array or column of zeros can have any scale; the overall one keeps its steps as large as those of the others.
         overall = largest.max(initial=0.0)
-        unit = self.range(device) if overall == 0 else self.headroom * np.where(largest > 0, largest, overall)
+        # Whoever uses the scales refuses those that are not finite.
+        with np.errstate(over="ignore"):
+            unit = self.range(device) if overall == 0 else self.headroom * np.where(largest > 0, largest, overall)
         return np.broadcast_to(unit / self.range(device), largest.shape).copy()
 
     def clipped(self, weights: np.ndarray) -> np.ndarray:
         """The weights after clipping."""
         if math.isinf(self.clip_deviations):
             return weights
-        bound = weights.dtype.type(self.clip_deviations * weights.std())
-        return np.clip(weights, -bound, bound)
+        # In parts of the largest, so that no square of a finite weight is infinite.
+        largest = float(np.abs(weights).max(initial=0.0)) or 1.0
+        relative = weights.astype(np.float64) / largest
+        mean, reach = relative.mean() if weights.size else 0.0, self.clip_deviations * (relative.std() if weights.size else 0.0)
+        inside = np.abs(relative - mean) <= reach
+        cut = np.clip(relative, max(mean - reach, -1.0), min(mean + reach, 1.0)) * largest
+        return np.where(inside, weights, cut.astype(weights.dtype))

@@ -64,6 +64,11 @@ class BitSliced(Mapping):
         return False
 
     @override
+    def fills_range(self, device: Device) -> bool:
+        # Digits end somewhere, even where devices have no limits.
+        return True
+
+    @override
     def range(self, device: Device) -> float:
         return device.response.reach * (1 if device.response.unipolar else 2)
 
@@ -73,12 +78,16 @@ class BitSliced(Mapping):
 
     @override
     def split(self, difference: np.ndarray, device: Device) -> list[np.ndarray]:
-        full, base = self.range(device), 2**self.bits
-        whole = np.rint(np.minimum(np.abs(difference) / full, 1.0) * float(base**self.slices - 1)).astype(np.int64)
+        full, base = self.range(device), 2.0**self.bits
+        # Whole numbers in float64, from the highest digit down: exact whatever their size, and the largest cannot carry over.
+        left = np.rint(np.minimum(np.abs(difference).astype(np.float64) / full, 1.0) * (base**self.slices - 1))
+        digits = []
+        for k in reversed(range(self.slices)):
+            digits.append(np.minimum(np.floor(left / base**k), base - 1))
+            left = left - digits[-1] * base**k
         targets = []
-        for k in range(self.slices):
-            digit = np.sign(difference) * ((whole // base**k) % base) * (full / (base - 1))
-            digit = digit.astype(difference.dtype)
+        for value in reversed(digits):
+            digit = (np.sign(difference) * value * (full / (base - 1))).astype(difference.dtype)
             targets += [np.maximum(digit, 0), np.maximum(-digit, 0)] if device.response.unipolar else [digit / 2, -digit / 2]
         return targets
 

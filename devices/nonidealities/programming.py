@@ -238,5 +238,8 @@ class Levels(Specification):
             return states[np.searchsorted((states[1:] + states[:-1]) / 2, g)]
         if math.isinf(self.count):
             return g.copy()
+        if self.count - 1 > 2 / float(np.finfo(g.dtype).eps):
+            # Finer than the type can tell apart: a continuum that ends where the levels do.
+            return np.clip(g, g.dtype.type(g_min_siemens), g.dtype.type(g_max_siemens))
         step = span / (self.count - 1)
         return np.clip(np.rint((g - g_min_siemens) / step), 0, self.count - 1) * step + g_min_siemens

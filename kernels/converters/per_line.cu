@@ -22,12 +22,14 @@ extern "C" __global__ void imprint(
     }
 }
 
-extern "C" __global__ void bit_plane(const real* driven, real* out, place size, real step, int digit, real bound) {
+extern "C" __global__ void bit_plane(const real* driven, real* out, place size, real step, int digit, real bound, place most) {
     EACH(i, size) {
         real value = driven[i];
         if (value == value) {
             place code = (place)rint(value / step);
-            bool set = (code < 0 ? -code : code) >> digit & 1;
+            code = code < 0 ? -code : code;
+            code = code > most ? most : code;
+            bool set = code >> digit & 1;
             value = !set ? (real)0 : value < 0 ? -bound : bound;
         }
         out[i] = value;

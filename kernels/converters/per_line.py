@@ -109,25 +109,28 @@ def imprint(
 
 
 @compiled(parallel=True)
-def _plane(driven, out, step, place, bound):
+def _plane(driven, out, step, place, bound, most):
     for b in nb.prange(driven.shape[0]):
         for j in range(driven.shape[1]):
             value = driven[b, j]
             if value == value:
-                code = int(np.rint(value / step))
-                value = np.sign(value) * bound if abs(code) >> place & 1 else driven.dtype.type(0)
+                code = min(abs(int(np.rint(value / step))), most)
+                value = np.sign(value) * bound if code >> place & 1 else driven.dtype.type(0)
             out[b, j] = value
 
 
-def bit_plane(driven: np.ndarray, lsb: float, place: int, bound: float) -> np.ndarray:
-    """Bit number ``place`` (0 the least) of the magnitudes of codes ``driven / lsb`` (n, lines), as -bound, 0 or bound."""
+def bit_plane(driven: np.ndarray, lsb: float, place: int, bound: float, most: int) -> np.ndarray:
+    """Bit number ``place`` (0 the least) of the magnitudes of codes ``driven / lsb`` (n, lines), as -bound, 0 or bound.
+
+    Magnitudes are at most ``most``, the largest code, also where the type of ``driven`` rounds them up beyond it.
+    """
     driven = np.ascontiguousarray(driven, like=driven)
     kind, out = driven.dtype.type, np.empty(driven.shape, driven.dtype, like=driven)
     if on_gpu(driven):
-        settings = np.int64(driven.size), kind(lsb), np.int32(place), kind(bound)
+        settings = np.int64(driven.size), kind(lsb), np.int32(place), kind(bound), np.int64(most)
         launch("converters/per_line", "bit_plane", driven.dtype, driven.size, driven, out, *settings)
     else:
-        _plane(driven, out, kind(lsb), place, kind(bound))
+        _plane(driven, out, kind(lsb), place, kind(bound), most)
     return out
 
 

@@ -58,6 +58,16 @@ def on_gpu(array: Any) -> bool:
     return not isinstance(array, (np.ndarray, np.generic, int, float, complex))
 
 
+def is_gpu_array(value: Any) -> bool:
+    """Whether anything at all is an array of the GPU."""
+    if isinstance(value, (np.ndarray, np.generic, int, float, complex, str, list, tuple)):
+        return False
+    try:
+        return isinstance(value, cupy().ndarray)
+    except GpuError:
+        return False
+
+
 def backend_of(array: Any) -> Backend:
     """Where an array lives."""
     return "gpu" if on_gpu(array) else "cpu"

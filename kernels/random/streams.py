@@ -64,8 +64,12 @@ class Key:
     value: int
 
     def __post_init__(self) -> None:
-        if not 0 <= self.value < 2**64:
-            raise ValueError(f"a seed is a whole number from 0 to 2**64 - 1, not {self.value!r}")
+        value = self.value
+        if isinstance(value, np.integer):
+            value = int(value)
+            object.__setattr__(self, "value", value)
+        if type(value) is not int or not 0 <= value < 2**64:
+            raise ValueError(f"a seed is a whole number from 0 to 2**64 - 1, not {value!r}")
 
     def fold(self, *names: str | int) -> Key:
         """The key of a child stream; equal names give equal keys, different names independent ones (64 bits of BLAKE2b)."""

@@ -127,7 +127,7 @@ def test_bit_planes(device, rng, kind) -> None:
     driven = (rng.integers(-127, 128, (40, 51)) * 0.25).astype(kind)
     driven[0, 0] = np.nan
     for place in range(7):
-        same(bit_plane(device.array(driven), 0.25, place, 1.5), bit_plane(driven, 0.25, place, 1.5))
+        same(bit_plane(device.array(driven), 0.25, place, 1.5, 127), bit_plane(driven, 0.25, place, 1.5, 127))
 
 
 def lines_of(rng, kind, lines, bits, tables, bound):
@@ -199,7 +199,7 @@ def test_nothing_waits_for_the_gpu(emulated, rng) -> None:
     with emulated.cuda.Stream(non_blocking=True) as stream:
         stream.begin_capture()
         driven, scale, _ = dac(x, bits, 1.0, True)
-        driven = imprint(bit_plane(driven, lsb, 1, 1.0), lsb, entry, levels, 0.1, 0.1, KEY, 0)
+        driven = imprint(bit_plane(driven, lsb, 1, 1.0, 7), lsb, entry, levels, 0.1, 0.1, KEY, 0)
         total = np.empty(driven.shape, np.float32, like=x)
         adc(driven, total, scale, 0.1, bits, 1.0, KEY, 0, fresh=True)
         convert(driven, total, scale, 0.1, none, bits, 1.0, entry, transitions, row, leave, KEY, 1)

@@ -52,7 +52,7 @@ def test_imprint_follows_the_plain_statement(bits, n, lines, tabled, noisy, seed
 def test_bit_planes_add_up_to_the_code(bits, seed):
     most = 2 ** (bits - 1) - 1
     codes = np.random.default_rng(seed).integers(-most, most + 1, (3, 7))
-    planes = [bit_plane(codes * 0.25, 0.25, place, 1.5) for place in range(bits - 1)]
+    planes = [bit_plane(codes * 0.25, 0.25, place, 1.5, 2 ** (bits - 1) - 1) for place in range(bits - 1)]
     assert {*np.unique(planes)} <= {-1.5, 0.0, 1.5}
     np.testing.assert_array_equal(sum(2**place * plane for place, plane in enumerate(planes)), 1.5 * codes)
 
@@ -145,7 +145,7 @@ def test_infinities_saturate_and_nan_stays_nan():
     assert convert(y, total, np.ones(1), 0.0, NONE, 4, 7.0, *where) == 3
     np.testing.assert_array_equal(total, [[7, -7, np.nan, 7]])
     assert np.isnan(imprint(np.array([[np.nan]]), 1.0, identity(1), np.zeros((1, 15)), 0.0, 0.0, Key(0), 0)).all()
-    assert np.isnan(bit_plane(np.array([[np.nan]]), 1.0, 0, 1.0)).all()
+    assert np.isnan(bit_plane(np.array([[np.nan]]), 1.0, 0, 1.0, 1)).all()
 
 
 def test_given_magnitudes_meet_the_bound(rng):

@@ -1,0 +1,53 @@
+"""What a floating type can tell apart: devices, steps and scales beyond it are refused, since they would do nothing, and say nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analogpc.devices.device import Device
+from analogpc.devices.responses import PulseResponse
+
+FEWEST_STATES = 1000
+"""Conductances within the window that a type must be able to tell apart."""
+
+
+class ResolutionError(ValueError):
+    """A floating type is too coarse, or its range too small, for devices or weights."""
+
+
+def refuse_unresolved(device: Device, scales: np.ndarray, dtype: np.dtype) -> None:
+    """Refuse devices and scales that numbers of a type cannot stand for.
+
+    Parameters
+    ----------
+    device : Device
+    scales : array
+        Logical weight per unit of state difference.
+    dtype : numpy.dtype
+        Of the matrix.
+
+    Raises
+    ------
+    ResolutionError
+        If the conductance window, a pulse or a scale is lost in rounding.
+    """
+    info = np.finfo(dtype)
+    wider = "; use float64" if dtype == np.float32 else ""
+    low, high = device.g_min_siemens, device.g_max_siemens
+    if (high - low) < FEWEST_STATES * float(info.eps) * high:
+        raise ResolutionError(
+            f"the window of the device '{device.name}' from {low:.10g} to {high:.10g} S holds fewer than {FEWEST_STATES} numbers of {dtype}"
+            + wider
+        )
+    response = device.response
+    if isinstance(response, PulseResponse) and response.dw_min < float(info.eps) * response.reach:
+        raise ResolutionError(
+            f"a pulse of the device '{device.name}' changes its state by dw_min = {response.dw_min:g}, which is lost in {dtype} beside "
+            f"states up to {response.reach:g}{wider}"
+        )
+    largest, smallest = float(scales.max()), float(scales.min())
+    if not largest <= float(info.max) or smallest < float(info.tiny):
+        raise ResolutionError(
+            f"weights that need scales from {smallest:.3g} to {largest:.3g} per unit of state go beyond the normal numbers of "
+            f"{dtype}; scale them first{wider.replace(';', ' or')}"
+        )

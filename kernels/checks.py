@@ -1,0 +1,140 @@
+"""What arrays and numbers that somebody hands over must be: one way to check it, and one way to say what is wrong.
+
+Every door of the floors above asks here. A check looks at shapes and types alone where an array lives on a GPU, which nobody is to wait
+for; the numbers in it are looked at where they come from main memory.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analogpc.kernels.gpu.arrays import is_gpu_array
+
+Lengths = tuple[int | str, ...]
+"""Lengths of axes: a number, or a letter for any length."""
+
+
+class TooLargeError(ValueError):
+    """What was asked for needs more memory than this machine has."""
+
+
+def real_array(value: Any, what: str, shape: Lengths | None = None, dtype: Any = None) -> Any:
+    """An array of finite real numbers.
+
+    Parameters
+    ----------
+    value : array or nested sequence
+        Arrays of a GPU stay there.
+    what : str
+        What messages call it, in the plural: "the weights".
+    shape : tuple
+        The lengths of its axes, such as (4, "n"); anything if not given.
+    dtype : numpy.dtype
+        What it becomes; as it is if not given.
+
+    Raises
+    ------
+    ValueError
+        If it is masked, holds anything but real numbers, has another shape, or holds a number that is not finite in that type.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        raise ValueError(f"{what} are a masked array; fill in or leave out what is masked first")
+    there = is_gpu_array(value)
+    try:
+        array = value if there else np.asarray(value)
+    except (ValueError, TypeError):
+        raise ValueError(f"{what} must be an array of real numbers, not rows of different lengths") from None
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{what} must be real numbers, not {array.dtype}")
+    if shape is not None:
+        refuse_shape(array, what, shape)
+    if dtype is not None and array.dtype != dtype:
+        with np.errstate(over="ignore"):
+            array = array.astype(dtype)
+    if array.dtype.kind == "f" and not there and not np.isfinite(array).all():
+        raise ValueError(f"{what} must be finite numbers{'' if dtype is None else f' in {np.dtype(dtype)}'}")
+    return array
+
+
+def refuse_shape(array: Any, what: str, shape: Lengths) -> None:
+    """Refuse an array of another shape; see `real_array`."""
+    found = getattr(array, "shape", None)
+    if found is None:
+        raise ValueError(f"{what} must be an array of shape {_shown(shape)}, not {type(array).__name__}")
+    if len(found) != len(shape) or any(isinstance(n, int) and n != m for n, m in zip(shape, found, strict=True)):
+        raise ValueError(f"{what} must have the shape {_shown(shape)}, not {tuple(found)}")
+
+
+def _shown(shape: Lengths) -> str:
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+
+
+def whole_number(value: Any, what: str, least: int = 0, most: float = math.inf) -> int:
+    """A whole number as Python's; NumPy's count as such, truth values and floats do not.
+
+    Raises
+    ------
+    ValueError
+        If it is no whole number from ``least`` to ``most``.
+    """
+    try:
+        found = None if isinstance(value, (bool, np.bool_)) else operator.index(value)
+    except TypeError:
+        found = None
+    if found is None or not least <= found <= most:
+        upwards = f"a whole number from {least}" + ("" if math.isinf(most) else f" to {most}")
+        raise ValueError(f"{what} = {value!r} is not allowed: it is {upwards}")
+    return found
+
+
+def passing_seconds(value: Any) -> float:
+    """A time that passes, in seconds.
+
+    Raises
+    ------
+    ValueError
+        If it is no finite number, or negative.
+    """
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not number or not 0 <= value < math.inf:
+        raise ValueError(f"seconds = {value!r} is not allowed: time passes forwards, by a finite number of seconds")
+    return float(value)
+
+
+def refuse_beyond_memory(numbers: float, dtype: Any, what: str) -> None:
+    """Refuse to make so many ``numbers`` of a type if this machine has no memory for them, before anything is allocated.
+
+    Raises
+    ------
+    TooLargeError
+    """
+    wanted, there = numbers * np.dtype(dtype).itemsize, memory_bytes()
+    if wanted > there:
+        raise TooLargeError(f"{what} would take {_in_words(wanted)} of memory, and this machine has {_in_words(there)}")
+
+
+def memory_bytes() -> float:
+    """The memory that this process may use, in bytes; infinite where that cannot be found out."""
+    try:
+        found = float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return math.inf
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return found
+    return min(found, float(limit)) if limit.isdecimal() else found
+
+
+def _in_words(size: float) -> str:
+    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
+        if size < 1024:
+            return f"{size:.3g} {unit}"
+        size /= 1024
+    return f"{size:.3g} PiB"
