@@ -127,7 +127,7 @@ def test_further_plans():
 
 @pytest.mark.parametrize("width", [1, 3])
 def test_cnn_of_the_width_study(width):
-    network = apc.zoo.cnn(width=width)
+    network = analogpc.networks.zoo.cnn(width=width)
     w = width
     assert shapes(network) == [(8 * w, 27), (16 * w, 72 * w), (8 * w, 144 * w), (128, 128 * w), (10, 128)]
     x = np.zeros((2, 32, 32, 3), "float32")
@@ -136,7 +136,7 @@ def test_cnn_of_the_width_study(width):
 
 
 def test_cnn_of_any_form():
-    network = apc.zoo.cnn(
+    network = analogpc.networks.zoo.cnn(
         [4, 6], kernel=5, padding=0, pooled=False, dense=(7, 5), width=2, widen_dense=True, input_shape=(12, 11, 1)
     )
     assert shapes(network) == [(8, 25), (12, 200), (14, 4 * 3 * 12), (10, 14), (10, 10)]
@@ -156,7 +156,7 @@ def test_alexnet_has_the_layers_of_public_code():
     assert shapes(thin)[5:] == [(128, 32), (128, 128), (10, 128)]
     assert [layer.output_shape[:2] for layer in thin.layers[:5]] == [(8, 8), (4, 4), (4, 4), (4, 4), (2, 2)]
     assert apc.Network(architecture.but(width=1 / 32, first_stride=1)).layers[4].output_shape == (4, 4, 8)
-    assert apc.zoo.alexnet(width=1 / 64, classes=5).output_shape == (5,)
+    assert analogpc.networks.zoo.alexnet(width=1 / 64, classes=5).output_shape == (5,)
 
 
 def test_initial_weights_of_convolutional_networks():
@@ -257,7 +257,7 @@ def test_parallel_blocks_refuse_what_does_not_fit():
 
 
 def test_residual_networks_by_one_call():
-    network = apc.zoo.resnet(18, width=1 / 64, input_shape=(8, 8, 1), substrate=apc.Analog(device="idealized"))
+    network = analogpc.networks.zoo.resnet(18, width=1 / 64, input_shape=(8, 8, 1), substrate=apc.Analog(device="idealized"))
     assert len(network.layers) == 18
     assert network.predict(np.zeros((2, 8, 8, 1), "float32")).shape == (2, 10)
     assert network.architecture.from_toml(network.architecture.to_toml()) == network.architecture
