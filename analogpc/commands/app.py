@@ -12,6 +12,7 @@ import typer
 from analogpc.commands.bench import bench
 from analogpc.commands.devices import calibrate, devices
 from analogpc.commands.evaluation import evaluate
+from analogpc.commands.language import TEXT, holds_language_model, train_text
 from analogpc.commands.output import (
     BackendOption,
     Json,
@@ -96,7 +97,7 @@ def train(
     dataset: Annotated[
         str | None,
         typer.Option(
-            help="digits (if not given), fashion-mnist, mnist, cifar10, cifar100, svhn, or the path of yours: .h5, .npz or a folder."
+            help="digits (if not given), fashion-mnist, mnist, cifar10, cifar100, svhn, or the path of yours: .h5, .npz or a folder; text:PATH."
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="5 if not given.", min=1)] = None,
@@ -116,6 +117,10 @@ def train(
     data_dir: DataDir = None,
     backend: BackendOption = "cpu",
     precision: PrecisionOption = None,
+    network: Annotated[str | None, typer.Option(help="For texts: transformer.")] = None,
+    task: Annotated[str | None, typer.Option(help="For texts: masked or conditional.")] = None,
+    batches: Annotated[int | None, typer.Option(help="For texts, in place of --epochs.", min=1)] = None,
+    prompt: Annotated[str | None, typer.Option(help="For texts: what the model goes on with, or fills in.")] = None,
     as_json: Json = False,
 ) -> None:
     """Train a network and save the run."""
@@ -135,6 +140,25 @@ def train(
         "optimiser.learning_rate": learning_rate,
         "seed": seed,
     }
+    texts = {"network": network, "task": task, "batches": batches, "prompt": prompt}
+    if (dataset or "").startswith(TEXT) or (resume is not None and holds_language_model(resume)):
+        if study is not None:
+            raise ValueError("texts take no study file: fields of a language model are set by --set")
+        train_text(
+            options | {"batches": batches},
+            settings or [],
+            **{name: value for name, value in texts.items() if name != "batches"},
+            resume=resume,
+            out=out,
+            overwrite=overwrite,
+            backend=backend,
+            precision=precision,
+            as_json=as_json,
+        )
+        return
+    for name, value in texts.items():
+        if value is not None:
+            raise ValueError(f"--{name} belongs to texts: it needs --dataset text:PATH")
     if resume is not None:
         if study is not None or settings or precision or any(value is not None for value in options.values()):
             raise ValueError("--resume goes on with the study and the precision of the run and takes no other choice of them")

@@ -55,7 +55,7 @@ class SweepRelaxation:
     ) -> None:
         self.network, self.output, self._x = network, output, x
         self.sweep = network.architecture.sweep(x, target, cut)
-        self.nodes = [node for layer in network.layers for node in layer.nodes()] if cut else []
+        self.nodes = network.nodes
         self._samples = network.architecture.samples(x, target)
         self._velocities: dict[str, np.ndarray] = {}
         self._products: list[Iterable[Product]] = []

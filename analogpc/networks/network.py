@@ -114,6 +114,11 @@ class Network:
         """The value nodes inside the layers, in the order in which a sweep meets them."""
         return [node for layer in self.layers for node in layer.nodes()]
 
+    @property
+    def energies(self) -> int:
+        """How many energies a rule reports of a batch: one for each layer, or for each node inside the layers and the output."""
+        return len(self.nodes) + 1 if self.swept else len(self.layers)
+
     def inputs(self, x: np.ndarray) -> np.ndarray:
         """Bring a batch of samples into the input shape and type of the network, without changing any value.
 

@@ -27,6 +27,7 @@ class Backprop(Rule):
     """
 
     names: ClassVar[Mapping[str, Mapping[str, Any]]] = {"bp": {}}
+    sweeps: ClassVar[bool] = True
     kind: Literal["backprop"] = "backprop"
     output: Output = "squared-error"
 

@@ -69,9 +69,12 @@ class Rule(Specification):
     ----------
     names : dict of dicts, of the class
         Short names, each with the fields in which the rule of that name differs from the defaults.
+    sweeps : bool, of the class
+        Whether it teaches networks whose value nodes lie inside the layers.
     """
 
     names: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    sweeps: ClassVar[bool] = False
     kind: str
 
     @classmethod
@@ -92,6 +95,8 @@ class Rule(Specification):
         """Why networks of an architecture of that kind cannot be taught; empty if they can."""
         if architecture == "hopfield":
             return f"the rule '{self.kind}' teaches predictive networks, not networks of the architecture 'hopfield'"
+        if architecture == "transformer" and not self.sweeps:
+            return f"the rule '{self.kind}' needs a state behind every layer, and transformers have none: bp, pc, ipc and zil teach them"
         return ""
 
     @property

@@ -37,6 +37,7 @@ class IncrementalPC(RelaxingRule):
     """
 
     names: ClassVar[Mapping[str, Mapping[str, Any]]] = {"ipc": {"steps": "layers", "step_size": 0.5}}
+    sweeps: ClassVar[bool] = True
     kind: Literal["incremental-pc"] = "incremental-pc"
     steps: Annotated[int, Field(ge=1)] | Literal["layers"] = 8
     step_size: Positive = 0.5

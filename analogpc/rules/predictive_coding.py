@@ -83,6 +83,7 @@ class PredictiveCoding(RelaxingRule):
         "d+f": _SCHEDULED | {"precision": "decay-code", "update": "forward"},
         "d+f-paper": _SCHEDULED | {"precision": "decay-paper", "update": "forward"},
     }
+    sweeps: ClassVar[bool] = True
     kind: Literal["predictive-coding"] = "predictive-coding"
     precision: Literal["standard", "spiking", "decay-paper", "decay-code"] = "standard"
     base_precision: Annotated[FiniteFloat, Field(ge=0, le=1)] = 1e-3

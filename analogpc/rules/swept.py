@@ -48,7 +48,7 @@ def step_count(rule: Any, relaxation: SweepRelaxation) -> int:
 
 
 def teach_backprop(rule: Backprop, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
-    """One sweep back, through nodes that hand on what they get. The one energy is what the output pays."""
+    """One sweep back, through nodes that hand on what they get. Of the energies only that of the output is not zero."""
     relaxation = SweepRelaxation(network, x, target, rule.output, cut=False)
     relaxation.differentiate()
     energies = relaxation.energies()

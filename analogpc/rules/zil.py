@@ -38,6 +38,7 @@ class ZIL(ClampedRule):
     """
 
     names: ClassVar[Mapping[str, Mapping[str, Any]]] = {"zil": {}}
+    sweeps: ClassVar[bool] = True
     kind: Literal["zil"] = "zil"
     step_size: Positive = 1.0
     sweep: Literal["front", "all"] = "front"

@@ -4,187 +4,35 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 import numpy as np
-from pydantic import Field, FiniteFloat, model_validator
-from typing_extensions import override
+from pydantic import FiniteFloat
 
 from analogpc.data.samples import DataError
-from analogpc.data.text import TextData, TextSplit
+from analogpc.data.text import TextData
 from analogpc.data.tokeniser import Tokeniser
 from analogpc.devices.costs.meter import Meter
 from analogpc.devices.matrix import NonFiniteError
-from analogpc.devices.specification import Specification
-from analogpc.devices.substrate import Digital, Substrate
 from analogpc.kernels.gpu.arrays import Backend, in_tree, to_host
 from analogpc.kernels.gpu.blas import precision_in_use, use_precision
 from analogpc.kernels.gpu.graphs import working_stream
 from analogpc.kernels.memory import POOL
 from analogpc.kernels.random.streams import Key, permutation
-from analogpc.kernels.targets import cross_entropy
 from analogpc.networks.network import Network
-from analogpc.networks.transformer import Transformer
-from analogpc.rules import NamedRule
-from analogpc.rules.base import Moment, named_rules
+from analogpc.rules.base import Moment
 from analogpc.training.environment import describe_environment, pinned_blas
+from analogpc.training.language_study import LanguageStudy
 from analogpc.training.optimisers import AnyOptimiser, Learner
+from analogpc.training.perplexity import Perplexity, perplexity, transformer_of
 from analogpc.training.run import DivergenceError, ResumeError
+from analogpc.training.saying import fill, generate
 from analogpc.training.step import TrainingStep
-from analogpc.training.study import Seed, usual_optimiser
 
-Count = Annotated[int, Field(ge=1)]
-_ROWS = 8192
-"""Targets that are evaluated at once."""
 _KIND = "language-run"
-
-
-class LanguageStudy(Specification):
-    """Which language model learns what text, and for how long.
-
-    Attributes
-    ----------
-    text : str
-        Name or path of the text, for whoever reads the run.
-    network : Transformer
-    substrate : Digital or Analog
-    rule : Rule
-        Rules by name pay the cross-entropy at the output.
-    optimiser : Optimiser
-        If not given, AdamW on substrates that can write digitally formed increments, and plain SGD where learning is in place.
-    batches, batch_size : int
-        Batches in all, and instances in each.
-    evaluate_every : int
-        Batches between two evaluations; a tenth of all if 0.
-    evaluate_on : int
-        Validation instances of these evaluations; 0 for all.
-    bert : bool
-        See `TextData.batch`; for training alone.
-    seed : int
-        Order of the instances, masks, and all noise of reads and writes.
-    network_seed : int
-        Initial weights and devices; as ``seed`` if not given.
-    """
-
-    text: str
-    network: Transformer
-    substrate: Substrate = Digital()
-    rule: NamedRule
-    optimiser: AnyOptimiser
-    batches: Count = 1000
-    batch_size: Count = 32
-    evaluate_every: Annotated[int, Field(ge=0)] = 0
-    evaluate_on: Annotated[int, Field(ge=0)] = 1000
-    bert: bool = False
-    seed: Seed = 0
-    network_seed: Seed
-
-    @override
-    @classmethod
-    def opened(cls, fields: dict[str, Any]) -> dict[str, Any]:
-        rule, known = fields.get("rule"), named_rules()
-        if isinstance(rule, str) and rule in known:
-            return {**fields, "rule": {**known[rule].to_dict(), "output": "cross-entropy"}}
-        return fields
-
-    @override
-    @classmethod
-    def consequences(cls, said: Mapping[str, Any]) -> dict[str, Any]:
-        seed = said.get("seed", cls.model_fields["seed"].default)
-        return {"optimiser": usual_optimiser(said.get("substrate", Digital())), "network_seed": seed}
-
-    @model_validator(mode="after")
-    def _parts_fit(self) -> LanguageStudy:
-        if reason := self.rule.refuse("transformer"):
-            raise ValueError(reason)
-        if getattr(self.rule, "output", "cross-entropy") != "cross-entropy":
-            raise ValueError("a language model is learnt by cross-entropy: give the rule output = 'cross-entropy'")
-        return self
-
-    @property
-    def interval(self) -> int:
-        """Batches between two evaluations."""
-        return self.evaluate_every or max(1, self.batches // 10)
-
-
-@dataclass(frozen=True)
-class Perplexity:
-    """How well a language model foretells the targets of some instances.
-
-    Attributes
-    ----------
-    nats : float
-        Sum of - log p over all targets.
-    targets, characters : int
-        How many targets there are, and the characters that they stand for.
-    """
-
-    nats: float
-    targets: int
-    characters: int
-
-    @property
-    def value(self) -> float:
-        """exp of the mean over all targets, not a mean over batches; infinite where that overflows."""
-        mean = self.nats / max(1, self.targets)
-        return math.exp(mean) if mean < 700 else math.inf
-
-    @property
-    def bits_per_character(self) -> float:
-        """Bits that the characters of the targets cost, for each."""
-        return self.nats / math.log(2) / max(1, self.characters)
-
-
-def perplexity(
-    network: Network, data: TextData, split: TextSplit = "test", *, instances: int = 0, key: Key | None = None
-) -> Perplexity:
-    """Of the feed-forward predictions on a part of a text; masks are the same every time, and hide every target.
-
-    Parameters
-    ----------
-    network : Network
-        Left without a trace: read noise is drawn from ``key``, and its meters do not count.
-    data : TextData
-    split : "train", "validation" or "test"
-    instances : int
-        So many of the first instances; all if 0.
-    key : Key
-        Of read noise; ``Key(0)`` if not given.
-    """
-    architecture = _transformer(network)
-    total = len(data.instances(split))
-    count = min(instances or total, total)
-    at_once = max(1, _ROWS // data.positions) if architecture.task == "conditional" else _ROWS // 8
-    nats, targets, characters = 0.0, 0, 0
-    with network.aside(Key(0) if key is None else key), working_stream(network.backend):
-        for start in range(0, count, at_once):
-            # Masks are keyed by where a batch begins: once and for all.
-            places = np.arange(start, min(start + at_once, count))
-            ids, target = data.batch(split, places, architecture.task, Key(0).fold("evaluate"), start)
-            nats += float(to_host(_losses(network, network.inputs(ids), network.brought(target))))
-            targets += int((target[:, 1] >= 0).sum())
-            characters += data.characters(target)
-    return Perplexity(nats, targets, characters)
-
-
-def _losses(network: Network, ids: np.ndarray, target: np.ndarray) -> Any:
-    """What all targets cost together, of one sweep forward."""
-    sweep = network.architecture.sweep(ids, target, False)
-    y = ids
-    for layer in network.layers:
-        y, _ = layer.pass_forward(y, sweep)
-    losses, _ = cross_entropy(y, np.ascontiguousarray(target[:, 1], like=target))
-    return losses.sum(dtype=np.float64)
-
-
-def _transformer(network: Network) -> Transformer:
-    if not isinstance(network.architecture, Transformer):
-        raise DataError(f"texts are learnt by transformers, not by networks of the architecture '{network.architecture.kind}'")
-    return network.architecture
 
 
 class LanguageRun:
@@ -344,6 +192,18 @@ class LanguageRun:
             total.add(matrix.meter)
         return total
 
+    def generate(self, prompt: str = "", *, tokens: int = 30, temperature: float = 1.0, seed: int = 0) -> str:
+        """Go on with a text, by the best network so far; see `saying.generate`."""
+        return generate(self._speaker, self.tokeniser, prompt, tokens=tokens, temperature=temperature, key=Key(seed))
+
+    def fill(self, text: str) -> str:
+        """A text with its ``<mask>`` tokens filled in, by the best network so far; see `saying.fill`."""
+        return fill(self._speaker, self.tokeniser, text)
+
+    @property
+    def _speaker(self) -> Network:
+        return self.network if self.best is None else self.best_network
+
     def save(self, path: str | Path) -> None:
         """Write everything to an HDF5 file, from which `load` goes on to the same bits."""
         from analogpc.files.storage import write_file
@@ -410,7 +270,7 @@ def begin_text(
     """
     if network is None:
         network = Network(study.network, study.substrate, study.network_seed)
-    architecture = _transformer(network)
+    architecture = transformer_of(network)
     if (architecture.vocabulary, architecture.positions) != (data.vocabulary, data.positions):
         raise DataError(
             f"the network takes {architecture.positions} positions of {architecture.vocabulary} tokens, and '{data.name}' has "

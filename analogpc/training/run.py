@@ -106,7 +106,7 @@ class Run(Asking):
         self._training_step = TrainingStep(network, self.learner, self._report)
         self._next_inputs: tuple[tuple[int, int], tuple[np.ndarray, np.ndarray]] | None = None
         self.history: dict[str, list[Any]] = {}
-        self.position = Position(energies=np.zeros(len(network.layers)))
+        self.position = Position(energies=np.zeros(network.energies))
         self.environment = describe_environment(network.backend)
 
     @property

@@ -29,8 +29,10 @@ from analogpc.kernels.gpu.blas import describe_gpu, use_precision
 from analogpc.networks.network import Network
 from analogpc.networks.transformer import Transformer
 from analogpc.rules import Backprop, IncrementalPC, PredictiveCoding
-from analogpc.training.language import LanguageStudy, begin_text, perplexity
+from analogpc.training.language import begin_text
+from analogpc.training.language_study import LanguageStudy
 from analogpc.training.optimisers import SGD, AdamW
+from analogpc.training.perplexity import perplexity
 from analogpc.training.run import DivergenceError
 
 OUTPUT = {"output": "cross-entropy"}

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import itertools
+import json
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pytest
 from token_networks import VOCABULARY, tokens, transformer
 
-from analogpc.blocks import ValueNode
+from analogpc.blocks import Activation, Chain, Dense, ValueNode
 from analogpc.blocks.value_node import ENERGIES
 from analogpc.dynamics.sweep import SweepRelaxation
 from analogpc.kernels.lookups import one_hot
 from analogpc.kernels.products import outer
 from analogpc.kernels.softmax import softmax, softmax_product
+from analogpc.networks import Layers
+from analogpc.networks.network import Network
 from analogpc.networks.transformer import Placement
-from analogpc.rules import ZIL, Backprop
+from analogpc.rules import ZIL, Backprop, IncrementalPC, PredictiveCoding
+from analogpc.training.optimisers import AdamW, Learner
+from analogpc.training.step import TrainingStep
 
 PLACEMENTS = [name for name in get_args(Placement) if name != "none"]
 EVERY = list(
@@ -251,3 +257,47 @@ def test_nodes_without_a_step_are_as_if_they_were_not_there():
 def test_names_of_nodes_survive_toml():
     node = ValueNode(name="block1.scores", energy="softmax", extent="scores")
     assert ValueNode.from_toml(node.to_toml()) == node
+
+
+@pytest.mark.parametrize("case", ["causal", "both"])
+def test_logits_and_gradients_are_those_of_pytorch(case):
+    with np.load(Path(__file__).parent / "data" / "transformer_pytorch.npz") as numbers:
+        given = {name.removeprefix(f"{case}/"): numbers[name] for name in numbers.files if name.startswith(f"{case}/")}
+    network = transformer(nodes="nonlinear", **json.loads(str(given["config"])))
+    for name, matrix in network.matrices().items():
+        matrix.increment(given[f"w/{name}"] - matrix.weights())
+    relaxation = SweepRelaxation(network, given["ids"], given["target"], cut=False)
+    relaxation.differentiate()
+    counted = given["target"][:, 1] >= 0
+    np.testing.assert_allclose(relaxation.outputs[counted], given["logits"], rtol=0, atol=1e-12)
+    assert relaxation.energies()[-1] * counted.sum() == pytest.approx(float(given["loss"]), rel=1e-13)
+    found = descents(relaxation)
+    assert len(found) == len(network.matrices())
+    for name, matrix in network.matrices().items():
+        np.testing.assert_allclose(-found[id(matrix)], given[f"g/{name}"], rtol=0, atol=1e-12, err_msg=name)
+
+
+def test_nodes_behind_all_layers_are_the_states_of_a_chain(rng):
+    """The same perceptron twice: with states between its layers, and as one layer with nodes inside."""
+    tanh, widths = Activation(function="tanh"), (5, 4, 3)
+    plain = [Chain(blocks=(Dense(features=width), tanh)) for width in widths[:-1]] + [Chain(blocks=(Dense(features=widths[-1]),))]
+    inside = [Chain(blocks=(*layer.blocks, ValueNode(name=str(number)))) for number, layer in enumerate(plain[:-1])]
+    chain = Network(Layers(input_shape=(6,), blocks=tuple(plain), dtype="float64"), seed=1)
+    nodes = Network(Layers(input_shape=(6,), blocks=(*inside, plain[-1]), dtype="float64"), seed=1)
+    assert (chain.swept, nodes.swept, nodes.energies) == (False, True, 3)
+    x, target = rng.normal(size=(7, 6)), np.eye(3)[rng.integers(0, 3, 7)]
+    for rule in (
+        PredictiveCoding(steps=5, step_size=0.2, momentum=0.3, output="squared-error"),
+        PredictiveCoding(steps=5, step_size=0.2, step_decay=0.5, output="cross-entropy"),
+        IncrementalPC(steps=4, step_size=0.3, output="cross-entropy"),
+        Backprop(output="cross-entropy"),
+        ZIL(),
+    ):
+        taught = []
+        for network in (chain.copy(), nodes.copy()):
+            learner = Learner(AdamW(learning_rate=0.01), network.matrices())
+            lessons = [TrainingStep(network, learner).learn(rule, x, target, 0.01)[0] for _ in range(2)]
+            taught.append((lessons[-1], [matrix.weights() for matrix in network.matrices().values()]))
+        np.testing.assert_array_equal(taught[0][0].outputs, taught[1][0].outputs)
+        for one, other in zip(taught[0][1], taught[1][1], strict=True):
+            np.testing.assert_array_equal(one, other)

@@ -1,0 +1,115 @@
+"""What language models say: how a text goes on, and which words are missing."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analogpc.data.samples import DataError
+from analogpc.data.tokeniser import END, MASK, PAD, SPECIAL, START, UNKNOWN, Tokeniser
+from analogpc.kernels.gpu.arrays import to_host
+from analogpc.kernels.random.streams import Key, uniforms
+from analogpc.kernels.softmax import softmax
+from analogpc.networks.network import Network
+
+_MASK = SPECIAL[MASK]
+_NEVER = (PAD, UNKNOWN, START, MASK)
+
+
+def generate(
+    network: Network, tokeniser: Tokeniser, prompt: str, *, tokens: int = 30, temperature: float = 1.0, key: Key | None = None
+) -> str:
+    """Go on with a text, token by token, until its end or for so many tokens.
+
+    Parameters
+    ----------
+    network : Network
+        A conditional `Transformer`.
+    tokeniser : Tokeniser
+    prompt : str
+        May be empty.
+    tokens : int
+    temperature : float
+        Tokens are drawn with probabilities proportional to exp(logit / temperature); 0 for the most probable one.
+    key : Key
+        Of the draws and of read noise; ``Key(0)`` if not given.
+
+    Returns
+    -------
+    str
+        The prompt and what follows.
+
+    Raises
+    ------
+    DataError
+        If the model fills in masked tokens, or a number is not allowed.
+    """
+    if _task(network) != "conditional":
+        raise DataError("a masked language model does not go on with a text: fill finds its masked tokens")
+    if tokens < 0 or not temperature >= 0 or not np.isfinite(temperature):
+        raise DataError(f"tokens = {tokens} and temperature = {temperature:g} must not be negative")
+    key, positions = Key(0) if key is None else key, network.input_shape[0]
+    known = [START, *tokeniser.encode([prompt])[0]]
+    with network.aside(key.fold("read")):
+        for number in range(tokens):
+            seen = known[-positions:]
+            logits = _logits(network, seen)[len(seen) - 1]
+            logits[list(_NEVER)] = -np.inf
+            chosen = int(logits.argmax()) if temperature == 0 else _drawn(logits / temperature, key, number)
+            if chosen == END:
+                break
+            known.append(chosen)
+    return tokeniser.decode(known[1:])
+
+
+def fill(network: Network, tokeniser: Tokeniser, text: str) -> str:
+    """A text with its ``<mask>`` tokens filled in, each by the most probable token.
+
+    Parameters
+    ----------
+    network : Network
+        A masked `Transformer`.
+    tokeniser : Tokeniser
+    text : str
+        With at least one ``<mask>``, each for one token.
+
+    Raises
+    ------
+    DataError
+        If nothing is masked, the text is too long, or the model says the next token.
+    """
+    if _task(network) != "masked":
+        raise DataError("a conditional language model has no masked tokens: generate goes on with a text")
+    parts = text.split(_MASK)
+    if len(parts) < 2:
+        raise DataError(f"there is no {_MASK} in the text")
+    known = [START]
+    for number, part in enumerate(parts):
+        known += [MASK] if number else []
+        known += tokeniser.encode([part.strip()])[0] if part.strip() else []
+    known.append(END)
+    if len(known) > network.input_shape[0]:
+        raise DataError(f"the text has {len(known)} tokens, and the model takes {network.input_shape[0]}")
+    with network.aside(Key(0)):
+        logits = _logits(network, known)
+    logits[:, [*_NEVER, END]] = -np.inf
+    return tokeniser.decode(int(logits[place].argmax()) if one == MASK else one for place, one in enumerate(known[1:], start=1))
+
+
+def _task(network: Network) -> str:
+    task = getattr(network.architecture, "task", "")
+    if not task:
+        raise DataError(f"networks of the architecture '{network.architecture.kind}' know no words")
+    return str(task)
+
+
+def _logits(network: Network, known: list[int]) -> np.ndarray:
+    """At all positions of one text, (positions, vocabulary) float64."""
+    ids = np.full((1, network.input_shape[0]), PAD, np.int32)
+    ids[0, : len(known)] = known
+    return np.array(to_host(network.predict(ids))[0], np.float64)
+
+
+def _drawn(logits: np.ndarray, key: Key, step: int) -> int:
+    at = uniforms(key.fold("generate"), step, (1,), np.float64)[0]
+    total = np.cumsum(softmax(logits))
+    return int(min(np.searchsorted(total, at * total[-1], side="right"), len(logits) - 1))
