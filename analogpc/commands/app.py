@@ -97,7 +97,8 @@ def train(
     dataset: Annotated[
         str | None,
         typer.Option(
-            help="digits (if not given), fashion-mnist, mnist, cifar10, cifar100, svhn, or the path of yours: .h5, .npz or a folder; text:PATH."
+            help="digits (if not given), fashion-mnist, mnist, cifar10, cifar100, svhn; the path of yours: .h5, .npz or a folder; "
+            "text:PATH."
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="5 if not given.", min=1)] = None,
@@ -147,7 +148,9 @@ def train(
         train_text(
             options | {"batches": batches},
             settings or [],
-            **{name: value for name, value in texts.items() if name != "batches"},
+            network=network,
+            task=task,
+            prompt=prompt,
             resume=resume,
             out=out,
             overwrite=overwrite,

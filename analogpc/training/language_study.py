@@ -79,7 +79,7 @@ class LanguageStudy(Specification):
     @classmethod
     def consequences(cls, said: Mapping[str, Any]) -> dict[str, Any]:
         seed = said.get("seed", cls.model_fields["seed"].default)
-        return {"optimiser": usual_optimiser(said.get("substrate", Digital())), "network_seed": seed}
+        return {"optimiser": usual_optimiser(said.get("substrate", Digital()), said.get("rule")), "network_seed": seed}
 
     @model_validator(mode="after")
     def _parts_fit(self) -> LanguageStudy:
