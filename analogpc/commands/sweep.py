@@ -13,6 +13,7 @@ from analogpc.commands.output import BackendOption, Json, print_json, print_tabl
 
 if TYPE_CHECKING:
     from analogpc.studies.api import SweepResult
+    from analogpc.studies.plan import Plan
 
 StudyFile = Annotated[Path, typer.Argument(help="A STUDY.toml; what varies is in its [axes].")]
 Vary = Annotated[
@@ -43,16 +44,22 @@ def sweep(
     workers: Workers = None,
     scheduler: Scheduler = "",
     storage: Storage = "",
+    short: Annotated[
+        bool, typer.Option("--short", help="With the table [short] of the file: the same study in seconds.")
+    ] = False,
     keep: Annotated[str | None, typer.Option(help="Which runs are kept as files: none, best or all.")] = None,
     data_dir: DataDir = None,
     backend: BackendOption = "cpu",
     as_json: Json = False,
 ) -> None:
     """Compute every trial of a study with axes; the same command goes on after any interruption."""
+    from analogpc.studies.plan import read_plan
+
     over = _over(vary, settings, seeds, seed)
     if keep is not None:
         over["sweep"] = {"keep": keep}
-    found = _computed(study, over, out or Path(f"{study.stem}-sweep"), workers, scheduler, storage, data_dir, backend)
+    folder = out or Path(f"{study.stem}-short-sweep" if short else f"{study.stem}-sweep")
+    found = _computed(read_plan(study, over, short=short), folder, workers, scheduler, storage, data_dir, backend)
     _tell("sweep", found, as_json, {})
 
 
@@ -87,7 +94,7 @@ def compare(
             "compare needs something that varies: --rule bp,s+f or --device digital,reram-sb or --vary FIELD=VALUE,VALUE"
         )
     folder = out or Path(f"{study.stem}-compare")
-    found = _computed(study, over, folder, workers, scheduler, "", data_dir, backend)
+    found = _computed(read_plan(study, over), folder, workers, scheduler, "", data_dir, backend)
     picture = folder / "compare.png"
     found.plot(picture)
     _tell("compare", found, as_json, {"plot": str(picture)})
@@ -126,7 +133,7 @@ def _axis(text: str) -> tuple[str, list[Any]]:
         return name.strip(), [setting(f"{name}={one}")[1] for one in values.split(",")]
 
 
-def _devices(text: str, plan: Any) -> dict[str, Any]:
+def _devices(text: str, plan: Plan) -> dict[str, Any]:
     """The substrates of an option "device", by name; crossbars of the study keep their other fields."""
     given = plan.fields.get("substrate", "digital")
     kind = given.get("kind", "analog") if isinstance(given, dict) else given
@@ -135,8 +142,7 @@ def _devices(text: str, plan: Any) -> dict[str, Any]:
 
 
 def _computed(
-    study: Path,
-    over: dict[str, Any],
+    plan: Plan,
     folder: Path,
     workers: int | None,
     scheduler: str,
@@ -145,11 +151,9 @@ def _computed(
     backend: Any,
 ) -> SweepResult:
     from analogpc.studies.api import run_plan
-    from analogpc.studies.plan import read_plan
     from analogpc.studies.sweep import Means
     from analogpc.studies.workers import available_processors
 
-    plan = read_plan(study, over)
     count = available_processors() if workers is None else workers
     means = Means(min(count, max(1, plan.trials)), scheduler, storage, backend, str(data_dir or ""))
     command = shlex.join(["analogpc", *sys.argv[1:]])

@@ -28,10 +28,13 @@ class Point:
         What the table shows, by column.
     changes : dict
         The values of fields, by dotted path.
+    special : list of dict
+        Changes that are laid over these one after the other: of special cases.
     """
 
     cells: dict[str, Any]
     changes: dict[str, Any]
+    special: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -262,6 +265,4 @@ def grid(axes: list[Axis], exceptions: list[SpecialCase]) -> Iterator[Point]:
         met = [one for one in exceptions if one.matches(cells)]
         if any(one.skip for one in met):
             continue
-        for one in met:
-            changes |= one.changes
-        yield Point(cells, changes)
+        yield Point(cells, changes, tuple(one.changes for one in met))

@@ -146,11 +146,11 @@ class Plan:
         return settings * (self.search.trials * tried + seeds - tried)
 
 
-OWN = ("axes", "exceptions", "sweep", "search", "prune")
+OWN = ("axes", "exceptions", "sweep", "search", "prune", "short")
 """Tables of a study file that are not fields of the study."""
 
 
-def read_plan(given: str | Path | dict[str, Any] | Plan, over: dict[str, Any] | None = None) -> Plan:
+def read_plan(given: str | Path | dict[str, Any] | Plan, over: dict[str, Any] | None = None, *, short: bool = False) -> Plan:
     """Read a study file with axes.
 
     Parameters
@@ -159,6 +159,8 @@ def read_plan(given: str | Path | dict[str, Any] | Plan, over: dict[str, Any] | 
         A TOML file, or what would be in one.
     over : dict
         Further fields and tables, laid over those of the file: axes are replaced one by one, and left out where they are None.
+    short : bool
+        Lay the table `[short]` of the file over it first: the same study in seconds, to see that all of it works.
 
     Raises
     ------
@@ -172,6 +174,10 @@ def read_plan(given: str | Path | dict[str, Any] | Plan, over: dict[str, Any] | 
         tables = given
     else:
         name, text, tables = Path(given).stem, read_text(given), read_toml(given)
+    if short:
+        if "short" not in tables:
+            raise AxesError("the study file has no table [short], which says what differs in a short trial of it")
+        tables = _laid_over(tables, _table(tables, "short"))
     return _plan(name, text, _laid_over(tables, over or {}))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -80,14 +80,15 @@ def score(plan: Plan, results: list[Result]) -> float:
 def _trial(plan: Plan, number: int, setting: int, points: list[Point], limits: Limits) -> Trial:
     cells = {name: cell for point in points for name, cell in point.cells.items()}
     changes = {path: value for point in points for path, value in point.changes.items()}
+    special = [one for point in points for one in point.special]
     try:
-        return Trial(number, setting, cells, study_of(plan, changes), "", limits)
+        return Trial(number, setting, cells, study_of(plan, changes, special), "", limits)
     except (ValueError, ArithmeticError) as error:
         return Trial(number, setting, cells, None, " ".join(str(error).split()), limits)
 
 
-def study_of(plan: Plan, changes: dict[str, Any]) -> Study:
-    """The study of a trial: what the file says, with the values of the axes laid over it, and its data set known.
+def study_of(plan: Plan, changes: dict[str, Any], special: Sequence[dict[str, Any]] = ()) -> Study:
+    """The study of a trial: what the file says, with the values of the axes laid over it, and then those of special cases.
 
     Raises
     ------
@@ -96,6 +97,8 @@ def study_of(plan: Plan, changes: dict[str, Any]) -> Study:
     """
     fields = plan.fields if {"rule", "rule.kind"} & changes.keys() else {"rule": RULE, **plan.fields}
     laid = lay(Study, fields, changes)
+    for one in special:
+        laid = lay(Study, laid, one)
     if isinstance(dataset := laid.get("dataset"), str):
         check_name(dataset)
     return Study.from_dict(laid)

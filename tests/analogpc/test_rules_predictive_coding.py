@@ -117,7 +117,7 @@ def digits():
 
 @pytest.mark.parametrize("name", ["d+f", "ipc", "zil", "fixed", "epc"])
 def test_the_rules_learn_digits_on_both_substrates(name, digits):
-    """Beyond 95 % digital in 10 epochs, and beyond 88 % after 3 on pulsed devices; `experiments/every_rule.py` measures the rest."""
+    """Beyond 95 % digital in 10 epochs, and beyond 88 % after 3 on pulsed devices; `experiments/every_rule.toml` measures the rest."""
     digital = apc.fit(
         apc.mlp([64, 64, 10]),
         named_rule(name),

@@ -1,0 +1,115 @@
+"""What the tables of experiments share: the record of their sweep, Markdown, and one command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from analogpc.report.report import read_record
+from analogpc.studies.axes import SEEDS
+from analogpc.studies.comparison import Setting, settings
+from analogpc.training.study import Study
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A sweep as its figures see it.
+
+    Attributes
+    ----------
+    name : str
+        Of the study file.
+    record : dict
+        What ``sweep.json`` holds.
+    settings : list of Setting
+    """
+
+    name: str
+    record: dict[str, Any]
+    settings: list[Setting]
+
+    def where(self, **cells: Any) -> list[Setting]:
+        """The settings with these values in their columns."""
+        return [one for one in self.settings if all(one.cells.get(name) == value for name, value in cells.items())]
+
+    def values(self, column: str) -> list[Any]:
+        """What a column holds, in the order of the study file."""
+        return list(dict.fromkeys(one.cells[column] for one in self.settings))
+
+    def study(self, one: Setting) -> Study | None:
+        """The study of the first trial of a setting; None if there is none."""
+        text = self.record["studies"].get(str(one.numbers[0]))
+        return Study.from_toml(text) if text else None
+
+    @property
+    def said(self) -> str:
+        """Date, version, seeds and command, for the foot of a page."""
+        seeds = sorted({row[name] for row in self.record["rows"] for name in self.record["varied"] if name in SEEDS})
+        return (
+            f"{datetime.now(UTC):%Y-%m-%d}, analogpc {self.record['analogpc']}, seeds {', '.join(map(str, seeds)) or 'that of the study'}. "
+            f"Command: `analogpc sweep experiments/{self.name}.toml && python experiments/{self.name}.py`."
+        )
+
+
+def main(file: str, page: Callable[[Swept], Sequence[str]], figure: Callable[[Swept], Figure] | None = None) -> None:
+    """Write the page of a sweep, and its picture; the command line of every experiment.
+
+    Parameters
+    ----------
+    file : str
+        ``__file__`` of the experiment, whose name is that of its study file.
+    page : function
+        From the sweep to lines of Markdown.
+    figure : function
+        From the sweep to a picture, if there is one.
+    """
+    here = Path(file)
+    parser = argparse.ArgumentParser(description=f"The page of experiments/{here.stem}.toml.")
+    parser.add_argument("folder", type=Path, nargs="?", default=Path(f"{here.stem}-sweep"), help="what analogpc sweep has made")
+    parser.add_argument("--out", type=Path, default=here.parent / "results" / here.stem, help="the page, without its ending")
+    chosen = parser.parse_args()
+    record = read_record(chosen.folder)
+    swept = Swept(here.stem, record, settings(record["rows"], record["metric"], record["varied"]))
+    chosen.out.parent.mkdir(parents=True, exist_ok=True)
+    lines = [*page(swept), "", swept.said]
+    chosen.out.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    chosen.out.with_suffix(".csv").write_bytes((chosen.folder / "table.csv").read_bytes())
+    if figure is not None:
+        figure(swept).savefig(chosen.out.with_suffix(".png"), dpi=110)
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table in Markdown."""
+    return [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}", *(f"| {' | '.join(row)} |" for row in rows)]
+
+
+def mean(one: Setting) -> str:
+    """The mean over the seeds, in percent."""
+    return f"{one.mean:.2%}" if one.values else "refused" if one.other else "–"
+
+
+def every(one: Setting) -> str:
+    """Every seed, in percent; or why there is none."""
+    return ", ".join(f"{value:.2%}" for value in one.values.values()) or "; ".join(dict.fromkeys(one.other))
+
+
+def pulses_per_weight(swept: Swept, one: Setting) -> float:
+    """Pulses that the devices received for each weight on crossbars, mean over the seeds; 0 for digital runs."""
+    study, pulses = swept.study(one), one.mean_of("pulses")
+    if study is None or not pulses > 0:
+        return 0.0
+    widths = study.network.widths
+    return pulses / float(np.dot(widths[:-1], widths[1:]))
+
+
+def saturated(one: Setting) -> str:
+    """The part of ADC conversions that was clipped, in percent."""
+    conversions = one.mean_of("conversions_out")
+    return f"{one.mean_of('saturated_out') / conversions:.2%}" if conversions > 0 else "–"

@@ -1,0 +1,53 @@
+"""Experiments that are studies: each computes in its short mode, and its page and picture come out of the table."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import analogpc as apc
+from analogpc.studies.api import run_plan
+from analogpc.studies.plan import read_plan
+from analogpc.studies.search import conversations
+from analogpc.studies.sweep import Means
+
+ROOT = Path(__file__).parents[2]
+STUDIES = sorted((ROOT / "experiments").glob("*.toml"))
+REFUSED = {"update_schemes": 4}
+"""Settings of a study that the simulator refuses for physical reasons, in each rule and seed."""
+
+
+@pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.stem)
+def test_a_study_is_computed_in_its_short_mode_and_told(file, tmp_path):
+    plan = read_plan(file, short=True)
+    found = run_plan(plan, tmp_path / "sweep", Means(workers=0), progress=False)
+    failed = [row for row in found.rows if row["status"] != "finished"]
+    assert len(failed) == REFUSED.get(file.stem, 0), {row["sentence"] for row in failed}
+    out = tmp_path / "page"
+    command = [sys.executable, str(file.with_suffix(".py")), str(found.folder), "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_with_package(), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    text = out.with_suffix(".md").read_text(encoding="utf-8")
+    assert f"analogpc sweep experiments/{file.name}" in text
+    for row in found.rows:
+        if row["status"] == "finished":
+            assert f"{row['test_accuracy']:.2%}" in text
+    assert out.with_suffix(".csv").exists()
+
+
+@pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.stem)
+def test_every_trial_of_a_study_is_allowed_or_refused_as_expected(file):
+    """The studies at full length, without computing them."""
+    plan = read_plan(file)
+    trials = [trial for talk in conversations(plan) for trial in next(talk)]
+    assert len(trials) == plan.trials
+    refused = [trial for trial in trials if trial.study is None]
+    rules = len({trial.cells.get("rule") for trial in trials})
+    assert len(refused) == REFUSED.get(file.stem, 0) * rules * len(plan.seeds), {trial.refusal for trial in refused}
+
+
+def _with_package():
+    import os
+
+    return {**os.environ, "PYTHONPATH": str(Path(apc.__file__).parents[1])}
