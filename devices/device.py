@@ -25,6 +25,7 @@ from analogpc.devices.nonidealities import (
     Telegraph,
     Thermal,
 )
+from analogpc.devices.provenance import Provenance
 from analogpc.devices.responses import PulseResponse, Response
 from analogpc.devices.specification import Specification
 
@@ -60,6 +61,8 @@ class Device(Specification):
         How the conductance depends on the temperature.
     source : str
         Where the numbers come from.
+    provenance : Provenance
+        Of a device that was made from measurements: files, intervals, assumptions.
     """
 
     identity: ClassVar[str] = "name"
@@ -78,6 +81,7 @@ class Device(Specification):
     conduction: Conduction = Ohmic()
     thermal: Thermal = Thermal()
     source: str = ""
+    provenance: Provenance = Provenance()
 
     @model_validator(mode="after")
     def _window_is_open(self) -> Device:

@@ -10,7 +10,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from analogpc.commands.bench import bench
-from analogpc.commands.devices import calibrate, devices
+from analogpc.commands.calibrate import calibrate
+from analogpc.commands.devices import devices
 from analogpc.commands.evaluation import evaluate
 from analogpc.commands.language import TEXT, holds_language_model, train_text
 from analogpc.commands.output import (

@@ -14,7 +14,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtri
 
 from analogpc.devices.device import Device
-from analogpc.devices.responses import PulseResponse
+from analogpc.devices.responses import MeasuredSteps, PulseResponse
 from analogpc.kernels.pulses.updates import ADDITIVE, COMPOSITE, apply_counts
 from analogpc.kernels.random.streams import Key
 
@@ -134,7 +134,9 @@ def _pulse_numbers(device: Device, response: PulseResponse) -> dict[str, Any]:
     both = len(directions) == 2 and up + down > 0
     symmetric, point = _symmetry(response, zero)
     law, noise = response.law, response.dw_min_std
-    if law.noise == ADDITIVE:
+    if isinstance(response, MeasuredSteps):
+        noise = response.cycle_deviation
+    elif law.noise == ADDITIVE:
         noise *= response.dw_min / step if step > 0 else math.inf
     elif law.noise == COMPOSITE:
         noise *= 1 + (law.added + law.sloped * abs(zero)) / step if step > 0 else math.inf

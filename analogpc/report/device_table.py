@@ -11,7 +11,7 @@ from analogpc.devices.device import Device
 from analogpc.report.device_numbers import HOUR, DeviceNumbers, device_numbers
 
 if TYPE_CHECKING:
-    from analogpc.devices.calibration.fitting import Calibration
+    from analogpc.devices.calibration.assembly import DeviceFit
 
 LIST_COLUMNS = ("name", "response", "states", "asymmetry", "d2d", "c2c", "write", "drift", "µS")
 LIST_NOTE = (
@@ -98,31 +98,27 @@ def duration(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
-def fit_table(fit: Calibration) -> Table:
-    """The fitted numbers, with standard errors where there are any."""
-    told, device = cells(device_numbers(fit.device)), fit.device
-    table = Table("fitted", "value", "standard error", box=None, padding=(0, 2, 0, 0))
-    rows: list[tuple[str, str, str]] = [("device", device.name, "")]
-    rows += [("readings, of devices", f"{len(fit.data.pulse):,}, of {len(fit.data.device_names)}", "")]
-    low, high = fit.node_conductance[[0, -1]] * 1e6
-    rows.append(("range (µS)", f"{low:.4g} to {high:.4g}", ""))
-    middle = len(fit.step_up) // 2
-    for word, place in (("low end", 0), ("middle", middle), ("high end", -1)):
-        for direction, step, error in (
-            ("up", fit.step_up, fit.step_up_error),
-            ("down", fit.step_down, fit.step_down_error),
-        ):
-            rows.append((f"step {direction}, {word} (nS)", f"{step[place] * 1e9:.4g}", f"{error[place] * 1e9:.2g}"))
-    read, cycle = fit.read_noise * 1e9, fit.cycle_noise
-    rows += [
-        ("states", told["states"], ""),
-        ("asymmetry", told["asymmetry"], ""),
-        ("noise of a reading (nS)", f"{read:.3g}", f"{read * fit.read_noise_error:.2g}"),
-        ("c2c noise (of a step)", f"{cycle:.3g}", f"{cycle * fit.cycle_noise_error:.2g}"),
-        ("d2d spread (of a step)", told["d2d"], ""),
-        ("rms of data minus fit (nS)", f"{fit.residual_rms * 1e9:.3g}", ""),
-        ("R²", f"{fit.r_squared:.4f}", ""),
-    ]
+def fit_table(fit: DeviceFit) -> Table:
+    """The fitted numbers, with 90 % intervals where there are any."""
+    told, device, pulses = cells(device_numbers(fit.device)), fit.device, fit.pulses
+    table = Table("fitted", "value", "90 % interval", box=None, padding=(0, 2, 0, 0))
+    rows: list[tuple[str, str, str]] = [("device", device.name, ""), ("window (µS)", told["µS"], "")]
+    rows += [("measured", f"{one.kind}, {one.readings:,} values", one.file) for one in device.provenance.sources]
+    if pulses is not None:
+        rows.append(("steps", pulses.family, ""))
+    for one in device.provenance.intervals:
+        factor, unit = (1e9, "nS") if one.unit == "siemens" else (1.0, one.unit)
+        value, least, most = (factor * number for number in (one.value, one.low, one.high))
+        rows.append((f"{one.name} ({unit})" if unit else one.name, f"{value:.4g}", f"{least:.4g} to {most:.4g}"))
+    rows += [("states", told["states"], ""), ("asymmetry", told["asymmetry"], ""), ("d2d spread (of a step)", told["d2d"], "")]
+    if pulses is not None:
+        curves = pulses.checks.curve_r_squared
+        rows += [
+            ("rms of data minus fit (nS)", f"{pulses.residual_rms * 1e9:.3g}", ""),
+            ("R²", f"{pulses.r_squared:.4f}", f"single curves {curves.min():.3f} to {curves.max():.3f}"),
+            ("within the 90 % band", f"{pulses.checks.coverage:.1%}", ""),
+        ]
+    rows.append(("verdict", device.provenance.verdict, ""))
     for row in rows:
         table.add_row(*row)
     return table

@@ -1,57 +1,71 @@
-"""Calibration: measured conductance against pulse number becomes a device with a piecewise response.
-
-The data format is that of `measurements.read_pulse_data`, the statistical model that of `step_fit`.
-"""
+"""Calibration: measured conductance against pulse number becomes a device, or is refused."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from analogpc.devices.calibration.measurements import CalibrationError, PulseData, read_pulse_data
-from analogpc.devices.calibration.step_fit import Intervals, StepFit, fit_steps
+from analogpc.devices.calibration.checks import Checks, check
+from analogpc.devices.calibration.measurements import CalibrationError, PulseData, pulse_data
+from analogpc.devices.calibration.pulse_device import pulse_part
+from analogpc.devices.calibration.pulse_fit import PulseFit, fit_pulses
+from analogpc.devices.calibration.state_space import EXTRA
+from analogpc.devices.calibration.understanding import Reading, Understood, understand
 from analogpc.devices.device import Device
-from analogpc.devices.responses import PiecewiseStep
-from analogpc.devices.responses.base import WINDOW_SIGMAS
-from analogpc.devices.responses.step_tables import piecewise_from_steps
+from analogpc.devices.provenance import Curve, Provenance, Source
 
-__all__ = ["Calibration", "CalibrationError", "calibrate"]
+__all__ = ["Calibration", "CalibrationError", "RefusedFitError", "calibrate"]
 
-_FEWEST_PULSES = 8
+_KEPT = 1500
+_FINEST = 257
+
+
+class RefusedFitError(CalibrationError):
+    """A fit failed its checks; ``calibration`` is what it looks like."""
+
+    def __init__(self, calibration: Calibration) -> None:
+        self.calibration = calibration
+        super().__init__(
+            f"the fit is refused: {'; '.join(calibration.checks.failures)} (--accept writes the device all the same)"
+        )
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A device fitted to data, and how well it fits.
+    """A device fitted to pulse series, and how well it fits.
 
     Attributes
     ----------
     device : Device
-        With a `PiecewiseStep` response; states -1 and 1 are the mean ends of the measured range.
+        With the response of the family that won; the state -1 stands for the low, 1 for the high end of what was measured.
     data : PulseData
         What was fitted.
+    pulse_fit : PulseFit
+        The model, scaled.
+    checks : Checks
+        Whether it can be trusted.
     fitted : (n,), siemens
         The noise-free curve of the fit through the measured pulses, every series from its own estimated start.
     band : (n,), siemens
         Standard deviation of a reading around it: cycle-to-cycle noise that adds up, and read noise.
     node_conductance : (nodes,), siemens
-        Places of the nodes of the response.
+        Places at which the steps are tabulated for reports, over the measured range.
     step_up, step_down : (nodes,), siemens
         Fitted changes of one pulse there; those downwards are negative.
     step_up_error, step_down_error : (nodes,), siemens
         Their standard errors.
     device_scales : (devices, 2)
         Steps up and down of each device relative to the common ones.
-    read_noise : float
-        Standard deviation of a reading, in siemens. It enters the device as write noise.
+    read_noise, slow_noise : float
+        Standard deviations of the white and of the slow part of the read noise, in siemens.
     cycle_noise : float
         Standard deviation of a step relative to its mean.
-    read_noise_error, cycle_noise_error : float
-        Relative standard errors of these two; inf where the data cannot tell.
+    read_noise_interval, slow_noise_interval, cycle_noise_interval : (low, high)
+        Their 90 % intervals.
     residual_rms : float
         Root mean square of data minus ``fitted``, in siemens.
     r_squared : float
@@ -62,6 +76,8 @@ class Calibration:
 
     device: Device
     data: PulseData
+    pulse_fit: PulseFit
+    checks: Checks
     fitted: np.ndarray
     band: np.ndarray
     node_conductance: np.ndarray
@@ -71,19 +87,29 @@ class Calibration:
     step_down_error: np.ndarray
     device_scales: np.ndarray
     read_noise: float
+    slow_noise: float
     cycle_noise: float
-    read_noise_error: float
-    cycle_noise_error: float
+    read_noise_interval: tuple[float, float]
+    slow_noise_interval: tuple[float, float]
+    cycle_noise_interval: tuple[float, float]
     residual_rms: float
     r_squared: float
     warnings: tuple[str, ...]
 
+    @property
+    def family(self) -> str:
+        """The family of steps that won."""
+        return self.pulse_fit.fit.label
 
-def calibrate(source: str | Path | Mapping[str, Any], name: str = "calibrated", nodes: int = 17) -> Calibration:
+
+def calibrate(
+    source: str | Path | Mapping[str, Any],
+    name: str = "calibrated",
+    nodes: int | None = None,
+    accept: bool = False,
+    reading: Reading | None = None,
+) -> Calibration:
     """Fit a device to measured conductance against pulse number.
-
-    The range that was measured is taken for the range of the device: pulses that would lead beyond it end at its bounds. Readings
-    piled up at a hard bound show as steps that fall to zero within one node.
 
     Parameters
     ----------
@@ -91,8 +117,12 @@ def calibrate(source: str | Path | Mapping[str, Any], name: str = "calibrated", 
         See `measurements.read_pulse_data`.
     name : str
         Name of the device.
-    nodes : int
-        Nodes of the response, odd, from 3 to 257; smoothness is estimated, so that more nodes do not mean more noise.
+    nodes : int, optional
+        A table of so many nodes, odd, from 3 to 257; by default the data choose a family, or the number of nodes.
+    accept : bool
+        A fit that fails its checks is returned, and marked, instead of refused.
+    reading : Reading, optional
+        What the data do not say themselves: unit, read voltage.
 
     Returns
     -------
@@ -100,6 +130,8 @@ def calibrate(source: str | Path | Mapping[str, Any], name: str = "calibrated", 
 
     Raises
     ------
+    RefusedFitError
+        If the fit fails its checks.
     CalibrationError
         If the data cannot be used, in one sentence: columns are missing or wrong, values are not finite, pulses are too few in a
         direction, or the conductance does not follow them.
@@ -114,183 +146,134 @@ def calibrate(source: str | Path | Mapping[str, Any], name: str = "calibrated", 
     >>> bool(fit.r_squared > 0.999)
     True
     """
-    if isinstance(nodes, bool) or not isinstance(nodes, (int, np.integer)) or not 3 <= nodes <= 257 or nodes % 2 == 0:
-        raise CalibrationError(f"nodes = {nodes!r} is not allowed: an odd whole number from 3 to 257")
-    origin = f" in {Path(source).name}" if isinstance(source, (str, Path)) else ""
-    return _fitted(read_pulse_data(source), name, nodes, origin)
+    found = understand(source, reading)
+    if found.kind != "pulses":
+        raise CalibrationError(f"no pulses can be recognised: the data look like the kind '{found.kind}'")
+    return calibration_of([found], name, nodes, accept)
 
 
-def _fitted(data: PulseData, name: str, nodes: int, origin: str) -> Calibration:
-    """The device of the data and all that says how well it is known; ``origin`` completes its source."""
-    intervals, base, unit = _intervals(data)
-    fit = fit_steps(intervals, nodes, len(data.device_names))
-    ends = _ends(data, fit)
-    low, high = ends.mean(axis=0)
-    place = np.linspace(low, high, nodes)
-    half = (high - low) / 2
-    up, down = fit.at(0, place), fit.at(1, place)
-    try:
-        mean = piecewise_from_steps(up / half, -down / half)
-    except ValueError as error:
-        raise CalibrationError(f"the conductance does not follow the pulses: {error}") from None
-    warnings = _warnings(data, intervals, fit)
-    fitted, band = _curve(data, intervals, fit, place, mean)
-    response, device_warnings = _response(mean, fit, ends, low * unit + base, half * unit, half)
-    bottom, top = response.window
+def _checked_nodes(nodes: int | None) -> int | None:
+    if nodes is None:
+        return None
+    if isinstance(nodes, bool) or not isinstance(nodes, (int, np.integer)) or not 3 <= nodes <= _FINEST or nodes % 2 == 0:
+        raise CalibrationError(f"nodes = {nodes!r} is not allowed: an odd whole number from 3 to {_FINEST}")
+    return int(nodes)
+
+
+def source_of(part: Understood, data: PulseData | None = None) -> Source:
+    """Where a measurement came from."""
+    rows = max((len(values) for values in part.columns.values()), default=0)
+    return Source(
+        kind=part.kind,
+        file=part.table.name,
+        sha256=part.table.sha256,
+        readings=rows,
+        devices=len(data.device_names) if data is not None else len(set(part.columns.get("device", ("0",)))),
+        cycles=int(data.series.max()) + 1 if data is not None else 0,
+        understood="; ".join((part.table.form, *part.notes)),
+    )
+
+
+def calibration_of(parts: Sequence[Understood], name: str, nodes: int | None, accept: bool) -> Calibration:
+    """The device of pulse series in one or several tables."""
+    nodes = _checked_nodes(nodes)
+    data = pulse_data(parts)
+    sources = tuple(source_of(part, data if len(parts) == 1 else None) for part in parts)
+    fitted = fit_pulses(data, nodes)
+    checks, part = check(fitted), pulse_part(fitted)
+    verdict = "passed" if not checks.failures else "accepted although " + "; ".join(checks.failures)
+    remarks = (*_remarks(data, fitted), *part.remarks, *checks.remarks)
+    provenance = Provenance(
+        sources=sources,
+        intervals=part.intervals,
+        assumptions=part.assumptions,
+        remarks=remarks,
+        verdict=verdict,
+        step_model=part.step_model,
+        measured=_kept(data),
+    )
+    origin = " and ".join(one.file for one in sources if one.file)
     device = Device(
         name=name,
-        response=response,
-        g_min_siemens=max(base + unit * (low + (bottom + 1) * half), 0.0),
-        g_max_siemens=base + unit * (low + (top + 1) * half),
-        source=f"fitted to {len(data.pulse)} readings of {len(data.device_names)} device(s){origin}",
+        source=f"fitted to {len(data.pulse)} readings of {len(data.device_names)} device(s){' in ' + origin if origin else ''}",
+        provenance=provenance,
+        **part.fields,
     )
-    fitted, band = base + unit * fitted, unit * band
-    residual = data.conductance - fitted
+    result = _result(device, data, fitted, checks, remarks)
+    if checks.failures and not accept:
+        raise RefusedFitError(result)
+    return result
+
+
+def _result(device: Device, data: PulseData, fitted: PulseFit, checks: Checks, remarks: tuple[str, ...]) -> Calibration:
+    """Everything in siemens."""
+    unit, base, fit = fitted.unit, fitted.base, fitted.fit
+    places = np.linspace(0, 1, len(getattr(device.response, "nodes_up", range(17))))
+    up, down, up_error, down_error = (unit * one for one in fitted.steps_at(places))
+    mean = base + unit * fitted.mean
+    cycle, white, slow = fitted.noises
     return Calibration(
         device=device,
         data=data,
-        fitted=fitted,
-        band=band,
-        node_conductance=base + unit * place,
-        step_up=unit * up,
-        step_down=-unit * down,
-        step_up_error=unit * fit.errors_at(0, place),
-        step_down_error=unit * fit.errors_at(1, place),
-        device_scales=fit.scales,
-        read_noise=unit * fit.read_noise,
-        cycle_noise=fit.cycle_noise,
-        read_noise_error=float(fit.noise_errors[0]),
-        cycle_noise_error=float(fit.noise_errors[1]),
-        residual_rms=float(np.sqrt(np.mean(residual**2))),
-        r_squared=float(1 - np.mean(residual**2) / np.var(data.conductance)),
-        warnings=(*warnings, *device_warnings),
+        pulse_fit=fitted,
+        checks=checks,
+        fitted=mean,
+        band=unit * fitted.band,
+        node_conductance=base + unit * places,
+        step_up=up,
+        step_down=-down,
+        step_up_error=up_error,
+        step_down_error=down_error,
+        device_scales=np.exp(fit.own[:, :2]),
+        read_noise=unit * fit.noise[1] if fit.free[-EXTRA + 1] else 0.0,
+        slow_noise=unit * fit.noise[2],
+        cycle_noise=cycle[0],
+        read_noise_interval=(unit * white[1], unit * white[2]),
+        slow_noise_interval=(unit * slow[1], unit * slow[2]),
+        cycle_noise_interval=cycle[1:],
+        residual_rms=float(np.sqrt(np.mean((data.conductance - mean) ** 2))),
+        r_squared=checks.r_squared,
+        warnings=remarks,
     )
 
 
-def _intervals(data: PulseData) -> tuple[Intervals, float, float]:
-    """The stretches between readings in a scaled unit, the siemens of its zero and of its one; or why they cannot be used."""
-    left = np.flatnonzero(np.diff(data.series) == 0)
-    sign = data.direction[left + 1].astype(np.float64)
-    pulses = np.diff(data.pulse)[left].astype(np.float64)
-    for word, count in (("up", (sign > 0).sum()), ("down", (sign < 0).sum())):
-        if count < _FEWEST_PULSES:
-            raise CalibrationError(f"the data hold {count} readings after pulses {word}; at least {_FEWEST_PULSES} are needed")
-    readings = data.conductance
-    base, unit = float(readings.min()), float(np.ptp(readings))
-    # Noise alone moves the mean of pulses up as often down as up; the test asks for four standard errors.
-    moves = sign * np.diff(readings)[left]
-    if unit <= 1e-12 * np.abs(readings).max(initial=0) or not _moves(moves, data, left, unit):
-        raise CalibrationError("the conductance is flat: it does not follow the pulses beyond its noise")
-    return Intervals((readings - base) / unit, left, pulses, sign, data.device[left]), base, unit
-
-
-def _moves(moves: np.ndarray, data: PulseData, left: np.ndarray, unit: float) -> bool:
-    """Whether the net movement of the runs, in the direction of their pulses, stands out from the noise of their ends."""
-    breaks = np.flatnonzero((np.diff(left) != 1) | (np.diff(data.direction[left + 1]) != 0)) + 1
-    nets = np.array([run.sum() for run in np.split(moves, breaks)])
-    # Differences of differences hold hardly any trend; their variance is 6 r² for readings with noise r.
-    bends = np.diff(data.conductance, 2)[np.diff(data.series)[:-1] == 0]
-    noise = np.sqrt(2 * np.mean(bends**2) / 6) if len(bends) else 0.0
-    return bool(nets.sum() > 4 * noise * np.sqrt(len(nets)) and nets.sum() > 1e-9 * unit)
-
-
-def _ends(data: PulseData, fit: StepFit) -> np.ndarray:
-    """The lowest and the highest estimated conductance of each device, (devices, 2), scaled."""
-    parts = [fit.conductance[data.device == d] for d in range(len(data.device_names))]
-    return np.array([[part.min(), part.max()] for part in parts])
-
-
-def _curve(
-    data: PulseData, intervals: Intervals, fit: StepFit, place: np.ndarray, mean: PiecewiseStep
-) -> tuple[np.ndarray, np.ndarray]:
-    """The noise-free curve through the measured pulses and the standard deviation of readings around it, scaled."""
-    low, half = place[0], (place[-1] - place[0]) / 2
-    steps = {1: mean.dw_min * half * (1 + mean.up_down) * np.array(mean.nodes_up)}
-    steps[-1] = -mean.dw_min * half * (1 - mean.up_down) * np.array(mean.nodes_down)
-    slopes = {sign: np.gradient(step, place) for sign, step in steps.items()}
-    path, variance = fit.conductance.copy(), np.zeros(len(data.pulse))
-    for i, n in enumerate(intervals.left):
-        state, spread, sign = path[n], variance[n], int(intervals.sign[i])
-        scale = fit.scales[intervals.device[i], 0 if sign > 0 else 1]
-        for _ in range(int(intervals.pulses[i])):
-            step = scale * np.interp(state, place, steps[sign])
-            spread = spread * (1 + scale * np.interp(state, place, slopes[sign])) ** 2 + (fit.cycle_noise * step) ** 2
-            state = float(np.clip(state + step, min(low, path[n]), max(place[-1], path[n])))
-        path[n + 1], variance[n + 1] = state, spread
-    return path, np.sqrt(variance + fit.read_noise**2)
-
-
-def _response(
-    mean: PiecewiseStep, fit: StepFit, ends: np.ndarray, low_siemens: float, half_siemens: float, half: float
-) -> tuple[PiecewiseStep, list[str]]:
-    """The response with its noises and, of several devices, its spreads; and warnings."""
-    warnings: list[str] = []
-    spread = dict.fromkeys(("dw_min_dtod", "up_down_dtod", "w_max_dtod", "w_min_dtod"), 0.0)
-    if len(ends) > 1:
-        # Per device: size = (up + down) / 2 and asymmetry = (up - down) / 2, relative to dw_min.
-        means = np.array([1 + mean.up_down, 1 - mean.up_down])
-        sizes = fit.scales * means
-        for name, weights in (("dw_min_dtod", np.array([0.5, 0.5])), ("up_down_dtod", np.array([0.5, -0.5]))):
-            own = np.mean([weights * means @ v @ (weights * means) for v in fit.scale_variances])
-            spread[name] = float(np.sqrt(max(np.var(sizes @ weights, ddof=1) - own, 0.0)))
-        deviations = ends.std(axis=0, ddof=1) / half
-        spread["w_min_dtod"], spread["w_max_dtod"] = float(deviations[0]), float(deviations[1])
-    room = max(low_siemens, 0.0) / half_siemens / WINDOW_SIGMAS
-    if spread["w_min_dtod"] > room:
-        warnings.append(
-            f"the spread of the lower bound, {spread['w_min_dtod']:.3g}, is cut to {room:.3g}: no conductance is negative"
-        )
-        spread["w_min_dtod"] = room
-    if low_siemens < 0:
-        warnings.append(f"the lowest fitted conductance, {low_siemens:.3g} S, is negative and taken as zero")
-    write = fit.read_noise / half / mean.dw_min
-    return mean.but(dw_min_std=fit.cycle_noise, write_noise_std=write, **spread), warnings
-
-
-def _pressed(intervals: Intervals) -> float:
-    """The share of the readings after which a device, at its end of the range, hardly moves any more.
-
-    A device whose steps fade has few readings within 2 % of its end, or moves on there; one at a hard bound piles them up.
-    """
-    moves = intervals.sign * np.diff(intervals.readings)[intervals.left]
-    begin, count = intervals.readings[intervals.left], 0
-    for device in np.unique(intervals.device):
-        for sign in (1, -1):
-            own = (intervals.device == device) & (intervals.sign == sign)
-            reached = sign * begin[own]
-            span = np.ptp(reached) if own.any() else 0.0
-            at_end = reached > reached.max(initial=-np.inf) - 0.02 * span
-            before = (reached > reached.max(initial=-np.inf) - 0.2 * span) & ~at_end
-            if (
-                at_end.sum() > 0.05 * own.sum()
-                and before.sum() >= 5
-                and moves[own][at_end].mean() < 0.2 * moves[own][before].mean()
-            ):
-                count += int(at_end.sum())
-    return count / len(begin)
-
-
-def _warnings(data: PulseData, intervals: Intervals, fit: StepFit) -> list[str]:
+def _remarks(data: PulseData, fitted: PulseFit) -> list[str]:
     """What the data leave open."""
-    warnings = []
+    said = list(data.notes)
     if data.directions_inferred:
-        warnings.append("directions were inferred from the trend; a column 'direction' is safer near turning points")
-    if len(data.device_names) == 1:
-        warnings.append("one device tells nothing about the spread from device to device, which is taken as zero")
-    elif len(data.device_names) < 10:
-        warnings.append(f"the spread of {len(data.device_names)} devices is itself uncertain")
-    for d, word in enumerate(("up", "down")):
-        if (fit.steps[d] < 0).any():
-            warnings.append(f"steps {word} are fitted with the wrong sign in places and taken as zero there")
-    if (intervals.pulses > 1).any():
-        warnings.append("readings skip pulses; the cycle-to-cycle noise rests on their sums")
-    pressed = _pressed(intervals)
-    if pressed:
-        warnings.append(
-            f"{pressed:.0%} of the readings lie where a device seems to press against a hard bound; cut them off, or the noise from pulse "
-            "to pulse comes out too large"
+        said.append("directions were inferred from the trend; a column 'direction' is safer near turning points")
+    best, *others = fitted.ranking
+    other = next((one for one in others if one.fit.label != best.fit.label), None)
+    if other is not None:
+        lead = other.criterion - best.criterion
+        said.append(f"steps: {fitted.fit.label}, ahead of {other.fit.label} by {lead:.3g} in Schwarz's criterion")
+    if (fitted.data.pulses > 1).any():
+        said.append("readings skip pulses; the cycle-to-cycle noise rests on their sums")
+    value, low, high = fitted.noises[0]
+    if low == 0 and high > 0.1:
+        said.append(
+            f"the cycle-to-cycle noise is {value:.2g} of a step, but anything up to {high:.2g} fits as well: "
+            f"some {_more_cycles(data, value, high):,} times as many cycles would tell"
         )
-    for value, word in zip(fit.noise_errors, ("read", "cycle-to-cycle"), strict=True):
-        if value > 0.3:
-            warnings.append(f"the data hardly tell the {word} noise: its relative standard error is {value:.2g}")
-    return warnings
+    return said
+
+
+def _more_cycles(data: PulseData, value: float, high: float) -> int:
+    """By how much more data the interval of σ_c² (which shrinks with their root) would become a third of what it is known to be."""
+    wanted = max(0.6 * value**2, 0.01)
+    return max(2, int(np.ceil((high**2 / 2 / wanted) ** 2)))
+
+
+def _kept(data: PulseData) -> Curve:
+    """The first series of the first device, up to `_KEPT` readings, for pictures."""
+    own = np.flatnonzero(data.device == 0)[:_KEPT]
+    begins = np.flatnonzero(np.diff(data.series[own], prepend=-1) != 0)
+    pulses = np.zeros(len(own), np.int64)
+    for first, last in zip(begins, [*begins[1:], len(own)], strict=True):
+        pulses[first:last] = data.pulse[own[first:last]] - data.pulse[own[first]]
+    return Curve(
+        pulses=tuple(pulses.tolist()),
+        upward=tuple((data.direction[own] > 0).tolist()),
+        siemens=tuple(float(f"{g:.6g}") for g in data.conductance[own]),
+        begins=tuple(begins.tolist()),
+    )

@@ -1,24 +1,24 @@
-"""Measured conductance against pulse number: the CSV format, and what must be true of such data before anything is fitted."""
+"""Measured conductance against pulse number: what must be true of such data before anything is fitted."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
-_UP, _DOWN = {"up", "+1", "1", "+", "1.0"}, {"down", "-1", "-", "-1.0"}
-_COLUMNS = ("pulse", "conductance", "conductance_us", "direction", "device", "cycle")
+from analogpc.devices.calibration.tables import CalibrationError
+from analogpc.devices.calibration.understanding import Reading, Understood, understand
+
+__all__ = ["CalibrationError", "PulseData", "pulse_data", "read_pulse_data"]
+
+_UP = {"up", "+1", "1", "+", "1.0", "ltp", "potentiation", "pot", "set", "p", "increase"}
+_DOWN = {"down", "-1", "-", "-1.0", "ltd", "depression", "dep", "reset", "d", "decrease"}
 # A turning point counts when the conductance has come back by this fraction of its range.
 _RETURN = 0.2
-
-
-class CalibrationError(ValueError):
-    """Measured data cannot be used; the message is one sentence that says why."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class PulseData:
     device_names : tuple of str
     directions_inferred : bool
         Whether the directions come from the trend of the data.
+    notes : tuple of str
+        What to know about how the data were read.
     """
 
     pulse: np.ndarray
@@ -48,17 +50,21 @@ class PulseData:
     device: np.ndarray
     device_names: tuple[str, ...]
     directions_inferred: bool
+    notes: tuple[str, ...] = ()
 
 
-def read_pulse_data(source: str | Path | Mapping[str, Any]) -> PulseData:
+def read_pulse_data(source: str | Path | Mapping[str, Any], reading: Reading | None = None) -> PulseData:
     """Read measured pulse curves.
 
     Parameters
     ----------
     source : path, or mapping of column name to sequence
-        A CSV file with one header line (lines that begin with ``#`` are passed over), or its columns: ``pulse``, a whole number;
-        ``conductance`` in siemens, or ``conductance_us`` in microsiemens; if known ``direction``, up or down (or +1 and -1), of
-        the pulse *before* the reading; ``device`` and ``cycle``, any names. A cycle starts a new series.
+        A file, or its columns: one of ``conductance``, ``resistance`` or ``current`` with units in their names; if known ``pulse``,
+        a whole number; ``direction``, up or down (or +1 and -1, LTP and LTD, set and reset), of the pulse *before* the reading, or
+        a ``pulse voltage`` whose sign says it; ``device`` and ``cycle``, any names. A cycle starts a new series. Or a column for
+        each curve.
+    reading : Reading, optional
+        What the data do not say themselves.
 
     Returns
     -------
@@ -69,81 +75,143 @@ def read_pulse_data(source: str | Path | Mapping[str, Any]) -> PulseData:
     CalibrationError
         In one sentence.
     """
-    columns = _from_file(source) if isinstance(source, (str, Path)) else _from_mapping(source)
-    if "pulse" not in columns:
-        raise CalibrationError(f"the data need a column 'pulse'; they have {', '.join(columns) or 'none'}")
-    given = [name for name in ("conductance", "conductance_us") if name in columns]
-    if len(given) != 1:
-        raise CalibrationError("the data need one column 'conductance' (siemens) or 'conductance_us' (microsiemens)")
-    pulse = _numbers(columns["pulse"], "pulse")
-    if (pulse != np.round(pulse)).any() or np.abs(pulse).max(initial=0) > 2**53:
-        raise CalibrationError(f"pulse = {pulse[pulse != np.round(pulse)][:1]} is not allowed: pulses have whole numbers")
-    conductance = _numbers(columns[given[0]], given[0]) * (1e-6 if given[0] == "conductance_us" else 1.0)
-    n = len(pulse)
-    names, device = np.unique(np.array([str(v).strip() for v in columns.get("device", ["0"] * n)]), return_inverse=True)
-    _, cycle = np.unique(np.array([str(v).strip() for v in columns.get("cycle", ["0"] * n)]), return_inverse=True)
-    order = np.lexsort((pulse, cycle, device))
-    pulse, conductance, device, cycle = pulse[order].astype(np.int64), conductance[order], device[order], cycle[order]
+    found = understand(source, reading)
+    if found.kind != "pulses":
+        raise CalibrationError(f"no pulses can be recognised: the data look like the kind '{found.kind}'")
+    return pulse_data([found])
+
+
+def pulse_data(parts: Sequence[Understood]) -> PulseData:
+    """Pulse series of one or several tables; devices of the same name are the same device.
+
+    Raises
+    ------
+    CalibrationError
+        In one sentence.
+    """
+    read = [_one(part, number if len(parts) > 1 else None) for number, part in enumerate(parts)]
+    notes = tuple(dict.fromkeys(note for part in parts for note in (*part.questions, *part.notes)))
+    notes += tuple(dict.fromkeys(note for one in read for note in one.notes if note not in notes))
+    if len(read) == 1:
+        return replace(read[0], notes=notes)
+    names = list(dict.fromkeys(name for one in read for name in one.device_names))
+    device = np.concatenate([np.array([names.index(name) for name in one.device_names])[one.device] for one in read])
+    first = np.cumsum([0, *(int(one.series.max()) + 1 for one in read)])
+    series = np.concatenate([one.series + first[k] for k, one in enumerate(read)])
+    columns = [np.concatenate([getattr(one, name) for one in read]) for name in ("pulse", "conductance", "direction")]
+    order = np.lexsort((columns[0], series, device))
+    _, series = np.unique(series[order], return_inverse=True)
+    # Series are numbered in the order of their rows.
+    _, where = np.unique(series, return_index=True)
+    rank = np.empty(len(where), np.int64)
+    rank[np.argsort(where)] = np.arange(len(where))
+    pulse, conductance, direction = (column[order] for column in columns)
+    inferred = any(one.directions_inferred for one in read)
+    return PulseData(pulse, conductance, direction, rank[series], device[order], tuple(names), inferred, notes)
+
+
+def _one(part: Understood, number: int | None) -> PulseData:
+    columns = part.columns
+    if "conductance" not in columns:
+        raise CalibrationError("the data need one column 'conductance' (siemens), 'resistance' or 'current'")
+    conductance = columns["conductance"]
+    n, notes = len(conductance), []
+    names, device = np.unique(np.array(columns.get("device", ["0"] * n)), return_inverse=True)
+    _, cycle = np.unique(np.array(columns.get("cycle", ["0"] * n)), return_inverse=True)
     _, series = np.unique(device * (cycle.max(initial=0) + 1) + cycle, return_inverse=True)
+    if "pulse" in columns:
+        pulse, said = _whole(columns["pulse"])
+        notes += said
+    elif "seconds" in columns and "direction" not in columns and "pulse_volts" not in columns:
+        raise CalibrationError("no pulses can be recognised: the data hold times, but neither pulses nor their directions")
+    else:
+        pulse = np.zeros(n, np.int64)
+        for s in range(series.max(initial=-1) + 1):
+            pulse[series == s] = np.arange((series == s).sum())
+        notes.append("pulses are counted row by row")
+    order = np.lexsort((pulse, cycle, device))
+    pulse, conductance, device, series = pulse[order], conductance[order], device[order], series[order]
     twice = (np.diff(pulse) == 0) & (np.diff(series) == 0)
+    if twice.any() and ("direction" in columns or "pulse_volts" in columns):
+        direction = _given(columns)[order]
+        again = _restarted(columns, device, order, names)
+        if again is None:
+            raise CalibrationError(
+                f"pulse {pulse[:-1][twice][0]} of device '{names[device[:-1][twice][0]]}' occurs twice in one cycle"
+            )
+        pulse, series = again
+        notes.append("pulse numbers begin anew with every change of direction")
+        return PulseData(
+            pulse,
+            columns["conductance"],
+            _given(columns),
+            series,
+            _devices(columns, n),
+            tuple(map(str, names)),
+            False,
+            tuple(notes),
+        )
     if twice.any():
         raise CalibrationError(
             f"pulse {pulse[:-1][twice][0]} of device '{names[device[:-1][twice][0]]}' occurs twice in one cycle"
         )
-    if "direction" in columns:
-        direction = _directions(columns["direction"])[order]
+    inferred = "direction" not in columns and "pulse_volts" not in columns
+    if inferred:
+        whole = [_trend(conductance[series == s]) for s in range(series.max(initial=-1) + 1)]
+        direction = np.concatenate(whole or [np.zeros(0)])
     else:
-        direction = np.concatenate([_trend(conductance[series == s]) for s in range(series.max(initial=-1) + 1)] or [np.zeros(0)])
+        direction = _given(columns)[order]
     return PulseData(
-        pulse, conductance, direction.astype(np.int8), series, device, tuple(map(str, names)), "direction" not in columns
+        pulse, conductance, direction.astype(np.int8), series, device, tuple(map(str, names)), inferred, tuple(notes)
     )
 
 
-def _from_file(path: str | Path) -> dict[str, list[str]]:
-    """The columns of a CSV file, as text."""
-    try:
-        with Path(path).open(encoding="utf-8-sig", newline="") as file:
-            rows = [
-                row for row in csv.reader(line for line in file if not line.startswith("#")) if any(cell.strip() for cell in row)
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CalibrationError(f"{path} cannot be read as CSV: {getattr(error, 'strerror', None) or error}") from None
-    if not rows:
-        raise CalibrationError(f"{path} is empty")
-    header = [cell.strip().lower() for cell in rows[0]]
-    for number, row in enumerate(rows[1:], 1):
-        if len(row) != len(header):
-            raise CalibrationError(f"{path}: data row {number} has {len(row)} cells and the header {len(header)}")
-    return {name: [row[i] for row in rows[1:]] for i, name in enumerate(header) if name in _COLUMNS}
+def _devices(columns: dict[str, Any], n: int) -> np.ndarray:
+    return np.unique(np.array(columns.get("device", ["0"] * n)), return_inverse=True)[1]
 
 
-def _from_mapping(columns: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """The columns, which must be known and equally long."""
-    unknown = [name for name in columns if name not in _COLUMNS]
-    if unknown:
-        raise CalibrationError(f"the data have no use for a column '{unknown[0]}'; columns are {', '.join(_COLUMNS)}")
-    lengths = {name: len(values) for name, values in columns.items()}
-    if len(set(lengths.values())) > 1:
-        raise CalibrationError(f"the columns differ in length: {', '.join(f'{name} {n}' for name, n in lengths.items())}")
-    return {name: list(values) for name, values in columns.items()}
+def _restarted(
+    columns: dict[str, Any], device: np.ndarray, order: np.ndarray, names: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Rows in their own order, where pulse numbers begin anew: numbers that go on, and unbroken series; None if that is not so."""
+    n = len(order)
+    pulse, way, owner = _whole(columns["pulse"])[0], _given(columns), _devices(columns, n)
+    cycle = np.unique(np.array(columns.get("cycle", ["0"] * n)), return_inverse=True)[1]
+    joined = (np.diff(owner) == 0) & (np.diff(cycle) == 0)
+    turned = joined & (np.diff(way) != 0)
+    step = np.where(turned, 1, np.diff(pulse))
+    if len(np.unique(owner)) * len(np.unique(cycle)) != (~joined).sum() + 1 or (step[joined] <= 0).any():
+        return None
+    out, series = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    out[1:] = np.where(joined, step, 0)
+    series[1:] = np.cumsum(~joined)
+    starts = np.flatnonzero(np.concatenate([[True], ~joined]))
+    total = np.cumsum(out)
+    return total - np.repeat(total[starts], np.diff([*starts, n])), series
 
 
-def _numbers(values: list[Any], name: str) -> np.ndarray:
-    """A column of finite numbers, float64."""
-    out = np.empty(len(values))
-    for i, value in enumerate(values):
-        try:
-            out[i] = float(value)
-        except (TypeError, ValueError):
-            raise CalibrationError(f"column '{name}', data row {i + 1}: {value!r} is not a number") from None
-        if not np.isfinite(out[i]):
-            raise CalibrationError(f"column '{name}', data row {i + 1}: {value!r} is not finite")
-    return out
+def _whole(values: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Pulse numbers, rounded where a figure was digitised."""
+    if np.abs(values).max(initial=0) > 2**53:
+        raise CalibrationError("pulse numbers beyond 2^53 are not allowed")
+    off = np.abs(values - np.round(values))
+    if off.max(initial=0) == 0:
+        return values.astype(np.int64), []
+    rounded = np.round(values).astype(np.int64)
+    if len(np.unique(rounded)) < 0.5 * len(np.unique(values)):
+        raise CalibrationError(f"pulse = {values[off > 0][0]:g} is not allowed: pulses have whole numbers")
+    return rounded, [f"{int((off > 0).sum())} pulse numbers are not whole, as after digitising, and were rounded"]
 
 
-def _directions(values: list[Any]) -> np.ndarray:
-    """A column of directions as +1 and -1."""
-    out = np.empty(len(values))
+def _given(columns: dict[str, Any]) -> np.ndarray:
+    """Directions by their column, or by the sign of the pulses."""
+    if "direction" not in columns:
+        volts = columns["pulse_volts"]
+        if (volts == 0).any():
+            raise CalibrationError("a pulse voltage of 0 V says no direction")
+        return np.sign(volts).astype(np.int8)
+    values = columns["direction"]
+    out = np.empty(len(values), np.int8)
     for i, value in enumerate(values):
         text = str(value).strip().lower()
         if text not in _UP | _DOWN:
@@ -163,6 +231,8 @@ def _trend(y: np.ndarray) -> np.ndarray:
     if n < 3:
         return direction
     smooth = uniform_filter1d(y, 3, mode="nearest")
+    if (way := _one_way(y)) != 0:
+        return way * direction
     noise = np.std(np.diff(y, 2)) / np.sqrt(6)
     back = max(_RETURN * np.ptp(smooth), 4 * noise)
     sense = 1.0 if np.argmax(smooth) > np.argmin(smooth) else -1.0
@@ -183,3 +253,11 @@ def _trend(y: np.ndarray) -> np.ndarray:
             start, extreme, sense = turn + 1, i, -sense
     direction[start:] = sense
     return direction
+
+
+def _one_way(y: np.ndarray) -> int:
+    """1 or -1 if a series goes one way from its first to its last quarter, as a ramp does; 0 if it turns."""
+    wide = uniform_filter1d(y, max(3, len(y) // 10), mode="nearest")
+    net = wide[-1] - wide[0]
+    back = (np.maximum.accumulate(wide) - wide if net > 0 else wide - np.minimum.accumulate(wide)).max()
+    return int(np.sign(net)) if len(y) >= 8 and abs(net) > 0.5 * np.ptp(wide) and back < 0.25 * abs(net) else 0

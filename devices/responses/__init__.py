@@ -8,11 +8,14 @@ from analogpc.devices.responses.base import PulseResponse
 from analogpc.devices.responses.exponential import ExponentialStep
 from analogpc.devices.responses.ideal import Ideal
 from analogpc.devices.responses.linear import ConstantStep, LinearStep, SoftBounds, SoftBoundsReference
+from analogpc.devices.responses.measured import MeasuredSteps
 from analogpc.devices.responses.piecewise import PiecewiseStep
 from analogpc.devices.responses.power import PowerStep
 from analogpc.devices.responses.programmable import Programmable
 
-Pulsed = ConstantStep | LinearStep | SoftBounds | SoftBoundsReference | ExponentialStep | PowerStep | PiecewiseStep
+Pulsed = (
+    ConstantStep | LinearStep | SoftBounds | SoftBoundsReference | ExponentialStep | PowerStep | PiecewiseStep | MeasuredSteps
+)
 Response = Annotated[Ideal | Programmable | Pulsed, Field(discriminator="kind")]
 
 __all__ = [
@@ -20,6 +23,7 @@ __all__ = [
     "ExponentialStep",
     "Ideal",
     "LinearStep",
+    "MeasuredSteps",
     "PiecewiseStep",
     "PowerStep",
     "Programmable",

@@ -1,7 +1,7 @@
 // Trains, and devices that get their pulses one after the other: every operation as in pulses.py, in the same order.
 #include "random/streams.cuh"
 
-enum { LINEAR, EXPONENTIAL, POWER, PIECEWISE };
+enum { LINEAR, EXPONENTIAL, POWER, PIECEWISE, MEASURED };
 enum { MULTIPLICATIVE, ADDITIVE, COMPOSITE };
 
 #define ALL_SLOTS 0x7FFFFFFFu
@@ -45,6 +45,8 @@ __device__ inline float exponential(float x) { return expf(x); }
 __device__ inline double exponential(double x) { return exp(x); }
 __device__ inline float power(float x, float y) { return powf(x, y); }
 __device__ inline double power(double x, double y) { return pow(x, y); }
+__device__ inline float tail(float x) { return erfcf(x); }
+__device__ inline double tail(double x) { return erfc(x); }
 __device__ inline real magnitude(real x) { return (real)fabs(x); }
 __device__ inline real not_negative(real x) { return 0 > x ? (real)0 : x; }
 
@@ -69,8 +71,37 @@ __device__ inline real factor_of(const Answer& answer, const Device& own, real w
     return node[0] + (position - (real)left) * (node[1] - node[0]);
 }
 
+// A step from a measured table, by the chance of the standard normal number xi: as in measured_steps.py.
+__device__ inline real drawn_factor(const Answer& answer, const Device& own, real w, bool upward, real xi) {
+    const real* constants = answer.constants;
+    int places = (int)constants[0], chances = (int)constants[1], first = 2, last = 1 + chances;
+    real chance = (real)0.5 * tail(-xi * (real)0.7071067811865476);
+    while (last - first > 1) {
+        int middle = (first + last) / 2;
+        if (constants[middle] <= chance) first = middle;
+        else last = middle;
+    }
+    real gap = constants[last] - constants[first];
+    real part = gap > 0 ? (chance - constants[first]) / gap : (real)0;
+    part = part < 0 ? (real)0 : part > 1 ? (real)1 : part;
+    real place = (w - own.low) / (own.high - own.low) * (real)(places - 1);
+    int left = (int)place;
+    left = left < 0 ? 0 : left > places - 2 ? places - 2 : left;
+    real share = place - (real)left;
+    share = share < 0 ? (real)0 : share > 1 ? (real)1 : share;
+    const real* row = constants + 2 + chances + chances * (upward ? left : left + places) + first - 2;
+    real here = row[0] + part * (row[1] - row[0]), there = row[chances] + part * (row[chances + 1] - row[chances]);
+    return here + share * (there - here);
+}
+
 __device__ inline real moved(const Answer& answer, const Device& own, real w, bool upward, real noise) {
-    real step = upward ? own.up : -own.down, factor = factor_of(answer, own, w, upward);
+    real step = upward ? own.up : -own.down;
+    if (answer.law == MEASURED) {
+        w = w + step * drawn_factor(answer, own, w, upward, noise);
+        w = own.low > w ? own.low : w;
+        return own.high < w ? own.high : w;
+    }
+    real factor = factor_of(answer, own, w, upward);
     if (answer.kind == ADDITIVE) {
         w = w + step * (factor + noise);
     } else if (answer.kind == MULTIPLICATIVE) {

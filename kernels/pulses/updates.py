@@ -18,12 +18,13 @@ import numpy as np
 
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import copied, launch, on_gpu
+from analogpc.kernels.pulses.measured_steps import drawn_factor
 from analogpc.kernels.random.streams import Key, normal, philox, split, step_there
 
 MAX_LENGTH = 31
 DOWN = np.uint32(0x80000000)
 """The sign bit of a train: an exclusive or with it turns pulses upwards into pulses downwards."""
-LINEAR, EXPONENTIAL, POWER, PIECEWISE = range(4)
+LINEAR, EXPONENTIAL, POWER, PIECEWISE, MEASURED = range(5)
 """How the mean step depends on the state: see `apply_pulses`."""
 MULTIPLICATIVE, ADDITIVE, COMPOSITE = range(3)
 """How the noise of a step depends on the step: see `apply_pulses`."""
@@ -141,6 +142,8 @@ def _factor(law, constants, w, upward, shape, low, high):
 @compiled
 def move(w, step, upward, shape, low, high, law, constants, noise, kind, added, sloped):
     """The state after one pulse; ``noise`` is the cycle-to-cycle deviation times a normal number."""
+    if law == MEASURED:
+        return min(max(w + step * drawn_factor(constants, w, upward, low, high, noise), low), high)
     factor = _factor(law, constants, w, upward, shape, low, high)
     if kind == ADDITIVE:
         w += step * (factor + noise)
@@ -259,7 +262,7 @@ class Law:
     Attributes
     ----------
     law : int
-        ``LINEAR``, ``EXPONENTIAL``, ``POWER`` or ``PIECEWISE``.
+        ``LINEAR``, ``EXPONENTIAL``, ``POWER``, ``PIECEWISE`` or ``MEASURED``.
     constants : tuple of float
     spread : float
         Cycle-to-cycle standard deviation.
@@ -325,6 +328,8 @@ def apply_pulses(
     - ``POWER``: the room that is left, (high - w) or (w - low) over (high - low), to the power of shape.
     - ``PIECEWISE``: linear interpolation between nodes equally spaced from low to high; ``constants`` are those upwards, then as
       many downwards.
+    - ``MEASURED``: drawn from a table by its inverse distribution function (see `measured_steps`); ``spread`` is 1, and there is no other
+      noise.
     - ``MULTIPLICATIVE``: the change is multiplied by 1 + spread xi; ``ADDITIVE``: spread xi is added to f; ``COMPOSITE``: the
       change gets the standard deviation spread (abs(change) + added + sloped abs(w)).
 

@@ -13,6 +13,7 @@ from analogpc.kernels.pulses.updates import (
     COMPOSITE,
     EXPONENTIAL,
     LINEAR,
+    MEASURED,
     MULTIPLICATIVE,
     PIECEWISE,
     POWER,
@@ -32,6 +33,10 @@ LAWS = {
     "power": (POWER, ()),
     "piecewise": (PIECEWISE, (1.0, 0.4, 0.1, 0.0, 0.2, 0.3, 1.5, 2.0)),
     "piecewise of one section": (PIECEWISE, (1.0, 0.4, 0.2, 0.3)),
+    "measured": (
+        MEASURED,
+        (2, 4, 0.0, 0.1, 0.6, 1.0, -1.0, 0.2, 0.8, 3.0, -0.5, 0.1, 0.3, 1.0, 0.0, 0.2, 0.4, 2.0, 0.1, 0.5, 0.9, 4.0),
+    ),
 }
 TO_THE_BIT = {LINEAR, PIECEWISE}
 NOISES = {"multiplicative": MULTIPLICATIVE, "additive": ADDITIVE, "composite": COMPOSITE}
@@ -44,6 +49,7 @@ CASES = [
     ("piecewise", "multiplicative", np.float32, False),
     ("linear", "multiplicative", np.float64, True),
     ("piecewise", "composite", np.float64, False),
+    ("measured", "multiplicative", np.float32, False),
 ]
 
 

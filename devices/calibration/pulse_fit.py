@@ -1,0 +1,162 @@
+"""From pulse series in siemens to a fitted model: scaling, choice of family and noises, devices, intervals, and the mean curve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.ndimage import uniform_filter1d
+
+from analogpc.devices.calibration.choice import Ranked, choose_noise, presses, rank_families, refit, settle_noise
+from analogpc.devices.calibration.families import PLACES, PiecewiseFamily
+from analogpc.devices.calibration.measurements import CalibrationError, PulseData
+from analogpc.devices.calibration.state_space import CYCLE, EXTRA, SLOW, WHITE, Fit, Readings, climb, covariance, with_devices
+
+FEWEST_PULSES = 8
+
+
+@dataclass(frozen=True)
+class PulseFit:
+    """A model of pulse series, and what the data say about it.
+
+    Attributes
+    ----------
+    fit : Fit
+        In places: conductance = ``base`` + ``unit`` times place.
+    data : Readings
+        Scaled.
+    base, unit : float
+        Siemens of place 0, and of one unit.
+    ranking : list of Ranked
+        All families that were tried, the best first.
+    noises : tuple of (value, low, high)
+        σ_c (of a step), σ_r and σ_e (of the range) with their 90 % intervals.
+    covariance : (parameters,) squared
+        Of ``fit.theta`` and ``fit.own``.
+    mean, band : (n,)
+        Conductance in places without noise, from the best start of every series; standard deviation of a reading around it.
+    """
+
+    fit: Fit
+    data: Readings
+    base: float
+    unit: float
+    ranking: list[Ranked]
+    noises: tuple[tuple[float, float, float], ...]
+    covariance: np.ndarray
+    mean: np.ndarray
+    band: np.ndarray
+
+    def steps_at(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Steps up and down at ``places`` and their standard errors, all positive, in units of the range."""
+        fit, count = self.fit, len(self.fit.theta)
+        up, down = (np.interp(places, PLACES, one) for one in fit.family.steps(fit.theta[:-EXTRA]))
+        slopes = np.zeros((2, len(places), count))
+        for k in range(count - EXTRA):
+            # Differences over a standard error, on the steeper side: a step that is cut off at zero may well not be zero.
+            size = float(np.clip(np.sqrt(self.covariance[k, k]), 1e-6, 1.0))
+            for sign in (-size, size):
+                theta = fit.theta[:-EXTRA].copy()
+                theta[k] += sign
+                for which, (one, before) in enumerate(zip(fit.family.steps(theta), (up, down), strict=True)):
+                    slope = (np.interp(places, PLACES, one) - before) / sign
+                    slopes[which, :, k] = np.where(np.abs(slope) > np.abs(slopes[which, :, k]), slope, slopes[which, :, k])
+        errors = np.sqrt(np.maximum(np.einsum("wpi,ij,wpj->wp", slopes, self.covariance[:count, :count], slopes), 0))
+        return up, down, errors[0], errors[1]
+
+
+def fit_pulses(data: PulseData, nodes: int | None = None) -> PulseFit:
+    """Fit everything to pulse series.
+
+    Parameters
+    ----------
+    data : PulseData
+    nodes : int, optional
+        A table of so many nodes, instead of the family that the data ask for.
+
+    Raises
+    ------
+    CalibrationError
+        If the data hold too few pulses in a direction, or do not follow them.
+    """
+    readings, base, unit = _scaled(data)
+    # Coarse first: then the range is that of the conductances and no longer that of noisy readings.
+    first = choose_noise(readings, few=True)
+    readings, base, unit = _rescaled(readings, first, base, unit)
+    first = choose_noise(readings)
+    ranking = rank_families(first, readings)
+    best = ranking[0].fit if nodes is None else refit(ranking[0].fit, readings, PiecewiseFamily(f"table of {nodes}", nodes))
+    if readings.devices > 1:
+        best = with_devices(best, readings, presses(readings))
+    best = climb(choose_noise(readings, best), readings, tolerance=1e-2)
+    best, cycle = settle_noise(best, readings, CYCLE)
+    best = climb(best, readings, (len(best.theta) - EXTRA + CYCLE,))
+    noises = (cycle, *(settle_noise(best, readings, which)[1] for which in (WHITE, SLOW)))
+    mean, band = mean_curve(best, readings)
+    return PulseFit(best, readings, base, unit, ranking, noises, covariance(best), mean, band)
+
+
+def _scaled(data: PulseData) -> tuple[Readings, float, float]:
+    """Readings from 0 to 1, or why they cannot be used."""
+    first = np.diff(data.series, prepend=-1) != 0
+    pulses = np.where(first, -1, np.diff(data.pulse, prepend=0)).astype(np.int64)
+    sign = data.direction.astype(np.int64)
+    inner = pulses >= 0
+    for word, way in (("up", 1), ("down", -1)):
+        count = int((inner & (sign == way)).sum())
+        if count < FEWEST_PULSES:
+            raise CalibrationError(
+                f"the data hold {count} readings after pulses {word}; at least {FEWEST_PULSES} in each direction are needed"
+            )
+    y = data.conductance
+    base, unit = float(y.min()), float(np.ptp(y))
+    if unit <= 1e-9 * np.abs(y).max(initial=0) or not _follows(data, first):
+        raise CalibrationError("the conductance does not follow the pulses beyond its noise: no pulse series can be recognised")
+    return Readings((y - base) / unit, sign, pulses, data.device.astype(np.int64), len(data.device_names)), base, unit
+
+
+def _follows(data: PulseData, first: np.ndarray) -> bool:
+    """Whether runs of pulses move the conductance in their direction: up and down, by more than the noise of their ends."""
+    breaks = np.flatnonzero(first | (np.diff(data.direction, prepend=0) != 0))
+    bends = np.diff(data.conductance, 2)[(np.diff(data.series)[:-1] == 0) & (np.diff(data.series)[1:] == 0)]
+    noise = float(np.sqrt(np.mean(bends**2) / 6)) if len(bends) else 0.0
+    for way in (1, -1):
+        nets, variances = [], []
+        for run in np.split(np.arange(len(data.pulse)), breaks):
+            if len(run) < 2 or data.direction[run[-1]] != way:
+                continue
+            own, part = data.conductance[run], max(1, len(run) // 4)
+            nets.append(way * (own[-part:].mean() - own[:part].mean()))
+            variances.append(2 * noise**2 / part)
+        # Noise alone moves the mean of pulses up as often down as up; the test asks for four standard errors.
+        if sum(nets) <= 4 * np.sqrt(sum(variances)) or sum(nets) <= 0:
+            return False
+    return True
+
+
+def _rescaled(data: Readings, fit: Fit, base: float, unit: float) -> tuple[Readings, float, float]:
+    """Places from 0 to 1 for the conductances of the mean device."""
+    _, _, mean, _ = fit.run(data)
+    mean = uniform_filter1d(mean, 3, mode="nearest")
+    ends = np.array([[mean[data.device == d].min(), mean[data.device == d].max()] for d in range(data.devices)])
+    low, high = ends.mean(axis=0)
+    width = max(high - low, 1e-6)
+    return replace(data, y=(data.y - low) / width), base + unit * float(low), unit * float(width)
+
+
+def mean_curve(fit: Fit, data: Readings) -> tuple[np.ndarray, np.ndarray]:
+    """The conductance without noise from the best start of every series, and the deviation of readings around it."""
+    series = np.cumsum(data.pulses < 0) - 1
+    first = np.flatnonzero(data.pulses < 0)
+    starts = fit.run(data)[2][first]
+    for _ in range(8):
+        path, _ = fit.path(data, starts[series])
+        slope = (fit.path(data, starts[series] + 1e-5)[0] - path) / 1e-5
+        weight = np.bincount(series, slope**2)
+        change = np.bincount(series, slope * (data.y - path)) / np.maximum(weight, 1e-9)
+        starts = starts + np.clip(change, -0.1, 0.1)
+        if np.abs(change).max() < 1e-6:
+            break
+    path, variance = fit.path(data, starts[series])
+    _, white, slow, _ = fit.noise
+    return path, np.sqrt(variance + white**2 + slow**2)

@@ -1,0 +1,166 @@
+"""Kalman filter of conductances that move in pulses and are read with white and coloured noise.
+
+The state is the conductance G and the slow part e of the read noise, a first-order autoregressive process:
+
+    G' = G + d s f(G) (1 + σ_c ξ),    e' = φ e + sqrt(1 - φ²) σ_e ζ,    y = G + e + σ_r η
+
+with independent standard normal ξ, ζ, η. The step f is linearised at the mean (extended Kalman filter; Jazwinski, Stochastic
+Processes and Filtering Theory, 1970, ch. 8). A conductance that is pushed beyond a hard bound gets the moments of the normal number
+censored there.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from analogpc.kernels.compiled import compiled
+
+
+@compiled
+def _table(values, first, spacing, z):
+    """Linear interpolation of equally spaced values, held at the ends; and its slope."""
+    place = (z - first) / spacing
+    left = min(max(math.floor(place), 0), values.size - 2)
+    part = min(max(place - left, 0.0), 1.0)
+    rise = values[left + 1] - values[left]
+    return values[left] + part * rise, rise / spacing if 0.0 < place < values.size - 1 else 0.0
+
+
+@compiled
+def _censored(mean, variance, bound, sign):
+    """Mean and variance of min(X, bound) (sign 1) or max(X, bound) (sign -1) for a normal X, and the chance of staying free."""
+    deviation = math.sqrt(max(variance, 1e-300))
+    a = sign * (bound - mean) / deviation
+    if a > 6.0:
+        return mean, variance, 1.0
+    if a < -6.0:
+        return bound, 1e-6 * variance, 0.0
+    free, density = 0.5 * math.erfc(-a / math.sqrt(2.0)), math.exp(-a * a / 2) / math.sqrt(2 * math.pi)
+    first = -density + a * (1 - free)
+    second = free - a * density + a * a * (1 - free)
+    return mean + sign * deviation * first, variance * max(second - first * first, 1e-6), free
+
+
+@compiled
+def _pulsed(m, p, c, offset, width, scale, steps, first, spacing, sign, cycle, low, high):
+    """Mean, variance and covariance with the slow noise after one pulse."""
+    value, slope = _table(steps, first, spacing, (m - offset) / width)
+    step, gain = sign * scale * width * value, 1.0 + sign * scale * slope
+    m, p, c = m + step, gain * gain * p + (cycle * step) ** 2, gain * c
+    if sign > 0 and high < math.inf:
+        m, p, free = _censored(m, p, offset + width * high, 1.0)
+        c *= free
+    elif sign < 0 and low > -math.inf:
+        m, p, free = _censored(m, p, offset + width * low, -1.0)
+        c *= free
+    return m, p, c
+
+
+@compiled(nogil=True)
+def _filter(y, sign, pulses, device, up, down, first, spacing, affine, bounds, noise, surprise, variance, mean, spread):
+    cycle, white, slow, memory = noise[0], noise[1], noise[2], noise[3]
+    m, p, c, e, q = 0.0, 0.0, 0.0, 0.0, 0.0
+    low, high = bounds[0], bounds[1]
+    for n in range(y.size):
+        d = device[n]
+        offset, width = affine[d, 0], affine[d, 1]
+        if pulses[n] < 0:
+            # A new series: nothing is known of the conductance but its first reading, G = y - e - σ_r η.
+            m, p, c, e, q = y[n], slow * slow + white * white, -slow * slow, 0.0, slow * slow
+            surprise[n], variance[n], mean[n], spread[n] = 0.0, 1.0, m, p
+            continue
+        for _ in range(pulses[n]):
+            if sign[n] > 0:
+                m, p, c = _pulsed(m, p, c, offset, width, affine[d, 2], up, first, spacing, 1.0, cycle, low, high)
+            else:
+                m, p, c = _pulsed(m, p, c, offset, width, affine[d, 3], down, first, spacing, -1.0, cycle, low, high)
+            c, e, q = memory * c, memory * e, memory * memory * q + (1 - memory * memory) * slow * slow
+        total = p + 2 * c + q + white * white
+        v = y[n] - m - e
+        surprise[n], variance[n] = v, total
+        to_m, to_e = (p + c) / total, (c + q) / total
+        m, e = m + to_m * v, e + to_e * v
+        p, c, q = max(p - to_m * (p + c), 0.0), c - to_m * (c + q), max(q - to_e * (c + q), 0.0)
+        mean[n], spread[n] = m, p
+
+
+def filter_readings(
+    readings: np.ndarray,
+    sign: np.ndarray,
+    pulses: np.ndarray,
+    device: np.ndarray,
+    tables: tuple[np.ndarray, np.ndarray],
+    grid: tuple[float, float],
+    affine: np.ndarray,
+    bounds: tuple[float, float],
+    noise: tuple[float, float, float, float],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Innovations and filtered conductances.
+
+    Parameters
+    ----------
+    readings : (n,) float64
+    sign : (n,) int64
+        Direction of the pulses before each reading, 1 or -1.
+    pulses : (n,) int64
+        How many they were; -1 begins a new series.
+    device : (n,) int64
+        Which device was read.
+    tables : two (m,) arrays
+        Magnitudes of the steps up and down on a grid of places z, for a device of width and scale 1.
+    grid : (first place, spacing)
+        Beyond its ends the steps are held.
+    affine : (devices, 4)
+        Offset and width, conductance = offset + width z, and factors on the steps up and down.
+    bounds : (low, high)
+        Hard bounds as places; -inf and inf for none.
+    noise : (σ_c, σ_r, σ_e, φ)
+
+    Returns
+    -------
+    surprise, variance : (n,)
+        Innovations and their variances; 0 and 1 for the first reading of a series.
+    mean, spread : (n,)
+        Conductance given all readings so far, and its variance.
+    """
+    out = np.empty((4, readings.size))
+    numbers = np.array(bounds, np.float64), np.array(noise, np.float64)
+    _filter(readings, sign, pulses, device, *tables, *grid, affine, *numbers, *out)
+    return out[0], out[1], out[2], out[3]
+
+
+@compiled(nogil=True)
+def _roll(start, sign, pulses, device, up, down, first, spacing, affine, bounds, cycle, mean, spread):
+    m, p = 0.0, 0.0
+    for n in range(sign.size):
+        d = device[n]
+        if pulses[n] < 0:
+            m, p = start[n], 0.0
+        for _ in range(pulses[n]):
+            steps, scale, way = (up, affine[d, 2], 1.0) if sign[n] > 0 else (down, affine[d, 3], -1.0)
+            m, p, _c = _pulsed(
+                m, p, 0.0, affine[d, 0], affine[d, 1], scale, steps, first, spacing, way, cycle, bounds[0], bounds[1]
+            )
+        mean[n], spread[n] = m, p
+
+
+def mean_path(
+    start: np.ndarray,
+    sign: np.ndarray,
+    pulses: np.ndarray,
+    device: np.ndarray,
+    tables: tuple[np.ndarray, np.ndarray],
+    grid: tuple[float, float],
+    affine: np.ndarray,
+    bounds: tuple[float, float],
+    cycle: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean conductances, and their variance by cycle-to-cycle noise, from given starts and without any reading.
+
+    ``start`` (n,) is looked at where ``pulses`` is -1; the others are those of `filter_readings`. Returns two (n,) arrays.
+    """
+    out = np.empty((2, sign.size))
+    _roll(start, sign, pulses, device, *tables, *grid, affine, np.array(bounds, np.float64), float(cycle), *out)
+    return out[0], out[1]
