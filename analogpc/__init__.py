@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     )
     from analogpc.crossbar import Crossbar
     from analogpc.data import Dataset, load_data
+    from analogpc.devices.calibration.sampling import sample_devices
     from analogpc.devices.converters.specification import ADC, DAC
     from analogpc.devices.device import Device
     from analogpc.devices.mappings import BitSliced, DeviceVector, DifferentialPair, OffsetColumn, OneSidedPair
@@ -108,6 +109,7 @@ _HOMES = {
         "ValueNode",
     ),
     "analogpc.data": ("Dataset", "load_data"),
+    "analogpc.devices.calibration.sampling": ("sample_devices",),
     "analogpc.devices.converters.specification": ("ADC", "DAC"),
     "analogpc.crossbar": ("Crossbar",),
     "analogpc.devices.device": ("Device",),
@@ -229,6 +231,7 @@ __all__ = [
     "presets",
     "register_activation",
     "resnet",
+    "sample_devices",
     "sklearn",
     "sweep",
     "transformer",

@@ -24,6 +24,7 @@ from analogpc.report.pictures import write_picture
 YEAR = 365 * 24 * HOUR
 DRAWN, POPULATION, TARGETS = 20, 1000, 8
 LARGEST_TRAIN = 20_000
+MEASURED = 5
 _READS, _TIMES, _AGEING_TARGETS, _AGEING_POPULATION = 100, 61, 5, 400
 _UP, _DOWN, _GREY = "#1f4e79", "#c55a11", "0.55"
 _MICRO = 1e6
@@ -76,6 +77,7 @@ def _panels(device: Device) -> list[Callable[[Axes, Device, Key], None]]:
     changes = device.drift.kind != "none" or slow
     leaks = isinstance(response, PulseResponse) and response.leaks
     wanted = {
+        _draw_measured: pulsed and len(device.provenance.measured.pulses) > 0,
         _draw_pulses: pulsed,
         _draw_steps: pulsed,
         _draw_states: True,
@@ -133,6 +135,30 @@ def _draw_pulses(axes: Axes, device: Device, key: Key) -> None:
     axes.plot(pulses, mean * _MICRO, color=_UP, linewidth=2.2, label="mean device, free of noise")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.set(xlabel="pulse number", ylabel="conductance (µS)", title=f"{train:,} pulses up, then {train:,} down")
+    _legend_above(axes)
+
+
+def _draw_measured(axes: Axes, device: Device, key: Key) -> None:
+    """The measured pulse series beside simulated devices that get the same pulses from the same start."""
+    response, curve = device.response, device.provenance.measured
+    assert isinstance(response, PulseResponse)
+    siemens, upward, pulses = np.array(curve.siemens), np.array(curve.upward), np.array(curve.pulses)
+    place, ends = np.arange(len(siemens)), [*curve.begins[1:], len(siemens)]
+    for series, (first, last) in enumerate(zip(curve.begins, ends, strict=True)):
+        array = Array(device, (1, MEASURED), key.fold("measured", series), np.dtype(np.float32))
+        # The start is known to the noise of its reading: the mean of the first few.
+        begin = float(siemens[first : min(first + 3, last)].mean())
+        start = float(device.state(np.array(min(max(begin, device.g_min_siemens), device.g_max_siemens))))
+        array.program(np.full(array.state.shape, start, np.float32))
+        found = [array.conductance()[0]]
+        for k in range(first + 1, last):
+            count = int(pulses[k] - pulses[k - 1]) * (1 if upward[k] else -1)
+            array.pulse_each(np.full(array.state.shape, count, np.int32), key.fold("trains", series), k)
+            found.append(array.conductance()[0])
+        axes.plot(place[first:last], np.array(found) * _MICRO, color=_UP, linewidth=0.6, alpha=0.5)
+    axes.lines[0].set_label(f"{MEASURED} simulated devices, as written")
+    axes.plot(place, siemens * _MICRO, "o", color=_DOWN, markersize=1.8, markeredgewidth=0, label="measured", zorder=0)
+    axes.set(xlabel="reading", ylabel="conductance (µS)", title="Measured, and simulated from the same starts")
     _legend_above(axes)
 
 
