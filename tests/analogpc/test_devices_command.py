@@ -158,7 +158,7 @@ FLAT = "pulse,conductance,direction\n" + "".join(f"{i},1e-6,{'up' if i < 20 else
 BAD = [
     ("", (), "is empty"),
     ("pulse,current\n1,2\n2,3\n", (), "currents need the voltage"),
-    ("lot,colour\n1,2\n2,3\n", (), "no column of readings is recognised"),
+    ("lot,colour\n1,red\n2,blue\n", (), "no column of readings is recognised"),
     ("pulse,conductance\n0,1e-6\n1,high\n", (), "'high' is not a number"),
     ("pulse,conductance\n0,1e-6\n1,nan\n", (), "is not finite"),
     ("pulse,conductance\n0,1e-6\n1\n", (), "data row 2 has 1 cells and the header 2"),

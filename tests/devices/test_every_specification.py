@@ -27,7 +27,7 @@ from analogpc.devices.nonidealities import (
 )
 from analogpc.devices.physics import VTEAM, Filament, LinearIonDrift
 from analogpc.devices.presets import PRESETS
-from analogpc.devices.responses import PiecewiseStep, PowerStep
+from analogpc.devices.responses import MeasuredSteps, PiecewiseStep, PowerStep
 from analogpc.devices.specification import Specification, SpecificationError
 from analogpc.devices.substrate import Analog
 from analogpc.devices.wires.wired_array import Wires
@@ -41,6 +41,9 @@ EXAMPLES = [
     *(device.flicker for device in PRESETS.values()),
     PowerStep(dw_min=0.1),
     PiecewiseStep(dw_min=0.1, nodes_up=(1.0, 0.5), nodes_down=(0.5, 1.0)),
+    MeasuredSteps(
+        dw_min=0.1, chances=(0.0, 0.3, 1.0), quantiles_up=((0.5, 1.0, 2.0),) * 2, quantiles_down=((-0.5, 1.0, 1.5),) * 2
+    ),
     *(DAC(), ADC(), ADC(architecture="sar", capacitor_mismatch=0.01), DAC(scaling="percentile", scaling_value=99.0)),
     *(BitSliced(), DeviceVector(), DifferentialPair(), OffsetColumn(), OneSidedPair()),
     *(Cubic(), Faults(), Levels(), Levels(positions=(0.0, 0.3, 1.0)), Retention(lifetime_seconds=1.0), Sinh(scale_volts=0.1)),
