@@ -14,6 +14,10 @@ AFTERWARDS = {
 assert run.history["test_accuracy"][-1] > 0.2
 assert max(feedback_angle(Network(Hopfield(widths=(64, 32, 32, 10), feedback="separate"))).values()) > 60
 """,
+    "language.md": """
+assert run.best[1] < 0.8 * run.history["validation_perplexity"][0]
+assert sum(analog.history["pulses"]) > 0
+""",
     "rules.md": """
 assert run.history["test_accuracy"][-1] > 0.85, run.history["test_accuracy"]
 assert ref.history["test_accuracy"][-1] > 0.85, ref.history["test_accuracy"]

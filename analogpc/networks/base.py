@@ -33,9 +33,9 @@ class ArchitectureBase(Specification):
         return False
 
     @property
-    def tokens(self) -> bool:
-        """Whether inputs and targets are tokens: whole numbers."""
-        return False
+    def tokens(self) -> int:
+        """How many tokens there are, if inputs and targets are tokens: whole numbers. 0 if they are not."""
+        return 0
 
     @property
     def predicted_shape(self) -> tuple[int, ...]:

@@ -132,6 +132,9 @@ class Network:
         """
         x = real_array(x, "samples", dtype=None if self.architecture.tokens else self.dtype)
         self.refuse_samples(x.shape[1:])
+        most = self.architecture.tokens
+        if most and not on_gpu(x) and x.size and not (x.min() >= 0 and x.max() < most):
+            raise ValueError(f"the network knows the tokens 0 to {most - 1}, and the samples hold {x.min()} to {x.max()}")
         return self.brought(x.reshape(len(x), *self.input_shape))
 
     def refuse_samples(self, shape: tuple[int, ...]) -> None:
@@ -147,8 +150,8 @@ class Network:
         if self.architecture.tokens:
             if x.dtype.kind not in "iu":
                 raise ValueError(f"the network takes tokens, whole numbers, not {x.dtype}")
-            if not on_gpu(x) and x.size and not (x.min() >= 0 and x.max() < 2**31):
-                raise ValueError(f"tokens lie from 0 to {2**31 - 1} at most, not from {x.min()} to {x.max()}")
+            if not on_gpu(x) and x.size and not (x.min() >= -(2**31) and x.max() < 2**31):
+                raise ValueError(f"tokens and places are whole numbers of 32 bits, not from {x.min()} to {x.max()}")
             kind = np.dtype(np.int32)
         if self.backend == "gpu":
             return np.ascontiguousarray(np.asarray(x, dtype=kind, like=self._anchor), like=self._anchor)

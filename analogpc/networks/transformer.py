@@ -126,8 +126,8 @@ class Transformer(ArchitectureBase):
 
     @property
     @override
-    def tokens(self) -> bool:
-        return True
+    def tokens(self) -> int:
+        return self.vocabulary
 
     @override
     def layers(self) -> tuple[BlockSpecification, ...]:
