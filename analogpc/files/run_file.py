@@ -19,7 +19,8 @@ from analogpc.files.run_checks import (
     texts_in,
 )
 from analogpc.files.storage import open_file, write_file
-from analogpc.kernels.gpu.arrays import Backend, cupy
+from analogpc.kernels.gpu import arrays
+from analogpc.kernels.gpu.arrays import Backend
 from analogpc.networks.network import Network
 from analogpc.training.judging import Best
 from analogpc.training.run import Run
@@ -74,7 +75,7 @@ def load_run(path: str | Path, backend: Backend = "cpu") -> Run:
         If the file is missing, damaged, of another kind, or holds what this version does not understand.
     """
     if backend == "gpu":
-        cupy()  # Whether there is a GPU is no question to the file.
+        arrays.cupy()  # Whether there is a GPU is no question to the file.
     with open_file(path, KIND) as tree:
         run = rebuilt(tree, backend, Path(path).stat().st_size)
     run.saved_in = Path(path)
