@@ -22,6 +22,12 @@ from analogpc.kernels.random import streams
 from analogpc.rules.hopfield import teacher as hopfield_teacher
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How much chance there is to be in the tests that break things at random."""
+    parser.addoption("--fuzz", type=int, default=24, help="wrong files that are read, for each kind of network")
+    parser.addoption("--interrupts", type=int, default=6, help="runs that are interrupted at a random moment")
+
+
 @pytest.fixture
 def with_threads() -> Callable:
     """Call a function with 1 and with 2 kernel threads and return both results."""

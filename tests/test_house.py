@@ -48,6 +48,11 @@ def test_every_package_is_installed():
     assert listed == found
 
 
+def test_every_test_has_a_time_limit(request):
+    assert 0 < float(request.config.getini("timeout")) <= 600
+    assert request.config.pluginmanager.hasplugin("timeout")
+
+
 def test_promised_names_are_there():
     for name in analogpc.__all__:
         assert getattr(analogpc, name) is not None

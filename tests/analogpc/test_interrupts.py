@@ -1,7 +1,11 @@
 """Interruptions of training: a batch is learnt wholly or not at all, and no signal is lost."""
 
+import json
+import os
 import signal
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -201,3 +205,21 @@ def dropped(kind):
         kind()
     finally:
         sys.unraisablehook = former
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_processes_are_interrupted_at_random_moments(request, tmp_path):
+    """INT, TERM and KILL in turn; ``--interrupts N`` sends more of them."""
+    count = request.config.getoption("--interrupts")
+    script = Path(__file__).parents[2] / "experiments" / "benchmarks" / "interrupts.py"
+    command = [sys.executable, str(script), "--interrupts", str(count), "--out", str(tmp_path / "rows.json")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    assert len(rows) == count
+    for row in rows:
+        assert row["stopped"], row
+        assert row["same"], row
+        assert row["left"] == [], row
+        assert row["exit"] != 0 or row["batch"] == 30, f"the interrupt was lost: {row}"

@@ -1,0 +1,131 @@
+"""Interrupts at random moments: does every one stop the run, leave a file that can be read, and let it go on to the same bits?
+
+python experiments/benchmarks/interrupts.py --interrupts 200
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import os
+import random
+import signal
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CASES = {
+    "pc, digital": ("pc", {"kind": "digital"}),
+    "ipc, digital": ("ipc", {"kind": "digital"}),
+    "s+f, pulses": ("s+f", {"kind": "analog", "device": "reram-sb"}),
+    "pc, mixed precision": ("pc", {"kind": "analog", "device": "reram-sb", "scheme": {"kind": "mixed-precision"}}),
+    "pc, agad": ("pc", {"kind": "analog", "device": "idealized", "scheme": {"kind": "agad"}}),
+    "ep, pulses": ("ep", {"kind": "analog", "device": "idealized"}),
+}
+SIGNALS = ("SIGINT", "SIGTERM", "SIGKILL")
+BATCHES = 30
+
+
+def train(case: str, path: str) -> None:
+    """Train one case to its end, saving after every batch."""
+    import analogpc as apc
+    from analogpc.training.fit import begin
+    from analogpc.training.study import Study
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    rule, substrate = CASES[case]
+    data = apc.load_data("digits").take(32 * BATCHES // 3, 100)
+    study = Study(
+        rule=rule, substrate=substrate, network={"kind": "mlp", "widths": (64, 24, 10)}, epochs=3, batch_size=32, seed=1
+    )
+    begin(study, data).train(data, checkpoint=path, checkpoint_batches=1, progress=False)
+
+
+def digest(run: Any) -> str:
+    """Of all that a run holds but the time it took."""
+    whole = hashlib.sha256()
+
+    def add(tree: Any) -> None:
+        for name in sorted(tree):
+            if isinstance(tree[name], dict):
+                add(tree[name])
+            else:
+                whole.update(name.encode() + np.asarray(tree[name]).tobytes())
+
+    add(run.network.state())
+    add(run.optimiser_state())
+    add({name: values for name, values in run.history.items() if name != "seconds"})
+    return whole.hexdigest()[:16]
+
+
+def interrupt(case: str, number: int, folder: Path, expected: str, longest: float) -> dict[str, Any]:
+    """Start a run, send it a signal at a random moment, and let what is left go on to its end."""
+    import analogpc as apc
+
+    rng, name = random.Random(number), SIGNALS[number % len(SIGNALS)]
+    path = folder / f"{number}.h5"
+    process = multiprocessing.get_context("forkserver").Process(target=train, args=(case, str(path)))
+    process.start()
+    while not path.exists() and process.is_alive():
+        time.sleep(0.01)
+    time.sleep(rng.uniform(0, longest))
+    sent = time.perf_counter()
+    os.kill(process.pid, getattr(signal, name))
+    process.join(60)
+    stopped = not process.is_alive()
+    if not stopped:
+        process.kill()
+    took = time.perf_counter() - sent
+    left = [file.name for file in folder.iterdir() if file.name.startswith(".") and name != "SIGKILL"]
+    run = apc.Run.load(path)
+    at = run.position.epoch * (BATCHES // 3) + run.position.batch
+    run.train(apc.load_data("digits").take(32 * BATCHES // 3, 100), progress=False)
+    same = digest(run) == expected
+    told = {"case": case, "signal": name, "batch": at, "seconds": round(took, 3), "exit": process.exitcode}
+    return told | {"stopped": stopped, "same": same, "left": left}
+
+
+def measure(count: int, seed: int, folder: Path) -> list[dict[str, Any]]:
+    """So many interrupts, over all cases and signals in turn."""
+    import analogpc as apc
+
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["analogpc.training.fit", "analogpc.files.run_file"])
+    expected, longest = {}, {}
+    for case in list(CASES)[: max(1, min(count, len(CASES)))]:
+        path = folder / "whole.h5"
+        began = time.perf_counter()
+        train(case, str(path))
+        longest[case] = time.perf_counter() - began
+        expected[case] = digest(apc.Run.load(path))
+    cases = list(expected)
+    return [
+        interrupt(case, seed + number, folder, expected[case], longest[case])
+        for number in range(count)
+        for case in [cases[number // len(SIGNALS) % len(cases)]]
+    ]
+
+
+def main() -> None:
+    """Interrupt, and say how it went."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--interrupts", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path)
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = measure(chosen.interrupts, chosen.seed, Path(folder))
+    for name in SIGNALS:
+        own = [row for row in rows if row["signal"] == name]
+        told = {what: sum(row[what] for row in own) for what in ("stopped", "same")}
+        print(f"{name}: {len(own)}, {told}, longest {max((row['seconds'] for row in own), default=0)} s")
+    if chosen.out:
+        chosen.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""Run files with a good seal and wrong content, made at random and read; run as a script, which prints one line for each file.
+
+python fuzzed_files.py RUN.h5 FIRST COUNT
+"""
+
+import io
+import json
+import random
+import resource
+import signal
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from analogpc.files.storage import BLOCK, _seal, describe
+from analogpc.training.run import Run
+
+SECONDS = 60
+
+
+def resealed(raw):
+    """The same content behind a seal that fits."""
+    body = bytes(raw[BLOCK:])
+    return _seal("run", BLOCK + len(body), body) + body
+
+
+def edited(raw, change):
+    held = io.BytesIO(raw)
+    with h5py.File(held, "r+") as file:
+        change(file)
+    return held.getvalue()
+
+
+def places(file):
+    """All arrays and all attributes of a file."""
+    arrays, attributes = [], []
+
+    def visit(name, item):
+        attributes.extend((item.name, one) for one in item.attrs)
+        if isinstance(item, h5py.Dataset) and item.dtype.kind in "biuf":
+            arrays.append(name)
+
+    file.visititems(visit)
+    return sorted(arrays), sorted(attributes)
+
+
+def flip_bytes(raw, rng):
+    raw = bytearray(raw)
+    for _ in range(rng.choice((1, 1, 2, 8))):
+        raw[rng.randrange(BLOCK, len(raw))] = rng.randrange(256)
+    return bytes(raw), False
+
+
+def _put(file, name, **how):
+    del file[name]
+    file.create_dataset(name, **how)
+
+
+def _bomb(file, name):
+    """A chunk that unpacks to more than it may: a gigabyte of zeros."""
+    import zlib
+
+    _put(file, name, shape=(64, 64), dtype="f4", chunks=(64, 64), compression="gzip", shuffle=True)
+    stream = zlib.compressobj(9)
+    raw = b"".join(stream.compress(bytes(2**20)) for _ in range(1024)) + stream.flush()
+    file[name].id.write_direct_chunk((0, 0), raw)
+
+
+def _link_out(file, name):
+    del file[name]
+    file[name] = h5py.ExternalLink("other.h5", "/x")
+
+
+def _virtual(file, name):
+    shape, dtype = file[name].shape or (1,), file[name].dtype
+    layout = h5py.VirtualLayout(shape, dtype)
+    layout[...] = h5py.VirtualSource("other.h5", "/x", shape=shape)
+    del file[name]
+    file.create_virtual_dataset(name, layout)
+
+
+def _soft(file, name):
+    del file[name]
+    file[name] = h5py.SoftLink("/study")
+
+
+def _twice(file, name):
+    file[f"{name} again"] = file[name]
+
+
+def _circle(file, name):
+    file[name].parent["round"] = file["/"]
+
+
+def _not_finite(file, name):
+    values = file[name][()]
+    values = np.where(np.arange(values.size).reshape(values.shape) == 0, np.nan, values.astype(float))
+    dtype = file[name].dtype
+    _put(file, name, data=values.astype(dtype if dtype.kind == "f" else "f4"))
+
+
+ARRAY_EDITS = {
+    "longer": lambda f, name: _put(f, name, data=np.full((*f[name].shape, 3), 1, f[name].dtype)),
+    "other shape": lambda f, name: _put(f, name, data=np.full((1, 4097), 1, f[name].dtype)),
+    "other type": lambda f, name: _put(f, name, data=f[name][()].astype("f8" if f[name].dtype != "f8" else "f2")),
+    "huge": lambda f, name: _put(f, name, shape=(2**20, 2**20), dtype="f4", chunks=(64, 64)),
+    "gone": lambda f, name: f.__delitem__(name),
+    "group": lambda f, name: (f.__delitem__(name), f.create_group(name)),
+    "outside": lambda f, name: _put(f, name, shape=(64, 64), dtype="f4", external=[("secret.bin", 0, 4 * 4096)]),
+    "link out": _link_out,
+    "virtual": _virtual,
+    "soft link": _soft,
+    "twice": _twice,
+    "circle": _circle,
+    "bomb": _bomb,
+    "texts": lambda f, name: _put(f, name, data=np.array([b"a", b"b"], h5py.string_dtype())),
+    "references": lambda f, name: _put(f, name, data=[f.ref], dtype=h5py.ref_dtype),
+    "not finite": _not_finite,
+}
+VALUES = (-1, 2**63, 2**40, 0, 1e300, float("nan"), "text", "\x1b]0;owned\x07", np.zeros(3), True)
+
+
+def edit_array(raw, rng):
+    kind = rng.choice(list(ARRAY_EDITS))
+
+    def change(file):
+        ARRAY_EDITS[kind](file, rng.choice([name for name in places(file)[0] if name.startswith(("network", "optimiser"))]))
+
+    return edited(raw, change), True
+
+
+def edit_attribute(raw, rng):
+    def change(file):
+        item, name = rng.choice(places(file)[1])
+        file[item].attrs[name] = rng.choice(VALUES)
+
+    return edited(raw, change), False
+
+
+def edit_study(raw, rng):
+    """A number, a word or a character of the study changed."""
+
+    def change(file):
+        said = rng.choice(("study", "said"))
+        lines = file.attrs[said].splitlines()
+        place = rng.randrange(len(lines))
+        name, equals, value = lines[place].partition(" = ")
+        new = rng.choice((*STUDY_VALUES, f"{value}0"))
+        lines[place] = f"{name}{equals}{new}" if equals else rng.choice(("", "[x]", value))
+        file.attrs[said] = "\n".join(lines)
+
+    return edited(raw, change), False
+
+
+STUDY_VALUES = (*["-1", "0", "1e300", "nan", "99999999999999999999", "true", "[[[[1]]]]", "1979-13-40"], '"x"', "[" * 3000)
+MUTATIONS = (flip_bytes, edit_array, edit_attribute, edit_study)
+
+
+def read(path):
+    """What becomes of a file: a sentence, or a run that goes on by one batch."""
+    try:
+        describe(path)
+        run = Run.load(path)
+        run.train(batches=1, progress=False)
+    except (ValueError, ArithmeticError, OSError, MemoryError) as error:
+        return f"{type(error).__name__}: {error}"
+    return "went on"
+
+
+def outcomes(base, first, count):
+    """Read mutations ``first`` and so on; yield what came out of each."""
+    raw = Path(base).read_bytes()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "mutated.h5"
+        path.write_bytes(raw)
+        read(path)  # what is needed anyway, kernels above all, counts for nothing
+        for number in range(first, first + count):
+            rng = random.Random(number)
+            mutation = MUTATIONS[number % len(MUTATIONS)]
+            content, refused = mutation(raw, rng)
+            path.write_bytes(resealed(content))
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            signal.alarm(SECONDS)
+            try:
+                found, bad = read(path), ""
+            except BaseException as error:
+                found, bad = f"{type(error).__name__}: {error}", traceback.format_exc()
+            signal.alarm(0)
+            grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+            told = {"number": number, "kind": mutation.__name__, "found": found, "traceback": bad, "grown": grown}
+            yield told | {"accepted": refused and found == "went on"}
+
+
+if __name__ == "__main__":
+    for outcome in outcomes(sys.argv[1], *map(int, sys.argv[2:])):
+        print(json.dumps(outcome), flush=True)
