@@ -11,11 +11,13 @@ from typing import Any, Generic, Self, TypeVar, cast
 import numpy as np
 from typing_extensions import override
 
+from analogpc.devices.costs.digital import count_digital
 from analogpc.devices.costs.meter import Meter
+from analogpc.devices.costs.schedule import BACKWARD, FORWARD, LOOK_UP, note
 from analogpc.kernels.checks import passing_seconds, refuse_shape
 from analogpc.kernels.gpu.arrays import Backend, as_type, backend_of, copied, on_gpu
 from analogpc.kernels.lookups import one_hot, rows_of
-from analogpc.kernels.products import matmul, outer
+from analogpc.kernels.products import matmul, outer, outer_macs
 from analogpc.kernels.random.streams import Key
 
 Products = Iterable[tuple[np.ndarray, np.ndarray]]
@@ -270,12 +272,14 @@ class DigitalMatrix(Matrix):
     def forward(self, x: np.ndarray) -> np.ndarray:
         refuse_shape(x, "inputs", ("n", self.shape[1]))
         self.meter.forward_reads += len(x)
+        note(FORWARD, self, len(x))
         return matmul(x, self._stored)
 
     @override
     def backward(self, g: np.ndarray) -> np.ndarray:
         refuse_shape(g, "inputs of a transposed read", ("n", self.shape[0]))
         self.meter.backward_reads += len(g)
+        note(BACKWARD, self, len(g))
         return matmul(g, self._stored.T)
 
     @override
@@ -283,28 +287,40 @@ class DigitalMatrix(Matrix):
         refuse_numbers_of_inputs(ids, self.shape[1])
         self.meter.forward_reads += len(ids)
         self.meter.look_ups += len(ids)
+        note(LOOK_UP, self, len(ids))
         return rows_of(self._stored, ids)
 
     @override
     def learn(self, products: Products, rate: float) -> None:
         scale, products = as_type(rate, self.dtype), checked(products, self.shape)
+        self.meter.update_cycles += 1
+        count_digital(self, self._learn(products, scale), 2 * self._stored.size)
+
+    def _learn(self, products: Products, scale: np.ndarray) -> int:
+        """Learn, and say with how many multiply-adds."""
+        macs = 0
         if isinstance(products, TwoPhases):
             # What nearly cancels is subtracted before it is added to anything large.
             change = np.zeros_like(self._stored)
             for pre, post in products:
                 self.meter.updates += len(pre)
+                macs += outer_macs(pre, post, self.shape[1])
                 change += outer(pre, post, self.shape[1])
             self._stored += scale * change
-            return
+            return macs
         for pre, post in products:
             self.meter.updates += len(pre)
+            macs += outer_macs(pre, post, self.shape[1])
             change = outer(pre, post, self.shape[1])
             change *= scale
             self._stored += change
+        return macs
 
     @override
     def increment(self, change: np.ndarray) -> None:
         refuse_shape(change, "changes", self.shape)
+        self.meter.update_cycles += 1
+        count_digital(self, self._stored.size, 2 * self._stored.size)
         self._stored += change.T
 
     @override

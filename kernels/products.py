@@ -95,3 +95,8 @@ def outer(pre: np.ndarray, post: np.ndarray, n_in: int) -> np.ndarray:
     n_in : int
     """
     return sum_rows(pre, post, n_in) if pre.ndim == 1 else matmul(pre.T, post)
+
+
+def outer_macs(pre: np.ndarray, post: np.ndarray, n_in: int) -> int:
+    """The multiply-adds of `outer`; a place that is 1 takes one addition for each output."""
+    return post.size if pre.ndim == 1 else post.size * n_in

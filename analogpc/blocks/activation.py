@@ -12,6 +12,7 @@ from pydantic import AfterValidator
 from typing_extensions import override
 
 from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, moved
+from analogpc.devices.costs.schedule import work
 from analogpc.devices.names import unknown
 from analogpc.kernels.activations import (
     clip,
@@ -262,13 +263,16 @@ class ActivationBlock(Block):
     @override
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         self._check(x)
+        work("activation", x.size)
         return self._function.value(x), x
 
     @override
     def shift(self, tape: Any, dx: np.ndarray, x: np.ndarray | None = None) -> tuple[np.ndarray, Any]:
+        work("activation", dx.size)
         x = moved(tape, dx, x)
         return self._function.shift(tape, x, dx), x
 
     @override
     def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
+        work("slope", g.size)
         return self._function.product(tape, g)

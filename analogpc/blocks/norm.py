@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, Product, ShapeError
 from analogpc.blocks.initialisation import bias_products
+from analogpc.devices.costs.schedule import work
 from analogpc.devices.matrix import Matrix
 from analogpc.kernels.memory import filled
 from analogpc.kernels.normalisation import column_moments, column_pair_means, normalisation_transposed, normalise_columns
@@ -202,6 +203,7 @@ class BatchNormBlock(_NormBlock):
             Also for a batch that holds a single value of every channel.
         """
         self._check(x)
+        work("normalisation", x.size)
         rows = self._rows(x)
         if len(rows) == 1:
             raise ShapeError(
@@ -244,6 +246,7 @@ class BatchNormBlock(_NormBlock):
     @override
     def shift(self, tape: BatchTape, dx: np.ndarray, x: np.ndarray | None = None) -> tuple[np.ndarray, BatchTape]:
         """See `Block.shift`. Moments of the step alone, and of its products with the normalised values, say how all moments move."""
+        work("normalisation", dx.size)
         d, inverse = self._rows(dx), tape.inverse.astype(np.float64)
         if len(d) == 0:
             return dx, tape
@@ -281,6 +284,7 @@ class BatchNormBlock(_NormBlock):
 
     @override
     def vjp(self, tape: BatchTape, g: np.ndarray) -> np.ndarray:
+        work("normalisation", g.size)
         factor, rows = tape.inverse * tape.scale, self._rows(g)
         if self._specification.convention == "pytorch":
             return normalisation_transposed(rows, tape.normal, factor).reshape(g.shape)
@@ -349,6 +353,7 @@ class LayerNormBlock(_NormBlock):
     @override
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, LayerTape]:
         self._check(x)
+        work("normalisation", x.size)
         rows = self._rows(x)
         scale, bias = self._read(x)
         normal = rows - _mean(rows).astype(x.dtype)
@@ -360,6 +365,7 @@ class LayerNormBlock(_NormBlock):
 
     @override
     def shift(self, tape: LayerTape, dx: np.ndarray, x: np.ndarray | None = None) -> tuple[np.ndarray, LayerTape]:
+        work("normalisation", dx.size)
         kind, inverse = dx.dtype, tape.factor.astype(np.float64)
         d = self._rows(dx)
         d = d - _mean(d).astype(kind)
@@ -375,6 +381,7 @@ class LayerNormBlock(_NormBlock):
 
     @override
     def vjp(self, tape: LayerTape, g: np.ndarray) -> np.ndarray:
+        work("normalisation", g.size)
         scaled = self._rows(g) * tape.scale
         slope = _mean(scaled * tape.normal).astype(g.dtype)
         scaled -= _mean(scaled).astype(g.dtype)

@@ -14,6 +14,7 @@ from typing_extensions import override
 from analogpc.blocks.base import AnyBlock, Block, BlockSpecification, MatrixMaker, Product, ShapeError
 from analogpc.blocks.sweep import Sweep
 from analogpc.blocks.value_node import ValueNodeBlock
+from analogpc.devices.costs.schedule import at_once
 from analogpc.kernels.gpu.arrays import Backend, copied
 from analogpc.kernels.memory import zeros
 from analogpc.kernels.products import beside
@@ -122,7 +123,7 @@ class ParallelBlock(Block):
     @override
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         self._check(x)
-        results = [branch.forward(part) for branch, part in zip(self.branches, self._inputs(x), strict=True)]
+        results = [branch.forward(part) for branch, part in at_once(zip(self.branches, self._inputs(x), strict=True))]
         return _side_by_side([y for y, _ in results]), [tape for _, tape in results]
 
     @override
@@ -154,7 +155,8 @@ class ParallelBlock(Block):
 
     @override
     def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
-        backs = [branch.vjp(own, part) for branch, own, part in zip(self.branches, tape, self._outputs(g), strict=True)]
+        parts = zip(self.branches, tape, self._outputs(g), strict=True)
+        backs = [branch.vjp(own, part) for branch, own, part in at_once(parts)]
         if self.split:
             return _side_by_side(backs)
         total = backs[0] + backs[1]

@@ -9,6 +9,7 @@ from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
 from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, ShapeError, moved
+from analogpc.devices.costs.schedule import work
 from analogpc.kernels.images.patches import output_size
 from analogpc.kernels.images.pooling import average_pool, average_unpool, max_pool, max_pool_shift, max_unpool
 from analogpc.kernels.images.soft_pooling import soft_pool, soft_pool_shift, soft_unpool
@@ -129,17 +130,20 @@ class MaxPoolBlock(PoolBlock):
     @override
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, MaxTape]:
         self._check(x)
+        work("pooling", x.size)
         y, where = max_pool(x, *self.window)
         return y, MaxTape(where, x)
 
     @override
     def shift(self, tape: MaxTape, dx: np.ndarray, x: np.ndarray | None = None) -> tuple[np.ndarray, MaxTape]:
+        work("pooling", dx.size)
         assert tape.x is not None
         dy, where = max_pool_shift(tape.x, dx, *self.window)
         return dy, MaxTape(where, None)
 
     @override
     def vjp(self, tape: MaxTape, g: np.ndarray) -> np.ndarray:
+        work("pooling", g.size)
         return max_unpool(g, tape.where, (len(g), *self.input_shape), *self.window)
 
 
@@ -149,6 +153,7 @@ class AvgPoolBlock(PoolBlock):
     @override
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         self._check(x)
+        work("pooling", x.size)
         return average_pool(x, *self.window), None
 
     @override
@@ -157,6 +162,7 @@ class AvgPoolBlock(PoolBlock):
 
     @override
     def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
+        work("pooling", g.size)
         return average_unpool(g, (len(g), *self.input_shape), *self.window)
 
 
@@ -191,14 +197,17 @@ class SoftPoolBlock(PoolBlock):
     @override
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, SoftTape]:
         self._check(x)
+        work("pooling", x.size)
         y, weights = soft_pool(x, *self.window, self.temperature)
         return y, SoftTape(x, y, weights)
 
     @override
     def shift(self, tape: SoftTape, dx: np.ndarray, x: np.ndarray | None = None) -> tuple[np.ndarray, SoftTape]:
+        work("pooling", dx.size)
         dy, weights = soft_pool_shift(*tape, dx, *self.window, self.temperature)
         return dy, SoftTape(moved(tape.x, dx, x), added(tape.y, dy), weights)
 
     @override
     def vjp(self, tape: SoftTape, g: np.ndarray) -> np.ndarray:
+        work("pooling", g.size)
         return soft_unpool(g, *tape, *self.window, self.temperature)

@@ -13,6 +13,7 @@ from analogpc.blocks.activation import Activation
 from analogpc.blocks.base import AnyBlock, Block, BlockSpecification, MatrixMaker, Product, ShapeError
 from analogpc.blocks.sweep import Sweep
 from analogpc.blocks.value_node import ValueNodeBlock
+from analogpc.devices.costs.schedule import at_once
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.random.streams import Key
 
@@ -84,8 +85,7 @@ class ResidualBlock(Block):
     @override
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         self._check(x)
-        y, tape = self.body.forward(x)
-        around, own = self.shortcut.forward(x)
+        (y, tape), (around, own) = [branch.forward(x) for branch in at_once((self.body, self.shortcut))]
         return around + y, (tape, own)
 
     @override
@@ -116,7 +116,8 @@ class ResidualBlock(Block):
 
     @override
     def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
-        return self.shortcut.vjp(tape[1], g) + self.body.vjp(tape[0], g)
+        around, back = [branch.vjp(own, g) for branch, own in at_once(((self.shortcut, tape[1]), (self.body, tape[0])))]
+        return around + back
 
     @override
     def products(self, tape: Any, g: np.ndarray) -> Iterator[Product]:

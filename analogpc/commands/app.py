@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from analogpc.commands.bench import bench
+from analogpc.commands.bill import bill, technology
 from analogpc.commands.calibrate import calibrate
 from analogpc.commands.devices import devices
 from analogpc.commands.evaluation import evaluate
@@ -256,6 +257,8 @@ app.command()(compare)
 app.command("eval")(evaluate)
 app.command()(report)
 app.command()(plot)
+app.command()(bill)
+app.command()(technology)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

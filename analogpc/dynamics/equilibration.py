@@ -11,6 +11,7 @@ import numpy as np
 from analogpc.blocks import Activation, AnyBlock, Block, BlockSpecification, Chain, Flatten, MaxPool
 from analogpc.blocks.activation import FUNCTIONS
 from analogpc.blocks.chain import ChainBlock
+from analogpc.devices.costs.schedule import at_once, work
 from analogpc.dynamics.relaxation import feed_forward
 from analogpc.kernels.memory import zeros
 from analogpc.kernels.products import added, difference, negative
@@ -209,7 +210,7 @@ class Equilibration:
 
     def sweep(self, parity: int) -> None:
         """Move all hidden states of even (0) or of odd (1) number, which do not see each other."""
-        for number in range(2 - parity, len(self.layers), 2):
+        for number in at_once(range(2 - parity, len(self.layers), 2)):
             self._move(number)
 
     def predict(self, index: int) -> None:
@@ -232,10 +233,11 @@ class Equilibration:
 
     def errors(self) -> list[np.ndarray]:
         """The error e_k of every layer at the present states."""
-        return [self._error(index) for index in range(len(self.layers))]
+        return [self._error(index) for index in at_once(range(len(self.layers)))]
 
     def _error(self, index: int) -> np.ndarray:
         self.predict(index)
+        work("error", self.states[index + 1].size)
         reread, gain, deviation = self._reread[index], self._gains[index], self.deviations[index + 1]
         if reread is not None:
             return difference(self.states[index + 1], reread)
@@ -261,9 +263,12 @@ class Equilibration:
         below = number - 1
         if not (self._live[number] or self._moved[below]):
             return
-        self.predict(below)
+        # Both layers are read forwards at once.
+        for index in at_once((below, number) if self._live[number] else (below,)):
+            self.predict(index)
         feedback = self._feedback(number) if self._live[number] else None
         layer, projection, reread, first = self.layers[below], self.projections[below], self._reread[below], self._first[below]
+        work("step", first.size)
         feedback = zeros(first.shape, first.dtype, first) if feedback is None else feedback
         if reread is not None:
             self._place(number, projection.move(layer, reread, self.tapes[below], feedback))

@@ -14,6 +14,7 @@ from analogpc.blocks.chain import ChainBlock
 from analogpc.blocks.initialisation import LinearBlock
 from analogpc.blocks.pool import AvgPoolBlock
 from analogpc.blocks.shape import FlattenBlock
+from analogpc.devices.costs.schedule import at_once, work
 from analogpc.dynamics.state_functions import STATE_FUNCTIONS, StateActivation
 from analogpc.kernels.products import largest
 
@@ -178,6 +179,7 @@ class Recurrent:
 
     def activated(self, number: int, pre_activation: Array) -> Array:
         """The state that a pre-activation leads to."""
+        work("step", pre_activation.size)
         return pre_activation if self._linear(number) else self._functions[number - 1].value(pre_activation)
 
     def slope(self, number: int, pre_activation: Array) -> Array:
@@ -192,7 +194,7 @@ class Recurrent:
         free = range(1, len(self.states) - int(self.held))
         groups = [list(free)] if order == "synchronous" else [list(free[0::2]), list(free[1::2])]
         for group in groups:
-            moved = [self.activated(number, self.pre_activation(number, force)) for number in group]
+            moved = [self.activated(number, self.pre_activation(number, force)) for number in at_once(group)]
             for number, state in zip(group, moved, strict=True):
                 self.place(number, state)
 

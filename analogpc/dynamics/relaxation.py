@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from analogpc.blocks import Block
+from analogpc.devices.costs.schedule import BOTH_WAYS, at_once, work
 from analogpc.dynamics.state_memory import StateMemory
 from analogpc.kernels.descent import momentum_step, plain_step
 from analogpc.kernels.memory import zeros
@@ -191,7 +192,7 @@ class Relaxation:
 
     def predict(self, precisions: Sequence[float]) -> None:
         """Evaluate all layers of nonzero precision: bring their predictions up to date with the states."""
-        for i, layer in enumerate(self.layers):
+        for i, layer in at_once(enumerate(self.layers)):
             if precisions[i] == 0:
                 continue
             if self._stale[i] or not self._steady[i]:
@@ -218,9 +219,15 @@ class Relaxation:
         ----------
         precisions : (layers,) floats
         """
+        for find in at_once((self._find_errors, self._find_gradients), BOTH_WAYS):
+            find(precisions)
+
+    def _find_errors(self, precisions: Sequence[float]) -> None:
         self.predict(precisions)
-        self.errors = [self._error(i, precision) for i, precision in enumerate(precisions)]
-        for j in self._free():
+        self.errors = [self._error(i, precision) for i, precision in at_once(enumerate(precisions))]
+
+    def _find_gradients(self, precisions: Sequence[float]) -> None:
+        for j in at_once(self._free()):
             self.gradients[j] = self._gradient(j)
 
     def descend(self, step_size: float, momentum: float = 0.0, nesterov: bool = False) -> None:
@@ -231,7 +238,7 @@ class Relaxation:
         step_size, momentum, nesterov
             v <- momentum v + g, then x <- x - step_size v, or with Nesterov's x <- x - step_size (g + momentum v).
         """
-        for j in self._free():
+        for j in at_once(self._free()):
             self._move(j, self.gradients[j], step_size, momentum, nesterov)
 
     def step(self, precisions: Sequence[float], step_size: float, momentum: float = 0.0, nesterov: bool = False) -> None:
@@ -292,6 +299,7 @@ class Relaxation:
         if precision == 0 or not self._live[i]:
             return None
         error = self._own_precision(i, self.unweighted(i))
+        work("error", error.size)
         return error if precision == 1 else error.dtype.type(precision) * error
 
     def _own_precision(self, i: int, error: np.ndarray) -> np.ndarray:
@@ -305,6 +313,7 @@ class Relaxation:
         above = self.errors[j] if j < len(self.layers) else None
         if above is not None:
             back = self.layers[j].vjp(self.tapes[j], above)
+            work("gradient", back.size)
             gradient = negative(back) if gradient is None else difference(gradient, back)
         return gradient
 
@@ -312,6 +321,7 @@ class Relaxation:
         velocity, deviation, state = self._velocities[j], self.deviations[j], self.states[j]
         if gradient is None and velocity is None:
             return
+        work("step" if momentum == 0 else "momentum step", state.size)
         nothing = zeros(state.shape, state.dtype, state) if gradient is None or deviation is None else state
         gradient = nothing if gradient is None else gradient
         deviation = nothing if deviation is None else deviation

@@ -27,7 +27,20 @@ from analogpc.training.run import Run
 from analogpc.training.study import Study
 
 KIND = "run"
-_PARTS = {"study", "said", "data", "environment", "network", "optimiser", "position", "history", "callbacks", "metrics", "best"}
+_PARTS = {
+    "study",
+    "said",
+    "data",
+    "environment",
+    "network",
+    "optimiser",
+    "position",
+    "history",
+    "callbacks",
+    "metrics",
+    "best",
+    "ledger",
+}
 
 
 def save_run(run: Run, path: str | Path) -> None:
@@ -57,6 +70,7 @@ def tree_of(run: Run) -> dict[str, Any]:
             "stopped_early": here.stopped_early,
             "stop_reason": here.stop_reason,
         },
+        "ledger": run.ledger.state(),
         "history": {name: np.array(values) for name, values in run.history.items()},
         "callbacks": {"changed_by": json.dumps(run.changed_by), "states": run.callback_states()},
         "metrics": json.dumps(run.function_metrics()),
@@ -95,6 +109,7 @@ def rebuilt(tree: dict[str, Any], backend: Backend, size: int = 2**40) -> Run:
     run.environment = checked_environment(tree["environment"])
     run.learner.restore(tree["optimiser"])
     run.position = checked_position(tree["position"], study, layers)
+    run.ledger.restore(tree.get("ledger"), run.position.epoch)
     run.changed_by = names_in(tree["callbacks"]["changed_by"], "callbacks/changed_by")
     run.take_callback_states(texts_in(tree["callbacks"]["states"], "callbacks/states"))
     run.missing_metrics = names_in(tree["metrics"], "metrics")

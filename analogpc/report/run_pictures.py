@@ -50,6 +50,25 @@ def learning_curves(runs: Runs) -> list[Picture]:
     return [picture(figure, "learning-curves", "Learning curves", told, f"Lines of accuracy and loss by epoch. {last}")]
 
 
+def costs(runs: Runs) -> list[Picture]:
+    """Test accuracy against joules and against seconds of the hardware, a point for each epoch, of runs whose studies price them."""
+    shown = {name: run for name, run in runs.items() if {"joules", "test_accuracy"} <= set(run.history)}
+    if not shown:
+        return []
+    figure, panels = canvas(2)
+    for axes, (column, label) in zip(panels, {"joules": "energy (J)", "latency_seconds": "latency (s)"}.items(), strict=True):
+        for number, (name, run) in enumerate(shown.items()):
+            look = {**style(number), "markersize": 4, "linewidth": 1.4}
+            axes.plot(run.history[column], run.history["test_accuracy"], **look, label=name)
+        axes.set(xlabel=label, ylabel="accuracy", xscale="log")
+        axes.grid(alpha=0.3)
+        legend(axes, len(shown))
+    named = ", ".join(dict.fromkeys(run.study.technology for run in shown.values()))
+    last = "; ".join(f"{name}: {run.history['joules'][-1]:.3g} J" for name, run in shown.items())
+    told = f"Prices of {named}; `analogpc bill` shows what they are made of. All training: {last}."
+    return [picture(figure, "costs", "Accuracy against energy and latency", told, f"Accuracy by energy and by latency. {last}")]
+
+
 def energies(runs: Runs) -> list[Picture]:
     """The energy of every layer over training, one panel for each run."""
     shown = {name: run for name, run in runs.items() if run.history.get("energy")}
@@ -207,7 +226,7 @@ def drift(runs: Runs, data: Mapping[str, Any], samples: int = 3) -> list[Picture
 def run_pictures(runs: Runs, data: Mapping[str, Any]) -> list[Picture]:
     """All pictures of some runs."""
     made: list[Picture] = []
-    for draw in (learning_curves, energies, conductances, tile_maps, pulses):
+    for draw in (learning_curves, costs, energies, conductances, tile_maps, pulses):
         made += draw(runs)
     return made + drift(runs, data)
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from typing_extensions import override
 
+from analogpc.devices.costs.schedule import at_once, work
 from analogpc.dynamics.relaxation import Output, feed_forward, output_energy, output_error
 from analogpc.kernels.products import row
 from analogpc.networks.network import Network
@@ -41,11 +42,13 @@ class Backprop(Rule):
             return teach_backprop(self, network, x, target, apply)
         outputs, tapes = feed_forward(network.layers, x)
         errors = [output_error(self.output, target, outputs[-1])]
+        work("error", target.size)
         for layer, tape in zip(network.layers[:0:-1], tapes[:0:-1], strict=True):
             errors.append(layer.vjp(tape, errors[-1]))
+            work("gradient", errors[-1].size)
         errors.reverse()
         # All errors first: a matrix must not have learnt when its transpose is read.
-        for layer, tape, error in zip(network.layers, tapes, errors, strict=True):
+        for layer, tape, error in at_once(zip(network.layers, tapes, errors, strict=True)):
             apply(layer.products(tape, error), 1.0)
         hidden = [energy(error) for error in errors[:-1]]
         return Lesson(outputs[-1], row([*hidden, output_energy(self.output, target, outputs[-1])], target))

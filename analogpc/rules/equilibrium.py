@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 from typing_extensions import override
 
+from analogpc.devices.costs.schedule import at_once
 from analogpc.devices.matrix import TwoPhases
 from analogpc.dynamics.equilibration import Equilibration, Projection
 from analogpc.dynamics.relaxation import energy, output_error
@@ -63,11 +65,18 @@ class EquilibriumPropagation(NudgedRule):
         strength = target.dtype.type(beta)
         if self.drive == "clamp":
             phase.hold_output(strength * output_error(self.output, target, phase.states[-1]))
+
+        def nudge() -> None:
+            phase.pull_output(strength * output_error(self.output, target, phase.states[-1]))
+
         for _ in range(self.iteration_count(depth)):
             for parity in (0, 1):
-                phase.sweep(parity)
+                # The output moves with the states of its parity.
+                moves: list[Callable[[], None]] = [partial(phase.sweep, parity)]
                 if self.drive == "nudge" and parity == depth % 2:
-                    phase.pull_output(strength * output_error(self.output, target, phase.states[-1]))
+                    moves.append(nudge)
+                for move in at_once(moves):
+                    move()
         return phase
 
     @property
@@ -88,7 +97,7 @@ class EquilibriumPropagation(NudgedRule):
         signs = self.signs()
         phases = [self.relax(free, target, sign * self.beta) for sign in signs]
         errors = [phase.errors() for phase in phases]
-        for index, layer in enumerate(network.layers):
+        for index, layer in at_once(enumerate(network.layers)):
             # The sign of a phase goes to the errors, so that no gain is negative.
             one, *other = (layer.products(p.tapes[index], e[index]) for p, e in zip(phases, errors, strict=True))
             if other:

@@ -10,6 +10,7 @@ from pydantic import Field, FiniteFloat, model_validator
 from typing_extensions import override
 
 from analogpc.blocks import Block
+from analogpc.devices.costs.schedule import at_once, work
 from analogpc.dynamics.relaxation import Watch, energy, feed_forward, output_energy, output_error
 from analogpc.kernels.descent import momentum_step
 from analogpc.kernels.products import largest, row
@@ -71,7 +72,7 @@ class ErrorBasedPC(RelaxingRule):
         held = self.held(outputs, target)
         self.relax(errors, held, watch)
         final = [*errors.errors, self.top(held, errors.predictions[-1])]
-        for layer, tape, error in zip(network.layers, errors.tapes, final, strict=True):
+        for layer, tape, error in at_once(zip(network.layers, errors.tapes, final, strict=True)):
             apply(layer.products(tape, error), 1.0 / self.nudging.strength)
         return Lesson(outputs, self._energies(errors, held))
 
@@ -129,12 +130,15 @@ class ErrorRelaxation:
         for j in range(len(self.layers) - 1, 0, -1):
             top = self.layers[j].vjp(self.tapes[j], top)
             self.gradients[j - 1] = self.errors[j - 1] - top
+            work("gradient", top.size)
 
     def descend(self, step_size: float, momentum: float = 0.0, nesterov: bool = False) -> None:
         """Move all errors down the gradients found last, then bring predictions up to date, from the second layer upwards."""
-        for j, gradient in enumerate(self.gradients):
+        for j, gradient in at_once(enumerate(self.gradients)):
+            work("momentum step", gradient.size)
             self.errors[j] = momentum_step(self.errors[j], gradient, self._velocities[j], step_size, momentum, nesterov)
         for j, error in enumerate(self.errors, start=1):
+            work("error", error.size)
             self.predictions[j], self.tapes[j] = self.layers[j].forward(self.predictions[j - 1] + error)
 
     def states(self) -> list[np.ndarray]:

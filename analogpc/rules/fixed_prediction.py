@@ -10,6 +10,7 @@ from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
 from analogpc.blocks import Block
+from analogpc.devices.costs.schedule import at_once, work
 from analogpc.dynamics.relaxation import feed_forward, output_energy, output_error
 from analogpc.kernels.products import row
 from analogpc.networks.network import Network
@@ -62,18 +63,19 @@ class FixedPrediction(ClampedRule):
         for _ in range((len(layers) if self.steps == "layers" else self.steps) - 1):
             self._sweep(layers, tapes, errors)
         found = [np.zeros_like(mu) if e is None else e for e, mu in zip(errors, predictions, strict=True)]
-        for layer, tape, error in zip(layers, tapes, found, strict=True):
+        for layer, tape, error in at_once(zip(layers, tapes, found, strict=True)):
             apply(layer.products(tape, error), 1.0 / self.nudging.strength)
         return Lesson(state, row([*map(energy, found[:-1]), output_energy(self.output, held, state)], state))
 
     def _sweep(self, layers: list[Block], tapes: list[Any], errors: list[np.ndarray | None]) -> None:
         """Move all hidden errors at once; None is zero."""
         former = list(errors)
-        for j in range(1, len(layers)):
+        for j in at_once(range(1, len(layers))):
             above, own = former[j], former[j - 1]
             if above is None:
                 continue
             back = layers[j].vjp(tapes[j], above)
             kind = back.dtype.type
+            work("step", back.size)
             moved = kind(self.step_size) * back
             errors[j - 1] = moved if own is None else kind(1 - self.step_size) * own + moved

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
+from analogpc.devices.costs.schedule import at_once
 from analogpc.devices.specification import Specification
 from analogpc.dynamics.relaxation import Relaxation, energy
 from analogpc.kernels.products import row
@@ -133,14 +134,14 @@ class GenerativePC(Specification):
             errors, tapes = relaxation.errors, list(relaxation.tapes)
             relaxation.descend(self.step_size, self.momentum)
             if self.learn == "every-step":
-                for i, (layer, tape, error) in enumerate(zip(network.layers, tapes, errors, strict=True)):
+                for i, (layer, tape, error) in at_once(enumerate(zip(network.layers, tapes, errors, strict=True))):
                     if error is not None:
                         apply(layer.products(tape, error), 1.0)
                         relaxation.renew(i)
         relaxation.predict(ones)
         energies = relaxation.energies()
         if self.learn == "at-end":
-            for i, layer in enumerate(network.layers):
+            for i, layer in at_once(enumerate(network.layers)):
                 apply(layer.products(relaxation.tapes[i], relaxation.unweighted(i)), 1.0)
         return Lesson(outputs, energies)
 

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 from typing_extensions import override
 
+from analogpc.devices.costs.schedule import at_once
 from analogpc.dynamics.relaxation import Watch
 from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, Lesson
@@ -71,7 +72,7 @@ class IncrementalPC(RelaxingRule):
             errors, tapes = relaxation.errors, list(relaxation.tapes)
             # The states go first: they must not see what the weights have learnt from the same errors.
             relaxation.descend(self.step_size, self.momentum, self.nesterov)
-            for i, (layer, tape, error) in enumerate(zip(layers, tapes, errors, strict=True)):
+            for i, (layer, tape, error) in at_once(enumerate(zip(layers, tapes, errors, strict=True))):
                 if self.stoppable and error is None:
                     continue
                 error = np.zeros_like(relaxation.states[i + 1]) if error is None else error

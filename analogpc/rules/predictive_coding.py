@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field, FiniteFloat, model_validator
 from typing_extensions import override
 
+from analogpc.devices.costs.schedule import at_once
 from analogpc.dynamics.relaxation import Relaxation, Watch
 from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, Lesson
@@ -170,7 +171,7 @@ class PredictiveCoding(RelaxingRule):
             relaxation.rewind()
         else:
             relaxation.predict([1.0] * len(layers))
-        for i, (layer, factor) in enumerate(zip(layers, gains, strict=True)):
+        for i, (layer, factor) in at_once(enumerate(zip(layers, gains, strict=True))):
             apply(layer.products(relaxation.tapes[i], relaxation.unweighted(i)), factor)
         return Lesson(outputs, relaxation.energies())
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from typing_extensions import override
 
+from analogpc.devices.costs.schedule import work
 from analogpc.dynamics.relaxation import output_energy
 from analogpc.kernels.products import row
 from analogpc.networks.network import Network
@@ -62,11 +63,13 @@ class ZIL(ClampedRule):
             tape, error = relaxation.tapes[front], relaxation.unweighted(front)
             at_output = front == len(layers) - 1
             energies[front] = output_energy(self.output, relaxation.states[-1], outputs) if at_output else energy(error)
+            work("error", error.size)
             error = error if precisions[front] == 1 else error.dtype.type(precisions[front]) * error
             if self.sweep == "all" and front > 0:
                 relaxation.descend(self.step_size)
             elif front > 0:
                 back = layers[front].vjp(tape, error)
+                work("step", back.size)
                 relaxation.move(front, back.dtype.type(self.step_size) * back)
             apply(layers[front].products(tape, error), 1.0 / self.nudging.strength)
             relaxation.renew(front)

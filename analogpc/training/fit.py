@@ -161,6 +161,8 @@ def begin(
         If the network does not have one output for each class of the data, takes samples of another shape, or a metric does not fit.
     UnsupportedUpdateError
         If the optimiser and the update scheme of the substrate do not go together.
+    TechnologyError
+        If there is no such technology as the study names.
     """
     if network is None:
         network = Network(study.network, study.substrate, study.network_seed)
@@ -168,6 +170,11 @@ def begin(
     network.refuse_samples(data.input_shape)
     if data.target_kind.task == "regression" and getattr(study.rule, "output", "squared-error") != "squared-error":
         raise ValueError("a regression is learnt by squared error: give the rule output = 'squared-error'")
+    if study.technology:
+        # A name that nobody knows is refused before the first epoch, not after it.
+        from analogpc.devices.costs.technology import technology
+
+        technology(study.technology)
     description = with_holdout(study, data).describe(data.fingerprint)
     metrics_for((*study.metrics, *metrics), description.targets.task)
     trained = network.copy(trained=True, backend=backend)

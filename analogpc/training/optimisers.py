@@ -16,13 +16,14 @@ from pydantic import Field, FiniteFloat, model_validator
 from typing_extensions import override
 
 from analogpc.blocks import Product
+from analogpc.devices.costs.digital import count_digital
 from analogpc.devices.matrix import Matrix, TwoPhases, UnsupportedUpdateError
 from analogpc.devices.specification import Specification
 from analogpc.devices.state import fitted
 from analogpc.kernels.descent import adam_step
 from analogpc.kernels.gpu.arrays import as_type, copied
 from analogpc.kernels.lookups import sum_rows
-from analogpc.kernels.products import matmul
+from analogpc.kernels.products import matmul, outer_macs
 from analogpc.training.schedules import Constant, Rate, Schedule
 
 Decay = Annotated[FiniteFloat, Field(ge=0)]
@@ -209,9 +210,16 @@ class Learner:
             if self.optimiser.in_place:
                 matrix.learn(pairs, own * gain / batch)
                 continue
-            gradient = sum(_outer(pre, post, matrix) for pre, post in pairs)
+            gradient: Any = 0
+            macs = 0
+            for pre, post in pairs:
+                gradient, macs = gradient + _outer(pre, post, matrix), macs + outer_macs(pre, post, matrix.shape[1])
             gradient *= as_type(gain / batch, matrix.dtype)
-            matrix.increment(self.optimiser.change(self.memory[name], gradient, matrix.weights(), own))
+            memory = self.memory[name]
+            kept = sum(np.ndim(one) > 0 for one in memory.values())
+            # Every kept array is read, changed by a multiply-add and written.
+            count_digital(matrix, macs + kept * gradient.size, (2 + 2 * kept) * gradient.size)
+            matrix.increment(self.optimiser.change(memory, gradient, matrix.weights(), own))
 
 
 def _outer(pre: np.ndarray, post: np.ndarray, matrix: Matrix) -> np.ndarray:

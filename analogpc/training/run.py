@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from analogpc.data import DataDescription, Dataset, as_dataset, check_name
+from analogpc.devices.costs.ledger import Ledger
 from analogpc.devices.costs.meter import Meter
 from analogpc.devices.matrix import NonFiniteError
 from analogpc.dynamics.relaxation import output_energy
@@ -26,6 +27,7 @@ from analogpc.kernels.random.streams import Key, permutation
 from analogpc.networks.network import Network
 from analogpc.rules.base import Lesson, Moment
 from analogpc.training.asking import Asking
+from analogpc.training.billing import Billing
 from analogpc.training.callbacks import Callbacks
 from analogpc.training.environment import describe_environment, pinned_blas
 from analogpc.training.evaluation import answers_of
@@ -61,7 +63,7 @@ class Position:
     stop_reason: str = ""
 
 
-class Run(Asking):
+class Run(Asking, Billing):
     """A training run: the study, the network being trained, the memory of the optimiser, the history, and where it stands.
 
     Made by `fit`, or read from a file by `Run.load`.
@@ -88,6 +90,8 @@ class Run(Asking):
         Where it was saved last, or what it was read from.
     broken : str
         Where the run was broken off inside a batch, if it could not be brought back to the beginning of that batch.
+    ledger : Ledger
+        What was done, for bills.
     """
 
     def __init__(self, study: Study, network: Network, data: DataDescription, metrics: Sequence[Any] = ()) -> None:
@@ -103,7 +107,8 @@ class Run(Asking):
         self.saved_in: Path | None = None
         self.broken = ""
         self.learner = Learner(study.optimiser, network.matrices())
-        self._training_step = TrainingStep(network, self.learner, self._report)
+        self.ledger = Ledger(network.matrices())
+        self._training_step = TrainingStep(network, self.learner, self._report, self.ledger.recorder)
         self._next_inputs: tuple[tuple[int, int], tuple[np.ndarray, np.ndarray]] | None = None
         self.history: dict[str, list[Any]] = {}
         self.position = Position(energies=np.zeros(network.energies))
@@ -357,6 +362,7 @@ class Run(Asking):
         matrices = len(self.network.matrices())
         correct, lost, whole, energies = int(told[0]), float(told[1]), told[2 : 2 + matrices], told[2 + matrices :]
         self._refuse_non_finite(energies, whole)
+        self.ledger.batch(len(x))
         self.position = replace(
             here,
             batch=here.batch + 1,
@@ -416,6 +422,8 @@ class Run(Asking):
         before = here.meter.as_dict()
         row |= {name: count - before[name] for name, count in meter.as_dict().items()}
         row["seconds"] = here.seconds
+        self.ledger.close_epoch()
+        row |= self.priced()
         self.history = {**self.history, **{name: [*self.history.get(name, []), value] for name, value in row.items()}}
         self.position = Position(epoch=here.epoch + 1, energies=np.zeros_like(here.energies), meter=meter)
         self._judge()

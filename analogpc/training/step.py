@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from analogpc.devices.costs.meter import GraphCounts
+from analogpc.devices.costs.schedule import Recorder, recording
 from analogpc.kernels.gpu.graphs import Graph
 from analogpc.kernels.memory import filled
 from analogpc.networks.network import Network
@@ -28,6 +29,7 @@ class _Captured:
     rate: np.ndarray
     graph: Graph[tuple[Lesson, Any]]
     counts: GraphCounts
+    recorder: Recorder
 
 
 @dataclass
@@ -45,11 +47,14 @@ class TrainingStep:
     report : function
         Takes what a rule reports of a batch and the target, and gives the numbers about the batch that somebody will look at, in one
         array, without waiting for the GPU: it is part of the graph.
+    recorder : Recorder
+        Keeps the order in which everything is done.
     """
 
     network: Network
     learner: Learner
     report: Callable[[Lesson, np.ndarray], Any] = lambda lesson, target: None
+    recorder: Recorder = field(default_factory=lambda: Recorder({}))
     _seen: set[Any] = field(default_factory=set)
     _captured: dict[Any, _Captured] = field(default_factory=dict)
 
@@ -77,12 +82,12 @@ class TrainingStep:
             Which the next batch may overwrite.
         """
         if not self._repeatable(rule):
-            return self._once(rule, x, target, rate)
+            return self._once(rule, x, target, rate, self.recorder)
         kind = (rule, x.shape, target.shape, *(matrix.baked for matrix in self.network.matrices().values()))
         if kind not in self._seen:
             # The first time compiles, and makes ready what a graph cannot: with a rate on the GPU, as the graph will have it.
             self._seen.add(kind)
-            return self._once(rule, x, target, filled((), rate, np.float64, x))
+            return self._once(rule, x, target, filled((), rate, np.float64, x), self.recorder)
         if kind not in self._captured:
             while len(self._captured) >= _MOST_GRAPHS:
                 self._captured.pop(next(iter(self._captured))).counts.detach()
@@ -93,6 +98,7 @@ class TrainingStep:
         batch.rate.fill(rate)
         result = batch.graph.launch()
         batch.counts.add()
+        self.recorder.add(batch.recorder.path, batch.recorder.work)
         self._forget()
         return result
 
@@ -105,26 +111,29 @@ class TrainingStep:
         for matrix in self.network.matrices().values():
             matrix.forget()
 
-    def _once(self, rule: Rule, x: np.ndarray, target: np.ndarray, rate: Any) -> tuple[Lesson, Any]:
+    def _once(self, rule: Rule, x: np.ndarray, target: np.ndarray, rate: Any, recorder: Recorder) -> tuple[Lesson, Any]:
         samples = self.network.architecture.samples(x, target)
         if not self._repeatable(rule):
             # What waits for numbers anyway takes them as numbers.
             samples = int(samples)
-        lesson = rule.teach(self.network, x, target, lambda products, gain: self.learner.learn(products, rate, samples, gain))
+        with recording(recorder):
+            lesson = rule.teach(self.network, x, target, lambda products, gain: self.learner.learn(products, rate, samples, gain))
         return lesson, self.report(lesson, target)
 
     def _capture(self, rule: Rule, x: np.ndarray, target: np.ndarray) -> _Captured:
         x, target, rate = x.copy(), target.copy(), np.zeros((), like=x)
         matrices = self.network.matrices().values()
-        counts = GraphCounts([holder for matrix in matrices for holder in matrix.counting()], x)
+        # Slots are data: what every launch sends is counted where those of other batches are.
+        recorder = Recorder(self.recorder.names, self.recorder)
+        counts = GraphCounts([self.recorder, *(holder for matrix in matrices for holder in matrix.counting())], x)
         # What reads multiply by belongs to the graph: it has to form that itself.
         self._forget()
 
         def work() -> tuple[Lesson, Any]:
-            result = self._once(rule, x, target, rate)
+            result = self._once(rule, x, target, rate, recorder)
             counts.close()
             return result
 
         graph = Graph(work, [counter for matrix in matrices for counter in matrix.counters()])
         self._forget()
-        return _Captured(x, target, rate, graph, counts)
+        return _Captured(x, target, rate, graph, counts, recorder)

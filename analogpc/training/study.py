@@ -66,6 +66,9 @@ class Study(Specification):
         Stop after so many epochs in which that did not become better; 0 means never.
     keep : "last" or "best"
         Whether the network of the best epoch is kept besides the last.
+    technology : str
+        With what every epoch is priced: a technology or its file (see ``docs/costs.md``). The history then has the columns "joules"
+        and "latency_seconds", of all training so far. Empty for none; any run can be billed later.
     hopeless_after, hopeless_value : int, float
         Stop after so many epochs if the run is not better than this value by then; 0 epochs for never.
     """
@@ -90,6 +93,7 @@ class Study(Specification):
     keep: Literal["last", "best"] = "last"
     hopeless_after: Annotated[int, Field(ge=0)] = 0
     hopeless_value: FiniteFloat = 0.0
+    technology: str = ""
 
     @override
     @classmethod

@@ -34,6 +34,7 @@ def learnt_wholly(run: Run, place: str) -> Iterator[None]:
         if kept is not None:
             run.network.restore(kept["network"])
             run.learner.restore(kept["optimiser"])
+            run.ledger.recorder.back_to(kept["recorded"])
             run.position, run.broken = position, ""
         raise
     run.broken = ""
@@ -41,7 +42,8 @@ def learnt_wholly(run: Run, place: str) -> Iterator[None]:
 
 def held(run: Run) -> dict[str, Any]:
     """A copy of all that a batch changes. The parameters of devices are drawn once and stay, so that they need none."""
-    return {"network": copied_state(run.network.state()), "optimiser": copied_state(run.learner.memory)}
+    state = {"network": copied_state(run.network.state()), "optimiser": copied_state(run.learner.memory)}
+    return {**state, "recorded": run.ledger.recorder.mark()}
 
 
 def copied_state(tree: Any) -> Any:

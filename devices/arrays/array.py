@@ -15,6 +15,7 @@ from analogpc.devices.responses import PulseResponse
 from analogpc.devices.state import StateError
 from analogpc.kernels.checks import passing_seconds
 from analogpc.kernels.gpu.arrays import Backend, copied
+from analogpc.kernels.lines import weighted_count
 from analogpc.kernels.pulses.batches import apply_batch
 from analogpc.kernels.pulses.updates import apply_counts
 from analogpc.kernels.pulses.writes import move_within
@@ -72,7 +73,7 @@ class Array(ReadableArray):
         self._write_noise = response.write_noise_std * response.dw_min if isinstance(response, PulseResponse) else 0.0
         self._written = self.state.copy() if self._write_noise > 0 else None
         self._ageing = Ageing(device, shape, key.fold("ageing"), dtype) if device.ages else None
-        self._apparent = None
+        self._apparent = self._lines = None
 
     def program(self, target: np.ndarray, where: np.ndarray | None = None) -> None:
         """Bring devices to ``target`` (rows, columns), states, as near as levels, programming and bounds allow.
@@ -119,7 +120,7 @@ class Array(ReadableArray):
             self.state += change
         self._rewritten(touched)
 
-    def pulse(self, rows: np.ndarray, columns: np.ndarray, one_sided: bool, key: Key, first_step: int) -> Any:
+    def pulse(self, rows: np.ndarray, columns: np.ndarray, one_sided: bool, key: Key, first_step: int) -> tuple[Any, Any]:
         """Send pulse trains of n rank-one products along all lines (see `kernels.pulses.updates.trains`).
 
         Parameters
@@ -132,8 +133,10 @@ class Array(ReadableArray):
 
         Returns
         -------
-        int
-            Pulses that devices received; it may be an integer array of the GPU without axes.
+        pulses : int
+            Pulses that devices received.
+        siemens : float
+            The conductance of the device, over all of them, as they found it. On a GPU both are arrays without axes.
 
         Raises
         ------
@@ -141,24 +144,33 @@ class Array(ReadableArray):
             If the devices do not answer to pulses.
         """
         law = self._response().law
-        touched = np.zeros_like(self.state, bool)
+        received = np.zeros_like(self.state, np.int32)
         # Who will be touched is known only afterwards; the others keep the state that they were written to.
         before = self.state.copy()
+        shown = before if self.apparent is self.state else self.apparent
         drifted = self._catch_up(None)
-        pulses = apply_batch(self.state, rows, columns, self.parameters, law, one_sided, key, first_step, touched)
+        pulses = apply_batch(self.state, rows, columns, self.parameters, law, one_sided, key, first_step, received)
+        touched = received != 0
         if drifted:
             np.copyto(self.state, before, where=~touched)
+        siemens = self._siemens(received, shown, pulses)
         self._rewritten(touched)
         count(self, pulses=pulses)
-        return pulses
+        return pulses, siemens
 
-    def pulse_each(self, counts: np.ndarray, key: Key, step: int) -> Any:
+    def _siemens(self, counts: np.ndarray, states: np.ndarray, total: Any) -> Any:
+        """The sum of counts, ``total`` together, times the conductances of ``states``; both (rows, columns)."""
+        unit = self.device.siemens_per_state
+        rest = self.device.g_min_siemens - self.device.response.window[0] * unit
+        return weighted_count(counts, states) * unit + total * rest
+
+    def pulse_each(self, counts: np.ndarray, key: Key, step: int) -> tuple[Any, Any]:
         """Send every device its own number of pulses, ``counts`` (rows, columns) int32, negative ones downwards.
 
         Returns
         -------
-        int
-            Pulses sent; it may be an integer array of the GPU without axes.
+        pulses, siemens
+            As those of `pulse`.
 
         Raises
         ------
@@ -166,11 +178,13 @@ class Array(ReadableArray):
             If the devices do not answer to pulses.
         """
         law, touched = self._response().law, counts != 0
+        sent = np.abs(counts)
+        siemens = self._siemens(sent, self.apparent, sent.sum())
         self._catch_up(touched)
         pulses = apply_counts(self.state, counts, self.parameters, law, key, step)
         self._rewritten(touched)
         count(self, pulses=pulses)
-        return pulses
+        return pulses, siemens
 
     def _response(self) -> PulseResponse:
         response = self.device.response
@@ -209,7 +223,7 @@ class Array(ReadableArray):
             # The write noise is that of the last write and stays.
             self._written += self.state - before
             self._limit(self._written)
-        self._apparent = None
+        self._apparent = self._lines = None
 
     def elapse(self, seconds: float) -> None:
         """Let time pass.
@@ -225,17 +239,17 @@ class Array(ReadableArray):
             self.leak(seconds / self.device.response.cycle_seconds)
         if self._ageing is not None:
             self._ageing.elapse(seconds)
-            self._apparent = None
+            self._apparent = self._lines = None
 
     def warm(self, kelvin: float) -> None:
         """Bring the devices to a temperature."""
         if self._ageing is not None:
             self._ageing.kelvin = kelvin
-            self._apparent = None
+            self._apparent = self._lines = None
 
     def forget(self) -> None:
         """Forget what was formed from the states: they have changed behind the back of the array."""
-        self._apparent = None
+        self._apparent = self._lines = None
 
     def _clip(self) -> None:
         if "low" in self.parameters:
@@ -259,7 +273,7 @@ class Array(ReadableArray):
     def _rewritten(self, touched: np.ndarray, aimed: tuple[np.ndarray, np.ndarray] | None = None) -> None:
         """Draw the write noise of the devices that were just written anew, and start their clocks (see `Ageing.rewritten`)."""
         self.writes += 1
-        self._apparent = None
+        self._apparent = self._lines = None
         if self._ageing is not None:
             self._ageing.rewritten(touched, self.device.conductance(self.state), aimed)
         if self._written is not None:
@@ -313,6 +327,6 @@ class Array(ReadableArray):
         self._age_seconds, self.pulses = state["age_seconds"], state["pulses"]
         self._write_key, self.writes = Key(state["write_key"]), state["writes"]
         self._written = copied(state["written"], backend) if "written" in state else None
-        self._apparent = None
+        self._apparent = self._lines = None
         if self._ageing is not None:
             self._ageing.restore(state["ageing"], backend)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from analogpc.devices.arrays.array import Array
+from analogpc.devices.arrays.line_counts import count_each, count_trains
 from analogpc.devices.arrays.population import faulty, population, working_lines
+from analogpc.devices.costs.meter import Meter, count
 from analogpc.devices.crossbars.operands import device_noise, form_operands
 from analogpc.devices.crossbars.sums import Operand
 from analogpc.devices.mappings import OffsetColumn
@@ -190,14 +192,24 @@ class Cells:
         return held
 
     def pulse(
-        self, rows: np.ndarray, columns: np.ndarray, chooser: Key, noise: Callable[[int], Key], first: int, legs: PulsedLegs
-    ) -> Any:
-        """Send pulse trains of n rank-one products along the lines of all legs, or some; the pulses that devices received.
-
-        They are a number, or an integer array of the GPU without axes.
+        self,
+        meter: Meter,
+        inputs: slice,
+        rows: np.ndarray,
+        columns: np.ndarray,
+        chooser: Key,
+        noise: Callable[[int], Key],
+        first: int,
+        legs: PulsedLegs,
+    ) -> None:
+        """Send pulse trains of n rank-one products along the lines of all legs, or some.
 
         Parameters
         ----------
+        meter : Meter
+            What counts the pulses.
+        inputs : slice
+            The word lines that are driven; the bit lines are driven in their arrays.
         rows, columns : (n, n_in) and (n, n_out) uint32 arrays
             Trains that raise the weights (see `kernels.pulses.updates.trains`).
         chooser : Key
@@ -209,30 +221,41 @@ class Cells:
         legs : "all", "plus" or "minus"
             All devices of a weight, or those that count positively or negatively.
         """
-        mapping, sent = self.substrate.mapping, 0
+        mapping, tile = self.substrate.mapping, self.tile
+        tops = range(inputs.start // tile[0], -(-inputs.stop // tile[0]))
         for number, (leg, array) in enumerate(zip(mapping.legs, self.arrays, strict=True)):
             if legs != "all" and (legs == "plus") != (leg.factor > 0):
                 continue
             chosen = mapping.receives(np.arange(first, first + len(rows)), number, chooser)
             own = rows if chosen is None else np.where(np.asarray(chosen, like=rows)[:, None], rows, np.uint32(0))
             turned = columns if leg.factor > 0 else columns ^ DOWN
-            sent += array.pulse(own, turned, mapping.one_sided, noise(number), first)
-        return sent
+            count_trains(meter, array, tile, tops, own, columns)
+            pulses, siemens = array.pulse(own, turned, mapping.one_sided, noise(number), first)
+            count(meter, pulses=pulses, pulsed_siemens=siemens)
 
-    def pulse_each(self, counts: np.ndarray, key: Key, step: int) -> Any:
-        """Send the devices of every weight ``counts`` (n_in, n_out) int32 pulses, negative ones to lower it; the pulses sent.
+    @property
+    def tile(self) -> tuple[int, int]:
+        """Rows and columns of a physical array."""
+        return self.substrate.rows, self.substrate.columns
 
-        Where an update reaches only some of the devices, ``step`` is the number that chooses them.
+    def pulse_each(self, meter: Meter, counts: np.ndarray, key: Key, step: int) -> Any:
+        """Send the devices of every weight ``counts`` (n_in, n_out) int32 pulses, negative ones to lower it.
+
+        Where an update reaches only some of the devices, ``step`` is the number that chooses them. The result is the number of time
+        slots of the array that needs most of them.
         """
-        mapping, sent = self.substrate.mapping, 0
+        mapping, slots = self.substrate.mapping, []
         one_sided = mapping.one_sided
         for number, (leg, array) in enumerate(zip(mapping.legs, self.arrays, strict=True)):
             chosen = mapping.receives(np.array([step]), number, key)
             if chosen is not None and not chosen[0]:
                 continue
             own = counts if leg.factor > 0 else -counts
-            sent += array.pulse_each(np.maximum(own, 0) if one_sided else own, key.fold(number), step)
-        return sent
+            own = np.maximum(own, 0) if one_sided else own
+            slots.append(count_each(meter, array, self.tile, own))
+            pulses, siemens = array.pulse_each(own, key.fold(number), step)
+            count(meter, pulses=pulses, pulsed_siemens=siemens)
+        return np.stack(slots).max() if slots else 0
 
     def leak(self) -> None:
         """One update cycle of decay and diffusion."""

@@ -7,7 +7,9 @@ import numpy as np
 from analogpc.devices.arrays.ageing import Ageing
 from analogpc.devices.arrays.population import faulty
 from analogpc.devices.device import Device
+from analogpc.devices.nonidealities.conduction import Function
 from analogpc.kernels.gpu.arrays import Backend, backend_of
+from analogpc.kernels.lines import line_sums
 from analogpc.kernels.products import matmul
 
 
@@ -31,6 +33,8 @@ class ReadableArray:
     _written: np.ndarray | None
     _ageing: Ageing | None
     _apparent: np.ndarray | None
+    # Sums over its lines, tile by tile, once asked for.
+    _lines: tuple[np.ndarray, np.ndarray] | None
 
     @property
     def backend(self) -> Backend:
@@ -85,6 +89,34 @@ class ReadableArray:
     def reference(self) -> np.ndarray | None:
         """The states of the reference devices, (rows, columns), if the response has any."""
         return self.parameters.get("reference")
+
+    def line_siemens(self, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
+        """Conductance of all devices on a line, tile by tile, in siemens (see `kernels.lines.line_sums`)."""
+        if self._lines is None:
+            device = self.device
+            if device.response.kind == "ideal":
+                # Nothing keeps these from being negative.
+                self._lines = line_sums(np.abs(self.conductance()), rows, columns)
+            else:
+                unit = device.siemens_per_state
+                rest = device.g_min_siemens - device.response.window[0] * unit
+                height, width = self.state.shape
+                along, across = line_sums(self.apparent, rows, columns)
+                along *= unit
+                across *= unit
+                for tile, left in enumerate(range(0, width, columns)):
+                    along[:, tile] += min(columns, width - left) * rest
+                for tile, top in enumerate(range(0, height, rows)):
+                    across[tile] += min(rows, height - top) * rest
+                self._lines = along, across
+        return self._lines
+
+    def line_terms(self, rows: int, columns: int) -> list[tuple[np.ndarray, np.ndarray, Function | None]]:
+        """The same for every product that makes the current of a device, with its function of the voltage; None for the voltage itself."""
+        conduction = self.device.conduction
+        if conduction.linear:
+            return [(*self.line_siemens(rows, columns), None)]
+        return [(*line_sums(matrix, rows, columns), function) for matrix, function in conduction.terms(self.conductance())]
 
     def conductance(self) -> np.ndarray:
         """What a read finds, in siemens: (rows, columns)."""

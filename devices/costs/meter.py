@@ -14,21 +14,23 @@ class Count:
     What a GPU has counted (see `count`) stays there until then: only looking waits for it.
     """
 
+    kind: type = int
+
     def __set_name__(self, owner: type, name: str) -> None:
         self._here, self._there = name, _there(name)
 
-    def __get__(self, holder: Any, kind: type | None = None) -> int:
+    def __get__(self, holder: Any, kind: type | None = None) -> Any:
         if holder is None:
-            return 0
+            return self.kind()
         kept = holder.__dict__
         there = kept.pop(self._there, None)
         if there is not None:
-            kept[self._here] += int(there)
+            kept[self._here] += self.kind(there)
         for tally in kept.get(_TALLIES, {}).get(self._here, ()):
             kept[self._here] += tally.fetch()
         return kept[self._here]
 
-    def __set__(self, holder: Any, value: int) -> None:
+    def __set__(self, holder: Any, value: Any) -> None:
         kept = holder.__dict__
         kept[self._here] = value
         kept.pop(self._there, None)
@@ -36,15 +38,25 @@ class Count:
             tally.fetch()
 
 
+class Amount(Count):
+    """The same for what is no whole number, such as a sum of conductances: a float."""
+
+    kind = float
+
+    def __get__(self, holder: Any, kind: type | None = None) -> float:
+        return float(super().__get__(holder, kind))
+
+
 class _Tally:
     """A sum in the memory of the GPU to which a captured graph adds, and how much of it has been fetched."""
 
     def __init__(self, total: Any) -> None:
-        self._total, self._fetched = total, 0
+        self._total = total
+        self._fetched: Any = 0
 
-    def fetch(self) -> int:
+    def fetch(self) -> Any:
         """What was added since the last time; waits for the GPU."""
-        now = int(self._total)
+        now = float(self._total) if self._total.dtype.kind == "f" else int(self._total)
         new, self._fetched = now - self._fetched, now
         return new
 
@@ -66,9 +78,10 @@ class GraphCounts:
     def __init__(self, holders: list[Any], like: Any) -> None:
         self._holders = holders
         self._before = [{name: getattr(holder, name) for name in _counts_of(holder)} for holder in holders]
-        self._host: list[dict[str, int]] = [{} for _ in holders]
+        self._host: list[dict[str, Any]] = [{} for _ in holders]
         # As many as the graph may need: they are made before it is captured, so that they outlive it.
-        self._sums = [np.zeros((), np.int64, like=like) for before in self._before for _ in before]
+        kinds = [np.float64 if isinstance(value, float) else np.int64 for before in self._before for value in before.values()]
+        self._sums = [np.zeros((), kind, like=like) for kind in kinds]
 
     def close(self) -> None:
         """At the end of the captured work: let the graph add what it counts on the GPU to sums that stay."""
@@ -109,13 +122,16 @@ def _counts_of(holder: Any) -> list[str]:
 
 
 def count(holder: Any, **amounts: Any) -> None:
-    """Add to attributes that are a `Count`: numbers, or integer arrays of the GPU without axes, for which nobody waits."""
+    """Add to attributes that are a `Count` or an `Amount`: numbers, or arrays of the GPU without axes, for which nobody waits."""
     kept = holder.__dict__
     for name, amount in amounts.items():
         if isinstance(amount, (int, np.integer)):
             kept[name] += int(amount)
+        elif isinstance(amount, float):
+            kept[name] += float(amount)
         else:
-            there, amount = _there(name), amount.astype(np.int64, copy=False)
+            kind = np.float64 if amount.dtype.kind == "f" else np.int64
+            there, amount = _there(name), amount.astype(kind, copy=False)
             kept[there] = kept[there] + amount if there in kept else amount
 
 
@@ -144,6 +160,8 @@ class Meter:
         Vectors read again because an output saturated (see `ADC.bound_management`).
     updates : int
         Rank-one products applied.
+    update_cycles : int
+        Times that the matrix learnt from products, or was given an increment.
     device_reads : int
         Devices read one by one, outside the reads above: to verify or to refresh them.
     refreshed : int
@@ -159,6 +177,24 @@ class Meter:
         Devices that learning brought to a target, exactly or as programming does it; one for each time.
     unverified : int
         Weights that a verified write left outside its tolerance, once for each time.
+    read_siemens : float
+        What heats the devices in reads: over all vectors and driven lines, the square of the drive times the conductance of all devices
+        on the line, those of both legs, references and reads of single devices included, in siemens. A drive of 1 is the read voltage
+        for a whole read; a line that carries the full voltage for a part of it counts with that part. Exact for devices without
+        wires; wires take a part of it.
+    charged_rows, charged_columns : float
+        Word lines and bit lines of single arrays that were charged for reads, each with the square of its voltage over the read
+        voltage.
+    row_pulses, column_pulses : int
+        Update pulses on word lines and on bit lines of single arrays, whether they met another pulse or not.
+    half_selected_siemens : float
+        The conductance of all devices on a line, in siemens, over all these pulses; devices that were fully selected are counted in
+        the sums of both of their lines.
+    pulsed_siemens : float
+        The conductance of the device, in siemens, over all `pulses`: as the pulses of one batch found it.
+    digital_macs, digital_words : int
+        Multiply-adds, and words read or written, of digital numbers that are kept beside the devices: products that are added up before
+        they are written, accumulators and the memory of an optimiser.
     """
 
     forward_reads: int = 0
@@ -170,6 +206,7 @@ class Meter:
     saturated_out: Count = Count()
     repeated_reads: int = 0
     updates: int = 0
+    update_cycles: int = 0
     device_reads: Count = Count()
     refreshed: Count = Count()
     pulses: Count = Count()
@@ -177,12 +214,21 @@ class Meter:
     pulse_slots: Count = Count()
     programmed: Count = Count()
     unverified: Count = Count()
+    read_siemens: Amount = Amount()
+    charged_rows: Amount = Amount()
+    charged_columns: Amount = Amount()
+    row_pulses: Count = Count()
+    column_pulses: Count = Count()
+    half_selected_siemens: Amount = Amount()
+    pulsed_siemens: Amount = Amount()
+    digital_macs: int = 0
+    digital_words: int = 0
 
     def add(self, other: Meter) -> None:
         """Add the counts of another meter to this one."""
         for field in fields(self):
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
-    def as_dict(self) -> dict[str, int]:
-        """The counts by name."""
+    def as_dict(self) -> dict[str, Any]:
+        """The counts by name: int, or float for those in siemens."""
         return {field.name: getattr(self, field.name) for field in fields(self)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,8 @@ from typing_extensions import override
 
 from analogpc.devices.arrays.cells import Cells
 from analogpc.devices.costs.meter import Meter
+from analogpc.devices.costs.schedule import BACKWARD, FORWARD, note
+from analogpc.devices.crossbars.loads import Loads
 from analogpc.devices.crossbars.reading import Ports
 from analogpc.devices.crossbars.resolution import refuse_unresolved
 from analogpc.devices.crossbars.sums import MatrixOperand, Operand
@@ -148,6 +151,7 @@ class CrossbarMatrix(WritableMatrix):
         """Forget what reads multiply by: the devices have changed."""
         self._operands: list[Operand] | None = None
         self._transposed: list[Operand] | None = None
+        self._loads: Loads | None = None
 
     @property
     def _all_cells(self) -> list[Cells]:
@@ -165,7 +169,8 @@ class CrossbarMatrix(WritableMatrix):
         refuse_shape(x, "inputs", ("n", self.shape[1]))
         if self._operands is None:
             self._operands = self._all_operands(False)
-        return self._ports.forward(x, self._operands, self.gain, self._reads, self.meter)
+        with self._noted(FORWARD, len(x)):
+            return self._ports.forward(x, self._operands, self.gain, self._reads, self.meter, self.loads)
 
     @override
     def backward(self, g: np.ndarray) -> np.ndarray:
@@ -175,11 +180,28 @@ class CrossbarMatrix(WritableMatrix):
             ready = self._operands if not self.substrate.wires.present else None
             turned: list[Operand] = [operand.transposed for operand in ready or [] if isinstance(operand, MatrixOperand)]
             self._transposed = turned or self._all_operands(True)
-        return self._ports.backward(g, self._transposed, self.gain, self._reads, self.meter)
+        with self._noted(BACKWARD, len(g)):
+            return self._ports.backward(g, self._transposed, self.gain, self._reads, self.meter, self.loads)
+
+    @contextmanager
+    def _noted(self, kind: str, vectors: int) -> Iterator[None]:
+        """Note the vectors read within, those that are read again among them."""
+        repeated = self.meter.repeated_reads
+        yield
+        note(kind, self, vectors + self.meter.repeated_reads - repeated)
+
+    @property
+    def loads(self) -> Loads:
+        """The conductances that a read drives."""
+        if self._loads is None:
+            self._loads = Loads([self.cells, *(self.extra[name] for name in self.substrate.scheme.visible)])
+        return self._loads
 
     def read_extra(self, name: str, x: np.ndarray) -> np.ndarray:
         """Read the extra cells of that name alone: (n, n_in) -> (n, n_out), in logical units."""
-        return self._extra_ports[name].forward(x, self.extra[name].operands(), self.gain, self._reads, self.meter)
+        cells = self.extra[name]
+        with self._noted(FORWARD, len(x)):
+            return self._extra_ports[name].forward(x, cells.operands(), self.gain, self._reads, self.meter, Loads([cells]))
 
     @override
     def learn(self, products: Products, rate: float) -> None:
@@ -195,6 +217,7 @@ class CrossbarMatrix(WritableMatrix):
     def _finish_cycle(self) -> None:
         """What happens after every update cycle, however it was written."""
         self.update_cycles += 1
+        self.meter.update_cycles += 1
         response = self.substrate.device.response
         if isinstance(response, PulseResponse) and response.leaks:
             for cells in self._all_cells:

@@ -9,6 +9,7 @@ import numpy as np
 
 from analogpc.devices.converters.banks import AdcBank, DacBank, Drive
 from analogpc.devices.costs.meter import Meter, count
+from analogpc.devices.crossbars.loads import DrivenLines, Loads
 from analogpc.devices.crossbars.sums import Operand
 from analogpc.devices.matrix import ReadStream
 from analogpc.kernels.gpu.arrays import Backend, copied
@@ -51,7 +52,15 @@ class Reader:
         twin._dacs, twin._adcs = self._dacs.to(backend), [bank.to(backend) for bank in self._adcs]
         return twin
 
-    def read(self, x: np.ndarray, operands: list[Operand], scales: np.ndarray, stream: ReadStream, meter: Meter) -> np.ndarray:
+    def read(
+        self,
+        x: np.ndarray,
+        operands: list[Operand],
+        scales: np.ndarray,
+        stream: ReadStream,
+        meter: Meter,
+        lines: DrivenLines,
+    ) -> np.ndarray:
         """Drive ``x`` (n, a) into the operands, again and weaker for vectors that saturate, if that is asked for: (n, b).
 
         Only the second needs to know at once which vectors saturate, and waits for the GPU.
@@ -65,21 +74,30 @@ class Reader:
             Digital factors of the outputs of every array.
         stream, meter
             Where the noise comes from and what is counted.
+        lines : DrivenLines
         """
-        total, clipped = self._attempt(x, operands, scales, 1.0, stream, meter)
+        total, clipped = self._attempt(x, operands, scales, 1.0, stream, meter, lines)
         if self.substrate.adc.bound_management == "iterative":
             weakest = min(1000.0, 2.0 ** (self.substrate.dac.bits - 1) - 1)
             again, reduction = np.flatnonzero(clipped), 2.0
             while again.size and reduction <= weakest:
                 meter.repeated_reads += again.size
-                total[again], clipped[again] = self._attempt(x[again], operands, scales, reduction, stream, meter)
+                found = self._attempt(x[again], operands, scales, reduction, stream, meter, lines)
+                total[again], clipped[again] = found
                 again = again[clipped[again] > 0]
                 reduction *= 2
         count(meter, saturated_out=clipped.sum())
         return total
 
     def _attempt(
-        self, x: np.ndarray, operands: list[Operand], scales: np.ndarray, reduction: float, stream: ReadStream, meter: Meter
+        self,
+        x: np.ndarray,
+        operands: list[Operand],
+        scales: np.ndarray,
+        reduction: float,
+        stream: ReadStream,
+        meter: Meter,
+        lines: DrivenLines,
     ) -> tuple[np.ndarray, np.ndarray]:
         """One read, array by array along the driven side, the converted partial sums added; and the clipped outputs of each vector.
 
@@ -92,6 +110,7 @@ class Reader:
         total = np.empty((len(x), operands[0].sensed), self.dtype, like=x)
         clipped: np.ndarray | None = None
         for values, plane_weight in drive.planes:
+            lines.count(meter, values, drive.full_voltage)
             for operand, bank in zip(operands, self._adcs, strict=True):
                 scale, weight = drive.scale, plane_weight * operand.weight
                 if weight != 1:
@@ -180,20 +199,25 @@ class Ports:
         twin._inputs, twin._outputs = self._inputs.to(backend), [reader.to(backend) for reader in self._outputs]
         return twin
 
-    def forward(self, x: np.ndarray, operands: list[Operand], gain: float, stream: ReadStream, meter: Meter) -> np.ndarray:
+    def forward(
+        self, x: np.ndarray, operands: list[Operand], gain: float, stream: ReadStream, meter: Meter, loads: Loads
+    ) -> np.ndarray:
         """Read (n, n_in) -> (n, n_out); ``operands`` are (n_in, n_out)."""
         meter.forward_reads += len(x)
         scales = np.asarray(self._scales[0, 0] * gain) if self.uniform else self.grid * gain
-        return self._inputs.read(x, operands, scales, stream, meter)
+        return self._inputs.read(x, operands, scales, stream, meter, loads.forward())
 
-    def backward(self, g: np.ndarray, operands: list[Operand], gain: float, stream: ReadStream, meter: Meter) -> np.ndarray:
+    def backward(
+        self, g: np.ndarray, operands: list[Operand], gain: float, stream: ReadStream, meter: Meter, loads: Loads
+    ) -> np.ndarray:
         """Transposed read (n, n_out) -> (n, n_in); ``operands`` are (n_out, n_in)."""
         meter.backward_reads += len(g)
         if self.uniform:
-            return self._outputs[0].read(g, operands, np.asarray(self._scales[0, 0] * gain), stream, meter)
+            scales = np.asarray(self._scales[0, 0] * gain)
+            return self._outputs[0].read(g, operands, scales, stream, meter, loads.backward())
         parts = []
         for number, (block, reader) in enumerate(zip(self.blocks, self._outputs, strict=True)):
             own = [operand.of_columns(block) for operand in operands]
             driven = g * self.grid[number].astype(self.dtype)
-            parts.append(reader.read(driven, own, np.asarray(gain), stream, meter))
+            parts.append(reader.read(driven, own, np.asarray(gain), stream, meter, loads.backward(number)))
         return np.concatenate(parts, axis=1)

@@ -11,6 +11,7 @@ import numpy as np
 from analogpc.devices.arrays.array import Array
 from analogpc.devices.arrays.cells import Cells, PulsedLegs
 from analogpc.devices.costs.meter import count
+from analogpc.devices.costs.schedule import PROGRAMMED, SLOTS, note
 from analogpc.devices.crossbars.reading import Ports
 from analogpc.devices.matrix import Matrix
 from analogpc.devices.responses import PulseResponse
@@ -101,6 +102,7 @@ class WritableMatrix(Matrix):
     def shift(self, change: np.ndarray) -> None:
         """Write a logical change (n_in, n_out) exactly, up to the devices' bounds."""
         count(self.meter, programmed=np.count_nonzero(change) * len(self.arrays))
+        note(PROGRAMMED, self, min(self.shape[1], self.substrate.rows))
         self.cells.shift((change / self.scale_grid()).astype(self.dtype, copy=False))
         self._changed()
 
@@ -157,7 +159,9 @@ class WritableMatrix(Matrix):
         for turn, (sent_rows, sent_columns) in enumerate(passes):
             part = key.fold("pass", turn) if separate else key
             streams = partial(part.fold, "cycle")
-            count(self.meter, pulses=grid.pulse(sent_rows, sent_columns, self.update_key.fold("member"), streams, first, legs))
+            chooser = self.update_key.fold("member")
+            grid.pulse(self.meter, inputs, sent_rows, sent_columns, chooser, streams, first, legs)
+        note(SLOTS, None, length.sum() * len(passes))
         self._changed()
 
     def pulse_each(self, counts: np.ndarray, key: Key, step: int, cells: str | None = None) -> None:
@@ -167,5 +171,6 @@ class WritableMatrix(Matrix):
         """
         grid = self.cells if cells is None else self.extra[cells]
         slots = np.maximum(counts.max(axis=1), 0).sum() - np.minimum(counts.min(axis=1), 0).sum()
-        count(self.meter, pulses=grid.pulse_each(counts, key, step), pulse_slots=slots)
+        note(SLOTS, None, grid.pulse_each(self.meter, counts, key, step))
+        count(self.meter, pulse_slots=slots)
         self._changed()

@@ -9,7 +9,9 @@ import numpy as np
 from pydantic import Field, model_validator
 from typing_extensions import override
 
+from analogpc.devices.arrays.line_counts import count_each, count_sensed
 from analogpc.devices.costs.meter import count
+from analogpc.devices.costs.schedule import SENSED, SLOTS, note
 from analogpc.devices.device import Device
 from analogpc.devices.mappings.base import Leg, Mapping
 from analogpc.devices.responses import PulseResponse
@@ -162,7 +164,7 @@ class OneSidedPair(Mapping):
         if not due or not isinstance(response, PulseResponse):
             return
         plus, minus = (array.apparent for array in matrix.arrays)
-        matrix.meter.device_reads += plus.size * 2
+        note(SENSED, matrix, count_sensed(matrix.meter, matrix.arrays, matrix.cells.tile))
         upper, lower = (plus.dtype.type(share * response.w_max) for share in (self.refresh_above, self.partner_above))
         worn = (np.maximum(plus, minus) > upper) & (np.minimum(plus, minus) > lower)
         # Where nothing is worn nothing is written: to know it, every refresh waits for a GPU.
@@ -175,8 +177,9 @@ class OneSidedPair(Mapping):
         for number, (array, wanted) in enumerate(zip(matrix.arrays, (difference, -difference), strict=True)):
             array.reset(worn)
             counts = np.searchsorted(halfway, np.maximum(wanted, 0).astype(np.float64)).astype(np.int32)
-            sent = array.pulse_each(counts, matrix.maintenance_key.fold(number), matrix.update_cycles)
-            count(matrix.meter, pulses=sent)
+            note(SLOTS, None, count_each(matrix.meter, array, matrix.cells.tile, counts))
+            pulses, siemens = array.pulse_each(counts, matrix.maintenance_key.fold(number), matrix.update_cycles)
+            count(matrix.meter, pulses=pulses, pulsed_siemens=siemens)
         count(matrix.meter, refreshed=worn.sum())
 
 

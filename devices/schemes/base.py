@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from analogpc.devices.costs.digital import count_digital
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import Mapping
 from analogpc.devices.matrix import NonFiniteError
@@ -92,10 +93,12 @@ def total(matrix: CrossbarMatrix, products: Products) -> np.ndarray:
     NonFiniteError
         If it is not a number somewhere.
     """
-    summed = matrix.zeros()
+    summed, done = matrix.zeros(), 0
     for pre, post in products:
-        matrix.meter.updates += len(pre)
+        done += len(pre)
         summed += matmul(pre.T, post)
+    matrix.meter.updates += done
+    count_digital(matrix, done * summed.size, 2 * summed.size)
     if not capturing() and not np.isfinite(summed).all():
         raise NonFiniteError("an update product is not finite")
     return summed

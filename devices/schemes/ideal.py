@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from typing_extensions import override
 
+from analogpc.devices.costs.digital import count_digital
 from analogpc.devices.matrix import TwoPhases
 from analogpc.devices.schemes.base import Scheme, total
 from analogpc.kernels.gpu.arrays import as_type
@@ -36,6 +37,7 @@ class IdealUpdate(Scheme):
             return
         for pre, post in products:
             matrix.meter.updates += len(pre)
+            count_digital(matrix, len(pre) * matrix.shape[0] * matrix.shape[1], 0)
             matrix.shift(scale * matmul(pre.T, post))
 
     @override

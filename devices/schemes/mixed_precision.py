@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
+from analogpc.devices.costs.digital import count_digital
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import Mapping
 from analogpc.devices.matrix import NonFiniteError
@@ -110,6 +111,7 @@ class MixedPrecision(Scheme):
     def _gather(self, matrix: CrossbarMatrix, change: np.ndarray) -> None:
         memory = matrix.memory
         memory["chi"] += change
+        count_digital(matrix, 0, 2 * change.size)
         memory["cycles"] += 1
         if self.every == 1 or memory["cycles"] % self.every == 0:
             self._transfer(matrix)

@@ -8,7 +8,10 @@ import numpy as np
 from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
+from analogpc.devices.arrays.line_counts import count_sensed
+from analogpc.devices.costs.digital import count_digital
 from analogpc.devices.costs.meter import count
+from analogpc.devices.costs.schedule import PROGRAMMED, SENSED, note
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import Mapping
 from analogpc.devices.matrix import NonFiniteError
@@ -89,6 +92,7 @@ class ProgramVerify(Scheme):
     def _move(self, matrix: CrossbarMatrix, change: np.ndarray) -> None:
         memory = matrix.memory
         memory["target"] = self._within_reach(matrix, memory["target"] + change)
+        count_digital(matrix, 0, 2 * change.size)
         memory["cycles"] += 1
         if memory["cycles"] % self.every == 0:
             self._write(matrix)
@@ -120,6 +124,7 @@ class ProgramVerify(Scheme):
             else:
                 matrix.cells.program(wanted, again)
                 count(matrix.meter, programmed=again.sum() * len(matrix.arrays))
+                note(PROGRAMMED, matrix, min(matrix.shape[1], matrix.substrate.rows))
             memory["rounds"] += 1
             spent += np.abs(counts).astype(np.int64)
             error = np.where(again, self._error(matrix, wanted, again), error)
@@ -128,7 +133,6 @@ class ProgramVerify(Scheme):
 
     def _error(self, matrix: CrossbarMatrix, wanted: np.ndarray, where: np.ndarray | None) -> np.ndarray:
         """How far the weights that are read, all or those at ``where``, are from the target, in units of state."""
-        read = wanted.size if where is None else where.sum()
-        count(matrix.meter, device_reads=read * len(matrix.arrays))
+        note(SENSED, matrix, count_sensed(matrix.meter, matrix.arrays, matrix.cells.tile, where))
         found = matrix.cells.sensed(matrix.update_key.fold("sense"), matrix.memory["rounds"])
         return wanted - found

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field, model_validator
 from typing_extensions import override
 
+from analogpc.devices.costs.schedule import at_once
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import Mapping
 from analogpc.devices.matrix import NonFiniteError, TwoPhases, UnsupportedUpdateError
@@ -125,7 +126,8 @@ class StochasticPulses(Scheme):
     ) -> None:
         """Pulse n products (n, n_in), (n, n_out), times the rate, into the weights or into extra cells of that name."""
         granularity = matrix.granularity if legs == "all" else matrix.granularity / 2
-        for inputs, scale in matrix.blocks():
+        # The inputs of each block are on arrays of their own.
+        for inputs, scale in at_once(matrix.blocks()):
             driven = pre[:, inputs]
             wanted = post if scale is None else post / scale
             gain_pre, gain_post, length, trains = self.gains(driven, wanted, rate / granularity)

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
+from analogpc.devices.costs.digital import count_digital
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import Mapping
 from analogpc.devices.schemes.base import Scheme, refuse_pulses, total
@@ -78,6 +79,7 @@ class SignPulses(Scheme):
     def _add(self, matrix: CrossbarMatrix, change: np.ndarray) -> None:
         memory = matrix.memory
         memory["sum"] += change
+        count_digital(matrix, 0, 2 * change.size)
         memory["cycles"] += 1
         if self.every > 1 and memory["cycles"] % self.every:
             return

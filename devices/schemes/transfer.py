@@ -10,6 +10,8 @@ import numpy as np
 from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
+from analogpc.devices.arrays.line_counts import count_sensed
+from analogpc.devices.costs.digital import count_digital
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import Mapping
 from analogpc.devices.matrix import UnsupportedUpdateError
@@ -122,7 +124,7 @@ class Transfer(Scheme):
                 matrix.pulse_each(direction, key, 2 * pair + number, "fast")
             if pair >= first:
                 found += fast.difference()
-                matrix.meter.device_reads += found.size * len(fast.arrays)
+                count_sensed(matrix.meter, fast.arrays, fast.tile)
         found /= max(self.zero_pulses - first, 1)
         if self.reference_std:
             found += self.reference_std * normals(key.fold("error"), 0, found.shape, np.float64, like=found)
@@ -254,6 +256,7 @@ class BufferedTransfer(Transfer):
         """Add to the buffer of these lines, and write what is worth a pulse; to know whether anything is, a GPU is waited for."""
         kind, epsilon = matrix.dtype.type, self._epsilon(matrix, lines)
         buffer = matrix.memory["buffer"][lines] + change
+        count_digital(matrix, 0, 2 * change.size)
         steps = np.clip(np.trunc(buffer / epsilon), -self.most_pulses, self.most_pulses)
         kept = kind(self.momentum) * buffer if self.forget_buffer else buffer - kind(1 - self.momentum) * steps * epsilon
         matrix.memory["buffer"][lines] = np.where(steps != 0, kept, buffer)

@@ -40,12 +40,12 @@ def apply_batch(
     one_sided: bool,
     key: Key,
     first_step: int,
-    touched: np.ndarray,
+    received: np.ndarray,
 ) -> int:
     """Apply coincident pulses to devices: what `pulses.apply_pulses` does, equal in distribution and several times as fast.
 
     Parameters and result are those of `pulses.apply_pulses`. Which pulses fall is the same to the bit, and so are the number of
-    pulses, ``touched``, and every state but for the noise of the three shortcuts:
+    pulses, ``received``, and every state but for the noise of the three shortcuts:
 
     - Devices of constant step (`pulse_constant`): one draw for up to 256 products, as long as no bound can be touched.
     - Linear law in rows that are busy (`pulse_rows`): one draw for a group of products, likewise.
@@ -60,7 +60,7 @@ def apply_batch(
     On the GPU no shortcut is taken: a thread has a device, and all states are those of `pulses.apply_pulses` to the bit.
     """
     if on_gpu(state):
-        return apply_pulses(state, rows, columns, parameters, law, one_sided, key, first_step, touched)
+        return apply_pulses(state, rows, columns, parameters, law, one_sided, key, first_step, received)
     arrays = [parameters[name] for name in PARAMETERS]
     numbers = law.numbers(state.dtype)
     spread = numbers[1]
@@ -77,16 +77,16 @@ def apply_batch(
             row_lines = np.ascontiguousarray(some.T)
             if constant.any():
                 lines = row_lines, np.ascontiguousarray(others.T)
-                given = state, *lines, planes, one_sided, *arrays, spread, *stream, touched, fired
+                given = state, *lines, planes, one_sided, *arrays, spread, *stream, received, fired
                 over_rows(apply_constant, height, partial(pulse_constant.room, len(some), width), *given)
             busy = (fired < 0) & _busy(row_lines, others)
             if busy.any():
                 blocks = np.zeros((height, -(-width // pulse_rows.COLUMNS)), np.int64)
-                given = state, row_lines, others, one_sided, *arrays, spread, *stream, touched, blocks, busy
+                given = state, row_lines, others, one_sided, *arrays, spread, *stream, received, blocks, busy
                 over_rows(busy_rows(law.noise), blocks.size, partial(pulse_rows.room, state.dtype), *given)
                 fired[busy] = blocks.sum(axis=1)[busy]
         if (fired < 0).any():
-            given = state, some, others, planes, one_sided, *arrays, *numbers, *stream, touched, fired
+            given = state, some, others, planes, one_sided, *arrays, *numbers, *stream, received, fired
             over_rows(events(law.law, law.noise), height, partial(pulse_events.room, width), *given)
         pulses += int(fired.sum())
     return pulses

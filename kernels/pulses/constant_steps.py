@@ -78,13 +78,13 @@ def _depends(shape_up, shape_down):
 
 
 @compiled
-def _tally(ups, downs, touched):
-    """Mark the devices that got pulses; returns how many pulses."""
+def _tally(ups, downs, received):
+    """Count the pulses of every device; returns how many they are together."""
     fired = 0
     for i in range(ups.size):
         fired += ups[i] + downs[i]
     for i in range(ups.size):
-        touched[i] |= ups[i] + downs[i] > 0
+        received[i] += ups[i] + downs[i]
     return fired
 
 
@@ -140,7 +140,7 @@ def room(n: int, width: int) -> tuple[np.ndarray, ...]:
 @compiled(nogil=True)
 def apply_constant(
     begin, end, room, state, rows, columns, planes, one_sided, up, down, shape_up, shape_down, low, high, spread, k0, k1, first,
-    touched, fired,
+    received, fired,
 ):  # fmt: skip
     """Apply a batch to those rows of devices from ``begin`` to ``end`` whose steps are all constant.
 
@@ -160,7 +160,7 @@ def apply_constant(
         sum_planes(planes, places, count, np.uint64(0), digits, halves, ups)
         if not one_sided:
             sum_planes(planes, places, count, np.uint64(1), digits, halves, downs)
-        fired[j] = _tally(ups, downs, touched[j])
+        fired[j] = _tally(ups, downs, received[j])
         if spread > 0:
             row_normals(xi, _BATCH | np.uint32(j), c2, c3, k0, k1)
         some = _mark_unsafe(state[j], ups, downs, up[j], down[j], low[j], high[j], most, unsafe)

@@ -119,7 +119,7 @@ def busy_rows(kind: int) -> Callable[..., None]:
     @compiled(nogil=True, error_model="numpy")
     def apply(
         first_block, end, room, state, rows, columns, one_sided, up, down, shape_up, shape_down, low, high, spread, k0, k1, first,
-        touched, fired, busy,
+        received, fired, busy,
     ):  # fmt: skip
         """Apply a batch to blocks of rows, from ``first_block`` to ``end``; those of a row that is not ``busy`` are left alone.
 
@@ -144,7 +144,7 @@ def busy_rows(kind: int) -> Callable[..., None]:
                 if _FEW * some > lanes and stop > start + 1:
                     most //= 2
                     continue
-                fired[j, block % blocks] += tally(work, span, place, touched[j])
+                fired[j, block % blocks] += tally(work, span, place, received[j])
                 i = np.int64(0) if some > 0 else lanes
                 while i < lanes:
                     i, count, drawn = _list(

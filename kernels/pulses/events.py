@@ -63,7 +63,7 @@ def room(width: int) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
 
 # One call lists many devices: every array that is passed costs tens of cycles, mostly for counting its references.
 @compiled
-def _list(listed, b, planes, rows, columns, j, low, high, first, one_sided, single, touched, mask):
+def _list(listed, b, planes, rows, columns, j, low, high, first, one_sided, single, received, mask):
     """List the devices that fire in products ``b`` and later until the list is full, with one draw each if ``single``.
 
     Otherwise with as many blocks of draws as their pulses need. Returns the product to go on with, and the numbers of pulses, devices
@@ -85,7 +85,7 @@ def _list(listed, b, planes, rows, columns, j, low, high, first, one_sided, sing
                     column = columns[b, i]
                     hit = int(count_bits(np.uint32(row & column & _SLOTS)))
                     pulses += hit
-                    touched[j, i] = True
+                    received[j, i] += hit
                     if low[j, i] >= high[j, i]:
                         continue
                     device[count] = i
@@ -195,7 +195,7 @@ def events(law: int, kind: int) -> Callable[..., None]:
     @compiled(nogil=True)
     def apply(
         begin, end, room, state, rows, columns, planes, one_sided, up, down, shape_up, shape_down, low, high, constants, spread,
-        added, sloped, k0, k1, first, touched, fired,
+        added, sloped, k0, k1, first, received, fired,
     ):  # fmt: skip
         """Apply a batch to the rows from ``begin`` to ``end`` whose ``fired`` is negative, and count their pulses there."""
         width = state.shape[1]
@@ -209,7 +209,7 @@ def events(law: int, kind: int) -> Callable[..., None]:
                 # fmt: off
                 b, pulses, count, draws = _list(
                     listed, b, planes, rows, columns, j, low, high, first, one_sided, law == LINEAR and kind == ADDITIVE,
-                    touched, mask,
+                    received, mask,
                 )
                 _work_off(
                     state[j], listed, count, draws, devices, constants, spread, added, sloped, j * width, k0, k1, law, kind

@@ -210,11 +210,11 @@ def settle(work, lanes, spread, additive, xi):
 
 
 @compiled
-def tally(work, lanes, left, touched):
-    """Mark the devices of a row that got pulses in a group; returns how many pulses."""
+def tally(work, lanes, left, received):
+    """Count the pulses of every device of a row in a group; returns how many they are together."""
     fired = 0
     for i in range(lanes):
-        touched[left + i] |= work[UPS + i] + work[DOWNS + i] > 0
+        received[left + i] += np.int32(work[UPS + i] + work[DOWNS + i])
     for i in range(lanes):
         fired += np.int32(work[UPS + i] + work[DOWNS + i])
     return fired

@@ -133,7 +133,7 @@ __device__ inline real moved_by(
 
 // A thread has a device, and goes through the products in their order.
 extern "C" __global__ void apply_pulses(
-    real* state, const word* rows, const word* columns, bool* touched, place n, place height, place width, int one_sided,
+    real* state, const word* rows, const word* columns, int* received, place n, place height, place width, int one_sided,
     const real* up, const real* down, const real* shape_up, const real* shape_down, const real* low, const real* high,
     const real* constants, int sections, real spread, real added, real sloped, int law, int kind,
     word k0, word k1, unsigned long long first, const unsigned long long* moved, unsigned long long* pulses, place parts) {
@@ -156,7 +156,7 @@ extern "C" __global__ void apply_pulses(
         }
         if (fired == 0) continue;
         state[i] = w;
-        touched[i] = true;
+        received[i] += (int)fired;
         count_up(pulses, parts, i, fired);
     }
 }

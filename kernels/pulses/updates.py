@@ -181,7 +181,7 @@ def _coincidences(law: int, kind: int, one_sided: bool) -> Callable[..., int]:
 
     @compiled(parallel=True)
     def apply(
-        state, rows, columns, up, down, shape_up, shape_down, low, high, constants, spread, added, sloped, k0, k1, first, touched
+        state, rows, columns, up, down, shape_up, shape_down, low, high, constants, spread, added, sloped, k0, k1, first, received
     ):
         width = state.shape[1]
         pulses = np.zeros(state.shape[0], np.int64)
@@ -207,7 +207,7 @@ def _coincidences(law: int, kind: int, one_sided: bool) -> Callable[..., int]:
                         if hits == 0 or (one_sided and not upward):
                             continue
                         fired += hits
-                        touched[j, i] = True
+                        received[j, i] += hits
                         if low[j, i] >= high[j, i]:
                             continue
                         step, shape = (up[j, i], shape_up[j, i]) if upward else (-down[j, i], shape_down[j, i])
@@ -315,7 +315,7 @@ def apply_pulses(
     one_sided: bool,
     key: Key,
     first_step: int,
-    touched: np.ndarray,
+    received: np.ndarray,
 ) -> Any:
     """Apply coincident pulses to devices, pulse by pulse.
 
@@ -336,7 +336,7 @@ def apply_pulses(
     Parameters
     ----------
     state : (rows, columns) array
-        Changed in place; on the GPU it and ``touched`` are contiguous.
+        Changed in place; on the GPU it and ``received`` are contiguous.
     rows, columns : (n, rows) and (n, columns) uint32 arrays
         Trains of n rank-one products, from `trains`.
     parameters : dict of (rows, columns) arrays in the type of ``state``
@@ -346,8 +346,8 @@ def apply_pulses(
         Coincidences downwards do nothing.
     key, first_step
         Random stream; the noise of pulse k of a device in product i is a function of (key, first_step + i, device, k).
-    touched : (rows, columns) bool array
-        Set where a device got a pulse.
+    received : (rows, columns) int32 array
+        The pulses that every device gets are added to it.
 
     Returns
     -------
@@ -356,12 +356,12 @@ def apply_pulses(
     """
     if on_gpu(state):
         sent = [np.ascontiguousarray(words, np.uint32, like=state) for words in (rows, columns)]
-        given = *sent, touched, np.int64(len(rows)), *map(np.int64, state.shape), np.int32(one_sided)
+        given = *sent, received, np.int64(len(rows)), *map(np.int64, state.shape), np.int32(one_sided)
         return _launch("apply_pulses", state, given, parameters, law, *key.words, *step_there(first_step))
     apply = _coincidences(law.law, law.noise, one_sided)
     arrays = [parameters[name] for name in PARAMETERS]
     numbers = law.numbers(state.dtype)
-    return int(apply(state, rows, columns, *arrays, *numbers, *key.words, np.uint64(first_step), touched))
+    return int(apply(state, rows, columns, *arrays, *numbers, *key.words, np.uint64(first_step), received))
 
 
 def apply_counts(state: np.ndarray, counts: np.ndarray, parameters: dict[str, np.ndarray], law: Law, key: Key, step: int) -> Any:

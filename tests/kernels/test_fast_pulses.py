@@ -59,9 +59,9 @@ def both(state, rows, columns, p, law, one_sided=False, step=0):
     """States, touched devices and pulses of the slow and of the fast kernel."""
     results = []
     for apply in (apply_pulses, apply_batch):
-        new, touched = state.copy(), np.zeros(state.shape, bool)
-        pulses = apply(new, rows, columns, p, law, one_sided, Key(5), step, touched)
-        results.append((new, touched, pulses))
+        new, received = state.copy(), np.zeros(state.shape, np.int32)
+        pulses = apply(new, rows, columns, p, law, one_sided, Key(5), step, received)
+        results.append((new, received, pulses))
     return results
 
 
@@ -279,7 +279,7 @@ def test_noise_is_independent_between_devices_and_batches():
         state = np.zeros(shape)
         apply_batch(
             state, *same_trains(hits, shape), p | {"shape_up": np.full(shape, shape_up)}, linear(1.0), False, Key(8), step,
-            np.zeros(shape, bool),
+            np.zeros(shape, np.int32),
         )  # fmt: skip
         return (state - 0.01 * sum(hits)) / (0.01 * np.sqrt(sum(hits)))
 
@@ -316,7 +316,7 @@ def test_bounds_are_never_exceeded_by_a_single_bit(seed, noise, soft, spread, dt
     state = np.zeros(shape, dtype)
     for step in range(0, 12, 4):
         rows, columns = random_trains(rng, 4, 5, 0.3), random_trains(rng, 4, 6, 0.3)
-        apply_batch(state, rows, columns, p, linear(spread, noise), False, Key(seed), step, np.zeros(shape, bool))
+        apply_batch(state, rows, columns, p, linear(spread, noise), False, Key(seed), step, np.zeros(shape, np.int32))
         assert (state >= p["low"]).all()
         assert (state <= p["high"]).all()
 
@@ -328,8 +328,8 @@ def test_threads_change_nothing(with_threads, rng, shape_up, noise):
     p = devices((70, 90), np.float32, shape_up=shape_up, low=-0.05, high=0.05)
 
     def learn():
-        state, touched = np.zeros((70, 90), np.float32), np.zeros((70, 90), bool)
-        return state, touched, apply_batch(state, rows, columns, p, linear(0.5, noise), False, Key(3), 7, touched)
+        state, received = np.zeros((70, 90), np.float32), np.zeros((70, 90), np.int32)
+        return state, received, apply_batch(state, rows, columns, p, linear(0.5, noise), False, Key(3), 7, received)
 
     one, two = with_threads(learn)
     for a, b in zip(one, two, strict=True):
@@ -345,8 +345,8 @@ def test_devices_that_depend_on_the_state_do_not_see_how_a_batch_is_cut(rng, noi
     def learn(cuts):
         state = np.zeros((9, 40), np.float32)
         for start, stop in zip((0, *cuts), (*cuts, 12), strict=True):
-            touched = np.zeros(state.shape, bool)
-            apply_batch(state, rows[start:stop], columns[start:stop], p, linear(0.5, noise), False, Key(3), start, touched)
+            received = np.zeros(state.shape, np.int32)
+            apply_batch(state, rows[start:stop], columns[start:stop], p, linear(0.5, noise), False, Key(3), start, received)
         return state
 
     np.testing.assert_array_equal(learn(()), learn((5, 7)))
@@ -356,21 +356,21 @@ def test_a_long_batch_is_cut_into_parts_with_steps_of_their_own():
     shape = (3, 10)
     rows, columns = same_trains([2] * 600, shape)
     p, whole, parts = devices(shape), np.zeros(shape), np.zeros(shape)
-    apply_batch(whole, rows, columns, p, linear(0.5), False, Key(1), 40, np.zeros(shape, bool))
+    apply_batch(whole, rows, columns, p, linear(0.5), False, Key(1), 40, np.zeros(shape, np.int32))
     for start, stop in ((0, 256), (256, 512), (512, 600)):
         apply_batch(
-            parts, rows[start:stop], columns[start:stop], p, linear(0.5), False, Key(1), 40 + start, np.zeros(shape, bool)
+            parts, rows[start:stop], columns[start:stop], p, linear(0.5), False, Key(1), 40 + start, np.zeros(shape, np.int32)
         )
     np.testing.assert_array_equal(whole, parts)
 
 
 def test_no_products_do_nothing():
     shape = (3, 5)
-    state, touched = np.full(shape, 0.25), np.zeros(shape, bool)
+    state, received = np.full(shape, 0.25), np.zeros(shape, np.int32)
     empty = np.zeros((0, 3), np.uint32), np.zeros((0, 5), np.uint32)
-    assert apply_batch(state, *empty, devices(shape), linear(0.3), False, Key(0), 0, touched) == 0
+    assert apply_batch(state, *empty, devices(shape), linear(0.3), False, Key(0), 0, received) == 0
     assert (state == 0.25).all()
-    assert not touched.any()
+    assert not received.any()
 
 
 def test_the_shortcut_is_taken_only_where_no_pulse_can_reach_a_bound():

@@ -120,15 +120,15 @@ def test_pulses(device, rng, name, noise, kind, spread, one_sided) -> None:
     rows, columns = words_of(rng, n, shape[0], 0.3), words_of(rng, n, shape[1], 0.3)
     columns[:, 5] = 0
     state = np.clip(rng.uniform(-0.3, 0.3, shape).astype(kind), p["low"], p["high"])
-    there, touched, marked = device.array(state), np.zeros(shape, bool), device.array(np.zeros(shape, bool))
-    pulses = apply_pulses(state, rows, columns, p, law, one_sided, KEY, STEP, touched)
+    there, received, marked = device.array(state), np.zeros(shape, np.int32), device.array(np.zeros(shape, np.int32))
+    pulses = apply_pulses(state, rows, columns, p, law, one_sided, KEY, STEP, received)
     sent = device.array(rows), device.array(columns), on(device, p)
     found = apply_pulses(there, *sent, law, one_sided, KEY, STEP, marked)
     close(there, state, law, 31 * n)
-    np.testing.assert_array_equal(marked.get(), touched)
+    np.testing.assert_array_equal(marked.get(), received)
     found = int(found)
     assert found == pulses > 0
-    assert 0 < touched.sum() < touched.size
+    assert 0 < received.sum() < received.size
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_count_is_a_train_of_as_many_slots(device, rng) -> None:
         columns = np.array([[(1 << abs(int(c))) - 1 | (0x80000000 if c < 0 else 0) for c in counts[0]]], np.uint32)
         one, other = (device.array(np.zeros(shape)) for _ in range(2))
         rows = device.array(np.full((1, 1), 0x7FFFFFFF, np.uint32))
-        marked = device.array(np.zeros(shape, bool))
+        marked = device.array(np.zeros(shape, np.int32))
         assert apply_counts(one, device.array(counts), p, law, KEY, 9) == 240
         assert apply_pulses(other, rows, device.array(columns), p, law, False, KEY, 9, marked) == 240
         np.testing.assert_array_equal(one.get(), other.get())
@@ -170,7 +170,7 @@ def test_products_may_be_cut_anywhere(device, rng) -> None:
     rows, columns = (device.array(words_of(rng, n, lines, 0.2)) for lines in shape)
     states = []
     for cuts in ([12], [5, 7, 12]):
-        state, marked, start = device.array(np.zeros(shape, np.float32)), device.array(np.zeros(shape, bool)), 0
+        state, marked, start = device.array(np.zeros(shape, np.float32)), device.array(np.zeros(shape, np.int32)), 0
         for stop in cuts:
             apply_batch(state, rows[start:stop], columns[start:stop], p, law, False, KEY, STEP + start, marked)
             start = stop
@@ -187,10 +187,10 @@ def test_batches_take_no_shortcut_on_the_gpu(device, rng, noise) -> None:
     rows, columns = words_of(rng, n, shape[0], 0.3), words_of(rng, n, shape[1], 0.3)
     results = []
     for apply, put in ((apply_pulses, np.array), (apply_batch, device.array), (apply_batch, np.array)):
-        state, touched = put(np.zeros(shape, np.float32)), put(np.zeros(shape, bool))
+        state, received = put(np.zeros(shape, np.float32)), put(np.zeros(shape, np.int32))
         own = {name: put(values) for name, values in p.items()}
-        pulses = apply(state, put(rows), put(columns), own, law, False, KEY, STEP, touched)
-        results.append((gpu.to_host(state), gpu.to_host(touched), pulses))
+        pulses = apply(state, put(rows), put(columns), own, law, False, KEY, STEP, received)
+        results.append((gpu.to_host(state), gpu.to_host(received), pulses))
     slow, there, fast = results
     np.testing.assert_array_equal(there[0], slow[0])
     np.testing.assert_array_equal(there[1], slow[1])
@@ -214,7 +214,7 @@ def test_nothing_waits(emulated, rng) -> None:
     before = emulated_gpu.MACHINE.waits
     rows, _ = trains(emulated.array(rng.normal(size=(4, 5))), np.ones(4), np.full(4, 31), KEY, 0)
     columns, _ = trains(emulated.array(rng.normal(size=(4, 6))), np.ones(4), np.full(4, 31), KEY, 1)
-    apply_batch(state, rows, columns, p, law, False, KEY, 0, emulated.array(np.zeros(shape, bool)))
+    apply_batch(state, rows, columns, p, law, False, KEY, 0, emulated.array(np.zeros(shape, np.int32)))
     apply_counts(state, emulated.array(np.ones(shape, np.int32)), p, law, KEY, 0)
     assert emulated_gpu.MACHINE.waits == before
 

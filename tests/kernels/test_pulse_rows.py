@@ -51,9 +51,9 @@ def both(state, rows, columns, p, law, one_sided=False, step=0):
     """States, touched devices and pulses of the slow and of the fast kernel."""
     results = []
     for apply in (apply_pulses, apply_batch):
-        new, touched = state.copy(), np.zeros(state.shape, bool)
-        pulses = apply(new, rows, columns, p, law, one_sided, Key(5), step, touched)
-        results.append((new, touched, pulses))
+        new, received = state.copy(), np.zeros(state.shape, np.int32)
+        pulses = apply(new, rows, columns, p, law, one_sided, Key(5), step, received)
+        results.append((new, received, pulses))
     return results
 
 
@@ -263,7 +263,7 @@ def test_noise_is_independent_between_devices_groups_rows_and_paths(monkeypatch)
     def noise(hits, step):
         state = np.zeros(shape)
         law = Law(LINEAR, (), 1.0, ADDITIVE)
-        apply_batch(state, *same_trains(hits, shape), p, law, False, Key(8), step, np.zeros(shape, bool))
+        apply_batch(state, *same_trains(hits, shape), p, law, False, Key(8), step, np.zeros(shape, np.int32))
         return (state - state.mean()) / state.std()
 
     x, later = noise([20, 11], 0), noise([20, 11], 2)
@@ -291,8 +291,8 @@ def test_threads_change_nothing(with_threads, rng, noise):
     p = devices((130, 300), np.float32, low=-0.2, high=0.15)
 
     def learn():
-        state, touched = np.zeros((130, 300), np.float32), np.zeros((130, 300), bool)
-        return state, touched, apply_batch(state, rows, columns, p, Law(LINEAR, (), 0.5, noise), False, Key(3), 7, touched)
+        state, received = np.zeros((130, 300), np.float32), np.zeros((130, 300), np.int32)
+        return state, received, apply_batch(state, rows, columns, p, Law(LINEAR, (), 0.5, noise), False, Key(3), 7, received)
 
     one, two = with_threads(learn)
     for a, b in zip(one, two, strict=True):

@@ -97,9 +97,9 @@ def test_noiseless_updates_follow_the_plain_loops(name, seed, n, rows, columns, 
         p["shape_up"], p["shape_down"] = rng.uniform(0.3, 3, (2, rows, columns))
     state = rng.uniform(-0.2, 0.3, (rows, columns))
     expected = plain_update(state, *words, p, law, one_sided)
-    touched = np.zeros(state.shape, bool)
+    received = np.zeros(state.shape, np.int32)
     before = state.copy()
-    pulses = apply_pulses(state, *words, p, law, one_sided, key, 0, touched)
+    pulses = apply_pulses(state, *words, p, law, one_sided, key, 0, received)
     np.testing.assert_allclose(state, expected, rtol=1e-12, atol=1e-14)
     downward = [(r[:, None] ^ c[None, :]) >> 31 for r, c in zip(*words, strict=True)]
     hits = sum(
@@ -107,8 +107,8 @@ def test_noiseless_updates_follow_the_plain_loops(name, seed, n, rows, columns, 
         for r, c, down in zip(*words, downward, strict=True)
     )
     assert pulses == hits.sum()
-    np.testing.assert_array_equal(touched, hits > 0)
-    np.testing.assert_array_equal(state[~touched], before[~touched])
+    np.testing.assert_array_equal(received, hits)
+    np.testing.assert_array_equal(state[received == 0], before[received == 0])
 
 
 @pytest.mark.parametrize("name", LAWS)
@@ -123,7 +123,7 @@ def test_counted_pulses_are_the_same_pulses(name, rng):
     rows[0, 2] = SLOTS
     columns = np.array([[(1 << abs(int(c))) - 1 | (0x80000000 if c < 0 else 0) for c in counts[2]]], np.uint32)
     assert apply_counts(state, counts, p, law, Key(4), 9) == np.abs(counts).sum()
-    apply_pulses(twin, rows, columns, p, law, False, Key(4), 9, np.zeros(state.shape, bool))
+    apply_pulses(twin, rows, columns, p, law, False, Key(4), 9, np.zeros(state.shape, np.int32))
     np.testing.assert_array_equal(state, twin)
 
 
@@ -133,7 +133,9 @@ def test_composite_noise_has_its_three_parts():
     p = devices((1, n), up=0.02)
     state = np.full((1, n), w)
     law = Law(EXPONENTIAL, (0.0, 0.0, -1.0, 1.0, 0.0, 0.0), 0.5, COMPOSITE, 0.03, 0.1)
-    apply_pulses(state, np.ones((1, 1), np.uint32), np.ones((1, n), np.uint32), p, law, False, Key(1), 0, np.zeros((1, n), bool))
+    apply_pulses(
+        state, np.ones((1, 1), np.uint32), np.ones((1, n), np.uint32), p, law, False, Key(1), 0, np.zeros((1, n), np.int32)
+    )
     change, std = state[0] - w, 0.5 * (0.04 + 0.03 + 0.1 * 0.6)
     assert abs(change.mean() - 0.04) < 5 * std / np.sqrt(n)
     assert abs(change.std() / std - 1) < 5 / np.sqrt(2 * n)
@@ -169,8 +171,8 @@ def test_mean_and_variance_of_a_change_are_the_closed_form(pre, post, gain, leng
             for name, value in (("pre", pre), ("post", post))
         ]
         state = np.zeros((lines, lines))
-        p, touched = devices(state.shape, up=dw, down=dw), np.zeros(state.shape, bool)
-        apply_pulses(state, words[0][0], words[1][0], p, linear(spread), False, key, 0, touched)
+        p, received = devices(state.shape, up=dw, down=dw), np.zeros(state.shape, np.int32)
+        apply_pulses(state, words[0][0], words[1][0], p, linear(spread), False, key, 0, received)
         changes.append(state.diagonal())
         assert words[0][1] == lines * (gain * abs(pre) > 1)
     change = np.concatenate(changes)
@@ -202,7 +204,7 @@ def test_certain_pulses_climb_soft_bounds_exponentially():
     p = devices((1, 1), up=dw, shape_up=-1 / high, high=high)
     for n in range(1, 40):
         word = np.array([[1]], np.uint32)
-        apply_pulses(state, word, word, p, linear(), False, Key(0), n, np.zeros((1, 1), bool))
+        apply_pulses(state, word, word, p, linear(), False, Key(0), n, np.zeros((1, 1), np.int32))
         assert state[0, 0] == pytest.approx(high * (1 - (1 - dw / high) ** n), rel=1e-12)
 
 
@@ -213,8 +215,8 @@ def test_cycle_noise_scales_as_stated(additive):
     state = np.full((1, n), 0.5)
     p = devices((1, n), up=dw, shape_up=-1 / high)
     law = linear(spread, ADDITIVE if additive else MULTIPLICATIVE)
-    touched = np.zeros((1, n), bool)
-    apply_pulses(state, np.ones((1, 1), np.uint32), np.ones((1, n), np.uint32), p, law, False, Key(9), 0, touched)
+    received = np.zeros((1, n), np.int32)
+    apply_pulses(state, np.ones((1, 1), np.uint32), np.ones((1, n), np.uint32), p, law, False, Key(9), 0, received)
     step = state[0] - 0.5
     deviation = dw * spread * (1 if additive else 0.5)
     assert abs(step.mean() - dw / 2) < 5 * deviation / np.sqrt(n)
@@ -233,7 +235,7 @@ def test_bounds_are_never_exceeded_by_a_single_bit(seed, additive, dtype):
         rows = rng.integers(0, 2**32, (3, 5), dtype=np.uint32)
         columns = rng.integers(0, 2**32, (3, 6), dtype=np.uint32)
         law = linear(3.0, ADDITIVE if additive else MULTIPLICATIVE)
-        apply_pulses(state, rows, columns, p, law, False, Key(seed), 3 * step, np.zeros(shape, bool))
+        apply_pulses(state, rows, columns, p, law, False, Key(seed), 3 * step, np.zeros(shape, np.int32))
         assert (state >= p["low"]).all()
         assert (state <= p["high"]).all()
 
@@ -248,7 +250,7 @@ def test_threads_and_batches_change_nothing(with_threads, rng):
             gain, length = np.full(stop - start, 0.3), np.full(stop - start, MAX_LENGTH)
             rows = trains(pre[start:stop], gain, length, Key(1), start)[0]
             columns = trains(post[start:stop], gain, length, Key(2), start)[0]
-            apply_pulses(state, rows, columns, p, linear(0.5, ADDITIVE), False, Key(3), start, np.zeros(state.shape, bool))
+            apply_pulses(state, rows, columns, p, linear(0.5, ADDITIVE), False, Key(3), start, np.zeros(state.shape, np.int32))
         return state
 
     one, two = with_threads(lambda: learn(()))

@@ -12,6 +12,7 @@ from typing_extensions import override
 from analogpc.blocks import Block, Product
 from analogpc.blocks.chain import ChainBlock
 from analogpc.blocks.pool import MaxPoolBlock
+from analogpc.devices.costs.schedule import at_once
 from analogpc.devices.substrate import Digital
 from analogpc.dynamics.complex_recurrent import ComplexRecurrent
 from analogpc.dynamics.recurrent import Recurrent
@@ -116,7 +117,7 @@ class HolomorphicEP(Rule):
             [self._products(states, target, index, k) for k, states in zip(ks, phases, strict=True)]
             for index in range(len(network.layers))
         ]
-        for sets in learnt:
+        for sets in at_once(learnt):
             apply_together(apply, sets, 1 / (self.points * self.beta))
         return told
 

@@ -13,6 +13,7 @@ from pydantic import Field
 from typing_extensions import override
 
 from analogpc.blocks import Block, Product
+from analogpc.devices.costs.schedule import at_once
 from analogpc.dynamics.recurrent import Recurrent
 from analogpc.dynamics.relaxation import Output, output_error
 from analogpc.dynamics.tangents import mixed
@@ -168,7 +169,7 @@ class RecurrentReference(Rule):
         steps, read_out = self.contributions(free, history, target)
         # All reads first: a matrix must not have learnt when it is read.
         per_layer = list(zip(*steps, strict=True))
-        for sets in per_layer:
+        for sets in at_once(per_layer):
             apply_together(apply, sets, 1.0)
         if read_out:
             apply(read_out, 1.0)

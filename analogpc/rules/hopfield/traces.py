@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from analogpc.blocks import Block, Product
+from analogpc.devices.costs.schedule import at_once
 from analogpc.devices.matrix import TwoPhases
 from analogpc.dynamics.recurrent import Recurrent
 from analogpc.rules.base import Apply
@@ -62,7 +63,7 @@ class Traces:
 
 def learn_contrast(apply: Apply, plus: Traces, minus: Traces, gain: float) -> None:
     """Let every layer learn dPhi/dW of ``plus`` minus that of ``minus``, times ``gain``."""
-    for index in range(len(plus.layers)):
+    for index in at_once(range(len(plus.layers))):
         _learn_layer(apply, plus, minus, index, gain)
 
 
@@ -95,7 +96,7 @@ def learn_vector_field(apply: Apply, plus: Traces, minus: Traces, base: Traces, 
     ----------
     Scellier et al., arXiv 1808.04873 (vector fields); ``VF_CNN`` of Laborieux et al., Front. Neurosci. 15:633674 (2021).
     """
-    for index, layer in enumerate(plus.layers):
+    for index, layer in at_once(enumerate(plus.layers)):
         if index >= joined:
             _learn_layer(apply, plus, minus, index, gain)
             continue
@@ -114,7 +115,7 @@ def learn_averaged(apply: Apply, plus: Traces, minus: Traces, gain: float) -> No
     ----------
     ``VF_CNN`` with ``same_update`` of Laborieux et al., Front. Neurosci. 15:633674 (2021).
     """
-    for index, layer in enumerate(plus.layers):
+    for index, layer in at_once(enumerate(plus.layers)):
         if index not in plus.returns:
             _learn_layer(apply, plus, minus, index, gain)
             continue

@@ -1,0 +1,76 @@
+"""What the training of a run would have cost on hardware."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from analogpc.devices.costs.bill import Bill
+    from analogpc.devices.costs.ledger import Ledger
+    from analogpc.devices.costs.technology import Technology
+    from analogpc.networks.network import Network
+    from analogpc.training.study import Study
+
+
+class Billing:
+    """Prices what a run has recorded.
+
+    Attributes
+    ----------
+    study : Study
+    network : Network
+    ledger : Ledger
+        What was done.
+    """
+
+    study: Study
+    network: Network
+    ledger: Ledger
+
+    def priced(self) -> dict[str, float]:
+        """What the training took so far, for the history: nothing if the study names no technology."""
+        if not self.study.technology:
+            return {}
+        billed = self.bill(self.study.technology)
+        return {"joules": billed.joules, "latency_seconds": billed.seconds}
+
+    def bill(
+        self,
+        technology: str | Path | Technology = "isaac-32nm",
+        *,
+        epochs: int | None = None,
+        twin: bool = False,
+        changes: Mapping[str, float] = MappingProxyType({}),
+    ) -> Bill:
+        """What the training cost so far, or its first ``epochs``, on hardware of a technology.
+
+        Parameters
+        ----------
+        technology : str, path or Technology
+            A name of `devices.costs.technology.technologies`, or a TOML file.
+        epochs : int
+            Finished ones; all that was done if not given.
+        twin : bool
+            Bill its digital twin instead: the same reads and updates in digital arithmetic.
+        changes : dict of float by entry
+            Other values of entries, in the units that these have: ``{"array.columns_per_adc": 8}``.
+
+        Raises
+        ------
+        TechnologyError
+            If there is no such technology, or it lacks an entry that is needed.
+        LedgerError
+            If there is nothing to bill.
+        """
+        from analogpc.devices.costs.bill import bill, digital_twin
+        from analogpc.devices.costs.hardware import Hardware
+        from analogpc.devices.costs.technology import technology as found
+
+        tally = self.ledger.total(epochs)
+        hardware = {name: Hardware.of(matrix) for name, matrix in self.network.matrices().items()}
+        if twin:
+            tally, hardware = digital_twin(tally, hardware)
+        return bill(tally, hardware, found(technology, **changes))

@@ -1,0 +1,83 @@
+"""What pulses on the lines of a grid of devices count, besides the pulses that devices receive."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analogpc.devices.costs.meter import Meter, count
+from analogpc.kernels.gpu.arrays import to_host
+from analogpc.kernels.lines import line_pulses, line_total, weighted_count
+
+if TYPE_CHECKING:
+    from analogpc.devices.arrays.array import Array
+
+
+def count_trains(meter: Meter, array: Array, tile: tuple[int, int], tops: range, rows: np.ndarray, columns: np.ndarray) -> None:
+    """Count pulse trains on all lines of some rows of tiles, before they are sent.
+
+    Parameters
+    ----------
+    meter : Meter
+    array : Array
+    tile : (rows, columns)
+        Of one physical array.
+    tops : range of int
+        Numbers of the rows of tiles whose bit lines are driven; word lines of others carry no pulse.
+    rows, columns : (n, rows) and (n, columns) uint32 arrays
+        See `kernels.pulses.updates.trains`.
+    """
+    along, across = array.line_siemens(*tile)
+    on_rows, on_columns = line_pulses(rows), line_pulses(columns)
+    part = across[tops.start : tops.stop]
+    siemens = line_total(on_rows, along.sum(axis=1)) + line_total(on_columns, part.sum(axis=0))
+    beside, below = along.shape[1], len(part)
+    count(meter, row_pulses=on_rows.sum() * beside, column_pulses=on_columns.sum() * below, half_selected_siemens=siemens)
+
+
+def count_each(meter: Meter, array: Array, tile: tuple[int, int], counts: np.ndarray) -> Any:
+    """Count pulses that are sent weight by weight, word line by word line, first upwards, then downwards; arrays do it at once.
+
+    Parameters
+    ----------
+    counts : (rows, columns) int32 array
+        Pulses of every device, negative ones downwards.
+
+    Returns
+    -------
+    int
+        The time slots of the array that needs most of them; on a GPU an array without axes.
+    """
+    along, across = array.line_siemens(*tile)
+    sizes = np.abs(counts)
+    tops, lefts = range(0, counts.shape[0], tile[0]), range(0, counts.shape[1], tile[1])
+    per_tile = []
+    for number, left in enumerate(lefts):
+        part = counts[:, left : left + tile[1]]
+        slots = np.maximum(part.max(axis=1), 0) - np.minimum(part.min(axis=1), 0)
+        per_tile += [slots[top : top + tile[0]].sum() for top in tops]
+        heated = line_total(slots, along[:, number])
+        count(meter, row_pulses=slots.sum(), half_selected_siemens=heated)
+    for number, top in enumerate(tops):
+        per_column = sizes[top : top + tile[0]].sum(axis=0)
+        count(meter, column_pulses=per_column.sum(), half_selected_siemens=line_total(per_column, across[number]))
+    return np.stack(per_tile).max()
+
+
+def count_sensed(meter: Meter, arrays: list[Array], tile: tuple[int, int], where: np.ndarray | None = None) -> int:
+    """Count reads of single devices, all or those at ``where`` (rows, columns) bool, one word line after the other.
+
+    Returns
+    -------
+    int
+        Word lines of the array that reads most of them; if ``where`` is given, for it a GPU is waited for.
+    """
+    lines = min(arrays[0].state.shape[0], tile[0])
+    if where is not None:
+        some = to_host(where.any(axis=1))
+        lines = max(int(some[top : top + tile[0]].sum()) for top in range(0, len(some), tile[0]))
+    for array in arrays:
+        siemens = array.line_siemens(*tile)[0].sum() if where is None else weighted_count(where, array.conductance())
+        count(meter, device_reads=array.state.size if where is None else where.sum(), read_siemens=siemens)
+    return lines

@@ -1,0 +1,17 @@
+"""Digital numbers that are kept beside the devices of a matrix."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analogpc.devices.costs.schedule import MACS, note
+
+if TYPE_CHECKING:
+    from analogpc.devices.matrix import Matrix
+
+
+def count_digital(matrix: Matrix, macs: int, words: int) -> None:
+    """Count multiply-adds of digital numbers that belong to a matrix, and words of them that are read or written."""
+    matrix.meter.digital_macs += macs
+    matrix.meter.digital_words += words
+    note(MACS, matrix, macs)

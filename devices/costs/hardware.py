@@ -1,0 +1,125 @@
+"""What stands there for a matrix: its arrays, lines, cells and converters, as a bill counts them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analogpc.devices.costs.technology import Bits
+
+if TYPE_CHECKING:
+    from analogpc.devices.matrix import Matrix
+    from analogpc.devices.substrate import Analog
+
+
+_EIGHT = Bits(8, 8)
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """The hardware of one matrix. Devices of different legs of a mapping are in arrays of their own, of ``rows`` by ``columns``.
+
+    Attributes
+    ----------
+    shape : (n_out, n_in)
+    digital : bool
+        Whether it is a memory and an arithmetic unit instead.
+    bias : bool
+        Whether it is a row of digital offsets or scales, which are added on the way.
+    rows, columns : int
+        Of one array.
+    devices : int
+        Of a weight, references included.
+    extra : int
+        Further devices of a weight, on arrays that no read of the weights drives.
+    groups : int
+        Conversions of an output.
+    planes : int
+        Reads of a vector: one for each bit of bit-serial inputs.
+    bits : Bits
+    reference_column : bool
+        Whether each array has a column of references besides.
+    """
+
+    shape: tuple[int, int]
+    digital: bool = False
+    bias: bool = False
+    rows: int = 1
+    columns: int = 1
+    devices: int = 1
+    extra: int = 0
+    groups: int = 1
+    planes: int = 1
+    bits: Bits = _EIGHT
+    reference_column: bool = False
+
+    @classmethod
+    def of(cls, matrix: Matrix) -> Hardware:
+        """That of a matrix."""
+        substrate: Analog | None = getattr(matrix, "substrate", None)
+        if substrate is None:
+            return cls(matrix.shape, digital=True, bias=matrix.shape[1] == 1)
+        mapping, scheme = substrate.mapping, substrate.scheme
+        devices = len(mapping.legs) + (mapping.subtracts == "device")
+        seen = len(scheme.visible)
+        return cls(
+            matrix.shape,
+            rows=substrate.rows,
+            columns=substrate.columns,
+            devices=devices * (1 + seen),
+            extra=devices * (len(scheme.extra_cells) - seen),
+            groups=len(mapping.group_weights) * (1 + seen),
+            planes=substrate.dac.reads,
+            bits=Bits(substrate.dac.bits, substrate.adc.bits),
+            reference_column=mapping.subtracts == "column",
+        )
+
+    @property
+    def size(self) -> int:
+        """Weights."""
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def tiles(self) -> int:
+        """Places of arrays: rows of them times columns of them."""
+        return -(-self.shape[1] // self.rows) * -(-self.shape[0] // self.columns)
+
+    @property
+    def arrays(self) -> int:
+        """All arrays; none of a digital matrix."""
+        return 0 if self.digital else self.tiles * (self.devices + self.extra)
+
+    @property
+    def converting_arrays(self) -> int:
+        """Places of arrays times the conversions of each output there."""
+        return self.tiles * self.groups
+
+    @property
+    def cells(self) -> int:
+        """Cells that a read drives and senses."""
+        references = self.shape[1] * -(-self.shape[0] // self.columns) if self.reference_column else 0
+        return self.size * self.devices + references
+
+    @property
+    def array_cells(self) -> int:
+        """Cells of all arrays, in use or not."""
+        return self.arrays * self.rows * self.row_cells
+
+    @property
+    def row_cells(self) -> int:
+        """Cells on a word line of an array."""
+        return self.columns + self.reference_column
+
+    @property
+    def column_cells(self) -> int:
+        """Cells on a bit line of an array."""
+        return self.rows
+
+    def lines(self, forward: bool) -> int:
+        """Sensed lines of an array in a read in that direction."""
+        return self.columns if forward else self.rows
+
+    def sensed(self, forward: bool) -> int:
+        """Those of them that are in use, in the array that has most."""
+        n_out, n_in = self.shape
+        return min(n_out, self.columns) if forward else min(n_in, self.rows)

@@ -1,0 +1,115 @@
+"""What metering costs: reads and pulsed steps with their meters, and with the counting of conductances left out.
+
+    python experiments/benchmarks/metering.py [--turns 15] [--threads 2] [--out experiments/benchmarks/results/metering.json]
+
+The counters of conversions and pulses, which are as old as the reads, stay; left out is what only bills need: squares of drives, sums of
+lines, pulses of lines, and the conductance of coincidences. The two take turns in one process; told are medians and their ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numba
+import numpy as np
+
+import analogpc as apc
+from analogpc.devices.arrays import cells
+from analogpc.devices.arrays.array import Array
+from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
+from analogpc.kernels.random.streams import Key
+from analogpc.training.environment import describe_environment
+
+SHAPES = ((256, 784), (256, 256), (512, 512), (10, 256))
+
+
+class Uncounted:
+    """Loads, and lines of them, that count nothing."""
+
+    def __init__(self, *given: Any) -> None:
+        pass
+
+    def forward(self) -> Uncounted:
+        """Itself."""
+        return self
+
+    def backward(self, *given: Any) -> Uncounted:
+        """Itself."""
+        return self
+
+    def count(self, *given: Any) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def without() -> Iterator[None]:
+    """Leave out what only bills need."""
+    loads = mock.patch.object(CrossbarMatrix, "loads", Uncounted())
+    lines = mock.patch.object(cells, "count_trains", Uncounted)
+    pulsed = mock.patch.object(Array, "_siemens", return_value=0.0)
+    with loads, lines, pulsed:
+        yield
+
+
+def medians(work: Callable[[], Any], turns: int) -> dict[str, float]:
+    """Milliseconds with and without, taking turns, and the ratio."""
+    times: dict[bool, list[float]] = {True: [], False: []}
+    work()
+    for turn in range(2 * turns):
+        metered = turn % 2 == 0
+        if metered:
+            began = time.perf_counter()
+            work()
+            times[True].append(time.perf_counter() - began)
+        else:
+            with without():
+                began = time.perf_counter()
+                work()
+                times[False].append(time.perf_counter() - began)
+    on, off = (1e3 * float(np.median(times[metered])) for metered in (True, False))
+    pairs = np.array(times[True]) / np.array(times[False])
+    return {"metered_ms": on, "bare_ms": off, "ratio": float(np.median(pairs))}
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--turns", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="reram-sb")
+    parser.add_argument("--out", type=Path, default=Path("experiments/benchmarks/results/metering.json"))
+    arguments = parser.parse_args()
+    numba.set_num_threads(arguments.threads)
+    rng, rows = np.random.default_rng(0), []
+    for n_out, n_in in SHAPES:
+        weights = rng.normal(0, 0.1, (n_out, n_in)).astype(np.float32)
+        matrix = apc.Analog(device=arguments.device).matrix(weights, Key(1))
+        x, g = (rng.normal(size=(128, size)).astype(np.float32) for size in (n_in, n_out))
+        steps = {
+            "read": lambda matrix=matrix, x=x: matrix.forward(x),
+            "read backwards": lambda matrix=matrix, g=g: matrix.backward(g),
+            "read, read backwards and learn": lambda matrix=matrix, x=x, g=g: (
+                matrix.forward(x),
+                matrix.backward(g),
+                matrix.learn([(x, 0.1 * g)], 1e-4),
+            ),
+        }
+        for what, work in steps.items():
+            # Reads are short.
+            repeat = 1 if "learn" in what else 20
+            found = medians(lambda work=work, repeat=repeat: [work() for _ in range(repeat)], arguments.turns)
+            rows.append({"shape": [n_out, n_in], "what": what, "repeat": repeat, **found})
+            print(f"{n_out} x {n_in}, {what}: {found['ratio'] - 1:+.1%} ({found['metered_ms'] / repeat:.2f} ms)", flush=True)
+    told = {"batch": 128, "device": arguments.device, "threads": arguments.threads, "turns": arguments.turns, "results": rows}
+    arguments.out.write_text(json.dumps({**told, "environment": describe_environment("cpu")}, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
