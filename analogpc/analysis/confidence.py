@@ -154,7 +154,7 @@ def _checked(probabilities: np.ndarray, labels: np.ndarray, bins: int) -> tuple[
     probabilities = probabilities.astype(np.float64)
     if not (np.all(probabilities >= 0) and np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)):
         raise ValueError("probabilities must not be negative, and have a sum of 1 in every row")
-    if not 1 <= bins <= n:
+    if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or not 1 <= bins <= n:
         raise ValueError(f"bins = {bins} is not allowed: it must be from 1 to the number of samples, {n}")
     return probabilities, labels
 

@@ -11,6 +11,7 @@ import numpy as np
 from analogpc.analysis.undisturbed import batch, undisturbed
 from analogpc.blocks import Product
 from analogpc.dynamics.relaxation import Output
+from analogpc.kernels.checks import whole_number
 from analogpc.kernels.random.streams import Key
 from analogpc.networks.network import Network
 from analogpc.rules import BackpropThroughTime, HopfieldEP
@@ -124,6 +125,7 @@ def ep_against_bptt(
     network = network.to("cpu")
     x, target = batch(network, x, target)
     key = Key(0) if key is None else key
+    steps = whole_number(steps, "steps", 1)
     forward = HopfieldEP(beta=beta, nudging=nudging, steps=steps, output=output, update="continual")
     backward = BackpropThroughTime(steps=steps, output=output)
     with undisturbed(network, key):

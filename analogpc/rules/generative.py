@@ -12,6 +12,7 @@ from typing_extensions import override
 from analogpc.devices.costs.schedule import at_once
 from analogpc.devices.specification import Specification
 from analogpc.dynamics.relaxation import Relaxation, energy
+from analogpc.kernels.checks import real_array, whole_number
 from analogpc.kernels.products import row
 from analogpc.kernels.random.streams import Key, permutation
 from analogpc.networks.network import Network
@@ -163,6 +164,8 @@ class GenerativePC(Specification):
         list of float
             Energy per sample and epoch at the moment of learning, all layers together.
         """
+        epochs, batch_size = whole_number(epochs, "epochs", 1), whole_number(batch_size, "batch_size", 1)
+        data = real_array(data, "data", ("n", *network.output_shape))
         learner = Learner(optimiser, network.matrices())
         network.key_streams(Key(seed).fold("run"))
         per_epoch = -(-len(data) // batch_size)
