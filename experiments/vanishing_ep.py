@@ -3,7 +3,8 @@
     python experiments/vanishing_ep.py [--seeds 0 1 2] [--depth 10] [--epochs 12] [--out experiments/results/vanishing_ep]
 
 Digits, dense layers of 32 units without biases, tanh, softmax read-out, in float64 so that small numbers are no rounding. Signals at
-every hidden state: local errors (the network's own output), or weighted distillation of the logits of a perceptron that was trained
+every hidden state: local errors (of the network's own output, and of the label), or weighted distillation of the logits of a
+perceptron that was trained
 by backprop (Lin et al., arXiv 2508.15989). Before and after training, means over the units and 64 samples: the free states, how far
 the nudges move them, and what a weight learns from a batch. Writes OUT.json, OUT.md and OUT.png.
 """
@@ -24,7 +25,7 @@ from analogpc.rules.hopfield.signals import SignalsEP, Steady
 from analogpc.rules.hopfield.teacher import Teacher
 
 WIDTH, SAMPLES = 32, 64
-COLOURS = {"plain": "#444444", "local errors": "#c55a11", "weighted distillation": "#1f4e79"}
+COLOURS = {"plain": "#444444", "local errors": "#c55a11", "local errors, label": "#548235", "weighted distillation": "#1f4e79"}
 MEASURES = {"state": "mean |s|", "move": "mean |s(β) - s(-β)|", "gradient": "mean |learnt|"}
 Profile = dict[str, list[float]]
 
@@ -39,7 +40,8 @@ def cases(depth: int, data: Dataset) -> dict[str, HopfieldEP]:
     strength = Steady(start=0.85)
     return {
         "plain": HopfieldEP(**common),
-        "local errors": SignalsEP(signals=LocalError(), gamma=strength, **common),
+        "local errors": SignalsEP(signals=LocalError(target="output"), gamma=strength, **common),
+        "local errors, label": SignalsEP(signals=LocalError(), gamma=strength, **common),
         "weighted distillation": SignalsEP(signals=distilled, gamma=strength, **common),
     }
 

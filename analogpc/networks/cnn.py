@@ -60,6 +60,8 @@ class Convolutional(ArchitectureBase):
         `BatchNorm` between every convolution and its activation. Biases of the convolutions stay, as in the code of Qi et al.
     freezing : bool
         Whether its running statistics stand still while states relax; see `BatchNorm`.
+    norm_convention : "pytorch" or "pcx"
+        How its running statistics are kept, and whether they normalise while learning; see `BatchNorm`.
     init : str
         See `Dense`.
     init_gain, output_init_gain : float
@@ -74,6 +76,7 @@ class Convolutional(ArchitectureBase):
     widen_dense: bool = False
     batch_norm: bool = False
     freezing: bool = True
+    norm_convention: Literal["pytorch", "pcx"] = "pytorch"
     init: Initialisation = "kaiming-uniform"
     init_gain: Gain = 1.0
     output_init_gain: Gain = 1.0
@@ -121,7 +124,7 @@ class Convolutional(ArchitectureBase):
             init=self.init,
             init_gain=self.init_gain,
         )
-        norm = [BatchNorm(freezing=self.freezing)] if self.batch_norm else []
+        norm = [BatchNorm(freezing=self.freezing, convention=self.norm_convention)] if self.batch_norm else []
         pool = [MaxPool(size=2)] if stage.pooled else []
         return [convolution, *norm, Activation(function=self.activation), *pool]
 

@@ -86,6 +86,8 @@ class ResNet(ArchitectureBase):
         `BatchNorm` behind the two 3x3 convolutions of every residual block, before the state.
     freezing : bool
         Whether its running statistics stand still while states relax; see `BatchNorm`.
+    norm_convention : "pytorch" or "pcx"
+        How its running statistics are kept, and whether they normalise while learning; see `BatchNorm`.
     init : str
         See `Dense`.
 
@@ -105,6 +107,7 @@ class ResNet(ArchitectureBase):
     delay_precision: Annotated[FiniteFloat, Field(gt=0)] = 1.0
     batch_norm: bool = False
     freezing: bool = True
+    norm_convention: Literal["pytorch", "pcx"] = "pytorch"
     init: Initialisation = "kaiming-uniform"
 
     @model_validator(mode="after")
@@ -171,4 +174,4 @@ class ResNet(ArchitectureBase):
         return Conv2d(channels=channels, kernel=kernel, stride=stride, padding=kernel // 2, bias=False, init=self.init)
 
     def _norm(self) -> tuple[BatchNorm, ...]:
-        return (BatchNorm(freezing=self.freezing),) if self.batch_norm else ()
+        return (BatchNorm(freezing=self.freezing, convention=self.norm_convention),) if self.batch_norm else ()

@@ -117,7 +117,7 @@ class SignalsBase(Specification):
 class LocalError(SignalsBase):
     """Every chosen state should tell through its head what the output should: r = w s, softmax(r / tau) against the label.
 
-    Deep networks learn by this, and not from the output of a network that knows nothing yet (experiments/results/vanishing_ep.md).
+    The output of a network that knows nothing yet has little to say to its lower layers (docs/hopfield.md).
 
     Attributes
     ----------
