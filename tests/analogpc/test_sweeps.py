@@ -339,7 +339,7 @@ def test_a_cluster_at_an_address_gives_the_same_table(tmp_path, whole):
 
 
 def test_a_kill_at_any_moment_leaves_what_is_finished(tmp_path, whole):
-    """The command itself, killed twice, then let go: the same table."""
+    """The command itself, killed, then let go: the same table."""
     file = tmp_path / "study.toml"
     file.write_text(
         'rule = "bp"\nepochs = 2\nbatch_size = 256\nnetwork = { kind = "mlp", widths = [64, 10] }\n'
@@ -348,14 +348,13 @@ def test_a_kill_at_any_moment_leaves_what_is_finished(tmp_path, whole):
     command = [sys.executable, "-m", "analogpc", "sweep", str(file), "--out", str(tmp_path / "out"), "--workers", "0", "--json"]
     root = Path(__file__).parents[2]
     database = tmp_path / "out" / "sweep.db"
-    for _ in range(2):
-        process = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until = time.monotonic() + 60
-        while not database.exists() and process.poll() is None and time.monotonic() < until:
-            time.sleep(0.02)
-        time.sleep(0.4)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    process = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 60
+    while not database.exists() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.02)
+    time.sleep(0.4)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["trials"] == 4
     import pandas as pd

@@ -1,14 +1,12 @@
 """Experiments that are studies: each computes in its short mode, and its page and picture come out of the table."""
 
-import os
-import subprocess
+import runpy
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
-import analogpc as apc
 from analogpc.studies.api import run_plan
 from analogpc.studies.plan import read_plan
 from analogpc.studies.search import conversations
@@ -23,7 +21,7 @@ THINNED = {"every_rule": ("case", ("bp", "s+f", "ep-hopfield")), "update_schemes
 
 
 @pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.stem)
-def test_a_study_is_computed_in_its_short_mode_and_told(file, tmp_path):
+def test_a_study_is_computed_in_its_short_mode_and_told(file, tmp_path, monkeypatch):
     axes = {}
     if file.stem in THINNED:
         name, kept = THINNED[file.stem]
@@ -34,9 +32,9 @@ def test_a_study_is_computed_in_its_short_mode_and_told(file, tmp_path):
     failed = [row for row in found.rows if row["status"] != "finished"]
     assert not failed, {row["sentence"] for row in failed}
     out = tmp_path / "page"
-    command = [sys.executable, str(file.with_suffix(".py")), str(found.folder), "--out", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_with_package(), cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr(sys, "argv", [file.stem, str(found.folder), "--out", str(out)])
+    monkeypatch.syspath_prepend(str(file.parent))
+    runpy.run_path(str(file.with_suffix(".py")), run_name="__main__")
     text = out.with_suffix(".md").read_text(encoding="utf-8")
     assert f"analogpc sweep experiments/{file.name}" in text
     for row in found.rows:
@@ -54,7 +52,3 @@ def test_every_trial_of_a_study_is_allowed_or_refused_as_expected(file):
     refused = [trial for trial in trials if trial.study is None]
     rules = len({trial.cells.get("rule") for trial in trials})
     assert len(refused) == REFUSED.get(file.stem, 0) * rules * len(plan.seeds), {trial.refusal for trial in refused}
-
-
-def _with_package():
-    return {**os.environ, "PYTHONPATH": str(Path(apc.__file__).parents[1])}
