@@ -24,7 +24,7 @@ All changes of one call belong together: a path counts after the paths that lead
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -96,11 +96,19 @@ def field_path(kind: type[Specification], location: Sequence[Any]) -> str:
     """The dotted path of an error that pydantic reports, without the tags of unions that it puts between the names of fields."""
     path: list[str] = []
     members: list[Kind] = [kind]
+    entries: list[Kind] = []
     for part in location:
         if isinstance(part, int) or any(_knows(member, part) for member in members):
             path.append(str(part))
             if not isinstance(part, int):
-                members = [found for member in members for found in _members(_annotation(member, part))]
+                annotations = [_annotation(member, part) for member in members]
+                members = [found for one in annotations for found in _members(one)]
+                # The entries of a table whose names are free.
+                tables = [inner for one in annotations for inner in _parts(one) if get_origin(inner) is dict]
+                entries = [found for table in tables for found in _members(get_args(table)[1])]
+        elif entries:
+            path.append(part)
+            members, entries = entries, []
         elif tagged := [member for member in members if _default_identity(member) == part]:
             members = tagged
         elif members and "[" not in part:

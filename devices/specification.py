@@ -138,6 +138,12 @@ class Specification(BaseModel, metaclass=_Refusing):
         except ValidationError as error:
             raise SpecificationError(_sentence(cls, error)) from None
 
+    def __eq__(self, other: object) -> bool:
+        # Fields alone count: what is computed from them may be kept beside them, and be an array.
+        if type(self) is not type(other):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in type(self).model_fields)
+
     def to_dict(self) -> dict[str, Any]:
         """All fields, said or not, in plain nested dictionaries, lists and scalars."""
         return self.model_dump(mode="python")

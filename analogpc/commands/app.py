@@ -144,6 +144,11 @@ def train(
         "seed": seed,
     }
     texts = {"network": network, "task": task, "batches": batches, "prompt": prompt}
+    chosen = (study, settings or None, precision, network, task, *options.values())
+    if resume is not None and any(value is not None for value in chosen):
+        raise ValueError(
+            "--resume cannot be combined with a study file or study options: the run keeps its study and its precision"
+        )
     if (dataset or "").startswith(TEXT) or (resume is not None and holds_language_model(resume)):
         if study is not None:
             raise ValueError("texts take no study file: fields of a language model are set by --set")
@@ -165,8 +170,6 @@ def train(
         if value is not None:
             raise ValueError(f"--{name} belongs to texts: it needs --dataset text:PATH")
     if resume is not None:
-        if study is not None or settings or precision or any(value is not None for value in options.values()):
-            raise ValueError("--resume goes on with the study and the precision of the run and takes no other choice of them")
         out = resume if out is None else out
         if out != resume:
             spare(out, overwrite)

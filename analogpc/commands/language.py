@@ -58,7 +58,9 @@ def train_text(
         raise ValueError(f"--task {task} is not allowed: masked or conditional")
     if resume is not None:
         if settings or precision or task or network or any(value is not None for value in options.values()):
-            raise ValueError("--resume goes on with the study and the precision of the run and takes no other choice of them")
+            raise ValueError(
+                "--resume cannot be combined with a study file or study options: the run keeps its study and its precision"
+            )
         run, out = LanguageRun.load(resume, backend=backend), resume if out is None else out
         data = text_of(run.study)
     else:

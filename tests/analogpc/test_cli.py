@@ -107,7 +107,7 @@ REFUSALS = [
     (("train", "--dataset", "emnist"), "emnist"),
     (("train", "--device", "reram-sb", "--set", "optimiser={kind='adamw'}"), "forms its changes digitally"),
     (("train", "--resume", "nothing.h5"), "nothing.h5"),
-    (("train", "--resume", "nothing.h5", "--epochs", "3"), "--resume goes on with the study and the precision of the run"),
+    (("train", "--resume", "nothing.h5", "--epochs", "3"), "--resume cannot be combined with a study file or study options"),
     (("export", "nothing.h5", "out.h5"), "nothing.h5"),
     (("inspect", "nothing.h5"), "nothing.h5"),
     (("devices", "unobtainium"), "there is no device preset 'unobtainium'"),

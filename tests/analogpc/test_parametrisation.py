@@ -98,7 +98,8 @@ def test_parametrisations_survive_toml_and_refuse_other_initialisations():
     assert spec.init == "normal"
     assert MLP.from_toml(spec.to_toml()) == spec
     with pytest.raises(ValueError, match="init = 'kaiming-uniform' does not belong to parametrisation = 'mupc'"):
-        MLP(widths=(4, 6, 2)).but(parametrisation="mupc")
+        MLP(widths=(4, 6, 2), init="kaiming-uniform").but(parametrisation="mupc")
+    assert MLP(widths=(4, 6, 2)).but(parametrisation="mupc").init == "normal"
     with pytest.raises(ValueError, match="skips need two hidden states of equal sizes"):
         MLP(widths=(4, 6, 5, 2), skips=True)
 

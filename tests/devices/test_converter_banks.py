@@ -193,8 +193,9 @@ def test_saturation_is_exact(dtype, fields):
     np.testing.assert_allclose(values.max(0), 2, rtol=1e-6)
     bank = AdcBank(spec, 1, 20, 5, Key(12), dtype)
     outer = bank.transitions[0][bank.row][:, [1, -1]]
-    half = dtype(spec.lsb) / 2
-    outside = (y.astype(dtype) < outer[:, 0] - half) | (y.astype(dtype) > outer[:, 1] + half)
+    # The outer transitions lie half a step inside of the outermost levels, and half a step beyond these rounds to them.
+    step = dtype(spec.lsb)
+    outside = (y.astype(dtype) < outer[:, 0] - step) | (y.astype(dtype) > outer[:, 1] + step)
     np.testing.assert_array_equal(clipped, outside.sum(1))
     assert 900 < outside[:, 0].sum() < 1100
 
