@@ -48,6 +48,9 @@ class Network:
         Where its arrays are: in main memory as NumPy's, or on a GPU as CuPy's. Networks are made in main memory; `to` moves them.
     """
 
+    # Within `aside`: the noise streams and meters that the network goes on with afterwards.
+    _outside: dict[str, tuple[ReadStream, Meter]] | None = None
+
     def __init__(self, architecture: Architecture, substrate: Digital | Analog | str | None = None, seed: int = 0) -> None:
         if not isinstance(architecture, ArchitectureBase):
             raise SpecificationError(f"architecture = {architecture!r} is not allowed: it is one such as MLP(widths=(64, 10))")
@@ -226,11 +229,30 @@ class Network:
         matrices = self.matrices()
         meters = {name: Meter() for name in matrices}
         former = {name: m.swap_session(ReadStream(key.fold(name)), meters[name]) for name, m in matrices.items()}
+        outermost = self._outside is None
+        if outermost:
+            self._outside = former
         try:
             yield meters
         finally:
+            if outermost:
+                self._outside = None
             for name, matrix in matrices.items():
                 matrix.swap_session(*former[name])
+
+    @contextmanager
+    def own_session(self) -> Iterator[None]:
+        """Undo `aside` within this block: what is saved or billed there has the noise streams and the counts of the network itself."""
+        matrices, outside = self.matrices(), self._outside
+        if outside is None:
+            yield
+            return
+        inner = {name: matrix.swap_session(*outside[name]) for name, matrix in matrices.items()}
+        try:
+            yield
+        finally:
+            for name, matrix in matrices.items():
+                matrix.swap_session(*inner[name])
 
     def elapse(self, seconds: float) -> None:
         """Let time pass for every device."""
@@ -245,7 +267,8 @@ class Network:
         kept = {name: {"values": array.copy()} for name, array in self.buffers().items()}
         if self.carried:
             kept["carried"] = {str(number): state.copy() for number, state in enumerate(self.carried)}
-        return in_tree(to_host, {name: matrix.state() for name, matrix in self.matrices().items()} | kept)
+        with self.own_session():
+            return in_tree(to_host, {name: matrix.state() for name, matrix in self.matrices().items()} | kept)
 
     def __repr__(self) -> str:
         from analogpc.plot.html import network_text

@@ -69,7 +69,8 @@ class Billing:
         from analogpc.devices.costs.hardware import Hardware
         from analogpc.devices.costs.technology import technology as found
 
-        tally = self.ledger.total(epochs)
+        with self.network.own_session():
+            tally = self.ledger.total(epochs)
         hardware = {name: Hardware.of(matrix) for name, matrix in self.network.matrices().items()}
         if twin:
             tally, hardware = digital_twin(tally, hardware)

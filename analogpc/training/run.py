@@ -457,7 +457,8 @@ class Run(Asking, Billing):
         from analogpc.files.run_file import save_run
 
         self._refuse_broken()
-        save_run(self, path)
+        with self.network.own_session():
+            save_run(self, path)
         self.saved_in = Path(path)
 
     def plot(self, *others: Run) -> Any:

@@ -95,6 +95,22 @@ def test_callbacks_stop_and_save(few, tmp_path):
     run = learn(few, epochs=9, callbacks=[enough, Save(tmp_path / "at-{epoch}.h5")])
     assert (len(run.history["epoch"]), run.finished, run.position.stop_reason) == (2, True, "enough")
     assert apc.Run.load(tmp_path / "at-1.h5").position.epoch == 1
+
+
+@pytest.mark.parametrize("substrate", [apc.Digital(), apc.Analog(device="reram-sb")], ids=["digital", "crossbars"])
+def test_what_a_callback_saves_resumes_to_the_same_bits(few, tmp_path, substrate):
+    """Also after the callback has read the network, whose noise and counts are its own."""
+
+    def look(run):
+        run.network.predict(few.inputs("test", range(5)))
+        run.save(tmp_path / f"{run.position.epoch}.h5")
+        assert run.bill("isaac-32nm").joules > 0
+
+    whole = learn(few, epochs=2, callbacks=[look], substrate=substrate)
+    same(apc.Run.load(tmp_path / "1.h5").train(few, callbacks=[], progress=False), whole)
+
+
+def test_callbacks_are_refused_by_a_sentence(few):
     with pytest.raises(ValueError, match="callbacks are functions of the run"):
         learn(few, callbacks=[3])
 
