@@ -24,7 +24,7 @@ from analogpc.rules.hopfield import teacher as hopfield_teacher
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How much chance there is to be in the tests that break things at random."""
-    parser.addoption("--fuzz", type=int, default=24, help="wrong files that are read, for each kind of network")
+    parser.addoption("--fuzz", type=int, default=10, help="wrong files that are read, for each kind of network")
     parser.addoption("--interrupts", type=int, default=6, help="runs that are interrupted at a random moment")
 
 
