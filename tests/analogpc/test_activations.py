@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analogpc.blocks import Activation
-from analogpc.blocks.activation import FUNCTIONS
+from analogpc.blocks.activation import _BUILT_IN
 from analogpc.kernels.random.streams import Key
 
 FORMULAS = {
@@ -43,7 +43,8 @@ def grid():
 
 
 def test_every_name_has_a_function():
-    assert set(FUNCTIONS) == set(FORMULAS)
+    # Others may be registered by other tests of this process.
+    assert set(_BUILT_IN) == set(FORMULAS)
 
 
 @every_function

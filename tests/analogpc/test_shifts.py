@@ -23,6 +23,7 @@ from analogpc.blocks import (
     Residual,
     SoftPool,
     Sum,
+    activation,
 )
 from analogpc.kernels.gpu.arrays import copied, on_gpu, to_host
 from analogpc.networks.base import Layers
@@ -125,4 +126,4 @@ def test_an_activation_of_ones_own_is_shifted_by_its_slope():
         x, d = np.full((1, 3, 4), 1.5, np.float32), np.full((1, 3, 4), 1e-7, np.float32)
         assert moved(layer, x, d)[0][0, 0, 0] == pytest.approx(1e-7 / (1 + math.exp(-1.5)), rel=1e-5)
     finally:
-        del BLOCKS["own"]
+        del BLOCKS["own"], activation.FUNCTIONS["softplus-of-tests"]
