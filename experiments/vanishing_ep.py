@@ -71,7 +71,7 @@ def profile(network: Network, rule: HopfieldEP, data: Dataset) -> Profile:
         for matrix, pre, post in products:
             learnt[id(matrix)] = learnt[id(matrix)] + gain * post.T @ pre / SAMPLES
 
-    rule.teach(network, x, target, apply)
+    rule.train_step(network, x, target, apply)
     layers = [layer.matrices["weight"] for layer in network.layers]
     return {
         "state": [float(np.abs(state).mean()) for state in free.states[1:]],

@@ -4,15 +4,15 @@ import numpy as np
 
 
 def by_name(rule, network, x, target):
-    """The direction of every matrix that was handed anything, (n_out, n_in), by its name; and the lesson."""
+    """The direction of every matrix that was handed anything, (n_out, n_in), by its name; and the result."""
     found = {}
 
     def apply(products, gain):
         for matrix, pre, post in products:
             found[id(matrix)] = found.get(id(matrix), 0) + gain * post.T @ pre
 
-    lesson = rule.teach(network, x, target, apply)
-    return {name: found[id(matrix)] for name, matrix in network.matrices().items() if id(matrix) in found}, lesson
+    result = rule.train_step(network, x, target, apply)
+    return {name: found[id(matrix)] for name, matrix in network.matrices().items() if id(matrix) in found}, result
 
 
 def directions(rule, network, x, target):

@@ -66,7 +66,7 @@ def read_counts(network: Network, rule: Rule | str, x: np.ndarray, target: np.nd
     x, target = batch(network, x, target)
     key = Key(0) if key is None else key
     with undisturbed(network, key) as meters:
-        at_once(rule, key).teach(network, x, target, lambda products, gain: None)
+        at_once(rule, key).train_step(network, x, target, lambda products, gain: None)
     names = tuple(name for name, matrix in network.matrices().items() if matrix.shape[1] > 1)
     found = np.array([(meters[name].forward_reads, meters[name].backward_reads) for name in names]) / len(x)
     return ReadCounts(names, found[:, 0], found[:, 1])

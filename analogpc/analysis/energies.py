@@ -24,7 +24,7 @@ class RelaxationRecord:
     error_norms : (T + 1, layers) float64 array
         ||e||, mean over the samples.
     learnt_from : (layers,) float64 array
-        The energies of the errors that the weights would learn from (see `Lesson`): the last row, but for forward updates, which
+        The energies of the errors that the weights would learn from (see `StepResult`): the last row, but for forward updates, which
         learn from x(T) - mu(0), and for incremental PC, whose last update comes before the last move.
     """
 
@@ -66,7 +66,7 @@ def energy_profile(
     network : Network
         Left without a trace.
     rule : PredictiveCoding, IncrementalPC or ErrorBasedPC
-        Or any rule whose `teach` takes a ``watch``. Of incremental PC this is the relaxation under weights that stand still.
+        Or any rule whose `train_step` takes a ``watch``. Of incremental PC this is the relaxation under weights that stand still.
     x : (n, *input_shape) array
     target : (n, *output_shape) array
     key : Key
@@ -79,13 +79,13 @@ def energy_profile(
 
     Notes
     -----
-    The rule's own `teach` runs, with its own schedule, and shows its states (`Relaxation.show`). Watching adds one read at most of
+    The rule's own `train_step` runs, with its own schedule, and shows its states (`Relaxation.show`). Watching adds one read at most of
     every layer after the last step, and none in between.
     """
     rule = as_rule(rule)
-    if "watch" not in signature(rule.teach).parameters:
+    if "watch" not in signature(rule.train_step).parameters:
         raise TypeError(
-            f"the rule '{rule.kind}' cannot be watched: its teach takes no watch, as those of 'predictive-coding', "
+            f"the rule '{rule.kind}' cannot be watched: its train_step takes no watch, as those of 'predictive-coding', "
             "'incremental-pc' and 'error-based-pc' do"
         )
     network = network.to("cpu")
@@ -99,5 +99,5 @@ def energy_profile(
         norms.append([float(np.linalg.norm(error.reshape(len(error), -1).astype(np.float64), axis=1).mean()) for error in errors])
 
     with undisturbed(network, key):
-        lesson = at_once(rule, key).teach(network, x, target, lambda products, gain: None, watch)  # type: ignore[call-arg]
-    return RelaxationRecord(np.array(energies), np.array(norms), lesson.energies)
+        result = at_once(rule, key).train_step(network, x, target, lambda products, gain: None, watch)  # type: ignore[call-arg]
+    return RelaxationRecord(np.array(energies), np.array(norms), result.energies)

@@ -147,7 +147,7 @@ def _of_ep(rule: HopfieldEP, network: Network, x: np.ndarray, target: np.ndarray
         for name, value in _sums(products, names).items():
             found[name].append(gain * value)
 
-    rule.teach(network, x, target, apply)
+    rule.train_step(network, x, target, apply)
     return {
         name: np.reshape(values, (-1, rule.steps, *values[0].shape)).sum(axis=0)
         for name, values in found.items()

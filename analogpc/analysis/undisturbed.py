@@ -13,7 +13,7 @@ from analogpc.devices.costs.meter import Meter
 from analogpc.devices.substrate import Digital
 from analogpc.kernels.random.streams import Key
 from analogpc.networks.network import Network
-from analogpc.rules import Moment, Rule, as_rule
+from analogpc.rules import Rule, StepContext, as_rule
 
 R = TypeVar("R", bound=Rule)
 
@@ -23,11 +23,11 @@ def undisturbed(network: Network, key: Key) -> Iterator[dict[str, Meter]]:
     """Read within this block without leaving a trace.
 
     Noise comes from streams of ``key``, counts go to the meters that are handed out, by the names of the matrices (see
-    `Network.aside`), and what blocks keep besides matrices, such as running statistics, is put back.
+    `Network.isolated_reads`), and what blocks keep besides matrices, such as running statistics, is put back.
     """
     kept = {name: array.copy() for name, array in network.buffers().items()}
     try:
-        with network.aside(key) as meters:
+        with network.isolated_reads(key) as meters:
             yield meters
     finally:
         for name, array in network.buffers().items():
@@ -67,7 +67,7 @@ def batch(network: Network, x: np.ndarray, target: np.ndarray) -> tuple[np.ndarr
 
 def at_once(rule: R, key: Key) -> R:
     """The rule at the first moment of a run with that key: a rule that draws has drawn."""
-    return rule.at(Moment(key.fold("rule")))
+    return rule.at(StepContext(key.fold("rule")))
 
 
 def directions(
@@ -106,5 +106,5 @@ def directions(
             learnt[names[id(matrix)]] += matrix.dtype.type(gain) * (post.T @ pre)
 
     with undisturbed(network, key):
-        at_once(rule, key).teach(network, x, target, apply)
+        at_once(rule, key).train_step(network, x, target, apply)
     return learnt

@@ -156,7 +156,7 @@ def _wires(size: int, backend: Backend) -> Calls:
     return Calls(lambda: v @ g, {"effective matrix": lambda: effective_conductance(g, wire_ohms=1.0)})
 
 
-def teaching(network: Network, rule: Rule, batch: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
+def rule_step(network: Network, rule: Rule, batch: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """One taught batch of random samples with plain SGD, and all the matrix products that it needs, one after the other."""
     rng = np.random.default_rng(0)
     x = rng.random((batch, *network.input_shape)).astype(network.dtype)
@@ -167,7 +167,7 @@ def teaching(network: Network, rule: Rule, batch: int) -> tuple[Callable[[], Any
     def step() -> None:
         at_work.learn(rule, x, target, 1e-3)
 
-    return step, products_of(network.copy(), lambda twin, teach: rule.teach(twin, x, target, teach))
+    return step, products_of(network.copy(), lambda twin, teach: rule.train_step(twin, x, target, teach))
 
 
 def _mlp(substrate: Digital | Analog) -> Network:
@@ -180,20 +180,20 @@ def _vgg5(substrate: Digital | Analog) -> Network:
 
 def _predictive(make: Callable[[Any], Network], steps: int, batch: int, crossbars: bool, backend: Backend) -> Calls:
     rule = PredictiveCoding(steps=steps, step_size=0.02, momentum=0.3)
-    step, floor = teaching(make(Digital()).to(backend), rule, batch)
+    step, floor = rule_step(make(Digital()).to(backend), rule, batch)
     work = {"digital": step}
     if crossbars:
-        work["crossbars, exact writing"] = teaching(
+        work["crossbars, exact writing"] = rule_step(
             make(Analog(device="idealized", scheme={"kind": "ideal"})).to(backend), rule, batch
         )[0]
-        work["crossbars, stochastic pulses"] = teaching(make(Analog(device="idealized")).to(backend), rule, batch)[0]
+        work["crossbars, stochastic pulses"] = rule_step(make(Analog(device="idealized")).to(backend), rule, batch)[0]
     return Calls(floor, work)
 
 
 def _equilibrium(backend: Backend) -> Calls:
     """The network and the phases of Laborieux et al.'s perceptron: all states at once, and the output activated like the others."""
     network = Network(Hopfield(widths=(784, 512, 512, 10), readout="activated", steps=20, order="synchronous"), Digital(), seed=0)
-    step, floor = teaching(network.to(backend), HopfieldEP(beta=0.5, steps=4, nudging="centered"), BATCH)
+    step, floor = rule_step(network.to(backend), HopfieldEP(beta=0.5, steps=4, nudging="centered"), BATCH)
     return Calls(floor, {"digital": step})
 
 
@@ -204,8 +204,8 @@ def _incremental(depth: int, backend: Backend) -> Calls:
     """A batch of incremental PC, which updates all weights so many times, and one of backpropagation."""
     steps, widths = _UPDATES, [1024] * (depth + 1)
     network = mlp(widths, activation="leaky_relu").to(backend)
-    many, _ = teaching(network, IncrementalPC(steps=steps, step_size=0.1, stoppable=False), BATCH)
-    one, _ = teaching(network.copy(), Backprop(), BATCH)
+    many, _ = rule_step(network, IncrementalPC(steps=steps, step_size=0.1, stoppable=False), BATCH)
+    one, _ = rule_step(network.copy(), Backprop(), BATCH)
     return Calls(one, {f"incremental PC, {steps} updates": many})
 
 

@@ -22,8 +22,8 @@ from analogpc.files.storage import open_file, write_file
 from analogpc.kernels.gpu import arrays
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.networks.network import Network
-from analogpc.training.judging import Best
 from analogpc.training.run import Run
+from analogpc.training.stopping import Best
 from analogpc.training.study import Study
 
 KIND = "run"

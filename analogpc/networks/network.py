@@ -48,7 +48,7 @@ class Network:
         Where its arrays are: in main memory as NumPy's, or on a GPU as CuPy's. Networks are made in main memory; `to` moves them.
     """
 
-    # Within `aside`: the noise streams and meters that the network goes on with afterwards.
+    # Within `isolated_reads`: the noise streams and meters that the network goes on with afterwards.
     _outside: dict[str, tuple[ReadStream, Meter]] | None = None
 
     def __init__(self, architecture: Architecture, substrate: Digital | Analog | str | None = None, seed: int = 0) -> None:
@@ -224,7 +224,7 @@ class Network:
             matrix.key_streams(key.fold(name))
 
     @contextmanager
-    def aside(self, key: Key) -> Iterator[dict[str, Meter]]:
+    def isolated_reads(self, key: Key) -> Iterator[dict[str, Meter]]:
         """Read within this block without leaving a trace: noise from streams of ``key``, counts in meters of their own."""
         matrices = self.matrices()
         meters = {name: Meter() for name in matrices}
@@ -242,7 +242,7 @@ class Network:
 
     @contextmanager
     def own_session(self) -> Iterator[None]:
-        """Undo `aside` within this block: what is saved or billed there has the noise streams and the counts of the network itself."""
+        """Undo `isolated_reads` within this block, to save or bill with the noise streams and counts of the network itself."""
         matrices, outside = self.matrices(), self._outside
         if outside is None:
             yield

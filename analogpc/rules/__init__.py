@@ -4,7 +4,7 @@ from importlib import import_module
 from pkgutil import walk_packages
 
 from analogpc.rules.backprop import Backprop
-from analogpc.rules.base import AnyRule, Apply, Lesson, Moment, NamedRule, Rule, as_rule, named_rule, named_rules
+from analogpc.rules.base import AnyRule, Apply, NamedRule, Rule, StepContext, StepResult, as_rule, named_rule, named_rules
 from analogpc.rules.clamped import Nudging
 from analogpc.rules.equilibrium import EquilibriumPropagation
 from analogpc.rules.error_based import ErrorBasedPC
@@ -31,13 +31,13 @@ __all__ = [
     "HolomorphicEP",
     "HopfieldEP",
     "IncrementalPC",
-    "Lesson",
-    "Moment",
     "NamedRule",
     "Nudging",
     "PredictiveCoding",
     "RecurrentBackprop",
     "Rule",
+    "StepContext",
+    "StepResult",
     "as_rule",
     "named_rule",
     "named_rules",

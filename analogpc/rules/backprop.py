@@ -12,14 +12,14 @@ from analogpc.devices.costs.schedule import at_once, work
 from analogpc.dynamics.relaxation import Output, feed_forward, output_energy, output_error
 from analogpc.kernels.products import row
 from analogpc.networks.network import Network
-from analogpc.rules.base import Apply, Lesson, Rule, energy
-from analogpc.rules.swept import teach_backprop
+from analogpc.rules.base import Apply, Rule, StepResult, energy
+from analogpc.rules.swept import backprop_step
 
 
 class Backprop(Rule):
     """Gradient descent on what the output pays, by transposed reads from the output to the first layer.
 
-    The "energies" of its lessons are those of the backpropagated errors, layer by layer, and at the output what it pays.
+    The energies that it reports are those of the backpropagated errors, layer by layer, and the loss at the output.
 
     Attributes
     ----------
@@ -37,9 +37,9 @@ class Backprop(Rule):
         return True
 
     @override
-    def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
+    def train_step(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> StepResult:
         if network.swept:
-            return teach_backprop(self, network, x, target, apply)
+            return backprop_step(self, network, x, target, apply)
         outputs, tapes = feed_forward(network.layers, x)
         errors = [output_error(self.output, target, outputs[-1])]
         work("error", target.size)
@@ -51,4 +51,4 @@ class Backprop(Rule):
         for layer, tape, error in at_once(zip(network.layers, tapes, errors, strict=True)):
             apply(layer.products(tape, error), 1.0)
         hidden = [energy(error) for error in errors[:-1]]
-        return Lesson(outputs[-1], row([*hidden, output_energy(self.output, target, outputs[-1])], target))
+        return StepResult(outputs[-1], row([*hidden, output_energy(self.output, target, outputs[-1])], target))

@@ -18,14 +18,14 @@ from analogpc.dynamics.relaxation import energy
 from analogpc.kernels.random.streams import Key
 from analogpc.networks.network import Network
 
-__all__ = ["AnyRule", "Apply", "Lesson", "Moment", "NamedRule", "Rule", "as_rule", "energy", "named_rule", "named_rules"]
+__all__ = ["AnyRule", "Apply", "NamedRule", "Rule", "StepContext", "StepResult", "as_rule", "energy", "named_rule", "named_rules"]
 
 Apply = Callable[[Iterable[Product], float], None]
 """Takes the products of one layer and a gain, and lets the matrices learn from them at once."""
 
 
 @dataclass(frozen=True)
-class Moment:
+class StepContext:
     """When in a run a batch is taught: for rules that change from epoch to epoch, or that draw.
 
     Attributes
@@ -44,7 +44,7 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class StepResult:
     """What a rule reports of one batch.
 
     Attributes
@@ -105,7 +105,7 @@ class Rule(Specification):
         return 0.3
 
     def repeatable(self, network: Network) -> bool:
-        """Whether `teach` does the same to every batch of one shape, without looking at any number that it computes.
+        """Whether `train_step` does the same to every batch of one shape, without looking at any number that it computes.
 
         Then the GPU can record it as a graph and repeat it. A rule that waits for a number to decide what comes next cannot be; nor
         one that carries anything of its own from batch to batch.
@@ -116,7 +116,7 @@ class Rule(Specification):
         """The rule with all that it takes from files named for good, as a run begins with it; the rule itself if it takes nothing."""
         return self
 
-    def at(self, moment: Moment) -> Self:
+    def at(self, context: StepContext) -> Self:
         """The rule as it is at one moment of a run; the rule itself unless it changes from epoch to epoch, or draws.
 
         Training teaches every batch by the rule of its moment.
@@ -124,7 +124,7 @@ class Rule(Specification):
         return self
 
     @abstractmethod
-    def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
+    def train_step(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> StepResult:
         """Learn from one batch.
 
         Parameters

@@ -13,7 +13,7 @@ from analogpc.dynamics.relaxation import Output, Relaxation, softmax
 from analogpc.dynamics.state_memory import StateMemory
 from analogpc.kernels.random.streams import uniforms
 from analogpc.networks.network import Network
-from analogpc.rules.base import Moment, Rule
+from analogpc.rules.base import Rule, StepContext
 
 Positive = Annotated[FiniteFloat, Field(gt=0)]
 
@@ -52,13 +52,13 @@ class Nudging(Specification):
         """Whether the strength is the same at every moment."""
         return self.growth == 0 and self.sign != "random"
 
-    def at(self, moment: Moment) -> Nudging:
+    def at(self, context: StepContext) -> Nudging:
         """The nudging of one moment, which neither grows nor draws."""
         sign = self.sign
         if sign == "random":
-            drawn = uniforms(moment.key.fold("nudging"), moment.step, (1,), np.float64)[0]
+            drawn = uniforms(context.key.fold("nudging"), context.step, (1,), np.float64)[0]
             sign = "positive" if drawn < 0.5 else "negative"
-        return self.but(beta=min(1.0, self.beta + self.growth * moment.epoch), growth=0.0, sign=sign)
+        return self.but(beta=min(1.0, self.beta + self.growth * context.epoch), growth=0.0, sign=sign)
 
     @property
     def strength(self) -> float:
@@ -72,7 +72,7 @@ class Nudging(Specification):
         if not self.settled:
             raise ValueError(
                 f"a nudging with sign = '{self.sign}' and growth = {self.growth:g} has no strength of its own; "
-                "take the rule of a moment first, by rule.at(moment)"
+                "take the rule of a moment first, by rule.at(context)"
             )
         return -self.beta if self.sign == "negative" and self.beta < 1 else self.beta
 
@@ -92,8 +92,8 @@ class ClampedRule(Rule):
     nudging: Nudging = Nudging()
 
     @override
-    def at(self, moment: Moment) -> Self:
-        return self if self.nudging.settled else self.but(nudging=self.nudging.at(moment))
+    def at(self, context: StepContext) -> Self:
+        return self if self.nudging.settled else self.but(nudging=self.nudging.at(context))
 
     def held(self, outputs: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Where the output is held: (n, *output_shape), for feed-forward ``outputs`` and a ``target`` of that shape."""

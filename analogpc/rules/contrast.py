@@ -12,7 +12,7 @@ from typing_extensions import override
 from analogpc.blocks import Product
 from analogpc.dynamics.relaxation import Output
 from analogpc.kernels.random.streams import uniforms
-from analogpc.rules.base import Apply, Moment, Rule
+from analogpc.rules.base import Apply, Rule, StepContext
 
 
 def _matrix(product: Product) -> int:
@@ -58,10 +58,10 @@ class NudgedRule(Rule):
         return self
 
     @override
-    def at(self, moment: Moment) -> Self:
+    def at(self, context: StepContext) -> Self:
         if self.nudging != "random":
             return self
-        drawn = uniforms(moment.key.fold("nudging"), moment.step, (1,))[0]
+        drawn = uniforms(context.key.fold("nudging"), context.step, (1,))[0]
         return self.but(nudging="positive" if drawn < 0.5 else "negative")
 
     def signs(self) -> tuple[int, ...]:
@@ -73,5 +73,5 @@ class NudgedRule(Rule):
             If it has yet to be drawn.
         """
         if self.nudging == "random":
-            raise ValueError("nudging = 'random' draws its sign at a moment of a run; take the rule of that, by rule.at(moment)")
+            raise ValueError("nudging = 'random' draws its sign at a moment of a run; take the rule of that, by rule.at(context)")
         return {"positive": (1,), "negative": (-1,), "centered": (1, -1)}[self.nudging]

@@ -16,7 +16,7 @@ from analogpc.dynamics.equilibration import Equilibration, Projection
 from analogpc.dynamics.relaxation import energy, output_error
 from analogpc.kernels.products import row
 from analogpc.networks.network import Network
-from analogpc.rules.base import Apply, Lesson
+from analogpc.rules.base import Apply, StepResult
 from analogpc.rules.contrast import NudgedRule
 
 
@@ -89,7 +89,7 @@ class EquilibriumPropagation(NudgedRule):
         return True
 
     @override
-    def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
+    def train_step(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> StepResult:
         free = self.free(network, x)
         outputs = free.states[-1]
         if target.shape != outputs.shape:
@@ -106,4 +106,4 @@ class EquilibriumPropagation(NudgedRule):
                 apply(one, 1 / self.beta)
             else:
                 apply(layer.products(phases[0].tapes[index], -errors[0][index]), 1 / self.beta)
-        return Lesson(outputs, row([sum(map(energy, layer)) / len(layer) for layer in zip(*errors, strict=True)], outputs))
+        return StepResult(outputs, row([sum(map(energy, layer)) / len(layer) for layer in zip(*errors, strict=True)], outputs))

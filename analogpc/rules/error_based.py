@@ -15,7 +15,7 @@ from analogpc.dynamics.relaxation import Watch, energy, feed_forward, output_ene
 from analogpc.kernels.descent import momentum_step
 from analogpc.kernels.products import largest, row
 from analogpc.networks.network import Network
-from analogpc.rules.base import Apply, Lesson
+from analogpc.rules.base import Apply, StepResult
 from analogpc.rules.clamped import Positive, RelaxingRule
 
 
@@ -65,8 +65,10 @@ class ErrorBasedPC(RelaxingRule):
         return self.tolerance == 0
 
     @override
-    def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply, watch: Watch | None = None) -> Lesson:
-        """See `Rule.teach`; a ``watch`` sees the relaxation (see `relax`)."""
+    def train_step(
+        self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply, watch: Watch | None = None
+    ) -> StepResult:
+        """See `Rule.train_step`; a ``watch`` sees the relaxation (see `relax`)."""
         errors = ErrorRelaxation(network.layers, x)
         outputs = errors.predictions[-1]
         held = self.held(outputs, target)
@@ -74,7 +76,7 @@ class ErrorBasedPC(RelaxingRule):
         final = [*errors.errors, self.top(held, errors.predictions[-1])]
         for layer, tape, error in at_once(zip(network.layers, errors.tapes, final, strict=True)):
             apply(layer.products(tape, error), 1.0 / self.nudging.strength)
-        return Lesson(outputs, self._energies(errors, held))
+        return StepResult(outputs, self._energies(errors, held))
 
     def relax(self, errors: ErrorRelaxation, held: np.ndarray, watch: Watch | None = None) -> None:
         """Relax the errors below an output held at ``held``; a ``watch`` sees them before every step and after the last."""

@@ -14,7 +14,7 @@ from analogpc.devices.costs.schedule import at_once, work
 from analogpc.dynamics.relaxation import feed_forward, output_energy, output_error
 from analogpc.kernels.products import row
 from analogpc.networks.network import Network
-from analogpc.rules.base import Apply, Lesson, energy
+from analogpc.rules.base import Apply, StepResult, energy
 from analogpc.rules.clamped import ClampedRule
 
 
@@ -52,7 +52,7 @@ class FixedPrediction(ClampedRule):
         return True
 
     @override
-    def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
+    def train_step(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> StepResult:
         layers = network.layers
         predictions, tapes = feed_forward(layers, x)
         state = predictions[-1]
@@ -65,7 +65,7 @@ class FixedPrediction(ClampedRule):
         found = [np.zeros_like(mu) if e is None else e for e, mu in zip(errors, predictions, strict=True)]
         for layer, tape, error in at_once(zip(layers, tapes, found, strict=True)):
             apply(layer.products(tape, error), 1.0 / self.nudging.strength)
-        return Lesson(state, row([*map(energy, found[:-1]), output_energy(self.output, held, state)], state))
+        return StepResult(state, row([*map(energy, found[:-1]), output_energy(self.output, held, state)], state))
 
     def _sweep(self, layers: list[Block], tapes: list[Any], errors: list[np.ndarray | None]) -> None:
         """Move all hidden errors at once; None is zero."""

@@ -16,7 +16,7 @@ from analogpc.kernels.checks import real_array, whole_number
 from analogpc.kernels.products import row
 from analogpc.kernels.random.streams import Key, permutation
 from analogpc.networks.network import Network
-from analogpc.rules.base import Apply, Lesson
+from analogpc.rules.base import Apply, StepResult
 from analogpc.rules.clamped import Positive
 from analogpc.training.optimisers import Learner, Optimiser
 
@@ -108,7 +108,7 @@ class GenerativePC(Specification):
         prior = self.prior * energy(relaxation.states[0])
         return Inference(relaxation.states[0], filled, row([prior, *relaxation.energies()], filled), relaxation.residual())
 
-    def teach(self, network: Network, data: np.ndarray, apply: Apply, causes: np.ndarray | None = None) -> Lesson:
+    def train_step(self, network: Network, data: np.ndarray, apply: Apply, causes: np.ndarray | None = None) -> StepResult:
         """Learn from one batch.
 
         Parameters
@@ -117,13 +117,13 @@ class GenerativePC(Specification):
         data : (n, *output_shape) array
             Held.
         apply
-            See `Rule.teach`.
+            See `Rule.train_step`.
         causes : (n, *input_shape) array
             Held if given, for example labels; otherwise inferred.
 
         Returns
         -------
-        Lesson
+        StepResult
             Whose outputs are what the causes predicted at first.
         """
         relaxation = self._begin(network, data, None, causes)
@@ -144,7 +144,7 @@ class GenerativePC(Specification):
         if self.learn == "at-end":
             for i, layer in at_once(enumerate(network.layers)):
                 apply(layer.products(relaxation.tapes[i], relaxation.unweighted(i)), 1.0)
-        return Lesson(outputs, energies)
+        return StepResult(outputs, energies)
 
     def train(
         self, network: Network, data: np.ndarray, optimiser: Optimiser, *, epochs: int, batch_size: int = 64, seed: int = 0
@@ -175,8 +175,8 @@ class GenerativePC(Specification):
             for number in range(per_epoch):
                 chosen = data[order[number * batch_size : (number + 1) * batch_size]]
                 rate = optimiser.learning_rate * optimiser.schedule.factor(epoch * per_epoch + number, epochs * per_epoch)
-                lesson = self.teach(network, chosen, _learning(learner, rate, len(chosen)))
-                total += float(lesson.energies.sum()) * len(chosen)
+                result = self.train_step(network, chosen, _learning(learner, rate, len(chosen)))
+                total += float(result.energies.sum()) * len(chosen)
             history.append(total / len(data))
         return history
 

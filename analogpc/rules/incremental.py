@@ -12,9 +12,9 @@ from typing_extensions import override
 from analogpc.devices.costs.schedule import at_once
 from analogpc.dynamics.relaxation import Watch
 from analogpc.networks.network import Network
-from analogpc.rules.base import Apply, Lesson
+from analogpc.rules.base import Apply, StepResult
 from analogpc.rules.clamped import Positive, RelaxingRule
-from analogpc.rules.swept import teach_ipc
+from analogpc.rules.swept import ipc_step
 
 
 class IncrementalPC(RelaxingRule):
@@ -54,10 +54,12 @@ class IncrementalPC(RelaxingRule):
         return True
 
     @override
-    def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply, watch: Watch | None = None) -> Lesson:
-        """See `Rule.teach`; a ``watch`` sees the states before every step and after the last."""
+    def train_step(
+        self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply, watch: Watch | None = None
+    ) -> StepResult:
+        """See `Rule.train_step`; a ``watch`` sees the states before every step and after the last."""
         if network.swept:
-            return teach_ipc(self, network, x, target, apply, watch)
+            return ipc_step(self, network, x, target, apply, watch)
         layers = network.layers
         relaxation = self.begin(network, x, target)
         outputs = relaxation.prediction(-1)
@@ -79,4 +81,4 @@ class IncrementalPC(RelaxingRule):
                 apply(layer.products(tape, error), 1.0 / self.nudging.strength)
                 relaxation.renew(i)
         relaxation.show(watch)
-        return Lesson(outputs, energies)
+        return StepResult(outputs, energies)

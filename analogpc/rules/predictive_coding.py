@@ -13,9 +13,9 @@ from typing_extensions import override
 from analogpc.devices.costs.schedule import at_once
 from analogpc.dynamics.relaxation import Relaxation, Watch
 from analogpc.networks.network import Network
-from analogpc.rules.base import Apply, Lesson
+from analogpc.rules.base import Apply, StepResult
 from analogpc.rules.clamped import Positive, RelaxingRule
-from analogpc.rules.swept import teach_pc
+from analogpc.rules.swept import pc_step
 
 _TAIL = 0.01
 """What the reference code of Qi et al. multiplies a decaying precision by."""
@@ -155,10 +155,12 @@ class PredictiveCoding(RelaxingRule):
         return self.tolerance == 0 and (self.step_decay == 1 or (network.swept and self.momentum == 0))
 
     @override
-    def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply, watch: Watch | None = None) -> Lesson:
-        """See `Rule.teach`; a ``watch`` sees the relaxation (see `relax`)."""
+    def train_step(
+        self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply, watch: Watch | None = None
+    ) -> StepResult:
+        """See `Rule.train_step`; a ``watch`` sees the relaxation (see `relax`)."""
         if network.swept:
-            return teach_pc(self, network, x, target, apply, watch)
+            return pc_step(self, network, x, target, apply, watch)
         layers = network.layers
         beta = self.nudging.strength
         gains = [gain / beta for gain in self.gains(len(layers))]
@@ -173,7 +175,7 @@ class PredictiveCoding(RelaxingRule):
             relaxation.predict([1.0] * len(layers))
         for i, (layer, factor) in at_once(enumerate(zip(layers, gains, strict=True))):
             apply(layer.products(relaxation.tapes[i], relaxation.unweighted(i)), factor)
-        return Lesson(outputs, relaxation.energies())
+        return StepResult(outputs, relaxation.energies())
 
     def relax(self, relaxation: Relaxation, watch: Watch | None = None) -> None:
         """Move the states by the schedule.

@@ -10,7 +10,7 @@ from analogpc.dynamics.relaxation import Watch
 from analogpc.dynamics.sweep import SweepRelaxation
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.networks.network import Network
-from analogpc.rules.base import Apply, Lesson
+from analogpc.rules.base import Apply, StepResult
 
 if TYPE_CHECKING:
     from analogpc.rules.backprop import Backprop
@@ -47,18 +47,18 @@ def step_count(rule: Any, relaxation: SweepRelaxation) -> int:
     return rule.step_count(len(relaxation.nodes) + 1)
 
 
-def teach_backprop(rule: Backprop, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
+def backprop_step(rule: Backprop, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> StepResult:
     """One sweep back, through nodes that hand on what they get. Of the energies only that of the output is not zero."""
     relaxation = SweepRelaxation(network, x, target, rule.output, cut=False)
     relaxation.differentiate()
     energies = relaxation.energies()
     relaxation.learn(apply)
-    return Lesson(relaxation.first_outputs, energies)
+    return StepResult(relaxation.first_outputs, energies)
 
 
-def teach_pc(
+def pc_step(
     rule: PredictiveCoding, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply, watch: Watch | None
-) -> Lesson:
+) -> StepResult:
     """T steps of the states, T + 1 sweeps; what learns are the matrices that an error has reached, from the last sweep.
 
     Raises
@@ -87,7 +87,7 @@ def teach_pc(
     relaxation.show(watch)
     energies = relaxation.energies()
     relaxation.learn(apply)
-    return Lesson(relaxation.first_outputs, energies)
+    return StepResult(relaxation.first_outputs, energies)
 
 
 def _decayed(step_size: Any, factor: float, now: Any, last: Any) -> Any:
@@ -99,9 +99,9 @@ def _decayed(step_size: Any, factor: float, now: Any, last: Any) -> Any:
     return step_size * (factor if now > last else 1.0)
 
 
-def teach_ipc(
+def ipc_step(
     rule: IncrementalPC, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply, watch: Watch | None
-) -> Lesson:
+) -> StepResult:
     """In every sweep, states move down their gradient, then every matrix that an error has reached learns.
 
     Raises
@@ -125,10 +125,10 @@ def teach_ipc(
         relaxation.descend(rule.step_size, rule.momentum, rule.nesterov)
         relaxation.learn(apply)
     relaxation.show(watch)
-    return Lesson(relaxation.first_outputs, energies)
+    return StepResult(relaxation.first_outputs, energies)
 
 
-def teach_zil(rule: ZIL, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
+def zil_step(rule: ZIL, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> StepResult:
     """Every matrix learns at the sweep at which an error reaches it, until none is left or none is reached any more.
 
     With nodes in "levels", squared errors and a step size of 1, that is backpropagation.
@@ -145,4 +145,4 @@ def teach_zil(rule: ZIL, network: Network, x: np.ndarray, target: np.ndarray, ap
         if len(known) == count:
             break
     assert energies is not None
-    return Lesson(relaxation.first_outputs, energies)
+    return StepResult(relaxation.first_outputs, energies)

@@ -12,9 +12,9 @@ from analogpc.devices.costs.schedule import work
 from analogpc.dynamics.relaxation import output_energy
 from analogpc.kernels.products import row
 from analogpc.networks.network import Network
-from analogpc.rules.base import Apply, Lesson, energy
+from analogpc.rules.base import Apply, StepResult, energy
 from analogpc.rules.clamped import ClampedRule, Positive
-from analogpc.rules.swept import teach_zil
+from analogpc.rules.swept import zil_step
 
 
 class ZIL(ClampedRule):
@@ -49,9 +49,9 @@ class ZIL(ClampedRule):
         return True
 
     @override
-    def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
+    def train_step(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> StepResult:
         if network.swept:
-            return teach_zil(self, network, x, target, apply)
+            return zil_step(self, network, x, target, apply)
         layers = network.layers
         relaxation = self.begin(network, x, target)
         outputs = relaxation.prediction(-1)
@@ -73,4 +73,4 @@ class ZIL(ClampedRule):
                 relaxation.move(front, back.dtype.type(self.step_size) * back)
             apply(layers[front].products(tape, error), 1.0 / self.nudging.strength)
             relaxation.renew(front)
-        return Lesson(outputs, row(energies, outputs))
+        return StepResult(outputs, row(energies, outputs))

@@ -171,7 +171,7 @@ class Callbacks:
         key = Key(run.study.seed).fold("callbacks", unit, run.position.epoch, run.position.batch)
         for one in callbacks:
             before = None if one.reads_only else _digest(run)
-            with run.network.aside(key.fold(one.name)):
+            with run.network.isolated_reads(key.fold(one.name)):
                 getattr(one, method)(run)
             if before is not None and one.name not in run.changed_by and _digest(run) != before:
                 run.changed_by.append(one.name)

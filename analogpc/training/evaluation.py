@@ -83,7 +83,7 @@ def in_batches(x: np.ndarray) -> Iterator[np.ndarray]:
 
 def outputs_of(network: Network, batches: Iterator[np.ndarray], key: Key | None = None) -> np.ndarray:
     """The outputs of a network, left without a trace, for normalised batches: (n, outputs), in main memory."""
-    with network.aside(Key(0) if key is None else key):
+    with network.isolated_reads(Key(0) if key is None else key):
         found = [to_host(network.predict(x)) for x in batches]
     return np.concatenate(found) if found else np.empty((0, *network.output_shape), network.dtype)
 

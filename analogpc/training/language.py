@@ -23,13 +23,13 @@ from analogpc.kernels.gpu.graphs import working_stream
 from analogpc.kernels.memory import POOL
 from analogpc.kernels.random.streams import Key, permutation
 from analogpc.networks.network import Network
-from analogpc.rules.base import Moment
+from analogpc.rules.base import StepContext
 from analogpc.training.environment import describe_environment, pinned_blas
+from analogpc.training.generation import fill, generate
 from analogpc.training.language_study import LanguageStudy
 from analogpc.training.optimisers import AnyOptimiser, Learner
 from analogpc.training.perplexity import Perplexity, perplexity, transformer_of
 from analogpc.training.run import DivergenceError, ResumeError
-from analogpc.training.saying import fill, generate
 from analogpc.training.step import TrainingStep
 
 _KIND = "language-run"
@@ -57,7 +57,7 @@ class LanguageRun:
     def __init__(self, study: LanguageStudy, network: Network, tokeniser: Tokeniser, fingerprint: str) -> None:
         self.study, self.network, self.tokeniser, self.fingerprint = study, network, tokeniser, fingerprint
         self.learner = Learner(study.optimiser, network.matrices())
-        self._step = TrainingStep(network, self.learner, lambda lesson, target: lesson.energies)
+        self._step = TrainingStep(network, self.learner, lambda result, target: result.energies)
         self.history: dict[str, list[Any]] = {}
         self.best: tuple[int, float, dict[str, Any]] | None = None
         self.batch = 0
@@ -123,7 +123,7 @@ class LanguageRun:
         precise = use_precision(self.environment.get("gpu_precision", precision_in_use()))
         with pinned, precise, working_stream(self.network.backend):
             while self.batch < end and time.monotonic() < deadline:
-                self._teach(data)
+                self._train_batch(data)
                 if self.batch % self.study.interval == 0 or self.finished:
                     self.evaluate(data)
                     report(self._line())
@@ -134,7 +134,7 @@ class LanguageRun:
             self.save(checkpoint)
         return self
 
-    def _teach(self, data: TextData) -> None:
+    def _train_batch(self, data: TextData) -> None:
         began = time.perf_counter()
         study, root = self.study, Key(self.study.seed)
         per_epoch = math.ceil(len(data.train) / study.batch_size)
@@ -146,7 +146,7 @@ class LanguageRun:
         ids, target = data.batch("train", indices, study.network.task, root.fold("masks"), self.batch, bert=study.bert)
         optimiser = study.optimiser
         rate = optimiser.learning_rate * optimiser.schedule.factor(self.batch, study.batches, per_epoch)
-        rule = study.rule.at(Moment(root.fold("rule"), epoch, self.batch))
+        rule = study.rule.at(StepContext(root.fold("rule"), epoch, self.batch))
         with _naming(self.batch):
             _, energies = self._step.learn(rule, self.network.inputs(ids), self.network.brought(target), rate)
             self._energies = np.array(to_host(energies))

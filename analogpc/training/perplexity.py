@@ -70,7 +70,7 @@ def perplexity(
     count = min(instances or total, total)
     at_once = max(1, _ROWS // data.positions) if architecture.task == "conditional" else _ROWS // 8
     nats, targets, characters = 0.0, 0, 0
-    with network.aside(Key(0) if key is None else key), working_stream(network.backend):
+    with network.isolated_reads(Key(0) if key is None else key), working_stream(network.backend):
         for start in range(0, count, at_once):
             # Masks are keyed by where a batch begins: once and for all.
             places = np.arange(start, min(start + at_once, count))

@@ -25,22 +25,22 @@ from analogpc.kernels.memory import POOL
 from analogpc.kernels.products import row
 from analogpc.kernels.random.streams import Key, permutation
 from analogpc.networks.network import Network
-from analogpc.rules.base import Lesson, Moment
-from analogpc.training.asking import Asking
+from analogpc.rules.base import StepContext, StepResult
 from analogpc.training.billing import Billing
 from analogpc.training.callbacks import Callbacks
 from analogpc.training.environment import describe_environment, pinned_blas
 from analogpc.training.evaluation import answers_of
 from analogpc.training.interrupts import Interrupts, Stopped
-from analogpc.training.judging import Best, best_epoch, reason_to_stop, watched_column
 from analogpc.training.metrics import measured, metric, metrics_for
 from analogpc.training.optimisers import Learner
+from analogpc.training.predictions import Predictions
 from analogpc.training.progress import Progress
+from analogpc.training.rollback import DivergenceError as DivergenceError
+from analogpc.training.rollback import all_or_nothing, copied_state, naming
 from analogpc.training.step import TrainingStep
+from analogpc.training.stopping import Best, best_epoch, reason_to_stop, watched_column
 from analogpc.training.study import Study
 from analogpc.training.study_data import study_data, with_holdout
-from analogpc.training.whole_batches import DivergenceError as DivergenceError
-from analogpc.training.whole_batches import copied_state, learnt_wholly, naming
 
 
 class ResumeError(ValueError):
@@ -63,7 +63,7 @@ class Position:
     stop_reason: str = ""
 
 
-class Run(Asking, Billing):
+class Run(Predictions, Billing):
     """A training run: the study, the network being trained, the memory of the optimiser, the history, and where it stands.
 
     Made by `fit`, or read from a file by `Run.load`.
@@ -344,7 +344,7 @@ class Run(Asking, Billing):
         here = self.position
         step = here.epoch * per_epoch + here.batch
         place = f"epoch {here.epoch + 1}, batch {here.batch + 1} (step {step + 1})"
-        with learnt_wholly(self, place), naming(place, self.saved_in):
+        with all_or_nothing(self, place), naming(place, self.saved_in):
             self._learn(data, order, step, per_epoch)
 
     def _learn(self, data: Dataset, order: np.ndarray, step: int, per_epoch: int) -> None:
@@ -353,7 +353,7 @@ class Run(Asking, Billing):
         optimiser = study.optimiser
         rate = optimiser.learning_rate * optimiser.schedule.factor(step, study.epochs * per_epoch, per_epoch)
         x, target = self._prepared(data, order, here.batch)
-        rule = study.rule.at(Moment(Key(study.seed).fold("rule"), here.epoch, step))
+        rule = study.rule.at(StepContext(Key(study.seed).fold("rule"), here.epoch, step))
         _, report = self._training_step.learn(rule, x, target, rate)
         if self.network.backend == "gpu" and here.batch + 1 < per_epoch:
             # The GPU gets its next inputs before anybody waits for it.
@@ -389,7 +389,7 @@ class Run(Asking, Billing):
         )
         return self.network.inputs(x), data.targets("train", indices, dtype=self.network.dtype, backend=backend)
 
-    def _report(self, result: Lesson, target: np.ndarray) -> np.ndarray:
+    def _report(self, result: StepResult, target: np.ndarray) -> np.ndarray:
         """All numbers that are asked of a batch, in one array, so that a GPU is waited for once.
 
         They are the samples that were right, the loss, whether each matrix is finite, and the energies of the layers.

@@ -13,7 +13,7 @@ from analogpc.devices.costs.schedule import Recorder, recording
 from analogpc.kernels.gpu.graphs import Graph
 from analogpc.kernels.memory import filled
 from analogpc.networks.network import Network
-from analogpc.rules.base import Lesson, Rule
+from analogpc.rules.base import Rule, StepResult
 from analogpc.training.optimisers import Learner
 
 _MOST_GRAPHS = 4
@@ -27,7 +27,7 @@ class _Captured:
     x: np.ndarray
     target: np.ndarray
     rate: np.ndarray
-    graph: Graph[tuple[Lesson, Any]]
+    graph: Graph[tuple[StepResult, Any]]
     counts: GraphCounts
     recorder: Recorder
 
@@ -53,7 +53,7 @@ class TrainingStep:
 
     network: Network
     learner: Learner
-    report: Callable[[Lesson, np.ndarray], Any] = lambda lesson, target: None
+    report: Callable[[StepResult, np.ndarray], Any] = lambda result, target: None
     recorder: Recorder = field(default_factory=lambda: Recorder({}))
     _seen: set[Any] = field(default_factory=set)
     _captured: dict[Any, _Captured] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class TrainingStep:
         """How many graphs there are at present."""
         return len(self._captured)
 
-    def learn(self, rule: Rule, x: np.ndarray, target: np.ndarray, rate: float) -> tuple[Lesson, Any]:
+    def learn(self, rule: Rule, x: np.ndarray, target: np.ndarray, rate: float) -> tuple[StepResult, Any]:
         """Let the network learn one batch.
 
         Parameters
@@ -78,7 +78,7 @@ class TrainingStep:
 
         Returns
         -------
-        Lesson, report
+        StepResult, report
             Which the next batch may overwrite.
         """
         if not self._repeatable(rule):
@@ -111,14 +111,16 @@ class TrainingStep:
         for matrix in self.network.matrices().values():
             matrix.forget()
 
-    def _once(self, rule: Rule, x: np.ndarray, target: np.ndarray, rate: Any, recorder: Recorder) -> tuple[Lesson, Any]:
+    def _once(self, rule: Rule, x: np.ndarray, target: np.ndarray, rate: Any, recorder: Recorder) -> tuple[StepResult, Any]:
         samples = self.network.architecture.samples(x, target)
         if not self._repeatable(rule):
             # What waits for numbers anyway takes them as numbers.
             samples = int(samples)
         with recording(recorder):
-            lesson = rule.teach(self.network, x, target, lambda products, gain: self.learner.learn(products, rate, samples, gain))
-        return lesson, self.report(lesson, target)
+            result = rule.train_step(
+                self.network, x, target, lambda products, gain: self.learner.learn(products, rate, samples, gain)
+            )
+        return result, self.report(result, target)
 
     def _capture(self, rule: Rule, x: np.ndarray, target: np.ndarray) -> _Captured:
         x, target, rate = x.copy(), target.copy(), np.zeros((), like=x)
@@ -129,7 +131,7 @@ class TrainingStep:
         # What reads multiply by belongs to the graph: it has to form that itself.
         self._forget()
 
-        def work() -> tuple[Lesson, Any]:
+        def work() -> tuple[StepResult, Any]:
             result = self._once(rule, x, target, rate, recorder)
             counts.close()
             return result

@@ -32,12 +32,12 @@ def resident() -> int:
 
 def case(depth: int, batch: int, steps: int, where: str) -> dict[str, float]:
     """Build, teach one batch, and tell the bytes."""
-    from analogpc.bench.workloads import teaching
+    from analogpc.bench.workloads import rule_step
     from analogpc.devices.substrate import Analog, Digital
     from analogpc.networks.zoo import mlp, vgg
     from analogpc.rules import PredictiveCoding
 
-    small = teaching(mlp([8, 8, 8]), PredictiveCoding(steps=2), 4)[0]
+    small = rule_step(mlp([8, 8, 8]), PredictiveCoding(steps=2), 4)[0]
     small()
     before = resident()
     network = vgg(depth, substrate=Digital() if where == "digital" else Analog(device=where))
@@ -51,7 +51,7 @@ def case(depth: int, batch: int, steps: int, where: str) -> dict[str, float]:
         for matrix, pre, post in products:
             matrix.learn([(pre, post)], 1e-6)
 
-    PredictiveCoding(steps=steps, step_size=0.01, momentum=0.3).teach(network, x, target, apply)
+    PredictiveCoding(steps=steps, step_size=0.01, momentum=0.3).train_step(network, x, target, apply)
     parameters = sum(int(np.prod(matrix.shape)) for matrix in weights.values())
     states = sum(int(np.prod(layer.output_shape)) for layer in network.layers)
     return {

@@ -22,7 +22,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from analogpc.bench import take_turns
-from analogpc.bench.workloads import teaching
+from analogpc.bench.workloads import rule_step
 from analogpc.devices.substrate import Analog, Digital
 from analogpc.networks.zoo import mlp
 from analogpc.rules import PredictiveCoding
@@ -46,7 +46,7 @@ def measured(point: dict[str, int], seconds: float) -> dict[str, float]:
     substrates = {"digital": Digital(), "crossbars": Analog(device="idealized", scheme={"kind": "ideal"})}
     calls, floor = {}, None
     for name, substrate in substrates.items():
-        calls[name], products = teaching(mlp(widths, substrate=substrate), rule, point["batch"])
+        calls[name], products = rule_step(mlp(widths, substrate=substrate), rule, point["batch"])
         floor = floor or products
     times = take_turns({"products": floor, **calls}, seconds, turns=3)
     return {name: one.median for name, one in times.items()}

@@ -57,8 +57,8 @@ def test_watching_changes_nothing_and_sees_what_is_learnt_from(precision, update
     x, target = batch(network)
     rule = apc.PredictiveCoding(steps="layers", step_size=0.5, precision=precision, update=update, momentum=0.2)
     plain, watched = [], []
-    one = rule.teach(network, x, target, lambda products, gain: plain.extend(list(products)))
-    other = rule.teach(network, x, target, lambda products, gain: watched.extend(list(products)), lambda *_: None)
+    one = rule.train_step(network, x, target, lambda products, gain: plain.extend(list(products)))
+    other = rule.train_step(network, x, target, lambda products, gain: watched.extend(list(products)), lambda *_: None)
     np.testing.assert_array_equal(one.energies, other.energies)
     for (_, pre, post), (_, own_pre, own_post) in zip(plain, watched, strict=True):
         np.testing.assert_array_equal(pre, own_pre)
@@ -82,7 +82,7 @@ def test_the_first_errors_of_error_based_pc_are_those_of_backprop():
     network = network_of(5, 6, 7, 3)
     x, target = batch(network)
     record = energy_profile(network, apc.ErrorBasedPC(steps=1, step_size=0.25), x, target)
-    reference = apc.Backprop().teach(network, x, target, lambda *_: None).energies
+    reference = apc.Backprop().train_step(network, x, target, lambda *_: None).energies
     np.testing.assert_allclose(record.energies[1][:-1], 0.25**2 * reference[:-1], rtol=1e-12)
     np.testing.assert_array_equal(record.arrivals, [1, 1, 0])
 

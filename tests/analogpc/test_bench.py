@@ -15,7 +15,7 @@ import analogpc as apc
 from analogpc.bench import WORKLOADS, Workload, record, run_bench, runner, table, take_turns
 from analogpc.bench.floors import products_of
 from analogpc.bench.peers import _turns
-from analogpc.bench.workloads import Calls, teaching
+from analogpc.bench.workloads import Calls, rule_step
 from analogpc.commands.app import main
 from analogpc.devices.matrix import DigitalMatrix
 from analogpc.networks.network import Network
@@ -90,7 +90,7 @@ def test_the_floor_has_the_products_of_the_work(make, rule, monkeypatch):
             return former(matrix, x)
 
         monkeypatch.setattr(DigitalMatrix, name, noted)
-    step, floor = teaching(network, rule, batch)
+    step, floor = rule_step(network, rule, batch)
     assert done, "the floor is found by teaching a copy once"
     done.clear()
     step()
@@ -111,7 +111,7 @@ def test_a_floor_leaves_the_network_alone():
     before = [matrix.weights() for matrix in network.matrices().values()]
     rng = np.random.default_rng(0)
     x, target = rng.random((4, 12), np.float32), np.eye(4, 3, dtype=np.float32)
-    products_of(network, lambda twin, apply: Backprop().teach(twin, x, target, apply))()
+    products_of(network, lambda twin, apply: Backprop().train_step(twin, x, target, apply))()
     for old, matrix in zip(before, network.matrices().values(), strict=True):
         np.testing.assert_array_equal(old, matrix.weights())
 
@@ -196,7 +196,7 @@ def of_plan(plan):
 
 def test_floors_of_peers_are_the_products_of_our_workloads():
     widths, steps = _turns.PC_MLP
-    _, floor = teaching(apc.mlp(widths), apc.PredictiveCoding(steps=steps), _turns.BATCH)
+    _, floor = rule_step(apc.mlp(widths), apc.PredictiveCoding(steps=steps), _turns.BATCH)
     assert of_plan(_turns.relaxation_products(_turns.dense_shapes(widths), steps)) == planned(floor)
     widths, free, nudged = _turns.EP_HOPFIELD
     floor = WORKLOADS["ep-hopfield"].make("cpu").floor
@@ -205,7 +205,7 @@ def test_floors_of_peers_are_the_products_of_our_workloads():
     channels, steps = _turns.PC_VGG5
     network = apc.vgg(5)
     assert [layer.output_shape[-1] for layer in network.layers[:4]] == list(channels[1:])
-    _, floor = teaching(network, apc.PredictiveCoding(steps=steps), 1)
+    _, floor = rule_step(network, apc.PredictiveCoding(steps=steps), 1)
     shapes = [(rows // _turns.BATCH, n_in, n_out) for rows, n_in, n_out in _turns.vgg5_shapes()]
     assert of_plan(_turns.relaxation_products(shapes, steps)) == planned(floor)
 

@@ -106,7 +106,7 @@ def test_narrow_ones_learn_their_gradient(plan, output, pooling):
             for matrix, pre, post in products:
                 sums[id(matrix)] = sums.get(id(matrix), 0) + gain * post.T @ pre
 
-        rule.teach(network, x, target, apply)
+        rule.train_step(network, x, target, apply)
     for matrix in network.matrices().values():
         one, other = (sums[id(matrix)] for sums in learnt.values())
         assert np.abs(one - other).max() < 1e-3 * np.abs(other).max()

@@ -9,7 +9,7 @@ from analogpc.kernels.random.streams import Key
 from analogpc.networks import Hopfield
 from analogpc.networks.network import Network
 from analogpc.rules import named_rule
-from analogpc.rules.base import Moment
+from analogpc.rules.base import StepContext
 from analogpc.rules.equilibrium import EquilibriumPropagation
 from analogpc.rules.hopfield.holomorphic import HolomorphicEP
 from analogpc.rules.hopfield.hopfield_ep import HopfieldEP
@@ -83,7 +83,9 @@ def test_what_makes_no_sense_is_refused(fields, sentence):
 
 def test_a_target_of_another_shape_is_refused():
     with pytest.raises(ValueError, match="the target must have the shape of the output"):
-        EquilibriumPropagation().teach(apc.mlp([4, 3]), np.zeros((2, 4), "float32"), np.zeros((2, 4), "float32"), lambda *_: None)
+        EquilibriumPropagation().train_step(
+            apc.mlp([4, 3]), np.zeros((2, 4), "float32"), np.zeros((2, 4), "float32"), lambda *_: None
+        )
 
 
 def hopfield(**fields):
@@ -170,8 +172,8 @@ def test_prediction_is_the_free_relaxation():
     probabilities = network.predict(x)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
     target = np.eye(10, dtype="float32")[:3]
-    lesson = HopfieldEP(output="cross-entropy").teach(network, x, target, lambda *_: None)
-    np.testing.assert_array_equal(lesson.outputs, probabilities)
+    result = HopfieldEP(output="cross-entropy").train_step(network, x, target, lambda *_: None)
+    np.testing.assert_array_equal(result.outputs, probabilities)
     assert (
         np.argmax(network.architecture.free(network.layers, x).output(), axis=1).tolist() == probabilities.argmax(axis=1).tolist()
     )
@@ -180,15 +182,15 @@ def test_prediction_is_the_free_relaxation():
 def test_random_signs_are_drawn_batch_by_batch():
     """Of 400 moments between 150 and 250 are positive (false alarm once in two million); they depend on key and step alone."""
     for rule in (EquilibriumPropagation(nudging="random"), HopfieldEP(nudging="random")):
-        drawn = [rule.at(Moment(Key(7), step=step)).nudging for step in range(400)]
+        drawn = [rule.at(StepContext(Key(7), step=step)).nudging for step in range(400)]
         assert 150 < drawn.count("positive") < 250
         assert drawn.count("positive") + drawn.count("negative") == 400
-        assert drawn == [rule.at(Moment(Key(7), epoch=2, step=step)).nudging for step in range(400)]
-        assert drawn != [rule.at(Moment(Key(8), step=step)).nudging for step in range(400)]
+        assert drawn == [rule.at(StepContext(Key(7), epoch=2, step=step)).nudging for step in range(400)]
+        assert drawn != [rule.at(StepContext(Key(8), step=step)).nudging for step in range(400)]
         with pytest.raises(ValueError, match="take the rule of that"):
             rule.signs()
     settled = EquilibriumPropagation()
-    assert settled.at(Moment(Key(7))) is settled
+    assert settled.at(StepContext(Key(7))) is settled
 
 
 @pytest.mark.parametrize(
@@ -230,7 +232,7 @@ def test_contradictory_hopfield_specifications_are_refused(make, sentence):
 )
 def test_rules_and_networks_that_do_not_go_together_are_refused(network, rule, sentence):
     with pytest.raises(ValueError, match=sentence):
-        rule.teach(network, np.zeros((1, 64), "float32"), np.zeros((1, 10), "float32"), lambda *_: None)
+        rule.train_step(network, np.zeros((1, 64), "float32"), np.zeros((1, 10), "float32"), lambda *_: None)
 
 
 def test_specifications_survive_toml():

@@ -33,9 +33,9 @@ def taught(network, rule, optimiser):
     with working_stream(network.backend):
         for number in range(4):
             ids, target = tokens(seed=number)
-            lesson, _ = step.learn(rule, network.inputs(ids), network.brought(target), 0.02)
-            outputs.append(np.array(to_host(lesson.outputs)))
-            energies.append(np.array(to_host(lesson.energies)))
+            result, _ = step.learn(rule, network.inputs(ids), network.brought(target), 0.02)
+            outputs.append(np.array(to_host(result.outputs)))
+            energies.append(np.array(to_host(result.energies)))
     assert step.graphs == (network.backend == "gpu")
     return network.state(), outputs, energies
 

@@ -11,7 +11,7 @@ from analogpc.kernels.gpu.arrays import to_host
 from analogpc.kernels.gpu.graphs import working_stream
 from analogpc.kernels.random.streams import Key
 from analogpc.rules import BackpropThroughTime, HolomorphicEP, HopfieldEP, Nudging, RecurrentBackprop, named_rules
-from analogpc.rules.base import Moment
+from analogpc.rules.base import StepContext
 from analogpc.rules.hopfield.intermediate import Distillation, LocalError
 from analogpc.rules.hopfield.signals import SignalsEP
 from analogpc.rules.hopfield.teacher import Teacher
@@ -28,7 +28,7 @@ def small(rule: apc.Rule) -> apc.Network:
     return apc.mlp([20, 12, 12, 4], activation="tanh", seed=3)
 
 
-def lessons(network: apc.Network) -> list[tuple[np.ndarray, np.ndarray]]:
+def batches_of(network: apc.Network) -> list[tuple[np.ndarray, np.ndarray]]:
     rng = np.random.default_rng(5)
     return [
         (
@@ -44,10 +44,10 @@ def taught(network: apc.Network, rule: apc.Rule, optimiser: SGD | AdamW, repeate
     step = TrainingStep(network, Learner(optimiser, network.matrices()))
     outputs, energies = [], []
     with working_stream(network.backend):
-        for number, (x, target) in enumerate(lessons(network)):
-            lesson, _ = step.learn(rule, network.inputs(x), network.brought(target), 0.05 / (1 + number))
-            outputs.append(np.array(to_host(lesson.outputs)))
-            energies.append(np.array(to_host(lesson.energies)))
+        for number, (x, target) in enumerate(batches_of(network)):
+            result, _ = step.learn(rule, network.inputs(x), network.brought(target), 0.05 / (1 + number))
+            outputs.append(np.array(to_host(result.outputs)))
+            energies.append(np.array(to_host(result.energies)))
     assert step.graphs == (network.backend == "gpu" and repeated)
     return network.state(), outputs, energies
 
@@ -71,7 +71,7 @@ def compared(found: tuple, expected: tuple, exact: bool) -> None:
 @pytest.mark.parametrize("optimiser", [SGD(), AdamW()], ids=["sgd", "adamw"])
 @pytest.mark.parametrize("name", sorted(named_rules()))
 def test_rules_learn_the_same(exact, name, optimiser) -> None:
-    rule = named_rules()[name].at(Moment(Key(7)))
+    rule = named_rules()[name].at(StepContext(Key(7)))
     network = small(rule)
     expected = taught(network.copy(), rule, optimiser)
     found = taught(network.to("gpu"), rule, optimiser)

@@ -165,7 +165,7 @@ def refusal(fields, **signals):
     network = Network(Hopfield(**{"widths": (6, 9, 8, 7, 4), **fields}))
     kind = signals.pop("made", LocalError)
     rule = SignalsEP(signals=kind(**signals))
-    return lambda: rule.teach(network, np.ones((2, 6), "float32"), np.ones((2, 4), "float32"), lambda products, gain: None)
+    return lambda: rule.train_step(network, np.ones((2, 6), "float32"), np.ones((2, 4), "float32"), lambda products, gain: None)
 
 
 def test_refusals_are_one_sentence():

@@ -218,9 +218,9 @@ def test_reading_aside_leaves_no_trace():
     network = apc.mlp([6, 4, 2], substrate=apc.Analog(device="idealized"))
     x = np.random.default_rng(0).normal(size=(3, 6)).astype("float32")
     undisturbed = network.copy().predict(x)
-    with network.aside(Key(5)) as meters:
+    with network.isolated_reads(Key(5)) as meters:
         first = network.predict(x)
-    with network.aside(Key(5)):
+    with network.isolated_reads(Key(5)):
         np.testing.assert_array_equal(network.predict(x), first)
     assert meters["layer1.0.weight"].forward_reads == 3
     assert network.matrices()["layer1.0.weight"].meter.forward_reads == 0

@@ -85,7 +85,7 @@ def test_a_taught_batch_moves_the_statistics_once_and_its_relaxation_not_at_all(
     relaxed = relaxation.states[1]
     assert np.abs(relaxed - first).max() > 0.01
 
-    rule.teach(net, x, target, lambda products, gain: list(products), watch)
+    rule.train_step(net, x, target, lambda products, gain: list(products), watch)
     assert len(seen) == 6
     assert seen[-1] < seen[0]
     expected = moments(net, [x, relaxed if update == "standard" else first])
@@ -106,7 +106,7 @@ def test_without_freezing_every_evaluation_moves_them(steps, watched):
     x, target = batch(net)
     mean, variance = moments(net, [x])[0]
     watch = (lambda energies, errors: None) if watched else None
-    apc.PredictiveCoding(steps=steps, step_size=0.2).teach(net, x, target, lambda products, gain: list(products), watch)
+    apc.PredictiveCoding(steps=steps, step_size=0.2).train_step(net, x, target, lambda products, gain: list(products), watch)
     kept = 0.9 ** (steps + 2)
     np.testing.assert_allclose(net.buffers()["layer1.1.running_mean"], (1 - kept) * mean, rtol=1e-10)
     np.testing.assert_allclose(net.buffers()["layer1.1.running_variance"], kept + (1 - kept) * variance, rtol=1e-10)
@@ -118,7 +118,7 @@ def test_without_freezing_layers_that_take_no_part_are_not_evaluated():
     x, target = batch(net)
     mean, _ = moments(net, [x])[0]
     rule = apc.PredictiveCoding(steps=3, step_size=0.2, precision="spiking", update="forward")
-    rule.teach(net, x, target, lambda products, gain: list(products))
+    rule.train_step(net, x, target, lambda products, gain: list(products))
     np.testing.assert_allclose(net.buffers()["layer1.1.running_mean"], (1 - 0.9**3) * mean, rtol=1e-10)
 
 

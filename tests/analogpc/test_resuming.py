@@ -71,8 +71,8 @@ def test_the_last_good_checkpoint_is_this_runs_own(data, plain):
 
 def test_a_checkpoint_that_cannot_be_written_is_told_before_the_first_batch(data, tmp_path, monkeypatch):
     taught = []
-    teach = apc.Backprop.teach
-    monkeypatch.setattr(apc.Backprop, "teach", lambda self, *given: taught.append(1) or teach(self, *given))
+    teach = apc.Backprop.train_step
+    monkeypatch.setattr(apc.Backprop, "train_step", lambda self, *given: taught.append(1) or teach(self, *given))
     with pytest.raises(StorageError, match="there is no folder"):
         apc.fit(apc.mlp([64, 10]), apc.Backprop(), data, checkpoint=tmp_path / "missing" / "run.h5", **HOW)
     assert taught == []

@@ -10,8 +10,8 @@ from analogpc.rules import (
     ErrorBasedPC,
     FixedPrediction,
     IncrementalPC,
-    Moment,
     Nudging,
+    StepContext,
     named_rule,
     named_rules,
 )
@@ -79,12 +79,12 @@ def test_a_rule_that_depends_on_the_moment_does_not_teach_without_one(make, nudg
     x, target = np.ones((2, 4), "float32"), np.ones((2, 3), "float32")
     rule = make(nudging=nudging)
     with pytest.raises(ValueError, match="take the rule of a moment first"):
-        rule.teach(network, x, target, lambda *_: None)
-    settled = rule.at(Moment(Key(0), epoch=1, step=3))
+        rule.train_step(network, x, target, lambda *_: None)
+    settled = rule.at(StepContext(Key(0), epoch=1, step=3))
     assert settled.nudging.settled
     assert settled.but(nudging=nudging) == rule
-    settled.teach(network, x, target, lambda *_: None)
-    assert settled.at(Moment(Key(1))) is settled
+    settled.train_step(network, x, target, lambda *_: None)
+    assert settled.at(StepContext(Key(1))) is settled
 
 
 def test_a_closed_form_gain_also_serves_cross_entropy_and_nudging():
@@ -100,7 +100,7 @@ def test_a_closed_form_gain_also_serves_cross_entropy_and_nudging():
             for matrix, pre, post in products:
                 sums[id(matrix)] = sums.get(id(matrix), 0) + gain * post.T @ pre
 
-        rule.teach(network, x, target, apply)
+        rule.train_step(network, x, target, apply)
         return sums.values()
 
     for output in ("squared-error", "cross-entropy"):

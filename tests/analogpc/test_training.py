@@ -163,7 +163,7 @@ def test_history_counts_what_the_meters_counted(few):
 
 def test_evaluation_counts_right_answers_and_leaves_no_trace(few):
     network = apc.mlp([64, 10], substrate=apc.Analog(device="idealized"))
-    with network.aside(Key(0)):
+    with network.isolated_reads(Key(0)):
         expected = np.mean(network.predict(few.inputs("test", np.arange(100))).argmax(1) == few.test_labels)
     assert apc.evaluate(network, few) == expected
     assert apc.evaluate(network, few) == expected

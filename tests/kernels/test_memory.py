@@ -128,7 +128,7 @@ def test_a_relaxation_asks_the_system_for_nothing_after_its_first_batch():
     x, target = rng.random((256, 64)).astype(np.float32), np.eye(10, dtype=np.float32)[rng.integers(0, 10, 256)]
     held = []
     for _ in range(3):
-        named_rule("pc").teach(network, x, target, lambda products, gain: [None for _ in products])
+        named_rule("pc").train_step(network, x, target, lambda products, gain: [None for _ in products])
         held.append(POOL.used + POOL.idle)
     assert held[0] > 0
     assert held == [held[0]] * 3

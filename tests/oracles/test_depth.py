@@ -87,7 +87,7 @@ def test_the_gpu_keeps_the_precision_too(emulated):
                 for matrix, pre, post in products:
                     sums[own[id(matrix)]] = sums[own[id(matrix)]] + gain * to_host(post).T @ to_host(pre)
 
-            RULES[name].teach(there, there.inputs(x), there.brought(y), apply)
+            RULES[name].train_step(there, there.inputs(x), there.brought(y), apply)
             learnt.append(sums)
         for here, other in zip(*learnt, strict=True):
             assert np.abs(here - other).max() < 1e-3 * np.abs(here).max()

@@ -163,7 +163,7 @@ def test_reads_are_counted_as_the_schedule_says():
     network = apc.mlp([4, 5, 6, 3], activation="relu")
     rng = np.random.default_rng(0)
     x, target = rng.normal(size=(1, 4)).astype("float32"), rng.normal(size=(1, 3)).astype("float32")
-    EquilibriumPropagation(iterations=2).teach(network, x, target, lambda products, gain: list(products))
+    EquilibriumPropagation(iterations=2).train_step(network, x, target, lambda products, gain: list(products))
     meters = [matrix.meter for name, matrix in network.matrices().items() if name.endswith("weight")]
     # Free pass: one forward read each. In every phase: sweep 1 moves the output alone. Sweep 2 moves state 2 by a transposed read of
     # layer 3; then state 1 by one of layer 2; and the output, for which layer 3 is read at the new state 2. At the end layer 2 is read

@@ -149,7 +149,7 @@ def test_held_causes_stay(digits):
     rng = np.random.default_rng(0)
     causes, data = rng.normal(size=(5, 3)), rng.normal(size=(5, 64))
     learnt = []
-    GenerativePC(steps=3).teach(network, data, lambda products, gain: learnt.extend(products), causes=causes)
+    GenerativePC(steps=3).train_step(network, data, lambda products, gain: learnt.extend(products), causes=causes)
     np.testing.assert_array_equal(learnt[0][1], causes)
     np.testing.assert_allclose(learnt[0][2], data - network.predict(causes), rtol=1e-13)
 

@@ -274,7 +274,7 @@ def test_continual_updates_sum_up_to_those_of_the_phases(kind, nudging):
             for matrix, pre, post in list(products):
                 matrix.learn([(pre, post)], rate * gain)
 
-        rule.but(update="continual").teach(copy, x, target, learn)
+        rule.but(update="continual").train_step(copy, x, target, learn)
         pairs = zip(copy.matrices().values(), network.matrices().values(), strict=True)
         drifts.append(deviation([(after.weights() - before.weights()) / rate for after, before in pairs], reference))
     assert drifts[1] < 0.2 * drifts[0] < 0.2
@@ -303,7 +303,7 @@ def test_reads_are_counted_as_the_schedule_says(readout):
     network = Network(Hopfield(widths=(5, 6, 7, 4), readout=readout, order="synchronous", steps=6))
     x, target = (a[:1].astype("float32") for a in batch(network))
     rule = HopfieldEP(steps=3, output="cross-entropy")
-    rule.teach(network, x, target, lambda products, gain: list(products))
+    rule.train_step(network, x, target, lambda products, gain: list(products))
     meters = [matrix.meter for name, matrix in network.matrices().items() if name.endswith("weight")]
     recurrent = 6 + 2 * 3
     last = (recurrent + 1, recurrent) if readout == "activated" else (1 + 2 * 3, 2 * 3)
@@ -318,7 +318,7 @@ def test_products_come_in_two_phases(nudging):
     x, target = batch(network)
     calls = []
     rule = HopfieldEP(nudging=nudging, steps=4)
-    rule.teach(network, x, target, lambda products, gain: calls.append((list(products.plus), list(products.minus))))
+    rule.train_step(network, x, target, lambda products, gain: calls.append((list(products.plus), list(products.minus))))
     free = rule.begin(network, x, target)
     ends = {0: free}
     for beta in (0.5, -0.5):

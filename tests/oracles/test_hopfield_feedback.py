@@ -314,10 +314,10 @@ def test_angles():
 def test_what_does_not_go_together_is_refused():
     transposed, _ = hopfield(feedback="transposed")
     with pytest.raises(ValueError, match="'averaged' needs a network with feedback = 'separate'"):
-        HopfieldEP(feedback_update="averaged").teach(transposed, *batch(transposed), lambda *_: None)
+        HopfieldEP(feedback_update="averaged").train_step(transposed, *batch(transposed), lambda *_: None)
     network, _ = hopfield()
     with pytest.raises(ValueError, match="needs a primitive function"):
-        HolomorphicEP().teach(network, *batch(network), lambda *_: None)
+        HolomorphicEP().train_step(network, *batch(network), lambda *_: None)
 
 
 def test_copies_of_states_share_nothing():

@@ -135,11 +135,11 @@ def test_only_digital_holomorphic_networks_are_taught(fields, substrate, sentenc
     network, output = hopfield("linear", **fields)
     network = network.on(substrate)
     with pytest.raises(ValueError, match=sentence):
-        HolomorphicEP(output=output).teach(network, *batch(network), lambda *_: None)
+        HolomorphicEP(output=output).train_step(network, *batch(network), lambda *_: None)
 
 
 def test_pooling_by_the_maximum_is_refused():
     blocks = (apc.Chain(blocks=(apc.Conv2d(channels=2), apc.MaxPool())), apc.Chain(blocks=(apc.Flatten(), apc.Dense(features=3))))
     network = Network(Hopfield(input_shape=(4, 4, 1), blocks=blocks, activation="tanh", dtype="float64"))
     with pytest.raises(ValueError, match="layers without max-pooling"):
-        HolomorphicEP().teach(network, *batch(network), lambda *_: None)
+        HolomorphicEP().train_step(network, *batch(network), lambda *_: None)

@@ -11,7 +11,7 @@ from analogpc.dynamics.relaxation import output_energy, softmax
 from analogpc.kernels.random.streams import Key
 from analogpc.networks import MLP, Hopfield, Layers
 from analogpc.networks.network import Network
-from analogpc.rules import Moment
+from analogpc.rules import StepContext
 from analogpc.rules.hopfield.hopfield_ep import HopfieldEP
 from analogpc.rules.hopfield.intermediate import Distillation, LocalError, WeightedDistillation
 from analogpc.rules.hopfield.signals import Cosine, Exponential, Linear, SignalsEP, Steady
@@ -246,11 +246,11 @@ def test_schedules():
 def test_the_strength_is_that_of_the_epoch():
     network, signals, x, target, output = problem()
     rule = SignalsEP(signals=signals, gamma=Linear(start=0.8, end=0.2, epochs=4), beta=0.2, output=output, nudging="random")
-    at = [rule.at(Moment(Key(0), epoch=epoch, step=5)) for epoch in (0, 2, 4)]
+    at = [rule.at(StepContext(Key(0), epoch=epoch, step=5)) for epoch in (0, 2, 4)]
     assert [one.gamma.start for one in at] == pytest.approx([0.8, 0.5, 0.2])
     assert {one.nudging for one in at} < {"positive", "negative"}
     steady = SignalsEP(signals=signals, gamma=Steady(start=0.5), beta=0.2, output=output, nudging=at[1].nudging)
     for name, direction in by_name(steady, network, x, target)[0].items():
         np.testing.assert_array_equal(by_name(at[1], network, x, target)[0][name], direction)
     with pytest.raises(ValueError, match="gamma changes from epoch to epoch"):
-        rule.but(nudging="centered").teach(network, x, target, lambda products, gain: None)
+        rule.but(nudging="centered").train_step(network, x, target, lambda products, gain: None)

@@ -99,7 +99,7 @@ def changes(network, rule, ids, target):
             sums[name] = sums.get(name, 0) + gain * outer(pre, post, matrix.shape[1]).T
             matrix.learn([(pre, post)], 0.05)
 
-    rule.teach(twin, ids, target, apply)
+    rule.train_step(twin, ids, target, apply)
     return sums
 
 
@@ -296,8 +296,8 @@ def test_nodes_behind_all_layers_are_the_states_of_a_chain(rng):
         taught = []
         for network in (chain.copy(), nodes.copy()):
             learner = Learner(AdamW(learning_rate=0.01), network.matrices())
-            lessons = [TrainingStep(network, learner).learn(rule, x, target, 0.01)[0] for _ in range(2)]
-            taught.append((lessons[-1], [matrix.weights() for matrix in network.matrices().values()]))
+            results = [TrainingStep(network, learner).learn(rule, x, target, 0.01)[0] for _ in range(2)]
+            taught.append((results[-1], [matrix.weights() for matrix in network.matrices().values()]))
         np.testing.assert_allclose(taught[0][0].outputs, taught[1][0].outputs, rtol=0, atol=1e-12)
         for one, other in zip(taught[0][1], taught[1][1], strict=True):
             np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)

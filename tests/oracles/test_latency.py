@@ -11,7 +11,7 @@ import analogpc as apc
 from analogpc.devices.costs.schedule import BOTH_WAYS, Path, Recorder, at_once, note, recording
 from analogpc.devices.substrate import Digital
 from analogpc.rules import IncrementalPC, PredictiveCoding, named_rule
-from analogpc.rules.base import Lesson, Rule
+from analogpc.rules.base import Rule, StepResult
 
 ONE = {"substrate": Digital(), "bias": False, "dtype": "float64"}
 
@@ -28,7 +28,7 @@ def recorded(rule, depth, samples=1):
     recorder = Recorder({id(matrix): name for name, matrix in network.matrices().items()})
     x, target = np.full((samples, 3), 0.3), np.eye(3)[np.arange(samples) % 3]
     with recording(recorder):
-        rule.teach(network, x, target, lambda products, gain: [None for _ in products] and None)
+        rule.train_step(network, x, target, lambda products, gain: [None for _ in products] and None)
     return recorder.whole(), {name: matrix.meter for name, matrix in network.matrices().items()}
 
 
@@ -83,7 +83,7 @@ class Unknown(Rule):
 
     kind: str = "unknown-to-the-schedule"
 
-    def teach(self, network, x, target, apply):
+    def train_step(self, network, x, target, apply):
         tapes = []
         for layer in network.layers:
             layer.forward(x)
@@ -91,7 +91,7 @@ class Unknown(Rule):
             tapes.append(tape)
         for layer, tape in at_once(zip(network.layers, tapes, strict=True)):
             layer.vjp(tape, np.ones_like(x))
-        return Lesson(x, np.zeros(len(tapes)))
+        return StepResult(x, np.zeros(len(tapes)))
 
 
 def test_a_new_rule_has_its_latency_without_being_known():

@@ -50,8 +50,8 @@ def directions(rule, network, x, target, rate=0.0):
         for matrix, pre, post in products if rate else ():
             matrix.learn([(pre, post)], rate * gain)
 
-    lesson = rule.teach(network, x, target, apply)
-    return [learnt.get(id(matrix), np.zeros(matrix.shape)) for matrix in network.matrices().values()], lesson
+    result = rule.train_step(network, x, target, apply)
+    return [learnt.get(id(matrix), np.zeros(matrix.shape)) for matrix in network.matrices().values()], result
 
 
 @given(
@@ -69,10 +69,10 @@ def test_z_il_is_backprop(depth, activation, convention, output, sweep, seed):
     network = network_of(*widths, activation=activation, convention=convention, seed=seed)
     x, target = batch(network, seed)
     expected, reference = directions(apc.Backprop(output=output), network.copy(), x, target, rate=0.1)
-    learnt, lesson = directions(ZIL(output=output, sweep=sweep), network.copy(), x, target, rate=0.1)
+    learnt, result = directions(ZIL(output=output, sweep=sweep), network.copy(), x, target, rate=0.1)
     assert deviation(learnt, expected) < 1e-12
-    np.testing.assert_allclose(lesson.energies, reference.energies, rtol=1e-10)
-    np.testing.assert_array_equal(lesson.outputs, reference.outputs)
+    np.testing.assert_allclose(result.energies, reference.energies, rtol=1e-10)
+    np.testing.assert_array_equal(result.outputs, reference.outputs)
 
 
 @pytest.mark.parametrize("sweep", ["front", "all"])
@@ -121,9 +121,9 @@ def test_fixed_predictions_reach_backprop_in_as_many_steps_as_layers(make, outpu
     x, target = batch(network)
     depth = len(network.layers)
     expected, reference = directions(apc.Backprop(output=output), network, x, target)
-    learnt, lesson = directions(FixedPrediction(output=output), network, x, target)
+    learnt, result = directions(FixedPrediction(output=output), network, x, target)
     assert deviation(learnt, expected) < 1e-14
-    np.testing.assert_allclose(lesson.energies, reference.energies, rtol=1e-13)
+    np.testing.assert_allclose(result.energies, reference.energies, rtol=1e-13)
     short, _ = directions(FixedPrediction(output=output, steps=depth - 1), network, x, target)
     first = len(network.layers[0].matrices)
     assert not any(direction.any() for direction in short[:first])
@@ -227,7 +227,7 @@ def test_incremental_pc_is_joint_descent(convention, output):
     s, rate, twin = 0.4, 0.05, network.copy()
     learner = Learner(SGD(learning_rate=rate), network.matrices())
     rule = IncrementalPC(steps=7, step_size=s, output=output)
-    rule.teach(network, x, target, lambda products, gain: learner.learn(products, rate, len(x), gain))
+    rule.train_step(network, x, target, lambda products, gain: learner.learn(products, rate, len(x), gain))
     states = [x]
     for layer in twin.layers:
         states.append(layer.forward(states[-1])[0])
@@ -256,7 +256,7 @@ def test_layers_that_no_error_has_reached_are_left_alone():
         before = next(iter(network.matrices().values())).weights()
         learner = Learner(AdamW(learning_rate=1e-3, weight_decay=0.1), network.matrices())
         rule = IncrementalPC(steps=steps, stoppable=stoppable)
-        rule.teach(network, x, target, lambda products, gain, learner=learner: learner.learn(products, 1e-3, 4, gain))
+        rule.train_step(network, x, target, lambda products, gain, learner=learner: learner.learn(products, 1e-3, 4, gain))
         counts = [memory["count"] for memory in learner.memory.values()]
         assert counts == ([0, 0, 1, 1, 2, 2] if stoppable else [steps] * 6)
         first = next(iter(network.matrices().values())).weights()

@@ -9,7 +9,7 @@ from learnt import directions
 import analogpc as apc
 from analogpc.dynamics.relaxation import Relaxation
 from analogpc.kernels.random.streams import Key
-from analogpc.rules import Moment, Nudging
+from analogpc.rules import Nudging, StepContext
 
 CONVENTIONS = ("f(Wx)", "Wf(x)")
 
@@ -269,7 +269,7 @@ def test_the_strength_grows_and_flips_as_in_the_reference_code():
     """beta_factor (beta0 + ir * epoch); 1 as soon as the absolute value reaches 1, also for a negative factor."""
     for sign, factor in (("positive", 1), ("negative", -1)):
         nudging = Nudging(beta=0.5, growth=0.2, sign=sign)
-        strengths = [nudging.at(Moment(Key(0), epoch, 7 * epoch)).strength for epoch in range(5)]
+        strengths = [nudging.at(StepContext(Key(0), epoch, 7 * epoch)).strength for epoch in range(5)]
         np.testing.assert_allclose(strengths, [0.5 * factor, 0.7 * factor, 0.9 * factor, 1.0, 1.0], rtol=1e-15)
 
 
@@ -278,7 +278,7 @@ def test_random_signs_are_keyed_and_fair():
     rule = apc.PredictiveCoding(nudging=Nudging(beta=0.5, sign="random"))
 
     def signs(seed):
-        return [rule.at(Moment(Key(seed), 0, step)).nudging.strength for step in range(400)]
+        return [rule.at(StepContext(Key(seed), 0, step)).nudging.strength for step in range(400)]
 
     drawn = signs(1)
     assert set(drawn) == {0.5, -0.5}

@@ -57,7 +57,7 @@ def test_pcx(case):
         for matrix, pre, post in products:
             matrix.learn([(pre, post)], 0.05 * gain / 11)
 
-    rule.teach(net, MLP["x"], y, apply)
+    rule.train_step(net, MLP["x"], y, apply)
     weights = [matrix.weights() for matrix in net.matrices().values()]
     for layer in range(3):
         close(weights[2 * layer], theirs[f"{case}/W{layer}"], 1e-12)

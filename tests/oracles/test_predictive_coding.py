@@ -102,8 +102,8 @@ def directions(rule, network, x, target):
                 sums[id(matrix)] = sums.get(id(matrix), 0) + gain * post.T @ pre
         learnt.extend(sums.values())
 
-    lesson = rule.teach(network, x, target, apply)
-    return learnt, lesson
+    result = rule.train_step(network, x, target, apply)
+    return learnt, result
 
 
 def batch(network, seed=0, n=6):
@@ -155,7 +155,7 @@ def test_spiking_precisions_are_those_of_the_reference_code():
 def test_backprop_is_the_gradient_of_the_squared_error():
     network = NETWORKS["convolutional"]
     x, target = batch(network)
-    learnt, lesson = directions(apc.Backprop(), network, x, target)
+    learnt, result = directions(apc.Backprop(), network, x, target)
     weights = [m for layer in network.layers for m in layer.matrices.values() if m.shape[1] > 1]
     for matrix, direction in zip(weights, learnt, strict=True):
         index = (1, 2)
@@ -167,7 +167,7 @@ def test_backprop_is_the_gradient_of_the_squared_error():
             values.append(0.5 * np.sum((target - network.predict(x)) ** 2))
             matrix.increment(-change)
         assert direction[index] == pytest.approx(-(values[0] - values[1]) / 2e-5, rel=1e-6)
-    np.testing.assert_array_equal(lesson.outputs, network.predict(x))
+    np.testing.assert_array_equal(result.outputs, network.predict(x))
 
 
 def test_the_wave_front_moves_one_layer_a_step():
@@ -263,4 +263,4 @@ def test_a_closed_form_gain_needs_a_step_for_each_layer():
     network = apc.mlp([4, 5, 6, 3])
     rule = apc.PredictiveCoding(steps=2, step_size=0.5, precision="spiking", update="forward", gain="closed-form")
     with pytest.raises(ValueError, match="at least as many steps as layers: 3, not steps = 2"):
-        rule.teach(network, np.zeros((1, 4), "float32"), np.zeros((1, 3), "float32"), lambda *_: None)
+        rule.train_step(network, np.zeros((1, 4), "float32"), np.zeros((1, 3), "float32"), lambda *_: None)

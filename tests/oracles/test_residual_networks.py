@@ -77,7 +77,7 @@ def directions(rule, network, x, target):
         for matrix, pre, post in products:
             sums[id(matrix)] = sums[id(matrix)] + gain * post.T @ pre
 
-    rule.teach(network, x, target, apply)
+    rule.train_step(network, x, target, apply)
     return list(sums.values())
 
 

@@ -20,9 +20,9 @@ from analogpc.dynamics.relaxation import Output, output_error
 from analogpc.dynamics.state_functions import STATE_FUNCTIONS
 from analogpc.networks import Hopfield
 from analogpc.networks.network import Network
-from analogpc.rules.base import Apply, Lesson, Rule
+from analogpc.rules.base import Apply, Rule, StepResult
 from analogpc.rules.contrast import apply_together
-from analogpc.rules.hopfield.hopfield_ep import check_target, hopfield_only, lesson, recurrent
+from analogpc.rules.hopfield.hopfield_ep import check_target, hopfield_only, recurrent, step_result
 
 
 class HolomorphicEP(Rule):
@@ -108,9 +108,9 @@ class HolomorphicEP(Rule):
         return recurrent(self, network, self.output).tolerance == 0
 
     @override
-    def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
+    def train_step(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> StepResult:
         free, architecture = self.begin(network, x, target)
-        told = lesson(free, target, self.output)
+        result = step_result(free, target, self.output)
         ks = range(self.points // 2 + 1)
         phases = [self.relax(free, architecture, target, k) for k in ks]
         learnt = [
@@ -119,7 +119,7 @@ class HolomorphicEP(Rule):
         ]
         for sets in at_once(learnt):
             apply_together(apply, sets, 1 / (self.points * self.beta))
-        return told
+        return result
 
 
 def _takes_maxima(block: Block) -> bool:

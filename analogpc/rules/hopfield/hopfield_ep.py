@@ -16,7 +16,7 @@ from analogpc.kernels.gpu.arrays import to_host
 from analogpc.kernels.products import inner, row
 from analogpc.networks import Hopfield
 from analogpc.networks.network import Network
-from analogpc.rules.base import Apply, Lesson, Rule
+from analogpc.rules.base import Apply, Rule, StepResult
 from analogpc.rules.contrast import NudgedRule
 from analogpc.rules.hopfield.traces import Traces, learn_averaged, learn_contrast, learn_vector_field
 
@@ -47,7 +47,7 @@ def hopfield_only(rule: Rule, architecture: str) -> str:
     )
 
 
-def lesson(free: Recurrent, target: np.ndarray, output: Output) -> Lesson:
+def step_result(free: Recurrent, target: np.ndarray, output: Output) -> StepResult:
     """What is reported of a batch: the free output, and -<s^n, layer_n(s^{n-1})> of every layer in the free state.
 
     For a softmax read-out the last number is the cross-entropy.
@@ -58,7 +58,7 @@ def lesson(free: Recurrent, target: np.ndarray, output: Output) -> Lesson:
     if free.readout == "softmax":
         energies.append(output_energy(output, target, outputs))
         outputs = softmax(outputs)
-    return Lesson(outputs, row(energies, target))
+    return StepResult(outputs, row(energies, target))
 
 
 def check_target(free: Recurrent, target: np.ndarray) -> None:
@@ -175,10 +175,10 @@ class HopfieldEP(NudgedRule):
         return not self.warm_start and recurrent(self, network, self.output).tolerance == 0
 
     @override
-    def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
+    def train_step(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> StepResult:
         order = recurrent(self, network, self.output).order
         free = self.begin(network, x, target)
-        told = lesson(free, target, self.output)
+        result = step_result(free, target, self.output)
         signs = self.signs()
         gain = 1 / (len(signs) * self.beta)
         if self.update == "continual":
@@ -188,7 +188,7 @@ class HopfieldEP(NudgedRule):
                     free.relax(self.steps, order)
                 phase = self.phase(network, free, target, sign * self.beta)
                 self._learn_on_the_way(phase, free, sign, order, apply, gain)
-            return told
+            return result
         ends = []
         for sign in signs:
             phase = self.phase(network, free, target, sign * self.beta)
@@ -198,7 +198,7 @@ class HopfieldEP(NudgedRule):
             ends.append(phase.before(free))
         plus, minus = ends if signs[0] > 0 else reversed(ends)
         self._learn(apply, plus, minus, free, gain)
-        return told
+        return result
 
     def _learn(self, apply: Apply, plus: Traces, minus: Traces, base: Recurrent, gain: float) -> None:
         """Learn from two phases; ``base`` are the states before both."""

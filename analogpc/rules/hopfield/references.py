@@ -19,9 +19,9 @@ from analogpc.dynamics.relaxation import Output, output_error
 from analogpc.dynamics.tangents import mixed
 from analogpc.networks import Hopfield
 from analogpc.networks.network import Network
-from analogpc.rules.base import Apply, Lesson, Rule
+from analogpc.rules.base import Apply, Rule, StepResult
 from analogpc.rules.contrast import apply_together
-from analogpc.rules.hopfield.hopfield_ep import check_target, hopfield_only, lesson, recurrent
+from analogpc.rules.hopfield.hopfield_ep import check_target, hopfield_only, recurrent, step_result
 
 Products = Callable[[], list[Product]]
 
@@ -163,9 +163,9 @@ class RecurrentReference(Rule):
         return self._architecture(network).tolerance == 0
 
     @override
-    def teach(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> Lesson:
+    def train_step(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> StepResult:
         free, history = self.begin(network, x, target)
-        told = lesson(free, target, self.output)
+        result = step_result(free, target, self.output)
         steps, read_out = self.contributions(free, history, target)
         # All reads first: a matrix must not have learnt when it is read.
         per_layer = list(zip(*steps, strict=True))
@@ -173,7 +173,7 @@ class RecurrentReference(Rule):
             apply_together(apply, sets, 1.0)
         if read_out:
             apply(read_out, 1.0)
-        return told
+        return result
 
 
 class BackpropThroughTime(RecurrentReference):

@@ -13,7 +13,7 @@ from typing_extensions import override
 from analogpc.devices.specification import Specification
 from analogpc.dynamics.recurrent import Recurrent
 from analogpc.networks.network import Network
-from analogpc.rules.base import Moment
+from analogpc.rules.base import StepContext
 from analogpc.rules.hopfield.hopfield_ep import HopfieldEP, Phase
 from analogpc.rules.hopfield.intermediate import LocalError, Signal, Signals
 from analogpc.rules.hopfield.traces import Traces
@@ -85,21 +85,21 @@ class SignalledPhase(Phase):
 
     @override
     def traces(self) -> Traces:
-        told = super().traces()
+        traces = super().traces()
         for signal in self.signals:
             if signal.head is not None:
                 error, tape = signal.read(self.states)
-                told.layers.append(signal.head)
-                told.parts.append((tape, error.dtype.type(self.beta) * error))
-        return told
+                traces.layers.append(signal.head)
+                traces.parts.append((tape, error.dtype.type(self.beta) * error))
+        return traces
 
     @override
     def before(self, free: Recurrent) -> Traces:
-        told = super().before(free)
+        traces = super().before(free)
         heads = [signal.head for signal in self.signals if signal.head is not None]
-        told.layers.extend(heads)
-        told.parts.extend([None] * len(heads))
-        return told
+        traces.layers.extend(heads)
+        traces.parts.extend([None] * len(heads))
+        return traces
 
 
 class SignalsEP(HopfieldEP):
@@ -132,7 +132,7 @@ class SignalsEP(HopfieldEP):
     Examples
     --------
     >>> from analogpc.kernels.random.streams import Key
-    >>> SignalsEP(signals=LocalError(states=(1, 3)), gamma=Linear(start=0.8, end=0.2, epochs=100)).at(Moment(Key(0), epoch=50)).gamma
+    >>> SignalsEP(signals=LocalError(states=(1, 3)), gamma=Linear(start=0.8, end=0.2, epochs=100)).at(StepContext(Key(0), epoch=50)).gamma
     Steady(kind='constant', start=0.5)
     """
 
@@ -147,9 +147,9 @@ class SignalsEP(HopfieldEP):
         return self
 
     @override
-    def at(self, moment: Moment) -> Self:
-        rule = super().at(moment)
-        return rule if isinstance(rule.gamma, Steady) else rule.but(gamma=Steady(start=rule.gamma.at(moment.epoch)))
+    def at(self, context: StepContext) -> Self:
+        rule = super().at(context)
+        return rule if isinstance(rule.gamma, Steady) else rule.but(gamma=Steady(start=rule.gamma.at(context.epoch)))
 
     @override
     def settled(self) -> Self:
@@ -163,7 +163,7 @@ class SignalsEP(HopfieldEP):
     @override
     def phase(self, network: Network, free: Recurrent, target: np.ndarray, beta: float) -> Phase:
         if not isinstance(self.gamma, Steady):
-            raise ValueError("gamma changes from epoch to epoch; take the rule of a moment of a run, by rule.at(moment)")
+            raise ValueError("gamma changes from epoch to epoch; take the rule of a moment of a run, by rule.at(context)")
         states, force = self.nudged(free, target, beta)
         signals = self.signals.of(network, free, target)
         if self.gamma.start > 0:

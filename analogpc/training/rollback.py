@@ -20,7 +20,7 @@ class DivergenceError(ArithmeticError):
 
 
 @contextmanager
-def learnt_wholly(run: Run, place: str) -> Iterator[None]:
+def all_or_nothing(run: Run, place: str) -> Iterator[None]:
     """Bring a run back to where it was before this block, if anything at all breaks it off.
 
     A network on a GPU is not copied before each batch, because that would take as long as the batch: there, and if bringing it back

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from analogpc.training.study import Study
 
 
-class Asking:
+class Predictions:
     """Asks the network of a run about raw samples, which get the normalisation of the training samples.
 
     Nothing here leaves a trace in the run. Read noise is drawn from ``key``, which is ``Key(0)`` if not given.

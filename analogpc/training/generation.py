@@ -49,7 +49,7 @@ def generate(
         raise DataError(f"tokens = {tokens} and temperature = {temperature:g} must not be negative")
     key, positions = Key(0) if key is None else key, network.input_shape[0]
     known = [START, *tokeniser.encode([prompt])[0]]
-    with network.aside(key.fold("read")):
+    with network.isolated_reads(key.fold("read")):
         for number in range(tokens):
             seen = known[-positions:]
             logits = _logits(network, seen)[len(seen) - 1]
@@ -89,7 +89,7 @@ def fill(network: Network, tokeniser: Tokeniser, text: str) -> str:
     known.append(END)
     if len(known) > network.input_shape[0]:
         raise DataError(f"the text has {len(known)} tokens, and the model takes {network.input_shape[0]}")
-    with network.aside(Key(0)):
+    with network.isolated_reads(Key(0)):
         logits = _logits(network, known)
     logits[:, [*_NEVER, END]] = -np.inf
     return tokeniser.decode(int(logits[place].argmax()) if one == MASK else one for place, one in enumerate(known[1:], start=1))
