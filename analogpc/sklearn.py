@@ -68,7 +68,7 @@ class _Estimator(BaseEstimator):
         return int(check_random_state(given).randint(2**31))
 
     def _train(self, x: np.ndarray, y: np.ndarray, outputs: int, **options: Any) -> Run:
-        """A run that has learnt."""
+        """A trained run."""
         where = named_substrate(self.device) if self.substrate is None else self.substrate
         seed = self._seed()
         widths = [x.shape[1], *self.hidden, outputs]

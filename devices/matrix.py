@@ -157,7 +157,7 @@ class Matrix(ABC):
 
     @abstractmethod
     def all_finite(self) -> Any:
-        """Whether every weight is a finite number: a bool, or an array of the GPU without axes, for which nobody waits."""
+        """Whether every weight is a finite number: a bool, or a 0-d device array (no synchronisation)."""
 
     @abstractmethod
     def elapse(self, seconds: float) -> None:
@@ -165,7 +165,7 @@ class Matrix(ABC):
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs to continue to the same bits: arrays, numbers and strings in nested dictionaries."""
+        """Everything that `restore` needs to continue bit-identically: arrays, numbers and strings in nested dictionaries."""
 
     @abstractmethod
     def restore(self, state: dict[str, Any]) -> None:

@@ -119,5 +119,5 @@ def filled(shape: tuple[int, ...], value: Any, dtype: Any, like: np.ndarray) -> 
 
 
 def zeros(shape: tuple[int, ...], dtype: Any, like: np.ndarray) -> np.ndarray:
-    """The same, of zeros."""
+    """A zero-filled array on the backend of `like`."""
     return filled(shape, 0, dtype, like)

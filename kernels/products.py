@@ -36,7 +36,7 @@ def negative(a: np.ndarray) -> np.ndarray:
 
 
 def inner(a: np.ndarray, b: np.ndarray) -> Any:
-    """The sum of a b over all elements, of one shape: a number, or on the GPU an array without axes, for which nobody waits.
+    """The sum of a b over all elements, of one shape: a number, or a 0-d device array on the GPU (no synchronisation).
 
     It is summed up in the type of the arrays by BLAS, in float64 on the GPU.
     """

@@ -58,8 +58,8 @@ def read_counts(network: Network, rule: Rule | str, x: np.ndarray, target: np.nd
 
     Notes
     -----
-    Read are only layers whose input has moved or which have learnt, and sent back only errors that are not zero by construction. So
-    the counts are below those of the rules as they are written; for exact matrices nothing but that differs.
+    Only layers whose input changed or whose weights were updated are read again, and only errors that can be non-zero are sent back.
+    The counts are therefore below those of the rules as published; with exact matrices nothing else differs.
     """
     rule = as_rule(rule)
     network = network.to("cpu")

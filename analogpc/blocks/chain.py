@@ -127,9 +127,8 @@ class ChainBlock(Block):
     def products(self, tape: Any, g: np.ndarray) -> Iterator[Product]:
         """See `Block.products`.
 
-        All transposed reads are done at once, when this is called: whoever consumes the products may let a matrix learn as soon as
-        it gets one, and a matrix that has learnt must not pass errors on. They go down to the lowest block that has matrices, and
-        no further.
+        All transposed reads happen now, not as the products are consumed: the consumer may update a matrix as soon as it gets its
+        product, and errors must not pass back through updated weights. Reads stop at the lowest block that has matrices.
         """
         learning = [index for index, block in enumerate(self.blocks) if block.matrices]
         pending: list[Iterator[Product]] = []

@@ -21,7 +21,7 @@ from analogpc.kernels.random.streams import Key
 class Residual(BlockSpecification):
     """The sum of what two blocks make of the same input, within one layer: y = shortcut(x) + body(x).
 
-    In a predictive network there is no state between the two; where each branch shall have states of its own, see `Parallel`.
+    In a predictive network there is no state between the two; to give each branch its own states, see `Parallel`.
 
     Attributes
     ----------

@@ -92,38 +92,44 @@ def demo(
 @app.command()
 def train(
     study: Annotated[Path | None, typer.Argument(help="A STUDY.toml; the options below override it.")] = None,
-    rule: Annotated[str | None, typer.Option(help="bp, pc, s+f, ipc, ep, …: docs/rules.md has all; s+f if not given.")] = None,
+    rule: Annotated[
+        str | None, typer.Option(help="Learning rule: bp, pc, s+f, ipc, ep, … (all in docs/rules.md; default: s+f).")
+    ] = None,
     device: Annotated[
-        str | None, typer.Option(help="digital, a preset (see: analogpc devices) or a device file (.toml); digital if not given.")
+        str | None, typer.Option(help="digital, a preset (list: analogpc devices) or a device file (.toml); default: digital.")
     ] = None,
     dataset: Annotated[
         str | None,
         typer.Option(
-            help="digits (if not given), fashion-mnist, mnist, cifar10, cifar100, svhn; the path of yours: .h5, .npz or a folder; "
+            help="digits (default), fashion-mnist, mnist, cifar10, cifar100, svhn, or a path to your own data: .h5, .npz or a folder; "
             "text:PATH."
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="5 if not given.", min=1)] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples in a batch; 32 if not given.", min=1)] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="The usual one of rule and substrate if not given.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Number of epochs (default: 5).", min=1)] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples in a batch (default: 32).", min=1)] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Learning rate of the optimiser (default: depends on rule and substrate).")
+    ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Any field of the study, as in --set substrate.adc.bits=6.", metavar="FIELD=VALUE"),
+        typer.Option("--set", help="Set any field of the study, for example --set substrate.adc.bits=6.", metavar="FIELD=VALUE"),
     ] = None,
     seed: Seed = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with this run.h5 instead of beginning a new one.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Resume this run.h5 instead of starting a new run.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Where the run is saved, after every epoch; run.h5 or the resumed file if not given.")
+        Path | None, typer.Option(help="File in which the run is saved after every epoch (default: run.h5, or the resumed file).")
     ] = None,
     overwrite: Overwrite = False,
-    checkpoint_batches: Annotated[int, typer.Option(help="Save also after so many batches; 0 for epochs only.", min=0)] = 0,
+    checkpoint_batches: Annotated[
+        int, typer.Option(help="Also save after this many batches; 0: only after each epoch.", min=0)
+    ] = 0,
     data_dir: DataDir = None,
     backend: BackendOption = "cpu",
     precision: PrecisionOption = None,
     network: Annotated[str | None, typer.Option(help="For texts: transformer.")] = None,
     task: Annotated[str | None, typer.Option(help="For texts: masked or conditional.")] = None,
-    batches: Annotated[int | None, typer.Option(help="For texts, in place of --epochs.", min=1)] = None,
-    prompt: Annotated[str | None, typer.Option(help="For texts: what the model goes on with, or fills in.")] = None,
+    batches: Annotated[int | None, typer.Option(help="For texts: number of batches, instead of --epochs.", min=1)] = None,
+    prompt: Annotated[str | None, typer.Option(help="For texts: the prompt to continue, or to fill in.")] = None,
     as_json: Json = False,
 ) -> None:
     """Train a network and save the run."""
@@ -222,7 +228,7 @@ def export(
         netlist = {"spice": str(spice), "array": written} if spice is not None else {}
         print_json({"command": "export", "file": str(out), "tiles": tiles, **netlist})
     else:
-        show(f"{len(tiles)} tiles of {len(network.matrices())} matrices are in {out}; docs/files.md tells how to read it.")
+        show(f"{len(tiles)} tiles of {len(network.matrices())} matrices are in {out}; docs/files.md documents the format.")
         if spice is not None:
             show(f"The array {written} is in {spice}; ngspice -b {spice} prints its bit-line currents.")
 

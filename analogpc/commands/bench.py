@@ -45,7 +45,7 @@ def bench(
         return
     if out is not None:
         spare(out, overwrite)
-    # Where a peer is installed is nobody else's business.
+    # Do not record local paths.
     command = shlex.join(["analogpc", *(re.sub(r"^(\w+)=.*", r"\1=PYTHON", word) for word in sys.argv[1:])])
     with use_precision(precision or "tf32"):
         found = run_bench(

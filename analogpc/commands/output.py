@@ -22,7 +22,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 BackendOption = Annotated[Backend, typer.Option("--backend", help="Where to compute: cpu, or gpu (needs CuPy and a GPU).")]
 PrecisionOption = Annotated[
     Precision | None,
-    typer.Option("--precision", help="Of products of float32 on a GPU, which are tf32 if nothing is said: all else is float32."),
+    typer.Option("--precision", help="Precision of float32 matrix products on the GPU (default: tf32)."),
 ]
 _COLUMNS = 120
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]

@@ -83,7 +83,7 @@ class Relaxation:
     target : (n, ...) array
         The output, held.
     output : Output
-        What the last layer pays for its errors.
+        Loss at the output layer.
     memory : StateMemory
         How finely states are held; as the floating type does if not given.
 
@@ -179,7 +179,7 @@ class Relaxation:
             self._live[index - 1] = True
 
     def renew(self, index: int) -> None:
-        """Say that layer ``index`` has learnt: its prediction has to be read again."""
+        """Mark layer ``index`` stale after a weight update: its prediction has to be read again."""
         self._stale[index] = self._learnt[index] = True
 
     def rewind(self) -> None:

@@ -38,7 +38,7 @@ class SweepRelaxation:
         The output, held: of its shape, or for networks of tokens (p, 2) int32, the place and the token of every target (see
         `Transformer`).
     output : Output
-        What the output pays for its errors.
+        Loss at the output layer.
     cut : bool
         Whether nodes hold states; without, `differentiate` is backpropagation.
 

@@ -1,4 +1,4 @@
-"""Runs in files: what a run holds as a tree of arrays, numbers and TOML text, and back. The layout is told in ``docs/files.md``."""
+"""Runs in files: what a run holds as a tree of arrays, numbers and TOML text, and back. The layout is documented in ``docs/files.md``."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def rebuilt(tree: dict[str, Any], backend: Backend, size: int = 2**40) -> Run:
 def load(path: str | Path, *, backend: Backend = "cpu") -> Network:
     """The network of a saved run, in the state in which it was saved.
 
-    Use `Run.load` to go on training to the same bits.
+    Use `Run.load` to resume training; resuming is bit-identical.
 
     Parameters
     ----------

@@ -150,7 +150,7 @@ class _Driver:
             if self._waiting or self._missing_runs():
                 with self._workers() as workers:
                     self._work(workers)
-                    # What is to be kept is known in the end; a run that is missing is computed again, to the same bits.
+                    # Which runs to keep is known only at the end; a missing run is computed again, with identical bits.
                     self._waiting.extend(self._missing_runs())
                     self._work(workers)
             self._drop_runs()

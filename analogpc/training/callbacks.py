@@ -22,7 +22,7 @@ class Callback:
 
     All reads of the network within a callback draw noise of their own and are not counted, so that they leave no trace in the
     run. A callback that changes weights, devices or the memory of the optimiser is found out, and its name is kept in the run
-    file: to go on to the same bits it has to be given again.
+    file: pass it again to resume bit-identically.
 
     Attributes
     ----------

@@ -72,7 +72,7 @@ def fit(
     optimiser : SGD, AdamW, or "sgd" or "adamw"
         If not given, AdamW where every matrix can take digitally formed increments, otherwise plain SGD, which learns in place.
     learning_rate : float
-        Of the optimiser; its own default if not given.
+        Learning rate of the optimiser; the optimiser's default if not given.
     metrics : sequence of names, functions (right, predictions) -> float, and `Metric`
         Besides accuracy and loss (for regression: loss and r2); see `metric`.
     callbacks : sequence of functions (run) and of `Callback`

@@ -101,7 +101,7 @@ class LanguageRun:
         ----------
         data : TextData
         batches : int
-            Stop after so many; the run can go on later, to the same bits.
+            Stop after this many batches; resuming is bit-identical.
         checkpoint : path
             Save there after every evaluation and at the end.
         report : function of str
@@ -205,7 +205,7 @@ class LanguageRun:
         return self.network if self.best is None else self.best_network
 
     def save(self, path: str | Path) -> None:
-        """Write everything to an HDF5 file, from which `load` goes on to the same bits."""
+        """Write everything to an HDF5 file from which `load` resumes bit-identically."""
         from analogpc.files.storage import write_file
 
         tree: dict[str, Any] = {
@@ -225,7 +225,7 @@ class LanguageRun:
 
     @classmethod
     def load(cls, path: str | Path, *, backend: Backend = "cpu") -> Self:
-        """Read a run from a file that `save` wrote, to go on on a backend.
+        """Read a run from a file that `save` wrote and resume it on the given backend.
 
         Raises
         ------
@@ -308,7 +308,7 @@ def fit_text(
     batches, batch_size, seed, optimiser
         See `LanguageStudy`.
     learning_rate : float
-        Of the optimiser; its own default if not given.
+        Learning rate of the optimiser; the optimiser's default if not given.
     backend, checkpoint, report
         See `begin_text` and `LanguageRun.train`.
     **fields

@@ -177,11 +177,11 @@ class Run(Predictions, Billing):
         metrics : sequence of functions and `Metric`
             Those with which the run began, if it comes from a file: files keep no functions.
         batches : int
-            Stop after so many batches; the run can go on later, to the same bits.
+            Stop after this many batches; resuming is bit-identical.
         checkpoint : path
             Save there after every epoch and at the end.
         checkpoint_batches : int
-            Save also after every so many batches; 0 for epochs only.
+            Also save each time this many batches have been trained; 0: only after each epoch.
         progress : bool
             Show a progress bar on standard error.
 
@@ -390,7 +390,7 @@ class Run(Predictions, Billing):
         return self.network.inputs(x), data.targets("train", indices, dtype=self.network.dtype, backend=backend)
 
     def _report(self, result: StepResult, target: np.ndarray) -> np.ndarray:
-        """All numbers that are asked of a batch, in one array, so that a GPU is waited for once.
+        """All numbers reported for a batch in one array: one transfer, one synchronisation.
 
         They are the samples that were right, the loss, whether each matrix is finite, and the energies of the layers.
         """
@@ -445,7 +445,7 @@ class Run(Predictions, Billing):
         return total
 
     def save(self, path: str | Path) -> None:
-        """Write everything to an HDF5 file, from which `Run.load` goes on to the same bits (see ``docs/files.md``).
+        """Write everything to an HDF5 file from which `Run.load` resumes bit-identically (see ``docs/files.md``).
 
         Raises
         ------
@@ -486,9 +486,9 @@ class Run(Predictions, Billing):
 
     @classmethod
     def load(cls, path: str | Path, *, backend: Backend = "cpu") -> Run:
-        """Read a run from a file that `save` wrote, to go on on a backend.
+        """Read a run from a file that `save` wrote and resume it on the given backend.
 
-        On the backend where it began it goes on to the same bits.
+        On the backend on which it began, resuming is bit-identical.
         """
         from analogpc.files.run_file import load_run
 

@@ -145,7 +145,7 @@ class Array(ReadableArray):
         """
         law = self._response().law
         received = np.zeros_like(self.state, np.int32)
-        # Who will be touched is known only afterwards; the others keep the state that they were written to.
+        # Which devices fire is known only afterwards; the others keep the state that they were written to.
         before = self.state.copy()
         shown = before if self.apparent is self.state else self.apparent
         drifted = self._catch_up(None)

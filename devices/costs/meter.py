@@ -122,7 +122,7 @@ def _counts_of(holder: Any) -> list[str]:
 
 
 def count(holder: Any, **amounts: Any) -> None:
-    """Add to attributes that are a `Count` or an `Amount`: numbers, or arrays of the GPU without axes, for which nobody waits."""
+    """Add to attributes that are a `Count` or an `Amount`: numbers, or 0-d device arrays (no synchronisation)."""
     kept = holder.__dict__
     for name, amount in amounts.items():
         if isinstance(amount, (int, np.integer)):

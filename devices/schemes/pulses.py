@@ -161,7 +161,7 @@ class StochasticPulses(Scheme):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
         """Pulse probabilities per unit and train lengths of n rank-one products.
 
-        They are formed in main memory, for which a GPU is waited for once; in a captured graph they stay on the GPU.
+        They are computed in main memory (one synchronisation with the GPU); in a captured graph they stay on the GPU.
 
         Parameters
         ----------

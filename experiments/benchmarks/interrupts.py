@@ -1,4 +1,4 @@
-"""Interrupts at random moments: does every one stop the run, leave a file that can be read, and let it go on to the same bits?
+"""Interrupts at random moments: does every one stop the run, leave a file that can be read, and let it resume bit-identically?
 
 python experiments/benchmarks/interrupts.py --interrupts 200
 """

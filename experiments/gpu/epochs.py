@@ -127,7 +127,7 @@ def begun(case: Case, rule: str, data: Dataset, backend: gpu.Backend, width: flo
 
 
 def timed(run: Run, data: Dataset, batches: int) -> float:
-    """Seconds that so many batches take; `Run.train` ends when a GPU has done all of it."""
+    """Seconds that the given number of batches take; `Run.train` ends when a GPU has done all of it."""
     start = time.perf_counter()
     run.train(data, batches=batches, progress=False)
     return time.perf_counter() - start

@@ -3,7 +3,7 @@
     python experiments/gpu/run_next.py --minutes 9 [--out DIR] [--list] [--job NAME] [--dry-run]
         [--checkpoints DIR] [--data-dir DIR] [--queue FILE]
 
-See QUEUE.md for what the jobs are, what they need, and how to go on on another machine.
+See QUEUE.md for what the jobs are, what they need, and how to resume on another machine.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ extern "C" __global__ void largest(const real* x, unsigned long long* found, pla
         real most = 0;
         EACH_OF(j, item, length, shift) {
             real magnitude = (real)fabs(x[row * length + j]);
-            // What is no number is not larger, and does not count.
+            // Comparisons with NaN are false, so NaN is skipped.
             most = magnitude > most ? magnitude : most;
         }
         if (most > 0) atomicMax(found + row, bits_of(most));

@@ -76,7 +76,7 @@ def _largest(words, infinity):
     largest = kind(0)
     for j in range(words.size):
         magnitude = kind(words[j] & ~(kind(1) << kind(8 * words.itemsize - 1)))
-        # What is no number lies beyond infinity and does not count.
+        # NaN bit patterns sort above infinity; skip them.
         magnitude = magnitude if magnitude <= infinity else kind(0)
         largest = magnitude if magnitude > largest else largest
     return largest

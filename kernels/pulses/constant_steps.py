@@ -90,7 +90,7 @@ def _tally(ups, downs, received):
 
 @compiled
 def _words(c0, c1, step, k0, k1):
-    """A block of draws for one device (not inlined: it is a rare guest)."""
+    """A block of draws for one device (not inlined: rarely called)."""
     c2, c3 = split(step)
     return philox(c0, c1, c2, c3, k0, k1)
 

@@ -96,7 +96,7 @@ def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, f
     words : (n, lines) uint32 array
         Bit k is slot k; the top bit is set for a negative value.
     clipped : int
-        Lines whose wanted probability exceeded 1; on the GPU an integer array without axes, for which nobody waits.
+        Lines whose wanted probability exceeded 1; on the GPU a 0-d integer device array (no synchronisation).
     """
     words = np.empty(values.shape, np.uint32, like=values)
     if on_gpu(values):
@@ -352,7 +352,7 @@ def apply_pulses(
     Returns
     -------
     int
-        Pulses that devices received; on the GPU an integer array without axes, for which nobody waits.
+        Pulses that devices received; on the GPU a 0-d integer device array (no synchronisation).
     """
     if on_gpu(state):
         sent = [np.ascontiguousarray(words, np.uint32, like=state) for words in (rows, columns)]

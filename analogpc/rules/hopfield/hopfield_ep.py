@@ -69,7 +69,7 @@ def check_target(free: Recurrent, target: np.ndarray) -> None:
 
 @dataclass
 class Phase:
-    """A nudged phase: its states, and the force at the output, which a held output needs not."""
+    """A nudged phase: its states, and the force at the output (None if the output is clamped)."""
 
     states: Recurrent
     force: Force | None
