@@ -2,7 +2,7 @@
 
 Begin with ``import analogpc as apc`` and
 
-- a network and its training: `mlp`, `cnn`, `vgg`, `resnet`, `Network`; `fit`, `Run`, `Study`, `load`
+- a network and its training: `mlp`, `cnn`, `vgg`, `resnet`, `Network`, or a name such as "vgg5"; `fit`, `Run`, `Study`, `load`
 - data: `load_data`, `Dataset` (`Dataset.from_arrays`, `from_hdf5`, `from_folder`)
 - where matrices live: `Digital`, `Analog`; devices: `presets`, `preset`, `Device`
 - an analog matrix alone: `Crossbar`

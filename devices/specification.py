@@ -28,6 +28,15 @@ class SpecificationError(ValueError):
     """A specification was given a value that it does not allow; the message is one sentence that names the field."""
 
 
+# What pydantic says of values that are no tables of fields speaks of Python objects.
+_TABLES = {
+    "model_type": "a table of fields is needed",
+    "model_attributes_type": "a table of fields is needed",
+    "dict_type": "a table of fields is needed",
+    "union_tag_not_found": "the table must say its kind",
+}
+
+
 def _sentence(kind: Any, error: ValidationError) -> str:
     """One sentence for the first error that pydantic found."""
     from analogpc.devices.fields import field_path
@@ -42,8 +51,9 @@ def _sentence(kind: Any, error: ValidationError) -> str:
         return f"{name} has no field '{path}'{hint}"
     if first["type"] == "missing":
         return f"{name} needs the field '{path}'"
-    message = first["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
+    message = _TABLES.get(first["type"], first["msg"]).removeprefix("Value error, ")
+    if not message[:2].isupper():
+        message = message[0].lower() + message[1:]
     if not path:
         return f"{name}: {message}"
     return f"{name}: {path} = {first['input']!r} is not allowed: {message}"

@@ -11,6 +11,7 @@ import emulated_gpu
 import numba
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from analogpc.data.augmentation import _words
 from analogpc.devices.arrays import array
@@ -20,6 +21,10 @@ from analogpc.kernels.pulses import updates
 from analogpc.kernels.pulses.updates import apply_pulses
 from analogpc.kernels.random import streams
 from analogpc.rules.hopfield import teacher as hopfield_teacher
+
+# The same examples in every run; how fast they are drawn says more about the machine than about the test.
+settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("repeatable")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -126,7 +126,10 @@ def train(
     data_dir: DataDir = None,
     backend: BackendOption = "cpu",
     precision: PrecisionOption = None,
-    network: Annotated[str | None, typer.Option(help="For texts: transformer.")] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(help="vgg7, resnet18, 784-256-10, …; the usual one of the data set if not given. For texts: transformer."),
+    ] = None,
     task: Annotated[str | None, typer.Option(help="For texts: masked or conditional.")] = None,
     batches: Annotated[int | None, typer.Option(help="For texts: number of batches, instead of --epochs.", min=1)] = None,
     prompt: Annotated[str | None, typer.Option(help="For texts: the prompt to continue, or to fill in.")] = None,
@@ -149,7 +152,7 @@ def train(
         "optimiser.learning_rate": learning_rate,
         "seed": seed,
     }
-    texts = {"network": network, "task": task, "batches": batches, "prompt": prompt}
+    texts = {"task": task, "batches": batches, "prompt": prompt}
     chosen = (study, settings or None, precision, network, task, *options.values())
     if resume is not None and any(value is not None for value in chosen):
         raise ValueError(
@@ -184,7 +187,7 @@ def train(
     else:
         out = Path("run.h5") if out is None else out
         spare(out, overwrite)
-        plan = assemble(study, options, settings or [])
+        plan = assemble(study, options | {"network": network}, settings or [])
         data = study_data(plan, data_dir=data_dir)
         with use_precision(precision or "tf32"):
             run = begin(plan, data, backend=backend)

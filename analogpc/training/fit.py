@@ -12,6 +12,8 @@ from analogpc.data.targets import Task
 from analogpc.devices.specification import Specification
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.random.streams import Key
+from analogpc.networks import Architecture
+from analogpc.networks.names import named_network, usual_network
 from analogpc.networks.network import Network
 from analogpc.rules import Rule
 from analogpc.training.evaluation import refuse_other_outputs
@@ -23,7 +25,7 @@ from analogpc.training.study_data import with_holdout
 
 
 def fit(
-    network: Network,
+    network: Network | Architecture | str,
     rule: Rule | str,
     data: Any,
     *,
@@ -53,7 +55,9 @@ def fit(
 
     Parameters
     ----------
-    network : Network
+    network : Network, architecture or str
+        An architecture, or the name of one such as "vgg7" or "784-256-10" (see `network_names`), becomes a digital network whose weights
+        are drawn from ``seed``; one that is named without sizes gets those of the data.
     rule : Rule or str
         A rule, or the name of one, such as "pc", "s+f" or "bp" (see ``docs/rules.md``).
     data : Dataset, (x, y) or str
@@ -104,11 +108,18 @@ def fit(
     """
     if isinstance(validation, (int, float)):
         holdout, validation = float(validation), None
-    outputs = network.output_shape[0] if len(network.output_shape) == 1 else None
+    if not isinstance(network, (Network, str)):
+        network = Network(network, None, seed)
+    fields = named_network(network) if isinstance(network, str) else {}
+    outputs = fields["widths"][-1] if "widths" in fields else None
+    if isinstance(network, Network) and len(network.output_shape) == 1:
+        outputs = network.output_shape[0]
     options: dict[str, Any] = {
         name: value for name, value in (("normalisation", normalisation), ("task", task)) if value is not None
     }
     data = as_dataset(data, validation=validation, test=test, outputs=outputs, **options)
+    if isinstance(network, str):
+        network = _network(fields, data, seed)
     named, functions = [one for one in metrics if isinstance(one, str)], [one for one in metrics if not isinstance(one, str)]
     study = Study(
         dataset=data.name,
@@ -181,6 +192,13 @@ def begin(
     trained.key_streams(Key(study.seed).fold("run"))
     rule = study.rule.settled()
     return Run(study if rule is study.rule else study.but(rule=rule), trained, description, metrics)
+
+
+def _network(fields: dict[str, Any], data: Dataset, seed: int) -> Network:
+    """A digital network of the fields that a short name stands for, with the ends that the data need."""
+    usual = usual_network(fields["kind"], data.input_shape, data.target_kind.outputs, fields)
+    assert usual is not None  # Every kind that has a name has a usual network.
+    return Network(usual.but({path: value for path, value in fields.items() if path != "kind"}), None, seed)
 
 
 def _optimiser_fields(optimiser: Any, learning_rate: float | None) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from typing_extensions import override
 from analogpc.data.division import Division
 from analogpc.devices.specification import Specification
 from analogpc.devices.substrate import Analog, Digital, Substrate
-from analogpc.networks import MLP, VGG, Architecture, Hopfield
+from analogpc.networks import Architecture
+from analogpc.networks.names import named_network, usual_network
 from analogpc.rules import AnyRule, NamedRule
 from analogpc.training.optimisers import SGD, AdamW, AnyOptimiser
 
@@ -29,7 +30,7 @@ def _known_metrics(names: tuple[str, ...]) -> tuple[str, ...]:
 class Study(Specification):
     """What is trained, on what, how, and for how long.
 
-    Only the rule has to be given; a rule and a substrate may be given by their short names.
+    Only the rule has to be given; a rule, a network and a substrate may be given by their short names.
 
     Attributes
     ----------
@@ -38,8 +39,9 @@ class Study(Specification):
     augment : bool
         Whether the training images get the published augmentation of the data set.
     network : Architecture
-        If not given, one that is usual for the data and the rule: a perceptron of two hidden layers for images of one channel, VGG5
-        for others, a Hopfield network of one hidden layer for the rules that teach those.
+        Fields, or a name such as "vgg7", "resnet18" or "784-256-10" (see `network_names`). Of the data that have names, it gets the
+        shape of the samples and the number of classes. If not given, one that is usual for data and rule: a perceptron of two hidden
+        layers for images of one channel, VGG5 for others, a Hopfield network of one hidden layer for the rules that train those.
     substrate : Digital or Analog
     rule : Rule
     optimiser : Optimiser
@@ -97,12 +99,18 @@ class Study(Specification):
 
     @override
     @classmethod
+    def opened(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        network = fields.get("network")
+        return {**fields, "network": named_network(network)} if isinstance(network, str) else fields
+
+    @override
+    @classmethod
     def consequences(cls, said: Mapping[str, Any]) -> dict[str, Any]:
-        usual = _RECURRENT if _is_recurrent(said.get("rule")) else _USUAL
         dataset = said.get("dataset", cls.model_fields["dataset"].default)
-        network = {"network": usual[dataset]} if dataset in usual else {}
+        shape, classes = _SHAPES.get(dataset, ((), 0)) if isinstance(dataset, str) else ((), 0)
+        network = _usual_network(said.get("network"), said.get("rule"), shape, classes) if shape else {}
         optimiser = usual_optimiser(said.get("substrate", Digital()), said.get("rule"))
-        batch = {"batch_size": 128} if isinstance(usual.get(dataset), VGG) else {}
+        batch = {"batch_size": 128} if shape[2:] == (3,) else {}
         return {**network, **batch, "optimiser": optimiser, "network_seed": said.get("seed", cls.model_fields["seed"].default)}
 
     @model_validator(mode="after")
@@ -115,19 +123,24 @@ class Study(Specification):
 
 _RULE: TypeAdapter[AnyRule] = TypeAdapter(NamedRule)
 _SUBSTRATE: TypeAdapter[Digital | Analog] = TypeAdapter(Substrate)
-_RECURRENT: dict[str, Architecture] = {
-    "digits": Hopfield(widths=(64, 64, 10)),
-    "fashion-mnist": Hopfield(widths=(784, 256, 10)),
-    "mnist": Hopfield(widths=(784, 256, 10)),
+# Shapes of the samples and numbers of the classes of the data that have names.
+_SHAPES: dict[str, tuple[tuple[int, ...], int]] = {
+    "digits": ((8, 8, 1), 10),
+    "fashion-mnist": ((28, 28, 1), 10),
+    "mnist": ((28, 28, 1), 10),
+    "cifar10": ((32, 32, 3), 10),
+    "cifar100": ((32, 32, 3), 100),
+    "svhn": ((32, 32, 3), 10),
 }
-_USUAL: dict[str, Architecture] = {
-    "digits": MLP(widths=(64, 64, 64, 10)),
-    "fashion-mnist": MLP(widths=(784, 256, 256, 10)),
-    "mnist": MLP(widths=(784, 256, 256, 10)),
-    "cifar10": VGG(),
-    "cifar100": VGG(classes=100),
-    "svhn": VGG(),
-}
+
+
+def _usual_network(given: Any, rule: Any, shape: tuple[int, ...], classes: int) -> dict[str, Any]:
+    """The network that data of a shape get if none is given, or that completes the table of one."""
+    if given is not None and not isinstance(given, Mapping):
+        return {}
+    usual = "hopfield" if shape[2] == 1 and _is_recurrent(rule) else "mlp" if shape[2] == 1 else "vgg"
+    network = usual_network(str((given or {}).get("kind", usual)), shape, classes, given or {})
+    return {} if network is None else {"network": network}
 
 
 def _is_recurrent(given: Any) -> bool:
