@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from typing_extensions import override
@@ -139,14 +140,18 @@ class PiecewiseFamily(Family):
 
     nodes: int
 
+    @cached_property
+    def at(self) -> np.ndarray:
+        """Places of the nodes."""
+        return np.linspace(0, 1, self.nodes)
+
     @override
     def start(self, up: np.ndarray, down: np.ndarray) -> np.ndarray:
-        at = np.linspace(0, 1, self.nodes)
-        return np.concatenate([_logs(np.interp(at, PLACES, one)) for one in (up, down)])
+        return np.concatenate([_logs(np.interp(self.at, PLACES, one)) for one in (up, down)])
 
     @override
     def steps(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        at, values = np.linspace(0, 1, self.nodes), np.exp(theta)
+        at, values = self.at, np.exp(theta)
         up, down = (np.interp(PLACES, at, one) for one in (values[: self.nodes], values[self.nodes :]))
         return up, down
 

@@ -7,12 +7,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
-from analogpc.devices.calibration.choice import Ranked, choose_noise, presses, rank_families, refit, settle_noise
+from analogpc.devices.calibration.choice import Ranked, noise_models, noise_score, presses, rank_families, refit
 from analogpc.devices.calibration.families import PLACES, PiecewiseFamily
 from analogpc.devices.calibration.measurements import CalibrationError, PulseData
+from analogpc.devices.calibration.noise_intervals import LR_90, read_noise_interval, settle_cycle_noise
 from analogpc.devices.calibration.state_space import CYCLE, EXTRA, SLOW, WHITE, Fit, Readings, climb, covariance, with_devices
 
 FEWEST_PULSES = 8
+_MARGIN = 2 * LR_90
+"""A noise model that is worse by so much cannot widen an interval."""
 
 
 @dataclass(frozen=True)
@@ -81,17 +84,18 @@ def fit_pulses(data: PulseData, nodes: int | None = None) -> PulseFit:
     """
     readings, base, unit = _scaled(data)
     # Coarse first: then the range is that of the conductances and no longer that of noisy readings.
-    first = choose_noise(readings, few=True)
+    first = noise_models(readings, few=True)[0]
     readings, base, unit = _rescaled(readings, first, base, unit)
-    first = choose_noise(readings)
+    first = noise_models(readings)[0]
     ranking = rank_families(first, readings)
     best = ranking[0].fit if nodes is None else refit(ranking[0].fit, readings, PiecewiseFamily(f"table of {nodes}", nodes))
     if readings.devices > 1:
         best = with_devices(best, readings, presses(readings))
-    best = climb(choose_noise(readings, best), readings, tolerance=1e-2)
-    best, cycle = settle_noise(best, readings, CYCLE)
+    models = noise_models(readings, best)
+    models = [one for one in models if noise_score(one) < noise_score(models[0]) + _MARGIN]
+    best, cycle = settle_cycle_noise(models, readings)
     best = climb(best, readings, (len(best.theta) - EXTRA + CYCLE,))
-    noises = (cycle, *(settle_noise(best, readings, which)[1] for which in (WHITE, SLOW)))
+    noises = (cycle, *(read_noise_interval(best, readings, which) for which in (WHITE, SLOW)))
     mean, band = mean_curve(best, readings)
     return PulseFit(best, readings, base, unit, ranking, noises, covariance(best), mean, band)
 

@@ -12,7 +12,9 @@ spreads from device to device, are estimated by the EM algorithm (empirical Baye
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -91,11 +93,12 @@ class Fit:
     @property
     def noise(self) -> tuple[float, float, float, float]:
         """σ_c, σ_r, σ_e and φ."""
-        logs = np.clip(self.extra[:MEMORY], _LEAST_LOG, _MOST_LOG)
-        sigmas = np.where(self.free[-EXTRA:][:MEMORY], np.exp(logs), 0.0)
+        logs, free = self.extra.tolist(), self.free[-EXTRA:].tolist()
+        cycle, white, slow = (
+            math.exp(min(max(logs[k], _LEAST_LOG), _MOST_LOG)) if free[k] else 0.0 for k in (CYCLE, WHITE, SLOW)
+        )
         # Without any read noise the filter would divide by zero where a device does not move.
-        white = max(float(sigmas[WHITE]), 1e-6)
-        return float(sigmas[CYCLE]), white, float(sigmas[SLOW]), float(np.exp(-np.exp(-np.clip(self.extra[MEMORY], -1.0, 7.0))))
+        return cycle, max(white, 1e-6), slow, math.exp(-math.exp(-min(max(logs[MEMORY], -1.0), 7.0)))
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -106,8 +109,11 @@ class Fit:
     @property
     def affine(self) -> np.ndarray:
         """(devices, 4): offset, width and factors of each device."""
-        low, high = self.own[:, 2], 1 + self.own[:, 3]
-        return np.ascontiguousarray(np.column_stack([low, np.maximum(high - low, 0.05), np.exp(self.own[:, :2])]))
+        out = np.empty_like(self.own)
+        out[:, 0] = self.own[:, 2]
+        np.maximum(1 + self.own[:, 3] - self.own[:, 2], 0.05, out=out[:, 1])
+        np.exp(self.own[:, :2], out=out[:, 2:])
+        return out
 
     @property
     def label(self) -> str:
@@ -119,9 +125,34 @@ class Fit:
         """How many of ``theta`` were estimated."""
         return int(self.free.sum())
 
+    @property
+    def active(self) -> np.ndarray:
+        """Places of the devices' own parameters that were estimated, behind those of ``theta``."""
+        if len(self.own) == 1:
+            return np.zeros(0, int)
+        columns = np.flatnonzero(self.spreads > 0)
+        return (len(self.theta) + OWN * np.arange(len(self.own))[:, None] + columns).ravel()
+
+    def marginal(self, mean_steps: bool = False) -> float:
+        """The loss with the devices' own parameters, and the ``mean_steps``, integrated out by Laplace's approximation.
+
+        A model is compared with another, and a noise with none, by what the whole hierarchy makes of the data: at their best values
+        the own parameters of many devices take up a part of every noise that adds up.
+        """
+        assert self.information is not None
+        places, priors = self.active, 0.0
+        if len(places):
+            priors = len(self.own) * float(np.log(np.maximum(self.spreads[self.spreads > 0], 1e-4)).sum())
+        if mean_steps:
+            places = np.concatenate([np.arange(len(self.theta) - EXTRA), places])
+        if not len(places):
+            return self.loss
+        block = self.information[np.ix_(places, places)] + 1e-4 * np.eye(len(places))
+        return self.loss + float(np.linalg.slogdet(block)[1]) / 2 + priors
+
     def criterion(self, readings: int) -> float:
-        """Schwarz's information criterion (Ann. Stat. 6:461, 1978), the smaller the better."""
-        return 2 * self.loss + self.parameters * float(np.log(readings))
+        """Schwarz's information criterion (Ann. Stat. 6:461, 1978) of the whole hierarchy, the smaller the better."""
+        return 2 * self.marginal() + self.parameters * float(np.log(readings))
 
     def run(self, data: Readings) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """What `filter_readings` says of the data."""
@@ -163,17 +194,24 @@ def _prior(fit: Fit) -> tuple[float, np.ndarray, np.ndarray]:
             gradient[k], curvature[k] = fit.theta[k] / 16, 1 / 16
     nodes = getattr(fit.family, "nodes", 0)
     for first in (0, nodes) if nodes else ():
-        bends = np.diff(np.eye(nodes), 2, axis=0) / 1.5
+        bends, squares = _bends(nodes)
         part = slice(first, first + nodes)
         kinks = bends @ fit.theta[part]
         value += float(kinks @ kinks) / 2
         gradient[part] += bends.T @ kinks
-        tables[part, part] += bends.T @ bends
+        tables[part, part] += squares
     if len(fit.own) > 1:
         weight = np.broadcast_to(1 / np.maximum(fit.spreads, 1e-4) ** 2, fit.own.shape)
         value += float((weight * fit.own**2).sum() / 2)
         gradient[count:], curvature[count:] = (weight * fit.own).ravel(), weight.ravel()
     return value, gradient, tables + np.diag(curvature)
+
+
+@lru_cache
+def _bends(nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Second differences of a table's logarithms over their deviation, as a matrix, and its square."""
+    bends = np.diff(np.eye(nodes), 2, axis=0) / 1.5
+    return bends, bends.T @ bends
 
 
 def _moved(fit: Fit, change: np.ndarray) -> Fit:
@@ -213,13 +251,16 @@ def derivatives(fit: Fit, data: Readings, fixed: np.ndarray) -> tuple[float, np.
     few = len(shared)
     gradient[shared] = pulls[:few].sum(axis=1)
     information[np.ix_(shared, shared)] = by_v[:few] @ by_v[:few].T + by_s[:few] @ by_s[:few].T
-    for d in range(len(fit.own) if owned else 0):
-        mine, at = device == d, count + OWN * d + active
-        gradient[at] = pulls[few:, mine].sum(axis=1)
-        own_v, own_s = by_v[few:, mine], by_s[few:, mine]
-        information[np.ix_(at, at)] = own_v @ own_v.T + own_s @ own_s.T
-        cross = by_v[:few, mine] @ own_v.T + by_s[:few, mine] @ own_s.T
-        information[np.ix_(shared, at)], information[np.ix_(at, shared)] = cross, cross.T
+    # Readings of a device lie together; where its series are apart, their parts add up.
+    breaks = np.flatnonzero(np.diff(device)) + 1
+    for first, last in zip([0, *breaks], [*breaks, len(device)], strict=True) if owned else ():
+        at = count + OWN * device[first] + active
+        own_v, own_s = by_v[few:, first:last], by_s[few:, first:last]
+        gradient[at] += pulls[few:, first:last].sum(axis=1)
+        information[at[:, None], at] += own_v @ own_v.T + own_s @ own_s.T
+        information[shared[:, None], at] += by_v[:few, first:last] @ own_v.T + by_s[:few, first:last] @ own_s.T
+    if owned:
+        information[count:, :count] = information[:count, count:].T
     value, pull, curvature = _prior(fit)
     use = np.concatenate([fit.free, np.tile(fit.spreads > 0, len(fit.own))]) & ~fixed
     gradient += np.where(use, pull, 0)
