@@ -11,6 +11,7 @@ import numpy as np
 
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import launch, on_gpu
+from analogpc.kernels.pulses.planes import count_bits
 
 _SLOTS = np.uint32(0x7FFFFFFF)
 
@@ -30,6 +31,33 @@ def _total(values):
     return (a + b) + (c + d)
 
 
+# Loops that write every place once, and without branches, become vectors; sums into a single number do not, since their order is theirs.
+# Eight numbers at a time are summed in their own type, whose rounding each of them has already had, and all further in float64.
+@compiled
+def _fold(values, out):
+    """Add the eight parts of a row (a multiple of eight numbers) upon each other."""
+    n = out.size
+    a, b, c, d = values[:n], values[n : 2 * n], values[2 * n : 3 * n], values[3 * n : 4 * n]
+    e, f, g, h = values[4 * n : 5 * n], values[5 * n : 6 * n], values[6 * n : 7 * n], values[7 * n :]
+    for i in range(n):
+        out[i] = ((a[i] + b[i]) + (c[i] + d[i])) + ((e[i] + f[i]) + (g[i] + h[i]))
+
+
+@compiled
+def _row_total(values, folded):
+    """The sum of a row; ``folded`` has room for an eighth of it."""
+    part = values.size // 8
+    _fold(values[: 8 * part], folded[:part])
+    return _total(folded[:part]) + _total(values[8 * part :])
+
+
+@compiled
+def _add_eight(rows, out):
+    a, b, c, d, e, f, g, h = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], rows[7]
+    for i in range(out.size):
+        out[i] += np.float64(((a[i] + b[i]) + (c[i] + d[i])) + ((e[i] + f[i]) + (g[i] + h[i])))
+
+
 @compiled
 def _add(values, out):
     for i in range(values.size):
@@ -37,11 +65,27 @@ def _add(values, out):
 
 
 @compiled
-def _sums(grid, rows, columns, along, across):
+def _line(sums, unit, rest):
+    for i in range(sums.size):
+        sums[i] = sums[i] * unit + rest
+
+
+@compiled
+def _sums(grid, rows, columns, unit, rest, along, across):
+    folded = np.empty(min(columns, grid.shape[1]) // 8, grid.dtype)
     for j in range(grid.shape[0]):
         for tile in range(along.shape[1]):
-            along[j, tile] = _total(grid[j, tile * columns : (tile + 1) * columns])
-        _add(grid[j], across[j // rows])
+            line = grid[j, tile * columns : (tile + 1) * columns]
+            along[j, tile] = _row_total(line, folded) * unit + line.size * rest
+    for tile in range(across.shape[0]):
+        j, stop = tile * rows, min((tile + 1) * rows, grid.shape[0])
+        while j + 8 <= stop:
+            _add_eight(grid[j : j + 8], across[tile])
+            j += 8
+        while j < stop:
+            _add(grid[j], across[tile])
+            j += 1
+        _line(across[tile], unit, (stop - tile * rows) * rest)
 
 
 @compiled
@@ -59,35 +103,72 @@ def _magnitudes(values, out):
 
 
 @compiled
-def _product(counts, values):
+def _pulses(words, out):
+    for b in range(words.shape[0]):
+        for j in range(words.shape[1]):
+            out[j] += np.int64(count_bits(np.uint32(words[b, j] & _SLOTS)))
+
+
+@compiled
+def _add_products(counts, values, out):
+    kind = out.dtype.type
+    for i in range(out.size):
+        out[i] += kind(counts[i]) * values[i]
+
+
+@compiled
+def _mark(counts, out):
+    for i in range(out.size):
+        out[i] = counts[i] != 0
+
+
+@compiled
+def _weighted(counts, values, some):
+    sums, few = np.zeros(counts.shape[1]), np.zeros(counts.shape[1], values.dtype)
+    for j in range(counts.shape[0]):
+        _add_products(counts[j], values[j], few)
+        if some.size > 0:
+            _mark(counts[j], some[j])
+        if j % 8 == 7:
+            _add(few, sums)
+            few[:] = 0
+    _add(few, sums)
+    return _total(sums)
+
+
+@compiled
+def _dot(amounts, values):
     a, b, c, d = 0.0, 0.0, 0.0, 0.0
     whole = values.size // 4 * 4
     for i in range(0, whole, 4):
-        a += counts[i] * np.float64(values[i])
-        b += counts[i + 1] * np.float64(values[i + 1])
-        c += counts[i + 2] * np.float64(values[i + 2])
-        d += counts[i + 3] * np.float64(values[i + 3])
+        a += amounts[i] * values[i]
+        b += amounts[i + 1] * values[i + 1]
+        c += amounts[i + 2] * values[i + 2]
+        d += amounts[i + 3] * values[i + 3]
     for i in range(whole, values.size):
-        a += counts[i] * np.float64(values[i])
+        a += amounts[i] * values[i]
     return (a + b) + (c + d)
 
 
 @compiled
-def _weighted(counts, values):
-    total = 0.0
-    for j in range(counts.shape[0]):
-        total += _product(counts[j], values[j])
-    return total
+def _half_selected(along, across, on_rows, on_columns):
+    siemens = 0.0
+    for tile in range(along.shape[1]):
+        siemens += _dot(on_rows, along[:, tile])
+    for tile in range(across.shape[0]):
+        siemens += _dot(on_columns, across[tile])
+    return siemens
 
 
-def line_sums(grid: np.ndarray, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sums along both kinds of lines of a grid that is cut into tiles.
+def line_sums(grid: np.ndarray, rows: int, columns: int, unit: float = 1.0, rest: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of ``grid * unit + rest`` along both kinds of lines of a grid that is cut into tiles.
 
     Parameters
     ----------
     grid : (lines, columns of the grid) array
     rows, columns : int
         Lines of one tile; those at the far edges may have fewer.
+    unit, rest : float
 
     Returns
     -------
@@ -101,12 +182,14 @@ def line_sums(grid: np.ndarray, rows: int, columns: int) -> tuple[np.ndarray, np
     if on_gpu(grid):
         along, across = (np.empty(shape, np.float64, like=grid) for shape in ((height, len(lefts)), (len(tops), width)))
         for tile, left in enumerate(lefts):
-            along[:, tile] = grid[:, left : left + columns].sum(axis=1, dtype=np.float64)
+            along[:, tile] = (
+                grid[:, left : left + columns].sum(axis=1, dtype=np.float64) * unit + min(columns, width - left) * rest
+            )
         for tile, top in enumerate(tops):
-            across[tile] = grid[top : top + rows].sum(axis=0, dtype=np.float64)
+            across[tile] = grid[top : top + rows].sum(axis=0, dtype=np.float64) * unit + min(rows, height - top) * rest
         return along, across
     along, across = np.empty((height, len(lefts))), np.zeros((len(tops), width))
-    _sums(grid, rows, columns, along, across)
+    _sums(grid, rows, columns, unit, rest, along, across)
     return along, across
 
 
@@ -138,16 +221,41 @@ def line_pulses(words: np.ndarray) -> np.ndarray:
         words = np.ascontiguousarray(words, like=words)
         launch("lines", "line_pulses", np.float32, words.shape[1], words, out, *map(np.int64, words.shape))
         return out
-    return np.bitwise_count(words & _SLOTS).sum(axis=0, dtype=np.int64)
+    out = np.zeros(words.shape[1], np.int64)
+    _pulses(words, out)
+    return out
 
 
 def line_total(amounts: np.ndarray, values: np.ndarray) -> Any:
     """The sum of amounts times values over all lines, both (lines,): a float64 number, on the GPU an array without axes."""
-    return (amounts * values).sum(dtype=np.float64)
+    return (amounts * values).sum(dtype=np.float64) if on_gpu(values) else _dot(amounts, values)
+
+
+def half_selected(along: np.ndarray, across: np.ndarray, on_rows: np.ndarray, on_columns: np.ndarray) -> Any:
+    """The sum of conductances of lines times the pulses on them: a number, or on the GPU a float64 array without axes.
+
+    Parameters
+    ----------
+    along, across : arrays
+        From `line_sums`.
+    on_rows, on_columns : (lines,) int64 arrays
+        From `line_pulses`.
+    """
+    if on_gpu(along):
+        return line_total(on_rows, along.sum(axis=1)) + line_total(on_columns, across.sum(axis=0))
+    return float(_half_selected(along, across, on_rows, on_columns))
 
 
 def weighted_count(counts: np.ndarray, values: np.ndarray) -> Any:
     """The sum of counts times values over a grid, both (rows, columns): a number, or on the GPU a float64 array without axes."""
     if on_gpu(counts):
         return (counts * values.astype(np.float64)).sum()
-    return float(_weighted(counts, values))
+    return float(_weighted(counts, values, np.empty((0, 0), bool)))
+
+
+def touched_and_weighted(counts: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, Any]:
+    """Where counts (rows, columns) are not zero, bool, and their `weighted_count`: in one pass."""
+    if on_gpu(counts):
+        return counts != 0, weighted_count(counts, values)
+    some = np.empty(counts.shape, bool)
+    return some, float(_weighted(counts, values, some))

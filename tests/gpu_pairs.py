@@ -51,8 +51,9 @@ def agree(found: Any, expected: np.ndarray, exact: bool, atol: float = 2e-3) -> 
     assert off.max() <= 0.1 * (1 + np.abs(expected).max())
 
 
-def same_counts(found: dict[str, Any], expected: dict[str, Any], rel: float = 1e-9) -> None:
-    """Meters as dictionaries: whole numbers are equal, sums of conductances up to rounding (backends add in other orders)."""
+def same_counts(found: dict[str, Any], expected: dict[str, Any], rel: float = 1e-6) -> None:
+    """Meters as dictionaries: whole numbers are equal, sums of conductances to the rounding of float32 (backends add in other
+    orders, and the CPU squares codes of converters where the GPU squares voltages)."""
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         assert found[name] == (pytest.approx(value, rel=rel) if isinstance(value, float) else value), name

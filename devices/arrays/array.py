@@ -15,7 +15,8 @@ from analogpc.devices.responses import PulseResponse
 from analogpc.devices.state import StateError
 from analogpc.kernels.checks import passing_seconds
 from analogpc.kernels.gpu.arrays import Backend, copied
-from analogpc.kernels.lines import weighted_count
+from analogpc.kernels.lines import touched_and_weighted, weighted_count
+from analogpc.kernels.memory import empty
 from analogpc.kernels.pulses.batches import apply_batch
 from analogpc.kernels.pulses.updates import apply_counts
 from analogpc.kernels.pulses.writes import move_within
@@ -146,23 +147,37 @@ class Array(ReadableArray):
         law = self._response().law
         received = np.zeros_like(self.state, np.int32)
         # Which devices fire is known only afterwards; the others keep the state that they were written to.
-        before = self.state.copy()
+        before = self._kept_state()
         shown = before if self.apparent is self.state else self.apparent
         drifted = self._catch_up(None)
         pulses = apply_batch(self.state, rows, columns, self.parameters, law, one_sided, key, first_step, received)
-        touched = received != 0
+        touched, siemens = self._touched(received, shown, pulses)
         if drifted:
             np.copyto(self.state, before, where=~touched)
-        siemens = self._siemens(received, shown, pulses)
         self._rewritten(touched)
         count(self, pulses=pulses)
         return pulses, siemens
 
+    def _kept_state(self) -> np.ndarray:
+        """The states as they are, for when they have changed."""
+        kept = empty(self.state.shape, self.state.dtype, self.state)
+        np.copyto(kept, self.state)
+        return kept
+
+    def _touched(self, received: np.ndarray, shown: np.ndarray, pulses: Any) -> tuple[np.ndarray, Any]:
+        """Which devices received pulses, and the conductance over all of them; ``shown`` are their states, ``pulses`` how many."""
+        touched, weighted = touched_and_weighted(received, shown)
+        return touched, self._in_siemens(weighted, pulses)
+
     def _siemens(self, counts: np.ndarray, states: np.ndarray, total: Any) -> Any:
         """The sum of counts, ``total`` together, times the conductances of ``states``; both (rows, columns)."""
+        return self._in_siemens(weighted_count(counts, states), total)
+
+    def _in_siemens(self, weighted: Any, total: Any) -> Any:
+        """A sum of ``total`` conductances by that of their states."""
         unit = self.device.siemens_per_state
         rest = self.device.g_min_siemens - self.device.response.window[0] * unit
-        return weighted_count(counts, states) * unit + total * rest
+        return weighted * unit + total * rest
 
     def pulse_each(self, counts: np.ndarray, key: Key, step: int) -> tuple[Any, Any]:
         """Send every device its own number of pulses, ``counts`` (rows, columns) int32, negative ones downwards.

@@ -20,6 +20,7 @@ from analogpc.devices.state import Varying
 from analogpc.devices.wires.wired_grid import Wiring
 from analogpc.kernels.checks import refuse_beyond_memory
 from analogpc.kernels.gpu.arrays import Backend
+from analogpc.kernels.lines import line_pulses
 from analogpc.kernels.pulses.updates import DOWN
 from analogpc.kernels.random.streams import Key, normals
 
@@ -223,13 +224,14 @@ class Cells:
         """
         mapping, tile = self.substrate.mapping, self.tile
         tops = range(inputs.start // tile[0], -(-inputs.stop // tile[0]))
+        on_rows, on_columns = line_pulses(rows), line_pulses(columns)
         for number, (leg, array) in enumerate(zip(mapping.legs, self.arrays, strict=True)):
             if legs != "all" and (legs == "plus") != (leg.factor > 0):
                 continue
             chosen = mapping.receives(np.arange(first, first + len(rows)), number, chooser)
             own = rows if chosen is None else np.where(np.asarray(chosen, like=rows)[:, None], rows, np.uint32(0))
             turned = columns if leg.factor > 0 else columns ^ DOWN
-            count_trains(meter, array, tile, tops, own, columns)
+            count_trains(meter, array, tile, tops, on_rows if chosen is None else line_pulses(own), on_columns)
             pulses, siemens = array.pulse(own, turned, mapping.one_sided, noise(number), first)
             count(meter, pulses=pulses, pulsed_siemens=siemens)
 

@@ -8,13 +8,15 @@ import numpy as np
 
 from analogpc.devices.costs.meter import Meter, count
 from analogpc.kernels.gpu.arrays import to_host
-from analogpc.kernels.lines import line_pulses, line_total, weighted_count
+from analogpc.kernels.lines import half_selected, line_total, weighted_count
 
 if TYPE_CHECKING:
     from analogpc.devices.arrays.array import Array
 
 
-def count_trains(meter: Meter, array: Array, tile: tuple[int, int], tops: range, rows: np.ndarray, columns: np.ndarray) -> None:
+def count_trains(
+    meter: Meter, array: Array, tile: tuple[int, int], tops: range, on_rows: np.ndarray, on_columns: np.ndarray
+) -> None:
     """Count pulse trains on all lines of some rows of tiles, before they are sent.
 
     Parameters
@@ -25,13 +27,12 @@ def count_trains(meter: Meter, array: Array, tile: tuple[int, int], tops: range,
         Of one physical array.
     tops : range of int
         Numbers of the rows of tiles whose bit lines are driven; word lines of others carry no pulse.
-    rows, columns : (n, rows) and (n, columns) uint32 arrays
-        See `kernels.pulses.updates.trains`.
+    on_rows, on_columns : (lines,) int64 arrays
+        Pulses (see `kernels.lines.line_pulses`).
     """
     along, across = array.line_siemens(*tile)
-    on_rows, on_columns = line_pulses(rows), line_pulses(columns)
     part = across[tops.start : tops.stop]
-    siemens = line_total(on_rows, along.sum(axis=1)) + line_total(on_columns, part.sum(axis=0))
+    siemens = half_selected(along, part, on_rows, on_columns)
     beside, below = along.shape[1], len(part)
     count(meter, row_pulses=on_rows.sum() * beside, column_pulses=on_columns.sum() * below, half_selected_siemens=siemens)
 

@@ -100,15 +100,7 @@ class ReadableArray:
             else:
                 unit = device.siemens_per_state
                 rest = device.g_min_siemens - device.response.window[0] * unit
-                height, width = self.state.shape
-                along, across = line_sums(self.apparent, rows, columns)
-                along *= unit
-                across *= unit
-                for tile, left in enumerate(range(0, width, columns)):
-                    along[:, tile] += min(columns, width - left) * rest
-                for tile, top in enumerate(range(0, height, rows)):
-                    across[tile] += min(rows, height - top) * rest
-                self._lines = along, across
+                self._lines = line_sums(self.apparent, rows, columns, unit, rest)
         return self._lines
 
     def line_terms(self, rows: int, columns: int) -> list[tuple[np.ndarray, np.ndarray, Function | None]]:

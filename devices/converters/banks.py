@@ -17,7 +17,7 @@ import numpy as np
 from analogpc.devices.converters.levels import affine_errors, calibration_line, no_error, output_levels, transition_levels
 from analogpc.devices.converters.specification import ADC, DAC
 from analogpc.kernels.converters.per_line import bit_plane, convert, imprint
-from analogpc.kernels.converters.shared import adc, dac
+from analogpc.kernels.converters.shared import adc, dac, quantisation_step
 from analogpc.kernels.gpu.arrays import Backend, backend_of, copied
 from analogpc.kernels.memory import filled
 from analogpc.kernels.random.streams import Key
@@ -85,7 +85,17 @@ class DacBank:
         twin.affine, twin.levels = copied(self.affine, backend), copied(self.levels, backend)
         return twin
 
-    def drive(self, x: np.ndarray, reduction: float, key: Key, step: int) -> Drive:
+    @property
+    def counts(self) -> bool:
+        """Whether it counts squares of what lines carry as it drives them (see `drive`)."""
+        return self.spec.uniform and self._pulsed == 0 and self.spec.encoding == "amplitude"
+
+    @property
+    def unit(self) -> float:
+        """What the squares that it counts are in units of."""
+        return quantisation_step(self.spec.bits, self.spec.bound) ** 2 or 1.0
+
+    def drive(self, x: np.ndarray, reduction: float, key: Key, step: int, squares: np.ndarray | None = None) -> Drive:
         """Drive the lines with digital vectors.
 
         Parameters
@@ -97,6 +107,8 @@ class DacBank:
         key, step
             Noise stream; the draw of line j of vector i is a function of (key, step, i, j), for each plane another one, and
             independent of what `AdcBank.convert` draws from the same key and step.
+        squares : (lines,) float64 array
+            Of a bank that `counts`: the sum of the squares of what each line carries is added to it, in units of ``unit``.
 
         Raises
         ------
@@ -105,7 +117,7 @@ class DacBank:
         """
         _check("x", x, self.lines, self.dtype)
         spec, lsb = self.spec, self._lsb
-        driven, scale, clipped = dac(x, spec.bits, spec.bound, spec.scaling != "none", reduction, self._magnitudes(x))
+        driven, scale, clipped = dac(x, spec.bits, spec.bound, spec.scaling != "none", reduction, self._magnitudes(x), squares)
         reads = [(driven, 1.0)]
         if spec.encoding == "bit-serial":
             most = 2 ** (int(spec.bits) - 1) - 1

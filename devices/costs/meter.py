@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,6 +23,8 @@ class Count:
         if holder is None:
             return self.kind()
         kept = holder.__dict__
+        while kept.get(_OWED):
+            next(iter(kept[_OWED].values())).settle()
         there = kept.pop(self._there, None)
         if there is not None:
             kept[self._here] += self.kind(there)
@@ -32,6 +34,8 @@ class Count:
 
     def __set__(self, holder: Any, value: Any) -> None:
         kept = holder.__dict__
+        while kept.get(_OWED):
+            next(iter(kept[_OWED].values())).settle()
         kept[self._here] = value
         kept.pop(self._there, None)
         for tally in kept.get(_TALLIES, {}).get(self._here, ()):
@@ -62,6 +66,24 @@ class _Tally:
 
 
 _TALLIES = "tallies of graphs"
+_OWED = "owed counts"
+
+
+class Debt(Protocol):
+    """What will count something in the end."""
+
+    def settle(self) -> None:
+        """Count it now, with `settled`."""
+
+
+def owe(holder: Any, debt: Debt) -> None:
+    """Let a debt be settled before anybody looks at the counts."""
+    holder.__dict__.setdefault(_OWED, {})[id(debt)] = debt
+
+
+def settled(holder: Any, debt: Debt) -> None:
+    """Forget a debt."""
+    holder.__dict__[_OWED].pop(id(debt))
 
 
 class GraphCounts:

@@ -62,6 +62,8 @@ class CrossbarMatrix(WritableMatrix):
         What all outputs are multiplied by to make up for drift.
     """
 
+    _loads: Loads | None = None
+
     def __init__(self, weights: np.ndarray, substrate: Analog, key: Key, scale: float | None = None) -> None:
         self.substrate, self.shape, self.dtype, self.meter = substrate, weights.shape, weights.dtype, Meter()
         mapping, device = substrate.mapping, substrate.device
@@ -149,9 +151,11 @@ class CrossbarMatrix(WritableMatrix):
 
     def _changed(self) -> None:
         """Forget what reads multiply by: the devices have changed."""
+        if self._loads is not None:
+            self._loads.settle()
         self._operands: list[Operand] | None = None
         self._transposed: list[Operand] | None = None
-        self._loads: Loads | None = None
+        self._loads = None
 
     @property
     def _all_cells(self) -> list[Cells]:
@@ -200,8 +204,11 @@ class CrossbarMatrix(WritableMatrix):
     def read_extra(self, name: str, x: np.ndarray) -> np.ndarray:
         """Read the extra cells of that name alone: (n, n_in) -> (n, n_out), in logical units."""
         cells = self.extra[name]
+        loads = Loads([cells])
         with self._noted(FORWARD, len(x)):
-            return self._extra_ports[name].forward(x, cells.operands(), self.gain, self._reads, self.meter, Loads([cells]))
+            found = self._extra_ports[name].forward(x, cells.operands(), self.gain, self._reads, self.meter, loads)
+        loads.settle()
+        return found
 
     @override
     def learn(self, products: Products, rate: float) -> None:

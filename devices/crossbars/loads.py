@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analogpc.devices.costs.meter import Meter, count
+from analogpc.devices.costs.meter import Meter, count, owe, settled
 from analogpc.kernels.lines import line_magnitudes, line_squares, line_sums, line_total
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ Lines = list[tuple[np.ndarray, "Curve | None"]]
 """Conductance sums (lines,) in siemens, each with the function of the voltage that it is multiplied by; None for a proportional current."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class DrivenLines:
     """The lines of one side of a matrix, all their devices in all arrays together.
 
@@ -44,6 +44,36 @@ class DrivenLines:
     volts: float
     references: np.ndarray | None = None
     tiles: Sequence[slice] = ()
+    _squares: np.ndarray | None = None
+    _unit: float = 1.0
+    _meter: Meter | None = None
+
+    def squares(self, meter: Meter, unit: float) -> np.ndarray | None:
+        """Where a read that ``meter`` counts adds the squares of what each line carries, in ``unit``; None if it takes more than them.
+
+        Sums of conductances are multiplied by them once for many reads: when somebody looks at the meter, or the devices change.
+        """
+        if self._squares is not None and self._meter is meter:
+            return self._squares
+        if self.references is not None or len(self.lines) > 1 or self.lines[0][1] is not None:
+            return None
+        self.settle()
+        if self._squares is None:
+            self._squares = np.zeros(len(self.lines[0][0]))
+        self._meter, self._unit = meter, unit
+        owe(meter, self)
+        return self._squares
+
+    def settle(self) -> None:
+        """Count the reads whose squares have been added up."""
+        meter, self._meter = self._meter, None
+        if meter is None or self._squares is None:
+            return
+        (sums, _), *_ = self.lines
+        siemens, charged = line_total(self._squares, sums) * self._unit, float(self._squares.sum()) * self._unit * self.arrays
+        self._squares[:] = 0
+        settled(meter, self)
+        count(meter, read_siemens=siemens, **{self.charged: charged})
 
     def count(self, meter: Meter, values: np.ndarray, full_voltage: bool) -> None:
         """Count a read of ``values`` (n, lines), in units of the read voltage or, for a full voltage, of the time of a read."""
@@ -90,6 +120,12 @@ class Loads:
         self._references = _added(columns) if columns else None
         self._forward: DrivenLines | None = None
         self._backward: dict[int | None, DrivenLines] = {}
+
+    def settle(self) -> None:
+        """Count the reads so far: the conductances change."""
+        for lines in (self._forward, *self._backward.values()):
+            if lines is not None:
+                lines.settle()
 
     def forward(self) -> DrivenLines:
         """The word lines."""

@@ -12,7 +12,7 @@ from analogpc.devices.costs.meter import Meter, count
 from analogpc.devices.crossbars.loads import DrivenLines, Loads
 from analogpc.devices.crossbars.sums import Operand
 from analogpc.devices.matrix import ReadStream
-from analogpc.kernels.gpu.arrays import Backend, copied
+from analogpc.kernels.gpu.arrays import Backend, copied, on_gpu
 from analogpc.kernels.random.streams import Key
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Reader:
         self.cuts = [slice(start, start + tile[0]) for start in range(0, shape[0], tile[0])]
         self.beside = -(-shape[1] // tile[1])
         self._dacs = DacBank(substrate.dac, shape[0], key.fold("dac"), dtype)
+        self._counted = self._dacs.counts
         banks = (key.fold("adc", group) for group in range(groups))
         self._adcs = [AdcBank(substrate.adc, len(self.cuts), shape[1], tile[1], bank, dtype) for bank in banks]
 
@@ -106,11 +107,13 @@ class Reader:
         """
         reads = self.substrate.dac.reads
         step = stream.take(reads * len(operands) * len(self.cuts))
-        drive = self._dacs.drive(x, reduction, stream.key, step)
+        squares = lines.squares(meter, self._dacs.unit) if self._counted and not on_gpu(x) else None
+        drive = self._dacs.drive(x, reduction, stream.key, step, squares)
         total = np.empty((len(x), operands[0].sensed), self.dtype, like=x)
         clipped: np.ndarray | None = None
         for values, plane_weight in drive.planes:
-            lines.count(meter, values, drive.full_voltage)
+            if squares is None:
+                lines.count(meter, values, drive.full_voltage)
             for operand, bank in zip(operands, self._adcs, strict=True):
                 scale, weight = drive.scale, plane_weight * operand.weight
                 if weight != 1:

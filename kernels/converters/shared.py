@@ -16,6 +16,7 @@ import numpy as np
 
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import launch, on_gpu
+from analogpc.kernels.lines import line_squares
 from analogpc.kernels.random.streams import Key, row_normals, split, step_there
 from analogpc.kernels.rows import launch_rows
 
@@ -93,9 +94,67 @@ def _dac_row(x, out, factor, bound, step):
 
 
 @compiled(error_model="numpy")
-def _dac_rows(x, words, infinity, out, scale, scale_words, managed, given, bound, step, reduction):
-    """``scale_words`` are the bits of ``scale``, ``words`` those of ``x``."""
-    clipped = 0
+def _codes_row(x, out, factor, bound, step):
+    """`_dac_row`, but for the last step from a code to its level."""
+    clipped = np.int32(0)
+    for j in range(x.size):
+        value = x[j] / factor
+        clipped = np.int32(clipped + np.int32(abs(value) > bound))
+        value = bound if value > bound else value
+        value = -bound if value < -bound else value
+        out[j] = np.rint(value / step)
+    return clipped
+
+
+@compiled
+def _levels(out, squares, step):
+    """From codes to levels, and the squares of codes on the way: whole numbers, exact in the type of the values while they are small."""
+    for j in range(out.size):
+        code = out[j]
+        squares[j] += code * code
+        out[j] = code * step
+
+
+@compiled
+def _add_squares(out, squares):
+    for j in range(out.size):
+        squares[j] += np.float64(out[j]) * np.float64(out[j])
+
+
+@compiled
+def _scaled(out, step):
+    for j in range(out.size):
+        out[j] *= step
+
+
+@compiled
+def _settle(some, squares):
+    for j in range(some.size):
+        squares[j] += some[j]
+    some[:] = 0
+
+
+@compiled
+def _dac_row_counted(x, out, factor, bound, step, few, some, squares):
+    """A row whose squares are counted, in ``some`` if they are ``few`` enough to be exact there."""
+    if step == 0:
+        clipped = _dac_row(x, out, factor, bound, step)
+        _add_squares(out, squares)
+        return clipped
+    clipped = _codes_row(x, out, factor, bound, step)
+    if few > 1:
+        _levels(out, some, step)
+    else:
+        _add_squares(out, squares)
+        _scaled(out, step)
+    return clipped
+
+
+@compiled(error_model="numpy")
+def _dac_rows(x, words, infinity, out, scale, scale_words, managed, given, bound, step, reduction, few, squares):
+    """``scale_words`` are the bits of ``scale``, ``words`` those of ``x``; squares of ``few`` rows are exact in the type of ``x``."""
+    clipped, counted = 0, squares.size > 0
+    some = np.zeros(squares.size, x.dtype)
     for b in range(x.shape[0]):
         factor = reduction
         if managed:
@@ -104,23 +163,39 @@ def _dac_rows(x, words, infinity, out, scale, scale_words, managed, given, bound
             if scale[b] != 0:
                 factor = scale[b] / bound * reduction
         scale[b] = factor
-        clipped += _dac_row(x[b], out[b], factor, bound, step)
+        if counted:
+            clipped += _dac_row_counted(x[b], out[b], factor, bound, step, few, some, squares)
+            if few > 1 and (b + 1) % few == 0:
+                _settle(some, squares)
+        else:
+            clipped += _dac_row(x[b], out[b], factor, bound, step)
+    _settle(some, squares)
     return clipped
 
 
 @compiled(parallel=True)
-def _dac(x, words, infinity, out, scale, scale_words, managed, given, bound, step, reduction, rows, count):
+def _dac(x, words, infinity, out, scale, scale_words, managed, given, bound, step, reduction, few, squares, rows, count):
     clipped = 0
     for strip in nb.prange(count):
         part = slice(strip * rows, (strip + 1) * rows)
         clipped += _dac_rows(
-            x[part], words[part], infinity, out[part], scale[part], scale_words[part], managed, given, bound, step, reduction
-        )
+            x[part], words[part], infinity, out[part], scale[part], scale_words[part], managed, given, bound, step, reduction, few,
+            squares[strip],
+        )  # fmt: skip
     return clipped
 
 
+_NONE = np.empty(0)
+
+
 def dac(
-    x: np.ndarray, bits: float, bound: float, managed: bool, reduction: float = 1.0, magnitudes: np.ndarray | None = None
+    x: np.ndarray,
+    bits: float,
+    bound: float,
+    managed: bool,
+    reduction: float = 1.0,
+    magnitudes: np.ndarray | None = None,
+    squares: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, Any]:
     """Drive the lines of an array with digital vectors.
 
@@ -137,6 +212,9 @@ def dac(
         Drive the lines so many times weaker than that; ``scale`` makes up for it.
     magnitudes : (n,) array
         If managed, let these meet ``bound`` instead of the largest magnitudes; zero leaves a vector as it is.
+    squares : (lines,) float64 array
+        Of a batch in main memory: the sum over all vectors of the squares of what each line carries is added to it, in units of the
+        square of a step if there are steps (whole numbers, which do not depend on any order).
 
     Returns
     -------
@@ -152,6 +230,8 @@ def dac(
     if math.isinf(bits) and math.isinf(bound) and reduction == 1:
         # Scaling by the maximum and back only rounds when nothing is lost by leaving it out.
         scale[:] = 1
+        if squares is not None:
+            squares += line_squares(x)
         return x, scale, np.zeros((), np.int64, like=x) if on_gpu(x) else 0
     x = np.ascontiguousarray(x, like=x)
     if on_gpu(x):
@@ -160,10 +240,23 @@ def dac(
         scale[:] = magnitudes
     out, infinity = np.empty_like(x), _INFINITY[x.itemsize]
     arrays = x, x.view(infinity.dtype), infinity, out, scale, scale.view(infinity.dtype)
-    settings = managed, magnitudes is not None, *uniform(x.dtype, bits, bound), x.dtype.type(reduction)
+    settings = managed, magnitudes is not None, *uniform(x.dtype, bits, bound), x.dtype.type(reduction), _few(x.dtype, bits)
     rows, count = strips(x.shape, QUICK)
-    clipped = _dac_rows(*arrays, *settings) if count < 2 else _dac(*arrays, *settings, rows, count)
+    if count < 2:
+        clipped = _dac_rows(*arrays, *settings, _NONE if squares is None else squares)
+    else:
+        own = np.zeros((count, 0 if squares is None else len(squares)))
+        clipped = _dac(*arrays, *settings, own, rows, count)
+        if squares is not None:
+            squares += own.sum(axis=0)
     return out, scale, int(clipped)
+
+
+@lru_cache(maxsize=256)
+def _few(dtype: np.dtype, bits: float) -> int:
+    """How many squares of codes add up exactly in a type; 0 if a single one may be too large."""
+    exact = 2 ** (np.finfo(dtype).nmant + 1)
+    return 0 if math.isinf(bits) else int(min(exact // max(1, int(2.0 ** (bits - 1) - 1)) ** 2, 2**20))
 
 
 def _dac_there(

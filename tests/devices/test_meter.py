@@ -11,7 +11,15 @@ from analogpc.devices.matrix import DigitalMatrix
 from analogpc.devices.nonidealities import Sinh
 from analogpc.devices.responses import ConstantStep
 from analogpc.devices.substrate import Analog
-from analogpc.kernels.lines import line_magnitudes, line_pulses, line_squares, line_sums, weighted_count
+from analogpc.kernels.lines import (
+    half_selected,
+    line_magnitudes,
+    line_pulses,
+    line_squares,
+    line_sums,
+    touched_and_weighted,
+    weighted_count,
+)
 from analogpc.kernels.pulses.updates import DOWN
 from analogpc.kernels.random.streams import Key
 
@@ -184,19 +192,56 @@ def test_digital_matrices_count_their_words(rng):
     assert (mixed.meter.digital_macs, mixed.meter.digital_words) == (3 * 20, 4 * 20)
 
 
-def test_line_sums_against_plain_numpy(device, rng):
-    grid, words = rng.normal(size=(7, 11)), rng.integers(0, 2**32, (9, 11), dtype=np.uint32)
-    counts = rng.integers(0, 5, (7, 11)).astype(np.int32)
+def test_reads_are_counted_for_whoever_held_the_meter_and_the_conductances_of_the_time(rng):
+    """Reads are summed up before they are priced: by then the meter may be another, and the devices must not."""
+    weights, x, change = rng.normal(size=(3, 4)), rng.uniform(-1, 1, (6, 4)), 0.1 * rng.normal(size=(4, 3))
+    made = matrix(weights)
+    every = [made.meter]
+
+    def priced(n):
+        return (np.square(x[:n]) @ sum(leg.sum(axis=1) for leg in legs(made))).sum()
+
+    expected = [priced(6) + priced(2), 0.0, 0.0]
+    made.forward(x)
+    made.forward(x[:2])
+    for number in (1, 2):
+        reads, meter = made.swap_session(made._reads, Meter())
+        assert meter is every[-1] and reads is made._reads
+        every.append(made.meter)
+        made.forward(x[:3])
+        expected[number] += priced(3)
+        made.shift(change)
+        made.forward(x)
+        expected[number] += priced(6)
+    made.meter.read_siemens = 0.0
+    made.forward(x[:1])
+    expected[2] = priced(1)
+    for meter, value in zip(every, expected, strict=True):
+        assert meter.read_siemens == pytest.approx(value, rel=1e-12)
+        assert meter.as_dict()["read_siemens"] == meter.read_siemens
+
+
+@pytest.mark.parametrize("shape", [(7, 11), (37, 45)])
+def test_line_sums_against_plain_numpy(device, rng, shape):
+    grid, words = rng.normal(size=shape), rng.integers(0, 2**32, (9, 11), dtype=np.uint32)
+    counts = rng.integers(0, 5, shape).astype(np.int32)
+    rows, columns = shape[0] // 2, shape[1] // 2 - 1
+    tops, lefts = range(0, shape[0], rows), range(0, shape[1], columns)
+    weighted, on_rows, on_columns = 2 * grid + 0.5, rng.integers(0, 9, shape[0]), rng.integers(0, 9, shape[1])
     for put in (np.asarray, device.array):
-        along, across = line_sums(put(grid), 3, 4)
-        for tile, left in enumerate((0, 4, 8)):
-            np.testing.assert_allclose(_host(along)[:, tile], grid[:, left : left + 4].sum(axis=1), rtol=1e-12)
-        for tile, top in enumerate((0, 3, 6)):
-            np.testing.assert_allclose(_host(across)[tile], grid[top : top + 3].sum(axis=0), rtol=1e-12)
+        along, across = line_sums(put(grid), rows, columns, 2.0, 0.5)
+        for tile, left in enumerate(lefts):
+            np.testing.assert_allclose(_host(along)[:, tile], weighted[:, left : left + columns].sum(axis=1), rtol=1e-11)
+        for tile, top in enumerate(tops):
+            np.testing.assert_allclose(_host(across)[tile], weighted[top : top + rows].sum(axis=0), rtol=1e-11)
+        half = on_rows @ weighted.sum(axis=1) + on_columns @ weighted.sum(axis=0)
+        assert float(half_selected(along, across, put(on_rows), put(on_columns))) == pytest.approx(half, rel=1e-11)
         np.testing.assert_allclose(_host(line_squares(put(grid))), np.square(grid).sum(axis=0), rtol=1e-12)
         np.testing.assert_allclose(_host(line_magnitudes(put(grid))), np.abs(grid).sum(axis=0), rtol=1e-12)
         np.testing.assert_array_equal(_host(line_pulses(put(words))), np.bitwise_count(words & ~DOWN).sum(axis=0))
-        assert float(weighted_count(put(counts), put(grid))) == pytest.approx((counts * grid).sum(), rel=1e-12)
+        some, total = touched_and_weighted(put(counts), put(grid))
+        assert float(total) == float(weighted_count(put(counts), put(grid))) == pytest.approx((counts * grid).sum(), rel=1e-11)
+        np.testing.assert_array_equal(_host(some), counts != 0)
 
 
 def _host(array):

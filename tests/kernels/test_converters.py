@@ -194,3 +194,27 @@ def test_threads_change_nothing(with_threads, rng):
     (one, clipped_one), (two, clipped_two) = with_threads(read)
     np.testing.assert_array_equal(one, two)
     assert clipped_one == clipped_two > 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("bits", [2, 7, 9, 12, 16, math.inf])
+@pytest.mark.parametrize("shape", [(3, 7), (QUICK // 100, 101)])
+def test_squares_are_counted_as_lines_are_driven(with_threads, dtype, bits, shape):
+    """Squares of codes are whole numbers: their sums are exact whatever the type, the strips and the threads."""
+    x = np.random.default_rng(3).normal(size=shape).astype(dtype)
+
+    def driven():
+        squares = np.full(shape[1], 5.0)
+        return *dac(x, bits, 1.0, True, squares=squares), squares
+
+    one, two = with_threads(driven)
+    np.testing.assert_array_equal(one[3], two[3])
+    plain = dac(x, bits, 1.0, True)
+    for found, expected in zip(one[:3], plain, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    step = quantisation_step(bits, 1.0)
+    if step:
+        codes = np.rint(plain[0].astype(np.float64) / step)
+        np.testing.assert_array_equal(one[3], 5 + np.square(codes).sum(axis=0))
+    else:
+        np.testing.assert_allclose(one[3], 5 + np.square(plain[0].astype(np.float64)).sum(axis=0), rtol=1e-12)
