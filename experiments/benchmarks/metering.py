@@ -59,7 +59,7 @@ def without() -> Iterator[None]:
     """Leave out what only bills need."""
     loads = mock.patch.object(CrossbarMatrix, "loads", Uncounted())
     lines = mock.patch.object(cells, "count_trains", Uncounted)
-    words = mock.patch.object(cells, "line_pulses", lambda words: None)
+    words = mock.patch.object(cells, "line_pulses", return_value=None)
     kept = mock.patch.object(Array, "_kept_state", lambda array: array.state)
     touched = mock.patch.object(Array, "_touched", lambda array, received, shown, pulses: (received != 0, 0.0))
     with loads, lines, words, kept, touched:

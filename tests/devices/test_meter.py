@@ -206,7 +206,8 @@ def test_reads_are_counted_for_whoever_held_the_meter_and_the_conductances_of_th
     made.forward(x[:2])
     for number in (1, 2):
         reads, meter = made.swap_session(made._reads, Meter())
-        assert meter is every[-1] and reads is made._reads
+        assert meter is every[-1]
+        assert reads is made._reads
         every.append(made.meter)
         made.forward(x[:3])
         expected[number] += priced(3)
