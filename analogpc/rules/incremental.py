@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 from typing_extensions import override
 
-from analogpc.devices.costs.schedule import at_once
+from analogpc.devices.costs.schedule import WHILE_WRITTEN, at_once
 from analogpc.dynamics.relaxation import Watch
 from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, StepResult
@@ -65,20 +65,30 @@ class IncrementalPC(RelaxingRule):
         outputs = relaxation.prediction(-1)
         precisions = [1.0] * (len(layers) - 1) + [self.output_precision()]
         energies: np.ndarray
-        steps = self.step_count(len(layers))
-        for step in range(steps):
-            relaxation.differentiate(precisions)
-            relaxation.show(watch)
-            if step == steps - 1:
-                energies = relaxation.energies()
-            errors, tapes = relaxation.errors, list(relaxation.tapes)
-            # The states go first: they must not see what the weights have learnt from the same errors.
-            relaxation.descend(self.step_size, self.momentum, self.nesterov)
-            for i, (layer, tape, error) in at_once(enumerate(zip(layers, tapes, errors, strict=True))):
+        found: list[tuple[int, Any, np.ndarray | None]] = []
+
+        def learn() -> None:
+            for i, tape, error in at_once(found):
                 if self.stoppable and error is None:
                     continue
                 error = np.zeros_like(relaxation.states[i + 1]) if error is None else error
-                apply(layer.products(tape, error), 1.0 / self.nudging.strength)
+                apply(layers[i].products(tape, error), 1.0 / self.nudging.strength)
                 relaxation.renew(i)
+
+        def differentiate() -> None:
+            relaxation.differentiate(precisions)
+
+        steps = self.step_count(len(layers))
+        for step in range(steps):
+            # What a step has found is learnt while the next one reads, where arrays allow it.
+            for do in at_once((learn, differentiate), WHILE_WRITTEN):
+                do()
+            relaxation.show(watch)
+            if step == steps - 1:
+                energies = relaxation.energies()
+            found = list(zip(range(len(layers)), relaxation.tapes, relaxation.errors, strict=True))
+            # The states go first: they must not see what the weights learn from the same errors.
+            relaxation.descend(self.step_size, self.momentum, self.nesterov)
+        learn()
         relaxation.show(watch)
         return StepResult(outputs, energies)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analogpc.devices.costs.schedule import WHILE_WRITTEN, at_once
 from analogpc.dynamics.relaxation import Watch
 from analogpc.dynamics.sweep import SweepRelaxation
 from analogpc.kernels.gpu.arrays import on_gpu
@@ -116,14 +117,23 @@ def ipc_step(
     relaxation = begin_sweeps(rule, network, x, target)
     energies = np.zeros(0)
     steps = step_count(rule, relaxation)
+    found = False
+
+    def learn() -> None:
+        if found:
+            relaxation.learn(apply)
+
     for step in range(steps):
-        relaxation.differentiate()
+        # What a sweep has found is learnt while the next one reads, where arrays allow it.
+        for do in at_once((learn, relaxation.differentiate), WHILE_WRITTEN):
+            do()
+        found = True
         relaxation.show(watch)
         if step == steps - 1:
             energies = relaxation.energies()
-        # The states go first: they must not see what the weights have learnt from the same errors.
+        # The states go first: they must not see what the weights learn from the same errors.
         relaxation.descend(rule.step_size, rule.momentum, rule.nesterov)
-        relaxation.learn(apply)
+    learn()
     relaxation.show(watch)
     return StepResult(relaxation.first_outputs, energies)
 

@@ -11,13 +11,20 @@ from analogpc.devices.costs.hardware import Hardware
 from analogpc.devices.costs.ledger import Tally
 from analogpc.devices.costs.meter import Meter
 from analogpc.devices.costs.operations import OPERATIONS
-from analogpc.devices.costs.schedule import BACKWARD, FORWARD, LOOK_UP, MACS, PROGRAMMED, SENSED, SLOTS, Term
+from analogpc.devices.costs.schedule import BACKWARD, FORWARD, LOOK_UP, MACS, OVERLAPPED, PROGRAMMED, SENSED, SLOTS, Term
 from analogpc.devices.costs.technology import Technology, TechnologyError
 
 PARTS = ("arrays", "lines", "drivers", "converters", "sums", "buffers", "states", "pulses", "programming", "digital", "static")
 """Parts of a bill of energy, in the order in which they are shown."""
 
-_TIMES = {FORWARD: "reads", BACKWARD: "reads backwards", SLOTS: "pulses", SENSED: "single devices", PROGRAMMED: "programming"}
+_TIMES = {
+    FORWARD: "reads",
+    BACKWARD: "reads backwards",
+    SLOTS: "pulses",
+    OVERLAPPED: "pulses",
+    SENSED: "single devices",
+    PROGRAMMED: "programming",
+}
 
 
 @dataclass(frozen=True)
@@ -327,7 +334,7 @@ def _line(t: Technology, cells: int, volts: str, share: float) -> Any:
 
 def _seconds(t: Technology, kind: str, own: Hardware | None) -> float:
     """The seconds of one unit of a term of a path."""
-    if kind == SLOTS:
+    if kind in (SLOTS, OVERLAPPED):
         return t.quantity("write.pulse_time")
     if kind in OPERATIONS:
         return OPERATIONS[kind].macs / (t.quantity("digital.lanes") * t.quantity("digital.clock"))

@@ -12,7 +12,7 @@ import numpy as np
 
 from analogpc.devices.costs.meter import Meter
 from analogpc.devices.costs.operations import OPERATIONS
-from analogpc.devices.costs.schedule import KINDS, SLOTS, Path, Recorder
+from analogpc.devices.costs.schedule import KINDS, OVERLAPPED, SLOTS, Path, Recorder
 from analogpc.devices.state import Shaped, StateError, fitted
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ class Ledger:
         return Counter(done)
 
 
-UNPLACED = {SLOTS, *OPERATIONS}
+UNPLACED = {SLOTS, OVERLAPPED, *OPERATIONS}
 """Kinds of terms that have no place."""
 
 

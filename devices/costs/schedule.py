@@ -33,6 +33,8 @@ FORWARD, BACKWARD, SENSED, PROGRAMMED = "forward", "backward", "sensed", "progra
 """Vectors read, and read backwards, by the matrix of that name; its devices that are read one by one, and programmed one by one."""
 SLOTS, MACS, LOOK_UP = "slots", "macs", "looked up"
 """Time slots of update pulses; multiply-adds of digital numbers beside a matrix; rows of a digital matrix that are fetched alone."""
+OVERLAPPED = "slots while read"
+"""Time slots of update pulses that are sent while layers are read, where hardware allows it."""
 
 KINDS = (FORWARD, BACKWARD, SENSED, PROGRAMMED, MACS, LOOK_UP)
 """Kinds of terms that have a place."""
@@ -105,7 +107,17 @@ class Path:
         able : set of str
             What the hardware can do at once, of `BOTH_WAYS` and `WHILE_WRITTEN`.
         """
-        return _composition(self.frozen(), cost, able)
+        paid = _composition(self.frozen(), cost, able)
+        pulses = paid.get((OVERLAPPED, ""), 0.0)
+        if pulses and WHILE_WRITTEN in able:
+            # Pulses and the reads beside them, each added up over all batches: the longer of the two is how long both take.
+            reads = math.fsum(
+                times * math.fsum(_of_part(part, cost, able).values())
+                for part, times in self.parts.items()
+                if part.only_if == WHILE_WRITTEN
+            )
+            paid[OVERLAPPED, ""] = max(pulses - reads, 0.0)
+        return paid
 
     def busy(self) -> Counter[Term]:
         """All that is done, at once or not."""
@@ -147,12 +159,13 @@ def _of_part(part: Together, cost: Callable[[Term], float], able: frozenset[str]
             for term, own in seconds.items():
                 paid.setdefault(term, []).append(times * own)
         return _summed(paid)
-    # A matrix does one thing at a time; those that are read both ways at once are two.
-    busy: dict[tuple[str, bool], dict[Term, list[float]]] = {}
+    # A matrix does one thing at a time; those that are read both ways at once, or read while they are written, are two.
+    busy: dict[tuple[str, bool, bool], dict[Term, list[float]]] = {}
     for branch, times in part.branches:
         for term, amount in _busy(branch).items():
             if term[1]:
-                place = busy.setdefault((term[1], BOTH_WAYS in able and term[0] == BACKWARD), {})
+                written = part.only_if == WHILE_WRITTEN and term[0] in (PROGRAMMED, MACS)
+                place = busy.setdefault((term[1], BOTH_WAYS in able and term[0] == BACKWARD, written), {})
                 place.setdefault(term, []).append(times * amount * cost(term))
     candidates = [*(seconds for seconds, _ in every), *map(_summed, busy.values())]
     # Of equally long ones always the same.
@@ -189,14 +202,17 @@ def _unlisted(listed: list[Any]) -> Frozen:
     )
 
 
-def _joined(only_if: str, branches: list[Path]) -> Together | Path | None:
-    """Branches as a part of a path, as simple as it gets without knowing any price; None if nothing is done."""
+def _joined(only_if: str, branches: list[Path], overlapped: bool) -> Together | Path | None:
+    """Branches as a part of a path, as simple as it gets without knowing any price; None if nothing is done.
+
+    If slots are ``overlapped`` with a single branch, it remains a part of its own.
+    """
     kept: list[Path] = []
     for branch in branches:
         if not (branch.terms or branch.parts) or any(_covers(other, branch) for other in kept if not only_if):
             continue
         kept = [other for other in kept if only_if or not _covers(branch, other)] + [branch]
-    if len(kept) < 2:
+    if len(kept) < 2 and not (kept and overlapped):
         return kept[0] if kept else None
     return Together(only_if, frozenset(Counter(branch.frozen() for branch in kept).items()))
 
@@ -212,7 +228,8 @@ class Recorder:
     """Keeps the path that the loops of a batch declare.
 
     How many slots the pulse trains of a batch need differs from batch to batch. So they are kept apart: of layers that learn at once
-    the most slots count, beside whatever else of these layers takes longest.
+    the most slots count, beside whatever else of these layers takes longest. Those that are sent while layers are read count against the
+    time of these reads, both added up over all batches.
 
     Parameters
     ----------
@@ -227,11 +244,11 @@ class Recorder:
         Without slots.
     work : Counter of str
         Digital operations on states and errors: how many values of each kind.
-    slots : int
-        Time slots of pulses.
+    slots, overlapped : int
+        Time slots of pulses: by themselves, and while layers are read.
     """
 
-    slots = Count()
+    slots, overlapped = Count(), Count()
 
     def __init__(self, names: Mapping[int, str], slots_of: Recorder | None = None) -> None:
         self.names, self._slots_of = names, slots_of or self
@@ -239,7 +256,7 @@ class Recorder:
 
     def forget(self) -> None:
         """Begin anew."""
-        self.path, self.slots = Path(), 0
+        self.path, self.slots, self.overlapped = Path(), 0, 0
         self.work: Counter[str] = Counter()
         self._open: list[tuple[Path, list[Any]]] = [(self.path, [])]
         self._branches: list[list[tuple[Path, list[Any]]]] = []
@@ -249,6 +266,8 @@ class Recorder:
         self.path.add(path)
         if sent := self.path.terms.pop((SLOTS, ""), 0):
             self.slots += sent
+        if sent := self.path.terms.pop((OVERLAPPED, ""), 0):
+            self.overlapped += sent
         self.work.update(work)
 
     def whole(self) -> Path:
@@ -257,6 +276,8 @@ class Recorder:
         path.add(self.path)
         if self.slots:
             path.terms[SLOTS, ""] = self.slots
+        if self.overlapped:
+            path.terms[OVERLAPPED, ""] = self.overlapped
         return path
 
     def mark(self) -> tuple[Path, Counter[str]]:
@@ -292,14 +313,17 @@ class Recorder:
             yield
         finally:
             branches = self._branches.pop()
-            part = _joined(only_if, [path for path, _ in branches])
+            sent = [sum(own) for _, own in branches if own]
+            overlapped = only_if == WHILE_WRITTEN and len(self._open) == 1 and bool(sent)
+            part = _joined(only_if, [path for path, _ in branches], overlapped)
             path, slots = self._open[-1]
             if isinstance(part, Path):
                 path.add(part)
             elif part is not None:
                 path.parts[part] += 1
-            sent = [sum(own) for _, own in branches if own]
-            if sent:
+            if overlapped:
+                count(self._slots_of, overlapped=sum(sent))
+            elif sent:
                 self._note_slots(slots, sum(sent) if only_if else functools.reduce(np.maximum, sent))
 
     @contextmanager

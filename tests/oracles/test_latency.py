@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import analogpc as apc
-from analogpc.devices.costs.schedule import BOTH_WAYS, Path, Recorder, at_once, note, recording
+from analogpc.devices.costs.schedule import BOTH_WAYS, WHILE_WRITTEN, Path, Recorder, at_once, note, recording
 from analogpc.devices.substrate import Digital
 from analogpc.rules import IncrementalPC, PredictiveCoding, named_rule
 from analogpc.rules.base import Rule, StepResult
@@ -62,6 +62,33 @@ def test_incremental_steps_are_two_reads_and_even_and_odd_half_steps_four(depth)
         return reads(named_rule("ep").but(iterations=iterations, nudging="positive"), depth)
 
     assert ep(depth + 2) - ep(depth + 1) == {2: 2, 3: 3}.get(depth, 4)
+
+
+@pytest.mark.parametrize("slots", [1, 7])
+def test_incremental_updates_overlap_with_the_next_read_where_arrays_allow_it(slots):
+    """Every step but the last is learnt while the next one reads: two reads a step, or the slots of the longest layer."""
+    depth, steps = 3, 8
+    network = apc.mlp([3] * (depth + 1), activation="tanh", substrate=Digital(), dtype="float64")
+    recorder = Recorder({id(matrix): name for name, matrix in network.matrices().items()})
+
+    def cost(term):
+        return 0.5 if term[0] in ("slots", "slots while read") else a_read(term)
+
+    with recording(recorder):
+        IncrementalPC(steps=steps, stoppable=False).train_step(
+            network, np.full((1, 3), 0.3), np.eye(3)[:1], lambda products, gain: note("slots", None, slots)
+        )
+    path, alone = recorder.whole(), reads(IncrementalPC(steps=steps), depth)
+    assert path.seconds(cost) == alone + steps * 0.5 * slots
+    begun = alone - reads(IncrementalPC(steps=1), depth)
+    able = frozenset({WHILE_WRITTEN})
+    assert path.seconds(cost, able) == alone - begun + max(begun, (steps - 1) * 0.5 * slots) + 0.5 * slots
+    again = Path.from_list(path.to_list())
+    assert again == path
+    twice = Recorder({})
+    twice.add(again, {})
+    twice.add(again, {})
+    assert twice.whole().seconds(cost, able) == 2 * path.seconds(cost, able)
 
 
 @pytest.mark.parametrize("rule", ["bp", "pc", "s+f", "d+f", "ipc", "zil", "fixed", "epc", "ep"])
