@@ -91,7 +91,7 @@ class Device(Specification):
 
     @model_validator(mode="after")
     def _ideal_devices_have_no_physics(self) -> Device:
-        if self.response.kind == "ideal":
+        if not self.response.bounded:
             for name in (
                 "levels",
                 "programming",

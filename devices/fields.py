@@ -28,6 +28,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from analogpc.devices.families import Member
 from analogpc.devices.specification import Specification, SpecificationError, chosen, table_of
 
 Path = tuple[str, ...]
@@ -261,7 +262,9 @@ def _members(annotation: Any) -> list[Kind]:
     """The specifications that a field may hold, with all that are derived from them."""
     found: dict[Kind, None] = {}
     for part in _parts(annotation):
-        if isinstance(part, type) and issubclass(part, Specification):
+        if isinstance(part, type) and issubclass(part, Member):
+            found.update(dict.fromkeys(part.kinds().values()))
+        elif isinstance(part, type) and issubclass(part, Specification):
             found.update(dict.fromkeys(_derived(part)))
     return list(found)
 

@@ -131,7 +131,7 @@ class Analog(Specification):
     def _wires_fit(self) -> None:
         if not self.wires.present:
             return
-        if self.device.response.kind == "ideal":
+        if not self.device.response.bounded:
             raise ValueError("wires need devices with limits: the conductances of the device 'ideal' can be negative")
         if self.device.conduction.linear:
             return
@@ -187,7 +187,7 @@ def default_mapping(device: Device) -> DeviceMapping:
     if device.has_reference:
         return DifferentialPair(minus="reference")
     if not isinstance(device.response, PulseResponse):
-        return DifferentialPair(headroom=1.0 if device.response.kind == "programmable" else 2.0)
+        return DifferentialPair(headroom=device.response.headroom)
     return OneSidedPair() if device.response.unipolar else DifferentialPair()
 
 

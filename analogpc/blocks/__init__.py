@@ -15,6 +15,9 @@ from analogpc.blocks.residual import Residual
 from analogpc.blocks.shape import Flatten
 from analogpc.blocks.sweep import Sweep
 from analogpc.blocks.value_node import ValueNode
+from analogpc.devices.families import import_members
+
+import_members(__path__, __name__)
 
 __all__ = [
     "Activation",

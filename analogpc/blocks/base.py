@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import BeforeValidator, SerializeAsAny
 
+from analogpc.devices.families import Member, by_kind
 from analogpc.devices.matrix import Matrix
-from analogpc.devices.names import unknown
-from analogpc.devices.specification import Specification
 from analogpc.kernels.gpu.arrays import Backend, copied
 from analogpc.kernels.products import added
 from analogpc.kernels.random.streams import Key
@@ -247,26 +246,14 @@ def moved(start: np.ndarray, change: np.ndarray, there: np.ndarray | None) -> np
     return added(start, change) if there is None else there
 
 
-class BlockSpecification(Specification):
+class BlockSpecification(Member):
     """What a block is; `build` makes one.
 
     A subclass adds its fields and a ``kind`` of its own, by which networks, studies and files know it as soon as its module is
     imported (see ``docs/rules.md``).
     """
 
-    kind: str
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        super().__pydantic_init_subclass__(**kwargs)
-        field = cls.model_fields.get("kind")
-        if field is None or not isinstance(field.default, str):
-            return
-        other = _KINDS.get(field.default)
-        # A module that runs twice may define its block twice.
-        if other is not None and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise TypeError(f"{cls.__qualname__}: there is another block of the kind '{field.default}'")
-        _KINDS[field.default] = cls
+    family_name: ClassVar[str] = "block"
 
     @abstractmethod
     def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> Block:
@@ -290,17 +277,5 @@ class BlockSpecification(Specification):
         """
 
 
-_KINDS: dict[str, type[BlockSpecification]] = {}
-
-
-def _by_kind(value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        return value
-    kind = value.get("kind")
-    if kind not in _KINDS:
-        raise ValueError(unknown("block of the kind", kind, _KINDS, "kinds"))
-    return _KINDS[kind].model_validate(value)
-
-
-AnyBlock = Annotated[SerializeAsAny[BlockSpecification], BeforeValidator(_by_kind)]
+AnyBlock = Annotated[SerializeAsAny[BlockSpecification], BeforeValidator(by_kind(BlockSpecification))]
 """Any block specification, or its fields with its ``kind``."""

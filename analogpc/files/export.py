@@ -156,7 +156,7 @@ def _matrix(matrix: CrossbarMatrix) -> dict[str, Any]:
 
 def _fitted(matrix: CrossbarMatrix) -> CrossbarMatrix:
     """The matrix itself, or for unbounded devices a copy whose states fill the conductance window."""
-    if matrix.substrate.device.response.kind != "ideal":
+    if matrix.substrate.device.response.bounded:
         return matrix
     weights = matrix.weights()
     largest = float(np.abs(weights).max(initial=0.0))

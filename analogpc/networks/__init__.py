@@ -1,13 +1,14 @@
 """Networks: architectures as specifications, and the network that is built from one.
 
-Enters: specifications of architectures, `network` (blocks whose matrices live on one substrate), `zoo` (networks by one call).
-A new architecture is a new file here and a name in `Architecture`.
+Enters: subclasses of `ArchitectureBase`, each registered by its ``kind``; `network` (blocks whose matrices live on one substrate);
+`zoo` (networks by one call). A new architecture is a new file here, or anywhere, and nothing else.
 """
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, SerializeAsAny
 
+from analogpc.devices.families import by_kind, import_members
 from analogpc.networks.base import ArchitectureBase, Layers
 from analogpc.networks.cnn import CNN, AlexNet
 from analogpc.networks.hopfield import Hopfield
@@ -16,6 +17,9 @@ from analogpc.networks.resnet import ResNet
 from analogpc.networks.transformer import Transformer
 from analogpc.networks.vgg import VGG
 
-Architecture = Annotated[Layers | MLP | VGG | CNN | AlexNet | ResNet | Hopfield | Transformer, Field(discriminator="kind")]
+Architecture = Annotated[SerializeAsAny[ArchitectureBase], BeforeValidator(by_kind(ArchitectureBase))]
+"""Any architecture, or its fields with its ``kind``."""
+
+import_members(__path__, __name__)
 
 __all__ = ["CNN", "MLP", "VGG", "AlexNet", "Architecture", "ArchitectureBase", "Hopfield", "Layers", "ResNet", "Transformer"]

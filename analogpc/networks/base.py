@@ -4,28 +4,37 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 from typing_extensions import override
 
 from analogpc.blocks import AnyBlock, Block, BlockSpecification, Sweep
-from analogpc.devices.specification import Specification
+from analogpc.devices.families import Member
 
 Size = Annotated[int, Field(ge=1)]
 
 
-class ArchitectureBase(Specification):
+class ArchitectureBase(Member):
     """What every architecture tells.
 
     Attributes
     ----------
     dtype : "float32" or "float64"
         Floating type of all weights and states.
+    input_shape : tuple of int
+        Shape of one sample.
     """
 
+    family_name: ClassVar[str] = "architecture"
     dtype: Literal["float32", "float64"] = "float32"
+
+    if TYPE_CHECKING:
+        # A field in some architectures, derived from the sizes of the layers in others.
+        @property
+        def input_shape(self) -> tuple[int, ...]:
+            """Shape of one sample."""
 
     @property
     def swept(self) -> bool:

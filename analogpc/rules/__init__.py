@@ -1,8 +1,6 @@
 """Learning rules: schedules over layers. A new rule is a new file here, and nothing else (see ``docs/rules.md``)."""
 
-from importlib import import_module
-from pkgutil import walk_packages
-
+from analogpc.devices.families import import_members
 from analogpc.rules.backprop import Backprop
 from analogpc.rules.base import AnyRule, Apply, NamedRule, Rule, StepContext, StepResult, as_rule, named_rule, named_rules
 from analogpc.rules.clamped import Nudging
@@ -16,8 +14,7 @@ from analogpc.rules.incremental import IncrementalPC
 from analogpc.rules.predictive_coding import PredictiveCoding
 from analogpc.rules.zil import ZIL
 
-for _module in walk_packages(__path__, f"{__name__}."):
-    import_module(_module.name)
+import_members(__path__, __name__)
 
 __all__ = [
     "ZIL",

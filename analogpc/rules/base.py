@@ -12,8 +12,8 @@ from pydantic import BeforeValidator, SerializeAsAny
 from typing_extensions import override
 
 from analogpc.blocks import Product
+from analogpc.devices.families import Member, by_kind, same_definition
 from analogpc.devices.names import unknown
-from analogpc.devices.specification import Specification
 from analogpc.dynamics.relaxation import energy
 from analogpc.kernels.random.streams import Key
 from analogpc.networks.network import Network
@@ -60,7 +60,7 @@ class StepResult:
     energies: np.ndarray
 
 
-class Rule(Specification):
+class Rule(Member):
     """A learning rule. It relaxes states and hands out products; on which substrate a matrix lives it never asks.
 
     A subclass with a ``kind`` of its own is known to studies, files and the command line as soon as its module is imported.
@@ -73,18 +73,14 @@ class Rule(Specification):
         Whether it teaches networks whose value nodes lie inside the layers.
     """
 
+    family_name: ClassVar[str] = "rule"
     names: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     sweeps: ClassVar[bool] = False
-    kind: str
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        _refuse_taken_names(cls)
         super().__pydantic_init_subclass__(**kwargs)
-        kind = cls.model_fields["kind"].default
-        if not isinstance(kind, str):
-            return
-        _refuse_second(cls, kind)
-        _KINDS[kind] = cls
 
     @override
     def short_name(self) -> str:
@@ -139,25 +135,17 @@ class Rule(Specification):
         """
 
 
-_KINDS: dict[str, type[Rule]] = {}
-
-
-def _refuse_second(rule: type[Rule], kind: str) -> None:
-    """Refuse a kind or a short name that another rule has; a module that runs twice may define its rule twice."""
-
-    def own(other: type[Rule]) -> bool:
-        return (other.__module__, other.__qualname__) == (rule.__module__, rule.__qualname__)
-
-    if kind in _KINDS and not own(_KINDS[kind]):
-        raise TypeError(f"{rule.__qualname__}: there is another rule of the kind '{kind}'")
-    taken = {name for other in _KINDS.values() if not own(other) for name in other.__dict__.get("names", ())}
+def _refuse_taken_names(rule: type[Rule]) -> None:
+    """Refuse a short name that another rule has."""
+    others = [other for other in Rule.kinds().values() if not same_definition(other, rule)]
+    taken = {name for other in others for name in other.__dict__.get("names", ())}
     if clash := taken.intersection(rule.__dict__.get("names", ())):
         raise TypeError(f"{rule.__qualname__}: there is another rule of the name '{min(clash)}'")
 
 
 def named_rules() -> dict[str, Rule]:
     """The rules with short names, by these names."""
-    return {name: kind(**fields) for kind in _KINDS.values() for name, fields in kind.__dict__.get("names", {}).items()}
+    return {name: kind(**fields) for kind in Rule.kinds().values() for name, fields in kind.__dict__.get("names", {}).items()}
 
 
 def named_rule(name: str) -> Rule:
@@ -189,22 +177,11 @@ def as_rule(given: Rule | str) -> Rule:
     raise ValueError(f"a rule is expected, or the name of one, not {type(given).__name__}")
 
 
-def _by_kind(value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        return value
-    kind = value.get("kind")
-    if kind not in _KINDS:
-        raise ValueError(
-            f"there is no rule of the kind '{kind}'; the kinds are {', '.join(_KINDS)}, and those of modules yet to be imported"
-        )
-    return _KINDS[kind].model_validate(value)
-
-
 def _by_name(value: Any) -> Any:
     return named_rule(value) if isinstance(value, str) else value
 
 
-AnyRule = Annotated[SerializeAsAny[Rule], BeforeValidator(_by_kind)]
+AnyRule = Annotated[SerializeAsAny[Rule], BeforeValidator(by_kind(Rule))]
 """A rule, or its fields with its ``kind``."""
 
 NamedRule = Annotated[AnyRule, BeforeValidator(_by_name)]

@@ -94,7 +94,7 @@ class ReadableArray:
         """Conductance of all devices on a line, tile by tile, in siemens (see `kernels.lines.line_sums`)."""
         if self._lines is None:
             device = self.device
-            if device.response.kind == "ideal":
+            if not device.response.bounded:
                 # Nothing keeps these from being negative.
                 self._lines = line_sums(np.abs(self.conductance()), rows, columns)
             else:

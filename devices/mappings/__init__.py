@@ -1,13 +1,20 @@
-"""Mappings: how devices make a weight. A new mapping is a new class here and a name in `AnyMapping`."""
+"""Mappings: how devices make a weight. A new mapping is a new file here, or anywhere, and nothing else.
+
+Enters: subclasses of `Mapping`, each registered by its ``kind``.
+"""
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, SerializeAsAny
 
+from analogpc.devices.families import by_kind, import_members
 from analogpc.devices.mappings.base import Leg, Mapping
 from analogpc.devices.mappings.pairs import DifferentialPair, OffsetColumn, OneSidedPair
 from analogpc.devices.mappings.several import BitSliced, DeviceVector
 
-AnyMapping = Annotated[DifferentialPair | OneSidedPair | OffsetColumn | BitSliced | DeviceVector, Field(discriminator="kind")]
+import_members(__path__, __name__)
+
+AnyMapping = Annotated[SerializeAsAny[Mapping], BeforeValidator(by_kind(Mapping))]
+"""Any mapping, or its fields with its ``kind``."""
 
 __all__ = ["AnyMapping", "BitSliced", "DeviceVector", "DifferentialPair", "Leg", "Mapping", "OffsetColumn", "OneSidedPair"]

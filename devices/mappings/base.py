@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, FiniteFloat
 
 from analogpc.devices.device import Device
-from analogpc.devices.specification import Specification
+from analogpc.devices.families import Member
 from analogpc.kernels.random.streams import Key
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Leg:
     group: int = 0
 
 
-class Mapping(Specification):
+class Mapping(Member):
     """Fields that all mappings share.
 
     Attributes
@@ -55,7 +55,7 @@ class Mapping(Specification):
         Where one device of a weight is stuck, its partners are programmed to make up for it as far as they can.
     """
 
-    kind: str
+    family_name: ClassVar[str] = "mapping"
     headroom: Annotated[FiniteFloat, Field(gt=0)] = 2.0
     scaling: Literal["matrix", "tile", "column"] = "matrix"
     clip_deviations: Annotated[float, Field(gt=0, le=math.inf)] = math.inf
@@ -120,7 +120,7 @@ class Mapping(Specification):
 
     def fills_range(self, device: Device) -> bool:
         """Whether weights are scaled to a range; ideal devices have none to fill."""
-        return device.response.kind != "ideal"
+        return device.response.bounded
 
     def rest(self, device: Device) -> float:
         """The state that stands for zero weight and is subtracted from all others; 0 where pairs subtract their own."""

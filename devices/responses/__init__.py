@@ -1,10 +1,14 @@
-"""Pulse responses: what one update pulse does to a device. A new response is a new file here and a name in `Response`."""
+"""Responses: what one update pulse, or programming, does to a device. A new response is a new file here, or anywhere, and nothing else.
+
+Enters: subclasses of `DeviceResponse`, most of them of `PulseResponse`; each is registered by its ``kind``.
+"""
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, SerializeAsAny
 
-from analogpc.devices.responses.base import PulseResponse
+from analogpc.devices.families import by_kind, import_members
+from analogpc.devices.responses.base import DeviceResponse, PulseResponse
 from analogpc.devices.responses.exponential import ExponentialStep
 from analogpc.devices.responses.ideal import Ideal
 from analogpc.devices.responses.linear import ConstantStep, LinearStep, SoftBounds, SoftBoundsReference
@@ -13,13 +17,14 @@ from analogpc.devices.responses.piecewise import PiecewiseStep
 from analogpc.devices.responses.power import PowerStep
 from analogpc.devices.responses.programmable import Programmable
 
-Pulsed = (
-    ConstantStep | LinearStep | SoftBounds | SoftBoundsReference | ExponentialStep | PowerStep | PiecewiseStep | MeasuredSteps
-)
-Response = Annotated[Ideal | Programmable | Pulsed, Field(discriminator="kind")]
+import_members(__path__, __name__)
+
+Response = Annotated[SerializeAsAny[DeviceResponse], BeforeValidator(by_kind(DeviceResponse))]
+"""Any response, or its fields with its ``kind``."""
 
 __all__ = [
     "ConstantStep",
+    "DeviceResponse",
     "ExponentialStep",
     "Ideal",
     "LinearStep",

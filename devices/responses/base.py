@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 from pydantic import Field, FiniteFloat, model_validator
+from typing_extensions import override
 
-from analogpc.devices.specification import Specification
+from analogpc.devices.families import Member
 from analogpc.kernels.pulses.updates import Law, apply_counts
 from analogpc.kernels.random.streams import Key, normals, uniforms
 
@@ -24,7 +25,44 @@ WINDOW_SIGMAS = 3.0
 """Beyond so many standard deviations of its spread a bound is cut: a normal spread has no end, a conductance window has one."""
 
 
-class PulseResponse(Specification):
+class DeviceResponse(Member):
+    """How a device takes a new state: the contract of all responses, pulsed or programmed.
+
+    A subclass with a ``kind`` of its own is known as soon as its module is imported (see `analogpc.devices.families`).
+
+    Attributes
+    ----------
+    bounded : bool, of the class
+        Whether states lie within limits. Without limits, conductances can be negative.
+    headroom : float, of the class
+        The headroom of a differential pair of such devices, if they do not move in pulses.
+    """
+
+    family_name: ClassVar[str] = "response"
+    bounded: ClassVar[bool] = True
+    headroom: ClassVar[float] = 1.0
+
+    @property
+    @abstractmethod
+    def window(self) -> tuple[float, float]:
+        """The lowest and the highest state that any device can have; it maps onto the conductance window."""
+
+    @property
+    @abstractmethod
+    def reach(self) -> float:
+        """The largest weight of a single device, or of a pair of unipolar ones."""
+
+    @property
+    @abstractmethod
+    def unipolar(self) -> bool:
+        """Whether the state is never negative."""
+
+    @abstractmethod
+    def sample(self, key: Key, shape: tuple[int, int], dtype: np.dtype) -> dict[str, np.ndarray]:
+        """Draw the parameters of a population, once, each of ``shape``: bounds "low" and "high", and what the response needs besides."""
+
+
+class PulseResponse(DeviceResponse):
     """Shared fields of all responses that move in pulses.
 
     A response is one class: its law of the step (see `kernels.pulses.updates.apply_pulses`) and its fields; `shapes` draws what the law
@@ -96,16 +134,19 @@ class PulseResponse(Specification):
         return self
 
     @property
+    @override
     def window(self) -> tuple[float, float]:
         """The lowest and the highest state that any device can have; it maps onto the conductance window."""
         return self.w_min * (1 + WINDOW_SIGMAS * self.w_min_dtod), self.w_max * (1 + WINDOW_SIGMAS * self.w_max_dtod)
 
     @property
+    @override
     def reach(self) -> float:
         """The largest weight of a single device, or of a pair of unipolar ones: min(w_max, -w_min), or w_max."""
         return self.w_max if self.unipolar else min(self.w_max, -self.w_min)
 
     @property
+    @override
     def unipolar(self) -> bool:
         """Whether the state is never negative."""
         return self.w_min == 0
@@ -125,6 +166,7 @@ class PulseResponse(Specification):
     def law(self) -> Law:
         """What a pulse does to a state."""
 
+    @override
     def sample(self, key: Key, shape: tuple[int, int], dtype: np.dtype) -> dict[str, np.ndarray]:
         """Draw the parameters of a population, once, each of ``shape``.
 

@@ -1,9 +1,13 @@
-"""Update schemes: how local products become conductance changes. A new scheme is a new file here and a name in `AnyScheme`."""
+"""Update schemes: how local products become conductance changes. A new scheme is a new file here, or anywhere, and nothing else.
+
+Enters: subclasses of `Scheme`, each registered by its ``kind``.
+"""
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, SerializeAsAny
 
+from analogpc.devices.families import by_kind, import_members
 from analogpc.devices.schemes.base import Scheme
 from analogpc.devices.schemes.ideal import IdealUpdate
 from analogpc.devices.schemes.mixed_precision import MixedPrecision
@@ -12,10 +16,10 @@ from analogpc.devices.schemes.pulses import StochasticPulses
 from analogpc.devices.schemes.sign import SignPulses
 from analogpc.devices.schemes.tiki_taka import Agad, ChoppedTikiTaka, TikiTaka, TikiTakaV2
 
-AnyScheme = Annotated[
-    IdealUpdate | StochasticPulses | SignPulses | MixedPrecision | TikiTaka | TikiTakaV2 | ChoppedTikiTaka | Agad | ProgramVerify,
-    Field(discriminator="kind"),
-]
+import_members(__path__, __name__)
+
+AnyScheme = Annotated[SerializeAsAny[Scheme], BeforeValidator(by_kind(Scheme))]
+"""Any update scheme, or its fields with its ``kind``."""
 
 __all__ = [
     "Agad",

@@ -9,10 +9,10 @@ import numpy as np
 
 from analogpc.devices.costs.digital import count_digital
 from analogpc.devices.device import Device
+from analogpc.devices.families import Member
 from analogpc.devices.mappings import Mapping
 from analogpc.devices.matrix import NonFiniteError
 from analogpc.devices.responses import PulseResponse
-from analogpc.devices.specification import Specification
 from analogpc.kernels.gpu.graphs import capturing
 from analogpc.kernels.products import matmul
 
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from analogpc.devices.matrix import Products
 
 
-class Scheme(Specification):
+class Scheme(Member):
     """How a crossbar learns. A scheme is chosen with the substrate; a learning rule never knows which one is in force.
 
     Products may come as `TwoPhases`. Schemes that pulse them as they come have a field ``phases`` that says what becomes of the
     two; those that add products up digitally before anything is written form the difference there.
     """
 
+    family_name: ClassVar[str] = "update scheme"
     takes_increments: ClassVar[bool]
 
     def refuse(self, device: Device, mapping: Mapping) -> str:

@@ -61,7 +61,7 @@ class ProgramVerify(Scheme):
 
     @override
     def refuse(self, device: Device, mapping: Mapping) -> str:
-        if device.response.kind == "ideal":
+        if not device.response.bounded:
             return "ideal devices need no verification; use the scheme 'ideal'"
         if isinstance(device.response, PulseResponse):
             return refuse_pulses(device, mapping)
