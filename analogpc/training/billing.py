@@ -7,9 +7,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from analogpc.kernels.random.streams import Key
+
 if TYPE_CHECKING:
     from analogpc.devices.costs.bill import Bill
-    from analogpc.devices.costs.ledger import Ledger
+    from analogpc.devices.costs.ledger import Ledger, Tally
     from analogpc.devices.costs.technology import Technology
     from analogpc.networks.network import Network
     from analogpc.training.study import Study
@@ -36,6 +40,30 @@ class Billing:
             return {}
         billed = self.bill(self.study.technology)
         return {"joules": billed.joules, "latency_seconds": billed.seconds}
+
+    def _refuse_technology(self, x: np.ndarray, target: np.ndarray) -> None:
+        """Refuse a technology of the study that lacks an entry, before anything is learnt.
+
+        Which entries a bill needs follows from what happens: a copy of the network learns a few samples and is billed.
+
+        Parameters
+        ----------
+        x : (n, *input_shape) array
+        target : (n, *output_shape) array
+            Samples as the network takes them.
+        """
+        from analogpc.devices.costs.ledger import Ledger
+        from analogpc.rules.base import StepContext
+        from analogpc.training.optimisers import Learner
+        from analogpc.training.step import TrainingStep
+
+        study, network = self.study, self.network.copy()
+        ledger = Ledger(network.matrices())
+        step = TrainingStep(network, Learner(study.optimiser, network.matrices()), recorder=ledger.recorder)
+        rule = study.rule.at(StepContext(Key(study.seed), 0, 0))
+        step.learn(rule, x, target, study.optimiser.learning_rate)
+        ledger.batch(len(x))
+        _priced(ledger.total(), network, study.technology)
 
     def bill(
         self,
@@ -65,13 +93,24 @@ class Billing:
         LedgerError
             If there is nothing to bill.
         """
-        from analogpc.devices.costs.bill import bill, digital_twin
-        from analogpc.devices.costs.hardware import Hardware
-        from analogpc.devices.costs.technology import technology as found
-
         with self.network.own_session():
             tally = self.ledger.total(epochs)
-        hardware = {name: Hardware.of(matrix) for name, matrix in self.network.matrices().items()}
-        if twin:
-            tally, hardware = digital_twin(tally, hardware)
-        return bill(tally, hardware, found(technology, **changes))
+        return _priced(tally, self.network, technology, twin, changes)
+
+
+def _priced(
+    tally: Tally,
+    network: Network,
+    technology: str | Path | Technology,
+    twin: bool = False,
+    changes: Mapping[str, float] = MappingProxyType({}),
+) -> Bill:
+    """The bill of a tally of a network."""
+    from analogpc.devices.costs.bill import bill, digital_twin
+    from analogpc.devices.costs.hardware import Hardware
+    from analogpc.devices.costs.technology import technology as found
+
+    hardware = {name: Hardware.of(matrix) for name, matrix in network.matrices().items()}
+    if twin:
+        tally, hardware = digital_twin(tally, hardware)
+    return bill(tally, hardware, found(technology, **changes))

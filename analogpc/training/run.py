@@ -42,6 +42,9 @@ from analogpc.training.stopping import Best, best_epoch, reason_to_stop, watched
 from analogpc.training.study import Study
 from analogpc.training.study_data import study_data, with_holdout
 
+_REHEARSED = 4
+"""Samples that a copy of the network learns, to find out whether a technology has every entry."""
+
 
 class ResumeError(ValueError):
     """A run cannot go on with what it was given."""
@@ -192,6 +195,8 @@ class Run(Predictions, Billing):
             inside a batch (see ``broken``).
         DivergenceError
             At the first non-finite state or weight; the run is then as it was before that batch.
+        TechnologyError
+            If the technology of the study lacks an entry that is needed; this is found out before anything is learnt.
         StorageError
             If the checkpoint cannot be written; this is found out before anything is computed.
         KeyboardInterrupt
@@ -238,6 +243,9 @@ class Run(Predictions, Billing):
         self._refuse_small_batches(len(data.train_labels))
         if self.position.batch > per_epoch:
             raise ResumeError(f"the run stands at batch {self.position.batch} of an epoch of {per_epoch}")
+        if self.study.technology and not self.finished:
+            few = max(_REHEARSED, *(layer.least_samples for layer in self.network.layers))
+            self._refuse_technology(*self._inputs(data, np.arange(min(few, self.study.batch_size, len(data.train_labels))), 0))
         with Progress(self.study.epochs, per_epoch, show=progress) as bar:
             while not self.finished and left > 0:
                 order = permutation(Key(self.study.seed).fold("shuffle"), self.position.epoch, len(data.train_labels))

@@ -257,6 +257,21 @@ def test_a_study_can_price_its_epochs():
         begin(Study.from_dict({**fields, "technology": "nothing"}), data)
 
 
+def test_a_technology_that_lacks_an_entry_is_refused_before_anything_is_learnt():
+    data = apc.load_data("digits")
+    net = apc.mlp([64, 10], activation="tanh", substrate=apc.Analog(device="reram-sb", adc_bits=8, dac_bits=8))
+    fields = {**apc.fit(net, "bp", data, batches=1, batch_size=8, progress=False).study.to_dict(), "technology": "hermes-14nm"}
+    run = begin(Study.from_dict(fields), data)
+    with pytest.raises(TechnologyError, match=r"'hermes-14nm' has no entry 'write.pulse_voltage'"):
+        run.train(data, progress=False)
+    # Nothing was read, written or drawn: without a technology it begins as ever.
+    untouched = begin(Study.from_dict({**fields, "technology": ""}), data)
+    assert run.position.batch == 0
+    for name, matrix in run.network.matrices().items():
+        assert matrix.meter == untouched.network.matrices()[name].meter
+        np.testing.assert_array_equal(matrix.weights(), untouched.network.matrices()[name].weights())
+
+
 def test_refusals_are_sentences(run, tmp_path):
     with pytest.raises(TechnologyError, match=r"'hermes-14nm' has no entry 'write.pulse_voltage'"):
         run.bill("hermes-14nm")
