@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 
+from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import launch, on_gpu
 from analogpc.kernels.memory import zeros
 
 
-@nb.njit(cache=True)
+@compiled
 def _add_rows(ids, g, out):
     for i in range(len(ids)):
         row, add = out[ids[i]], g[i]

@@ -20,13 +20,32 @@ from typing import Any
 
 import numpy as np
 
+MLP = {"kind": "mlp", "widths": (64, 24, 10)}
+NORMALISED = {
+    "kind": "cnn",
+    "input_shape": (8, 8, 1),
+    "channels": (4,),
+    "dense": (),
+    "batch_norm": True,
+    "freezing": False,
+}
+HOPFIELD = {
+    "kind": "hopfield",
+    "input_shape": (64,),
+    "blocks": ({"kind": "dense", "features": 24}, {"kind": "dense", "features": 10}),
+}
 CASES = {
-    "pc, digital": ("pc", {"kind": "digital"}),
-    "ipc, digital": ("ipc", {"kind": "digital"}),
-    "s+f, pulses": ("s+f", {"kind": "analog", "device": "reram-sb"}),
-    "pc, mixed precision": ("pc", {"kind": "analog", "device": "reram-sb", "scheme": {"kind": "mixed-precision"}}),
-    "pc, agad": ("pc", {"kind": "analog", "device": "idealized", "scheme": {"kind": "agad"}}),
-    "ep, pulses": ("ep", {"kind": "analog", "device": "idealized"}),
+    "pc, digital": ("pc", MLP, {"kind": "digital"}),
+    "ipc, digital": ("ipc", MLP, {"kind": "digital"}),
+    "s+f, pulses": ("s+f", MLP, {"kind": "analog", "device": "reram-sb"}),
+    "pc, mixed precision": ("pc", MLP, {"kind": "analog", "device": "reram-sb", "scheme": {"kind": "mixed-precision"}}),
+    "pc, agad": ("pc", MLP, {"kind": "analog", "device": "idealized", "scheme": {"kind": "agad"}}),
+    "ep, pulses": ("ep", MLP, {"kind": "analog", "device": "idealized"}),
+    "bp, tiki-taka": ("bp", MLP, {"kind": "analog", "device": "idealized", "scheme": {"kind": "tiki-taka", "gamma": 0.5}}),
+    "zil, sign pulses": ("zil", MLP, {"kind": "analog", "device": "idealized", "scheme": {"kind": "sign-pulses"}}),
+    "epc, program and verify": ("epc", MLP, {"kind": "analog", "device": "reram-sb", "scheme": {"kind": "program-verify"}}),
+    "ep-hopfield, digital": ("ep-hopfield", HOPFIELD, {"kind": "digital"}),
+    "pc, moving batch norm": ("pc", NORMALISED, {"kind": "digital"}),
 }
 SIGNALS = ("SIGINT", "SIGTERM", "SIGKILL")
 BATCHES = 30
@@ -39,11 +58,9 @@ def train(case: str, path: str) -> None:
     from analogpc.training.study import Study
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    rule, substrate = CASES[case]
+    rule, network, substrate = CASES[case]
     data = apc.load_data("digits").take(32 * BATCHES // 3, 100)
-    study = Study(
-        rule=rule, substrate=substrate, network={"kind": "mlp", "widths": (64, 24, 10)}, epochs=3, batch_size=32, seed=1
-    )
+    study = Study(rule=rule, substrate=substrate, network=network, epochs=3, batch_size=32, seed=1)
     begin(study, data).train(data, checkpoint=path, checkpoint_batches=1, progress=False)
 
 
