@@ -146,7 +146,7 @@ def _expanded(kind: Kind | None, changes: Changes, place: Path) -> Iterator[tupl
     for path, value in [*(((name,), value) for name, value in single.items()), *inner]:
         targets = kind.shorthands.get(path[0], ()) if len(path) == 1 else ()
         for target in [tuple(target.split(".")) for target in targets] or [path]:
-            if len(target) == 1 and value and isinstance(value, Mapping) and _partial(_annotation(kind, target[0]), value):
+            if len(target) == 1 and isinstance(value, Mapping) and value and _partial(_annotation(kind, target[0]), value):
                 yield from (((*target, str(part)), one) for part, one in value.items())
             else:
                 yield target, value

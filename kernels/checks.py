@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import operator
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,11 @@ def whole_number(value: Any, what: str, least: int = 0, most: float = math.inf) 
         upwards = f"a whole number from {least}" + ("" if math.isinf(most) else f" to {most}")
         raise ValueError(f"{what} = {value!r} is not allowed: it is {upwards}")
     return found
+
+
+def several(value: Any) -> list[Any]:
+    """The entries of a sequence; anything else, a text too, stands for a sequence of itself."""
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, (str, bytes)) else [value]
 
 
 def passing_seconds(value: Any) -> float:

@@ -75,11 +75,13 @@ def _telling(path: str | Path) -> Iterator[None]:
         folder = Path(os.path.realpath(path) if os.path.islink(path) else path).parent
         raise StorageError(f"{path} cannot be written: there is no folder {folder}") from None
     except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from None
+        raise StorageError(f"{path or repr(path)} cannot be written: {error.strerror or error}") from None
 
 
 def _target(path: str | Path) -> tuple[Path, os.stat_result | None]:
     """The file that a path leads to through all links, and what is there now, refused unless a rename may replace it."""
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+        raise OSError(0, "it is not the name of a file")
     target = Path(os.path.realpath(path))
     try:
         former = os.stat(target)

@@ -20,7 +20,7 @@ from analogpc.files.run_checks import (
 )
 from analogpc.files.storage import open_file, write_file
 from analogpc.kernels.gpu import arrays
-from analogpc.kernels.gpu.arrays import Backend
+from analogpc.kernels.gpu.arrays import Backend, as_backend
 from analogpc.networks.network import Network
 from analogpc.training.run import Run
 from analogpc.training.stopping import Best
@@ -88,7 +88,7 @@ def load_run(path: str | Path, backend: Backend = "cpu") -> Run:
     StorageError
         If the file is missing, damaged, of another kind, or holds what this version does not understand.
     """
-    if backend == "gpu":
+    if as_backend(backend) == "gpu":
         arrays.cupy()  # Whether there is a GPU is no question to the file.
     with open_file(path, KIND) as tree:
         run = rebuilt(tree, backend, Path(path).stat().st_size)

@@ -17,7 +17,7 @@ from analogpc.devices.specification import SpecificationError
 from analogpc.devices.state import Shaped, StateError, Varying, fitted
 from analogpc.devices.substrate import Analog, Digital, as_substrate
 from analogpc.kernels.checks import real_array, whole_number
-from analogpc.kernels.gpu.arrays import Backend, copied, in_tree, on_gpu, to_host
+from analogpc.kernels.gpu.arrays import Backend, as_backend, copied, in_tree, on_gpu, to_host
 from analogpc.kernels.random.streams import Key
 from analogpc.networks import Architecture
 from analogpc.networks.base import ArchitectureBase
@@ -195,7 +195,7 @@ class Network:
         backend : "cpu" or "gpu"
             Where its arrays are to be; where those of this network are, if not said.
         """
-        backend = backend or self.backend
+        backend = self.backend if backend is None else as_backend(backend)
         twin = Network.__new__(Network)
         twin._describe(self.architecture, self.substrate, self.seed)
         twin._place(backend)
@@ -331,6 +331,21 @@ class Network:
         carried = state.get("carried", {})
         self.carried = [copied(carried[str(number)], self.backend) for number in range(len(carried))]
         self._initial = None
+
+
+def as_network(value: Any) -> Network:
+    """A network, also from the description of one; other things are refused in a sentence.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    if isinstance(value, ArchitectureBase):
+        return Network(value)
+    if not isinstance(value, Network):
+        raise ValueError(f"network = {value!r} is not allowed: it is a network, such as apc.mlp([64, 10]), or a loaded one")
+    return value
 
 
 def _restored(

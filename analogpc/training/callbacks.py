@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from typing_extensions import override
 
+from analogpc.kernels.checks import several
 from analogpc.kernels.random.streams import Key
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class Callbacks:
     """
 
     def __init__(self, given: Sequence[Any] = ()) -> None:
-        self.all = [self._as_callback(one) for one in given]
+        self.all = [self._as_callback(one) for one in several(given)]
         names = [one.name for one in self.all]
         if len(set(names)) != len(names):
             raise ValueError(f"two callbacks have the name '{max(names, key=names.count)}'; give one of them another name")

@@ -7,20 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from analogpc.data import Dataset
+from analogpc.data import Dataset, as_dataset
 from analogpc.data.dataset import Split
 from analogpc.data.targets import Targets
 from analogpc.dynamics.relaxation import Output
+from analogpc.kernels.checks import several
 from analogpc.kernels.gpu.arrays import to_host
 from analogpc.kernels.random.streams import Key
-from analogpc.networks.network import Network
+from analogpc.networks.network import Network, as_network
 from analogpc.training.metrics import Answers, measured, metric
 
 _BATCH = 500
 
 
 def evaluate(
-    network: Network, data: Dataset, split: Split = "test", *, key: Key | None = None, metrics: Sequence[Any] | None = None
+    network: Network, data: Dataset | str, split: Split = "test", *, key: Key | None = None, metrics: Sequence[Any] | None = None
 ) -> Any:
     """How good the feed-forward predictions on a split are: the accuracy, from 0 to 1, or the metrics that are named.
 
@@ -28,7 +29,8 @@ def evaluate(
     ----------
     network : Network
         Left without a trace: read noise is drawn from ``key``, and its meters do not count.
-    data : Dataset
+    data : Dataset or str
+        Data, or the name of published data.
     split : "train", "validation" or "test"
     key : Key
         ``Key(0)`` if not given.
@@ -44,9 +46,11 @@ def evaluate(
     ValueError
         If the network does not have one output for each class of the data (or for each number to be predicted).
     """
-    answers = answers_of(network, data, split, key=key)
+    answers = answers_of(as_network(network), as_dataset(data), split, key=key)
     return (
-        measured(answers, [metric("accuracy")])["accuracy"] if metrics is None else measured(answers, list(map(metric, metrics)))
+        measured(answers, [metric("accuracy")])["accuracy"]
+        if metrics is None
+        else measured(answers, list(map(metric, several(metrics))))
     )
 
 

@@ -10,6 +10,7 @@ from analogpc.data import Dataset, as_dataset
 from analogpc.data.division import Division
 from analogpc.data.targets import Task
 from analogpc.devices.specification import Specification
+from analogpc.kernels.checks import several
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.random.streams import Key
 from analogpc.networks import Architecture
@@ -106,6 +107,7 @@ def fit(
     --------
     >>> run = fit(apc.mlp([64, 32, 10]), "bp", "digits", epochs=1, progress=False)  # doctest: +SKIP
     """
+    metrics = several(metrics)
     if isinstance(validation, (int, float)):
         holdout, validation = float(validation), None
     if not isinstance(network, (Network, str)):

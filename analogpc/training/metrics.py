@@ -198,7 +198,15 @@ def metrics_for(given: Sequence[Any], task: Task) -> tuple[Metric, ...]:
 
 
 def measured(answers: Answers, metrics: Sequence[Metric]) -> dict[str, float]:
-    """The metrics of some answers, by their names."""
+    """The metrics of some answers, by their names.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+    """
+    if not len(answers.labels):
+        raise ValueError("there are no samples, so that nothing can be measured")
     return {one.name: one(answers) for one in metrics}
 
 

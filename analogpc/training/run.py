@@ -17,7 +17,7 @@ from analogpc.devices.costs.meter import Meter
 from analogpc.devices.matrix import NonFiniteError
 from analogpc.dynamics.relaxation import output_energy
 from analogpc.files.atomic import check_writable
-from analogpc.kernels.checks import whole_number
+from analogpc.kernels.checks import several, whole_number
 from analogpc.kernels.gpu.arrays import Backend, in_tree, to_host
 from analogpc.kernels.gpu.blas import Precision, precision_in_use, use_precision
 from analogpc.kernels.gpu.graphs import working_stream
@@ -206,12 +206,12 @@ class Run(Predictions, Billing):
         """
         batches = None if batches is None else whole_number(batches, "batches")
         checkpoint_batches = whole_number(checkpoint_batches, "checkpoint_batches")
-        if checkpoint:
+        if checkpoint is not None:
             check_writable(checkpoint)
         self._refuse_broken()
         training = self._data(data, validation, test)
         self._take_callbacks(callbacks)
-        self._take_metrics(metrics)
+        self._take_metrics(several(metrics))
         self._watched = watched_column(self.study.monitor, metrics_for(self.metrics, self.data.targets.task), training.splits)
         if epochs := whole_number(epochs, "epochs"):
             self._extend(epochs)

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
@@ -76,6 +76,19 @@ def backend_of(array: Any) -> Backend:
 def to_host(array: Any) -> np.ndarray:
     """The array in main memory: itself, if it is there already."""
     return array.get() if on_gpu(array) else array
+
+
+def as_backend(value: Any) -> Backend:
+    """The name of a backend.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    if not isinstance(value, str) or value not in get_args(Backend):
+        raise ValueError(f"backend = {value!r} is not allowed: it is 'cpu' or 'gpu'")
+    return cast(Backend, value)
 
 
 def copied(array: Any, backend: Backend | None = None) -> Any:
