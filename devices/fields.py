@@ -11,6 +11,7 @@ What a change does:
 ``{"substrate.rows": 64}``         A path ends in one field: that field changes, and nothing else.
 ``{"substrate": "pcm"}``           A short name, a specification or a table with its ``kind`` (a device: with its ``name``) takes the
                                    place of what stood there, whole.
+``{"optimiser": "sgd"}``           So is a kind where there are several: it stands for a table with that ``kind``.
 ``{"substrate.device": "pcm"}``    So here, for the device alone: the other fields of the substrate stay.
 ``{"mapping": {"headroom": 1.5}}`` A table without ``kind`` changes the fields that it names, and nothing else.
 ``{"rule.steps": 8}``              A path that enters a short name, such as rule = "s+f", opens it: its fields are written out first.
@@ -24,9 +25,10 @@ All changes of one call belong together: a path counts after the paths that lead
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from analogpc.devices.families import Member
 from analogpc.devices.specification import Specification, SpecificationError, chosen, table_of
@@ -124,7 +126,9 @@ def _laid(kind: Kind | None, fields: Mapping[str, Any], changes: Changes, place:
     for name, (whole, inside) in _by_first(_expanded(kind, changes, place), place).items():
         annotation = _annotation(kind, name)
         for value in whole:
-            if not (isinstance(value, Mapping) and _members(annotation)):
+            if isinstance(value, str) and value in _kinds(annotation):
+                laid[name] = {"kind": value}
+            elif not (isinstance(value, Mapping) and _members(annotation)):
                 laid[name] = chosen(value)
             elif value:
                 laid[name], inside = {}, [*(((part,), one) for part, one in value.items()), *inside]
@@ -267,6 +271,18 @@ def _members(annotation: Any) -> list[Kind]:
         elif isinstance(part, type) and issubclass(part, Specification):
             found.update(dict.fromkeys(_derived(part)))
     return list(found)
+
+
+def _kinds(annotation: Any) -> list[str]:
+    """The kinds that a field tells apart, each of which stands for a specification of that kind; empty where short names stand."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        named = any(isinstance(one, BeforeValidator) for one in parts[1:])
+        return [] if named else _kinds(parts[0])
+    if origin in (Union, UnionType):
+        return [kind for part in parts for kind in _kinds(part)]
+    found = isinstance(annotation, type) and issubclass(annotation, Specification) and annotation.identity == "kind"
+    return [kind for one in _derived(annotation) if isinstance(kind := _default_identity(one), str)] if found else []
 
 
 def _parts(annotation: Any) -> Iterator[Any]:

@@ -51,12 +51,23 @@ def _sentence(kind: Any, error: ValidationError) -> str:
         return f"{name} has no field '{path}'{hint}"
     if first["type"] == "missing":
         return f"{name} needs the field '{path}'"
-    message = _TABLES.get(first["type"], first["msg"]).removeprefix("Value error, ")
-    if not message[:2].isupper():
-        message = message[0].lower() + message[1:]
+    message = _message(first)
     if not path:
         return f"{name}: {message}"
     return f"{name}: {path} = {first['input']!r} is not allowed: {message}"
+
+
+def _message(error: Any) -> str:
+    """What pydantic says of an error, in this project's words where its own speak of tags."""
+    told = error.get("ctx", {})
+    if error["type"] == "union_tag_invalid":
+        return f"there is no kind '{told['tag']}'; the kinds are {told['expected_tags']}"
+    if error["type"] == "union_tag_not_found":
+        return "it does not say its kind"
+    if error["type"] == "model_attributes_type":
+        return "it is a table of fields that says its kind, or the name of that kind alone"
+    message = _TABLES.get(error["type"], error["msg"]).removeprefix("Value error, ")
+    return message if message[:2].isupper() else message[0].lower() + message[1:]
 
 
 class _Refusing(ModelMetaclass):
