@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
-from analogpc.analysis.undisturbed import exact_copy
+from analogpc.analysis.undisturbed import batch, exact_copy
 from analogpc.dynamics.relaxation import Output, Relaxation
 from analogpc.kernels.random.streams import Key, normals
 from analogpc.networks import Hopfield
@@ -104,7 +104,7 @@ def state_hessian_extremes(
     if len(network.layers) < 2:
         raise ValueError("the network has no hidden state, and so no state Hessian: it has a single layer")
     exact = exact_copy(network)
-    relaxation = Relaxation(exact.layers, exact.inputs(np.asarray(x)), np.asarray(target, np.float64), output)
+    relaxation = Relaxation(exact.layers, *batch(exact, x, target), output)
     weights = [1.0] * len(exact.layers) if precisions is None else [float(precision) for precision in precisions]
     if len(weights) != len(exact.layers):
         raise ValueError(f"precisions must be {len(exact.layers)} numbers, one for each layer, not {len(weights)}")

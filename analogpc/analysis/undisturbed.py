@@ -11,6 +11,7 @@ import numpy as np
 from analogpc.blocks import Product
 from analogpc.devices.costs.meter import Meter
 from analogpc.devices.substrate import Digital
+from analogpc.kernels.checks import real_array
 from analogpc.kernels.random.streams import Key
 from analogpc.networks.network import Network
 from analogpc.rules import Rule, StepContext, as_rule
@@ -54,15 +55,18 @@ def batch(network: Network, x: np.ndarray, target: np.ndarray) -> tuple[np.ndarr
     Raises
     ------
     ValueError
-        If samples or targets have another shape than the network wants, or there are not equally many.
+        If samples or targets have another shape than the network wants, or there are not equally many, or none; or if a number is
+        not finite.
     """
-    x = network.inputs(np.asarray(x))
-    target = np.asarray(target)
+    x = network.inputs(x)
+    target = real_array(target, "targets", dtype=network.dtype)
+    if not len(x):
+        raise ValueError("there are no samples, so that nothing can be measured")
     if target.shape != (len(x), *network.output_shape):
         raise ValueError(
             f"target must hold one row of shape {network.output_shape} for each of the {len(x)} samples, not {target.shape}"
         )
-    return x, target.astype(network.dtype)
+    return x, target
 
 
 def at_once(rule: R, key: Key) -> R:

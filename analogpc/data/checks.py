@@ -71,7 +71,9 @@ def checked_scale(numbers: Any, what: str, shape: tuple[int, ...], estimated: bo
     array.flags.writeable = False
     whole = array.size == 1 and (estimated or shape[-1] == 1 or len(shape) < 3)
     fits = whole or (array.ndim <= len(shape) and array.shape == shape[len(shape) - array.ndim :])
-    if not fits or not np.isfinite(array).all():
+    if not np.isfinite(array).all():
+        raise DataError(f"{what} must be finite numbers")
+    if not fits:
         unit = "channels" if len(shape) == 3 else "values"
-        raise DataError(f"{what} must have one number for each of {shape[-1]} {unit}, not {array.tolist()}")
+        raise DataError(f"{what} must have one number for each of {shape[-1]} {unit}, not numbers of shape {array.shape}")
     return array

@@ -93,7 +93,7 @@ class Dataset:
         self._keep("std", checked_scale(self.std, "std", self.input_shape, estimated))
         for name, least in (("std", self.std.min()), ("pixel_max", self.pixel_max)):
             if not 0 < least < math.inf:
-                raise DataError(f"{name} = {getattr(self, name)} is not allowed: it must be positive")
+                raise DataError(f"{name} = {least:g} is not allowed: it must be positive")
         if not isinstance(self.augmentation, Augmentation):
             raise DataError(f"augmentation must be an Augmentation, not {self.augmentation!r}")
         if self.augmentation.active and len(self.input_shape) != 3:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 
@@ -21,6 +24,8 @@ DIGITS_TEST = 360
 # Mean and standard deviation of the training images of `digits`, on the scale from 0 to 1; a test computes them again.
 DIGITS_MEAN, DIGITS_STD = 0.3050, 0.3759
 _PIXELS = 32 * 32 * 3
+_MOST_ITEMS = 2**20
+"""Images that a file may hold, gzipped or not: more than any of these data sets has, and less than memory holds."""
 
 
 def load_data(name: str = "digits", *, data_dir: str | Path | None = None, augment: bool = True) -> Dataset:
@@ -78,7 +83,7 @@ def load_data(name: str = "digits", *, data_dir: str | Path | None = None, augme
 
 def check_name(name: str) -> None:
     """Refuse the name of a data set that `load_data` does not know."""
-    if name not in ("digits", *SOURCES) and not is_path(name):
+    if not isinstance(name, str) or (name not in ("digits", *SOURCES) and not is_path(name)):
         raise DataError(unknown("data set", name, ("digits", *SOURCES)))
 
 
@@ -129,11 +134,15 @@ def _digits() -> Dataset:
     )
 
 
-def _bytes(path: Path) -> bytes:
-    """The content of a file, gzipped or not."""
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """A file, gzipped or not, which is unpacked as far as it is read and no further."""
     try:
-        raw = path.read_bytes()
-        return gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            with gzip.open(file) if packed else file as content:
+                yield cast(BinaryIO, content)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
 
@@ -151,17 +160,18 @@ def _idx(path: Path, *item: int) -> np.ndarray:
     -------
     (n, item...) uint8 array
     """
-    raw = _bytes(path)
     dimensions = 1 + len(item)
-    head = 4 + 4 * dimensions
-    if raw[:4] != bytes((0, 0, 8, dimensions)) or len(raw) < head:
-        raise DataError(f"{path} is not an IDX file of bytes with {dimensions} dimensions")
-    shape = tuple(int(n) for n in np.frombuffer(raw, ">u4", dimensions, 4))
-    values = np.frombuffer(raw, np.uint8, offset=head)
+    with _opened(path) as file:
+        head = file.read(4 + 4 * dimensions)
+        if head[:4] != bytes((0, 0, 8, dimensions)) or len(head) < 4 + 4 * dimensions:
+            raise DataError(f"{path} is not an IDX file of bytes with {dimensions} dimensions")
+        shape = tuple(int(n) for n in np.frombuffer(head, ">u4", dimensions, 4))
+        if shape[1:] != item or not 1 <= shape[0] <= _MOST_ITEMS:
+            raise DataError(f"{path} should hold items of shape {item}, and 1 to {_MOST_ITEMS} of them, not {shape}")
+        values = np.frombuffer(file.read(math.prod(shape) + 1), np.uint8)
     if values.size != math.prod(shape):
-        raise DataError(f"{path} is truncated or damaged: its head announces {shape}, and {values.size} bytes follow")
-    if shape[1:] != item or not values.size:
-        raise DataError(f"{path} should hold items of shape {item}, and at least one, not {shape}")
+        follow = "more" if values.size > math.prod(shape) else str(values.size)
+        raise DataError(f"{path} is truncated or damaged: its head announces {shape}, and {follow} bytes follow")
     return values.reshape(shape)
 
 
@@ -188,7 +198,10 @@ def _read_cifar(files: list[Path], source: Source) -> tuple[np.ndarray, ...]:
     record = label_bytes + _PIXELS
     parts = []
     for path in files:
-        raw = np.frombuffer(_bytes(path), np.uint8)
+        with _opened(path) as file:
+            raw = np.frombuffer(file.read(_MOST_ITEMS * record + 1), np.uint8)
+        if raw.size > _MOST_ITEMS * record:
+            raise DataError(f"{path} unpacks to more than {_MOST_ITEMS} records of {record} bytes")
         if not raw.size or raw.size % record:
             raise DataError(f"{path} is truncated or damaged: {raw.size} bytes are not a whole number of records of {record}")
         parts.append(raw.reshape(-1, record))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +15,7 @@ from analogpc.data.dataset import Dataset
 from analogpc.data.own import Layout, Normalisation, assembled, from_arrays, looks_channels_first
 from analogpc.data.samples import DataError, HDF5Samples, ImageFiles, hdf5_data
 from analogpc.data.targets import Targets, Task
+from analogpc.kernels.checks import refuse_beyond_memory
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 _VALIDATION = ("validation", "valid", "val")
@@ -166,10 +169,13 @@ def from_file(name: str) -> Dataset:
 
 def _from_archive(path: Path, name: str) -> Dataset:
     try:
+        with zipfile.ZipFile(path) as packed:
+            refuse_beyond_memory(sum(member.file_size for member in packed.infolist()), np.uint8, f"what {path} unpacks to")
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is not a NumPy archive that can be read: {error}") from None
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"{path} is not a NumPy archive that can be read: {reason or type(error).__name__}") from None
     missing = [key for key in ("x_train", "y_train") if key not in arrays]
     if missing:
         raise DataError(f"{path} has no array '{missing[0]}'; it has {', '.join(sorted(arrays))}")

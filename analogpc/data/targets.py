@@ -11,6 +11,7 @@ import numpy as np
 from analogpc.data.samples import DataError
 
 Task = Literal["classification", "regression"]
+_MOST_CLASSES = 10**7
 
 
 @dataclass(frozen=True)
@@ -148,10 +149,17 @@ def _whole(labels: np.ndarray, what: str) -> np.ndarray:
 
 
 def _class_names(labels: np.ndarray, what: str, classes: int | Sequence[Any] | None) -> tuple[str, ...]:
+    if isinstance(classes, (bool, np.bool_, float)):
+        raise DataError(f"classes = {classes} is not allowed: it is a whole number from 1, or the names of all classes")
     if isinstance(classes, (int, np.integer)):
         if classes < 1:
             raise DataError(f"classes = {classes} is not allowed: there must be at least one")
+        # Each sample becomes a vector of so many numbers: more classes than this are a mistake, and no network has the outputs.
+        if classes > _MOST_CLASSES:
+            raise DataError(f"classes = {classes} is not allowed: there may be at most {_MOST_CLASSES}")
         names = tuple(map(str, range(int(classes))))
+    elif isinstance(classes, str):
+        raise DataError(f"classes = {classes!r} is not allowed: it is a whole number from 1, or the names of all classes")
     elif classes is not None:
         names = tuple(map(str, classes))
     elif labels.dtype.kind == "U":

@@ -36,8 +36,21 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return grown.reshape(logits.shape)
 
 
+def refuse_target(target: np.ndarray, outputs: np.ndarray) -> None:
+    """Refuse a target of another shape than the output."""
+    if target.shape != outputs.shape:
+        raise ValueError(f"the target must have the shape of the output, {outputs.shape}, not {target.shape}")
+
+
 def output_error(output: Output, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """The negative derivative of what the output layer pays, with respect to its prediction (targets of sum 1 for cross-entropy)."""
+    """The negative derivative of what the output layer pays, with respect to its prediction (targets of sum 1 for cross-entropy).
+
+    Raises
+    ------
+    ValueError
+        If the target has another shape than the prediction, of which NumPy might make copies for all samples.
+    """
+    refuse_target(target, prediction)
     return difference(target, prediction if output == "squared-error" else softmax(prediction))
 
 
@@ -147,8 +160,7 @@ class Relaxation:
         ValueError
             If it has another shape.
         """
-        if target.shape != self.states[-1].shape:
-            raise ValueError(f"the target must have the shape of the output, {self.states[-1].shape}, not {target.shape}")
+        refuse_target(target, self.states[-1])
         self.place(len(self.layers), target)
 
     def place(self, index: int, state: np.ndarray) -> None:

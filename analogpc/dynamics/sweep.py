@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from analogpc.blocks.base import Product
-from analogpc.dynamics.relaxation import Output, Watch, output_energy, output_error
+from analogpc.dynamics.relaxation import Output, Watch, output_energy, output_error, refuse_target
 from analogpc.kernels.descent import momentum_step, plain_step
 from analogpc.kernels.gpu.arrays import as_type, on_gpu
 from analogpc.kernels.memory import zeros
@@ -76,8 +76,8 @@ class SweepRelaxation:
                 raise ValueError(f"networks of tokens need output = 'cross-entropy', not '{self.output}'")
             # One memory, whatever the batch: kernels see whole rows of labels.
             self._labels = np.ascontiguousarray(target[:, 1], like=target)
-        elif target.shape != self.outputs.shape:
-            raise ValueError(f"the target must have the shape of the output, {self.outputs.shape}, not {target.shape}")
+        else:
+            refuse_target(target, self.outputs)
         self._target = target
 
     def _forward(self) -> None:

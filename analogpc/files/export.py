@@ -14,7 +14,7 @@ from analogpc.devices.crossbars.netlist import netlist
 from analogpc.files.atomic import replace_file
 from analogpc.files.storage import Leaf, write_file
 from analogpc.kernels.random.streams import Key
-from analogpc.networks.network import Network
+from analogpc.networks.network import Network, as_network
 
 KIND = "crossbars"
 
@@ -47,7 +47,7 @@ def export_crossbars(network: Network, path: str | Path) -> None:
     The states of `ideal` devices have no limits. Their matrices are scaled so that the largest state meets the end of the
     conductance window; ``weight_per_siemens`` says by how much.
     """
-    network = network.to("cpu")
+    network = as_network(network).to("cpu")
     matrices = {name: m for name, m in network.matrices().items() if isinstance(m, CrossbarMatrix)}
     if not matrices:
         raise ExportError(
@@ -100,7 +100,7 @@ def export_netlist(network: Network, path: str | Path, array: str = "", volts: f
         If the network is digital, there is no such array, its devices have a current-voltage curve that the netlist has not, or the
         voltage is not finite.
     """
-    network = network.to("cpu")
+    network = as_network(network).to("cpu")
     matrices = {name: m for name, m in network.matrices().items() if isinstance(m, CrossbarMatrix)}
     if not matrices:
         raise ExportError("the network is digital and has no arrays: put it on crossbars first, with net.on(apc.Analog(...))")
@@ -120,9 +120,9 @@ def export_netlist(network: Network, path: str | Path, array: str = "", volts: f
     if conduction.kind not in ("ohmic", "sinh"):
         raise ExportError(f"a netlist has ohmic and sinh devices, and not the conduction '{conduction.kind}'")
     g = list(matrix.tiles())[int(number)].conductances[devices]
-    drive = np.full(len(g), substrate.read_volts if volts is None else volts)
-    if not np.isfinite(drive).all():
+    if not isinstance(volts, (int, float, np.integer, np.floating, type(None))) or (volts is not None and not np.isfinite(volts)):
         raise ExportError(f"volts = {volts!r} is not allowed: a voltage is a finite number")
+    drive = np.full(len(g), substrate.read_volts if volts is None else float(volts))
     curve = conduction.scale_volts if conduction.kind == "sinh" else np.inf
     text = netlist(g, substrate.wires, drive, f"analogpc {__version__}: {array} of {substrate.device.name}", sinh_volts=curve)
     replace_file(Path(path), text.encode())

@@ -193,6 +193,8 @@ def _write_array(group: h5py.Group, name: str, array: np.ndarray) -> h5py.Datase
 @contextmanager
 def _opened(path: str | Path) -> Iterator[tuple[StrictFile, dict[str, Any]]]:
     """A file whose seal is good, and what the seal says; whatever HDF5 finds wrong in it becomes a sentence."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise StorageError(f"{path!r} is not the name of a file")
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             what = "a folder" if Path(path).is_dir() else "a device, a pipe or a socket"

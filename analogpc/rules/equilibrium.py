@@ -13,7 +13,7 @@ from typing_extensions import override
 from analogpc.devices.costs.schedule import at_once
 from analogpc.devices.matrix import TwoPhases
 from analogpc.dynamics.equilibration import Equilibration, Projection
-from analogpc.dynamics.relaxation import energy, output_error
+from analogpc.dynamics.relaxation import energy, output_error, refuse_target
 from analogpc.kernels.products import row
 from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, StepResult
@@ -92,8 +92,7 @@ class EquilibriumPropagation(NudgedRule):
     def train_step(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> StepResult:
         free = self.free(network, x)
         outputs = free.states[-1]
-        if target.shape != outputs.shape:
-            raise ValueError(f"the target must have the shape of the output, {outputs.shape}, not {target.shape}")
+        refuse_target(target, outputs)
         signs = self.signs()
         phases = [self.relax(free, target, sign * self.beta) for sign in signs]
         errors = [phase.errors() for phase in phases]

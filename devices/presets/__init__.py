@@ -29,8 +29,8 @@ def preset(name: str) -> Device:
     ValueError
         If there is none; the sentence lists those there are.
     """
-    if name.endswith(".toml"):
+    if isinstance(name, str) and name.endswith(".toml"):
         return Device.from_toml(read_text(name))
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise ValueError(unknown("device preset", name, PRESETS, "presets"))
     return PRESETS[name]

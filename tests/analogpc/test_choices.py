@@ -201,6 +201,24 @@ def test_another_kind_keeps_the_fields_that_it_has_and_is_refused_if_it_lacks_on
         said.but({"optimiser.momentum": 0.9}).but({"optimiser.kind": "adamw"})
 
 
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"optimiser": "sgd"}, apc.SGD()),
+        ({"optimiser": "sgd", "optimiser.momentum": 0.5}, apc.SGD(momentum=0.5)),
+        ({"optimiser": {"kind": "sgd", "schedule": "warmup-cosine"}}, apc.SGD(schedule={"kind": "warmup-cosine"})),
+    ],
+)
+def test_a_kind_stands_for_what_is_of_that_kind(change, found):
+    assert Study(rule="pc").but(change).optimiser == found
+    analog = apc.Analog(device="idealized", mapping="offset-column", scheme="tiki-taka")
+    assert analog == apc.Analog(device="idealized", mapping={"kind": "offset-column"}, scheme={"kind": "tiki-taka"})
+    with pytest.raises(SpecificationError, match="optimiser = 'adam' is not allowed: it is a table of fields that says its kind"):
+        Study(rule="pc", optimiser="adam")
+    with pytest.raises(SpecificationError, match="there is no kind 'adam'; the kinds are 'sgd', 'adamw'"):
+        Study(rule="pc", optimiser={"kind": "adam"})
+
+
 REFUSED = [
     ({"adc_bits": 4, "adc": {"bits": 6}}, "adc.bits is given two values, 4 and 6"),
     ({"adc.bits": 4, "adc_bits": 6}, "adc.bits is given two values"),

@@ -210,7 +210,7 @@ def test_images_cannot_be_changed_through_the_data_set(small):
         ({"test_labels": np.full(10, -1)}, "test_labels must lie from 0 to 3"),
         ({"test_images": np.zeros((10, 5, 7, 3), np.uint8)}, "differ"),
         ({"mean": (0.1,)}, "mean must have one number for each of 3 channels"),
-        ({"mean": (0.1, np.nan, 0.1)}, "mean must have one number"),
+        ({"mean": (0.1, np.nan, 0.1)}, "mean must be finite numbers"),
         ({"std": (0.1, 0.0, 0.1)}, "must be positive"),
         ({"pixel_max": float("nan")}, "pixel_max = nan is not allowed"),
         ({"augmentation": None}, "augmentation must be an Augmentation, not None"),

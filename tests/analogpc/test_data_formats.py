@@ -117,7 +117,7 @@ def damage(path, cut=7):
         (
             "mnist",
             lambda at: write_idx(at / "train-images-idx3-ubyte", np.zeros((12, 8, 8), np.uint8), zipped=False),
-            r"train-images-idx3-ubyte should hold items of shape \(28, 28\), and at least one, not \(12, 8, 8\)",
+            r"train-images-idx3-ubyte should hold items of shape \(28, 28\), and 1 to 1048576 of them, not \(12, 8, 8\)",
         ),
         (
             "mnist",
@@ -194,3 +194,35 @@ def test_full_sets_of_other_images_are_refused(tmp_path, rng, monkeypatch):
 def test_classes_are_the_published_ones_in_order(name, first, last):
     classes = SOURCES[name].classes
     assert (classes[0], classes[-1], len(set(classes))) == (first, last, 100 if name == "cifar100" else 10)
+
+
+@pytest.mark.parametrize("announced", [12, 2**32 - 1])
+def test_a_small_file_that_unpacks_to_much_is_refused_before_it_has(tmp_path, rng, announced):
+    """256 MiB of zeros behind a head that announces a few images, or more than there can be."""
+    import resource
+
+    idx_set(tmp_path, rng)
+    head = bytes((0, 0, 8, 3)) + np.array((announced, 28, 28), ">u4").tobytes()
+    with gzip.open(tmp_path / "train-images-idx3-ubyte.gz", "wb", compresslevel=1) as file:
+        file.write(head)
+        for _ in range(256):
+            file.write(bytes(2**20))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DataError, match=r"announces \(12, 28, 28\), and more bytes follow|and 1 to 1048576 of them, not"):
+        load_data("mnist", data_dir=tmp_path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**16  # KiB
+
+
+def test_archives_are_refused_where_they_are_damaged_or_unpack_to_more_than_there_is_memory_for(tmp_path, monkeypatch):
+    from analogpc.kernels import checks
+
+    path = tmp_path / "own.npz"
+    np.savez_compressed(path, x_train=np.zeros((2**10, 2**10)), y_train=np.arange(2**10) % 3)
+    assert len(load_data(str(path)).train_labels) == 2**10
+    monkeypatch.setattr(checks, "memory_bytes", lambda: 2.0**20)
+    with pytest.raises(ValueError, match=r"own\.npz unpacks to would take .* of memory"):
+        load_data(str(path))
+    monkeypatch.undo()
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(DataError, match=r"own\.npz is not a NumPy archive that can be read"):
+        load_data(str(path))

@@ -128,3 +128,78 @@ def test_time_passes_forwards_on_every_substrate():
     for substrate in ("digital", "pcm"):
         with pytest.raises(ValueError, match="time passes forwards"):
             apc.mlp([4, 3], substrate=substrate).elapse(-1)
+
+
+DIGITS = apc.load_data("digits").take(64, 16)
+
+
+def begun(network=None, rule="bp", data=DIGITS, **options):
+    return apc.fit(network or apc.mlp([64, 10]), rule, data, epochs=1, batches=1, progress=False, **options)
+
+
+def test_what_stands_for_a_thing_is_taken_for_it():
+    """A description for its network, one for a list of one, a name for data."""
+    seen = []
+    run = begun(apc.MLP(widths=(64, 10)), callbacks=lambda run: seen.append(1), metrics="balanced-accuracy", batch_size=64)
+    assert seen
+    assert "test_balanced-accuracy" in run.history
+    assert apc.evaluate(apc.MLP(widths=(64, 10)), "digits") == apc.evaluate(apc.mlp([64, 10]), apc.load_data("digits"))
+
+
+REFUSED = [
+    (lambda: begun("mlp"), "network = 'mlp' is not allowed"),
+    (lambda: begun(callbacks=3), "callbacks are functions of the run"),
+    (lambda: begun(metrics="f1"), "there is no metric 'f1'"),
+    (lambda: begun(backend="tpu"), "backend = 'tpu' is not allowed: it is 'cpu' or 'gpu'"),
+    (lambda: apc.mlp([64, 10]).to("cuda"), "backend = 'cuda' is not allowed"),
+    (lambda: begun(checkpoint=""), "'' cannot be written: it is not the name of a file"),
+    (lambda: begun(checkpoint=3), "3 cannot be written: it is not the name of a file"),
+    (lambda: begun(learning_rate=np.array([0.1, 0.2])), "optimiser.learning_rate = array([0.1, 0.2]) is not allowed"),
+    (lambda: begun().evaluate(np.zeros((0, 64)), np.zeros(0, int)), "there are no samples"),
+    (lambda: apc.load(0), "0 is not the name of a file"),
+    (lambda: apc.load(None), "None is not the name of a file"),
+    (lambda: apc.load_data(3), "there is no data set '3'"),
+    (lambda: apc.preset(3), "there is no device preset '3'"),
+    (lambda: apc.export_crossbars("run.h5", "x.h5"), "network = 'run.h5' is not allowed"),
+    (lambda: apc.export_netlist(apc.mlp([4, 3], substrate="pcm"), "x.cir", volts="1"), "volts = '1' is not allowed"),
+    (lambda: apc.Dataset.from_arrays(np.eye(3), [0, 1, 2], classes=10**12), "classes = 1000000000000 is not allowed"),
+    (lambda: apc.Dataset.from_arrays(np.eye(3), [0, 1, 2], classes=True), "classes = True is not allowed"),
+    (lambda: apc.Dataset.from_arrays(np.eye(3), ["a", "b", "c"], classes="abc"), "classes = 'abc' is not allowed"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(REFUSED)))
+def test_what_does_not_is_refused_in_a_sentence(number):
+    act, sentence = REFUSED[number]
+    with pytest.raises(ValueError, match=re.escape(sentence)) as refusal:
+        act()
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("rule", ["pc", "bp", "ipc", "zil", "epc", "ep", "fixed"])
+@pytest.mark.parametrize("shape", [(1, 3), (5, 1), (3,), (5, 3, 1)])
+def test_targets_are_not_repeated_for_all_samples(rule, shape):
+    from analogpc.rules import as_rule
+
+    with pytest.raises(ValueError, match=re.escape("the target must have the shape of the output, (5, 3)")):
+        as_rule(rule).teach(apc.mlp([4, 6, 3]), np.ones((5, 4), np.float32), np.ones(shape, np.float32), lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("target", "sentence"),
+    [
+        (np.full((5, 3), np.nan), "targets must be finite numbers"),
+        (np.ma.masked_all((5, 3)), "targets are a masked array"),
+        (np.ones((5, 2)), "target must hold one row of shape (3,) for each of the 5 samples"),
+    ],
+)
+def test_analyses_take_samples_and_targets_like_training(target, sentence):
+    x, net = np.ones((5, 4)), apc.mlp([4, 6, 3])
+    for analyse in (
+        lambda: apc.analysis.gradient_alignment(net, apc.PredictiveCoding(), x, target),
+        lambda: apc.analysis.state_hessian_extremes(net, x, target),
+    ):
+        with pytest.raises(ValueError, match=re.escape(sentence)):
+            analyse()
+    with pytest.raises(ValueError, match="there are no samples"):
+        apc.analysis.gradient_alignment(net, apc.PredictiveCoding(), x[:0], np.ones((0, 3)))

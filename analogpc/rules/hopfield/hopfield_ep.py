@@ -11,7 +11,7 @@ from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
 from analogpc.dynamics.recurrent import Force, Order, Recurrent
-from analogpc.dynamics.relaxation import Output, output_energy, output_error, softmax
+from analogpc.dynamics.relaxation import Output, output_energy, output_error, refuse_target, softmax
 from analogpc.kernels.gpu.arrays import to_host
 from analogpc.kernels.products import inner, row
 from analogpc.networks import Hopfield
@@ -63,8 +63,7 @@ def step_result(free: Recurrent, target: np.ndarray, output: Output) -> StepResu
 
 def check_target(free: Recurrent, target: np.ndarray) -> None:
     """Refuse a target of another shape than the output."""
-    if target.shape != free.output().shape:
-        raise ValueError(f"the target must have the shape of the output, {free.output().shape}, not {target.shape}")
+    refuse_target(target, free.output())
 
 
 @dataclass
