@@ -31,7 +31,7 @@ class SpecificationError(ValueError):
 # What pydantic says of values that are no tables of fields speaks of Python objects.
 _TABLES = {
     "model_type": "a table of fields is needed",
-    "model_attributes_type": "a table of fields is needed",
+    "model_attributes_type": "a table of fields that says its kind is needed, or the name of a kind",
     "dict_type": "a table of fields is needed",
     "union_tag_not_found": "the table must say its kind",
 }
@@ -59,13 +59,8 @@ def _sentence(kind: Any, error: ValidationError) -> str:
 
 def _message(error: Any) -> str:
     """What pydantic says of an error, in this project's words where its own speak of tags."""
-    told = error.get("ctx", {})
     if error["type"] == "union_tag_invalid":
-        return f"there is no kind '{told['tag']}'; the kinds are {told['expected_tags']}"
-    if error["type"] == "union_tag_not_found":
-        return "it does not say its kind"
-    if error["type"] == "model_attributes_type":
-        return "it is a table of fields that says its kind, or the name of that kind alone"
+        return f"there is no kind '{error['ctx']['tag']}'; the kinds are {error['ctx']['expected_tags']}"
     message = _TABLES.get(error["type"], error["msg"]).removeprefix("Value error, ")
     return message if message[:2].isupper() else message[0].lower() + message[1:]
 

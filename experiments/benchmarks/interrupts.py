@@ -14,6 +14,7 @@ import random
 import signal
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ CASES = {
     "pc, moving batch norm": ("pc", NORMALISED, {"kind": "digital"}),
 }
 SIGNALS = ("SIGINT", "SIGTERM", "SIGKILL")
-BATCHES = 30
+BATCHES = 12
 
 
 def train(case: str, path: str) -> None:
@@ -109,7 +110,7 @@ def interrupt(case: str, number: int, folder: Path, expected: str, longest: floa
     return told | {"stopped": stopped, "same": same, "left": left}
 
 
-def measure(count: int, seed: int, folder: Path) -> list[dict[str, Any]]:
+def measure(count: int, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
     """So many interrupts, over all cases and signals in turn."""
     import analogpc as apc
 
@@ -124,11 +125,9 @@ def measure(count: int, seed: int, folder: Path) -> list[dict[str, Any]]:
         longest[case] = time.perf_counter() - began
         expected[case] = digest(apc.Run.load(path))
     cases = list(expected)
-    return [
-        interrupt(case, seed + number, folder, expected[case], longest[case])
-        for number in range(count)
-        for case in [cases[number // len(SIGNALS) % len(cases)]]
-    ]
+    for number in range(count):
+        case = cases[number // len(SIGNALS) % len(cases)]
+        yield interrupt(case, seed + number, folder, expected[case], longest[case])
 
 
 def main() -> None:
@@ -138,14 +137,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
-        rows = measure(chosen.interrupts, chosen.seed, Path(folder))
+        for row in measure(chosen.interrupts, chosen.seed, Path(folder)):
+            rows.append(row)
+            if chosen.out:
+                chosen.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     for name in SIGNALS:
         own = [row for row in rows if row["signal"] == name]
         told = {what: sum(row[what] for row in own) for what in ("stopped", "same")}
         print(f"{name}: {len(own)}, {told}, longest {max((row['seconds'] for row in own), default=0)} s")
-    if chosen.out:
-        chosen.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

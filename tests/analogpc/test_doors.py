@@ -147,7 +147,7 @@ def test_what_stands_for_a_thing_is_taken_for_it():
 
 
 REFUSED = [
-    (lambda: begun("mlp"), "network = 'mlp' is not allowed"),
+    (lambda: begun(3), "architecture = 3 is not allowed"),
     (lambda: begun(callbacks=3), "callbacks are functions of the run"),
     (lambda: begun(metrics="f1"), "there is no metric 'f1'"),
     (lambda: begun(backend="tpu"), "backend = 'tpu' is not allowed: it is 'cpu' or 'gpu'"),
@@ -182,7 +182,7 @@ def test_targets_are_not_repeated_for_all_samples(rule, shape):
     from analogpc.rules import as_rule
 
     with pytest.raises(ValueError, match=re.escape("the target must have the shape of the output, (5, 3)")):
-        as_rule(rule).teach(apc.mlp([4, 6, 3]), np.ones((5, 4), np.float32), np.ones(shape, np.float32), lambda *_: None)
+        as_rule(rule).train_step(apc.mlp([4, 6, 3]), np.ones((5, 4), np.float32), np.ones(shape, np.float32), lambda *_: None)
 
 
 @pytest.mark.parametrize(
