@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -341,11 +341,11 @@ def as_network(value: Any) -> Network:
     ValueError
         If it is neither.
     """
-    if isinstance(value, ArchitectureBase):
+    if isinstance(value, Network):
+        return value
+    if isinstance(value, get_args(get_args(Architecture)[0])):
         return Network(value)
-    if not isinstance(value, Network):
-        raise ValueError(f"network = {value!r} is not allowed: it is a network, such as apc.mlp([64, 10]), or a loaded one")
-    return value
+    raise ValueError(f"network = {value!r} is not allowed: it is a network, such as apc.mlp([64, 10]), or a loaded one")
 
 
 def _restored(
