@@ -19,6 +19,7 @@ Examples
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import walk_packages
 from typing import Any, ClassVar, Self
@@ -74,6 +75,22 @@ def same_definition(one: type, other: type) -> bool:
     return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
 
 
+@dataclass(frozen=True)
+class _OfFamily:
+    """The validator of a field that holds any member of a family."""
+
+    contract: type[Member]
+    validator: Callable[[Any], Any]
+
+    def __call__(self, value: Any) -> Any:
+        return self.validator(value)
+
+
+def family_of(validator: Any) -> type[Member] | None:
+    """The family whose members a validator takes, if `by_kind` made it."""
+    return validator.contract if isinstance(validator, _OfFamily) else None
+
+
 def by_kind(contract: type[Member]) -> Callable[[Any], Any]:
     """A validator for a field that holds any member of a family: fields with their ``kind`` become the member.
 
@@ -97,7 +114,7 @@ def by_kind(contract: type[Member]) -> Callable[[Any], Any]:
             )
         return kinds[kind].model_validate(value)
 
-    return validator
+    return _OfFamily(contract, validator)
 
 
 def import_members(path: Iterable[str], package: str) -> None:

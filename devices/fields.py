@@ -30,7 +30,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
-from analogpc.devices.families import Member
+from analogpc.devices.families import Member, family_of
 from analogpc.devices.specification import Specification, SpecificationError, chosen, table_of
 
 Path = tuple[str, ...]
@@ -277,8 +277,10 @@ def _kinds(annotation: Any) -> list[str]:
     """The kinds that a field tells apart, each of which stands for a specification of that kind; empty where short names stand."""
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        named = any(isinstance(one, BeforeValidator) for one in parts[1:])
-        return [] if named else _kinds(parts[0])
+        families = [family_of(one.func) for one in parts[1:] if isinstance(one, BeforeValidator)]
+        if not families:
+            return _kinds(parts[0])
+        return [] if None in families else [kind for family in families if family for kind in family.kinds()]
     if origin in (Union, UnionType):
         return [kind for part in parts for kind in _kinds(part)]
     found = isinstance(annotation, type) and issubclass(annotation, Specification) and annotation.identity == "kind"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
@@ -343,7 +343,7 @@ def as_network(value: Any) -> Network:
     """
     if isinstance(value, Network):
         return value
-    if isinstance(value, get_args(get_args(Architecture)[0])):
+    if isinstance(value, ArchitectureBase):
         return Network(value)
     raise ValueError(f"network = {value!r} is not allowed: it is a network, such as apc.mlp([64, 10]), or a loaded one")
 
