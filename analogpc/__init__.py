@@ -6,6 +6,7 @@ Begin with ``import analogpc as apc`` and
 - data: `load_data`, `Dataset` (`Dataset.from_arrays`, `from_hdf5`, `from_folder`)
 - where matrices live: `Digital`, `Analog`; devices: `presets`, `preset`, `Device`
 - an analog matrix alone: `Crossbar`
+- `assess`: which rules learn on a device, what limits it, what it costs
 - scikit-learn estimators: `apc.sklearn`; looking into networks: `apc.analysis`; pictures: `apc.plot`
 - rules by name ("pc", "s+f", "bp", ...) or as `PredictiveCoding`, `EquilibriumPropagation`, `Backprop`, ...
 

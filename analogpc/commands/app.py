@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from analogpc.commands.assess import assess
 from analogpc.commands.bench import bench
 from analogpc.commands.bill import bill, technology
 from analogpc.commands.calibrate import calibrate
@@ -263,6 +264,7 @@ def inspect(file: Annotated[Path, typer.Argument(help="A file that analogpc wrot
 
 app.command()(devices)
 app.command()(calibrate)
+app.command()(assess)
 app.command()(bench)
 app.command()(sweep)
 app.command()(compare)

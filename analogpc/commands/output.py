@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +12,7 @@ import typer
 
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.gpu.blas import Precision
+from analogpc.report.plain import plain
 from analogpc.report.text import visible
 
 if TYPE_CHECKING:
@@ -30,19 +30,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file i
 
 def print_json(value: dict[str, Any]) -> None:
     """Print one JSON object; numbers that JSON cannot hold become the texts "inf", "-inf" and "nan"."""
-    print(json.dumps(_plain(value), allow_nan=False))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(name): _plain(one) for name, one in value.items()}
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+    print(json.dumps(plain(value), allow_nan=False))
 
 
 def write_what_the_terminal_can_show() -> None:

@@ -127,11 +127,10 @@ def _levels(device: Device, programming: np.ndarray, span: float) -> float:
 
 def _pulse_numbers(device: Device, response: PulseResponse) -> dict[str, Any]:
     """The numbers that only devices that move in pulses have."""
-    low, high, zero = _places(response)
+    low, high, zero = places(response)
     up, down = (float(step[0]) for step in mean_steps(response, np.array([zero])))
-    directions = [step for step, free in ((up, zero < high), (down, zero > low)) if free]
-    step = sum(directions) / len(directions)
-    both = len(directions) == 2 and up + down > 0
+    step = step_at_zero(response)
+    both = low < zero < high and up + down > 0
     symmetric, point = _symmetry(response, zero)
     law, noise = response.law, response.dw_min_std
     if isinstance(response, MeasuredSteps):
@@ -154,7 +153,7 @@ def _pulse_numbers(device: Device, response: PulseResponse) -> dict[str, Any]:
     }
 
 
-def _places(response: PulseResponse) -> tuple[float, float, float]:
+def places(response: PulseResponse) -> tuple[float, float, float]:
     """Bounds of the mean device, and the state at which its weight is zero."""
     parameters = response.without_spread.sample(Key(0), (1, 1), np.dtype(np.float64))
     low, high = (float(parameters[name][0, 0]) for name in ("low", "high"))
@@ -175,15 +174,23 @@ def mean_steps(response: PulseResponse, states: np.ndarray) -> tuple[np.ndarray,
     return pulsed_states(response, states, 1) - states, states - pulsed_states(response, states, -1)
 
 
+def step_at_zero(response: PulseResponse) -> float:
+    """The mean of the steps up and down of the mean device at zero weight; only upwards where that is the lower bound."""
+    low, high, zero = places(response)
+    up, down = (float(step[0]) for step in mean_steps(response, np.array([zero])))
+    directions = [step for step, free in ((up, zero < high), (down, zero > low)) if free]
+    return sum(directions) / len(directions)
+
+
 def _mean_asymmetry(response: PulseResponse) -> float:
-    low, high, _ = _places(response)
+    low, high, _ = places(response)
     up, down = mean_steps(response, low + (high - low) * np.linspace(0.05, 0.95, _TARGETS))
     return float(np.mean(np.abs(up - down) / np.maximum(up + down, np.finfo(float).tiny)))
 
 
 def _symmetry(response: PulseResponse, zero: float) -> tuple[bool, float | None]:
     """Whether all steps up and down are equal; and the state nearest to ``zero`` at which they are, if there is one."""
-    low, high, _ = _places(response)
+    low, high, _ = places(response)
     states = np.linspace(low, high, 2001)
     up, down = mean_steps(response, states)
     # A step that a bound cuts short is no property of the law.
@@ -208,7 +215,7 @@ def _symmetry(response: PulseResponse, zero: float) -> tuple[bool, float | None]
 
 def crossing_pulses(response: PulseResponse) -> int:
     """Pulses upwards that take the mean device from its lower bound across 90 % of the way on which they lead."""
-    low, high, _ = _places(response)
+    low, high, _ = places(response)
 
     def reached(pulses: int) -> float:
         return float(pulsed_states(response, np.array([low]), pulses)[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -46,8 +47,8 @@ class Search(Specification):
     ----------
     trials : int
         Proposals for each setting of the grid.
-    sampler : "tpe" or "random"
-        A tree-structured Parzen estimator, or independent draws.
+    sampler : "tpe", "random" or "grid"
+        A tree-structured Parzen estimator; independent draws; or every combination of the choices once, of which ``trials`` follows.
     batch : int
         Proposals made from the same knowledge, and computed side by side. With it the table does not depend on how many workers
         there are.
@@ -58,7 +59,7 @@ class Search(Specification):
     """
 
     trials: Positive = 20
-    sampler: Literal["tpe", "random"] = "tpe"
+    sampler: Literal["tpe", "random", "grid"] = "tpe"
     batch: Positive = 4
     seeds: Positive = 1
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -206,6 +207,8 @@ def _plan(name: str, text: str, tables: dict[str, Any]) -> Plan:
     if "search" in tables and not ranges:
         raise AxesError("[search] needs something to search: a field in [axes] with low and high, or with choices")
     made = {one: kind.from_dict(_table(tables, one)) for one, kind in _TABLES.items()}
+    if made["search"].sampler == "grid":
+        made["search"] = _every_choice(made["search"], ranges, "trials" in tables["search"])
     if ranges and not fields.get("holdout") and not made["sweep"].metric:
         raise AxesError(
             "a search chooses by validation data, never by test data: give the study a holdout, as in holdout = 0.1, "
@@ -217,6 +220,17 @@ def _plan(name: str, text: str, tables: dict[str, Any]) -> Plan:
     if not plan.settings:
         raise AxesError("exceptions: every setting is skipped")
     return plan
+
+
+def _every_choice(search: Search, ranges: list[Range], said: bool) -> Search:
+    """The search of a grid: as many proposals as there are combinations of the choices."""
+    for one in ranges:
+        if not one.choices:
+            raise AxesError(f"search: the sampler 'grid' takes every choice, and {one.name} has none; give it choices = [...]")
+    count = math.prod(len(one.choices) for one in ranges)
+    if said and search.trials != count:
+        raise AxesError(f"search: trials = {search.trials} is not allowed: the sampler 'grid' takes all {count} combinations")
+    return search.but(trials=count)
 
 
 _TABLES: dict[str, Any] = {"sweep": Sweep, "search": Search, "prune": Prune}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Generator, Sequence
 from typing import Any, Literal
@@ -122,7 +123,14 @@ def _limits(plan: Plan, told: list[list[Result]]) -> Limits:
 
 
 def _proposed(plan: Plan, proposals: list[Point], told: list[list[Result]], count: int) -> list[Point]:
-    """What Optuna proposes after these results: the same, whoever asks and whenever."""
+    """What is proposed after these results: the same, whoever asks and whenever."""
+    if plan.search.sampler == "grid":
+        every = list(itertools.product(*(one.choices for one in plan.ranges)))[len(proposals) :][:count]
+        names = [one.name for one in plan.ranges]
+        return [
+            Point({n: label(v) for n, v in zip(names, values, strict=True)}, dict(zip(names, values, strict=True)))
+            for values in every
+        ]
     import optuna
 
     spaces = {one.name: _distribution(one) for one in plan.ranges}

@@ -148,6 +148,29 @@ SEARCH = {
 }
 
 
+def test_a_grid_takes_every_choice_once_and_its_best_gets_all_seeds(tmp_path):
+    choices = {"optimiser.learning_rate": {"choices": [1e-6, 1e-2, 1e-3]}, "batch_size": {"choices": [256, 512]}, "seed": 3}
+    study = SMALL | {"holdout": 0.2, "epochs": 1, "search": {"sampler": "grid", "batch": 4}, "axes": choices}
+    found = apc.sweep(study, out=tmp_path / "out", workers=0, progress=False)
+    tried = [(row["optimiser.learning_rate"], row["batch_size"]) for row in found.rows if row["seed"] == 0]
+    assert sorted(tried) == sorted({(rate, batch) for rate in (1e-6, 1e-2, 1e-3) for batch in (256, 512)})
+    assert len(found.rows) == found.plan.trials == 6 + 2
+    best = max((row for row in found.rows if row["seed"] == 0), key=lambda row: row["validation_accuracy"])
+    assert {row["seed"] for row in found.rows if row["setting"] == best["setting"]} == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("axes", "search", "sentence"),
+    [
+        ({"epochs": {"low": 1, "high": 3}}, {}, "has none; give it choices"),
+        ({"epochs": {"choices": [1, 2]}}, {"trials": 5}, "takes all 2 combinations"),
+    ],
+)
+def test_a_grid_that_cannot_be_is_one_sentence(axes, search, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        read_plan({"holdout": 0.2, "axes": axes, "search": {"sampler": "grid"} | search})
+
+
 def test_a_search_gets_better_and_its_best_gets_all_seeds(tmp_path):
     found = apc.sweep(SEARCH, out=tmp_path / "out", workers=0, progress=False)
     assert len(found.rows) == found.plan.trials == 2 * (6 + 1)

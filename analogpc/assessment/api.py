@@ -1,0 +1,210 @@
+"""``apc.assess``: a device through the protocol, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from analogpc.assessment.findings import Learning, Limit, best_learning, learnings, limits, plain
+from analogpc.assessment.keeping import Kept, kept
+from analogpc.assessment.protocol import AS_IT_IS, NONE_LEFT, QUICK, Protocol, learning_plan, limits_plan, schemes
+from analogpc.devices.device import Device
+from analogpc.devices.presets import preset
+from analogpc.files.atomic import replace_file
+from analogpc.kernels.gpu.arrays import Backend
+from analogpc.studies.api import SweepResult, run_plan
+from analogpc.studies.plan import Plan
+from analogpc.studies.sweep import Means
+from analogpc.studies.workers import available_processors
+
+
+@dataclass(frozen=True, eq=False)
+class Assessment:
+    """What became of a device in the protocol.
+
+    Attributes
+    ----------
+    device : Device
+    protocol : Protocol
+    quick : bool
+        Whether this was the short mode, whose numbers say nothing about the device.
+    folder : Path
+        With both sweeps, ``assessment.json`` and the page ``report/report.html``.
+    learning : list of Learning
+        Rules and schemes on the device, the best first.
+    twins : list of Learning
+        The same rules in exact arithmetic.
+    limits : list of Limit
+        For the rule and the scheme ``limited``: what the device gains without each of its imperfections.
+    limited : Learning or None
+    kept : list of Kept
+        What a digitally trained network still knows on the device, at once and later.
+    found : dict of SweepResult
+        The sweeps behind it.
+    """
+
+    device: Device
+    protocol: Protocol
+    quick: bool
+    folder: Path
+    learning: list[Learning]
+    twins: list[Learning]
+    limits: list[Limit]
+    limited: Learning | None
+    kept: list[Kept]
+    found: dict[str, SweepResult] = field(repr=False)
+
+    @property
+    def page(self) -> Path:
+        """The report."""
+        return self.folder / "report" / "report.html"
+
+    @property
+    def best(self) -> Learning | None:
+        """The rule and scheme with the best validation accuracy; None if nothing finished."""
+        finished = [one for one in self.learning if math.isfinite(one.validation)]
+        return max(finished, key=lambda one: one.validation, default=None)
+
+    @property
+    def worst_limit(self) -> Limit | None:
+        """The imperfection without which most accuracy is regained; None if nothing is regained by any removal."""
+        single = [one for one in self.limits if one.without not in (AS_IT_IS, NONE_LEFT) and one.gained.mean > 0]
+        return max(single, key=lambda one: one.gained.mean, default=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: what the command line prints as JSON."""
+        best, worst = self.best, self.worst_limit
+        return {
+            "device": self.device.name,
+            "quick": self.quick,
+            "protocol": self.protocol.to_dict(),
+            "best": plain(best) if best else None,
+            "learning": [plain(one) for one in self.learning],
+            "digital_twins": [plain(one) for one in self.twins],
+            "limited": plain(self.limited) if self.limited else None,
+            "limits": [plain(one) for one in self.limits],
+            "worst_limit": plain(worst) if worst else None,
+            "kept": [plain(one) for one in self.kept],
+        }
+
+
+def assess(
+    device: str | Path | Device,
+    *,
+    out: str | Path | None = None,
+    quick: bool = False,
+    workers: int | None = None,
+    technology: str = "",
+    backend: Backend = "cpu",
+    progress: bool = True,
+    command: str = "",
+) -> Assessment:
+    """Assess a device: which rules and schemes learn on it, how far from digital, what limits it, what it costs.
+
+    The same call goes on where an earlier one stopped, however it stopped.
+
+    Parameters
+    ----------
+    device : str, path or Device
+        A preset's name, a device file (.toml), or a device.
+    out : path
+        Folder for the sweeps and the page; the device's name with "-assessment" in the current folder if not given.
+    quick : bool
+        The short mode: seconds, and no answer about the device.
+    workers : int
+        Worker processes; one for each processor if not given, and 0 to compute in this process.
+    technology : str
+        What prices joules and seconds: a name or a file; "isaac-32nm" if not given.
+    backend : "cpu" or "gpu"
+    progress : bool
+        Tell on standard error how far it is.
+    command : str
+        What reproduces the assessment, for its page.
+
+    Raises
+    ------
+    ValueError, OSError, ImportError
+        In one sentence, if it cannot begin or go on; nothing finished is lost.
+
+    Examples
+    --------
+    >>> found = assess("reram-sb", quick=True, out=folder, workers=0)  # doctest: +SKIP
+    >>> found.best.title, found.worst_limit, found.page  # doctest: +SKIP
+    """
+    from analogpc.devices.costs.technology import technology as technology_named
+
+    made = device if isinstance(device, Device) else preset(str(device))
+    protocol = QUICK if quick else Protocol()
+    if technology:
+        technology_named(technology)
+        protocol = protocol.but(technology=technology)
+    folder = Path(out) if out is not None else Path(f"{_as_file(made.name)}-assessment")
+    _check(folder, made, quick)
+    count = available_processors() if workers is None else workers
+    run = _Runs(folder, count, backend, progress, command)
+    found = {"learning": run.sweep(learning_plan(made, protocol))}
+    learning, twins = learnings(found["learning"])
+    limited = _limited(made, learning)
+    told: list[Limit] = []
+    if limited is not None:
+        found["limits"] = run.sweep(limits_plan(made, protocol, limited.rule, limited.scheme))
+        told = limits(found["limits"])
+    assessment = Assessment(
+        made, protocol, quick, folder, learning, twins, told, limited, kept(made, found["learning"], backend), found
+    )
+    _write(assessment, command)
+    return assessment
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """How the sweeps of an assessment are computed."""
+
+    folder: Path
+    workers: int
+    backend: Backend
+    progress: bool
+    command: str
+
+    def sweep(self, plan: Plan) -> SweepResult:
+        means = Means(min(self.workers, plan.trials), backend=self.backend)
+        return run_plan(plan, self.folder / plan.name, means, progress=self.progress, command=self.command)
+
+
+def _limited(device: Device, learning: list[Learning]) -> Learning | None:
+    """With what the limits are looked for: the best rule with the first scheme that finished, which leaves most to the devices."""
+    for scheme in schemes(device):
+        if (best := best_learning(learning, scheme)) is not None:
+            return best
+    return None
+
+
+def _check(folder: Path, device: Device, quick: bool) -> None:
+    """Refuse a folder that holds something else, and remember what this one holds."""
+    told = {"device": device.to_toml(), "quick": quick}
+    file = folder / "device.json"
+    if folder.exists():
+        if not folder.is_dir() or (any(folder.iterdir()) and not file.exists()):
+            raise ValueError(f"{folder} exists and is not the folder of an assessment: name another one with --out")
+        if file.exists() and json.loads(file.read_text(encoding="utf-8")) != told:
+            raise ValueError(
+                f"{folder} holds the assessment of another device, or of the same one in the other mode: name another folder with --out"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_file(file, json.dumps(told).encode())
+
+
+def _write(assessment: Assessment, command: str) -> None:
+    from analogpc.report.assessment import write_page
+    from analogpc.report.plain import plain as storable
+
+    text = json.dumps(storable(assessment.to_dict()), allow_nan=False, indent=1)
+    replace_file(assessment.folder / "assessment.json", text.encode())
+    write_page(assessment, command)
+
+
+def _as_file(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name) or "device"

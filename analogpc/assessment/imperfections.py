@@ -1,0 +1,167 @@
+"""What is imperfect in crossbars, and the same crossbars without it: one imperfection taken away, all else as it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from analogpc.devices.converters.specification import ADC, DAC
+from analogpc.devices.device import Device
+from analogpc.devices.nonidealities import ExactProgramming, Faults, Flicker, Levels, NoDrift, NoReadNoise, Ohmic, Telegraph
+from analogpc.devices.responses import ConstantStep, PulseResponse
+from analogpc.devices.substrate import Analog
+from analogpc.devices.wires.wired_array import Wires
+
+FINER, FINE = 10.0, 5000
+"""How many times finer the steps of a device are made, unless it has so many states already."""
+
+
+def imperfections(substrate: Analog) -> dict[str, Analog]:
+    """The imperfections that crossbars have, by name, and the same crossbars without each of them.
+
+    The first entry of a device that learns is the noise of its pulses; what the crossbars do not have is left out.
+
+    Parameters
+    ----------
+    substrate : Analog
+    """
+    found = {}
+    for name, remove in REMOVALS.items():
+        without = remove(substrate)
+        if without != substrate:
+            found[name] = without
+    return found
+
+
+def without_all(substrate: Analog) -> Analog:
+    """The crossbars without any of their imperfections: what is left are the bounds of the devices and, of pulses, their size."""
+    for remove in REMOVALS.values():
+        substrate = remove(substrate)
+    return substrate
+
+
+def _on_device(change: Callable[[Device], Device]) -> Callable[[Analog], Analog]:
+    def changed(substrate: Analog) -> Analog:
+        device = change(substrate.device)
+        return substrate if device == substrate.device else substrate.but(device=device)
+
+    return changed
+
+
+def _pulse_noise(device: Device) -> Device:
+    return _with_response(device, ("dw_min_std",))
+
+
+def _spread(device: Device) -> Device:
+    if not isinstance(device.response, PulseResponse):
+        return device
+    names = [name for name in type(device.response).model_fields if name.endswith("_dtod")]
+    return _with_response(device, (*names, "reference_std"))
+
+
+def _with_response(device: Device, zeros: tuple[str, ...]) -> Device:
+    """The device with these fields of its response set to zero, as far as it has them."""
+    response = device.response
+    if not isinstance(response, PulseResponse):
+        return device
+    there = {name: 0.0 for name in zeros if getattr(response, name, 0.0)}
+    return device.but(response=response.but(**there)) if there else device
+
+
+def _state_dependence(device: Device) -> Device:
+    """The same step at all states and in both directions: the mean of those at zero weight, with the same relative noise."""
+    from analogpc.report.device_numbers import device_numbers, places, step_at_zero
+
+    response = device.response
+    if not isinstance(response, PulseResponse) or device_numbers(device).symmetric:
+        return device
+    low, high, zero = places(response)
+    step = step_at_zero(response)
+    shared = {
+        name: getattr(response, name)
+        for name in PulseResponse.model_fields
+        if name not in ("kind", "dw_min", "up_down", "up_down_dtod", "w_max", "w_min", "dw_min_std", "write_noise_std", "reset")
+    }
+    noise = device_numbers(device).step_ctoc or 0.0
+    even = ConstantStep(
+        dw_min=step,
+        w_max=high - zero,
+        w_min=low - zero,
+        dw_min_std=noise,
+        write_noise_std=response.write_noise_std * response.dw_min / step,
+        **shared,
+    )
+    return device.but(response=even)
+
+
+def _coarseness(device: Device) -> Device:
+    """Finer steps, of the same relative noise and with the same noise of what is written."""
+    from analogpc.report.device_numbers import device_numbers
+
+    response = device.response
+    if isinstance(response, PulseResponse):
+        if device_numbers(device).states >= FINE:
+            return device
+        finer = {"dw_min": response.dw_min / FINER, "write_noise_std": response.write_noise_std * FINER}
+        # What exponential steps add to their noise is a state, not a number of steps.
+        added = {
+            name: getattr(response, name) / FINER for name in ("dw_min_std_add", "dw_min_std_slope") if hasattr(response, name)
+        }
+        return device.but(response=response.but(**finer, **added))
+    return device if device.levels == Levels() else device.but(levels=Levels())
+
+
+def _write_noise(device: Device) -> Device:
+    if isinstance(device.response, PulseResponse):
+        return _with_response(device, ("write_noise_std",))
+    return device if device.programming.kind == "exact" else device.but(programming=ExactProgramming())
+
+
+def _leak(device: Device) -> Device:
+    response = device.response
+    if isinstance(response, PulseResponse) and response.leaks:
+        device = device.but(response=response.but(lifetime=math.inf, diffusion=0.0))
+    return device if device.drift.kind == "none" else device.but(drift=NoDrift())
+
+
+def _faults(device: Device) -> Device:
+    device = _with_response(device, ("corrupt_prob",))
+    return device.but(faults=Faults()) if device.faults.active else device
+
+
+def _conduction(device: Device) -> Device:
+    return device if device.conduction.linear else device.but(conduction=Ohmic())
+
+
+def _read_noise(substrate: Analog) -> Analog:
+    quiet = {"read_noise": NoReadNoise(), "flicker": Flicker(), "telegraph": Telegraph()}
+    device = substrate.device
+    if any(getattr(device, name) != value for name, value in quiet.items()):
+        substrate = substrate.but(device=device.but(**quiet))
+    return substrate.but(read_noise=0.0) if substrate.read_noise else substrate
+
+
+def _converters(substrate: Analog) -> Analog:
+    ideal = {"dac": DAC(bits=math.inf, bound=math.inf), "adc": ADC(bits=math.inf, bound=math.inf)}
+    there = {name: value for name, value in ideal.items() if getattr(substrate, name) != value}
+    return substrate.but(**there) if there else substrate
+
+
+def _wires(substrate: Analog) -> Analog:
+    return substrate.but(wires=Wires()) if substrate.wires.present else substrate
+
+
+REMOVALS: dict[str, Callable[[Analog], Analog]] = {
+    "noise of pulses": _on_device(_pulse_noise),
+    "spread between devices": _on_device(_spread),
+    "steps that depend on state and direction": _on_device(_state_dependence),
+    "few states": _on_device(_coarseness),
+    "write noise": _on_device(_write_noise),
+    "read noise": _read_noise,
+    "resolution of converters": _converters,
+    "leak and drift": _on_device(_leak),
+    "faults": _on_device(_faults),
+    "curved current-voltage relation": _on_device(_conduction),
+    "resistance of wires": _wires,
+}
+"""By name: how crossbars become the same crossbars without an imperfection; they come back as they are if they have none of it."""

@@ -1,0 +1,117 @@
+"""The protocol of an assessment: which networks are trained on a device, how often, and what is chosen by which data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+from pydantic import Field, FiniteFloat
+
+from analogpc.assessment.imperfections import imperfections, without_all
+from analogpc.devices.device import Device
+from analogpc.devices.responses import PulseResponse
+from analogpc.devices.specification import Specification
+from analogpc.devices.substrate import Analog
+from analogpc.studies.plan import Plan, read_plan
+
+Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[FiniteFloat, Field(gt=0)]
+
+DIGITAL = "digital"
+"""The setting of the digital twin among those of the schemes."""
+
+AS_IT_IS, NONE_LEFT = "as it is", "none of these"
+"""The settings of the device itself, and of the device without any of its imperfections."""
+
+
+class Protocol(Specification):
+    """What an assessment computes. All choices are made by a validation part of the training images.
+
+    Attributes
+    ----------
+    rules : tuple of str
+        Short names of rules.
+    rates : tuple of float
+        Learning rates; of every setting each is tried with the first seed, and the best one gets all seeds.
+    seeds : int
+    epochs, batch_size : int
+    widths : tuple of int
+        Of the network.
+    train_images : int
+        Of digits, less the fifth that validates; 0 for all 1,437.
+    technology : str
+        What prices the joules and seconds: a name or a file.
+    """
+
+    rules: Annotated[tuple[str, ...], Field(min_length=1)] = ("bp", "pc", "s+f", "ep")
+    rates: Annotated[tuple[Rate, ...], Field(min_length=1)] = (0.1, 0.3, 1.0)
+    seeds: Annotated[int, Field(ge=2)] = 3
+    epochs: Positive = 8
+    batch_size: Positive = 32
+    widths: tuple[Positive, ...] = (64, 32, 10)
+    train_images: Annotated[int, Field(ge=0)] = 0
+    technology: str = "isaac-32nm"
+
+
+QUICK = Protocol(rules=("bp", "s+f"), rates=(0.1,), seeds=2, epochs=2, batch_size=16, widths=(64, 16, 10), train_images=400)
+"""Seconds instead of minutes: that all of it works, and nothing about the device."""
+
+
+def schemes(device: Device) -> dict[str, dict[str, Any]]:
+    """The update schemes that make sense for a device, by name.
+
+    Devices that answer to pulses learn in place, from a digital accumulator, or by transfers from a second array of such devices,
+    each line after every batch as in the study of the update schemes. Devices that are programmed follow a digital target, which is
+    written after every batch.
+    """
+    if isinstance(device.response, PulseResponse):
+        transfer = {"lines": 0, "unit": "batch", "fast_scaling": "rate", "fast_rate": 1.0}
+        transfer |= {"transfer_scaling": "absolute", "transfer_rate": 0.05, "most_pulses": 20}
+        return {
+            "pulses in place": {"kind": "stochastic-pulses"},
+            "mixed precision": {"kind": "mixed-precision"},
+            "Tiki-Taka v2": {"kind": "tiki-taka-v2", **transfer},
+        }
+    if device.response.kind == "programmable":
+        tolerance = 0.01 * (device.g_max_siemens - device.g_min_siemens)
+        return {"program and verify": {"kind": "program-verify", "unit": "siemens", "tolerance": tolerance, "budget": 3}}
+    return {"exact writing": {"kind": "ideal"}}
+
+
+def learning_plan(device: Device, protocol: Protocol) -> Plan:
+    """Every rule with every scheme on the device, and on its digital twin."""
+    on = {DIGITAL: {"substrate": "digital"}}
+    on |= {name: {"substrate": _analog(device, scheme)} for name, scheme in schemes(device).items()}
+    return _plan("learning", protocol, {"rule": list(protocol.rules), "on": on}, technology=protocol.technology)
+
+
+def limits_plan(device: Device, protocol: Protocol, rule: str, scheme: str) -> Plan:
+    """One rule with one scheme on the device as it is, without each of its imperfections by turns, and without all of them."""
+    fields = schemes(device)[scheme]
+    whole = Analog.from_dict(_analog(device, fields))
+    settings = {AS_IT_IS: _analog(device, fields)}
+    settings |= {name: made.to_dict() for name, made in imperfections(whole).items()}
+    if len(settings) > 2:
+        settings[NONE_LEFT] = without_all(whole).to_dict()
+    return _plan("limits", protocol, {"without": {name: {"substrate": one} for name, one in settings.items()}}, rule=rule)
+
+
+def _analog(device: Device, scheme: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": "analog", "device": device.short_name() or device.to_dict(), "scheme": scheme}
+
+
+def _plan(name: str, protocol: Protocol, axes: dict[str, Any], **fields: Any) -> Plan:
+    study = {
+        "dataset": "digits",
+        "holdout": 0.2,
+        "division": "stratified",
+        "epochs": protocol.epochs,
+        "batch_size": protocol.batch_size,
+        "train_images": protocol.train_images,
+        "network": {"kind": "mlp", "widths": list(protocol.widths), "activation": "leaky_relu"},
+        "optimiser": {"kind": "sgd"},
+        "search": {"sampler": "grid", "seeds": 1},
+        "axes": {**axes, "optimiser.learning_rate": {"choices": list(protocol.rates)}, "seed": protocol.seeds},
+        **fields,
+    }
+    return replace(read_plan(study), name=name)

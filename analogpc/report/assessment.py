@@ -1,0 +1,308 @@
+"""The page of an assessment, and its tables for the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.table import Table
+
+from analogpc.assessment.findings import LEARNS, PARTLY, Interval, Learning, Limit
+from analogpc.assessment.protocol import AS_IT_IS, NONE_LEFT
+from analogpc.files.atomic import replace_file
+from analogpc.report.bills import quantity
+from analogpc.report.page import Part, TablePart, render
+from analogpc.report.page_pictures import PALETTE, Picture, canvas, legend, picture, style
+
+if TYPE_CHECKING:
+    from analogpc.assessment.api import Assessment
+
+
+_WORDS = {
+    "learns": "learn",
+    "learns in part": "learn in part",
+    "does not learn": "do not learn",
+    "cannot be told": "cannot be judged, since their digital twins do not learn within this budget",
+}
+
+
+def answers(found: Assessment) -> list[str]:
+    """What an assessment says, in sentences."""
+    best, device = found.best, found.device.name
+    told = []
+    if found.quick:
+        told.append(
+            "The short mode: one epoch on few images, to see that all of it works. Its numbers say nothing about the device."
+        )
+    if best is None:
+        return [*told, f"Nothing could be trained on '{device}': {'; '.join(dict.fromkeys(o.sentence for o in found.learning))}."]
+    for verdict, words in _WORDS.items():
+        names = [one.title for one in found.learning if one.verdict == verdict]
+        if names:
+            told.append(f"On '{device}' {words}: {'; '.join(names)}.")
+    if refused := dict.fromkeys(f"{one.scheme} ({one.sentence})" for one in found.learning if one.verdict == "is refused"):
+        told.append(f"Not possible: {'; '.join(refused)}.")
+    told.append(f"Best by validation data: {best.title}, with {share(best.relative)} of the accuracy of its digital twin.")
+    if math.isfinite(best.joules):
+        told.append(
+            f"That training takes {quantity(best.joules, 'J')} and {quantity(best.seconds, 's')} on hardware of "
+            f"{found.protocol.technology}."
+        )
+    return told + _limit_sentences(found) + _kept_sentences(found)
+
+
+def _limit_sentences(found: Assessment) -> list[str]:
+    if found.limited is None or len(found.limits) < 2:
+        return []
+    where = f"{found.limited.title} ({percent(np.mean(found.limited.accuracies))})"
+    worst = found.worst_limit
+    whole = next((one for one in found.limits if one.without == NONE_LEFT), None)
+    last = f" Without all of them it changes by {points(whole.gained)}." if whole and math.isfinite(whole.gained.mean) else ""
+    if worst is None:
+        return [f"{where} regains nothing by the removal of any single imperfection.{last}"]
+    open_still = "" if worst.gained.low > 0 else "; the seeds leave open whether that is chance"
+    return [
+        f"What limits {where} most: {worst.without}. Without it the accuracy changes by {points(worst.gained)}{open_still}.{last}"
+    ]
+
+
+def _kept_sentences(found: Assessment) -> list[str]:
+    told = [one for one in found.kept if one.seconds == 0] + [one for one in found.kept if one.seconds > 0][-1:]
+    told = [one for one in told if not one.compensated or one.seconds > 0]
+    parts = [
+        f"{one.when}{' (with drift compensation)' if one.compensated else ''} {share(one.relative)}"
+        for one in told
+        if math.isfinite(one.relative.mean)
+    ]
+    return [f"Trained digitally and programmed onto it, a network keeps of its accuracy: {', '.join(parts)}."] if parts else []
+
+
+def percent(value: float) -> str:
+    """A fraction as people read it."""
+    return "–" if math.isnan(value) else f"{100 * value:.1f} %"
+
+
+def share(told: Interval) -> str:
+    """A fraction with its interval."""
+    if math.isnan(told.mean):
+        return "–"
+    return percent(told.mean) + ("" if math.isnan(told.low) else f" [{100 * told.low:.1f}, {100 * told.high:.1f}]")
+
+
+def points(told: Interval) -> str:
+    """A difference of accuracies, in points of percent, with its interval."""
+    if math.isnan(told.mean):
+        return "–"
+    return f"{100 * told.mean:+.1f} points" + (
+        "" if math.isnan(told.low) else f" [{100 * told.low:+.1f}, {100 * told.high:+.1f}]"
+    )
+
+
+def assessment_tables(found: Assessment) -> list[Table]:
+    """Rules and schemes, and limits, for the terminal."""
+    learning = Table(title=f"Learning on '{found.device.name}'", title_justify="left")
+    for name in ("rule", "scheme", "verdict", "of its digital twin", "accuracy", "rate", "energy", "latency"):
+        learning.add_column(name, justify="left" if name in ("rule", "scheme", "verdict") else "right", no_wrap=True)
+    for one in found.learning:
+        accuracy = percent(float(np.mean(one.accuracies))) if one.accuracies else "–"
+        costs = (quantity(one.joules, "J"), quantity(one.seconds, "s")) if math.isfinite(one.joules) else ("–", "–")
+        learning.add_row(one.rule, one.scheme, one.verdict, share(one.relative), accuracy, f"{one.rate:g}", *costs)
+    if not found.limits or found.limited is None:
+        return [learning]
+    limiting = Table(title=f"What limits {found.limited.title}: accuracy regained without", title_justify="left")
+    for name in ("", "regained", "every seed"):
+        limiting.add_column(name, justify="left" if not name else "right", no_wrap=True)
+    for limit in found.limits:
+        gained = "" if limit.without == AS_IT_IS else points(limit.gained)
+        limiting.add_row(limit.without, gained, ", ".join(map(percent, limit.accuracies)))
+    return [learning, limiting]
+
+
+def write_page(found: Assessment, command: str) -> None:
+    """Write ``report.html`` into the folder of an assessment, and its pictures beside it."""
+    pictures = [_learning_picture(found), *_limits_picture(found), *_kept_picture(found)]
+    environment = next((one.outcome.results[n].environment for one in found.found.values() for n in one.outcome.results), {})
+    rules = ", ".join(found.protocol.rules)
+    facts = {
+        **({"command": command} if command else {}),
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        **{name.replace("_", " "): value for name, value in environment.items()},
+    }
+    parts = [
+        Part("answer", "Answer", answers(found)),
+        Part("pictures", "Pictures", pictures=pictures),
+        Part("learning", "Rules and schemes", [_how_it_is_judged(found)], tables=[_learning_part(found)]),
+        Part("limits", "What limits it", tables=[_limits_part(found.limits)]),
+        Part("kept", "Inference", tables=[_kept_part(found)]),
+        Part("protocol", "Protocol", [_protocol(found, rules)], listings={"Device": found.device.to_toml()}),
+        Part("reproduce", "Reproduce", facts=facts),
+    ]
+    page = render(f"Assessment of {found.device.name}", f"Digits, {rules}", [part for part in parts if _filled(part)])
+    folder = found.page.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in pictures:
+        replace_file(folder / f"{one.name}.png", one.png)
+    replace_file(found.page, page.encode())
+
+
+def _filled(part: Part) -> bool:
+    return bool(part.texts or part.facts or part.pictures or any(table.rows for table in part.tables))
+
+
+def _how_it_is_judged(found: Assessment) -> str:
+    return (
+        f"A rule learns if it reaches {LEARNS:.0%} of the test accuracy of its digital twin, in part from {PARTLY:.0%}: the same "
+        "network, rule, optimiser and budget in exact arithmetic. Intervals are Student's, of 95 %, over "
+        f"{found.protocol.seeds} seeds."
+    )
+
+
+def _protocol(found: Assessment, rules: str) -> str:
+    told = found.protocol
+    images = f"the first {told.train_images}" if told.train_images else "all 1,437"
+    return (
+        f"Digits, {images} training images, a stratified fifth of which validates; a network {'-'.join(map(str, told.widths))}, "
+        f"{told.epochs} epochs, batches of {told.batch_size}, plain stochastic gradient descent; rules {rules}. Of every rule and scheme "
+        f"the learning rate is chosen among {', '.join(f'{rate:g}' for rate in told.rates)} by the validation accuracy of the first "
+        f"seed; numbers are those of {told.seeds} seeds on the 360 test images, which nothing was chosen by. Without an imperfection the "
+        "rate is chosen anew. Converters, noise of reads and mapping are the default ones of crossbars."
+    )
+
+
+def _learning_part(found: Assessment) -> TablePart:
+    twins = {one.rule: one for one in found.twins}
+    rows = [_learning_row(one, twins[one.rule]) for one in found.learning]
+    columns = ["rule", "scheme", "verdict", "of its digital twin", "mean accuracy", "every seed", "twin", "rate"]
+    columns += ["energy", "latency", "energy of the twin", "latency of the twin"]
+    return TablePart("Rules and schemes", rows, [*columns, "sentence"] if any(r["sentence"] for r in rows) else columns)
+
+
+def _learning_row(one: Learning, twin: Learning) -> dict[str, Any]:
+    def mean(values: Sequence[float]) -> Any:
+        return (float(np.mean(values)), percent(float(np.mean(values)))) if values else ""
+
+    def cost(value: float, unit: str) -> Any:
+        return (value, quantity(value, unit)) if math.isfinite(value) else ""
+
+    return {
+        "rule": one.rule,
+        "scheme": one.scheme,
+        "verdict": one.verdict,
+        "of its digital twin": (one.relative.mean, share(one.relative)) if one.accuracies else "",
+        "mean accuracy": mean(one.accuracies),
+        "every seed": ", ".join(map(percent, one.accuracies)),
+        "twin": mean(twin.accuracies),
+        "rate": one.rate,
+        "energy": cost(one.joules, "J"),
+        "latency": cost(one.seconds, "s"),
+        "energy of the twin": cost(twin.joules, "J"),
+        "latency of the twin": cost(twin.seconds, "s"),
+        "sentence": one.sentence,
+        "status": "failed" if not one.accuracies else "",
+    }
+
+
+def _limits_part(found: Sequence[Limit]) -> TablePart:
+    rows = [
+        {
+            "without": one.without,
+            "regained": (one.gained.mean, points(one.gained)) if one.accuracies and one.without != AS_IT_IS else "",
+            "every seed": ", ".join(map(percent, one.accuracies)),
+            "rate": one.rate,
+            "sentence": one.sentence,
+            "status": "failed" if not one.accuracies else "",
+        }
+        for one in found
+    ]
+    columns = ["without", "regained", "every seed", "rate"]
+    return TablePart("Limits", rows, [*columns, "sentence"] if any(row["sentence"] for row in rows) else columns)
+
+
+def _kept_part(found: Assessment) -> TablePart:
+    rows = [
+        {
+            "when": (one.seconds, one.when),
+            "drift compensation": "yes" if one.compensated else "no",
+            "of the digital accuracy": (one.relative.mean, share(one.relative)),
+            "every seed": ", ".join(map(percent, one.accuracies)),
+        }
+        for one in found.kept
+    ]
+    return TablePart("Inference", rows, ["when", "drift compensation", "of the digital accuracy", "every seed"])
+
+
+def _learning_picture(found: Assessment) -> Picture:
+    """Accuracy over that of the digital twin by rule, one mark for each scheme."""
+    schemes = list(dict.fromkeys(one.scheme for one in sorted(found.learning, key=lambda one: one.scheme)))
+    rules = list(found.protocol.rules)
+    figure, (axes,) = canvas(width=7.2, height=3.4)
+    axes.axhspan(100 * LEARNS, 130, color=PALETTE[2], alpha=0.10, linewidth=0)
+    axes.axhline(100, color="0.4", linestyle="--", linewidth=1)
+    for place, scheme in enumerate(schemes):
+        there = [one for one in found.learning if one.scheme == scheme and one.accuracies]
+        x = np.array([rules.index(one.rule) for one in there]) + 0.16 * (place - (len(schemes) - 1) / 2)
+        y = np.array([100 * one.relative.mean for one in there])
+        ends = np.array([[one.relative.mean - one.relative.low, one.relative.high - one.relative.mean] for one in there]).T * 100
+        look = {**style(place), "linestyle": "none"}
+        if len(there):
+            axes.errorbar(x, y, np.nan_to_num(ends), label=scheme, markersize=7, capsize=2, linewidth=1.2, **look)
+    axes.set_xticks(range(len(rules)), rules)
+    low = min((100 * one.relative.mean for one in found.learning if one.accuracies), default=0.0)
+    axes.set(ylabel="% of the digital twin's accuracy", ylim=(max(0, min(80, low - 8)), 106), xlim=(-0.6, len(rules) - 0.4))
+    axes.grid(alpha=0.3, axis="y")
+    legend(axes, 9)
+    best = found.best
+    told = f"Best by validation data: {best.title}." if best else "Nothing finished."
+    caption = f"Mean over the seeds and its 95 % interval. In the shaded band a rule learns. {told}"
+    return picture(figure, "learning", "Which rules learn, with which schemes", caption, f"Marks by rule and scheme. {told}")
+
+
+def _limits_picture(found: Assessment) -> list[Picture]:
+    shown = [one for one in found.limits if one.accuracies and one.without != AS_IT_IS]
+    if not shown or found.limited is None:
+        return []
+    figure, (axes,) = canvas(width=7.2, height=1.2 + 0.3 * len(shown))
+    for place, one in enumerate(shown):
+        colour = PALETTE[1] if one.without == NONE_LEFT else PALETTE[0]
+        axes.barh(
+            place,
+            100 * one.gained.mean,
+            color=colour,
+            height=0.6,
+            hatch="//" if one.without == NONE_LEFT else "",
+            edgecolor="white",
+        )
+        if not math.isnan(one.gained.low):
+            axes.plot([100 * one.gained.low, 100 * one.gained.high], [place, place], color="black", linewidth=1.3)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_yticks(range(len(shown)), [one.without for one in shown], fontsize=9)
+    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.set_xlabel(f"accuracy regained without it (points); as it is: {percent(float(np.mean(found.limited.accuracies)))}")
+    axes.grid(alpha=0.3, axis="x")
+    caption = f"{found.limited.title}: bars are means over the seeds, lines their 95 % intervals."
+    return [picture(figure, "limits", "What limits it", caption, "Bars of accuracy regained by imperfection")]
+
+
+def _kept_picture(found: Assessment) -> list[Picture]:
+    if len({one.seconds for one in found.kept}) < 2:
+        return []
+    figure, (axes,) = canvas(width=7.2, height=3.2)
+    for place, compensated in enumerate(dict.fromkeys(one.compensated for one in found.kept)):
+        there = [one for one in found.kept if one.compensated == compensated]
+        x = [max(one.seconds, 1.0) for one in there]
+        axes.plot(
+            x,
+            [100 * np.mean(one.accuracies) for one in there],
+            label="with drift compensation" if compensated else "as it is",
+            **style(place),
+        )
+        for one, time in zip(there, x, strict=True):
+            axes.plot([time] * len(one.accuracies), [100 * a for a in one.accuracies], ".", color=PALETTE[place], alpha=0.5)
+    axes.set(xscale="log", xlabel="seconds since programming (1: at once)", ylabel="test accuracy (%)")
+    axes.grid(alpha=0.3)
+    legend(axes, 2)
+    caption = "A network that was trained digitally and programmed onto the device: mean over the seeds, and every seed (dots)."
+    return [picture(figure, "kept", "Inference over time", caption, "Lines of accuracy over time")]
