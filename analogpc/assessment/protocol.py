@@ -80,7 +80,7 @@ def schemes(device: Device) -> dict[str, dict[str, Any]]:
 
 def learning_plan(device: Device, protocol: Protocol) -> Plan:
     """Every rule with every scheme on the device, and on its digital twin."""
-    on = {DIGITAL: {"substrate": "digital"}}
+    on: dict[str, dict[str, Any]] = {DIGITAL: {"substrate": "digital"}}
     on |= {name: {"substrate": _analog(device, scheme)} for name, scheme in schemes(device).items()}
     return _plan("learning", protocol, {"rule": list(protocol.rules), "on": on}, technology=protocol.technology)
 

@@ -57,7 +57,7 @@ def answers(found: Assessment) -> list[str]:
 def _limit_sentences(found: Assessment) -> list[str]:
     if found.limited is None or len(found.limits) < 2:
         return []
-    where = f"{found.limited.title} ({percent(np.mean(found.limited.accuracies))})"
+    where = f"{found.limited.title} ({percent(float(np.mean(found.limited.accuracies)))})"
     worst = found.worst_limit
     whole = next((one for one in found.limits if one.without == NONE_LEFT), None)
     last = f" Without all of them it changes by {points(whole.gained)}." if whole and math.isfinite(whole.gained.mean) else ""
