@@ -13,6 +13,7 @@ from analogpc.devices.names import in_unit
 from analogpc.devices.nonidealities import (
     Conduction,
     Drift,
+    Endurance,
     ExactProgramming,
     Faults,
     Flicker,
@@ -55,6 +56,8 @@ class Device(Specification):
         What happens to a conductance after it was written.
     faults : Faults
         Devices that do not work.
+    endurance : Endurance
+        Devices that fail after many pulses.
     conduction : Conduction
         Current-voltage curve.
     thermal : Thermal
@@ -78,6 +81,7 @@ class Device(Specification):
     telegraph: Telegraph = Telegraph()
     drift: Drift = NoDrift()
     faults: Faults = Faults()
+    endurance: Endurance = Endurance()
     conduction: Conduction = Ohmic()
     thermal: Thermal = Thermal()
     source: str = ""
@@ -100,6 +104,7 @@ class Device(Specification):
                 "telegraph",
                 "drift",
                 "faults",
+                "endurance",
                 "conduction",
                 "thermal",
             ):
@@ -127,6 +132,7 @@ class Device(Specification):
             "telegraph noise": self.telegraph.active,
             "drift": self.drift.kind != "none",
             "faults": self.faults != Faults(),
+            "wear": self.endurance.active,
             "curved current-voltage relation": not self.conduction.linear,
         }
 

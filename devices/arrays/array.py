@@ -97,6 +97,7 @@ class Array(ReadableArray):
         touched = np.ones_like(self.state, bool) if where is None else where
         np.copyto(self.state, target, where=touched)
         self._clip()
+        self._wear(touched)
         self._rewritten(touched, aimed)
 
     def _cut_off(self, g: np.ndarray) -> np.ndarray:
@@ -154,6 +155,7 @@ class Array(ReadableArray):
         touched, siemens = self._touched(received, shown, pulses)
         if drifted:
             np.copyto(self.state, before, where=~touched)
+        self._wear(received)
         self._rewritten(touched)
         count(self, pulses=pulses)
         return pulses, siemens
@@ -197,6 +199,7 @@ class Array(ReadableArray):
         siemens = self._siemens(sent, self.apparent, sent.sum())
         self._catch_up(touched)
         pulses = apply_counts(self.state, counts, self.parameters, law, key, step)
+        self._wear(sent)
         self._rewritten(touched)
         count(self, pulses=pulses)
         return pulses, siemens
@@ -215,6 +218,7 @@ class Array(ReadableArray):
             place = place + self._draw("reset") * self.state.dtype.type(response.reset_std)
         np.copyto(self.state, place, where=where)
         self._clip()
+        self._wear(where)
         self._rewritten(where)
 
     def leak(self, cycles: float) -> None:
@@ -269,6 +273,17 @@ class Array(ReadableArray):
     def _clip(self) -> None:
         if "low" in self.parameters:
             np.clip(self.state, self.parameters["low"], self.parameters["high"], out=self.state)
+
+    def _wear(self, received: np.ndarray) -> None:
+        """Use up what devices have left of their lives: those without any are stuck from now on."""
+        if "pulses_left" not in self.parameters:
+            return
+        left = self.parameters["pulses_left"]
+        left -= received
+        worn = (left <= 0) & (self.parameters["low"] != self.parameters["high"])
+        for bound in ("low", "high"):
+            np.copyto(self.parameters[bound], self.parameters["worn_state"], where=worn)
+        self._clip()
 
     def _limit(self, states: np.ndarray) -> None:
         """Cut states to the window in place."""

@@ -33,6 +33,13 @@ def population(
         for bound in ("low", "high"):
             parameters[bound] = np.where(faults["stuck"], level, parameters[bound])
         parameters["open"] = faults["open"]
+    if device.endurance.active:
+        lives = device.endurance.sample(key.fold("endurance"), shape)
+        ends = np.clip(device.state(np.array(device.nominal_siemens)), *device.response.window).astype(dtype)
+        # The bounds of a device move together where its pulses are used up; they are its own from here on.
+        parameters |= {bound: np.array(np.broadcast_to(parameters[bound], shape)) for bound in ("low", "high")}
+        parameters["pulses_left"] = lives["life"]
+        parameters["worn_state"] = np.where(lives["high"], ends[1], ends[0])
     return parameters
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from analogpc.devices.converters.specification import ADC, DAC
 from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
 from analogpc.devices.nonidealities import (
+    Endurance,
     ExactProgramming,
     Faults,
     Flicker,
@@ -111,7 +112,7 @@ def without_wires(substrate: Analog) -> Analog:
 
 def without_faults(substrate: Analog) -> Analog:
     """Every device works."""
-    return substrate.but(device=substrate.device.but(faults=Faults()))
+    return substrate.but(device=substrate.device.but(faults=Faults(), endurance=Endurance()))
 
 
 def without_drift(substrate: Analog) -> Analog:

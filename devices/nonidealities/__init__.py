@@ -18,6 +18,7 @@ from analogpc.devices.nonidealities.drift import (
     PowerLawDrift,
     Retention,
 )
+from analogpc.devices.nonidealities.endurance import Endurance
 from analogpc.devices.nonidealities.faults import Faults
 from analogpc.devices.nonidealities.flicker import Flicker
 from analogpc.devices.nonidealities.noise import (
@@ -53,6 +54,7 @@ __all__ = [
     "Cubic",
     "Drift",
     "DriftModel",
+    "Endurance",
     "ExactProgramming",
     "Faults",
     "Flicker",

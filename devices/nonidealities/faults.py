@@ -13,7 +13,7 @@ from analogpc.kernels.random.streams import Key, uniforms
 Probability = Annotated[FiniteFloat, Field(ge=0, le=1)]
 
 
-def _chance(key: Key, shape: tuple[int, int]) -> np.ndarray:
+def random_places(key: Key, shape: tuple[int, int]) -> np.ndarray:
     """Uniform numbers in (0, 1], ``shape``, float64: each depends on its row and its column only, not on the shape."""
     return np.stack([uniforms(key, row, shape[1], np.float64) for row in range(shape[0])]) if shape[0] else np.empty(shape)
 
@@ -78,22 +78,22 @@ class Faults(Specification):
             "open": bool, no current flows. Each (rows, columns).
         """
         rows, columns = shape
-        chance = _chance(key.fold("stuck"), shape)
+        chance = random_places(key.fold("stuck"), shape)
         low = chance <= self.stuck_low
         high = ~low & (chance > 1 - self.stuck_high)
         random = ~low & ~high & (chance <= self.stuck_low + self.stuck_random)
         level = high.astype(dtype)
         if self.stuck_random > 0:
-            level[random] = _chance(key.fold("level"), shape)[random]
+            level[random] = random_places(key.fold("level"), shape)[random]
         broken = np.zeros(shape, bool)
         if self.open_devices > 0:
-            broken |= _chance(key.fold("open"), shape) <= self.open_devices
+            broken |= random_places(key.fold("open"), shape) <= self.open_devices
         row_tiles, column_tiles = -(-rows // tile_rows), -(-columns // tile_columns)
         if self.dead_rows > 0:
-            dead = _chance(key.fold("rows"), (rows, column_tiles)) <= self.dead_rows
+            dead = random_places(key.fold("rows"), (rows, column_tiles)) <= self.dead_rows
             broken |= np.repeat(dead, tile_columns, axis=1)[:, :columns]
         if self.dead_columns > 0:
-            dead = _chance(key.fold("columns"), (row_tiles, columns)) <= self.dead_columns
+            dead = random_places(key.fold("columns"), (row_tiles, columns)) <= self.dead_columns
             broken |= np.repeat(dead, tile_rows, axis=0)[:rows]
         return {"stuck": low | high | random, "level": level, "open": broken}
 

@@ -110,6 +110,27 @@ def test_several_files_make_one_device_that_can_be_drawn_from(rng, tmp_path):
         sample_devices(preset("reram-sb"), 2)
 
 
+def test_endurance_gives_faults_and_lives(rng):
+    """2,000 devices watched for 1e7 cycles: logarithms of life and shape within five standard errors of a maximum-likelihood fit."""
+    cycles = np.concatenate([[0.0], np.geomspace(1e3, 1e7, 15)])
+    born, n = 0.01, 2000
+    life = 3e6 * rng.weibull(0.8, n)
+    life[: int(born * n)] = 0
+    stuck = np.array([(life <= c).mean() for c in cycles])
+    watched = {"cycles": cycles, "stuck_low": stuck, "stuck_high": 0.002 + 0 * cycles}
+    programmed = {"target_us": [2.0, 9.0] * 20, "result_us": rng.normal(5, 1, 40)}
+    device = calibrate_files([watched, programmed]).device
+    assert device.faults.stuck_low == pytest.approx(born)
+    assert device.faults.stuck_high == pytest.approx(0.002)
+    # A cycle is two pulses.
+    assert np.log(device.endurance.stuck_low_pulses / 6e6) == pytest.approx(0, abs=5 * 1.05 / (0.8 * np.sqrt(n)) * 2)
+    assert device.endurance.stuck_low_shape == pytest.approx(0.8, abs=0.1)
+    assert not np.isfinite(device.endurance.stuck_high_pulses)
+    assert any("a cycle is one pulse up and one down" in one for one in device.provenance.assumptions)
+    with pytest.raises(CalibrationError, match="lie between 0 and 1"):
+        calibrate_files([{"cycles": [1, 2], "stuck_low": [-0.1, 0.2]}])
+
+
 @pytest.mark.parametrize(
     ("header", "role", "factor"),
     [

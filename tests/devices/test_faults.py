@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analogpc.devices.nonidealities import Faults
+from analogpc.devices.arrays.array import Array
+from analogpc.devices.device import Device
+from analogpc.devices.nonidealities import Endurance, Faults
+from analogpc.devices.responses import ConstantStep
 from analogpc.devices.specification import SpecificationError
 from analogpc.kernels.random.streams import Key
 
@@ -130,3 +133,48 @@ def test_bad_values_are_refused(make, sentence):
     with pytest.raises(SpecificationError) as refusal:
         make()
     assert sentence in str(refusal.value)
+
+
+WEARING = Device(
+    name="wearing",
+    response=ConstantStep(dw_min=0.01),
+    g_min_siemens=1e-6,
+    g_max_siemens=1e-5,
+    endurance=Endurance(stuck_low_pulses=40.0, stuck_low_shape=2.0, stuck_high_pulses=100.0),
+)
+
+
+def test_devices_fail_by_the_law_of_their_endurance_and_stay_where_they_are():
+    shape, n = (100, 80), 8000
+    array = Array(WEARING, shape, Key(4), F32)
+    sent = 0
+    for k, count in enumerate((5, 20, 15, 40)):
+        array.pulse_each(np.full(shape, count if k % 2 else -count, np.int32), Key(5), k)
+        sent += count
+        stuck = array.stuck
+        assert within(stuck.mean(), float(WEARING.endurance.fraction(np.array(sent))), n)
+    at = array.state[stuck]
+    assert set(np.unique(at)) == {-1, 1}
+    # Constant hazards would share the failures by their rates; here by quadrature of both laws up to 80 pulses.
+    t = np.linspace(0, 80, 4001)
+    high = np.trapezoid((1 - WEARING.endurance.fraction(t)) / 100, t)
+    assert within((at == 1).sum() / n, high, n)
+    array.pulse_each(np.full(shape, 30, np.int32), Key(5), 9)
+    np.testing.assert_array_equal(array.state[stuck], at)
+
+
+def test_wear_is_kept_and_programming_wears():
+    array = Array(WEARING, (20, 20), Key(4), F32)
+    array.pulse_each(np.full((20, 20), 12, np.int32), Key(5), 0)
+    again = Array(WEARING, (20, 20), Key(6), F32)
+    again.restore(array.dump())
+    for one in (array, again):
+        one.pulse(np.full((3, 20), 7, np.uint32), np.full((3, 20), 5, np.uint32), False, Key(5), 1)
+        for _ in range(40):
+            one.program(np.zeros((20, 20), F32))
+    np.testing.assert_array_equal(again.state, array.state)
+    assert within(array.stuck.mean(), float(WEARING.endurance.fraction(np.array(55.0))), 400)
+    assert Device.from_toml(WEARING.to_toml()) == WEARING
+    # Devices in a larger grid live as long.
+    lives = WEARING.endurance.sample(Key(1), (3, 4))["life"]
+    np.testing.assert_array_equal(WEARING.endurance.sample(Key(1), (5, 9))["life"][:3, :4], lives)

@@ -22,6 +22,7 @@ from analogpc.devices.matrix import DigitalMatrix, Matrix, ReadStream, TwoPhases
 from analogpc.devices.nonidealities import (
     ConstantExponent,
     ConstantNoise,
+    Endurance,
     Faults,
     Flicker,
     Levels,
@@ -34,7 +35,7 @@ from analogpc.devices.nonidealities import (
     Thermal,
     UniformSpread,
 )
-from analogpc.devices.responses import ConstantStep
+from analogpc.devices.responses import ConstantStep, MeasuredSteps
 from analogpc.devices.schemes import IdealUpdate
 from analogpc.devices.substrate import Analog
 from analogpc.devices.wires.wired_array import Wires
@@ -44,6 +45,13 @@ from analogpc.kernels.random.streams import Key
 UNEVEN = {"offset_lsb": 0.4, "gain_error": 0.03, "dnl_lsb": 0.3, "inl_lsb": 0.5}
 LEAKING = SOFT.but(
     lifetime=50.0, lifetime_dtod=0.2, diffusion=0.01, diffusion_dtod=0.1, reset=0.1, reset_dtod=0.02, write_noise_std=0.5
+)
+MEASURED = MeasuredSteps(
+    dw_min=0.01,
+    dw_min_dtod=0.2,
+    chances=(0.0, 0.1, 0.6, 1.0),
+    quantiles_up=((-0.5, 0.5, 1.5, 4.0), (-1.0, 0.2, 0.8, 1.5)),
+    quantiles_down=((-1.0, 0.3, 0.9, 2.0), (-0.2, 0.6, 1.2, 3.0)),
 )
 UNIPOLAR = ConstantStep(dw_min=0.05, w_min=0.0)
 
@@ -79,6 +87,11 @@ SUBSTRATES: dict[str, Analog] = {
         **TILES,
         mapping=DifferentialPair(spare_rows=1, compensate=True),
     ),
+    "wearing": Analog(
+        device=made(endurance=Endurance(stuck_low_pulses=30.0, stuck_high_pulses=60.0, stuck_high_shape=2.0)),
+        **TILES,
+    ),
+    "measured-steps": Analog(device=made(MEASURED), **TILES),
     "old": Analog(
         device=made(
             drift=Retention(lifetime_seconds=1e4, lifetime_dtod=0.3, rest_siemens=1e-6),

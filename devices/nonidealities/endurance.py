@@ -1,0 +1,67 @@
+"""Endurance: devices that fail after many pulses, and stay stuck at one end of their range."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from analogpc.devices.nonidealities.curves import Positive
+from analogpc.devices.nonidealities.faults import random_places
+from analogpc.devices.specification import Specification
+from analogpc.kernels.random.streams import Key
+
+Life = Annotated[float, Field(gt=0, allow_inf_nan=True)]
+
+
+class Endurance(Specification):
+    """Pulses that devices live for, by Weibull's law: 1 - exp(-(n / life)^shape) of them are stuck after n pulses.
+
+    A device that is stuck at one end cannot become stuck at the other. Programming and resetting count as one pulse; idealised
+    writes wear nothing. Devices fail after the batch of pulses in which their life ends.
+
+    Attributes
+    ----------
+    stuck_low_pulses, stuck_high_pulses : float
+        Pulses after which 63 % of the devices would be stuck at the low, and at the high end; infinite by default.
+    stuck_low_shape, stuck_high_shape : float
+        Weibull shapes: below 1 early failures prevail, above 1 wear.
+
+    References
+    ----------
+    Weibull, J. Appl. Mech. 18:293 (1951).
+    """
+
+    stuck_low_pulses: Life = math.inf
+    stuck_low_shape: Positive = 1.0
+    stuck_high_pulses: Life = math.inf
+    stuck_high_shape: Positive = 1.0
+
+    @property
+    def active(self) -> bool:
+        """Whether any device can fail."""
+        return math.isfinite(self.stuck_low_pulses) or math.isfinite(self.stuck_high_pulses)
+
+    def fraction(self, pulses: np.ndarray) -> np.ndarray:
+        """Fraction of the devices that have failed after so many pulses each."""
+        hazard = (pulses / self.stuck_low_pulses) ** self.stuck_low_shape
+        return -np.expm1(-hazard - (pulses / self.stuck_high_pulses) ** self.stuck_high_shape)
+
+    def sample(self, key: Key, shape: tuple[int, int]) -> dict[str, np.ndarray]:
+        """Draw the lives of the devices of a grid from their places.
+
+        Returns
+        -------
+        dict
+            "life": pulses until a device fails, float64; "high": bool, at which end it will be stuck. Each of ``shape``.
+        """
+        lives = [
+            life * (-np.log(random_places(key.fold(name), shape))) ** (1 / power)
+            for name, life, power in (
+                ("low", self.stuck_low_pulses, self.stuck_low_shape),
+                ("high", self.stuck_high_pulses, self.stuck_high_shape),
+            )
+        ]
+        return {"life": np.minimum(*lives), "high": lives[1] < lives[0]}

@@ -1,0 +1,160 @@
+"""Known truth through the calibration of pulse series: how often stated 90 % intervals hold it, and how narrow they are.
+
+python experiments/benchmarks/calibration_coverage.py --draws 48 --out coverage.json
+python experiments/benchmarks/calibration_coverage.py --cycles --draws 8 --out cycles.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analogpc.devices.calibration import calibrate
+
+# Steps up and down at a place z of the range, in ranges.
+FAMILIES = {
+    "constant": (lambda z: 0.02, lambda z: 0.02),
+    "soft bounds": (lambda z: 0.03 * (1.1 - z), lambda z: 0.036 * (z + 0.1)),
+    "linear": (lambda z: 0.03 - 0.02 * z, lambda z: 0.012 + 0.02 * z),
+    "exponential": (lambda z: 0.006 + 0.05 * np.exp(-3 * z), lambda z: 0.005 + 0.05 * np.exp(-3 * (1 - z))),
+    "power": (
+        lambda z: 0.05 * (max(1.05 - z, 0) / 1.1) ** 2,
+        lambda z: 0.05 * (max(z + 0.05, 0) / 1.1) ** 1.5,
+    ),
+    "table": (
+        lambda z: np.interp(z, [0, 0.5, 1], [0.05, 0.015, 0.01]),
+        lambda z: np.interp(z, [0, 0.25, 1], [0.01, 0.03, 0.04]),
+    ),
+}
+# White and slow read noise, of the range; the memory of the slow one is 8 pulses.
+NOISES = {"white": (0.02, 0.0), "slow": (0.0, 0.02), "both": (0.01, 0.02)}
+CYCLE_NOISE, MEMORY, BASE, RANGE = 0.3, 8.0, 2e-6, 1e-5
+# Devices, cycles of each, pulses up and down of a cycle.
+POPULATIONS = ((1, 3, 50), (6, 1, 50))
+CYCLES = ((1, 1), (1, 3), (1, 10), (1, 30), (5, 1), (5, 3), (20, 1))
+
+
+def measurement(
+    seed: tuple[int, ...], family: str, white: float, slow: float, population: tuple[int, int, int]
+) -> dict[str, Any]:
+    """Readings in siemens after every pulse; devices differ by a fifth in their steps up and down."""
+    rng = np.random.default_rng(seed)
+    (up, down), (devices, cycles, pulses) = FAMILIES[family], population
+    columns: dict[str, list[Any]] = {name: [] for name in ("pulse", "conductance", "direction", "device")}
+    kept = np.exp(-1 / MEMORY)
+    for device in range(devices):
+        rise, fall = np.exp(0.2 * rng.normal(size=2)) if devices > 1 else (1.0, 1.0)
+        z, e = 0.3, slow * rng.normal()
+        for k in range(2 * cycles * pulses):
+            upward = (k // pulses) % 2 == 0
+            z += (rise * up(z) if upward else -fall * down(z)) * (1 + CYCLE_NOISE * rng.normal())
+            e = kept * e + np.sqrt(1 - kept**2) * slow * rng.normal()
+            columns["pulse"].append(k)
+            columns["conductance"].append(BASE + RANGE * (z + e + white * rng.normal()))
+            columns["direction"].append(1 if upward else -1)
+            columns["device"].append(f"d{device:03d}")
+    return {name: np.array(values) for name, values in columns.items()}
+
+
+def checked(draw: int, noise: str, population: tuple[int, int, int]) -> dict[str, Any]:
+    """One fit: what was found, and which truths the intervals hold."""
+    family, (white, slow) = list(FAMILIES)[draw % len(FAMILIES)], NOISES[noise]
+    started = time.perf_counter()
+    fit = calibrate(measurement((draw, population[0]), family, white, slow, population), accept=True)
+    low, high = fit.cycle_noise_interval
+    held = {"cycle": low <= CYCLE_NOISE <= high}
+    for name, true, (least, most) in (
+        ("white", white, fit.read_noise_interval),
+        ("slow", slow, fit.slow_noise_interval),
+    ):
+        if true > 0:
+            held[name] = least <= RANGE * true <= most
+    up, down = FAMILIES[family]
+    for word, law, steps, errors in (
+        ("up", up, fit.step_up, fit.step_up_error),
+        ("down", down, -fit.step_down, fit.step_down_error),
+    ):
+        at = len(steps) // 2
+        true = RANGE * float(law((fit.node_conductance[at] - BASE) / RANGE))
+        held[f"step {word}"] = bool(abs(steps[at] - true) <= 1.645 * errors[at])
+    return {
+        "noise": noise,
+        "devices": population[0],
+        "family": family,
+        "found": fit.family,
+        "cycle": [fit.cycle_noise, low, high],
+        "slow found": fit.slow_noise > 0,
+        "held": {name: bool(value) for name, value in held.items()},
+        "refused": list(fit.checks.failures),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+
+
+def coverages(draws: int) -> Iterator[dict[str, Any]]:
+    """Fits of all noises and populations, the families in turn; a draw of everything before the next."""
+    for draw in range(draws):
+        for population in POPULATIONS:
+            for noise in NOISES:
+                yield checked(draw, noise, population)
+
+
+def widths(draws: int) -> Iterator[dict[str, Any]]:
+    """Fits of soft bounds with white read noise, by devices and cycles."""
+    for draw in range(draws):
+        for devices, cycles in CYCLES:
+            columns = measurement((draw, devices, cycles), "soft bounds", 0.02, 0.0, (devices, cycles, 50))
+            fit = calibrate(columns, accept=True)
+            yield {"devices": devices, "cycles": cycles, "cycle": [fit.cycle_noise, *fit.cycle_noise_interval]}
+
+
+def summary(fits: list[dict[str, Any]]) -> str:
+    """Counts of truths held, as lines of a Markdown table."""
+    rows: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
+    for one in fits:
+        rows[one["noise"], one["devices"]].append(one)
+    names = ("cycle", "white", "slow", "step up", "step down")
+    lines = [f"| read noise | devices | fits | {' | '.join(names)} | slow noise found | refused |", "|---" * 10 + "|"]
+    for (noise, devices), own in rows.items():
+        cells = []
+        for name in names:
+            held = [one["held"][name] for one in own if name in one["held"]]
+            cells.append(f"{np.mean(held):.0%}" if held else "–")
+        found, refused = (sum(bool(one[name]) for one in own) for name in ("slow found", "refused"))
+        lines.append(f"| {noise} | {devices} | {len(own)} | {' | '.join(cells)} | {found} | {refused} |")
+    return "\n".join(lines)
+
+
+def width_table(fits: list[dict[str, Any]]) -> str:
+    """Median intervals, as lines of a Markdown table."""
+    lines = ["| devices | cycles of each | median estimate | median 90 % interval |", "|---|---|---|---|"]
+    for devices, cycles in CYCLES:
+        own = np.array([one["cycle"] for one in fits if (one["devices"], one["cycles"]) == (devices, cycles)])
+        if len(own):
+            value, low, high = np.median(own, axis=0)
+            lines.append(f"| {devices} | {cycles} | {value:.2f} | {low:.2f} to {high:.2f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Fit, keep every fit, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--draws", type=int, default=48)
+    parser.add_argument("--cycles", action="store_true", help="intervals by devices and cycles, instead of coverage")
+    parser.add_argument("--out", type=Path, required=True)
+    chosen = parser.parse_args()
+    fits: list[dict[str, Any]] = []
+    for one in (widths if chosen.cycles else coverages)(chosen.draws):
+        fits.append(one)
+        chosen.out.write_text(json.dumps({"fits": fits}, indent=1) + "\n", encoding="utf-8")
+    print((width_table if chosen.cycles else summary)(fits))
+
+
+if __name__ == "__main__":
+    main()
