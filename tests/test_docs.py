@@ -1,6 +1,7 @@
 """The pages of the documentation whose examples run: each page as one script, in a process and a folder of its own."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 AFTERWARDS = {
     "analysis.md": "",
+    "calibration.md": """
+assert fit.pulses.r_squared > 0.9
+assert [run.study.substrate.device.provenance.sources[0].file for run in runs] == ["ibm-reram-gong2018.csv"] * 2
+again = apc.preset("gong.toml")
+assert again == fit.device and len({device.response.dw_min for device in devices}) == 3
+runs[0].save("sf.h5")
+assert apc.Run.load("sf.h5").study.substrate.device.provenance == fit.device.provenance
+""",
     "hopfield.md": """
 assert run.history["test_accuracy"][-1] > 0.2
 assert max(feedback_angle(Network(Hopfield(widths=(64, 32, 32, 10), feedback="separate"))).values()) > 60
@@ -33,6 +42,8 @@ def test_the_examples_of_a_page_run(page, tmp_path):
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     script = "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)) + AFTERWARDS[page]
     (tmp_path / "page.py").write_text(script, encoding="utf-8")
+    if page == "calibration.md":
+        shutil.copy(ROOT / "tests" / "data" / "devices" / "ibm-reram-gong2018.csv", tmp_path)
     command = [
         sys.executable,
         "-c",

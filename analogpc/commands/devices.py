@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from analogpc.devices.device import Device
 
 _COLUMNS = 120
+_ROWS_SHOWN = 6
 _PICTURES = (".png", ".pdf", ".svg")
 
 
@@ -48,9 +49,22 @@ def devices(
         derived = asdict(device_numbers(device))
         print_json({"command": "devices", "device": device.to_dict(), "derived": derived, "files": files})
         return
-    print(device.to_toml())
+    text = device.to_toml()
+    print(_shortened(text) if sys.stdout.isatty() else text)
     if plot is not None:
         print(f"The picture is in {plot}.", file=sys.stderr)
+
+
+def _shortened(text: str) -> str:
+    """TOML for the eye: the middle of long arrays is left out."""
+    kept, depth_lines = [], 0
+    for line in text.splitlines():
+        depth_lines = depth_lines + 1 if line.startswith("    ") else 0
+        if depth_lines <= _ROWS_SHOWN:
+            kept.append(line)
+        elif depth_lines == _ROWS_SHOWN + 1:
+            kept.append("    …")
+    return "\n".join(kept)
 
 
 def _draw(device: Device, plot: Path, seed: int, overwrite: bool) -> None:

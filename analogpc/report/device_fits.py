@@ -184,8 +184,10 @@ def plot_parts(fit: DeviceFit, path: str | Path) -> None:
         for number, (x, y, label) in enumerate(part.panel.points):
             few = len(part.panel.points) <= len(colours)
             axes.plot(x, y, "o", markersize=2.5, markeredgewidth=0, color=colours[number] if few else _DATA, label=label or None)
-        for x, y, label in part.panel.lines:
-            axes.plot(x, y, linewidth=1.4, color="0.15", label=label or None)
+        paired = len(part.panel.lines) == len(part.panel.points) and part.kind == "step-table"
+        for number, (x, y, label) in enumerate(part.panel.lines):
+            colour = (_UP if 2 * number < len(part.panel.lines) else _DOWN) if paired else "0.15"
+            axes.plot(x, y, linewidth=1.4, color=colour, label=label or None)
         if part.panel.log_x:
             axes.set_xscale("log")
         axes.set(title=part.panel.title, xlabel=part.panel.x, ylabel=part.panel.y)

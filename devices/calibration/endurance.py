@@ -56,7 +56,9 @@ def endurance_part(part: Understood) -> Part:
     if any((values < 0).any() for values in found.values()) or (np.sum(list(found.values()), axis=0) > 1).any():
         raise CalibrationError("fractions of stuck devices lie between 0 and 1, or 0 and 100 %, together")
     panel = Panel("Endurance", "cycles", "fraction stuck", log_x=True)
-    faults, lives, intervals, assumptions, failures = {}, {}, [], [], []
+    faults: dict[str, float] = {}
+    lives: dict[str, float] = {}
+    intervals, assumptions, failures = [], [], []
     for name, values in found.items():
         word, growth = name.replace("_", " "), _growth(cycles, values)
         panel.points.append((cycles, values, word))

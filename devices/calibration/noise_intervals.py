@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from analogpc.devices.calibration.choice import penalty
-from analogpc.devices.calibration.state_space import CYCLE, EXTRA, Fit, Readings, climb, covariance
+from analogpc.devices.calibration.state_space import CYCLE, EXTRA, WHITE, Fit, Readings, climb, covariance
 
 LR_90 = 1.353
 """A log-likelihood that is lower by so much bounds the 90 % interval of one parameter (Wilks, Ann. Math. Stat. 9:60, 1938)."""
@@ -35,20 +34,30 @@ class _Profile:
             fit = climb(replace(self.near, theta=theta), self.data, (self.place,), rounds=20, tolerance=1e-2)
             if fit.loss < self.near.loss:
                 self.near = fit
-            self.found[value] = fit.marginal(mean_steps=True) + penalty(fit), fit
+            self.found[value] = fit.marginal(mean_steps=True), fit
         return self.found[value][0]
 
 
 def settle_cycle_noise(models: Sequence[Fit], data: Readings) -> tuple[Fit, tuple[float, float, float]]:
-    """The fit at the restricted-likelihood estimate of σ_c over several noise models; the estimate and its 90 % interval.
+    """The fit at the restricted-likelihood estimate of σ_c in the chosen noise model; the estimate and its 90 % interval.
 
-    A noise model takes part with its penalty: where the data cannot tell slow read noise from noise of the steps, the interval
-    holds what either would say. Its low end is 0 where the data do not exclude that.
+    The interval is that of the richest noise model, joined with that of the chosen one: where the data cannot tell slow read noise
+    from noise of the steps, it holds what either would say. Its low end is 0 where the data do not exclude that.
+
+    Parameters
+    ----------
+    models : sequence of Fit
+        The chosen noise model first.
+    data : Readings
     """
-    profiles = [_Profile(fit, data) for fit in models]
-    place = float(np.clip(models[0].extra[CYCLE], _LEAST_SIGMA_LOG + 1, 3))
-    best, low, high = _interval_of(lambda value: min(one(value) for one in profiles), place)
-    fit = min((one.found[best] for one in profiles), key=lambda found: found[0])[1]
+    found = []
+    richest = max(models, key=lambda one: one.parameters)
+    profiles = [_Profile(fit, data) for fit in ([models[0]] if richest is models[0] else [models[0], richest])]
+    for profile in profiles:
+        place = float(np.clip(profile.near.extra[CYCLE], _LEAST_SIGMA_LOG + 1, 3))
+        found.append(_interval_of(profile, place))
+    best, low, high = found[0][0], min(one[1] for one in found), max(one[2] for one in found)
+    fit = profiles[0].found[best][1]
     return replace(fit, information=None), (float(np.exp(best)), float(np.exp(low)), float(np.exp(high)))
 
 
@@ -58,7 +67,7 @@ def read_noise_interval(fit: Fit, data: Readings, which: int) -> tuple[float, fl
     if not fit.free[place]:
         return 0.0, 0.0, 0.0
     error = float(np.sqrt(covariance(fit)[place, place]))
-    if error < _WELL_KNOWN:
+    if which == WHITE and error < _WELL_KNOWN:
         value = float(np.exp(fit.theta[place]))
         return value, value * float(np.exp(-1.645 * error)), value * float(np.exp(1.645 * error))
     # The mean steps hardly depend on it.

@@ -7,15 +7,24 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
-from analogpc.devices.calibration.choice import Ranked, noise_models, noise_score, presses, rank_families, refit
+from analogpc.devices.calibration.choice import Ranked, noise_models, presses, rank_families, refit
 from analogpc.devices.calibration.families import PLACES, PiecewiseFamily
 from analogpc.devices.calibration.measurements import CalibrationError, PulseData
-from analogpc.devices.calibration.noise_intervals import LR_90, read_noise_interval, settle_cycle_noise
-from analogpc.devices.calibration.state_space import CYCLE, EXTRA, SLOW, WHITE, Fit, Readings, climb, covariance, with_devices
+from analogpc.devices.calibration.noise_intervals import read_noise_interval, settle_cycle_noise
+from analogpc.devices.calibration.state_space import (
+    CYCLE,
+    EXTRA,
+    SLOW,
+    WHITE,
+    Fit,
+    Readings,
+    climb,
+    covariance,
+    derivatives,
+    with_devices,
+)
 
 FEWEST_PULSES = 8
-_MARGIN = 2 * LR_90
-"""A noise model that is worse by so much cannot widen an interval."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +101,11 @@ def fit_pulses(data: PulseData, nodes: int | None = None) -> PulseFit:
     if readings.devices > 1:
         best = with_devices(best, readings, presses(readings))
     models = noise_models(readings, best)
-    models = [one for one in models if noise_score(one) < noise_score(models[0]) + _MARGIN]
     best, cycle = settle_cycle_noise(models, readings)
     best = climb(best, readings, (len(best.theta) - EXTRA + CYCLE,))
+    # How well anything is known depends on how well the noise of steps is.
+    _, _, information = derivatives(best, readings, np.zeros(len(best.theta) + best.own.size, bool))
+    best = replace(best, information=information)
     noises = (cycle, *(read_noise_interval(best, readings, which) for which in (WHITE, SLOW)))
     mean, band = mean_curve(best, readings)
     return PulseFit(best, readings, base, unit, ranking, noises, covariance(best), mean, band)

@@ -322,7 +322,10 @@ def _wide(table: Table, reading: Reading, places: list[int]) -> Understood:
         # Nothing says what they are: numbers of the size of a conductance are one.
         size = float(np.median(np.abs(values))) if len(values) else 0.0
         quantity = "conductance" if _LEAST_SIEMENS <= size <= _MOST_SIEMENS and values.min() >= 0 else "normalised"
-        notes.append("readings without a unit are taken for siemens" if quantity == "conductance" else "readings are normalised")
+        if quantity == "conductance":
+            notes.append("readings without a unit are taken for siemens: if they are amperes, say --unit A --read-volts V")
+        else:
+            notes.append("readings are normalised")
     siemens, said, questions = siemens_of(values * factor, quantity, unit, None, reading)
     ways = [_way_of(name) for name in names]
     lengths = [len(curve) for curve in curves]
