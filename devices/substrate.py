@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 from typing_extensions import override
 
@@ -15,14 +14,12 @@ from analogpc.devices.device import Device, NamedDevice
 from analogpc.devices.fields import completes, lay, over
 from analogpc.devices.mappings import AnyMapping, DifferentialPair, OneSidedPair
 from analogpc.devices.mappings import Mapping as DeviceMapping
-from analogpc.devices.matrix import DigitalMatrix, Matrix
 from analogpc.devices.presets import preset
 from analogpc.devices.responses import PulseResponse
 from analogpc.devices.schemes import AnyScheme, IdealUpdate, StochasticPulses
 from analogpc.devices.specification import Specification, SpecificationError, table_of
 from analogpc.devices.wires.wired_array import Wires
 from analogpc.kernels.gpu.arrays import Backend
-from analogpc.kernels.random.streams import Key
 
 Lines = Annotated[int, Field(ge=1)]
 Positive = Annotated[FiniteFloat, Field(gt=0)]
@@ -32,10 +29,6 @@ class Digital(Specification):
     """The ideal-digital reference: exact arrays in memory."""
 
     kind: Literal["digital"] = "digital"
-
-    def matrix(self, weights: np.ndarray, key: Key) -> Matrix:
-        """A matrix (n_out, n_in) on this substrate, in the type of ``weights``."""
-        return DigitalMatrix(weights)
 
 
 class Analog(Specification):
@@ -170,12 +163,6 @@ class Analog(Specification):
         if backend == "gpu" and self.wires.present and not self.device.conduction.linear:
             return f"currents of the conduction '{self.device.conduction.kind}' behind wires are found by the CPU alone, vector by vector"
         return ""
-
-    def matrix(self, weights: np.ndarray, key: Key) -> Matrix:
-        """A matrix (n_out, n_in) on this substrate, in the type of ``weights``; ``key`` says which devices it gets."""
-        from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
-
-        return CrossbarMatrix(weights, self, key)
 
 
 def default_mapping(device: Device) -> DeviceMapping:

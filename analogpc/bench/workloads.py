@@ -13,6 +13,7 @@ from analogpc.bench.floors import products_of
 from analogpc.devices.arrays.population import population
 from analogpc.devices.converters.specification import ADC, DAC
 from analogpc.devices.costs.meter import GraphCounts
+from analogpc.devices.crossbars.builder import make_matrix
 from analogpc.devices.matrix import Matrix
 from analogpc.devices.nonidealities.noise import ConstantNoise, NoReadNoise
 from analogpc.devices.presets import preset
@@ -74,7 +75,7 @@ def _reads(weight_noise: bool, backend: Backend) -> Calls:
     fields = {"device": device, "rows": SIZE, "columns": SIZE, "dac": DAC(bits=7), "adc": ADC(bits=9), "read_noise": 0.06}
     weights = (0.1 * rng.normal(size=(SIZE, SIZE))).astype(np.float32)
     x = rng.normal(size=(BATCH, SIZE)).astype(np.float32)
-    matrix, digital = (substrate.matrix(weights, key).copy(backend) for substrate in (Analog(**fields), Digital()))
+    matrix, digital = (make_matrix(substrate, weights, key).copy(backend) for substrate in (Analog(**fields), Digital()))
     x, turned = copied(x, backend), copied(weights, backend).T
 
     def floor() -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 from analogpc.blocks import Block
 from analogpc.blocks.value_node import ValueNodeBlock
 from analogpc.devices.costs.meter import Meter
+from analogpc.devices.crossbars.builder import make_matrix
 from analogpc.devices.matrix import Matrix, ReadStream
 from analogpc.devices.specification import SpecificationError
 from analogpc.devices.state import Shaped, StateError, Varying, fitted
@@ -81,7 +82,7 @@ class Network:
             weights = drawn if given is None else given[len(used)]
             key = root.fold("matrix", len(used))
             used.append(weights)
-            return (self.substrate if role == "weight" else Digital()).matrix(weights, key)
+            return make_matrix(self.substrate if role == "weight" else Digital(), weights, key)
 
         shapes = [self.input_shape]
         for number, specification in enumerate(self.architecture.layers(), start=1):

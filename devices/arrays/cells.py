@@ -5,19 +5,20 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from analogpc.devices.arrays.array import Array
-from analogpc.devices.arrays.line_counts import count_each, count_trains
+from analogpc.devices.arrays.operands import device_noise, form_operands
 from analogpc.devices.arrays.population import faulty, population, working_lines
+from analogpc.devices.arrays.sums import Operand
+from analogpc.devices.arrays.wired_grid import Wiring
+from analogpc.devices.costs.line_counts import count_each, count_trains
 from analogpc.devices.costs.meter import Meter, count
-from analogpc.devices.crossbars.operands import device_noise, form_operands
-from analogpc.devices.crossbars.sums import Operand
 from analogpc.devices.mappings import OffsetColumn
+from analogpc.devices.protocols import PulsedLegs
 from analogpc.devices.state import Varying
-from analogpc.devices.wires.wired_grid import Wiring
 from analogpc.kernels.checks import refuse_beyond_memory
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.lines import line_pulses
@@ -27,9 +28,6 @@ from analogpc.kernels.random.streams import Key, normals
 if TYPE_CHECKING:
     from analogpc.devices.substrate import Analog
 from analogpc.kernels.memory import filled
-
-PulsedLegs = Literal["all", "plus", "minus"]
-"""Devices of a weight that pulses reach: all, or those that count positively or negatively."""
 
 
 class Cells:

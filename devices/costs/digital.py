@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from analogpc.devices.costs.schedule import MACS, note
 
 if TYPE_CHECKING:
-    from analogpc.devices.matrix import Matrix
+    from analogpc.devices.costs.meter import Meter
 
 
-def count_digital(matrix: Matrix, macs: int, words: int) -> None:
+class Metered(Protocol):
+    """Whatever has a meter of its own."""
+
+    meter: Meter
+
+
+def count_digital(matrix: Metered, macs: int, words: int) -> None:
     """Count multiply-adds of digital numbers that belong to a matrix, and words of them that are read or written."""
     matrix.meter.digital_macs += macs
     matrix.meter.digital_words += words

@@ -16,7 +16,7 @@ from analogpc.devices.costs.schedule import KINDS, OVERLAPPED, SLOTS, Path, Reco
 from analogpc.devices.state import Shaped, StateError, fitted
 
 if TYPE_CHECKING:
-    from analogpc.devices.matrix import Matrix
+    from analogpc.devices.costs.digital import Metered
 
 
 class LedgerError(ValueError):
@@ -71,7 +71,7 @@ class Ledger:
         Whether it goes back to the first batch: False for runs that an earlier version began, which did not keep one.
     """
 
-    def __init__(self, matrices: Mapping[str, Matrix]) -> None:
+    def __init__(self, matrices: Mapping[str, Metered]) -> None:
         self._matrices = matrices
         self.epochs: list[Tally] = []
         self._samples, self._batches, self.complete = 0, 0, True

@@ -1,4 +1,4 @@
-"""A whole logical matrix on crossbars: mapped to devices, cut into tiles, read through converters, taught by pulses."""
+"""A whole logical matrix on crossbars: mapped to devices, cut into tiles, read through converters, written by pulses."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
+from analogpc.devices.arrays.array import Array
 from analogpc.devices.arrays.cells import Cells
-from analogpc.devices.costs.meter import Meter
-from analogpc.devices.costs.schedule import BACKWARD, FORWARD, note
-from analogpc.devices.crossbars.loads import Loads
-from analogpc.devices.crossbars.reading import Ports
+from analogpc.devices.costs.meter import Meter, count
+from analogpc.devices.costs.schedule import BACKWARD, FORWARD, PROGRAMMED, note
+from analogpc.devices.crossbars.pulse_writer import PulseWriter
+from analogpc.devices.crossbars.read_path import ReadPath
 from analogpc.devices.crossbars.resolution import refuse_unresolved
-from analogpc.devices.crossbars.sums import MatrixOperand, Operand
 from analogpc.devices.crossbars.tiles import Tile, tiles_of
-from analogpc.devices.crossbars.writes import WritableMatrix
-from analogpc.devices.matrix import Products, ReadStream, TwoPhases, checked
+from analogpc.devices.device import Device
+from analogpc.devices.matrix import Matrix, Products, ReadStream, TwoPhases, checked
+from analogpc.devices.protocols import PulsedLegs
 from analogpc.devices.responses import PulseResponse
 from analogpc.devices.state import StateError, whole
 from analogpc.devices.substrate import Analog
@@ -29,8 +30,11 @@ from analogpc.kernels.lookups import one_hot
 from analogpc.kernels.random.streams import Key
 
 
-class CrossbarMatrix(WritableMatrix):
+class CrossbarMatrix(Matrix):
     """A logical matrix W (n_out, n_in) held by devices on crossbars: word lines are inputs, bit lines outputs.
+
+    It is composed of the devices (`cells`), the read path with its converters, and the pulse writer; update schemes and mappings see
+    it as a `PulsedMatrix`.
 
     It is made in main memory; a copy of it may live on a GPU, where the same devices give the same bits up to the rounding of
     products and of functions such as exp. There, reads wait for the GPU only where ``bound_management = "iterative"`` asks for it;
@@ -62,8 +66,6 @@ class CrossbarMatrix(WritableMatrix):
         What all outputs are multiplied by to make up for drift.
     """
 
-    _loads: Loads | None = None
-
     def __init__(self, weights: np.ndarray, substrate: Analog, key: Key, scale: float | None = None) -> None:
         self.substrate, self.shape, self.dtype, self.meter = substrate, weights.shape, weights.dtype, Meter()
         mapping, device = substrate.mapping, substrate.device
@@ -76,19 +78,11 @@ class CrossbarMatrix(WritableMatrix):
         self.cells = Cells(substrate, grid, key, self.dtype)
         self.extra = {name: Cells(substrate, grid, key.fold(name), self.dtype) for name in substrate.scheme.extra_cells}
         self._reads = ReadStream(key.fold("read"))
-        self.update_key, self.products_done, self.update_cycles = key.fold("update"), 0, 0
+        self._writer, self.update_cycles = PulseWriter(self.cells, self.extra, key.fold("update")), 0
         self.gain, self._readout = 1.0, 0.0
-        self._make_ports(key.fold("converters"))
+        self._read_path = ReadPath.drawn(substrate, self.cells, self.extra, self.scales, key.fold("converters"))
         self.memory: dict[str, Any] = {}
         self.program(weights)
-
-    def _make_ports(self, key: Key, backend: Backend = "cpu") -> None:
-        """Draw the converters of the weights and of the extra cells."""
-        substrate, groups, grid = self.substrate, len(self.substrate.mapping.group_weights), self.shape[::-1]
-        seen = len(substrate.scheme.visible)
-        self._ports = Ports(substrate, grid, self.scales, groups * (1 + seen), key, self.dtype).at(self.scales, backend)
-        drawn = {name: Ports(substrate, grid, self.scales, groups, key.fold(name), self.dtype) for name in self.extra}
-        self._extra_ports = {name: ports.at(self.scales, backend) for name, ports in drawn.items()}
 
     @property
     @override
@@ -115,7 +109,11 @@ class CrossbarMatrix(WritableMatrix):
 
     @override
     def counters(self) -> list[tuple[Any, str]]:
-        own: list[tuple[Any, str]] = [(self._reads, "step"), (self, "products_done"), (self, "update_cycles")]
+        own: list[tuple[Any, str]] = [
+            (self._reads, "step"),
+            (self._writer, "products_done"),
+            (self, "update_cycles"),
+        ]
         own += [(self.memory, name) for name in self.substrate.scheme.counters]
         return own + [(array, "writes") for cells in self._all_cells for array in cells.arrays]
 
@@ -125,7 +123,7 @@ class CrossbarMatrix(WritableMatrix):
 
     @override
     def forget(self) -> None:
-        self._changed()
+        self._read_path.forget()
         for cells in self._all_cells:
             for array in cells.arrays:
                 array.forget()
@@ -146,46 +144,24 @@ class CrossbarMatrix(WritableMatrix):
         weights = copied(real_array(weights, "weights", self.shape, self.dtype), self.backend)
         self.gain, self._readout = 1.0, 0.0
         self.cells.program(np.ascontiguousarray((weights.T / self.scale_grid()).astype(self.dtype), like=weights))
-        self._changed()
+        self._read_path.forget()
         self.memory = self.substrate.scheme.memory(self, weights)
-
-    def _changed(self) -> None:
-        """Forget what reads multiply by: the devices have changed."""
-        if self._loads is not None:
-            self._loads.settle()
-        self._operands: list[Operand] | None = None
-        self._transposed: list[Operand] | None = None
-        self._loads = None
 
     @property
     def _all_cells(self) -> list[Cells]:
         return [self.cells, *self.extra.values()]
 
-    def _all_operands(self, transposed: bool) -> list[Operand]:
-        """Of the weights, and of the extra cells that reads see beside them."""
-        operands = self.cells.operands(transposed)
-        for name, share in self.substrate.scheme.visible.items():
-            operands += [operand.weighted(share) for operand in self.extra[name].operands(transposed)]
-        return operands
-
     @override
     def forward(self, x: np.ndarray) -> np.ndarray:
         refuse_shape(x, "inputs", ("n", self.shape[1]))
-        if self._operands is None:
-            self._operands = self._all_operands(False)
         with self._noted(FORWARD, len(x)):
-            return self._ports.forward(x, self._operands, self.gain, self._reads, self.meter, self.loads)
+            return self._read_path.forward(x, self.gain, self._reads, self.meter)
 
     @override
     def backward(self, g: np.ndarray) -> np.ndarray:
         refuse_shape(g, "inputs of a transposed read", ("n", self.shape[0]))
-        if self._transposed is None:
-            # Turning what is there takes less time than forming it again; wires differ from one side to the other.
-            ready = self._operands if not self.substrate.wires.present else None
-            turned: list[Operand] = [operand.transposed for operand in ready or [] if isinstance(operand, MatrixOperand)]
-            self._transposed = turned or self._all_operands(True)
         with self._noted(BACKWARD, len(g)):
-            return self._ports.backward(g, self._transposed, self.gain, self._reads, self.meter, self.loads)
+            return self._read_path.backward(g, self.gain, self._reads, self.meter)
 
     @contextmanager
     def _noted(self, kind: str, vectors: int) -> Iterator[None]:
@@ -194,21 +170,10 @@ class CrossbarMatrix(WritableMatrix):
         yield
         note(kind, self, vectors + self.meter.repeated_reads - repeated)
 
-    @property
-    def loads(self) -> Loads:
-        """The conductances that a read drives."""
-        if self._loads is None:
-            self._loads = Loads([self.cells, *(self.extra[name] for name in self.substrate.scheme.visible)])
-        return self._loads
-
     def read_extra(self, name: str, x: np.ndarray) -> np.ndarray:
         """Read the extra cells of that name alone: (n, n_in) -> (n, n_out), in logical units."""
-        cells = self.extra[name]
-        loads = Loads([cells])
         with self._noted(FORWARD, len(x)):
-            found = self._extra_ports[name].forward(x, cells.operands(), self.gain, self._reads, self.meter, loads)
-        loads.settle()
-        return found
+            return self._read_path.read_extra(name, x, self.gain, self._reads, self.meter)
 
     @override
     def learn(self, products: Products, rate: float) -> None:
@@ -230,13 +195,132 @@ class CrossbarMatrix(WritableMatrix):
             for cells in self._all_cells:
                 cells.leak()
         self.substrate.mapping.maintain(self)
-        self._changed()
+        self._read_path.forget()
         self._readout = 0.0
+
+    @property
+    def device(self) -> Device:
+        """What its devices are."""
+        return self.substrate.device
+
+    @property
+    def arrays(self) -> list[Array]:
+        """The grids of devices (n_in, n_out), one for each leg of the mapping."""
+        return self.cells.arrays
+
+    @property
+    def reach(self) -> float:
+        """The largest difference of states that the mean devices of a weight can hold in both directions."""
+        return self.substrate.mapping.range(self.device)
+
+    @property
+    def update_key(self) -> Key:
+        """Stream of the updates."""
+        return self._writer.key
+
+    @property
+    def products_done(self) -> int:
+        """Rank-one products applied from the stream of the updates."""
+        return self._writer.products_done
 
     @property
     def maintenance_key(self) -> Key:
         """Stream of the noise of what the mapping does besides learning."""
         return self.update_key.fold("maintenance")
+
+    @property
+    def granularity(self) -> float:
+        """Mean logical change of one coincidence where the scale is largest; 0 for devices without pulses."""
+        response = self.device.response
+        if not isinstance(response, PulseResponse):
+            return 0.0
+        return float(self.scales.max()) * self.gain * response.dw_min * self.substrate.mapping.steps(self.device)
+
+    def granules(self, lines: Any = slice(None)) -> np.ndarray:
+        """Mean logical change of one coincidence at every weight: (n_in, n_out), or a number if all are alike; see `scale_grid`."""
+        return self.scale_grid(lines) * self.dtype.type(self.granularity / (float(self.scales.max()) * self.gain))
+
+    def scale_grid(self, lines: Any = slice(None)) -> np.ndarray:
+        """Logical weight per unit of state difference at all crosspoints, gain included: (n_in, n_out), or a number if all are alike.
+
+        ``lines`` are the word lines that are wanted, by their numbers or as a slice.
+        """
+        if self._read_path.ports.uniform:
+            return self.dtype.type(self.scales[0, 0] * self.gain)
+        rows = np.arange(self.shape[1], like=self.anchor)[lines] // self.substrate.rows
+        return (self._read_path.ports.grid[rows] * self.gain).astype(self.dtype)
+
+    @property
+    def anchor(self) -> np.ndarray:
+        """An array on the backend of the matrix: for ``like`` of the functions that make arrays."""
+        return self.arrays[0].state
+
+    def zeros(self, dtype: Any = None) -> np.ndarray:
+        """Zeros for all crosspoints, (n_in, n_out), in the type of the matrix unless another is given."""
+        return np.zeros(self.shape[::-1], dtype or self.dtype, like=self.anchor)
+
+    def one_by_one(self, lines: slice) -> np.ndarray:
+        """Inputs (lines, n_in) that drive some word lines, one of them in each: rows of the identity."""
+        return np.asarray(np.eye(lines.stop - lines.start, self.shape[1], lines.start, dtype=self.dtype), like=self.anchor)
+
+    def blocks(self) -> list[tuple[slice, np.ndarray | None]]:
+        """Inputs that share their scales, and those scales relative to the largest, (n_out,): None where all are that one."""
+        if self._read_path.ports.uniform:
+            return [(slice(0, self.shape[1]), None)]
+        relative = (self._read_path.ports.grid / float(self.scales.max())).astype(self.dtype)
+        return list(zip(self._read_path.ports.blocks, relative, strict=True))
+
+    def shift(self, change: np.ndarray) -> None:
+        """Write a logical change (n_in, n_out) exactly, up to the devices' bounds."""
+        count(self.meter, programmed=np.count_nonzero(change) * len(self.arrays))
+        note(PROGRAMMED, self, min(self.shape[1], self.substrate.rows))
+        self.cells.shift((change / self.scale_grid()).astype(self.dtype, copy=False))
+        self._read_path.forget()
+
+    def pulse(
+        self,
+        inputs: slice,
+        pre: np.ndarray,
+        post: np.ndarray,
+        gain_pre: np.ndarray,
+        gain_post: np.ndarray,
+        length: np.ndarray,
+        cells: str | None = None,
+        *,
+        deterministic: bool = False,
+        separate: bool = False,
+        legs: PulsedLegs = "all",
+    ) -> None:
+        """Apply n rank-one products, one after the other, by pulse trains.
+
+        Parameters
+        ----------
+        inputs : slice
+            The word lines that are driven.
+        pre, post : (n, driven word lines) and (n, n_out) arrays
+        gain_pre, gain_post : (n,) float64 arrays
+            Pulse probability per unit of value; these and ``length`` in main memory.
+        length : (n,) int64 array
+            Slots used.
+        cells : str or None
+            Names extra cells that are pulsed instead of the weights.
+        deterministic : bool
+            Trains with a fixed number of pulses (see `schemes.deterministic_trains`) instead of random ones.
+        separate : bool
+            First all pulses upwards of all products, then all downwards: two passes for each polarity of the inputs.
+        legs : "all", "plus" or "minus"
+            The devices that are reached: all of a weight, or those that count positively or negatively.
+        """
+        self._writer.pulse(self.meter, inputs, pre, post, gain_pre, gain_post, length, cells, deterministic, separate, legs)
+        self._read_path.forget()
+
+    def pulse_each(self, counts: np.ndarray, key: Key, step: int, cells: str | None = None) -> None:
+        """Send the devices of every weight their own number of pulses, ``counts`` (n_in, n_out) int32, negative ones to lower it.
+
+        Every leg gets them, in its own direction; one-sided pairs raise the one device or the other.
+        """
+        self._writer.pulse_each(self.meter, counts, key, step, cells)
+        self._read_path.forget()
 
     @override
     def increment(self, change: np.ndarray) -> None:
@@ -268,7 +352,7 @@ class CrossbarMatrix(WritableMatrix):
             self._readout = self._mean_readout()
         for cells in self._all_cells:
             cells.elapse(seconds)
-        self._changed()
+        self._read_path.forget()
         if compensated:
             now = self._mean_readout()
             self.gain *= self._readout / now if now > 0 else 1.0
@@ -301,7 +385,7 @@ class CrossbarMatrix(WritableMatrix):
             "update_key": self.update_key.value,
             "products_done": self.products_done,
             "update_cycles": self.update_cycles,
-            "converter_key": self._ports.key.value,
+            "converter_key": self._read_path.ports.key.value,
             "gain": self.gain,
             "readout": self._readout,
             "meter": self.meter.as_dict(),
@@ -312,8 +396,10 @@ class CrossbarMatrix(WritableMatrix):
         self.cells.restore(state["cells"])
         for name, cells in self.extra.items():
             cells.restore(state["extra"][name])
+        self._read_path.forget()
         self._resume(state)
-        self._make_ports(Key(state["converter_key"]), self.backend)
+        key = Key(state["converter_key"])
+        self._read_path = ReadPath.drawn(self.substrate, self.cells, self.extra, self.scales, key, self.backend)
 
     @override
     def template(self) -> dict[str, Any]:
@@ -334,10 +420,9 @@ class CrossbarMatrix(WritableMatrix):
         self.scales = np.array(to_host(state["scales"]))
         self.memory = in_tree(partial(copied, backend=self.backend), state["memory"])
         self._reads = ReadStream(Key(state["read_key"]), state["read_step"])
-        self.update_key, self.products_done = Key(state["update_key"]), state["products_done"]
+        self._writer.key, self._writer.products_done = Key(state["update_key"]), state["products_done"]
         self.update_cycles, self.gain, self._readout = state["update_cycles"], state["gain"], state["readout"]
         self.meter = Meter(**state["meter"])
-        self._changed()
 
     @override
     def copy(self, backend: Backend | None = None) -> CrossbarMatrix:
@@ -355,15 +440,15 @@ class CrossbarMatrix(WritableMatrix):
         twin.substrate, twin.shape, twin.dtype = self.substrate, self.shape, self.dtype
         twin.cells = self.cells.copy(backend)
         twin.extra = {name: cells.copy(backend) for name, cells in self.extra.items()}
+        twin._writer = PulseWriter(twin.cells, twin.extra, self.update_key)
         twin._resume(self.state())
-        twin._ports = self._ports.at(twin.scales, backend)
-        twin._extra_ports = {name: ports.at(twin.scales, backend) for name, ports in self._extra_ports.items()}
+        twin._read_path = self._read_path.of(twin.cells, twin.extra, twin.scales, backend)
         return twin
 
     @override
     def key_streams(self, key: Key) -> None:
         self._reads = ReadStream(key.fold("read"))
-        self.update_key, self.products_done = key.fold("update"), 0
+        self._writer.key, self._writer.products_done = key.fold("update"), 0
         self.cells.key_streams(key)
         for name, cells in self.extra.items():
             cells.key_streams(key.fold(name))

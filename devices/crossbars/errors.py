@@ -66,7 +66,7 @@ class History:
                     f"{low:.3g} to {high:.3g} S"
                 )
             array.program(device.state(g.astype(matrix.dtype)))
-        matrix._changed()
+        matrix.forget()
 
     def again(self, substrate: Analog) -> CrossbarMatrix:
         """The same weights on the devices of the same seed, on another substrate, after the same times."""

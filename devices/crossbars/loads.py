@@ -13,7 +13,7 @@ from analogpc.kernels.lines import line_magnitudes, line_squares, line_sums, lin
 
 if TYPE_CHECKING:
     from analogpc.devices.arrays.cells import Cells
-    from analogpc.devices.crossbars.sums import Curve
+    from analogpc.devices.arrays.sums import Curve
 
 Lines = list[tuple[np.ndarray, "Curve | None"]]
 """Conductance sums (lines,) in siemens, each with the function of the voltage that it is multiplied by; None for a proportional current."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analogpc.devices.arrays.sums import Operand
 from analogpc.devices.converters.banks import AdcBank, DacBank, Drive
 from analogpc.devices.costs.meter import Meter, count
 from analogpc.devices.crossbars.loads import DrivenLines, Loads
-from analogpc.devices.crossbars.sums import Operand
 from analogpc.devices.matrix import ReadStream
 from analogpc.kernels.gpu.arrays import Backend, copied, on_gpu
 from analogpc.kernels.random.streams import Key

@@ -15,7 +15,7 @@ from analogpc.devices.families import Member
 from analogpc.kernels.random.streams import Key
 
 if TYPE_CHECKING:
-    from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
+    from analogpc.devices.protocols import PulsedMatrix
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Mapping(Member):
         """Whether every update cycle is like every other (see `Matrix.repeatable`)."""
         return True
 
-    def maintain(self, matrix: CrossbarMatrix) -> None:
+    def maintain(self, matrix: PulsedMatrix) -> None:
         """What the hardware does after every update cycle besides learning."""
 
     def receives(self, product: np.ndarray, leg: int, key: Key) -> np.ndarray | None:

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field, model_validator
 from typing_extensions import override
 
-from analogpc.devices.arrays.line_counts import count_each, count_sensed
+from analogpc.devices.costs.line_counts import count_each, count_sensed
 from analogpc.devices.costs.meter import count
 from analogpc.devices.costs.schedule import SENSED, SLOTS, note
 from analogpc.devices.device import Device
@@ -17,7 +17,7 @@ from analogpc.devices.mappings.base import Leg, Mapping
 from analogpc.devices.responses import PulseResponse
 
 if TYPE_CHECKING:
-    from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
+    from analogpc.devices.protocols import PulsedMatrix
 
 
 class DifferentialPair(Mapping):
@@ -158,13 +158,13 @@ class OneSidedPair(Mapping):
         return not self.refresh_every
 
     @override
-    def maintain(self, matrix: CrossbarMatrix) -> None:
-        response = matrix.substrate.device.response
+    def maintain(self, matrix: PulsedMatrix) -> None:
+        response = matrix.device.response
         due = self.refresh_every and matrix.update_cycles % self.refresh_every == 0
         if not due or not isinstance(response, PulseResponse):
             return
-        plus, minus = (array.apparent for array in matrix.arrays)
-        note(SENSED, matrix, count_sensed(matrix.meter, matrix.arrays, matrix.cells.tile))
+        plus, minus = (array.apparent for array in matrix.cells.arrays)
+        note(SENSED, matrix, count_sensed(matrix.meter, matrix.cells.arrays, matrix.cells.tile))
         upper, lower = (plus.dtype.type(share * response.w_max) for share in (self.refresh_above, self.partner_above))
         worn = (np.maximum(plus, minus) > upper) & (np.minimum(plus, minus) > lower)
         # Where nothing is worn nothing is written: to know it, every refresh waits for a GPU.
@@ -174,7 +174,7 @@ class OneSidedPair(Mapping):
         table = _states_by_pulses(response)
         # The first entry is the reset state, which stands for a difference of zero.
         halfway = np.asarray((table[1:] + table[:-1]) / 2 - table[0], like=plus)
-        for number, (array, wanted) in enumerate(zip(matrix.arrays, (difference, -difference), strict=True)):
+        for number, (array, wanted) in enumerate(zip(matrix.cells.arrays, (difference, -difference), strict=True)):
             array.reset(worn)
             counts = np.searchsorted(halfway, np.maximum(wanted, 0).astype(np.float64)).astype(np.int32)
             note(SLOTS, None, count_each(matrix.meter, array, matrix.cells.tile, counts))

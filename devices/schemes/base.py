@@ -17,8 +17,8 @@ from analogpc.kernels.gpu.graphs import capturing
 from analogpc.kernels.products import matmul
 
 if TYPE_CHECKING:
-    from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
     from analogpc.devices.matrix import Products
+    from analogpc.devices.protocols import PulsedMatrix
 
 
 class Scheme(Member):
@@ -55,23 +55,23 @@ class Scheme(Member):
         """Those that a read adds to the weights, and what they count."""
         return {}
 
-    def memory(self, matrix: CrossbarMatrix, weights: np.ndarray) -> dict[str, Any]:
+    def memory(self, matrix: PulsedMatrix, weights: np.ndarray) -> dict[str, Any]:
         """What the scheme has to remember of a matrix that was just programmed to ``weights`` (n_out, n_in), as near as it could be.
 
         Arrays, numbers and texts in nested dictionaries.
         """
         return {}
 
-    def memory_limits(self, matrix: CrossbarMatrix) -> dict[str, int]:
+    def memory_limits(self, matrix: PulsedMatrix) -> dict[str, int]:
         """The largest values of those numbers of `memory` that name a place or wait for something; they begin at 0."""
         return {}
 
     @abstractmethod
-    def learn(self, matrix: CrossbarMatrix, products: Products, rate: float) -> None:
+    def learn(self, matrix: PulsedMatrix, products: Products, rate: float) -> None:
         """Apply ``rate`` times the sum of the outer products."""
 
     @abstractmethod
-    def increment(self, matrix: CrossbarMatrix, change: np.ndarray) -> None:
+    def increment(self, matrix: PulsedMatrix, change: np.ndarray) -> None:
         """Apply a digitally formed change (n_out, n_in), or raise `UnsupportedUpdateError`."""
 
 
@@ -84,7 +84,7 @@ def refuse_pulses(device: Device, mapping: Mapping) -> str:
     return ""
 
 
-def total(matrix: CrossbarMatrix, products: Products) -> np.ndarray:
+def total(matrix: PulsedMatrix, products: Products) -> np.ndarray:
     """The sum of the products, formed digitally: (n_in, n_out) in the type of the matrix; counted as updates.
 
     Whether it is finite is known only when it is there: a GPU is waited for, except in a graph, which cannot wait.

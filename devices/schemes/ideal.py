@@ -14,8 +14,8 @@ from analogpc.kernels.gpu.arrays import as_type
 from analogpc.kernels.products import matmul
 
 if TYPE_CHECKING:
-    from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
     from analogpc.devices.matrix import Products
+    from analogpc.devices.protocols import PulsedMatrix
 
 
 class IdealUpdate(Scheme):
@@ -30,7 +30,7 @@ class IdealUpdate(Scheme):
         return True
 
     @override
-    def learn(self, matrix: CrossbarMatrix, products: Products, rate: float) -> None:
+    def learn(self, matrix: PulsedMatrix, products: Products, rate: float) -> None:
         scale = as_type(rate, matrix.dtype)
         if isinstance(products, TwoPhases):
             matrix.shift(scale * total(matrix, products))
@@ -41,5 +41,5 @@ class IdealUpdate(Scheme):
             matrix.shift(scale * matmul(pre.T, post))
 
     @override
-    def increment(self, matrix: CrossbarMatrix, change: np.ndarray) -> None:
+    def increment(self, matrix: PulsedMatrix, change: np.ndarray) -> None:
         matrix.shift(change.T)

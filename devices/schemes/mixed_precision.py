@@ -19,8 +19,8 @@ from analogpc.kernels.gpu.graphs import capturing
 from analogpc.kernels.random.streams import Key, uniforms
 
 if TYPE_CHECKING:
-    from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
     from analogpc.devices.matrix import Products
+    from analogpc.devices.protocols import PulsedMatrix
 
 Bins = Annotated[int, Field(ge=0, le=2**16)]
 
@@ -80,26 +80,26 @@ class MixedPrecision(Scheme):
         return ("cycles", "vectors")
 
     @override
-    def memory(self, matrix: CrossbarMatrix, weights: np.ndarray) -> dict[str, Any]:
+    def memory(self, matrix: PulsedMatrix, weights: np.ndarray) -> dict[str, Any]:
         return {"chi": matrix.zeros(), "cycles": 0, "line": 0, "vectors": 0}
 
     @override
-    def memory_limits(self, matrix: CrossbarMatrix) -> dict[str, int]:
+    def memory_limits(self, matrix: PulsedMatrix) -> dict[str, int]:
         return {"line": matrix.shape[1] - 1}
 
     @override
-    def learn(self, matrix: CrossbarMatrix, products: Products, rate: float) -> None:
+    def learn(self, matrix: PulsedMatrix, products: Products, rate: float) -> None:
         if self.pre_bins or self.post_bins:
             products = [self._rounded(matrix, pre, post) for pre, post in products]
         self._gather(matrix, as_type(rate, matrix.dtype) * total(matrix, products))
 
     @override
-    def increment(self, matrix: CrossbarMatrix, change: np.ndarray) -> None:
+    def increment(self, matrix: PulsedMatrix, change: np.ndarray) -> None:
         if not capturing() and not np.isfinite(change).all():
             raise NonFiniteError("an update is not finite")
         self._gather(matrix, change.T)
 
-    def _rounded(self, matrix: CrossbarMatrix, pre: np.ndarray, post: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _rounded(self, matrix: PulsedMatrix, pre: np.ndarray, post: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         step = matrix.memory["vectors"]
         matrix.memory["vectors"] += 1
         key = matrix.update_key.fold("rounding")
@@ -108,7 +108,7 @@ class MixedPrecision(Scheme):
             _to_bins(post, self.post_bins, self.stochastic_rounding, key.fold("post"), step),
         )
 
-    def _gather(self, matrix: CrossbarMatrix, change: np.ndarray) -> None:
+    def _gather(self, matrix: PulsedMatrix, change: np.ndarray) -> None:
         memory = matrix.memory
         memory["chi"] += change
         count_digital(matrix, 0, 2 * change.size)
@@ -116,7 +116,7 @@ class MixedPrecision(Scheme):
         if self.every == 1 or memory["cycles"] % self.every == 0:
             self._transfer(matrix)
 
-    def _transfer(self, matrix: CrossbarMatrix) -> None:
+    def _transfer(self, matrix: PulsedMatrix) -> None:
         memory, chi = matrix.memory, matrix.memory["chi"]
         counts = matrix.zeros(np.int32)
         lines: Any = slice(None)

@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
-from analogpc.devices.arrays.line_counts import count_sensed
 from analogpc.devices.costs.digital import count_digital
+from analogpc.devices.costs.line_counts import count_sensed
 from analogpc.devices.costs.meter import count
 from analogpc.devices.costs.schedule import PROGRAMMED, SENSED, note
 from analogpc.devices.device import Device
@@ -20,8 +20,8 @@ from analogpc.devices.schemes.base import Scheme, refuse_pulses, total
 from analogpc.kernels.gpu.arrays import copied
 
 if TYPE_CHECKING:
-    from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
     from analogpc.devices.matrix import Products
+    from analogpc.devices.protocols import PulsedMatrix
 
 
 class ProgramVerify(Scheme):
@@ -70,26 +70,25 @@ class ProgramVerify(Scheme):
         return ""
 
     @override
-    def memory(self, matrix: CrossbarMatrix, weights: np.ndarray) -> dict[str, Any]:
+    def memory(self, matrix: PulsedMatrix, weights: np.ndarray) -> dict[str, Any]:
         target = self._within_reach(matrix, copied(weights.T.astype(matrix.dtype, copy=False)))
         return {"target": target, "cycles": 0, "rounds": 0, "failed": np.zeros_like(target, bool), "converged": 1.0}
 
-    def _within_reach(self, matrix: CrossbarMatrix, target: np.ndarray) -> np.ndarray:
-        substrate = matrix.substrate
-        reach = matrix.scale_grid() * matrix.dtype.type(substrate.mapping.range(substrate.device))
+    def _within_reach(self, matrix: PulsedMatrix, target: np.ndarray) -> np.ndarray:
+        reach = matrix.scale_grid() * matrix.dtype.type(matrix.reach)
         return np.clip(target, -reach, reach)
 
     @override
-    def learn(self, matrix: CrossbarMatrix, products: Products, rate: float) -> None:
+    def learn(self, matrix: PulsedMatrix, products: Products, rate: float) -> None:
         self._move(matrix, matrix.dtype.type(rate) * total(matrix, products))
 
     @override
-    def increment(self, matrix: CrossbarMatrix, change: np.ndarray) -> None:
+    def increment(self, matrix: PulsedMatrix, change: np.ndarray) -> None:
         if not np.isfinite(change).all():
             raise NonFiniteError("an update is not finite")
         self._move(matrix, change.T)
 
-    def _move(self, matrix: CrossbarMatrix, change: np.ndarray) -> None:
+    def _move(self, matrix: PulsedMatrix, change: np.ndarray) -> None:
         memory = matrix.memory
         memory["target"] = self._within_reach(matrix, memory["target"] + change)
         count_digital(matrix, 0, 2 * change.size)
@@ -97,9 +96,9 @@ class ProgramVerify(Scheme):
         if memory["cycles"] % self.every == 0:
             self._write(matrix)
 
-    def _write(self, matrix: CrossbarMatrix) -> None:
+    def _write(self, matrix: PulsedMatrix) -> None:
         """Pulse or program, read and compare, until all agree or have spent their budget; every comparison waits for a GPU."""
-        memory, device = matrix.memory, matrix.substrate.device
+        memory, device = matrix.memory, matrix.device
         # What is compared with its target needs no compensation of a drift.
         matrix.gain = 1.0
         wanted = memory["target"] / matrix.scale_grid()
@@ -123,16 +122,16 @@ class ProgramVerify(Scheme):
                 matrix.pulse_each(counts.astype(np.int32), matrix.update_key.fold("verify"), memory["rounds"])
             else:
                 matrix.cells.program(wanted, again)
-                count(matrix.meter, programmed=again.sum() * len(matrix.arrays))
-                note(PROGRAMMED, matrix, min(matrix.shape[1], matrix.substrate.rows))
+                count(matrix.meter, programmed=again.sum() * len(matrix.cells.arrays))
+                note(PROGRAMMED, matrix, min(matrix.shape[1], matrix.cells.tile[0]))
             memory["rounds"] += 1
             spent += np.abs(counts).astype(np.int64)
             error = np.where(again, self._error(matrix, wanted, again), error)
         memory["failed"], memory["converged"] = missed, float(1 - missed.mean())
         count(matrix.meter, unverified=missed.sum())
 
-    def _error(self, matrix: CrossbarMatrix, wanted: np.ndarray, where: np.ndarray | None) -> np.ndarray:
+    def _error(self, matrix: PulsedMatrix, wanted: np.ndarray, where: np.ndarray | None) -> np.ndarray:
         """How far the weights that are read, all or those at ``where``, are from the target, in units of state."""
-        note(SENSED, matrix, count_sensed(matrix.meter, matrix.arrays, matrix.cells.tile, where))
+        note(SENSED, matrix, count_sensed(matrix.meter, matrix.cells.arrays, matrix.cells.tile, where))
         found = matrix.cells.sensed(matrix.update_key.fold("sense"), matrix.memory["rounds"])
         return wanted - found

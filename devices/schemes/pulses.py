@@ -19,9 +19,8 @@ from analogpc.kernels.gpu.graphs import capturing
 from analogpc.kernels.pulses.updates import MAX_LENGTH
 
 if TYPE_CHECKING:
-    from analogpc.devices.arrays.cells import PulsedLegs
-    from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
     from analogpc.devices.matrix import Products
+    from analogpc.devices.protocols import PulsedLegs, PulsedMatrix
 
 
 class StochasticPulses(Scheme):
@@ -102,7 +101,7 @@ class StochasticPulses(Scheme):
         return self.trains == "stochastic" and self.bound_management != "repeat"
 
     @override
-    def learn(self, matrix: CrossbarMatrix, products: Products, rate: float) -> None:
+    def learn(self, matrix: PulsedMatrix, products: Products, rate: float) -> None:
         for pre, post, legs in self.parts(products):
             matrix.meter.updates += len(pre)
             self.send(matrix, pre, post, rate, legs=legs)
@@ -117,7 +116,7 @@ class StochasticPulses(Scheme):
 
     def send(
         self,
-        matrix: CrossbarMatrix,
+        matrix: PulsedMatrix,
         pre: np.ndarray,
         post: np.ndarray,
         rate: float,
@@ -150,7 +149,7 @@ class StochasticPulses(Scheme):
             )
 
     @override
-    def increment(self, matrix: CrossbarMatrix, change: np.ndarray) -> None:
+    def increment(self, matrix: PulsedMatrix, change: np.ndarray) -> None:
         raise UnsupportedUpdateError(
             "stochastic pulses apply each product as it comes and cannot write a digitally formed change: use an optimiser that "
             "needs none (plain SGD), or another update scheme"

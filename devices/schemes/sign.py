@@ -15,8 +15,8 @@ from analogpc.devices.schemes.base import Scheme, refuse_pulses, total
 from analogpc.kernels.gpu.arrays import as_type
 
 if TYPE_CHECKING:
-    from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
     from analogpc.devices.matrix import Products
+    from analogpc.devices.protocols import PulsedMatrix
 
 
 class SignPulses(Scheme):
@@ -65,18 +65,18 @@ class SignPulses(Scheme):
         return ("cycles",)
 
     @override
-    def memory(self, matrix: CrossbarMatrix, weights: np.ndarray) -> dict[str, Any]:
+    def memory(self, matrix: PulsedMatrix, weights: np.ndarray) -> dict[str, Any]:
         return {"sum": matrix.zeros(), "cycles": 0}
 
     @override
-    def learn(self, matrix: CrossbarMatrix, products: Products, rate: float) -> None:
+    def learn(self, matrix: PulsedMatrix, products: Products, rate: float) -> None:
         self._add(matrix, as_type(rate, matrix.dtype) * total(matrix, products))
 
     @override
-    def increment(self, matrix: CrossbarMatrix, change: np.ndarray) -> None:
+    def increment(self, matrix: PulsedMatrix, change: np.ndarray) -> None:
         self._add(matrix, change.T)
 
-    def _add(self, matrix: CrossbarMatrix, change: np.ndarray) -> None:
+    def _add(self, matrix: PulsedMatrix, change: np.ndarray) -> None:
         memory = matrix.memory
         memory["sum"] += change
         count_digital(matrix, 0, 2 * change.size)

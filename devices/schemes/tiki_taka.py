@@ -16,8 +16,7 @@ from analogpc.devices.schemes.transfer import BufferedTransfer, Rate, Share, Tra
 from analogpc.kernels.random.streams import uniforms
 
 if TYPE_CHECKING:
-    from analogpc.devices.arrays.cells import PulsedLegs
-    from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
+    from analogpc.devices.protocols import PulsedLegs, PulsedMatrix
 from analogpc.kernels.memory import filled
 
 
@@ -50,7 +49,7 @@ class TikiTaka(Transfer):
         return super().refuse(device, mapping) or _unseen_reference(self, self.gamma)
 
     @override
-    def _carry(self, matrix: CrossbarMatrix, lines: slice, found: np.ndarray, share: float) -> None:
+    def _carry(self, matrix: PulsedMatrix, lines: slice, found: np.ndarray, share: float) -> None:
         if share > 0:
             self.transfer_pulses.send(matrix, matrix.one_by_one(lines), found, share)
 
@@ -112,11 +111,11 @@ class Chopped(BufferedTransfer):
         return max(math.ceil(1 / self.chop_probability), 2)
 
     @override
-    def memory(self, matrix: CrossbarMatrix, weights: np.ndarray) -> dict[str, Any]:
+    def memory(self, matrix: PulsedMatrix, weights: np.ndarray) -> dict[str, Any]:
         return super().memory(matrix, weights) | {"chopper": filled((matrix.shape[1],), 1, matrix.dtype, matrix.anchor)}
 
     @override
-    def _pulse_fast(self, matrix: CrossbarMatrix, pre: np.ndarray, post: np.ndarray, rate: float, legs: PulsedLegs) -> None:
+    def _pulse_fast(self, matrix: PulsedMatrix, pre: np.ndarray, post: np.ndarray, rate: float, legs: PulsedLegs) -> None:
         super()._pulse_fast(matrix, pre * matrix.memory["chopper"], post, rate, legs)
 
 
@@ -141,15 +140,15 @@ class ChoppedTikiTaka(Chopped):
     output_chop_probability: Share = 0.0
 
     @override
-    def memory(self, matrix: CrossbarMatrix, weights: np.ndarray) -> dict[str, Any]:
+    def memory(self, matrix: PulsedMatrix, weights: np.ndarray) -> dict[str, Any]:
         return super().memory(matrix, weights) | {"output_chopper": filled((matrix.shape[0],), 1, matrix.dtype, matrix.anchor)}
 
     @override
-    def _pulse_fast(self, matrix: CrossbarMatrix, pre: np.ndarray, post: np.ndarray, rate: float, legs: PulsedLegs) -> None:
+    def _pulse_fast(self, matrix: PulsedMatrix, pre: np.ndarray, post: np.ndarray, rate: float, legs: PulsedLegs) -> None:
         super()._pulse_fast(matrix, pre, post * matrix.memory["output_chopper"], rate, legs)
 
     @override
-    def _carry(self, matrix: CrossbarMatrix, lines: slice, found: np.ndarray, share: float) -> None:
+    def _carry(self, matrix: PulsedMatrix, lines: slice, found: np.ndarray, share: float) -> None:
         memory, key = matrix.memory, matrix.update_key.fold("chopper")
         signed = found * memory["chopper"][lines, None] * memory["output_chopper"]
         self._gather(matrix, lines, matrix.dtype.type(share) * signed)
@@ -184,11 +183,11 @@ class Agad(Chopped):
     tail: Rate = 5.0
 
     @override
-    def memory(self, matrix: CrossbarMatrix, weights: np.ndarray) -> dict[str, Any]:
+    def memory(self, matrix: PulsedMatrix, weights: np.ndarray) -> dict[str, Any]:
         return super().memory(matrix, weights) | {"mean": matrix.zeros(), "past": matrix.zeros()}
 
     @override
-    def _carry(self, matrix: CrossbarMatrix, lines: slice, found: np.ndarray, share: float) -> None:
+    def _carry(self, matrix: PulsedMatrix, lines: slice, found: np.ndarray, share: float) -> None:
         memory, kind = matrix.memory, matrix.dtype.type
         mean, past = memory["mean"][lines], memory["past"][lines]
         if memory["sweeps"] % self.period == 0:

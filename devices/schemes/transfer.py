@@ -10,8 +10,8 @@ import numpy as np
 from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
-from analogpc.devices.arrays.line_counts import count_sensed
 from analogpc.devices.costs.digital import count_digital
+from analogpc.devices.costs.line_counts import count_sensed
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import Mapping
 from analogpc.devices.matrix import UnsupportedUpdateError
@@ -21,9 +21,8 @@ from analogpc.kernels.gpu.arrays import to_host
 from analogpc.kernels.random.streams import normals
 
 if TYPE_CHECKING:
-    from analogpc.devices.arrays.cells import PulsedLegs
-    from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
     from analogpc.devices.matrix import Products
+    from analogpc.devices.protocols import PulsedLegs, PulsedMatrix
 
 Rate = Annotated[FiniteFloat, Field(gt=0)]
 Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
@@ -102,7 +101,7 @@ class Transfer(Scheme):
         return ""
 
     @override
-    def memory(self, matrix: CrossbarMatrix, weights: np.ndarray) -> dict[str, Any]:
+    def memory(self, matrix: PulsedMatrix, weights: np.ndarray) -> dict[str, Any]:
         fast = matrix.extra["fast"]
         fast.program(matrix.zeros())
         memory: dict[str, Any] = {"waited": 0, "line": 0, "transfers": 0, "sweeps": 0}
@@ -112,10 +111,10 @@ class Transfer(Scheme):
         return memory
 
     @override
-    def memory_limits(self, matrix: CrossbarMatrix) -> dict[str, int]:
+    def memory_limits(self, matrix: PulsedMatrix) -> dict[str, int]:
         return {"waited": self.every - 1, "line": matrix.shape[1] - 1}
 
-    def _reference(self, matrix: CrossbarMatrix) -> np.ndarray:
+    def _reference(self, matrix: PulsedMatrix) -> np.ndarray:
         """What reads of the fast cells find where their devices rest, in units of state (n_in, n_out)."""
         fast, key = matrix.extra["fast"], matrix.update_key.fold("zero")
         up, found, first = matrix.zeros(np.int32) + np.int32(1), matrix.zeros(np.float64), self.zero_pulses // 2
@@ -131,7 +130,7 @@ class Transfer(Scheme):
         return found.astype(matrix.dtype)
 
     @override
-    def learn(self, matrix: CrossbarMatrix, products: Products, rate: float) -> None:
+    def learn(self, matrix: PulsedMatrix, products: Products, rate: float) -> None:
         for pre, post, legs in self.pulses.parts(products):
             matrix.meter.updates += len(pre)
             matrix.memory["fast_rate"] = fast = self._fast_rate(matrix, pre, post, rate)
@@ -146,13 +145,13 @@ class Transfer(Scheme):
             self._wait(matrix, 1, rate)
 
     @override
-    def increment(self, matrix: CrossbarMatrix, change: np.ndarray) -> None:
+    def increment(self, matrix: PulsedMatrix, change: np.ndarray) -> None:
         raise UnsupportedUpdateError(
             "the fast cells take products as they come and cannot be given a digitally formed change: use an optimiser that needs "
             "none (plain SGD), or another update scheme"
         )
 
-    def _fast_rate(self, matrix: CrossbarMatrix, pre: np.ndarray, post: np.ndarray, rate: float) -> float:
+    def _fast_rate(self, matrix: PulsedMatrix, pre: np.ndarray, post: np.ndarray, rate: float) -> float:
         """The magnitude of the rate of the fast cells for these products; if it follows them, a GPU is waited for."""
         if rate == 0:
             return 0.0
@@ -169,11 +168,11 @@ class Transfer(Scheme):
             size *= matrix.memory[name]
         return self.fast_rate * self.pulses.length * matrix.granularity / size if size > 0 else 0.0
 
-    def _pulse_fast(self, matrix: CrossbarMatrix, pre: np.ndarray, post: np.ndarray, rate: float, legs: PulsedLegs) -> None:
+    def _pulse_fast(self, matrix: PulsedMatrix, pre: np.ndarray, post: np.ndarray, rate: float, legs: PulsedLegs) -> None:
         """Send products to the fast cells."""
         self.pulses.send(matrix, pre, post, rate, "fast", legs)
 
-    def _wait(self, matrix: CrossbarMatrix, passed: int, rate: float) -> None:
+    def _wait(self, matrix: PulsedMatrix, passed: int, rate: float) -> None:
         """Count what has passed, and transfer when it is time."""
         memory = matrix.memory
         memory["waited"] += passed
@@ -195,7 +194,7 @@ class Transfer(Scheme):
             memory["line"] = lines.stop % matrix.shape[1]
             memory["sweeps"] += memory["line"] == 0
 
-    def _read(self, matrix: CrossbarMatrix, lines: slice) -> np.ndarray:
+    def _read(self, matrix: PulsedMatrix, lines: slice) -> np.ndarray:
         """The fast weights of some word lines as they are read: (lines, n_out)."""
         found = matrix.read_extra("fast", matrix.one_by_one(lines))
         if "reference" not in matrix.memory:
@@ -203,7 +202,7 @@ class Transfer(Scheme):
         return found - matrix.memory["reference"][lines] * matrix.scale_grid(lines)
 
     @abstractmethod
-    def _carry(self, matrix: CrossbarMatrix, lines: slice, found: np.ndarray, share: float) -> None:
+    def _carry(self, matrix: PulsedMatrix, lines: slice, found: np.ndarray, share: float) -> None:
         """Bring ``share`` times what was ``found`` (lines, n_out) towards the weights of these lines."""
 
 
@@ -239,20 +238,20 @@ class BufferedTransfer(Transfer):
     most_pulses: Annotated[int, Field(ge=1, le=2**20)] = 1
 
     @override
-    def memory(self, matrix: CrossbarMatrix, weights: np.ndarray) -> dict[str, Any]:
+    def memory(self, matrix: PulsedMatrix, weights: np.ndarray) -> dict[str, Any]:
         return super().memory(matrix, weights) | {"buffer": matrix.zeros()}
 
     @override
-    def _carry(self, matrix: CrossbarMatrix, lines: slice, found: np.ndarray, share: float) -> None:
+    def _carry(self, matrix: PulsedMatrix, lines: slice, found: np.ndarray, share: float) -> None:
         self._gather(matrix, lines, matrix.dtype.type(share) * found)
 
-    def _epsilon(self, matrix: CrossbarMatrix, lines: slice) -> np.ndarray:
+    def _epsilon(self, matrix: PulsedMatrix, lines: slice) -> np.ndarray:
         factor = self.threshold
         if self.auto_granularity:
             factor *= self.auto_granularity * (self.lines or matrix.shape[1]) / (matrix.shape[1] * self.every)
         return matrix.granules(lines) * matrix.dtype.type(factor)
 
-    def _gather(self, matrix: CrossbarMatrix, lines: slice, change: np.ndarray) -> None:
+    def _gather(self, matrix: PulsedMatrix, lines: slice, change: np.ndarray) -> None:
         """Add to the buffer of these lines, and write what is worth a pulse; to know whether anything is, a GPU is waited for."""
         kind, epsilon = matrix.dtype.type, self._epsilon(matrix, lines)
         buffer = matrix.memory["buffer"][lines] + change

@@ -26,6 +26,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from analogpc.devices.converters.specification import ADC, DAC
+from analogpc.devices.crossbars.builder import make_matrix
 from analogpc.devices.nonidealities.noise import RelativeNoise
 from analogpc.devices.presets import preset
 from analogpc.devices.substrate import Analog, Digital
@@ -90,7 +91,7 @@ def measured(size: int, tile: int, batch: int, turns: int, clock: Callable[[], f
     stored = np.ascontiguousarray(weights.T)
     calls: dict[str, Callable] = {"GEMM": lambda: x @ stored, "GEMM, transposed": lambda: x @ stored.T}
     for name, substrate in substrates(tile).items():
-        matrix = substrate.matrix(weights, Key(0))
+        matrix = make_matrix(substrate, weights, Key(0))
         calls[name] = lambda matrix=matrix: matrix.forward(x)
         calls[f"{name}, transposed"] = lambda matrix=matrix: matrix.backward(x)
     times = alternated(calls | parts(x, x @ stored), turns, clock)

@@ -23,6 +23,7 @@ import numpy as np
 import analogpc as apc
 from analogpc.devices.arrays import cells
 from analogpc.devices.arrays.array import Array
+from analogpc.devices.crossbars.builder import make_matrix
 from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
 from analogpc.kernels.random.streams import Key
 from analogpc.training.environment import describe_environment
@@ -97,7 +98,7 @@ def main() -> None:
     rng, rows = np.random.default_rng(0), []
     for n_out, n_in in SHAPES:
         weights = rng.normal(0, 0.1, (n_out, n_in)).astype(np.float32)
-        matrix = apc.Analog(device=arguments.device).matrix(weights, Key(1))
+        matrix = make_matrix(apc.Analog(device=arguments.device), weights, Key(1))
         x, g = (rng.normal(size=(128, size)).astype(np.float32) for size in (n_in, n_out))
         steps = {
             "read": lambda matrix=matrix, x=x: matrix.forward(x),

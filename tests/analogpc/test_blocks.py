@@ -28,6 +28,7 @@ from analogpc.blocks import (
     ValueNode,
     conv,
 )
+from analogpc.devices.crossbars.builder import make_matrix
 from analogpc.devices.matrix import DigitalMatrix
 from analogpc.devices.substrate import Analog
 from analogpc.kernels.images.patches import output_size
@@ -323,7 +324,7 @@ def test_an_empty_batch_passes(case):
 def test_ideal_crossbars_give_the_same_network(case):
     spec, shape = CASES[case]
     block, substrate = built(case), Analog.ideal(rows=7, columns=3)
-    analog = spec.build(shape, lambda role, weights: substrate.matrix(weights, Key(5)), Key(0), np.dtype(np.float64))
+    analog = spec.build(shape, lambda role, weights: make_matrix(substrate, weights, Key(5)), Key(0), np.dtype(np.float64))
     x, g = samples(block)
     (y, tape), (y_analog, tape_analog) = block.forward(x), analog.forward(x)
     np.testing.assert_allclose(y_analog, y, rtol=1e-12, atol=1e-12)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from analogpc.devices.crossbars.builder import make_matrix
 from analogpc.devices.matrix import DigitalMatrix, TwoPhases, UnsupportedUpdateError
 from analogpc.devices.substrate import Analog, Digital
 from analogpc.kernels.random.streams import Key
@@ -14,7 +15,7 @@ from analogpc.training.schedules import Constant, WarmupCosine
 
 def learn(optimiser, w, batches, rates, gain=1.0):
     """The weights after batches of (pre, post), each given in two parts as a convolution would."""
-    matrix = Digital().matrix(w, Key(0))
+    matrix = make_matrix(Digital(), w, Key(0))
     learner = Learner(optimiser, {"m": matrix})
     for (pre, post), rate in zip(batches, rates, strict=True):
         learner.learn([(matrix, pre[:2], post[:2]), (matrix, pre[2:], post[2:])], rate, len(pre), gain)
@@ -82,7 +83,7 @@ def test_the_warm_up_need_not_be_a_whole_number_of_steps():
 
 
 def test_digital_changes_are_refused_where_only_pulses_work():
-    matrix = Analog(device="reram-sb").matrix(np.ones((2, 2)), Key(0))
+    matrix = make_matrix(Analog(device="reram-sb"), np.ones((2, 2)), Key(0))
     for optimiser in (AdamW(), SGD(momentum=0.9), SGD(weight_decay=0.1)):
         with pytest.raises(UnsupportedUpdateError, match=r"forms its changes digitally, and the update scheme of layer1\.weight"):
             Learner(optimiser, {"layer1.weight": matrix})

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analogpc.devices import Crossbar
+from analogpc.devices.crossbars.builder import make_matrix
 from analogpc.devices.matrix import DigitalMatrix, TwoPhases
 from analogpc.devices.substrate import Analog, Digital, as_substrate
 from analogpc.kernels.checks import TooLargeError
@@ -28,7 +29,7 @@ PULSED = [
 def matrices():
     """One matrix for each way to learn."""
     zeros = np.zeros((N_OUT, N_IN), np.float32)
-    return [DigitalMatrix(zeros), *(Analog(device="idealized", scheme=scheme).matrix(zeros, Key(0)) for scheme in PULSED)]
+    return [DigitalMatrix(zeros), *(make_matrix(Analog(device="idealized", scheme=scheme), zeros, Key(0)) for scheme in PULSED)]
 
 
 MATRICES = matrices()

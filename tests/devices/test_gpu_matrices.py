@@ -16,6 +16,7 @@ from gpu_pairs import BATCH, N_IN, N_OUT, PROGRAMMED, SOFT, TILES, agree, inputs
 
 from analogpc.devices.converters.specification import ADC, DAC
 from analogpc.devices.costs.meter import Meter, count
+from analogpc.devices.crossbars.builder import make_matrix
 from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
 from analogpc.devices.mappings import BitSliced, DeviceVector, DifferentialPair, OffsetColumn, OneSidedPair
 from analogpc.devices.matrix import DigitalMatrix, Matrix, ReadStream, TwoPhases
@@ -265,7 +266,7 @@ def test_currents_of_an_array(exact, rng) -> None:
 
 def test_what_the_gpu_cannot_do_is_refused_in_one_sentence(device) -> None:
     curved = made(conduction=Sinh(scale_volts=0.3))
-    matrix = Analog(device=curved, wire_ohms=10.0, **TILES).matrix(np.zeros((2, 3)), Key(1))
+    matrix = make_matrix(Analog(device=curved, wire_ohms=10.0, **TILES), np.zeros((2, 3)), Key(1))
     with pytest.raises(
         ValueError, match="the backend 'gpu' cannot hold this matrix: currents of the conduction 'sinh' behind wires"
     ):
@@ -292,4 +293,4 @@ def test_without_a_gpu_it_is_said() -> None:
     if "cupy" in sys.modules or importlib.util.find_spec("cupy"):
         pytest.skip("CuPy is installed here")
     with pytest.raises(GpuError, match=r"^the backend 'gpu' needs CuPy"):
-        Analog.ideal().matrix(np.eye(2), Key(1)).copy("gpu")
+        make_matrix(Analog.ideal(), np.eye(2), Key(1)).copy("gpu")

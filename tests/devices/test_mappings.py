@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from analogpc.devices.arrays.array import Array
 from analogpc.devices.arrays.population import working_lines
 from analogpc.devices.converters.specification import ADC, DAC
+from analogpc.devices.crossbars.builder import make_matrix
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import BitSliced, DeviceVector, DifferentialPair, OffsetColumn, OneSidedPair
 from analogpc.devices.nonidealities import Faults
@@ -50,7 +51,7 @@ def test_every_mapping_is_the_logical_product(device, mapping, scaling, rng):
     w = rng.normal(size=(7, 11)) * rng.uniform(0.1, 3, (7, 1))
     w[3] = 0
     mapping = mapping.but(scaling=scaling)
-    matrix = Analog.ideal(device=device, mapping=mapping, rows=4, columns=3, scheme={"kind": "ideal"}).matrix(w, Key(0))
+    matrix = make_matrix(Analog.ideal(device=device, mapping=mapping, rows=4, columns=3, scheme={"kind": "ideal"}), w, Key(0))
     digits = 2.0 ** (mapping.slices * mapping.bits) if isinstance(mapping, BitSliced) else 1e12
     largest = np.abs(w).max() * (mapping.headroom if isinstance(mapping, BitSliced) else 1)
     tolerance = largest / digits + 1e-12
@@ -70,7 +71,7 @@ def test_updates_by_pulses_have_the_right_mean(device, mapping, scaling, rng):
     """Sum of 400 updates against rate * post pre^T, 5 standard errors of a binomial count (false alarms 1e-6 per weight)."""
     mapping = mapping.but(scaling=scaling, **({"refresh_every": 0} if isinstance(mapping, OneSidedPair) else {}))
     w = rng.normal(size=(4, 6)) * np.array([[1], [0.3], [2], [1]])
-    matrix = Analog.ideal(device=device, mapping=mapping, rows=4, columns=3).matrix(w, Key(1))
+    matrix = make_matrix(Analog.ideal(device=device, mapping=mapping, rows=4, columns=3), w, Key(1))
     if device.response.unipolar:
         # Room for steps in both directions.
         for array in matrix.arrays:
@@ -102,8 +103,10 @@ def test_scales_by_column_make_small_outputs_as_fine_as_large_ones(rng):
     w = rng.normal(size=(5, 40)) * np.array([[1e-2], [1e-1], [1], [10], [100]])
     device = exact(Programmable(), levels={"count": 32})
     fine, coarse = (
-        Analog.ideal(device=device, mapping=DifferentialPair(scaling=scaling, headroom=1.0), scheme={"kind": "ideal"}).matrix(
-            w, Key(0)
+        make_matrix(
+            Analog.ideal(device=device, mapping=DifferentialPair(scaling=scaling, headroom=1.0), scheme={"kind": "ideal"}),
+            w,
+            Key(0),
         )
         for scaling in ("column", "matrix")
     )
@@ -127,7 +130,7 @@ def test_digital_accumulation_quantises_every_slice():
     w, x = np.full((1, 64), 1.0), np.ones((1, 64))
     common = {"device": PROGRAMMED, "scheme": {"kind": "ideal"}, "adc": ADC(bits=None, bound=32.0)}
     digital, analog = (
-        Analog.ideal(mapping=BitSliced(accumulation=accumulation), **common).matrix(w, Key(0))
+        make_matrix(Analog.ideal(mapping=BitSliced(accumulation=accumulation), **common), w, Key(0))
         for accumulation in ("digital", "analog")
     )
     np.testing.assert_allclose(digital.forward(x), [[32.0]])
@@ -141,8 +144,8 @@ def test_digital_subtraction_converts_both_currents(rng):
     """Each converter sees the whole current of its device, offset included, so it saturates where the difference would not."""
     w, x = rng.normal(size=(3, 50)), np.ones((1, 50))
     common = {"device": BIPOLAR, "scheme": {"kind": "ideal"}, "adc": ADC(bits=None, bound=20.0)}
-    analog = Analog.ideal(mapping=DifferentialPair(), **common).matrix(w, Key(0))
-    digital = Analog.ideal(mapping=DifferentialPair(subtraction="digital"), **common).matrix(w, Key(0))
+    analog = make_matrix(Analog.ideal(mapping=DifferentialPair(), **common), w, Key(0))
+    digital = make_matrix(Analog.ideal(mapping=DifferentialPair(subtraction="digital"), **common), w, Key(0))
     assert analog.forward(x).shape == digital.forward(x).shape
     assert analog.meter.saturated_out == 0
     assert digital.meter.saturated_out == 6
@@ -151,8 +154,10 @@ def test_digital_subtraction_converts_both_currents(rng):
 def test_the_reference_column_has_errors_that_all_outputs_share():
     device = preset("pcm-joshi")
     w = np.zeros((6, 300))
-    matrix = Analog.ideal(device=device, mapping=OffsetColumn(), rows=300, columns=3, scheme={"kind": "ideal"}).matrix(w, Key(0))
-    pairs = Analog.ideal(device=device, mapping=OffsetColumn(reference="exact"), scheme={"kind": "ideal"}).matrix(w, Key(0))
+    matrix = make_matrix(
+        Analog.ideal(device=device, mapping=OffsetColumn(), rows=300, columns=3, scheme={"kind": "ideal"}), w, Key(0)
+    )
+    pairs = make_matrix(Analog.ideal(device=device, mapping=OffsetColumn(reference="exact"), scheme={"kind": "ideal"}), w, Key(0))
     shared = matrix.weights() - pairs.weights()
     # Programming errors of the weights are the same devices in both; what is left is the reference, alike for all columns of an array.
     np.testing.assert_allclose(shared[:3], np.repeat(shared[:1], 3, axis=0), atol=1e-12)
@@ -166,7 +171,7 @@ def test_white_noise_of_the_reference_column_is_common_to_its_array():
     """
     device = exact(Programmable(), read_noise={"kind": "constant", "std_siemens": 1e-7})
     substrate = Analog.ideal(device=device, mapping=OffsetColumn(), rows=4, columns=2, scheme={"kind": "ideal"})
-    matrix = substrate.matrix(np.full((4, 5), 0.3), Key(0))
+    matrix = make_matrix(substrate, np.full((4, 5), 0.3), Key(0))
     n, scale = 40_000, matrix.scales[0, 0] / device.siemens_per_state
     x = np.array([0.5, -1.0, 2.0, 0.3, 1.0])
     covariance = np.cov(matrix.forward(np.repeat(x[None], n, 0)).T)
@@ -182,7 +187,7 @@ def test_white_noise_of_the_reference_column_is_common_to_its_array():
 def test_a_broken_word_line_is_broken_for_the_reference_column_too(rng):
     device = exact(Programmable(), faults=Faults(dead_rows=0.3))
     substrate = Analog.ideal(device=device, mapping=OffsetColumn(), rows=40, columns=3, scheme={"kind": "ideal"})
-    matrix = substrate.matrix(rng.normal(size=(6, 40)), Key(2))
+    matrix = make_matrix(substrate, rng.normal(size=(6, 40)), Key(2))
     weights, dead = matrix.weights(), matrix.arrays[0].parameters["open"]
     assert 0 < dead.mean() < 1
     assert np.abs(weights.T[dead]).max() < 1e-12 * np.abs(weights).max()
@@ -205,7 +210,7 @@ def test_members_of_a_vector_learn_all_in_turn_or_at_random(rng):
     moved = {}
     for policy in ("all", "in-turn", "random"):
         mapping = DeviceVector(gammas=(1.0, 1.0), policy=policy)
-        matrix = Analog.ideal(device=BIPOLAR, mapping=mapping).matrix(w, Key(0))
+        matrix = make_matrix(Analog.ideal(device=BIPOLAR, mapping=mapping), w, Key(0))
         before = [array.state.copy() for array in matrix.arrays]
         matrix.learn([(pre, post)], 0.5 * matrix.granularity)
         moved[policy] = [np.abs(array.state - old).mean() / 1e-3 for array, old in zip(matrix.arrays, before, strict=True)]
@@ -215,8 +220,8 @@ def test_members_of_a_vector_learn_all_in_turn_or_at_random(rng):
 
 def wear(device, refresh, cycles=60, **fields):
     """Alternate equal updates up and down of a one-sided pair: the weight should stay, the devices rise."""
-    matrix = Analog.ideal(device=device, mapping=OneSidedPair(refresh_every=refresh, **fields)).matrix(
-        np.full((10, 10), 0.5), Key(0)
+    matrix = make_matrix(
+        Analog.ideal(device=device, mapping=OneSidedPair(refresh_every=refresh, **fields)), np.full((10, 10), 0.5), Key(0)
     )
     ones = np.ones((1, 10))
     for cycle in range(cycles):
@@ -240,7 +245,7 @@ def test_refresh_writes_back_with_the_pulses_that_the_curve_needs():
     response = ExponentialStep(
         dw_min=0.002, w_max=2.0, w_min=0.0, a=-1.0, b=0.0, A_up=-9.0, A_down=0.0, gamma_up=1.5, gamma_down=1.0
     )
-    matrix = Analog.ideal(device=exact(response), mapping=OneSidedPair(headroom=1.0)).matrix(np.array([[0.3, 1.0]]), Key(0))
+    matrix = make_matrix(Analog.ideal(device=exact(response), mapping=OneSidedPair(headroom=1.0)), np.array([[0.3, 1.0]]), Key(0))
     for array, states in zip(matrix.arrays, ([[1.7], [1.9]], [[1.0], [0.6]]), strict=True):
         array.program(np.array(states))
     before = matrix.weights()
@@ -286,7 +291,9 @@ def test_redundancy_and_compensation_repair_stuck_devices(rng):
         "both": {"spare_rows": 8, "spare_columns": 8, "compensate": True},
     }.items():
         mapping = DifferentialPair(headroom=1.2, **fields)
-        matrix = Analog.ideal(device=device, mapping=mapping, rows=64, columns=64, scheme={"kind": "ideal"}).matrix(w, Key(3))
+        matrix = make_matrix(
+            Analog.ideal(device=device, mapping=mapping, rows=64, columns=64, scheme={"kind": "ideal"}), w, Key(3)
+        )
         errors[name] = np.sqrt(np.mean((matrix.weights() - w) ** 2))
     assert errors["both"] < errors["compensate"] < errors["none"]
     assert errors["both"] < errors["spare"] < errors["none"]
@@ -294,7 +301,7 @@ def test_redundancy_and_compensation_repair_stuck_devices(rng):
 
 def test_large_weights_are_clipped_before_programming(rng):
     w = np.concatenate([rng.normal(size=999), [50.0]]).reshape(20, 50)
-    matrix = Analog.ideal(device=BIPOLAR, mapping=DifferentialPair(clip_deviations=3.0)).matrix(w, Key(0))
+    matrix = make_matrix(Analog.ideal(device=BIPOLAR, mapping=DifferentialPair(clip_deviations=3.0)), w, Key(0))
     np.testing.assert_allclose(matrix.weights(), np.clip(w, w.mean() - 3 * w.std(), w.mean() + 3 * w.std()), atol=1e-12)
 
 
@@ -331,10 +338,10 @@ def test_curved_currents_bend_amplitudes_and_not_pulse_widths(rng):
     w, x = rng.normal(size=(4, 9)), rng.uniform(-1, 1, (3, 9))
     device = exact(Programmable(), conduction={"kind": "sinh", "scale_volts": 0.15})
     common = {"device": device, "scheme": {"kind": "ideal"}, "read_volts": 0.3}
-    bent = Analog.ideal(**common).matrix(w, Key(0))
+    bent = make_matrix(Analog.ideal(**common), w, Key(0))
     np.testing.assert_allclose(bent.forward(x), 0.5 * np.sinh(2 * x) @ w.T, rtol=1e-9)
     np.testing.assert_allclose(bent.backward(x[:, :4]), 0.5 * np.sinh(2 * x[:, :4]) @ w, rtol=1e-9)
-    timed = Analog.ideal(dac=DAC(bits=None, bound=1.0, scaling="none", encoding="pulse-width"), **common).matrix(w, Key(0))
+    timed = make_matrix(Analog.ideal(dac=DAC(bits=None, bound=1.0, scaling="none", encoding="pulse-width"), **common), w, Key(0))
     np.testing.assert_allclose(timed.forward(x), 0.5 * np.sinh(2.0) * x @ w.T, rtol=1e-9)
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from analogpc.devices.converters.specification import ADC, DAC
 from analogpc.devices.costs.meter import Meter
+from analogpc.devices.crossbars.builder import make_matrix
 from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import DifferentialPair
@@ -41,7 +42,7 @@ def test_without_nonidealities_crossbar_and_digital_are_equal(n_in, n_out, rows,
     rng = np.random.default_rng(seed)
     w, x, g = (rng.normal(size=s).astype(dtype) for s in ((n_out, n_in), (6, n_in), (6, n_out)))
     substrate = Analog.ideal(rows=rows, columns=columns, mapping=DifferentialPair(minus=minus))
-    crossbar, digital = substrate.matrix(w, Key(seed)), Digital().matrix(w, Key(seed))
+    crossbar, digital = make_matrix(substrate, w, Key(seed)), make_matrix(Digital(), w, Key(seed))
     for matrix in (crossbar, digital):
         matrix.learn([(x[:4], g[:4]), (x[4:], g[4:])], 0.3)
         matrix.increment(0.1 * w)
@@ -54,7 +55,7 @@ def test_without_nonidealities_crossbar_and_digital_are_equal(n_in, n_out, rows,
 
 def test_digital_is_the_plain_product(rng):
     w, x, g = rng.normal(size=(3, 4)), rng.normal(size=(5, 4)), rng.normal(size=(5, 3))
-    matrix = Digital().matrix(w, Key(0))
+    matrix = make_matrix(Digital(), w, Key(0))
     np.testing.assert_allclose(matrix.forward(x), x @ w.T, rtol=1e-14)
     np.testing.assert_allclose(matrix.backward(g), g @ w, rtol=1e-14)
     matrix.learn([(x, g)], 0.5)
@@ -67,7 +68,7 @@ def test_a_read_is_the_difference_of_two_currents(rng):
     """In amperes: (plus - minus currents) / siemens_per_state, times the scale, is the logical product."""
     w, x = rng.normal(size=(6, 9)), rng.normal(size=(4, 9))
     device = Device(name="t", response=ConstantStep(dw_min=0.01), g_min_siemens=2e-6, g_max_siemens=3e-5)
-    matrix = Analog.ideal(device=device, rows=4, columns=5, mapping=DifferentialPair(minus="active")).matrix(w, Key(0))
+    matrix = make_matrix(Analog.ideal(device=device, rows=4, columns=5, mapping=DifferentialPair(minus="active")), w, Key(0))
     total = np.zeros((4, 6))
     for tile in matrix.tiles():
         total[:, tile.columns] += x[:, tile.rows] @ (tile.conductances["plus"] - tile.conductances["minus"])
@@ -85,7 +86,7 @@ def test_quantised_read_follows_the_stated_steps(rng):
     expected = 0
     for part in (slice(0, 8), slice(8, 12)):
         expected = expected + np.rint(np.clip(driven[:, part] @ w[:, part].T, -3, 3) / step_out) * step_out
-    matrix = substrate.matrix(w, Key(0))
+    matrix = make_matrix(substrate, w, Key(0))
     np.testing.assert_allclose(matrix.forward(x), scale * expected, rtol=1e-12, atol=1e-12)
     assert matrix.meter.conversions_in == x.size
     assert matrix.meter.conversions_out == 3 * 5 * 2
@@ -97,7 +98,7 @@ def test_bound_management_reads_again_until_nothing_saturates(rng):
     x = np.array([[1.0] * 8, [0.1] + [0.0] * 7, [1.0, -1.0] * 4])
     bound, bits = 3.0, 8
     exact = DAC(bits=math.inf, bound=1.0)
-    matrix = Analog.ideal(dac=exact, adc=ADC(bits=bits, bound=bound, bound_management="iterative")).matrix(w, Key(0))
+    matrix = make_matrix(Analog.ideal(dac=exact, adc=ADC(bits=bits, bound=bound, bound_management="iterative")), w, Key(0))
     y = matrix.forward(x)
     step = quantisation_step(bits, bound)
     # Eight inputs of one give 8, four times as strong as 8 / 4 = 2, the first that fits under 3.
@@ -106,7 +107,7 @@ def test_bound_management_reads_again_until_nothing_saturates(rng):
     assert matrix.meter.repeated_reads == 2
     assert matrix.meter.saturated_out == 0
     assert matrix.meter.conversions_out == 2 * (3 + 2)
-    clipping = Analog.ideal(dac=exact, adc=ADC(bits=bits, bound=bound)).matrix(w, Key(0))
+    clipping = make_matrix(Analog.ideal(dac=exact, adc=ADC(bits=bits, bound=bound)), w, Key(0))
     assert clipping.forward(x)[0, 0] == bound
     assert clipping.meter.saturated_out == 2
 
@@ -114,7 +115,7 @@ def test_bound_management_reads_again_until_nothing_saturates(rng):
 def test_bound_management_ends_at_the_resolution_of_the_inputs():
     """3 bits resolve a third of the range: one halving is made, and what still saturates is counted."""
     w = np.full((1, 64), 1.0)
-    matrix = Analog.ideal(dac=DAC(bits=3), adc=ADC(bits=8, bound=1.0, bound_management="iterative")).matrix(w, Key(0))
+    matrix = make_matrix(Analog.ideal(dac=DAC(bits=3), adc=ADC(bits=8, bound=1.0, bound_management="iterative")), w, Key(0))
     matrix.forward(np.ones((1, 64)))
     assert matrix.meter.repeated_reads == 1
     assert matrix.meter.saturated_out == 1
@@ -125,7 +126,7 @@ def test_read_noise_has_the_deviation_of_the_tiles(rng):
     w = np.zeros((50, 20))
     w[0, 0] = 1.0
     noise = 0.1
-    matrix = Analog.ideal(read_noise=noise, rows=10, dac=DAC(bits=math.inf)).matrix(w, Key(1))
+    matrix = make_matrix(Analog.ideal(read_noise=noise, rows=10, dac=DAC(bits=math.inf)), w, Key(1))
     x = np.ones((2000, 20))
     y = matrix.forward(x)[:, 1:]
     assert abs(y.std() / (noise * np.sqrt(2)) - 1) < 5 / np.sqrt(2 * y.size)
@@ -139,13 +140,13 @@ def hard_substrate(**tiles):
 def test_tiles_change_no_device_and_no_update(rng):
     w = rng.normal(size=(30, 40)).astype(np.float32)
     x, g = rng.normal(size=(8, 40)).astype(np.float32), rng.normal(size=(8, 30)).astype(np.float32)
-    matrices = [hard_substrate(rows=r, columns=c).matrix(w, Key(3)) for r, c in ((512, 512), (7, 9), (40, 30), (13, 1))]
+    matrices = [make_matrix(hard_substrate(rows=r, columns=c), w, Key(3)) for r, c in ((512, 512), (7, 9), (40, 30), (13, 1))]
     for matrix in matrices:
         matrix.learn([(x, g)], 0.01)
     for matrix in matrices[1:]:
         np.testing.assert_array_equal(matrix.weights(), matrices[0].weights())
     # Cutting the sensed side leaves the noise and the conversions of a read as they are.
-    wide, narrow = (hard_substrate(columns=c).matrix(w, Key(3)) for c in (512, 4))
+    wide, narrow = (make_matrix(hard_substrate(columns=c), w, Key(3)) for c in (512, 4))
     np.testing.assert_array_equal(wide.forward(x), narrow.forward(x))
 
 
@@ -163,8 +164,10 @@ def test_expected_update_is_the_rate_times_the_outer_product(rng):
         StochasticPulses(length=8),
     ):
         for minus in ("reference", "active"):
-            matrix = Analog.ideal(device=device, scheme=scheme, mapping=DifferentialPair(minus=minus)).matrix(
-                np.zeros((400, 500), np.float64), Key(1)
+            matrix = make_matrix(
+                Analog.ideal(device=device, scheme=scheme, mapping=DifferentialPair(minus=minus)),
+                np.zeros((400, 500), np.float64),
+                Key(1),
             )
             x, g = np.tile([0.5, -1.0], (20, 250)), np.tile([0.2, -0.1], (20, 200))
             wanted = 0.02 * g.T @ x
@@ -180,15 +183,15 @@ def test_expected_update_is_the_rate_times_the_outer_product(rng):
 
 def test_a_negative_rate_turns_the_update_around(rng):
     x, g = rng.normal(size=(5, 6)), rng.normal(size=(5, 4))
-    up, down = (Analog(device="idealized").matrix(np.zeros((4, 6)), Key(1)) for _ in range(2))
+    up, down = (make_matrix(Analog(device="idealized"), np.zeros((4, 6)), Key(1)) for _ in range(2))
     up.learn([(x, -g)], 0.01)
     down.learn([(x, g)], -0.01)
     np.testing.assert_array_equal(up.weights(), down.weights())
 
 
 def test_pulses_and_products_are_counted(rng):
-    matrix = Analog.ideal(device="idealized", scheme=StochasticPulses(length=1, length_management=False)).matrix(
-        np.zeros((3, 2)), Key(0)
+    matrix = make_matrix(
+        Analog.ideal(device="idealized", scheme=StochasticPulses(length=1, length_management=False)), np.zeros((3, 2)), Key(0)
     )
     # Probabilities of one on all lines: every device of both samples is pulsed once, two for a weight, except in the line of zeros.
     x, g = np.array([[1.0, 0.0], [1.0, 1.0]]), np.ones((2, 3))
@@ -199,7 +202,7 @@ def test_pulses_and_products_are_counted(rng):
 
 
 def test_pulses_refuse_what_they_cannot_do(rng):
-    matrix = Analog(device="reram-sb").matrix(np.ones((2, 2)), Key(0))
+    matrix = make_matrix(Analog(device="reram-sb"), np.ones((2, 2)), Key(0))
     assert not matrix.takes_increments
     with pytest.raises(UnsupportedUpdateError, match="plain SGD"):
         matrix.increment(np.ones((2, 2)))
@@ -208,7 +211,7 @@ def test_pulses_refuse_what_they_cannot_do(rng):
 
 
 def test_exact_writing_stops_at_the_bounds():
-    matrix = Analog.ideal(device="reram-sb", scheme=IdealUpdate()).matrix(np.full((20, 20), 0.1), Key(0))
+    matrix = make_matrix(Analog.ideal(device="reram-sb", scheme=IdealUpdate()), np.full((20, 20), 0.1), Key(0))
     matrix.increment(np.full((20, 20), 100.0))
     np.testing.assert_array_equal(matrix.arrays[0].state, matrix.arrays[0].parameters["high"])
 
@@ -217,10 +220,10 @@ def test_exact_writing_stops_at_the_bounds():
 def test_copies_and_restored_matrices_continue_to_the_same_bits(substrate, rng):
     w = rng.normal(size=(6, 8)).astype(np.float32)
     x, g = rng.normal(size=(4, 8)).astype(np.float32), rng.normal(size=(4, 6)).astype(np.float32)
-    first = substrate.matrix(w, Key(1))
+    first = make_matrix(substrate, w, Key(1))
     first.learn([(x, g)], 0.1)
     first.forward(x)
-    twin, other = first.copy(), substrate.matrix(w, Key(2))
+    twin, other = first.copy(), make_matrix(substrate, w, Key(2))
     other.restore(first.state())
     for matrix in (first, twin, other):
         matrix.learn([(x, g)], 0.1)
@@ -235,7 +238,7 @@ def test_copies_and_restored_matrices_continue_to_the_same_bits(substrate, rng):
 
 def test_a_swapped_session_leaves_no_trace(rng):
     x = rng.normal(size=(4, 8)).astype(np.float32)
-    matrix = Analog(device="idealized").matrix(rng.normal(size=(6, 8)).astype(np.float32), Key(1))
+    matrix = make_matrix(Analog(device="idealized"), rng.normal(size=(6, 8)).astype(np.float32), Key(1))
     undisturbed = matrix.copy().forward(x)
     former = matrix.swap_session(ReadStream(Key(9)), Meter())
     aside = matrix.forward(x)
@@ -246,7 +249,7 @@ def test_a_swapped_session_leaves_no_trace(rng):
 
 
 def test_keyed_streams_change_the_noise_but_not_the_devices(rng):
-    matrix = Analog(device="idealized").matrix(np.zeros((6, 8), np.float32), Key(1))
+    matrix = make_matrix(Analog(device="idealized"), np.zeros((6, 8), np.float32), Key(1))
     assert isinstance(matrix, CrossbarMatrix)
     twin = matrix.copy()
     twin.key_streams(Key(77))

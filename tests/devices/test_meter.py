@@ -5,6 +5,7 @@ import pytest
 
 from analogpc.devices.converters.specification import DAC
 from analogpc.devices.costs.meter import Meter
+from analogpc.devices.crossbars.builder import make_matrix
 from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
 from analogpc.devices.device import Device
 from analogpc.devices.matrix import DigitalMatrix
@@ -28,7 +29,7 @@ STEPS = Device(name="steps", response=ConstantStep(dw_min=0.01, dw_min_std=0.0),
 
 def matrix(weights, **fields):
     plain = {"device": STEPS, "read_noise": 0.0, "dac": DAC(bits=np.inf, bound=1.0, scaling="none"), "adc_bits": None}
-    made = Analog(**{**plain, **fields}).matrix(np.asarray(weights, np.float64), Key(0))
+    made = make_matrix(Analog(**{**plain, **fields}), np.asarray(weights, np.float64), Key(0))
     assert isinstance(made, CrossbarMatrix)
     return made
 
@@ -154,7 +155,7 @@ def test_tiles_add_up_to_the_whole(rng):
             rows, columns = slice(top, top + 4), slice(left, left + 3)
             one = matrix(weights[columns, rows], **fields)
             one.scales[...] = whole.scales[0, 0]
-            one._make_ports(Key(0))
+            one.restore(one.state() | {"converter_key": Key(0).value})
             one.program(weights[columns, rows])
             one.forward(x[:, rows])
             one.backward(g[:, columns])
@@ -170,7 +171,7 @@ def test_what_is_counted_does_not_depend_on_threads(with_threads, rng):
     weights, x, g = (rng.normal(size=shape).astype(np.float32) for shape in ((40, 70), (30, 70), (30, 40)))
 
     def meters():
-        made = Analog(device="reram-sb", rows=32, columns=32).matrix(weights, Key(3))
+        made = make_matrix(Analog(device="reram-sb", rows=32, columns=32), weights, Key(3))
         for _ in range(2):
             made.forward(x)
             made.backward(g)

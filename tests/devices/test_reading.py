@@ -8,6 +8,7 @@ from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from analogpc.devices.converters.specification import ADC, DAC
+from analogpc.devices.crossbars.builder import make_matrix
 from analogpc.devices.device import Device
 from analogpc.devices.nonidealities.noise import RelativeNoise
 from analogpc.devices.responses import Programmable
@@ -37,7 +38,7 @@ def test_a_read_has_the_bits_of_its_plain_statement(rng, rows, transposed):
     converters = {"dac": DAC(bits=DAC_BITS), "adc": ADC(bits=ADC_BITS, bound=BOUND)}
     substrate = Analog.ideal(rows=rows, columns=rows, read_noise=NOISE, **converters)
     w, x = rng.normal(size=(17, 21)).astype(np.float32), rng.normal(size=(6, 21)).astype(np.float32)
-    matrix = substrate.matrix(w.T.copy() if transposed else w, Key(3))
+    matrix = make_matrix(substrate, w.T.copy() if transposed else w, Key(3))
     scale = np.float32(matrix.scales[0, 0])
     assert (matrix.scales == scale).all()
     state = matrix.arrays[0].apparent - matrix.arrays[1].apparent if len(matrix.arrays) == 2 else matrix.arrays[0].apparent
@@ -66,7 +67,7 @@ def restless(n_in, n_out, rng, **fields):
         read_noise=RelativeNoise(relative=0.2),
     )
     substrate = Analog.ideal(device=device, scheme={"kind": "ideal"}, **fields)
-    return substrate.matrix(rng.normal(size=(n_out, n_in)), Key(8))
+    return make_matrix(substrate, rng.normal(size=(n_out, n_in)), Key(8))
 
 
 @pytest.mark.parametrize("transposed", [False, True])
@@ -108,7 +109,7 @@ def test_threads_change_nothing(with_threads):
     w, x = rng.normal(size=(lines, lines)).astype(np.float32), rng.normal(size=(n, lines)).astype(np.float32)
 
     def reads():
-        matrix = substrate.matrix(w, Key(4))
+        matrix = make_matrix(substrate, w, Key(4))
         return matrix.forward(x), matrix.backward(x)
 
     with threadpool_limits(1, "blas"):
@@ -118,6 +119,6 @@ def test_threads_change_nothing(with_threads):
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_batches_may_be_small_or_empty(n):
-    matrix = Analog(device="idealized").matrix(np.ones((3, 2), np.float32), Key(0))
+    matrix = make_matrix(Analog(device="idealized"), np.ones((3, 2), np.float32), Key(0))
     assert matrix.forward(np.ones((n, 2), np.float32)).shape == (n, 3)
     assert matrix.backward(np.ones((n, 3), np.float32)).shape == (n, 2)

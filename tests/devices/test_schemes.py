@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import analogpc as apc
+from analogpc.devices.crossbars.builder import make_matrix
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import DeviceVector, DifferentialPair, OffsetColumn
 from analogpc.devices.matrix import UnsupportedUpdateError
@@ -48,7 +49,7 @@ def products(seed, n_in=40, n_out=30):
 def crossbar(scheme, device="reram-sb", weights=None, mapping=None, **fields):
     substrate = Analog(device=device, scheme=scheme, mapping=mapping or DifferentialPair(), **fields)
     weights = np.random.default_rng(1).normal(size=(30, 40)).astype(np.float32) if weights is None else weights
-    return substrate.matrix(weights, Key(4))
+    return make_matrix(substrate, weights, Key(4))
 
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=IDS)
@@ -140,7 +141,7 @@ def test_scales_that_differ_change_no_update(scheme, exact, scaling):
     device = Device(name="t", response=response, g_min_siemens=0, g_max_siemens=1e-5)
     weights = np.random.default_rng(0).normal(size=(30, 40)) * np.geomspace(0.5, 2, 30)[:, None]
     mapping = DifferentialPair(scaling=scaling)
-    matrix = Analog.ideal(device=device, scheme=scheme, mapping=mapping, rows=16, columns=12).matrix(weights, Key(0))
+    matrix = make_matrix(Analog.ideal(device=device, scheme=scheme, mapping=mapping, rows=16, columns=12), weights, Key(0))
     assert len(np.unique(matrix.scales)) > 5
     before = matrix.weights()
     rng = np.random.default_rng(5)
@@ -170,7 +171,7 @@ def test_every_preset_that_learns_runs_with_every_scheme(scheme, name):
         with pytest.raises(ValueError, match="symmetry point"):
             Analog(device=name, scheme=scheme)
         return
-    matrix = Analog(device=name, scheme=scheme).matrix(np.full((6, 8), 0.2, np.float32), Key(1))
+    matrix = make_matrix(Analog(device=name, scheme=scheme), np.full((6, 8), 0.2, np.float32), Key(1))
     before = matrix.weights()
     for seed in range(4):
         matrix.learn(products(seed, 8, 6), 0.5)

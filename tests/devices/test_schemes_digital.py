@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analogpc.devices.crossbars.builder import make_matrix
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import BitSliced, DifferentialPair
 from analogpc.devices.matrix import NonFiniteError
@@ -27,7 +28,7 @@ def crossbar(scheme, shape=(6, 8), response=None, dtype=np.float64, mapping=None
     response = response or ConstantStep(dw_min=STEP, w_max=64, w_min=-64)
     device = Device(name="t", response=response, g_min_siemens=0, g_max_siemens=1e-5, **fields)
     substrate = Analog.ideal(device=device, scheme=scheme, mapping=mapping or DifferentialPair())
-    matrix = substrate.matrix(np.zeros(shape, dtype), Key(7))
+    matrix = make_matrix(substrate, np.zeros(shape, dtype), Key(7))
     matrix.scales[...] = 1.0
     matrix.program(np.zeros(shape, dtype) if weights is None else weights)
     return matrix

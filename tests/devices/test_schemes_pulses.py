@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analogpc.devices.crossbars.builder import make_matrix
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import DeviceVector, DifferentialPair, OneSidedPair
 from analogpc.devices.matrix import TwoPhases
@@ -26,7 +27,7 @@ def device(response=None):
 
 def crossbar(scheme, shape=(160, 200), minus="active", **fields):
     substrate = Analog.ideal(device=device(), scheme=scheme, mapping=DifferentialPair(minus=minus), **fields)
-    matrix = substrate.matrix(np.zeros(shape), Key(5))
+    matrix = make_matrix(substrate, np.zeros(shape), Key(5))
     matrix.scales[...] = 1.0
     return matrix
 
@@ -144,7 +145,7 @@ def test_directions_change_the_order_of_the_pulses_only(rng):
         matrices = []
         for directions in ("together", "separate"):
             substrate = Analog.ideal(device=device(response), scheme=StochasticPulses(directions=directions), rows=11)
-            matrices.append(substrate.matrix(np.zeros((25, 30)), Key(1)))
+            matrices.append(make_matrix(substrate, np.zeros((25, 30)), Key(1)))
             matrices[-1].learn([(x, d)], 0.05)
         assert matrices[0].meter.pulses == matrices[1].meter.pulses
         difference = np.abs(matrices[0].weights() - matrices[1].weights()).max()
@@ -189,7 +190,7 @@ def test_twins_leave_the_mismatch_of_their_devices():
     sigma, count = 0.2, 20
     response = ConstantStep(dw_min=STEP, dw_min_dtod=sigma, w_max=99, w_min=-99)
     scheme = StochasticPulses(trains="deterministic", phases="twin")
-    matrix = Analog.ideal(device=device(response), scheme=scheme).matrix(np.zeros((80, 80)), Key(2))
+    matrix = make_matrix(Analog.ideal(device=device(response), scheme=scheme), np.zeros((80, 80)), Key(2))
     s = np.ones((1, 80))
     step = matrix.granularity / 2
     matrix.learn(phases_of(s, s), count * step)
@@ -211,7 +212,7 @@ def test_schemes_that_add_up_digitally_form_the_difference_there(scheme, rng):
     matrix.learn(phases_of(s, s), 0.3)
     assert matrix.meter.pulses == matrix.meter.programmed == 0
     assert not matrix.weights().any()
-    digital = Digital().matrix(np.zeros((6, 6)), Key(0))
+    digital = make_matrix(Digital(), np.zeros((6, 6)), Key(0))
     digital.learn(phases_of(s, 0.5 * s), 0.3)
     np.testing.assert_allclose(digital.weights(), 0.3 * 0.75 * s.T @ s, rtol=1e-12)
 
@@ -233,7 +234,9 @@ def test_counted_pulses_of_device_vectors_move_by_the_mean_granule(policy, rng):
     """Whichever of the devices an update reaches; mean over many updates at 5 standard errors."""
     response = ConstantStep(dw_min=STEP, w_max=99, w_min=-99)
     mapping = DeviceVector(gammas=(0.3, 0.9), policy=policy)
-    matrix = Analog.ideal(device=device(response), scheme=MixedPrecision(), mapping=mapping).matrix(np.zeros((2, 2)), Key(1))
+    matrix = make_matrix(
+        Analog.ideal(device=device(response), scheme=MixedPrecision(), mapping=mapping), np.zeros((2, 2)), Key(1)
+    )
     cycles = 400
     for _ in range(cycles):
         matrix.increment(np.full((2, 2), matrix.granularity))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from analogpc.devices.crossbars.builder import make_matrix
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import DifferentialPair, OffsetColumn
 from analogpc.devices.matrix import TwoPhases, UnsupportedUpdateError
@@ -18,7 +19,7 @@ def crossbar(scheme, response=None, shape=(N_OUT, N_IN), minus="active", **field
     response = response or ConstantStep(dw_min=STEP, w_max=64, w_min=-64)
     device = Device(name="t", response=response, g_min_siemens=0, g_max_siemens=1e-5)
     substrate = Analog.ideal(device=device, scheme=scheme, mapping=DifferentialPair(minus=minus), **fields)
-    matrix = substrate.matrix(np.zeros(shape), Key(7))
+    matrix = make_matrix(substrate, np.zeros(shape), Key(7))
     matrix.scales[...] = 1.0
     matrix.program(np.zeros(shape))
     return matrix

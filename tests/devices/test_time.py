@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from analogpc.devices.arrays.array import Array
+from analogpc.devices.crossbars.builder import make_matrix
 from analogpc.devices.device import Device
 from analogpc.devices.nonidealities import ConstantExponent, Flicker, PowerLawDrift, RelativeNoise, Retention, Telegraph, Thermal
 from analogpc.devices.presets import preset
@@ -126,7 +127,7 @@ def test_white_noise_of_devices_is_that_of_the_output(rng):
     """Output variance sum_j (sigma_ij x_j)^2 scale^2, fresh for every vector; 5 standard errors per output, both directions."""
     one = device(read_noise=RelativeNoise(relative=0.1))
     w, n = rng.normal(size=(3, 10)), 20_000
-    matrix = Analog.ideal(device=one, read_seconds=4e-7).matrix(w, Key(0))
+    matrix = make_matrix(Analog.ideal(device=one, read_seconds=4e-7), w, Key(0))
     scale = matrix.scales[0, 0] / one.siemens_per_state
     squares = sum((0.1 / 2 * g * scale) ** 2 for tile in matrix.tiles() for g in tile.conductances.values())
     for read, size, variances in ((matrix.forward, 10, squares), (matrix.backward, 3, squares.T)):
@@ -141,7 +142,9 @@ def test_white_noise_of_devices_is_that_of_the_output(rng):
 @pytest.mark.parametrize("compensated", [False, True])
 def test_global_drift_compensation_restores_the_mean(compensated, rng):
     """With one exponent for all devices the loss is a factor, and compensation takes it back to rounding."""
-    matrix = Analog.ideal(device=device(drift=DRIFT), drift_compensation=compensated).matrix(rng.normal(size=(6, 8)), Key(0))
+    matrix = make_matrix(
+        Analog.ideal(device=device(drift=DRIFT), drift_compensation=compensated), rng.normal(size=(6, 8)), Key(0)
+    )
     x, before = rng.normal(size=(4, 8)), None
     before = matrix.forward(x)
     for seconds in (100.0, 1e4, 1e6):
@@ -155,7 +158,7 @@ def test_compensation_helps_devices_with_exponents_of_their_own(rng):
     w, x = rng.normal(size=(40, 60)), rng.normal(size=(50, 60))
     errors = {}
     for compensated in (False, True):
-        matrix = Analog.ideal(device="pcm-inference", drift_compensation=compensated).matrix(w, Key(0))
+        matrix = make_matrix(Analog.ideal(device="pcm-inference", drift_compensation=compensated), w, Key(0))
         matrix.elapse(30 * 86400.0)
         errors[compensated] = np.linalg.norm(matrix.forward(x) - x @ w.T) / np.linalg.norm(x @ w.T)
     assert errors[True] < 0.6 * errors[False]
@@ -166,7 +169,7 @@ def test_leaking_devices_leak_once_in_every_update_cycle():
         name="t", response=ConstantStep(dw_min=1e-3, lifetime=100.0, cycle_seconds=0.5), g_min_siemens=0, g_max_siemens=1e-5
     )
     w = np.array([[0.5, -0.25]])
-    matrix = Analog.ideal(device=leaky).matrix(w, Key(0))
+    matrix = make_matrix(Analog.ideal(device=leaky), w, Key(0))
     for _ in range(10):
         matrix.learn([(np.zeros((1, 2)), np.zeros((1, 1)))], 1.0)
     np.testing.assert_allclose(matrix.weights(), w * 0.99**10, rtol=1e-12)
@@ -189,7 +192,7 @@ def test_ideal_devices_have_no_physics():
 def test_after_compensation_logical_changes_are_still_what_was_asked_for(rng):
     """The gain belongs to the weights: increments, pulses and programming know it."""
     w = rng.normal(size=(6, 8))
-    matrix = Analog.ideal(device=device(drift=DRIFT), drift_compensation=True).matrix(w, Key(0))
+    matrix = make_matrix(Analog.ideal(device=device(drift=DRIFT), drift_compensation=True), w, Key(0))
     matrix.elapse(1e5)
     assert matrix.gain > 1.5
     before, change = matrix.weights(), -0.05 * w
@@ -199,7 +202,7 @@ def test_after_compensation_logical_changes_are_still_what_was_asked_for(rng):
     assert matrix.gain == 1
     np.testing.assert_allclose(matrix.weights(), w, rtol=1e-9)
     pulsed = device(ConstantStep(dw_min=1e-4, w_min=-1.0, w_max=1.0), drift=DRIFT)
-    matrix = Analog.ideal(device=pulsed, drift_compensation=True).matrix(w, Key(0))
+    matrix = make_matrix(Analog.ideal(device=pulsed, drift_compensation=True), w, Key(0))
     matrix.elapse(1e5)
     before, pre, post = matrix.weights(), np.ones((400, 8)), np.ones((400, 6))
     rate = 0.5 * matrix.granularity
@@ -210,7 +213,7 @@ def test_after_compensation_logical_changes_are_still_what_was_asked_for(rng):
 
 def test_exact_changes_start_from_what_has_drifted():
     """A unipolar pair shares its weight anew at every exact write: what it starts from are the drifted states."""
-    matrix = Analog.ideal(device=device(drift=DRIFT), scheme={"kind": "ideal"}).matrix(np.array([[0.5, -0.3]]), Key(0))
+    matrix = make_matrix(Analog.ideal(device=device(drift=DRIFT), scheme={"kind": "ideal"}), np.array([[0.5, -0.3]]), Key(0))
     matrix.elapse(1e6)
     before = matrix.weights()
     matrix.increment(np.array([[0.1, 0.1]]))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from analogpc.devices import Crossbar
+from analogpc.devices.crossbars.builder import make_matrix
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import DifferentialPair, OffsetColumn
 from analogpc.devices.responses import ConstantStep, Programmable
@@ -18,8 +19,8 @@ WIRES = Wires(row_ohms=3.0, column_ohms=7.0, driver_ohms=100.0, sense_ohms=20.0)
 
 def wired(device=DEVICE, wires=WIRES, rows=6, columns=5, seed=0, **fields):
     w = np.random.default_rng(seed).normal(size=(8, 11))
-    return Analog.ideal(device=device, wires=wires, rows=rows, columns=columns, scheme={"kind": "ideal"}, **fields).matrix(
-        w, Key(0)
+    return make_matrix(
+        Analog.ideal(device=device, wires=wires, rows=rows, columns=columns, scheme={"kind": "ideal"}, **fields), w, Key(0)
     )
 
 
@@ -91,7 +92,7 @@ def test_training_behind_wires_goes_on_to_the_same_bits(rng):
     """With corrections between exact solutions, the state holds what they start from."""
     substrate = Analog(device="idealized", wires=Wires(row_ohms=5.0, column_ohms=5.0, refresh=0.05), rows=6, columns=5)
     w = rng.normal(size=(8, 11))
-    matrix, steps = substrate.matrix(w, Key(0)), []
+    matrix, steps = make_matrix(substrate, w, Key(0)), []
     products = [(rng.normal(size=(3, 11)), rng.normal(size=(3, 8))) for _ in range(6)]
     x, g = rng.normal(size=(2, 11)), rng.normal(size=(2, 8))
 
@@ -102,7 +103,7 @@ def test_training_behind_wires_goes_on_to_the_same_bits(rng):
         return steps[-1]
 
     go_on(matrix, products[:3])
-    twin = substrate.matrix(np.zeros((8, 11)), Key(5))
+    twin = make_matrix(substrate, np.zeros((8, 11)), Key(5))
     twin.restore(matrix.state())
     copied = matrix.copy()
     one = go_on(matrix, products[3:])

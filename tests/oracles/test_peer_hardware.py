@@ -7,6 +7,7 @@ import pytest
 from peer_numbers import numbers
 
 import analogpc as apc
+from analogpc.devices.crossbars.builder import make_matrix
 from analogpc.devices.mappings import BitSliced
 from analogpc.devices.presets import preset
 from analogpc.kernels.parasitics import effective_conductance
@@ -46,7 +47,7 @@ def crosssim(substrate):
     """The product of CrossSim's matrix and inputs, both scaled to the ranges of the converters."""
     theirs = numbers("crosssim_converters")
     most = np.abs(theirs["W"]).max()
-    return substrate.matrix(theirs["W"] / most, Key(3)).forward(theirs["X"].T / 2).T * most * 2
+    return make_matrix(substrate, theirs["W"] / most, Key(3)).forward(theirs["X"].T / 2).T * most * 2
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -86,5 +87,5 @@ def test_bit_slices_of_crosssim(name, slices, bits):
 def test_reads_of_aihwkit(name, weights, inputs, fields):
     """Noise management, quantisation, saturation, and reading again where an output saturates after rounding."""
     theirs = numbers("aihwkit_reads")
-    matrix = apc.Analog(device="ideal", read_noise=0.0, **fields).matrix(theirs[weights].astype(np.float64), Key(3))
+    matrix = make_matrix(apc.Analog(device="ideal", read_noise=0.0, **fields), theirs[weights].astype(np.float64), Key(3))
     np.testing.assert_allclose(matrix.forward(theirs[inputs].astype(np.float64)), theirs[name], rtol=1e-12, atol=1e-11)

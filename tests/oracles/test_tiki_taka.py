@@ -8,6 +8,7 @@ s = (a+ - a-) / (a+ / w_max - a- / w_min), 0.174 here, under as many pulses up a
 import numpy as np
 import pytest
 
+from analogpc.devices.crossbars.builder import make_matrix
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import DifferentialPair
 from analogpc.devices.responses import SoftBounds
@@ -23,7 +24,7 @@ N_IN, N_OUT, STEPS, BATCH, RATE = 16, 20, 2000, 4, 0.02
 def crossbar(scheme, shape, start=0.0):
     device = Device(name="t", response=RESPONSE, g_min_siemens=1e-6, g_max_siemens=4e-5)
     substrate = Analog.ideal(device=device, scheme=scheme, mapping=DifferentialPair(minus="reference"))
-    matrix = substrate.matrix(np.zeros(shape), Key(3))
+    matrix = make_matrix(substrate, np.zeros(shape), Key(3))
     matrix.scales[...] = 1.0
     matrix.program(np.full(shape, start))
     return matrix

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analogpc.devices.crossbars.sums import Curve, MatrixOperand, Operand
-from analogpc.devices.wires.wired_grid import CurvedOperand, Wiring
+from analogpc.devices.arrays.sums import Curve, MatrixOperand, Operand
+from analogpc.devices.arrays.wired_grid import CurvedOperand, Wiring
 from analogpc.kernels.gpu.arrays import backend_of, copied, to_host
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from typing_extensions import override
 
-from analogpc.devices.crossbars.sums import Operand
+from analogpc.devices.arrays.sums import Operand
 from analogpc.devices.state import Shaped, StateError, Varying
 from analogpc.devices.wires.wired_array import WiredArray
 from analogpc.kernels.wires.effective import nonlinear_currents

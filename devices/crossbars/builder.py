@@ -1,0 +1,29 @@
+"""From a substrate, which is pure description, to a matrix that lives on it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
+from analogpc.devices.matrix import DigitalMatrix, Matrix
+from analogpc.devices.substrate import Analog, Digital
+from analogpc.kernels.random.streams import Key
+
+
+def make_matrix(substrate: Digital | Analog, weights: np.ndarray, key: Key) -> Matrix:
+    """A matrix on a substrate.
+
+    Parameters
+    ----------
+    substrate : Digital or Analog
+    weights : (n_out, n_in) array, float32 or float64
+        Copied, or programmed as near as the devices allow.
+    key : Key
+        Which devices and converters the matrix gets.
+
+    Examples
+    --------
+    >>> make_matrix(Digital(), np.eye(3), Key(0)).forward(np.ones((1, 3)))
+    array([[1., 1., 1.]])
+    """
+    return DigitalMatrix(weights) if isinstance(substrate, Digital) else CrossbarMatrix(weights, substrate, key)
