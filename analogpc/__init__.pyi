@@ -38,7 +38,7 @@ from analogpc.devices.mappings import (
 from analogpc.devices.presets import preset as preset, presets as presets
 from analogpc.devices.substrate import Analog as Analog, Digital as Digital
 from analogpc.files.export import export_crossbars as export_crossbars, export_netlist as export_netlist
-from analogpc.files.run_file import load as load
+from analogpc.training.run_file import load as load
 from analogpc.networks import (
     CNN as CNN,
     MLP as MLP,
@@ -73,7 +73,7 @@ from analogpc.rules import (
     PredictiveCoding as PredictiveCoding,
     RecurrentBackprop as RecurrentBackprop,
 )
-from analogpc.rules.generative import GenerativePC as GenerativePC
+from analogpc.training.generative import GenerativePC as GenerativePC
 from analogpc.studies.api import sweep as sweep
 from analogpc.training.callbacks import Callback as Callback, Record as Record, Save as Save
 from analogpc.training.evaluation import evaluate as evaluate

@@ -13,6 +13,10 @@ import pytest
 import analogpc
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+
+import rooms  # noqa: E402
+
 FLOORS = {"kernels": 1, "devices": 2, "analogpc": 3}
 
 
@@ -35,6 +39,17 @@ def test_a_floor_imports_only_from_floors_below():
         for module in imported(path):
             part = ([*module.split("."), ""])[1]
             assert FLOORS.get(part, 3) <= own, f"{path.relative_to(ROOT)} imports {module}"
+
+
+def test_no_circle_of_imports_among_rooms():
+    graph = rooms.drawn()
+    assert len(graph) > 40
+    assert rooms.circles(graph) == []
+
+
+def test_circles_are_found():
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set(), "e": {"a"}}
+    assert rooms.circles(graph) == [["a", "b", "c"]]
 
 
 def test_every_package_is_installed():
@@ -81,7 +96,7 @@ def test_no_kernel_compiles_at_import():
         "from numba.core import event\n"
         "listener = event.RecordingListener()\n"
         "event.register('numba:compile', listener)\n"
-        "import analogpc.training.run, analogpc.files.export, analogpc.files.run_file\n"
+        "import analogpc.training.run, analogpc.files.export, analogpc.training.run_file\n"
         "print(len(listener.buffer))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -214,8 +214,8 @@ def export(
     """Write the conductances of all crossbar arrays of a run, in siemens, tile by tile."""
     from analogpc.devices.substrate import substrate
     from analogpc.files.export import export_crossbars, export_netlist
-    from analogpc.files.run_file import load
     from analogpc.files.storage import describe
+    from analogpc.training.run_file import load
 
     if spice is None and (array or volts is not None):
         raise ValueError("--array and --volts belong to a netlist: they need --spice")

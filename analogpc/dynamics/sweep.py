@@ -4,18 +4,47 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from analogpc.blocks.base import Product
+from analogpc.blocks.base import Block, Product
+from analogpc.blocks.sweep import Sweep
+from analogpc.blocks.value_node import ValueNodeBlock
 from analogpc.dynamics.relaxation import Output, Watch, output_energy, output_error, refuse_target
 from analogpc.kernels.descent import momentum_step, plain_step
 from analogpc.kernels.gpu.arrays import as_type, on_gpu
 from analogpc.kernels.memory import zeros
 from analogpc.kernels.products import largest, row
 from analogpc.kernels.targets import cross_entropy
-from analogpc.networks.network import Network
+
+
+class SweptArchitecture(Protocol):
+    """What a sweep needs to know of the architecture of a network."""
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens there are, if inputs and targets are tokens; 0 if they are not."""
+
+    def sweep(self, x: np.ndarray, target: np.ndarray | None, cut: bool) -> Sweep:
+        """What the blocks share while a batch is swept."""
+
+    def samples(self, x: np.ndarray, target: np.ndarray) -> Any:
+        """Over how many samples the gradients of a batch are a mean."""
+
+
+class SweptNetwork(Protocol):
+    """A network whose value nodes lie inside its layers."""
+
+    layers: list[Block]
+
+    @property
+    def architecture(self) -> SweptArchitecture:
+        """What its layers are."""
+
+    @property
+    def nodes(self) -> list[ValueNodeBlock]:
+        """The value nodes, in the order in which a sweep meets them."""
 
 
 class SweepRelaxation:
@@ -51,7 +80,7 @@ class SweepRelaxation:
     """
 
     def __init__(
-        self, network: Network, x: np.ndarray, target: np.ndarray, output: Output = "cross-entropy", *, cut: bool = True
+        self, network: SweptNetwork, x: np.ndarray, target: np.ndarray, output: Output = "cross-entropy", *, cut: bool = True
     ) -> None:
         self.network, self.output, self._x = network, output, x
         self.sweep = network.architecture.sweep(x, target, cut)

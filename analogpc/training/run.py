@@ -462,7 +462,7 @@ class Run(Predictions, Billing):
         ResumeError
             If the run was broken off inside a batch.
         """
-        from analogpc.files.run_file import save_run
+        from analogpc.training.run_file import save_run
 
         self._refuse_broken()
         with self.network.own_session():
@@ -487,7 +487,7 @@ class Run(Predictions, Billing):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Runs are pickled by what their files hold."""
-        from analogpc.files.run_file import rebuilt, tree_of
+        from analogpc.training.run_file import rebuilt, tree_of
 
         self._refuse_broken()
         return rebuilt, (tree_of(self), self.network.backend)
@@ -498,7 +498,7 @@ class Run(Predictions, Billing):
 
         On the backend on which it began, resuming is bit-identical.
         """
-        from analogpc.files.run_file import load_run
+        from analogpc.training.run_file import load_run
 
         return load_run(path, backend)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from analogpc.devices.costs.technology import Bits
 
-if TYPE_CHECKING:
-    from analogpc.devices.matrix import Matrix
-    from analogpc.devices.substrate import Analog
+
+class Shaped(Protocol):
+    """A logical matrix (n_out, n_in); one on crossbars has a ``substrate`` besides."""
+
+    shape: tuple[int, int]
 
 
 _EIGHT = Bits(8, 8)
@@ -54,9 +56,9 @@ class Hardware:
     reference_column: bool = False
 
     @classmethod
-    def of(cls, matrix: Matrix) -> Hardware:
+    def of(cls, matrix: Shaped) -> Hardware:
         """That of a matrix."""
-        substrate: Analog | None = getattr(matrix, "substrate", None)
+        substrate: Any = getattr(matrix, "substrate", None)
         if substrate is None:
             return cls(matrix.shape, digital=True, bias=matrix.shape[1] == 1)
         mapping, scheme = substrate.mapping, substrate.scheme

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -11,19 +11,28 @@ from analogpc.devices.costs.meter import Meter, count
 from analogpc.kernels.gpu.arrays import to_host
 from analogpc.kernels.lines import half_selected, line_total, weighted_count
 
-if TYPE_CHECKING:
-    from analogpc.devices.protocols import PulsedArray
+
+class CountedArray(Protocol):
+    """A grid of devices (rows, columns) on lines."""
+
+    state: np.ndarray
+
+    def line_siemens(self, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
+        """Conductance of all devices on a line, tile by tile, in siemens."""
+
+    def conductance(self) -> np.ndarray:
+        """What a read finds, in siemens."""
 
 
 def count_trains(
-    meter: Meter, array: PulsedArray, tile: tuple[int, int], tops: range, on_rows: np.ndarray, on_columns: np.ndarray
+    meter: Meter, array: CountedArray, tile: tuple[int, int], tops: range, on_rows: np.ndarray, on_columns: np.ndarray
 ) -> None:
     """Count pulse trains on all lines of some rows of tiles, before they are sent.
 
     Parameters
     ----------
     meter : Meter
-    array : PulsedArray
+    array : CountedArray
     tile : (rows, columns)
         Of one physical array.
     tops : range of int
@@ -38,7 +47,7 @@ def count_trains(
     count(meter, row_pulses=on_rows.sum() * beside, column_pulses=on_columns.sum() * below, half_selected_siemens=siemens)
 
 
-def count_each(meter: Meter, array: PulsedArray, tile: tuple[int, int], counts: np.ndarray) -> Any:
+def count_each(meter: Meter, array: CountedArray, tile: tuple[int, int], counts: np.ndarray) -> Any:
     """Count pulses that are sent weight by weight, word line by word line, first upwards, then downwards; arrays do it at once.
 
     Parameters
@@ -67,7 +76,7 @@ def count_each(meter: Meter, array: PulsedArray, tile: tuple[int, int], counts: 
     return np.stack(per_tile).max()
 
 
-def count_sensed(meter: Meter, arrays: Sequence[PulsedArray], tile: tuple[int, int], where: np.ndarray | None = None) -> int:
+def count_sensed(meter: Meter, arrays: Sequence[CountedArray], tile: tuple[int, int], where: np.ndarray | None = None) -> int:
     """Count reads of single devices, all or those at ``where`` (rows, columns) bool, one word line after the other.
 
     Returns

@@ -114,7 +114,7 @@ def measure(count: int, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
     """So many interrupts, over all cases and signals in turn."""
     import analogpc as apc
 
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["analogpc.training.fit", "analogpc.files.run_file"])
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["analogpc.training.fit", "analogpc.training.run_file"])
     expected, longest = {}, {}
     for case in list(CASES)[: -(-count // len(SIGNALS))]:
         path = folder / "whole.h5"

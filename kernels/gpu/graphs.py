@@ -11,7 +11,7 @@ import numpy as np
 
 from analogpc.kernels.gpu import arrays as gpu
 from analogpc.kernels.gpu.arrays import Backend, copied
-from analogpc.kernels.random.streams import MovingStep
+from analogpc.kernels.gpu.steps import MovingStep
 
 T = TypeVar("T")
 

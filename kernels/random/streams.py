@@ -23,6 +23,7 @@ from numba.extending import intrinsic
 
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import copied, launch, on_gpu
+from analogpc.kernels.gpu.steps import MovingStep
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
@@ -276,41 +277,6 @@ def normals(
     else:
         _fill_normals(out.reshape(-1), *key.words, np.uint64(step))
     return out
-
-
-class MovingStep(int):
-    """A step of a random stream in a captured graph: the number at capture, plus what a 0-d array holds when the graph is replayed.
-
-    It can be moved by whole numbers and handed to kernels of the GPU. Whatever else would look at the number, such as a comparison or a
-    remainder, is refused: its result would be fixed when the graph is captured.
-
-    Parameters
-    ----------
-    value : int
-    moved : () uint64 array of the GPU
-    """
-
-    moved: Any
-
-    def __new__(cls, value: int, moved: Any) -> MovingStep:
-        """A whole number that knows where the GPU finds what is added to it."""
-        step = super().__new__(cls, value)
-        step.moved = moved
-        return step
-
-    def __add__(self, other: int) -> MovingStep:
-        return MovingStep(int.__add__(self, int(other)), self.moved)
-
-    __radd__ = __add__
-
-    def __sub__(self, other: int) -> MovingStep:
-        return MovingStep(int.__sub__(self, int(other)), self.moved)
-
-    def _refuse(self, *_: Any) -> Any:
-        raise TypeError("a captured graph cannot depend on the number of a step")
-
-    __eq__ = __lt__ = __le__ = __gt__ = __ge__ = __mod__ = __floordiv__ = __mul__ = __rmul__ = __and__ = __rshift__ = _refuse
-    __hash__ = int.__hash__
 
 
 @functools.cache

@@ -15,7 +15,7 @@ from analogpc.rules import (
     named_rule,
     named_rules,
 )
-from analogpc.rules.generative import GenerativePC
+from analogpc.training.generative import GenerativePC
 from analogpc.training.study import Study
 
 OWN = ("pc", "s+f", "d+f", "ipc", "zil", "fixed", "epc")

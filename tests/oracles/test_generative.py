@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import analogpc as apc
-from analogpc.rules.generative import GenerativePC, GenerativeRelaxation
+from analogpc.training.generative import GenerativePC, GenerativeRelaxation
 
 PRIOR = 0.7
 EXACT = GenerativePC(steps=6000, step_size=0.1, momentum=0.8, prior=PRIOR, tolerance=1e-12)

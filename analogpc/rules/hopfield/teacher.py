@@ -184,7 +184,7 @@ def fingerprint(network: Network) -> str:
 
 def _load(path: str) -> Network:
     # The file of a run needs the studies, and these need the rules.
-    from analogpc.files.run_file import load
+    from analogpc.training.run_file import load
 
     return load(path)
 

@@ -10,7 +10,12 @@ import numpy as np
 import tomli_w
 
 from analogpc.devices.state import StateError, real, text, whole
-from analogpc.files.run_checks import (
+from analogpc.files.storage import open_file, write_file
+from analogpc.kernels.gpu import arrays
+from analogpc.kernels.gpu.arrays import Backend, as_backend
+from analogpc.networks.network import Network
+from analogpc.training.run import Run
+from analogpc.training.run_checks import (
     checked_data,
     checked_environment,
     checked_history,
@@ -18,11 +23,6 @@ from analogpc.files.run_checks import (
     names_in,
     texts_in,
 )
-from analogpc.files.storage import open_file, write_file
-from analogpc.kernels.gpu import arrays
-from analogpc.kernels.gpu.arrays import Backend, as_backend
-from analogpc.networks.network import Network
-from analogpc.training.run import Run
 from analogpc.training.stopping import Best
 from analogpc.training.study import Study
 

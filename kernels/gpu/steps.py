@@ -1,0 +1,40 @@
+"""Steps of random streams in captured graphs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class MovingStep(int):
+    """A step of a random stream in a captured graph: the number at capture, plus what a 0-d array holds when the graph is replayed.
+
+    It can be moved by whole numbers and handed to kernels of the GPU. Whatever else would look at the number, such as a comparison or a
+    remainder, is refused: its result would be fixed when the graph is captured.
+
+    Parameters
+    ----------
+    value : int
+    moved : () uint64 array of the GPU
+    """
+
+    moved: Any
+
+    def __new__(cls, value: int, moved: Any) -> MovingStep:
+        """A whole number that knows where the GPU finds what is added to it."""
+        step = super().__new__(cls, value)
+        step.moved = moved
+        return step
+
+    def __add__(self, other: int) -> MovingStep:
+        return MovingStep(int.__add__(self, int(other)), self.moved)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: int) -> MovingStep:
+        return MovingStep(int.__sub__(self, int(other)), self.moved)
+
+    def _refuse(self, *_: Any) -> Any:
+        raise TypeError("a captured graph cannot depend on the number of a step")
+
+    __eq__ = __lt__ = __le__ = __gt__ = __ge__ = __mod__ = __floordiv__ = __mul__ = __rmul__ = __and__ = __rshift__ = _refuse
+    __hash__ = int.__hash__
