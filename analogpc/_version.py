@@ -1,3 +1,9 @@
-"""The version of analogpc, in a module of its own so that the build can read it without importing anything."""
+"""The version of analogpc: written by the build from the tags of the repository, in a module that imports nothing else."""
 
-__version__ = "0.1.0"
+try:
+    from analogpc._built_version import __version__
+except ImportError:
+    # A checkout that was never built, or a source archive that is run as it is.
+    __version__ = "0.1.0"
+
+__all__ = ["__version__"]
