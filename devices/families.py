@@ -108,6 +108,8 @@ def by_kind(contract: type[Member]) -> Callable[[Any], Any]:
         if not isinstance(value, Mapping):
             return value
         kinds, kind = contract.kinds(), value.get("kind")
+        if kind is None:
+            raise ValueError(f"the table must say its kind, one of {', '.join(kinds)}")
         if kind not in kinds:
             raise ValueError(
                 f"{unknown(f'{contract.family_name} of the kind', kind, kinds, 'kinds')}, and those of modules yet to be imported"

@@ -297,21 +297,26 @@ def _defaults(kind: type[Specification]) -> dict[str, Specification]:
     return {name: field.default for name, field in fields if isinstance(field.default, Specification)}
 
 
-class _Truth:
-    """Stands for a truth value where a number is wanted, so that it is refused as what it is."""
+class _NoNumber:
+    """Stands for a value where a number is wanted that must not be taken for one, so that it is refused as what it is."""
 
     def __init__(self, value: Any) -> None:
         self._value = value
 
     def __repr__(self) -> str:
-        return repr(bool(self._value))
+        return repr(self._value)
 
 
 def _numbers(kind: type[Specification], name: str, value: Any) -> Any:
-    """The value of a field, without truth values where numbers are wanted: Python would take them for 0 and 1."""
+    """The value of a field, without truth values where numbers are wanted: Python would take them for 0 and 1.
+
+    Nor does it have whole numbers of more than 64 bits, which neither files nor kernels hold.
+    """
     if isinstance(value, (bool, np.bool_)):
-        return value if name not in kind.model_fields or _takes_truth(kind, name) else _Truth(value)
-    if isinstance(value, (list, tuple)) and any(isinstance(item, (bool, np.bool_)) for item in value):
+        return value if name not in kind.model_fields or _takes_truth(kind, name) else _NoNumber(bool(value))
+    if isinstance(value, int) and abs(value) >= 2**64:
+        return _NoNumber(value)
+    if isinstance(value, (list, tuple)) and any(isinstance(item, (int, np.bool_)) for item in value):
         return [_numbers(kind, name, item) for item in value]
     return value
 

@@ -59,7 +59,7 @@ def settings_table(given: Sequence[Setting], metric: str) -> Table:
     for place, one in enumerate(given):
         told = "" if place == 0 else interval(difference(one, given[0]), metric)
         pulses, seconds = one.mean_of("pulses"), one.mean_of("seconds")
-        cells = [str(one.cells[name]) for name in names]
+        cells = [str(one.cells.get(name, "")) for name in names]
         count = f"{len(one.values)}" + (f" of {len(one.numbers)}" if one.other else "")
         table.add_row(
             *cells,

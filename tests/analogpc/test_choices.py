@@ -281,3 +281,12 @@ def test_what_follows_is_shown_beside_what_was_said():
     assert '# kind = "one-sided-pair"' in follows
     assert '# kind = "stochastic-pulses"' in follows
     assert Study.from_toml(text) == Study.from_toml(said)
+
+
+@pytest.mark.parametrize("value", [10**20, -(10**20), 2**64])
+@pytest.mark.parametrize("path", ["epochs", "substrate.columns", "substrate.mapping.spare_columns", "optimiser.learning_rate"])
+def test_whole_numbers_of_more_than_64_bits_are_refused_by_the_name_of_their_field(path, value):
+    with pytest.raises(SpecificationError, match=rf"{path} = {value} is not allowed: input should be a valid (integer|number)"):
+        Study(rule="pc", substrate="pcm", optimiser="sgd").but({path: value})
+    with pytest.raises(SpecificationError, match="widths"):
+        apc.mlp([64, value, 10])
