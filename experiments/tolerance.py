@@ -1,0 +1,173 @@
+"""The page and the picture of tolerance.toml: how much of each nonideality every rule bears, and what a device must reach."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+from tables import Swept, every, main, markdown
+
+from analogpc.report.page_pictures import style
+from analogpc.studies.comparison import Setting, mean_interval
+
+BASE, LOSS = "nothing", 0.05
+"""The point without any nonideality; the relative loss at which a curve has its knee."""
+
+FEWER_IS_WORSE = ("states", "bits of the ADC", "bits of the DAC")
+"""Where less of it harms more."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Relative accuracy of a rule against the amount of one nonideality.
+
+    Attributes
+    ----------
+    amounts : list of float
+        From little to much harm.
+    relative : list of list of float
+        For every amount: accuracy over that of the ideal device, of every seed.
+    """
+
+    rule: str
+    name: str
+    amounts: list[float]
+    relative: list[list[float]]
+
+    @property
+    def knees(self) -> list[float]:
+        """For every seed the amount from which on the accuracy stays below 1 - LOSS, interpolated between amounts; NaN if it is borne.
+
+        Before the first amount that was tried nothing is known: a curve that is below there has its knee at that amount.
+        """
+        return [_knee([values[seed] for values in self.relative], self.amounts) for seed in range(min(map(len, self.relative)))]
+
+    @property
+    def said(self) -> str:
+        """Mean and range of the knee over the seeds, or what was borne."""
+        knees = self.knees
+        found = [one for one in knees if not math.isnan(one)]
+        more = "<" if self.name in FEWER_IS_WORSE else ">"
+        borne = f"{more} {self.amounts[-1]:g}"
+        if not found:
+            return borne
+        if set(found) == {self.amounts[0]} and len(found) == len(knees):
+            return f"{'>' if more == '<' else '<'} {self.amounts[0]:g}"
+        if len(found) < len(knees):
+            return f"{borne} ({len(knees) - len(found)} of {len(knees)} seeds; else {', '.join(f'{one:.2g}' for one in found)})"
+        return f"{np.mean(found):.2g} ({min(found):.2g} – {max(found):.2g})"
+
+
+def _knee(relative: Sequence[float], amounts: Sequence[float]) -> float:
+    goal = 1 - LOSS
+    lost = next((n for n in range(len(relative)) if max(relative[n:]) < goal), None)
+    if lost is None:
+        return math.nan
+    if lost == 0:
+        return amounts[0]
+    share = (relative[lost - 1] - goal) / (relative[lost - 1] - relative[lost])
+    return amounts[lost - 1] + share * (amounts[lost] - amounts[lost - 1])
+
+
+def curves(swept: Swept) -> list[Curve]:
+    """All curves, in the order of the study file."""
+    made: dict[tuple[str, str], Curve] = {}
+    for one in swept.settings:
+        point, rule = str(one.cells["point"]), str(one.cells["rule"])
+        if point == BASE or not one.values:
+            continue
+        (base,) = swept.where(point=BASE, rule=rule)
+        name, amount = point.rsplit(": ", 1)
+        curve = made.setdefault((name, rule), Curve(rule, name, [], []))
+        curve.amounts.append(float(amount))
+        curve.relative.append(_relative(one, base))
+    return list(made.values())
+
+
+def _relative(one: Setting, base: Setting) -> list[float]:
+    return [value / base.values[seed] for seed, value in one.values.items() if base.values.get(seed)]
+
+
+def page(swept: Swept) -> list[str]:
+    """What a device must reach; then every point."""
+    rules, found = swept.values("rule"), curves(swept)
+    study = swept.study(swept.settings[0])
+    assert study is not None
+    network = "-".join(map(str, study.network.widths))
+    lines = [
+        "# What your device must reach",
+        "",
+        f"{study.dataset.capitalize()}, the first {study.train_images} training images, {network}, {study.epochs} epochs, batches of "
+        f"{study.batch_size}, learning in place by stochastic pulses on a device with 2,000 equal states, without noise, read by ideal "
+        "converters; then one nonideality at a time. The learning rate is the usual one of the rule and not chosen anew. Test "
+        "accuracy on 360 images over that of the ideal device, paired by seed.",
+        "",
+        "## The knee: where 5 % of the accuracy are lost",
+        "",
+        "Mean and range over the seeds of the amount from which on 5 % are lost, interpolated between the amounts tried; > and < where "
+        "the knee lies beyond them. A seed that loses 5 % at the first amount already counts with that amount.",
+        "",
+    ]
+    names = list(dict.fromkeys(one.name for one in found))
+    by = {(one.name, one.rule): one for one in found}
+    rows = [[name, *(by[name, rule].said if (name, rule) in by else "–" for rule in rules)] for name in names]
+    lines += [*markdown(["nonideality", *rules], rows), "", "## Every point", ""]
+    rows = [
+        [str(point), *(_cell(swept, one) for rule in rules for one in swept.where(point=point, rule=rule))]
+        for point in swept.values("point")
+    ]
+    return [*lines, *markdown(["point", *rules], rows)]
+
+
+def _cell(swept: Swept, one: Setting) -> str:
+    (base,) = swept.where(point=BASE, rule=one.cells["rule"])
+    if one is base or not one.values:
+        return every(one)
+    relative = _relative(one, base)
+    low, high = mean_interval(relative)
+    interval = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
+    return f"{np.mean(relative):.2f}{interval} ({every(one)})"
+
+
+def figure(swept: Swept) -> Figure:
+    """One panel for each nonideality, one line for each rule: mean and range of the seeds; harm grows to the right."""
+    found = curves(swept)
+    names = list(dict.fromkeys(one.name for one in found))
+    columns = min(4, len(names))
+    drawn = Figure(figsize=(3.1 * columns, 2.6 * math.ceil(len(names) / columns)), layout="constrained")
+    panels = drawn.subplots(math.ceil(len(names) / columns), columns, sharey=True, squeeze=False).ravel()
+    for panel, name in zip(panels, names, strict=False):
+        _panel(panel, name, [one for one in found if one.name == name])
+    for panel in panels[len(names) :]:
+        panel.axis("off")
+    for panel in panels[::columns]:
+        panel.set_ylabel("% of the ideal device's")
+    handles, labels = panels[0].get_legend_handles_labels()
+    drawn.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False, fontsize=9)
+    return drawn
+
+
+def _panel(panel: object, name: str, drawn: Sequence[Curve]) -> None:
+    for number, curve in enumerate(drawn):
+        places = np.arange(1, len(curve.amounts) + 1) + 0.06 * (number - (len(drawn) - 1) / 2)
+        values = [100 * np.array(one) for one in curve.relative]
+        means = np.array([one.mean() for one in values])
+        ends = [
+            [m - one.min() for m, one in zip(means, values, strict=True)],
+            [one.max() - m for m, one in zip(means, values, strict=True)],
+        ]
+        panel.errorbar(
+            [0, *places], [100, *means], np.c_[[0, 0], ends], label=curve.rule, markersize=4, linewidth=1.2, **style(number)
+        )
+    panel.axhline(100 * (1 - LOSS), color="0.4", linestyle="--", linewidth=1)
+    panel.set_xticks(range(len(drawn[0].amounts) + 1), ["ideal", *(f"{amount:g}" for amount in drawn[0].amounts)], fontsize=8)
+    panel.set_title(name, fontsize=9)
+    panel.set_ylim(0, 112)
+    panel.grid(alpha=0.3)
+
+
+if __name__ == "__main__":
+    main(__file__, page, figure)
