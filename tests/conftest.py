@@ -103,7 +103,11 @@ def exact(device: ModuleType, whole_products: None) -> bool:
 @pytest.fixture
 def no_shortcuts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pulses one by one: the shortcuts of the processor draw other noise of the same distribution, and the GPU takes none."""
-    monkeypatch.setattr(array, "apply_batch", apply_pulses)
+    monkeypatch.setattr(
+        array,
+        "apply_batch",
+        lambda state, rows, columns, *rest: apply_pulses(state, rows, getattr(columns, "words", columns), *rest),
+    )
 
 
 def _installed(monkeypatch: pytest.MonkeyPatch, module: ModuleType, library: Callable[[], Any]) -> ModuleType:

@@ -17,7 +17,7 @@ from analogpc.kernels.checks import passing_seconds
 from analogpc.kernels.gpu.arrays import Backend, copied
 from analogpc.kernels.lines import touched_and_weighted, weighted_count
 from analogpc.kernels.memory import empty
-from analogpc.kernels.pulses.batches import apply_batch
+from analogpc.kernels.pulses.batches import SentColumns, apply_batch
 from analogpc.kernels.pulses.updates import apply_counts
 from analogpc.kernels.pulses.writes import move_within
 from analogpc.kernels.random.streams import Key, normals
@@ -122,7 +122,9 @@ class Array(ReadableArray):
             self.state += change
         self._rewritten(touched)
 
-    def pulse(self, rows: np.ndarray, columns: np.ndarray, one_sided: bool, key: Key, first_step: int) -> tuple[Any, Any]:
+    def pulse(
+        self, rows: np.ndarray, columns: np.ndarray | SentColumns, one_sided: bool, key: Key, first_step: int
+    ) -> tuple[Any, Any]:
         """Send pulse trains of n rank-one products along all lines (see `kernels.pulses.updates.trains`).
 
         Parameters

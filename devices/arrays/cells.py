@@ -22,6 +22,7 @@ from analogpc.devices.state import Varying
 from analogpc.kernels.checks import refuse_beyond_memory
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.lines import line_pulses
+from analogpc.kernels.pulses.batches import SentColumns
 from analogpc.kernels.pulses.updates import DOWN
 from analogpc.kernels.random.streams import Key, normals
 
@@ -222,15 +223,16 @@ class Cells:
         """
         mapping, tile = self.substrate.mapping, self.tile
         tops = range(inputs.start // tile[0], -(-inputs.stop // tile[0]))
-        on_rows, on_columns = line_pulses(rows), line_pulses(columns)
+        on_rows, on_columns, sent = line_pulses(rows), line_pulses(columns), SentColumns(columns)
         for number, (leg, array) in enumerate(zip(mapping.legs, self.arrays, strict=True)):
             if legs != "all" and (legs == "plus") != (leg.factor > 0):
                 continue
             chosen = mapping.receives(np.arange(first, first + len(rows)), number, chooser)
             own = rows if chosen is None else np.where(np.asarray(chosen, like=rows)[:, None], rows, np.uint32(0))
-            turned = columns if leg.factor > 0 else columns ^ DOWN
+            # A pulse goes downwards where the signs of its lines differ: the rows are turned, and the columns are the same for all legs.
+            turned = own if leg.factor > 0 else own ^ DOWN
             count_trains(meter, array, tile, tops, on_rows if chosen is None else line_pulses(own), on_columns)
-            pulses, siemens = array.pulse(own, turned, mapping.one_sided, noise(number), first)
+            pulses, siemens = array.pulse(turned, sent, mapping.one_sided, noise(number), first)
             count(meter, pulses=pulses, pulsed_siemens=siemens)
 
     @property

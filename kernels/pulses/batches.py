@@ -21,6 +21,8 @@ from analogpc.kernels.random.streams import Key
 _BUSY = 0.1
 """Pulses of a device in a product in which its row fires at all: where there are more, `pulse_rows` is faster than `pulse_events`."""
 _SLOTS = np.uint32(0x7FFFFFFF)
+_KEPT = 4
+"""Batches of columns whose planes are kept for further grids."""
 
 
 def _busy(row_lines: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -31,10 +33,33 @@ def _busy(row_lines: np.ndarray, columns: np.ndarray) -> np.ndarray:
     return row_slots @ share > _BUSY * np.count_nonzero(row_slots, axis=1)
 
 
+class SentColumns:
+    """The column trains of a sequence of products, and what is made of them once for all grids of devices that they reach.
+
+    Parameters
+    ----------
+    words : (n, columns) uint32 array
+    """
+
+    def __init__(self, words: np.ndarray) -> None:
+        self.words = words
+        self._planes: dict[int, np.ndarray] = {}
+
+    def planes(self, start: int) -> np.ndarray:
+        """The `bit_planes` of the products of a batch that begins with ``start``."""
+        if start in self._planes:
+            return self._planes[start]
+        made = bit_planes(self.words[start : start + MAX_BATCH])
+        # They take a multiple of the memory of the words: those of long sequences, as of convolutions, are made again.
+        if len(self._planes) < _KEPT:
+            self._planes[start] = made
+        return made
+
+
 def apply_batch(
     state: np.ndarray,
     rows: np.ndarray,
-    columns: np.ndarray,
+    columns: np.ndarray | SentColumns,
     parameters: dict[str, np.ndarray],
     law: Law,
     one_sided: bool,
@@ -44,8 +69,8 @@ def apply_batch(
 ) -> int:
     """Apply coincident pulses to devices: what `pulses.apply_pulses` does, equal in distribution and several times as fast.
 
-    Parameters and result are those of `pulses.apply_pulses`. Which pulses fall is the same to the bit, and so are the number of
-    pulses, ``received``, and every state but for the noise of the three shortcuts:
+    Parameters and result are those of `pulses.apply_pulses`; ``columns`` may be `SentColumns` that other grids get, too. Which pulses
+    fall is the same to the bit, and so are the number of pulses, ``received``, and every state but for the noise of the three shortcuts:
 
     - Devices of constant step (`pulse_constant`): one draw for up to 256 products, as long as no bound can be touched.
     - Linear law in rows that are busy (`pulse_rows`): one draw for a group of products, likewise.
@@ -59,6 +84,8 @@ def apply_batch(
 
     On the GPU no shortcut is taken: a thread has a device, and all states are those of `pulses.apply_pulses` to the bit.
     """
+    sent = columns if isinstance(columns, SentColumns) else SentColumns(columns)
+    columns = sent.words
     if on_gpu(state):
         return apply_pulses(state, rows, columns, parameters, law, one_sided, key, first_step, received)
     arrays = [parameters[name] for name in PARAMETERS]
@@ -72,12 +99,22 @@ def apply_batch(
     for start in range(0, len(rows), MAX_BATCH):
         some, others = rows[start : start + MAX_BATCH], columns[start : start + MAX_BATCH]
         stream = *key.words, np.uint64(first_step + start)
-        planes, fired = bit_planes(others), np.full(height, -1, np.int64)
+        planes, fired = sent.planes(start), np.full(height, -1, np.int64)
         if steady:
             row_lines = np.ascontiguousarray(some.T)
             if constant.any():
-                lines = row_lines, np.ascontiguousarray(others.T)
-                given = state, *lines, planes, one_sided, *arrays, spread, *stream, received, fired
+                given = (
+                    state,
+                    row_lines,
+                    np.ascontiguousarray(others.T),
+                    planes,
+                    one_sided,
+                    *arrays,
+                    spread,
+                    *stream,
+                    received,
+                    fired,
+                )
                 over_rows(apply_constant, height, partial(pulse_constant.room, len(some), width), *given)
             busy = (fired < 0) & _busy(row_lines, others)
             if busy.any():

@@ -14,6 +14,7 @@ from llvmlite import ir
 from numba.extending import intrinsic
 
 from analogpc.kernels.compiled import compiled
+from analogpc.kernels.memory import empty
 
 WORDS = 8
 """uint64 words in a block of columns: 512 columns, one cache line."""
@@ -65,7 +66,8 @@ def _fill_planes(columns, planes):
     for b in nb.prange(columns.shape[0]):
         square = np.empty(32, np.uint32)
         for block in range(blocks):
-            for word in range(words):
+            # Words of columns that are not there stay empty.
+            for word in range(min(words, (columns.shape[1] - block * COLUMNS + 31) // 32)):
                 start = block * COLUMNS + 32 * word
                 for t in range(32):
                     square[t] = columns[b, start + t] if start + t < columns.shape[1] else np.uint32(0)
@@ -92,8 +94,8 @@ def bit_planes(columns: np.ndarray) -> np.ndarray:
         to a word, lowest bit first. The last 8 planes are empty.
     """
     n, width = columns.shape
-    planes = np.empty((-(-width // COLUMNS), 2 * _SLOTS * n + 8, 2 * WORDS), np.uint32)
-    planes[:, 2 * _SLOTS * n :] = 0
+    planes = empty((-(-width // COLUMNS), 2 * _SLOTS * n + 8, 2 * WORDS), np.uint32, columns)
+    planes[:, 0 if width % COLUMNS else 2 * _SLOTS * n :] = 0
     _fill_planes(columns, planes)
     return planes.view(np.uint64).reshape(len(planes), -1)
 
