@@ -131,7 +131,7 @@ class PCClassifier(ClassifierMixin, _Estimator):
     validation_fraction : float
         Of the samples, set apart to choose the best epoch; 0 for none, and the last epoch.
     patience : int
-        Stop after so many epochs that were not better.
+        Stop after this many epochs without improvement.
     random_state : int, RandomState or None
         Weights, devices, noise and order of the samples; None is 0.
     dtype : "float64" or "float32"

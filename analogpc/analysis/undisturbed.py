@@ -1,4 +1,4 @@
-"""Running a rule on a network that must not notice."""
+"""Running a rule on a network whose state stays unchanged."""
 
 from __future__ import annotations
 

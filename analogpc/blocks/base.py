@@ -173,7 +173,7 @@ class Block(ABC):
         """The local products whose sums post^T pre are the derivatives of <g, forward(x)> with respect to the matrices.
 
         Products of one matrix follow each other. They are formed when they are consumed, and no product depends on a matrix that
-        has learnt from an earlier one.
+        an earlier product has updated.
 
         Parameters
         ----------

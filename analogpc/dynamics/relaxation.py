@@ -293,7 +293,7 @@ class Relaxation:
         return negative(gain) if deviation is None else difference(deviation, gain)
 
     def show(self, watch: Watch | None) -> None:
-        """Let a ``watch``, if there is one, see this moment; layers whose input has moved are read again for it."""
+        """Show a ``watch``, if there is one, this moment; layers whose input has moved are read again for it."""
         if watch is None:
             return
         for i, stale in enumerate(self._stale):

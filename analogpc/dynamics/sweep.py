@@ -200,7 +200,7 @@ class SweepRelaxation:
         return self._losses.sum(dtype=np.float64) / self._samples
 
     def show(self, watch: Watch | None) -> None:
-        """Let a ``watch``, if there is one, see the energies and the state errors x - mu of the nodes at this moment."""
+        """Show a ``watch``, if there is one, the energies and the state errors x - mu of the nodes at this moment."""
         if watch is not None:
             if self._stale:
                 self.differentiate()

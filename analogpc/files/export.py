@@ -27,7 +27,7 @@ def export_crossbars(network: Network, path: str | Path) -> None:
     """Write the conductances of all crossbar arrays of a network to an HDF5 file (layout: ``docs/files.md``).
 
     A weight is recovered as the sum of ``factor * conductance`` over the devices of a weight, times ``weight_per_siemens``; the
-    page tells how the tiles make the matrix.
+    page documents how the tiles make the matrix.
 
     Parameters
     ----------

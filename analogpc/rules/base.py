@@ -26,7 +26,7 @@ Apply = Callable[[Iterable[Product], float], None]
 
 @dataclass(frozen=True)
 class StepContext:
-    """When in a run a batch is taught: for rules that change from epoch to epoch, or that draw.
+    """The place of a training step in a run, for rules that change from epoch to epoch or draw random numbers.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class StepContext:
     epoch : int
         Epochs finished before.
     step : int
-        Batches taught before, in all epochs.
+        Training steps done before, in all epochs.
     """
 
     key: Key
@@ -45,12 +45,12 @@ class StepContext:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a rule reports of one batch.
+    """What a rule reports of one training step.
 
     Attributes
     ----------
     outputs : (n, *output_shape) array
-        The feed-forward prediction before anything was learnt.
+        The feed-forward prediction before the weights were updated.
     energies : (layers,) float64 array
         Energy of each layer, mean over the batch, at the moment of learning: the sum of squared errors over two, and for the output
         layer under cross-entropy the cross-entropy.
@@ -61,7 +61,7 @@ class StepResult:
 
 
 class Rule(Member):
-    """A learning rule. It relaxes states and hands out products; on which substrate a matrix lives it never asks.
+    """A learning rule. It relaxes states and yields products, and does not depend on the substrate of a matrix.
 
     A subclass with a ``kind`` of its own is known to studies, files and the command line as soon as its module is imported.
 
@@ -70,7 +70,7 @@ class Rule(Member):
     names : dict of dicts, of the class
         Short names, each with the fields in which the rule of that name differs from the defaults.
     sweeps : bool, of the class
-        Whether it teaches networks whose value nodes lie inside the layers.
+        Whether it trains networks whose value nodes lie inside the layers.
     """
 
     family_name: ClassVar[str] = "rule"
@@ -88,7 +88,7 @@ class Rule(Member):
         return next((name for name, fields in names.items() if type(self)(**fields) == self), "")
 
     def refuse(self, architecture: str) -> str:
-        """Why networks of an architecture of that kind cannot be taught; empty if they can."""
+        """Why the rule cannot train networks of an architecture of that kind; empty if it can."""
         if architecture == "hopfield":
             return f"the rule '{self.kind}' teaches predictive networks, not networks of the architecture 'hopfield'"
         if architecture == "transformer" and not self.sweeps:
@@ -97,7 +97,7 @@ class Rule(Member):
 
     @property
     def usual_rate(self) -> float:
-        """Learning rate of plain SGD where none is chosen (``experiments/results/defaults.md`` tells how it was found)."""
+        """Learning rate of plain SGD where none is chosen (found as documented in ``experiments/results/defaults.md``)."""
         return 0.3
 
     def repeatable(self, network: Network) -> bool:
@@ -115,7 +115,7 @@ class Rule(Member):
     def at(self, context: StepContext) -> Self:
         """The rule as it is at one moment of a run; the rule itself unless it changes from epoch to epoch, or draws.
 
-        Training teaches every batch by the rule of its moment.
+        Training uses, for every batch, the rule at its place in the run.
         """
         return self
 

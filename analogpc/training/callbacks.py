@@ -98,7 +98,7 @@ class Record(Callback):
 
 
 class Save(Callback):
-    """Saves the run after every so many epochs or batches, to a file of its own each time.
+    """Saves the run each time the given number of epochs or batches is done, every time to a new file.
 
     Parameters
     ----------

@@ -81,7 +81,7 @@ def fit(
     metrics : sequence of names, functions (right, predictions) -> float, and `Metric`
         Besides accuracy and loss (for regression: loss and r2); see `metric`.
     callbacks : sequence of functions (run) and of `Callback`
-        What to do at the end of batches and epochs.
+        Called at the end of every batch and epoch.
     batches, checkpoint, checkpoint_batches, progress
         See `Run.train`.
     backend : "cpu" or "gpu"

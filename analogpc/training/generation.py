@@ -1,4 +1,4 @@
-"""What language models say: how a text goes on, and which words are missing."""
+"""Text generation by language models: continuing a prompt, and filling in masked words."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NEVER = (PAD, UNKNOWN, START, MASK)
 def generate(
     network: Network, tokeniser: Tokeniser, prompt: str, *, tokens: int = 30, temperature: float = 1.0, key: Key | None = None
 ) -> str:
-    """Go on with a text, token by token, until its end or for so many tokens.
+    """Continue a text, token by token, until its end or for the given number of tokens.
 
     Parameters
     ----------

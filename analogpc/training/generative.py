@@ -50,8 +50,8 @@ class GenerativePC(Specification):
 
         E = 1/2 prior ||x_0||^2 + 1/2 sum_l ||x_l - mu_l(x_{l-1})||^2.
 
-    Unknown data take part as free states and end at their prediction. The network is an associative memory if it has learnt
-    patterns by heart: a part of a pattern is completed to the whole.
+    Unknown data take part as free states and end at their prediction. A network that has
+    memorised patterns is an associative memory: a part of a pattern is completed to the whole.
 
     Attributes
     ----------

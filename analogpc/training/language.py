@@ -95,7 +95,7 @@ class LanguageRun:
         report: Callable[[str], None] = lambda line: None,
         deadline: float = math.inf,
     ) -> LanguageRun:
-        """Go on until the end of the study, or for so many ``batches``.
+        """Train until the end of the study, or for the given number of ``batches``.
 
         Parameters
         ----------

@@ -25,7 +25,7 @@ class Answers:
     labels : (n,) int64 class numbers, or (n, outputs) float64 vectors
     targets : Targets
     output : "squared-error" or "cross-entropy"
-        What the rule lets the output layer pay.
+        The loss at the output layer, chosen by the rule.
     """
 
     outputs: np.ndarray

@@ -1,4 +1,4 @@
-"""What can be asked of a run: predictions for raw samples, probabilities, metrics, a confusion matrix."""
+"""Predictions of a run for raw samples: outputs, probabilities, metrics, a confusion matrix."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Predictions:
-    """Asks the network of a run about raw samples, which get the normalisation of the training samples.
+    """Predictions of the network of a run for raw samples, which get the normalisation of the training samples.
 
     Nothing here leaves a trace in the run. Read noise is drawn from ``key``, which is ``Key(0)`` if not given.
     """
@@ -32,7 +32,7 @@ class Predictions:
 
     @property
     def output(self) -> Output:
-        """What the rule lets the output layer pay."""
+        """The loss at the output layer, chosen by the rule."""
         return getattr(self.study.rule, "output", "squared-error")
 
     def outputs(self, x: Any, *, key: Key | None = None) -> np.ndarray:

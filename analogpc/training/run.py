@@ -47,7 +47,7 @@ _REHEARSED = 4
 
 
 class ResumeError(ValueError):
-    """A run cannot go on with what it was given."""
+    """A run cannot be resumed with what it was given."""
 
 
 @dataclass
@@ -92,7 +92,7 @@ class Run(Predictions, Billing):
     saved_in : path or None
         Where it was saved last, or what it was read from.
     broken : str
-        Where the run was broken off inside a batch, if it could not be brought back to the beginning of that batch.
+        Where the run was interrupted inside a batch, if it could not be rolled back to the beginning of that batch.
     ledger : Ledger
         What was done, for bills.
     """
@@ -164,7 +164,7 @@ class Run(Predictions, Billing):
         checkpoint_batches: int = 0,
         progress: bool = True,
     ) -> Run:
-        """Go on until the end of the study, or for so many ``batches``.
+        """Train until the end of the study, or for the given number of ``batches``.
 
         Parameters
         ----------
@@ -173,10 +173,9 @@ class Run(Predictions, Billing):
         validation, test : (x, y)
             The further parts of two arrays, if the run began with them.
         epochs : int
-            So many epochs more than the study says: a run that was finished goes on. A schedule that was stretched over the run
-            keeps its length.
+            Epochs beyond those of the study; a finished run is resumed. A schedule that was stretched over the run keeps its length.
         callbacks : sequence of functions (run) and of `Callback`
-            What to do at the end of batches and epochs.
+            Called at the end of every batch and epoch.
         metrics : sequence of functions and `Metric`
             Those with which the run began, if it comes from a file: files keep no functions.
         batches : int
@@ -238,7 +237,7 @@ class Run(Predictions, Billing):
         progress: bool,
         check: Callable[[], None],
     ) -> None:
-        """The batches and epochs that are left, with a ``check`` between them that may end it."""
+        """The remaining batches and epochs, with a ``check`` between them that may end the run."""
         per_epoch = math.ceil(len(data.train_labels) / self.study.batch_size)
         self._refuse_small_batches(len(data.train_labels))
         if self.position.batch > per_epoch:
@@ -364,7 +363,7 @@ class Run(Predictions, Billing):
         rule = study.rule.at(StepContext(Key(study.seed).fold("rule"), here.epoch, step))
         _, report = self._training_step.learn(rule, x, target, rate)
         if self.network.backend == "gpu" and here.batch + 1 < per_epoch:
-            # The GPU gets its next inputs before anybody waits for it.
+            # The next inputs are queued on the GPU before the results of this batch are fetched.
             self._next_inputs = (here.epoch, here.batch + 1), self._inputs(data, order, here.batch + 1)
         told = to_host(report)
         matrices = len(self.network.matrices())
@@ -438,7 +437,7 @@ class Run(Predictions, Billing):
         self._callbacks.epoch_end(self)
 
     def _judge(self) -> None:
-        """Keep the best network, and stop if going on is not worth while."""
+        """Keep the best network, and stop early if that is due."""
         column, higher = self._watched
         values = self.history[column]
         if self.study.keep == "best" and best_epoch(values, higher) == len(values) - 1:

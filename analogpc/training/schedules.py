@@ -36,7 +36,7 @@ class ScheduleBase(Specification):
         """
 
     def lasting(self, epochs: int) -> Self:
-        """The schedule as it was in a run of so many epochs, for a run that is made longer."""
+        """The schedule as it was in a run of the given number of epochs, for a run that is extended."""
         return self
 
 
@@ -90,7 +90,7 @@ class WarmupCosine(ScheduleBase):
 
 
 class StepDecay(ScheduleBase):
-    """The learning rate is multiplied by ``gamma`` after every so many epochs.
+    """The learning rate is multiplied by ``gamma`` each time the given number of epochs is done.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Which epoch of a run was the best, and whether going on is worth while."""
+"""Which epoch of a run was the best, and when to stop early."""
 
 from __future__ import annotations
 

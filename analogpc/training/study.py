@@ -65,14 +65,14 @@ class Study(Specification):
         By what the run is judged: a column of the history, as "validation_loss", or a metric. Empty for accuracy, or for regression
         loss, on the validation part if there is one, else on the test part.
     patience : int
-        Stop after so many epochs in which that did not become better; 0 means never.
+        Stop after this many epochs without improvement; 0 means never.
     keep : "last" or "best"
         Whether the network of the best epoch is kept besides the last.
     technology : str
         With what every epoch is priced: a technology or its file (see ``docs/costs.md``). The history then has the columns "joules"
         and "latency_seconds", of all training so far. Empty for none; any run can be billed later.
     hopeless_after, hopeless_value : int, float
-        Stop after so many epochs if the run is not better than this value by then; 0 epochs for never.
+        Stop after this many epochs if the run is not better than this value by then; 0 epochs means never.
     """
 
     dataset: str = "digits"
@@ -155,7 +155,7 @@ def _is_recurrent(given: Any) -> bool:
 def usual_optimiser(substrate: Any, rule: Any = "bp") -> AnyOptimiser:
     """The optimiser that a substrate and a rule, given as objects, names or plain fields, get if none is chosen.
 
-    ``experiments/results/defaults.md`` tells how the rates were found.
+    ``experiments/results/defaults.md`` documents how the rates were found.
     """
     if _takes_increments(substrate):
         return AdamW()

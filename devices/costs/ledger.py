@@ -139,7 +139,7 @@ class Ledger:
         }
 
     def restore(self, state: dict[str, Any] | None, epochs: int) -> None:
-        """Take over what `state` gave after so many epochs; None for what an earlier version left.
+        """Take over what `state` gave after the given number of epochs; None for what an earlier version left.
 
         Raises
         ------

@@ -82,7 +82,7 @@ def count_sensed(meter: Meter, arrays: Sequence[CountedArray], tile: tuple[int, 
     Returns
     -------
     int
-        Word lines of the array that reads most of them; if ``where`` is given, for it a GPU is waited for.
+        Word lines of the array that reads most of them; if ``where`` is given, this synchronises with the GPU.
     """
     lines = min(arrays[0].state.shape[0], tile[0])
     if where is not None:

@@ -87,7 +87,7 @@ def refuse_pulses(device: Device, mapping: Mapping) -> str:
 def total(matrix: PulsedMatrix, products: Products) -> np.ndarray:
     """The sum of the products, formed digitally: (n_in, n_out) in the type of the matrix; counted as updates.
 
-    Whether it is finite is known only when it is there: a GPU is waited for, except in a graph, which cannot wait.
+    The check for finite numbers synchronises with the GPU, except in a captured graph, which cannot.
 
     Raises
     ------

@@ -152,7 +152,7 @@ class Transfer(Scheme):
         )
 
     def _fast_rate(self, matrix: PulsedMatrix, pre: np.ndarray, post: np.ndarray, rate: float) -> float:
-        """The magnitude of the rate of the fast cells for these products; if it follows them, a GPU is waited for."""
+        """The magnitude of the rate of the fast cells for these products; if it follows them, this synchronises with the GPU."""
         if rate == 0:
             return 0.0
         if self.fast_scaling != "auto":
@@ -252,7 +252,7 @@ class BufferedTransfer(Transfer):
         return matrix.granules(lines) * matrix.dtype.type(factor)
 
     def _gather(self, matrix: PulsedMatrix, lines: slice, change: np.ndarray) -> None:
-        """Add to the buffer of these lines, and write what is worth a pulse; to know whether anything is, a GPU is waited for."""
+        """Add to the buffer of these lines, and write what is worth a pulse; this synchronises with the GPU."""
         kind, epsilon = matrix.dtype.type, self._epsilon(matrix, lines)
         buffer = matrix.memory["buffer"][lines] + change
         count_digital(matrix, 0, 2 * change.size)

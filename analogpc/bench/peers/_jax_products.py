@@ -7,7 +7,7 @@ numpy = _turns.library("numpy")
 
 
 def products(plan):
-    """All products of a plan (see `_turns`), one compiled call after the other, each waited for."""
+    """All products of a plan (see `_turns`), one compiled call after the other, each synchronised."""
     rng = numpy.random.default_rng(0)
 
     def some(*shape):
