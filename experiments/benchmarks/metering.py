@@ -24,7 +24,7 @@ import analogpc as apc
 from analogpc.devices.arrays import cells
 from analogpc.devices.arrays.array import Array
 from analogpc.devices.crossbars.builder import make_matrix
-from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
+from analogpc.devices.crossbars.read_path import ReadPath
 from analogpc.kernels.random.streams import Key
 from analogpc.training.environment import describe_environment
 
@@ -58,7 +58,7 @@ class Uncounted:
 @contextmanager
 def without() -> Iterator[None]:
     """Leave out what only bills need."""
-    loads = mock.patch.object(CrossbarMatrix, "loads", Uncounted())
+    loads = mock.patch.object(ReadPath, "loads", Uncounted())
     lines = mock.patch.object(cells, "count_trains", Uncounted)
     words = mock.patch.object(cells, "line_pulses", return_value=None)
     kept = mock.patch.object(Array, "_kept_state", lambda array: array.state)
