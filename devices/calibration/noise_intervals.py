@@ -78,8 +78,10 @@ def read_noise_interval(fit: Fit, data: Readings, which: int) -> tuple[float, fl
         theta[place] = value
         return climb(replace(fit, theta=theta), data, held, rounds=20, tolerance=1e-2).loss
 
-    best, low, high = _interval_of(loss, float(np.clip(fit.theta[place], _LEAST_SIGMA_LOG + 1, 3)))
-    return float(np.exp(best)), float(np.exp(low)), float(np.exp(high))
+    _, low, high = _interval_of(loss, float(np.clip(fit.theta[place], _LEAST_SIGMA_LOG + 1, 3)))
+    # The device gets the value of the fit.
+    value = float(np.exp(fit.theta[place]))
+    return value, min(float(np.exp(low)), value), max(float(np.exp(high)), value)
 
 
 def _interval_of(profile: Callable[[float], float], middle: float) -> tuple[float, float, float]:
