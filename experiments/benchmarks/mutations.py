@@ -24,9 +24,13 @@ ROOT = Path(__file__).parents[2]
 COPIED = ("analogpc", "devices", "kernels", "tests", "setup.cfg", "pyproject.toml")
 
 TESTS = {
-    "analogpc/dynamics/relaxation.py": ("oracles/test_predictive_coding.py", "analogpc/test_rules_predictive_coding.py"),
+    "analogpc/dynamics/relaxation.py": (
+        "oracles/test_predictive_coding.py",
+        "analogpc/test_rules_predictive_coding.py",
+        "analogpc/test_norm_rules.py",
+    ),
     "analogpc/rules/predictive_coding.py": ("oracles/test_predictive_coding.py", "oracles/test_pc_schedules.py"),
-    "analogpc/rules/clamped.py": ("oracles/test_pc_rules.py", "oracles/test_equilibrium.py"),
+    "analogpc/rules/clamped.py": ("oracles/test_pc_schedules.py", "analogpc/test_rules_predictive_coding.py"),
     "analogpc/rules/incremental.py": ("oracles/test_pc_rules.py",),
     "analogpc/rules/zil.py": ("oracles/test_pc_rules.py",),
     "analogpc/rules/equilibrium.py": ("oracles/test_equilibrium.py", "analogpc/test_equilibrium_rules.py"),

@@ -48,6 +48,18 @@ def central_difference(function, array, index, h=1e-5):
     return (above - below) / (2 * h)
 
 
+@pytest.mark.parametrize("precisions", [(1.0, 1.0, 1.0), (0.25, 3.0, 0.5), (0.0, 2.0, 1.0)])
+def test_the_energy_of_a_relaxation_is_that_of_its_definition(precisions):
+    """[1] Each layer counts by its precision, per sample, at states that are nowhere near the feed-forward ones."""
+    rng, network = np.random.default_rng(3), NETWORKS["f(Wx)"]
+    relaxation = Relaxation(network.layers, rng.normal(size=(2, 5)), rng.normal(size=(2, 3)))
+    for number in (1, 2):
+        relaxation.place(number, rng.normal(size=relaxation.states[number].shape))
+    relaxation.differentiate((1.0, 1.0, 1.0))
+    expected = total_energy(network.layers, relaxation.states, precisions) / 2
+    np.testing.assert_allclose(relaxation.energy(precisions), expected, rtol=1e-12)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=5, deadline=None)
