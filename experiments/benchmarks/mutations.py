@@ -36,11 +36,11 @@ TESTS = {
     "analogpc/rules/equilibrium.py": ("oracles/test_equilibrium.py", "analogpc/test_equilibrium_rules.py"),
     "analogpc/training/step.py": ("analogpc/test_training.py",),
     "analogpc/training/run.py": ("analogpc/test_training.py", "analogpc/test_resuming.py", "analogpc/test_fit_options.py"),
-    "analogpc/training/whole_batches.py": ("analogpc/test_interrupts.py",),
+    "analogpc/training/rollback.py": ("analogpc/test_interrupts.py",),
     "analogpc/training/optimisers.py": ("analogpc/test_optimisers.py",),
     "analogpc/training/schedules.py": ("analogpc/test_optimisers.py",),
     "devices/crossbars/reading.py": ("devices/test_reading.py", "devices/test_matrices.py"),
-    "devices/crossbars/sums.py": ("devices/test_matrices.py", "devices/test_mappings.py"),
+    "devices/crossbars/read_path.py": ("devices/test_matrices.py", "devices/test_mappings.py"),
     "devices/crossbars/crossbar_matrix.py": ("devices/test_matrices.py", "devices/test_time.py"),
     "devices/schemes/pulses.py": ("devices/test_schemes_pulses.py",),
     "devices/schemes/mixed_precision.py": ("devices/test_schemes_digital.py",),
@@ -50,7 +50,7 @@ TESTS = {
     "kernels/descent.py": ("kernels/test_descent.py", "oracles/test_predictive_coding.py"),
     "analogpc/files/atomic.py": ("analogpc/test_atomic.py", "analogpc/test_storage.py"),
     "analogpc/files/storage.py": ("analogpc/test_storage.py", "analogpc/test_files.py"),
-    "analogpc/files/run_file.py": ("analogpc/test_files.py", "analogpc/test_resuming.py"),
+    "analogpc/training/run_file.py": ("analogpc/test_files.py", "analogpc/test_resuming.py"),
 }
 """The modules of the core, and the tests that answer for each."""
 
