@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from inspect import signature
 
 import numpy as np
 
@@ -66,7 +65,7 @@ def energy_profile(
     network : Network
         Left without a trace.
     rule : PredictiveCoding, IncrementalPC or ErrorBasedPC
-        Or any rule whose `train_step` takes a ``watch``. Of incremental PC this is the relaxation under weights that stand still.
+        Or any rule that declares itself ``watchable``. Of incremental PC this is the relaxation under weights that stand still.
     x : (n, *input_shape) array
     target : (n, *output_shape) array
     key : Key
@@ -83,7 +82,7 @@ def energy_profile(
     every layer after the last step, and none in between.
     """
     rule = as_rule(rule)
-    if "watch" not in signature(rule.train_step).parameters:
+    if not rule.watchable:
         raise TypeError(
             f"the rule '{rule.kind}' cannot be watched: its train_step takes no watch, as those of 'predictive-coding', "
             "'incremental-pc' and 'error-based-pc' do"

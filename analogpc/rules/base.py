@@ -71,11 +71,14 @@ class Rule(Member):
         Short names, each with the fields in which the rule of that name differs from the defaults.
     sweeps : bool, of the class
         Whether it trains networks whose value nodes lie inside the layers.
+    watchable : bool, of the class
+        Whether its `train_step` takes a ``watch``, which sees every step of the relaxation (see `analysis.energy_profile`).
     """
 
     family_name: ClassVar[str] = "rule"
     names: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     sweeps: ClassVar[bool] = False
+    watchable: ClassVar[bool] = False
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

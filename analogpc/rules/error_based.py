@@ -50,6 +50,7 @@ class ErrorBasedPC(RelaxingRule):
 
     names: ClassVar[Mapping[str, Mapping[str, Any]]] = {"epc": {"steps": 8, "step_size": 0.1}}
     kind: Literal["error-based-pc"] = "error-based-pc"
+    watchable: ClassVar[bool] = True
     steps: Annotated[int, Field(ge=0)] | Literal["layers"] = 8
     step_size: Positive = 0.1
     tolerance: Annotated[FiniteFloat, Field(ge=0)] = 0.0

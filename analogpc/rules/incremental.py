@@ -40,6 +40,7 @@ class IncrementalPC(RelaxingRule):
     names: ClassVar[Mapping[str, Mapping[str, Any]]] = {"ipc": {"steps": "layers", "step_size": 0.5}}
     sweeps: ClassVar[bool] = True
     kind: Literal["incremental-pc"] = "incremental-pc"
+    watchable: ClassVar[bool] = True
     steps: Annotated[int, Field(ge=1)] | Literal["layers"] = 8
     step_size: Positive = 0.5
     stoppable: bool = True

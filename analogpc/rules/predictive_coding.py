@@ -86,6 +86,7 @@ class PredictiveCoding(RelaxingRule):
     }
     sweeps: ClassVar[bool] = True
     kind: Literal["predictive-coding"] = "predictive-coding"
+    watchable: ClassVar[bool] = True
     precision: Literal["standard", "spiking", "decay-paper", "decay-code"] = "standard"
     base_precision: Annotated[FiniteFloat, Field(ge=0, le=1)] = 1e-3
     decay: Positive = 1.0
