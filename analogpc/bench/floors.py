@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from analogpc.devices.matrix import TwoPhases
-from analogpc.kernels.products import matmul
+from analogpc.kernels.gpu.arrays import copied
+from analogpc.kernels.products import batched, matmul
 from analogpc.networks.network import Network
+from analogpc.networks.transformer import Transformer
 
 
 def products_of(network: Network, teach: Callable[[Network, Callable[..., None]], Any]) -> Callable[[], None]:
@@ -18,7 +21,8 @@ def products_of(network: Network, teach: Callable[[Network, Callable[..., None]]
     Their results go to arrays that are there already, so that no time is lost with memory.
 
     How many vectors every matrix reads and learns from is what its meter counts; they come in as many calls as they did, each of the
-    rows that one batch brings to that matrix (one for each sample; in a convolution, one for each output position).
+    rows that one batch brings to that matrix (one for each sample; in a convolution, one for each output position). Look-ups of an
+    embedding copy rows, and are no products; those of two activations within an attention are.
 
     Parameters
     ----------
@@ -27,37 +31,55 @@ def products_of(network: Network, teach: Callable[[Network, Callable[..., None]]
     teach : function of the network and of an ``apply``
     """
 
-    phases: dict[int, int] = {}
+    lessons: Counter[int] = Counter()
 
     def apply(products: Any, gain: float) -> None:
+        phases, taught = 2 if isinstance(products, TwoPhases) else 1, set()
         for matrix, pre, post in products:
-            phases[id(matrix)] = 2 if isinstance(products, TwoPhases) else 1
+            taught.add(id(matrix))
             matrix.learn([(pre, post)], 0.0)
+        lessons.update(dict.fromkeys(taught, phases))
 
     teach(network, apply)
-    calls: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = []
+    calls: list[tuple[int, np.ndarray, np.ndarray, np.ndarray | None]] = []
     rng = np.random.default_rng(0)
 
     def some(*shape: int) -> np.ndarray:
-        return network.brought(rng.normal(size=shape))
+        return copied(rng.normal(size=shape).astype(network.dtype), network.backend)
 
     for name, matrix in network.matrices().items():
-        if not name.endswith("weight"):
+        counts = matrix.meter
+        if not name.endswith("weight") or counts.look_ups or not lessons[id(matrix)]:
             continue
         n_out, n_in = matrix.shape
-        counts = matrix.meter
-        # Every matrix learns once in a batch, from all its rows, as they are in one phase or in each of two.
-        rows = counts.updates // phases[id(matrix)]
+        # Whenever a matrix learns, it does from all rows of the batch.
+        rows = counts.updates // lessons[id(matrix)]
         x, g, weights = some(rows, n_in), some(rows, n_out), some(n_in, n_out)
         calls += [
             (counts.forward_reads // rows, x, weights, some(rows, n_out)),
             (counts.backward_reads // rows, g, weights.T, some(rows, n_in)),
-            (phases[id(matrix)], x.T, g, some(n_in, n_out)),
+            (lessons[id(matrix)], x.T, g, some(n_in, n_out)),
         ]
+        if name.endswith("queries.weight"):
+            output = network.matrices()[name.replace("queries", "output")].meter
+            times = counts.forward_reads // rows, output.backward_reads // rows, lessons[id(matrix)]
+            calls += _of_activations(cast(Transformer, network.architecture), rows, times, some)
 
     def products() -> None:
         for times, left, right, out in calls:
             for _ in range(times):
-                matmul(left, right, out)
+                # Those of two activations are one for each sample and head.
+                batched(left, right) if out is None else matmul(left, right, out)
 
     return products
+
+
+def _of_activations(
+    architecture: Transformer, rows: int, times: tuple[int, int, int], some: Callable[..., np.ndarray]
+) -> list[tuple[int, np.ndarray, np.ndarray, None]]:
+    """The products of two activations in one attention: forward, back to scores and values, and back to queries and keys."""
+    positions, features = architecture.positions, architecture.features // architecture.heads
+    items = rows // positions * architecture.heads
+    q, a = some(items, positions, features), some(items, positions, positions)
+    forward, back, learnt = times
+    return [(forward + back, q, q.swapaxes(1, 2), None), (forward + back + 2 * learnt, a, q, None)]

@@ -27,12 +27,12 @@ from analogpc.kernels.pulses.batches import apply_batch
 from analogpc.kernels.pulses.updates import MAX_LENGTH, trains
 from analogpc.kernels.random.streams import Key, bits, normals
 from analogpc.kernels.wires.effective import effective_conductance
-from analogpc.networks import Hopfield
+from analogpc.networks import Hopfield, Transformer
 from analogpc.networks.network import Network
 from analogpc.networks.zoo import mlp, vgg
 from analogpc.rules import Backprop, IncrementalPC, PredictiveCoding, Rule
 from analogpc.rules.hopfield.hopfield_ep import HopfieldEP
-from analogpc.training.optimisers import SGD, Learner
+from analogpc.training.optimisers import SGD, AdamW, Learner
 from analogpc.training.step import TrainingStep
 
 SIZE, BATCH = 512, 128
@@ -198,6 +198,21 @@ def _equilibrium(backend: Backend) -> Calls:
     return Calls(floor, {"digital": step})
 
 
+def _language(rule: Rule, backend: Backend) -> Calls:
+    """A batch of a small conditional language model as docs/language.md has it, a third of the positions padding."""
+    rng, network = np.random.default_rng(0), Network(Transformer(vocabulary=1000), Digital(), seed=0)
+    n, positions = 32, network.input_shape[0]
+    ids = rng.integers(5, 1000, (n, positions + 1)).astype(np.int32)
+    ids[np.arange(positions + 1) >= rng.integers(positions // 3, positions + 1, n)[:, None]] = 0
+    labels = np.where(ids[:, 1:] == 0, -1, ids[:, 1:]).reshape(-1)
+    target = np.stack([np.arange(labels.size), labels], axis=1).astype(np.int32)
+    network = network.to(backend)
+    x, target = network.inputs(np.ascontiguousarray(ids[:, :-1])), network.brought(target)
+    step = TrainingStep(network, Learner(AdamW(learning_rate=1e-3, weight_decay=0.01), network.matrices()))
+    floor = products_of(network.copy(), lambda twin, teach: rule.train_step(twin, x, target, teach))
+    return Calls(floor, {"digital": lambda: step.learn(rule, x, target, 1e-3)})
+
+
 _UPDATES = 8
 
 
@@ -253,6 +268,18 @@ WORKLOADS: dict[str, Workload] = {
         "its matrix products",
         "≤ 1.5",
         _equilibrium,
+    ),
+    "language-bp": Workload(
+        "Training step of backpropagation, conditional language model (2 blocks, 64 features, 1000 tokens, 32 x 32 positions), AdamW",
+        "its matrix products",
+        "≤ 1.6",
+        partial(_language, Backprop(output="cross-entropy")),
+    ),
+    "language-ipc": Workload(
+        "The same by incremental PC, T = 4",
+        "its matrix products",
+        "≤ 1.6",
+        partial(_language, IncrementalPC(steps=4, step_size=0.1, output="cross-entropy")),
     ),
 } | {
     f"ipc-{depth}": Workload(
