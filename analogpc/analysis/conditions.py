@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -14,12 +14,16 @@ from analogpc.devices.substrate import Analog, Digital
 from analogpc.kernels.random.streams import Key
 from analogpc.training.evaluation import answers_of, in_batches, outputs_of
 from analogpc.training.metrics import Answers, Confusion, measured, metrics_for
+from analogpc.training.perplexity import Perplexity, perplexity
 
 if TYPE_CHECKING:
     from analogpc.data import Dataset
+    from analogpc.data.text import TextData
     from analogpc.networks.network import Network
+    from analogpc.training.language import LanguageRun
     from analogpc.training.run import Run
 
+T = TypeVar("T")
 _UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "mo": 2629800.0, "y": 31557600.0}
 
 
@@ -107,26 +111,81 @@ def evaluate_conditions(
     ValueError
         If a digital network is to age.
     """
+    found = _conditions(run.network, _asked(run, data), after, compensation, substrate, samples, seed)
+    return [_judged(run, time, wanted, answers) for time, wanted, answers in found]
+
+
+def evaluate_text(
+    run: LanguageRun,
+    data: TextData,
+    *,
+    after: Sequence[float] = (0.0,),
+    compensation: Sequence[bool] | None = None,
+    substrate: Analog | Digital | None = None,
+    samples: int = 1,
+    seed: int = 0,
+) -> list[Evaluation]:
+    """The perplexity and the bits per character of the best network of a language model, on the test part of a text.
+
+    Parameters
+    ----------
+    run : LanguageRun
+    data : TextData
+        Of the tokens of the run.
+    after, compensation, substrate, samples, seed
+        See `evaluate_conditions`.
+
+    Raises
+    ------
+    ValueError
+        If a digital network is to age.
+    """
+
+    def ask(network: Network, key: Key) -> Perplexity:
+        return perplexity(network, data, "test", key=key)
+
+    found = _conditions(run.speaking, ask, after, compensation, substrate, samples, seed)
+    return [
+        Evaluation(
+            time,
+            wanted,
+            {"perplexity": [one.value for one in said], "bits_per_character": [one.bits_per_character for one in said]},
+            None,
+        )
+        for time, wanted, said in found
+    ]
+
+
+def _conditions(
+    network: Network,
+    ask: Callable[[Network, Key], T],
+    after: Sequence[float],
+    compensation: Sequence[bool] | None,
+    substrate: Analog | Digital | None,
+    samples: int,
+    seed: int,
+) -> list[tuple[float, bool, list[T]]]:
+    """What a network is asked, for every time with every compensation, once for each sample of the noise."""
     if samples < 1:
         raise ValueError(f"samples = {samples} is not allowed: it is at least 1")
-    ask = _asked(run, data)
     times = sorted(set(after))
     if any(time < 0 or not math.isfinite(time) for time in times):
         raise ValueError(f"after = {list(after)} is not allowed: seconds are finite and not negative")
-    programmed = [_placed(run.network, substrate, number, seed) for number in range(samples if substrate is not None else 1)]
+    programmed = [_placed(network, substrate, number, seed) for number in range(samples if substrate is not None else 1)]
     here = programmed[0].substrate
     if isinstance(here, Digital) and any(times):
         raise ValueError("a digital network does not age: --after needs a run on crossbars, or --device")
     told = []
     for wanted in _compensations(here, compensation):
-        networks = [_aging(network, wanted) for network in programmed]
+        networks = [_aging(one, wanted) for one in programmed]
         age = 0.0
         for time in times:
-            for network in networks if time > age else ():
-                network.elapse(time - age)
+            for one in networks if time > age else ():
+                one.elapse(time - age)
             age = max(age, time)
-            answers = [ask(networks[n % len(networks)], Key(seed).fold("conditions", n)) for n in range(samples)]
-            told.append(_judged(run, time, wanted, answers))
+            told.append(
+                (time, wanted, [ask(networks[n % len(networks)], Key(seed).fold("conditions", n)) for n in range(samples)])
+            )
     return told
 
 

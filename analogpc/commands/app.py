@@ -15,7 +15,7 @@ from analogpc.commands.bill import bill, technology
 from analogpc.commands.calibrate import calibrate
 from analogpc.commands.devices import devices
 from analogpc.commands.evaluation import evaluate
-from analogpc.commands.language import TEXT, holds_language_model, train_text
+from analogpc.commands.language import TEXT, fill, generate, holds_language_model, train_text
 from analogpc.commands.output import (
     BackendOption,
     Json,
@@ -269,6 +269,8 @@ app.command()(bench)
 app.command()(sweep)
 app.command()(compare)
 app.command("eval")(evaluate)
+app.command()(generate)
+app.command()(fill)
 app.command()(report)
 app.command()(plot)
 app.command()(bill)

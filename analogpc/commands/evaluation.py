@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from analogpc.commands.language import TEXT, holds_language_model
 from analogpc.commands.output import BackendOption, Json, print_json, print_table
 
 Compensation = Literal["as-is", "on", "off", "both"]
@@ -36,24 +37,29 @@ def evaluate(
     backend: BackendOption = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Accuracy, loss, calibration and confusion of a saved run: as it is, after time, on other hardware, on other data."""
-    from analogpc.analysis.conditions import evaluate_conditions, seconds_of
+    """Accuracy, loss, calibration and confusion of a saved run: as it is, after time, on other hardware, on other data.
+
+    Of a language model: perplexity and bits per character on the test part of its text.
+    """
+    from analogpc.analysis.conditions import evaluate_conditions, evaluate_text, seconds_of
     from analogpc.devices.substrate import substrate
     from analogpc.training.run import Run
 
     times = [seconds_of(text) for text in after or ["0"]]
-    hardware = substrate(device) if device is not None else None
-    loaded = Run.load(run, backend=backend)
-    wanted = _compensations(compensation or ("both" if any(times) else "as-is"))
-    found = evaluate_conditions(
-        loaded,
-        _data(loaded, data, data_dir),
-        after=times,
-        compensation=wanted,
-        substrate=hardware,
-        samples=noise_samples,
-        seed=seed,
-    )
+    conditions: dict[str, Any] = {
+        "after": times,
+        "compensation": _compensations(compensation or ("both" if any(times) else "as-is")),
+        "substrate": substrate(device) if device is not None else None,
+        "samples": noise_samples,
+        "seed": seed,
+    }
+    if holds_language_model(run):
+        if confusion or data_dir is not None:
+            raise ValueError("--confusion and --data-dir belong to labelled samples, and the run holds a language model")
+        found = evaluate_text(*_model_and_text(run, data, backend), **conditions)
+    else:
+        loaded = Run.load(run, backend=backend)
+        found = evaluate_conditions(loaded, _data(loaded, data, data_dir), **conditions)
     if as_json:
         print_json({"command": "eval", "run": str(run), "device": device, "evaluations": [_plain(one) for one in found]})
         return
@@ -76,6 +82,19 @@ def _data(run: Any, data: str | None, data_dir: Path | None) -> Any:
     if not Path(data).suffix:
         return load_data(data, data_dir=data_dir)
     return _arrays(Path(data))
+
+
+def _model_and_text(run: Path, data: str | None, backend: Any) -> tuple[Any, Any]:
+    """A language model, and the text from which it has learnt, which may have moved."""
+    from analogpc.training.language import LanguageRun
+    from analogpc.training.language_study import text_of
+    from analogpc.training.run import ResumeError
+
+    loaded = LanguageRun.load(run, backend=backend)
+    text = text_of(loaded.study if data is None else loaded.study.but(text=data.removeprefix(TEXT)))
+    if text.fingerprint != loaded.fingerprint:
+        raise ResumeError(f"the run has learnt another text than '{text.name}': the fingerprints differ")
+    return loaded, text
 
 
 def _arrays(path: Path) -> tuple[Any, Any]:

@@ -1,12 +1,20 @@
-"""``analogpc train`` on texts: a language model is trained, evaluated, saved, and says something."""
+"""The commands about language models: ``train`` on texts, ``generate``, ``fill``, and their part of ``eval``."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from analogpc.commands.output import print_json, show, spare
+import typer
+
+from analogpc.commands.output import BackendOption, Json, print_json, show, spare
+
+if TYPE_CHECKING:
+    from analogpc.networks.network import Network
+
+ModelFile = Annotated[Path, typer.Argument(help="A run.h5 of a language model.")]
+Device = Annotated[str | None, typer.Option(help="Program the weights onto fresh crossbars of this device first.")]
 
 TEXT = "text:"
 """What the name of a text begins with, before its path."""
@@ -110,3 +118,49 @@ def _study(options: dict[str, Any], settings: list[str], task: str) -> Any:
     path = str(changes.pop("dataset")).removeprefix(TEXT)
     fields = {"text": path, "rule": "ipc", "network": {"kind": "transformer", "vocabulary": 1000, "task": task}}
     return LanguageStudy.from_dict(lay(LanguageStudy, fields, {**changes, **dict(map(setting, settings))}))
+
+
+def generate(
+    run: ModelFile,
+    prompt: Annotated[str, typer.Argument(help="What the model goes on with; may be empty.")] = "",
+    tokens: Annotated[int, typer.Option(help="At most so many.", min=0)] = 30,
+    temperature: Annotated[float, typer.Option(help="How freely tokens are drawn; 0 for the most probable ones.", min=0)] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of the draws, of read noise and of fresh devices.", min=0)] = 0,
+    device: Device = None,
+    backend: BackendOption = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Let a conditional language model go on with a text."""
+    said = _speaking(run, device, seed, backend).generate(prompt, tokens=tokens, temperature=temperature, seed=seed)
+    _say("generate", run, said, as_json)
+
+
+def fill(
+    run: ModelFile,
+    text: Annotated[str, typer.Argument(help="With a <mask> for every missing token.")],
+    seed: Annotated[int, typer.Option(help="Of fresh devices.", min=0)] = 0,
+    device: Device = None,
+    backend: BackendOption = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Let a masked language model fill in what is missing in a text."""
+    _say("fill", run, _speaking(run, device, seed, backend).fill(text), as_json)
+
+
+def _speaking(run: Path, device: str | None, seed: int, backend: Any) -> Network:
+    """The network of a file, on crossbars of its own if a device is named."""
+    from analogpc.devices.substrate import substrate
+    from analogpc.training.run_file import load
+
+    network = load(run, backend=backend)
+    if device is None:
+        return network
+    network.seed = seed
+    return network.on(substrate(device))
+
+
+def _say(command: str, run: Path, said: str, as_json: bool) -> None:
+    if as_json:
+        print_json({"command": command, "run": str(run), "said": said})
+    else:
+        print(said)

@@ -32,6 +32,8 @@ _TEXT_ATTRIBUTE = 32_768
 _COMPRESS_FROM = 4_096
 _PIECE = 2**20
 _LONGEST_KIND, _DEEPEST = 64, 100
+_TAKEN_BY = {"language-run": ": of language models there are train --resume, eval, generate, fill, export and inspect"}
+"""What to do with files of a kind, where another was expected."""
 _OWN = ("format", "kind", "format_version", "analogpc_version")
 # What HDF5 text cannot hold: the null character and halves of surrogate pairs.
 _UNSTORABLE = "\0\ud800-\udfff"
@@ -270,7 +272,7 @@ def open_file(path: str | Path, kind: str) -> Iterator[Tree]:
     """
     with _opened(path) as (strict, header):
         if header["kind"] != kind:
-            raise StorageError(f"it is a {header['kind']} file, not a {kind} file")
+            raise StorageError(f"it is a {header['kind']} file, not a {kind} file{_TAKEN_BY.get(header['kind'], '')}")
         yield _read_group(strict, strict.file["/"])
 
 
@@ -302,7 +304,7 @@ def read_file(path: str | Path, kind: str | None = None) -> Tree:
     """
     with _opened(path) as (strict, header):
         if kind is not None and header["kind"] != kind:
-            raise StorageError(f"it is a {header['kind']} file, not a {kind} file")
+            raise StorageError(f"it is a {header['kind']} file, not a {kind} file{_TAKEN_BY.get(header['kind'], '')}")
         return in_tree(lambda stored: stored.read(), _read_group(strict, strict.file["/"]))
 
 

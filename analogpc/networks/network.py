@@ -45,6 +45,8 @@ class Network:
         Blocks besides the layers, which read states, too: whatever the architecture asks for.
     carried : list of arrays
         States that a rule carries over to the next batch; empty unless one does. Saved and copied with the network.
+    tokeniser : Tokeniser or None
+        What its tokens stand for, once a text has taught it; see `generate` and `fill`.
     backend : "cpu" or "gpu"
         Where its arrays are: in main memory as NumPy's, or on a GPU as CuPy's. Networks are made in main memory; `to` moves them.
     """
@@ -66,6 +68,8 @@ class Network:
         self.layers: list[Block] = []
         self.extras: dict[str, Block] = {}
         self.carried: list[np.ndarray] = []
+        # A Tokeniser: the room of the data imports from this one.
+        self.tokeniser: Any = None
         self._place("cpu")
 
     def _place(self, backend: Backend) -> None:
@@ -169,6 +173,46 @@ class Network:
         """
         return self.architecture.predict(self.layers, self.extras, self.inputs(x))
 
+    def generate(self, prompt: str = "", *, tokens: int = 30, temperature: float = 1.0, seed: int = 0) -> str:
+        """Go on with a text, token by token, as a conditional language model that has learnt one.
+
+        Parameters
+        ----------
+        prompt : str
+            May be empty.
+        tokens : int
+            At most so many.
+        temperature : float
+            Tokens are drawn with probabilities proportional to exp(logit / temperature); 0 for the most probable one.
+        seed : int
+            Of the draws and of read noise.
+
+        Returns
+        -------
+        str
+            The prompt and what follows.
+
+        Raises
+        ------
+        DataError
+            If it has learnt no text, fills in masked tokens instead, or a number is not allowed.
+        """
+        from analogpc.training.generation import generate, words_of
+
+        return generate(self, words_of(self), prompt, tokens=tokens, temperature=temperature, key=Key(seed))
+
+    def fill(self, text: str) -> str:
+        """A text with its ``<mask>`` tokens filled in, each by the most probable token, by a masked language model.
+
+        Raises
+        ------
+        DataError
+            If it has learnt no text, nothing is masked, the text is too long, or it says the next token instead.
+        """
+        from analogpc.training.generation import fill, words_of
+
+        return fill(self, words_of(self), text)
+
     def on(self, substrate: Digital | Analog | str) -> Network:
         """The same network on another substrate, which may be given by its short name.
 
@@ -184,6 +228,7 @@ class Network:
             twin._initial = None
         for name, kept in twin.buffers().items():
             kept[...] = to_host(self.buffers()[name])
+        twin.tokeniser = self.tokeniser
         return twin.to(self.backend)
 
     def copy(self, *, trained: bool = False, backend: Backend | None = None) -> Network:
@@ -204,6 +249,7 @@ class Network:
         twin.layers = [layer.copy(backend) for layer in self.layers]
         twin.extras = {name: block.copy(backend) for name, block in self.extras.items()}
         twin.carried = [copied(state, backend) for state in self.carried]
+        twin.tokeniser = self.tokeniser
         return twin
 
     def to(self, backend: Backend) -> Network:
@@ -283,7 +329,8 @@ class Network:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Networks are pickled by their specifications and their state."""
-        return _restored, (self.architecture, self.substrate, self.seed, self.state(), self._initial, self.backend)
+        given = (self.architecture, self.substrate, self.seed, self.state(), self._initial, self.backend, self.tokeniser)
+        return _restored, given
 
     def template(self) -> dict[str, Any]:
         """What `state` looks like; see `state.fitted`."""
@@ -350,10 +397,16 @@ def as_network(value: Any) -> Network:
 
 
 def _restored(
-    architecture: Architecture, substrate: Digital | Analog, seed: int, state: dict[str, Any], initial: Any, backend: Backend
+    architecture: Architecture,
+    substrate: Digital | Analog,
+    seed: int,
+    state: dict[str, Any],
+    initial: Any,
+    backend: Backend,
+    tokeniser: Any = None,
 ) -> Network:
     """A network from what was pickled of it."""
     network = Network(architecture, substrate, seed)
     network.restore(state)
-    network._initial = initial
+    network._initial, network.tokeniser = initial, tokeniser
     return network.to(backend)

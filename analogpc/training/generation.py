@@ -95,6 +95,20 @@ def fill(network: Network, tokeniser: Tokeniser, text: str) -> str:
     return tokeniser.decode(int(logits[place].argmax()) if one == MASK else one for place, one in enumerate(known[1:], start=1))
 
 
+def words_of(network: Network) -> Tokeniser:
+    """What the tokens of a network stand for.
+
+    Raises
+    ------
+    DataError
+        If no text has taught it.
+    """
+    _task(network)
+    if network.tokeniser is None:
+        raise DataError("the network has learnt no text yet: it does not know what its tokens stand for (see fit_text)")
+    return network.tokeniser
+
+
 def _task(network: Network) -> str:
     task = getattr(network.architecture, "task", "")
     if not task:

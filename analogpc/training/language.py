@@ -25,14 +25,14 @@ from analogpc.kernels.random.streams import Key, permutation
 from analogpc.networks.network import Network
 from analogpc.rules.base import StepContext
 from analogpc.training.environment import describe_environment, pinned_blas
-from analogpc.training.generation import fill, generate
 from analogpc.training.language_study import LanguageStudy
 from analogpc.training.optimisers import AnyOptimiser, Learner
 from analogpc.training.perplexity import Perplexity, perplexity, transformer_of
 from analogpc.training.run import DivergenceError, ResumeError
 from analogpc.training.step import TrainingStep
 
-_KIND = "language-run"
+KIND = "language-run"
+"""Of the files of these runs."""
 
 
 class LanguageRun:
@@ -56,6 +56,7 @@ class LanguageRun:
 
     def __init__(self, study: LanguageStudy, network: Network, tokeniser: Tokeniser, fingerprint: str) -> None:
         self.study, self.network, self.tokeniser, self.fingerprint = study, network, tokeniser, fingerprint
+        network.tokeniser = tokeniser
         self.learner = Learner(study.optimiser, network.matrices())
         self._step = TrainingStep(network, self.learner, lambda result, target: result.energies)
         self.history: dict[str, list[Any]] = {}
@@ -193,15 +194,16 @@ class LanguageRun:
         return total
 
     def generate(self, prompt: str = "", *, tokens: int = 30, temperature: float = 1.0, seed: int = 0) -> str:
-        """Go on with a text, by the best network so far; see `saying.generate`."""
-        return generate(self._speaker, self.tokeniser, prompt, tokens=tokens, temperature=temperature, key=Key(seed))
+        """Go on with a text, by the best network so far; see `Network.generate`."""
+        return self.speaking.generate(prompt, tokens=tokens, temperature=temperature, seed=seed)
 
     def fill(self, text: str) -> str:
-        """A text with its ``<mask>`` tokens filled in, by the best network so far; see `saying.fill`."""
-        return fill(self._speaker, self.tokeniser, text)
+        """A text with its ``<mask>`` tokens filled in, by the best network so far; see `Network.fill`."""
+        return self.speaking.fill(text)
 
     @property
-    def _speaker(self) -> Network:
+    def speaking(self) -> Network:
+        """The network of the best evaluation, or before the first one the network as it is."""
         return self.network if self.best is None else self.best_network
 
     def save(self, path: str | Path) -> None:
@@ -221,7 +223,7 @@ class LanguageRun:
         }
         if self.best is not None:
             tree["best"] = {"batch": self.best[0], "perplexity": self.best[1], "network": self.best[2]}
-        write_file(path, _KIND, tree)
+        write_file(path, KIND, tree)
 
     @classmethod
     def load(cls, path: str | Path, *, backend: Backend = "cpu") -> Self:
@@ -234,7 +236,7 @@ class LanguageRun:
         """
         from analogpc.files.storage import StorageError, read_file
 
-        tree = read_file(path, _KIND)
+        tree = read_file(path, KIND)
         try:
             study = LanguageStudy.from_toml(tree["study"])
             network = Network(study.network, study.substrate, study.network_seed)
@@ -245,7 +247,7 @@ class LanguageRun:
             run.history = {name: values.tolist() for name, values in tree["history"].items()}
             if "best" in tree:
                 run.best = tree["best"]["batch"], tree["best"]["perplexity"], tree["best"]["network"]
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
             raise StorageError(f"{path} does not fit this version of analogpc: {error}") from error
         return run
 

@@ -10,7 +10,7 @@ import numpy as np
 import tomli_w
 
 from analogpc.devices.state import StateError, real, text, whole
-from analogpc.files.storage import open_file, write_file
+from analogpc.files.storage import open_file, read_header, write_file
 from analogpc.kernels.gpu import arrays
 from analogpc.kernels.gpu.arrays import Backend, as_backend
 from analogpc.networks.network import Network
@@ -121,9 +121,9 @@ def rebuilt(tree: dict[str, Any], backend: Backend, size: int = 2**40) -> Run:
 
 
 def load(path: str | Path, *, backend: Backend = "cpu") -> Network:
-    """The network of a saved run, in the state in which it was saved.
+    """The network of a saved run, in the state in which it was saved; of a language model the one of the best evaluation.
 
-    Use `Run.load` to resume training; resuming is bit-identical.
+    Use `Run.load`, or `LanguageRun.load`, to resume training; resuming is bit-identical.
 
     Parameters
     ----------
@@ -137,4 +137,9 @@ def load(path: str | Path, *, backend: Backend = "cpu") -> Network:
     StorageError
         If the file cannot be used; the sentence says why.
     """
+    from analogpc.training.language import KIND as LANGUAGE
+    from analogpc.training.language import LanguageRun
+
+    if read_header(path)["kind"] == LANGUAGE:
+        return LanguageRun.load(path, backend=backend).speaking
     return load_run(path, backend).network

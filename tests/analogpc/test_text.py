@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import numpy as np
 import pytest
 from token_networks import small_text
 
+import analogpc as apc
 from analogpc.commands.app import main
 from analogpc.data.samples import DataError
 from analogpc.data.text import TextData, text_data
 from analogpc.data.text_files import load_text, sentences
 from analogpc.data.tokeniser import END, MASK, PAD, SPECIAL, START
+from analogpc.devices.substrate import Analog, Digital
 from analogpc.kernels.random.streams import Key
 from analogpc.networks.zoo import transformer
 from analogpc.training.language import LanguageRun, fit_text
@@ -140,6 +143,75 @@ def test_models_learn_and_say_something():
         masked.generate("the")
 
 
+@pytest.mark.parametrize("substrate", [Digital(), Analog(device="idealized")], ids=["digital", "crossbars"])
+@pytest.mark.parametrize("task", ["conditional", "masked"])
+def test_networks_speak_as_their_runs_do(tmp_path, capsys, task, substrate):
+    """From Python, from a file, on other hardware and on the command line: the words of the best evaluation."""
+    data = small_text()
+    rate = 0.02 if isinstance(substrate, Digital) else 0.5
+    run = fit_text(transformer(40, task=task, **SMALL).on(substrate), "bp", data, batches=4, learning_rate=rate)
+    file = tmp_path / "run.h5"
+    run.save(file)
+    network = apc.load(file)
+    command = "generate" if task == "conditional" else "fill"
+    given = "the old" if task == "conditional" else "the <mask> dog"
+    said = getattr(run, command)(given)
+    assert said
+    for one in (network, run.best_network, network.copy(), pickle.loads(pickle.dumps(network))):
+        assert getattr(one, command)(given) == said
+    assert getattr(network.on(Analog(device="reram-sb")), command)(given)
+    for options, expected in (([], said), (["--device", "idealized"], None)):
+        with pytest.raises(SystemExit) as ended:
+            main([command, str(file), given, "--json", *options])
+        assert not ended.value.code
+        told = json.loads(capsys.readouterr().out)["said"]
+        assert told == expected if expected is not None else told
+    with pytest.raises(DataError, match="it does not know what its tokens stand for"):
+        getattr(transformer(40, task=task, **SMALL), command)(given)
+    with pytest.raises(DataError, match="networks of the architecture 'mlp' know no words"):
+        getattr(apc.mlp([4, 3]), command)(given)
+
+
+def test_commands_for_labelled_samples_refuse_language_models(tmp_path, capsys):
+    file = tmp_path / "run.h5"
+    fit_text(transformer(40, **SMALL), "bp", small_text(), batches=1, learning_rate=0.02).save(file)
+    for command in ("bill", "report", "plot"):
+        with pytest.raises(SystemExit) as ended:
+            main([command, str(file)])
+        assert ended.value.code
+        told = capsys.readouterr().err
+        assert "of language models there are train --resume, eval, generate, fill, export and inspect" in told
+        assert "Traceback" not in told
+
+
+def test_eval_tells_the_perplexity_after_time_and_on_other_hardware(tmp_path, capsys):
+    text, out = tmp_path / "text.txt", tmp_path / "run.h5"
+    text.write_text("\n".join(line.capitalize() for line in lines(200)), encoding="utf-8")
+    settings = [f"network.{name}={value}" for name, value in {**SMALL, "vocabulary": 60}.items()]
+    options = [part for one in settings for part in ("--set", one)]
+
+    def said(*arguments, code=0):
+        with pytest.raises(SystemExit) as ended:
+            main([str(one) for one in arguments])
+        assert (ended.value.code or 0) == code
+        return capsys.readouterr()
+
+    trained = json.loads(
+        said("train", "--dataset", f"text:{text}", "--rule", "bp", "--batches", 2, *options, "--out", out, "--json").out
+    )
+    (found,) = json.loads(said("eval", out, "--json").out)["evaluations"]
+    assert found["mean"]["perplexity"] == pytest.approx(trained["run"]["test_perplexity"], rel=1e-6)
+    later = json.loads(said("eval", out, "--device", "pcm-inference", "--after", "30d", "--json").out)["evaluations"]
+    assert [one["drift_compensation"] for one in later] == [False, True]
+    assert all(1 < one["mean"]["perplexity"] < 200 for one in later)
+    assert "a digital network does not age" in said("eval", out, "--after", "1d", code=1).err
+    assert "--confusion and --data-dir belong to labelled samples" in said("eval", out, "--confusion", code=1).err
+    other = tmp_path / "other.txt"
+    other.write_text("\n".join(line.upper() for line in lines(200, 5)), encoding="utf-8")
+    assert "another text" in said("eval", out, "--data", f"text:{other}", code=1).err
+    assert "there is no text" in said("eval", out, "--data", "text:nowhere.txt", code=1).err
+
+
 def test_rules_that_need_states_behind_layers_are_refused():
     with pytest.raises(ValueError, match="transformers have none: bp, pc, ipc and zil teach them"):
         fit_text(transformer(40, **SMALL), "epc", small_text())
@@ -152,6 +224,8 @@ BAD = {
     "blank": (b" \n\n ", "is empty"),
     "latin": ("Höhle. Über uns.\n".encode("latin-1") * 30, "is not UTF-8: there is the byte 0xf6 at place 1"),
     "utf-16": ("Some text. ".encode("utf-16") * 30, "is not UTF-8"),
+    "binary": (bytes(range(256)) * 40, "is not UTF-8"),
+    "one short line": (b"Only one sentence is here.", "has only"),
     "null": (b"abc\0def. " * 30, "null character at place 3"),
     "megabyte": (b"word " * 200_000, "has only"),
     "small vocabulary": (
@@ -173,6 +247,18 @@ def test_bad_texts_get_one_sentence(tmp_path, capsys, name):
     assert sentence in told
     assert "Traceback" not in told
     assert not (tmp_path / "run.h5").exists()
+
+
+def test_texts_that_are_not_there_get_one_sentence(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    for path, sentence in ((tmp_path / "none.txt", "there is no text"), (tmp_path / "empty", "holds no text"), ("", "")):
+        with pytest.raises(SystemExit) as ended:
+            main(["train", "--dataset", f"text:{path}", "--out", str(tmp_path / "run.h5")])
+        assert ended.value.code == 1
+        told = capsys.readouterr().err.strip()
+        assert sentence in told
+        assert "Traceback" not in told
+        assert len(told.splitlines()) == 1
 
 
 def test_one_command_trains_evaluates_and_generates(tmp_path, capsys):

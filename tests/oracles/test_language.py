@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
+import tracemalloc
 from pathlib import Path
 from typing import get_args
 
@@ -230,6 +232,29 @@ def test_a_look_up_is_the_product_with_a_one_hot_vector(rng):
     (_, pre, post), (_, order, summed) = embedding.products(ids, g)
     np.testing.assert_allclose(outer(pre, post, VOCABULARY), hot.T @ g.reshape(ids.size, -1), rtol=1e-13, atol=1e-14)
     np.testing.assert_allclose(outer(order, summed, ids.shape[1]), g.sum(axis=0), rtol=1e-13)
+
+
+@pytest.mark.parametrize("rule", [PredictiveCoding(steps=1), IncrementalPC(steps=1)], ids=lambda rule: rule.kind)
+def test_memory_does_not_grow_with_the_sweeps(rule):
+    """The peak of one batch, all that Python and NumPy allocate, with 5 sweeps and with 40, once the errors have reached all nodes."""
+    network = transformer(positions=16, features=32, hidden=32)
+    ids, target = tokens(samples=12, positions=16)
+    learner = Learner(AdamW(learning_rate=1e-3), network.matrices())
+
+    def peak(steps):
+        step, chosen = TrainingStep(network, learner), rule.but(steps=steps, step_size=0.01, output="cross-entropy")
+        step.learn(chosen, ids, target, 1e-3)
+        gc.collect()
+        tracemalloc.start()
+        try:
+            step.learn(chosen, ids, target, 1e-3)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    few, many = peak(5), peak(40)
+    assert few > 20 * ids.size * 32 * 8, "the states of a batch are seen"
+    assert many < 1.02 * few
 
 
 @pytest.mark.parametrize("nodes", PLACEMENTS)
