@@ -146,7 +146,7 @@ def assess(
     count = available_processors() if workers is None else workers
     run = _Runs(folder, count, backend, progress, command)
     found = {"learning": run.sweep(learning_plan(made, protocol))}
-    learning, twins = learnings(found["learning"])
+    learning, twins = learnings(found["learning"], judged=not quick)
     limited = _limited(made, learning)
     told: list[Limit] = []
     if limited is not None:

@@ -56,8 +56,8 @@ class Learning:
         Accuracy over that of the digital twin of the same seed.
     joules, seconds : float
         What a whole training took on the hardware of the technology; NaN if that lacks an entry.
-    verdict : "learns", "learns in part", "does not learn", "cannot be told" or "is refused"
-        It cannot be told where the digital twin does not learn within the budget.
+    verdict : "learns", "learns in part", "does not learn", "cannot be told", "is refused" or "is not judged"
+        It cannot be told where the digital twin does not learn within the budget. The short protocol judges nothing.
     sentence : str
         Why there is no number, or not one of every seed.
     """
@@ -111,16 +111,19 @@ def chosen(found: SweepResult) -> list[Setting]:
     return [max(proposals, key=lambda one: (len(one.values), -one.number)) for proposals in grouped.values()]
 
 
-def learnings(found: SweepResult) -> tuple[list[Learning], list[Learning]]:
-    """From the sweep of `learning_plan`: the rules and schemes on the device, the best first; and the digital twins."""
+def learnings(found: SweepResult, judged: bool = True) -> tuple[list[Learning], list[Learning]]:
+    """From the sweep of `learning_plan`: the rules and schemes on the device, the best first; and the digital twins.
+
+    Without ``judged`` no setting gets a verdict: the short protocol shows that all of it works, and nothing about the device.
+    """
     best = {(one.cells["rule"], one.cells["on"]): one for one in chosen(found)}
-    made = [_learning(one, best[rule, DIGITAL]) for (rule, on), one in best.items()]
+    made = [_learning(one, best[rule, DIGITAL], judged) for (rule, on), one in best.items()]
     twins = [one for one in made if one.scheme == DIGITAL]
     there = [one for one in made if one.scheme != DIGITAL]
     return sorted(there, key=lambda one: -one.relative.mean if math.isfinite(one.relative.mean) else math.inf), twins
 
 
-def _learning(one: Setting, twin: Setting) -> Learning:
+def _learning(one: Setting, twin: Setting, judged: bool) -> Learning:
     relative = Interval.of([value / twin.values[seed] for seed, value in one.values.items() if twin.values.get(seed)])
     sentence = "; ".join(dict.fromkeys(short(text) for text in one.other))
     refused = not one.values and not any(row.get("total_seconds") for row in one.rows)
@@ -133,7 +136,7 @@ def _learning(one: Setting, twin: Setting) -> Learning:
         relative=relative,
         joules=one.mean_of("joules"),
         seconds=one.mean_of("latency_seconds"),
-        verdict="is refused" if refused else _verdict(relative.mean, twin.mean),
+        verdict="is refused" if refused else _verdict(relative.mean, twin.mean) if judged else "is not judged",
         sentence=sentence,
     )
 

@@ -35,7 +35,8 @@ def answers(found: Assessment) -> list[str]:
     told = []
     if found.quick:
         told.append(
-            "The short mode: one epoch on few images, to see that all of it works. Its numbers say nothing about the device."
+            f"The short protocol: {found.protocol.epochs} epochs on {found.protocol.train_images} images, to see that all of it works. "
+            "Its numbers say nothing about the device, so nothing is judged."
         )
     if best is None:
         return [*told, f"Nothing could be trained on '{device}': {'; '.join(dict.fromkeys(o.sentence for o in found.learning))}."]
@@ -45,6 +46,8 @@ def answers(found: Assessment) -> list[str]:
             told.append(f"On '{device}' {words}: {'; '.join(names)}.")
     if refused := dict.fromkeys(f"{one.scheme} ({one.sentence})" for one in found.learning if one.verdict == "is refused"):
         told.append(f"Not possible: {'; '.join(refused)}.")
+    if found.quick:
+        return told
     told.append(f"Best by validation data: {best.title}, with {share(best.relative)} of the accuracy of its digital twin.")
     if math.isfinite(best.joules):
         told.append(
