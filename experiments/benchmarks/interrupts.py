@@ -106,7 +106,7 @@ def interrupt(case: str, number: int, folder: Path, expected: str, longest: floa
     at = run.position.epoch * (BATCHES // 3) + run.position.batch
     run.train(apc.load_data("digits").take(32 * BATCHES // 3, 100), progress=False)
     same = digest(run) == expected
-    told = {"case": case, "signal": name, "batch": at, "seconds": round(took, 3), "exit": process.exitcode}
+    told = {"case": case, "signal": name, "batch": at, "seconds": round(took, 3), "exit": process.exitcode, "batches": BATCHES}
     return told | {"stopped": stopped, "same": same, "left": left}
 
 
