@@ -16,7 +16,7 @@ _PART = 8192
 _RUN = 512
 _ALONE = 8
 
-RECTIFY, CLIP, GELU, LOGISTIC, NORMAL, TANH = range(6)
+RECTIFY, CLIP, GELU, LOGISTIC, NORMAL = range(5)
 
 # x P(x^2) / Q(x^2) + 1/2 for the normal distribution function up to |x| = 5.6, and for the slope of GELU up to 6: rational fits
 # (iterated least squares at Chebyshev nodes), off by 9.3e-9 and 4.9e-9 in exact arithmetic.
@@ -30,10 +30,6 @@ _S0, _S1, _S2, _S3 = np.float32(0.797884524), np.float32(-0.0180383921), np.floa
 _S4, _S5, _S6, _S7 = np.float32(3.20272229e-5), np.float32(1.12191003e-6), np.float32(1.30027633e-8), np.float32(-2.88796868e-11)
 _R1, _R2, _R3 = np.float32(0.310725093), np.float32(0.0455826819), np.float32(0.00415020064)
 _R4, _R5, _R6 = np.float32(2.58604268e-4), np.float32(1.08121621e-5), np.float32(3.63627720e-7)
-# x P(x^2) / Q(x^2) for the hyperbolic tangent up to |x| = 9, found in the same way: relatively off by 2.1e-8 in exact arithmetic.
-_TANH_END = np.float32(9)
-_T1, _T2, _T3, _T4 = np.float32(0.133810252), np.float32(0.00349558820), np.float32(2.06090826e-5), np.float32(1.33546614e-8)
-_U1, _U2, _U3, _U4 = np.float32(0.467143416), np.float32(0.0258769821), np.float32(3.28563474e-4), np.float32(7.77655828e-7)
 
 
 @compiled(forceinline=True, error_model="numpy")
@@ -56,17 +52,6 @@ def _gelu_slope(x):
     return np.float32(0) if x < -_SLOPE_END else (np.float32(1) if x > _SLOPE_END else value)
 
 
-@compiled(forceinline=True, error_model="numpy")
-def _tanh(x):
-    # A NaN stays: it is on neither side of any end.
-    c = -_TANH_END if x < -_TANH_END else (_TANH_END if x > _TANH_END else x)
-    t, one = c * c, np.float32(1)
-    above = (((_T4 * t + _T3) * t + _T2) * t + _T1) * t + one
-    below = (((_U4 * t + _U3) * t + _U2) * t + _U1) * t + one
-    value = c * above / below
-    return -one if value < -one else (one if value > one else value)
-
-
 @compiled(error_model="numpy")
 def _some_values(x, y, code, low, high):
     zero = x.dtype.type(0)
@@ -78,9 +63,6 @@ def _some_values(x, y, code, low, high):
         for i in range(x.size):
             value = low if x[i] < low else x[i]
             y[i] = high if value > high else value
-    elif code == TANH:
-        for i in range(x.size):
-            y[i] = _tanh(x[i])
     else:
         for i in range(x.size):
             y[i] = x[i] * _normal_cdf(x[i])
@@ -95,10 +77,6 @@ def _some_products(x, g, y, code, low, high):
     elif code == CLIP:
         for i in range(x.size):
             y[i] = g[i] * (one if (x[i] >= low) & (x[i] <= high) else zero)
-    elif code == TANH:
-        for i in range(x.size):
-            value = _tanh(x[i])
-            y[i] = g[i] * (one - value * value)
     else:
         for i in range(x.size):
             y[i] = g[i] * _gelu_slope(x[i])
@@ -227,25 +205,6 @@ def gelu_shift(x: np.ndarray, d: np.ndarray) -> np.ndarray:
     Off by at most 1e-5 times |d|, where x is not large.
     """
     return _shift(x, d, GELU)
-
-
-def tanh(x: np.ndarray) -> np.ndarray:
-    """The hyperbolic tangent, in the shape and type of ``x``; relatively off by at most 4e-7 for float32, and never beyond 1."""
-    return np.tanh(x) if _elsewhere(x) else _value(x, TANH)
-
-
-def tanh_product(x: np.ndarray, g: np.ndarray) -> np.ndarray:
-    """``g`` times the slope of tanh, both of one shape and type; the slope is off by at most 8e-7 for float32."""
-    if _elsewhere(x):
-        y = np.tanh(x)
-        y *= y
-        return g * (1 - y)
-    return _product(x, g, TANH)
-
-
-def _elsewhere(x: np.ndarray) -> bool:
-    """Whether the library computes tanh: in float64, and on the GPU."""
-    return on_gpu(x) or x.dtype != np.float32
 
 
 def _value(x: np.ndarray, code: int, low: float = 0.0, high: float = 0.0) -> np.ndarray:

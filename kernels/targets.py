@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from analogpc.kernels.exponentials import cross_entropy_rows
 from analogpc.kernels.gpu.arrays import launch, on_gpu
 from analogpc.kernels.memory import empty
-from analogpc.kernels.softmax import in_rows
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -27,11 +25,6 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, n
         The vector that is 1 at the label and 0 elsewhere, minus softmax(logits).
     """
     errors = empty(logits.shape, logits.dtype, logits)
-    if in_rows(logits):
-        losses = empty((len(logits),), logits.dtype, logits)
-        logits = np.ascontiguousarray(logits)
-        cross_entropy_rows(logits, logits.max(axis=1), labels, losses, errors)
-        return losses, errors
     top = logits.max(axis=1, keepdims=True)
     np.subtract(logits, top, out=errors)
     np.exp(errors, out=errors)

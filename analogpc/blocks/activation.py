@@ -26,8 +26,6 @@ from analogpc.kernels.activations import (
     rectify,
     rectify_product,
     rectify_shift,
-    tanh,
-    tanh_product,
 )
 from analogpc.kernels.random.streams import Key
 
@@ -63,6 +61,11 @@ class Function:
 def _sigmoid_slope(x: Array) -> Array:
     y = logistic(x)
     return y * (1 - y)
+
+
+def _tanh_slope(x: Array) -> Array:
+    y = np.tanh(x)
+    return 1 - y * y
 
 
 def _silu_slope(x: Array) -> Array:
@@ -153,7 +156,7 @@ FUNCTIONS: dict[str, Function] = {
     "identity": Function(lambda x: x, lambda x, g: g, lambda x, y, d: d),
     "relu": _rectifier(0.0),
     "leaky_relu": _rectifier(_SLOPE),
-    "tanh": Function(tanh, tanh_product, _tanh_shift),
+    "tanh": _by_slope(np.tanh, _tanh_slope, _tanh_shift),
     "hard_tanh": _clipped(-1.0, 1.0),
     "sigmoid": _by_slope(logistic, _sigmoid_slope, _sigmoid_shift),
     "hard_sigmoid": _clipped(0.0, 1.0),

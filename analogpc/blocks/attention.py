@@ -249,6 +249,5 @@ def _total(parts: list[np.ndarray]) -> np.ndarray | None:
         return None
     total = parts[0]
     for part in parts[1:]:
-        # Transposed reads belong to nobody else.
-        total += part
+        total = total + part
     return total

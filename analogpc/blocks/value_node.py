@@ -12,9 +12,9 @@ from typing_extensions import override
 
 from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, Product
 from analogpc.blocks.sweep import Extent, Sweep
-from analogpc.kernels.products import difference, inner, negative
+from analogpc.kernels.products import difference, inner
 from analogpc.kernels.random.streams import Key
-from analogpc.kernels.softmax import divergence_slopes, log_softmax
+from analogpc.kernels.softmax import log_softmax
 
 NodeEnergyName = Literal["squared-error", "softmax"]
 
@@ -89,17 +89,28 @@ class _SquaredError(NodeEnergy):
 
 
 class _Softmax(NodeEnergy):
+    def _terms(self, x: np.ndarray, mu: np.ndarray, blocked: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """p, log p - log q, and log q."""
+        logs, predicted = (log_softmax(values if blocked is None else values + blocked) for values in (x, mu))
+        return np.exp(logs), logs - predicted, predicted
+
     @override
     def value(self, x: np.ndarray, mu: np.ndarray, weight: np.ndarray | None, blocked: np.ndarray | None) -> Any:
-        logs, predicted = (log_softmax(values if blocked is None else values + blocked) for values in (x, mu))
-        ratio = logs - predicted
-        return inner(np.exp(logs), ratio if weight is None else ratio * weight)
+        p, ratio, _ = self._terms(x, mu, blocked)
+        return inner(p, ratio if weight is None else ratio * weight)
 
     @override
     def slopes(
         self, x: np.ndarray, mu: np.ndarray, weight: np.ndarray | None, blocked: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        return divergence_slopes(x, mu, weight, blocked)
+        p, ratio, predicted = self._terms(x, mu, blocked)
+        own = p * ratio
+        own -= p * own.sum(axis=-1, keepdims=True)
+        error = p - np.exp(predicted)
+        if weight is not None:
+            own *= weight
+            error *= weight
+        return own, error
 
 
 ENERGIES: dict[NodeEnergyName, NodeEnergy] = {"squared-error": _SquaredError(), "softmax": _Softmax()}
@@ -151,7 +162,7 @@ class ValueNodeBlock(Block):
         state, prediction = tape
         if state is prediction:
             # The error is zero by construction, and so is what is handed on.
-            sweep.gradients[self.name] = negative(g)
+            sweep.gradients[self.name] = -g
             return None, []
         own, error = self._energy.slopes(state, prediction, *self._masks(state, sweep))
         sweep.gradients[self.name] = difference(own, g)

@@ -210,28 +210,16 @@ class Learner:
             if self.optimiser.in_place:
                 matrix.learn(pairs, own * gain / batch)
                 continue
-            gradient, macs = _gradient(pairs, matrix)
+            gradient: Any = 0
+            macs = 0
+            for pre, post in pairs:
+                gradient, macs = gradient + _outer(pre, post, matrix), macs + outer_macs(pre, post, matrix.shape[1])
             gradient *= as_type(gain / batch, matrix.dtype)
             memory = self.memory[name]
-            kept = sum(one.ndim > 0 for one in memory.values())
+            kept = sum(np.ndim(one) > 0 for one in memory.values())
             # Every kept array is read, changed by a multiply-add and written.
             count_digital(matrix, macs + kept * gradient.size, (2 + 2 * kept) * gradient.size)
             matrix.increment(self.optimiser.change(memory, gradient, matrix.weights(), own))
-
-
-def _gradient(pairs: Iterable[tuple[np.ndarray, np.ndarray]], matrix: Matrix) -> tuple[np.ndarray, int]:
-    """The sum of all products, (n_out, n_in), which nobody else holds, and its multiply-adds."""
-    total: np.ndarray | None = None
-    macs = 0
-    for pre, post in pairs:
-        own = _outer(pre, post, matrix)
-        if total is None:
-            total = own
-        else:
-            total += own
-        macs += outer_macs(pre, post, matrix.shape[1])
-    assert total is not None, "a matrix learns from at least one product"
-    return total, macs
 
 
 def _outer(pre: np.ndarray, post: np.ndarray, matrix: Matrix) -> np.ndarray:

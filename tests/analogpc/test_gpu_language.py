@@ -46,8 +46,8 @@ def test_rules_learn_the_same(device, exact, name, optimiser):
     network = transformer(nodes="levels" if name == "zil" else "nonlinear", heads=2, dtype="float32")
     expected = taught(network.copy(), RULES[name], optimiser)
     found = taught(network.to("gpu"), RULES[name], optimiser)
-    # Exponential functions and sums of other libraries; AdamW makes full steps of small differences.
-    tolerance = {"rtol": 1e-4, "atol": 1e-4} if exact and optimiser.kind == "sgd" else {"rtol": 1e-2, "atol": 3e-2}
+    # Exponential functions and sums of other libraries; AdamW makes full steps of small differences on a true GPU.
+    tolerance = {"rtol": 1e-4, "atol": 1e-4} if exact else {"rtol": 1e-2, "atol": 3e-2}
     for one, other in zip(found[1] + found[2], expected[1] + expected[2], strict=True):
         np.testing.assert_allclose(one, other, **tolerance)
     for name, values in expected[0].items():
