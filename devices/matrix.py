@@ -33,8 +33,8 @@ P = TypeVar("P", bound=tuple[Any, ...])
 class TwoPhases(Generic[P]):
     """Products of two phases that nearly cancel: those of ``plus`` are added, those of ``minus`` subtracted.
 
-    To whoever just iterates, it is a sequence of products: first those of the one phase, then those of the other with the sign of
-    ``post`` turned round. A scheme of updates that can tell phases apart may send them to different devices.
+    Iterating over it gives first the products of ``plus``, then those of ``minus`` with the sign of ``post`` inverted. A scheme of
+    updates that can tell phases apart may send them to different devices.
 
     Attributes
     ----------

@@ -111,7 +111,7 @@ class Specification(BaseModel, metaclass=_Refusing):
 
     @classmethod
     def consequences(cls, said: Mapping[str, Any]) -> dict[str, Any]:
-        """What fields are that nobody gave, as far as that depends on other fields; see `Specification.said`.
+        """The values of fields that were not given, as far as they depend on other fields; see `Specification.said`.
 
         A specification among the values also completes a table that does not say its kind, or says the same.
 
@@ -270,7 +270,7 @@ def _plain(value: Any) -> Any:
 
 
 def _rest(specification: Specification) -> dict[str, Any]:
-    """The fields that nobody gave, in plain nested dictionaries, lists and scalars."""
+    """The fields that were not given, in plain nested dictionaries, lists and scalars."""
     whole, rest = specification.to_dict(), {}
     for name in whole:
         value = getattr(specification, name)
@@ -282,7 +282,7 @@ def _rest(specification: Specification) -> dict[str, Any]:
 
 
 def _forget(made: Specification, filled: Mapping[str, Any], said: Mapping[str, Any]) -> None:
-    """Strike off what nobody said."""
+    """Mark the fields that were not given as unset."""
     for name, value in filled.items():
         if name not in said:
             made.__pydantic_fields_set__.discard(name)

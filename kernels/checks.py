@@ -1,7 +1,7 @@
 """What arrays and numbers that somebody hands over must be: one way to check it, and one way to say what is wrong.
 
-Every door of the floors above asks here. A check looks at shapes and types alone where an array lives on a GPU, which nobody is to wait
-for; the numbers in it are looked at where they come from main memory.
+All floors above check their arguments here. Of an array on a GPU only shape and type are checked, which needs no synchronisation; the
+numbers in it are checked where they come from main memory.
 """
 
 from __future__ import annotations

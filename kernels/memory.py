@@ -35,7 +35,7 @@ class _Lease:
 
 
 class Pool:
-    """Blocks of memory that nobody uses now.
+    """Blocks of memory that are not in use.
 
     Together, blocks in use and waiting ones hold at most a quarter more than those in use did at their peak; beyond that the ones that
     have waited for longest are freed.

@@ -13,7 +13,7 @@ from analogpc.assessment.keeping import Kept, kept
 from analogpc.assessment.protocol import AS_IT_IS, NONE_LEFT, QUICK, Protocol, learning_plan, limits_plan, schemes
 from analogpc.devices.device import Device
 from analogpc.devices.presets import preset
-from analogpc.files.atomic import replace_file
+from analogpc.files.atomic import make_folder, replace_file
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.studies.api import SweepResult, run_plan
 from analogpc.studies.plan import Plan
@@ -193,7 +193,7 @@ def _check(folder: Path, device: Device, quick: bool) -> None:
             raise ValueError(
                 f"{folder} holds the assessment of another device, or of the same one in the other mode: name another folder with --out"
             )
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     replace_file(file, json.dumps(told).encode())
 
 

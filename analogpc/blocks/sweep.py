@@ -57,7 +57,7 @@ class Sweep:
         self._weights: dict[tuple[Extent, bool], np.ndarray | None] = {}
 
     def blocked(self, causal: bool, scores: np.ndarray) -> np.ndarray | None:
-        """What is added to scores (n, heads, positions, positions) so that nobody looks at padding, or ahead; None for nothing."""
+        """What is added to scores (n, heads, positions, positions) so that attention ignores padding and later positions, or None."""
         if causal not in self._blocked:
             self._blocked[causal] = self._find_blocked(causal, scores)
         return self._blocked[causal]

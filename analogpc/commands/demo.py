@@ -7,7 +7,7 @@ from pathlib import Path
 
 from analogpc.data import load_data
 from analogpc.devices.substrate import Analog, Digital
-from analogpc.files.atomic import check_writable
+from analogpc.files.atomic import check_writable, make_folder
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.networks.zoo import mlp
 from analogpc.rules import named_rule
@@ -23,7 +23,7 @@ def run_demo(device: str, epochs: int, seed: int, folder: Path, backend: Backend
     Both runs are the same network from the same weights, with the same rule, optimiser and order of samples: predictive coding with
     spiking precision and forward updates, plain SGD, and gains that make up for the loss of signal from layer to layer.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for name in ("run.h5", "demo.png"):
         check_writable(folder / name)
     data = load_data("digits")

@@ -10,7 +10,7 @@ from analogpc.data.samples import DataError, Samples, refuse_unusable
 
 
 def checked_samples(samples: Any, what: str) -> Samples:
-    """Samples that can be learnt from; of arrays a view through which nobody can change those of others.
+    """Samples that can be learnt from; an array becomes a read-only view.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def checked_labels(labels: Any, what: str, n: int, classes: tuple[str, ...]) -> 
 def checked_scale(numbers: Any, what: str, shape: tuple[int, ...], estimated: bool) -> np.ndarray:
     """The numbers of a normalisation of samples of some shape: one for each value of the last axes, or one for all of them.
 
-    Given images need one for each channel, so that nobody normalises three channels by the numbers of one.
+    Given numbers for images need one for each channel, so that three channels are not normalised by the numbers of one.
 
     Raises
     ------

@@ -70,6 +70,11 @@ class Source:
     augmentation: Augmentation = field(default_factory=Augmentation)
     system: str = ""
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the images, which the published layouts fix."""
+        return (28, 28, 1) if self.layout == "idx" else (32, 32, 3)
+
 
 _IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 # The fine labels in the order of fine_label_names.txt, which comes with the files.
@@ -174,3 +179,17 @@ SOURCES: dict[str, Source] = {
         std=(0.1980, 0.2010, 0.1970),
     ),
 }
+
+
+def ends_of(name: str) -> tuple[tuple[int, int, int], int] | None:
+    """The shape of a sample and the number of classes of published data, without reading their files; None for other names.
+
+    Examples
+    --------
+    >>> ends_of("cifar100")
+    ((32, 32, 3), 100)
+    """
+    if name == "digits":
+        return (8, 8, 1), len(_TEN)
+    source = SOURCES.get(name)
+    return None if source is None else (source.shape, len(source.classes))

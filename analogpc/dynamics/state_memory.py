@@ -40,7 +40,7 @@ class StateMemory(Specification):
         most = 2 ** (self.bits - 1) - 1
         if values.size == 0:
             return values
-        # An array without axes, so that nobody waits for the GPU; levels of a tiny size where all is zero.
+        # A 0-d array, so that the GPU need not be synchronised; the smallest normal number avoids a division by zero.
         step = np.maximum(np.abs(measure).max() / most, np.finfo(values.dtype).tiny).astype(values.dtype)
         codes = np.clip(np.rint(values / step), -most, most, out=empty(values.shape, values.dtype, values))
         return codes * step

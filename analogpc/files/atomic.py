@@ -66,6 +66,22 @@ def check_writable(path: str | Path) -> None:
         name.unlink()
 
 
+def make_folder(path: str | Path) -> Path:
+    """Make a folder and those that it lies in, if they do not exist.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be made; the sentence says why.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"the folder {folder} cannot be made: {error.strerror or error}") from None
+    return folder
+
+
 @contextmanager
 def _telling(path: str | Path) -> Iterator[None]:
     """What the system says, in a sentence with the path."""
@@ -135,8 +151,8 @@ def _sync_folder(folder: Path) -> None:
 def _remove_stale(target: Path) -> None:
     """Remove what killed writers of this file left behind.
 
-    Age tells it from that of a writer at work, on every platform and file system, where locks and process numbers do not: nobody
-    writes one file for an hour.
+    Age tells it from that of a writer at work, on every platform and file system, where locks and process numbers do not: no
+    write of one file takes an hour.
     """
     for left in target.parent.glob(f"{glob.escape(_prefix(target))}*.partial"):
         try:

@@ -174,7 +174,7 @@ class Network:
         return self.architecture.predict(self.layers, self.extras, self.inputs(x))
 
     def generate(self, prompt: str = "", *, tokens: int = 30, temperature: float = 1.0, seed: int = 0) -> str:
-        """Go on with a text, token by token, as a conditional language model that has learnt one.
+        """Continue a text, token by token, with a conditional language model.
 
         Parameters
         ----------

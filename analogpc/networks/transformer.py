@@ -40,7 +40,7 @@ class Transformer(ArchitectureBase):
 
     An embedding of tokens and positions; blocks of self-attention and a perceptron of one hidden layer, each with a skip and a
     `LayerNorm` behind it (post-LN, as BERT); and a head, one hidden layer and the decoder, at the positions that have a target. Token 0
-    is padding, which nobody looks at.
+    is padding, which attention ignores.
 
     Attributes
     ----------

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from analogpc.assessment.findings import LEARNS, PARTLY, Interval, Learning, Limit
 from analogpc.assessment.protocol import AS_IT_IS, NONE_LEFT
-from analogpc.files.atomic import replace_file
+from analogpc.files.atomic import make_folder, replace_file
 from analogpc.report.bills import quantity
 from analogpc.report.page import Part, TablePart, render
 from analogpc.report.page_pictures import PALETTE, Picture, canvas, legend, picture, style
@@ -145,7 +145,7 @@ def write_page(found: Assessment, command: str) -> None:
     ]
     page = render(f"Assessment of {found.device.name}", f"Digits, {rules}", [part for part in parts if _filled(part)])
     folder = found.page.parent
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for one in pictures:
         replace_file(folder / f"{one.name}.png", one.png)
     replace_file(found.page, page.encode())

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analogpc.files.atomic import replace_file
+from analogpc.files.atomic import make_folder, replace_file
 from analogpc.report.page import Part, TablePart, render
 from analogpc.report.page_pictures import Picture
 from analogpc.report.sweeps import interval, is_fraction, spread
@@ -58,7 +58,7 @@ def write_report(given: Sequence[str | Path], folder: str | Path, *, title: str 
         page, pictures = _of_sweep(places[0], title)
     else:
         page, pictures = _of_runs(places, title, data_dir)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for one in pictures:
         replace_file(folder / f"{one.name}.png", one.png)
     replace_file(folder / "report.html", page.encode())

@@ -92,7 +92,7 @@ def pc_step(
 
 
 def _decayed(step_size: Any, factor: float, now: Any, last: Any) -> Any:
-    """The step size, multiplied by ``factor`` if the energy has risen; where the GPU counts, nobody waits for it."""
+    """The step size, multiplied by ``factor`` if the energy has risen; computed on the GPU without synchronisation if ``now`` is there."""
     if last is None:
         return step_size
     if on_gpu(now):

@@ -123,7 +123,7 @@ def _limits(plan: Plan, told: list[list[Result]]) -> Limits:
 
 
 def _proposed(plan: Plan, proposals: list[Point], told: list[list[Result]], count: int) -> list[Point]:
-    """What is proposed after these results: the same, whoever asks and whenever."""
+    """The proposals that follow these results: a pure function of them."""
     if plan.search.sampler == "grid":
         every = list(itertools.product(*(one.choices for one in plan.ranges)))[len(proposals) :][:count]
         names = [one.name for one in plan.ranges]

@@ -39,7 +39,7 @@ class Means:
     data_dir : str
         Folder with the published files of the data sets; empty for the usual places.
     blas_threads : int
-        Of every trial, whoever computes it.
+        Of every trial, on every worker.
     """
 
     workers: int = 1

@@ -83,7 +83,7 @@ class OnDask(Workers):
     Raises
     ------
     WorkersError
-        If nobody answers there, or its workers have another version of analogpc.
+        If no scheduler answers there, or its workers have another version of analogpc.
     """
 
     def __init__(self, address: str, *, gpu: bool = False) -> None:

@@ -184,7 +184,7 @@ def begin(
     if data.target_kind.task == "regression" and getattr(study.rule, "output", "squared-error") != "squared-error":
         raise ValueError("a regression is learnt by squared error: give the rule output = 'squared-error'")
     if study.technology:
-        # A name that nobody knows is refused before the first epoch, not after it.
+        # An unknown name is refused before the first epoch, not after it.
         from analogpc.devices.costs.technology import technology
 
         technology(study.technology)

@@ -18,33 +18,9 @@ _NEVER = (PAD, UNKNOWN, START, MASK)
 def generate(
     network: Network, tokeniser: Tokeniser, prompt: str, *, tokens: int = 30, temperature: float = 1.0, key: Key | None = None
 ) -> str:
-    """Continue a text, token by token, until its end or for the given number of tokens.
-
-    Parameters
-    ----------
-    network : Network
-        A conditional `Transformer`.
-    tokeniser : Tokeniser
-    prompt : str
-        May be empty.
-    tokens : int
-    temperature : float
-        Tokens are drawn with probabilities proportional to exp(logit / temperature); 0 for the most probable one.
-    key : Key
-        Of the draws and of read noise; ``Key(0)`` if not given.
-
-    Returns
-    -------
-    str
-        The prompt and what follows.
-
-    Raises
-    ------
-    DataError
-        If the model fills in masked tokens, or a number is not allowed.
-    """
+    """Continue a text; see `Network.generate`, whose draws and read noise come from ``key`` here (``Key(0)`` if not given)."""
     if _task(network) != "conditional":
-        raise DataError("a masked language model does not go on with a text: fill finds its masked tokens")
+        raise DataError("a masked language model does not continue a text: fill finds its masked tokens")
     if tokens < 0 or not temperature >= 0 or not np.isfinite(temperature):
         raise DataError(f"tokens = {tokens} and temperature = {temperature:g} must not be negative")
     key, positions = Key(0) if key is None else key, network.input_shape[0]
@@ -62,23 +38,9 @@ def generate(
 
 
 def fill(network: Network, tokeniser: Tokeniser, text: str) -> str:
-    """A text with its ``<mask>`` tokens filled in, each by the most probable token.
-
-    Parameters
-    ----------
-    network : Network
-        A masked `Transformer`.
-    tokeniser : Tokeniser
-    text : str
-        With at least one ``<mask>``, each for one token.
-
-    Raises
-    ------
-    DataError
-        If nothing is masked, the text is too long, or the model says the next token.
-    """
+    """Fill in the masked tokens of a text; see `Network.fill`."""
     if _task(network) != "masked":
-        raise DataError("a conditional language model has no masked tokens: generate goes on with a text")
+        raise DataError("a conditional language model has no masked tokens: generate continues a text")
     parts = text.split(_MASK)
     if len(parts) < 2:
         raise DataError(f"there is no {_MASK} in the text")

@@ -20,8 +20,8 @@ class Stopped(BaseException):
 class Interrupts:
     """Hold signals back within a block, and deliver them when the block is left.
 
-    SIGINT (Ctrl-C), SIGTERM and SIGHUP are held back in the main thread, where their handlers are the usual ones; whoever has
-    installed others keeps them. The block asks with `check` between two batches, and is left by `Stopped`. Then every signal does
+    SIGINT (Ctrl-C), SIGTERM and SIGHUP are held back in the main thread, if their handlers are Python's own; other handlers stay
+    in place. The block asks with `check` between two batches, and is left by `Stopped`. Then every signal does
     what it would have done: Ctrl-C raises KeyboardInterrupt, the others end the process. A second Ctrl-C does not wait: it raises
     KeyboardInterrupt at once.
     """
@@ -94,7 +94,7 @@ def remember(number: int, _: FrameType | None) -> None:
 
 
 def remembered() -> bool:
-    """Whether `remember` was called in this process, and nobody has asked since."""
+    """Whether `remember` was called in this process since the last call of this function."""
     found = os.getpid() in _remembered
     _remembered.clear()
     return found

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, FiniteFloat, TypeAdapter, model_vali
 from typing_extensions import override
 
 from analogpc.data.division import Division
+from analogpc.data.sources import ends_of
 from analogpc.devices.specification import Specification
 from analogpc.devices.substrate import Analog, Digital, Substrate
 from analogpc.networks import Architecture
@@ -107,10 +108,10 @@ class Study(Specification):
     @classmethod
     def consequences(cls, said: Mapping[str, Any]) -> dict[str, Any]:
         dataset = said.get("dataset", cls.model_fields["dataset"].default)
-        shape, classes = _SHAPES.get(dataset, ((), 0)) if isinstance(dataset, str) else ((), 0)
-        network = _usual_network(said.get("network"), said.get("rule"), shape, classes) if shape else {}
+        ends = ends_of(dataset) if isinstance(dataset, str) else None
+        network = {} if ends is None else _usual_network(said.get("network"), said.get("rule"), *ends)
         optimiser = usual_optimiser(said.get("substrate", Digital()), said.get("rule"))
-        batch = {"batch_size": 128} if shape[2:] == (3,) else {}
+        batch = {"batch_size": 128} if ends is not None and ends[0][2] == 3 else {}
         return {**network, **batch, "optimiser": optimiser, "network_seed": said.get("seed", cls.model_fields["seed"].default)}
 
     @model_validator(mode="after")
@@ -123,15 +124,6 @@ class Study(Specification):
 
 _RULE: TypeAdapter[AnyRule] = TypeAdapter(NamedRule)
 _SUBSTRATE: TypeAdapter[Digital | Analog] = TypeAdapter(Substrate)
-# Shapes of the samples and numbers of the classes of the data that have names.
-_SHAPES: dict[str, tuple[tuple[int, ...], int]] = {
-    "digits": ((8, 8, 1), 10),
-    "fashion-mnist": ((28, 28, 1), 10),
-    "mnist": ((28, 28, 1), 10),
-    "cifar10": ((32, 32, 3), 10),
-    "cifar100": ((32, 32, 3), 100),
-    "svhn": ((32, 32, 3), 10),
-}
 
 
 def _usual_network(given: Any, rule: Any, shape: tuple[int, ...], classes: int) -> dict[str, Any]:

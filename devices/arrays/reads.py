@@ -1,4 +1,4 @@
-"""What a grid of devices shows to whoever reads it: states and conductances as they are now, and currents."""
+"""Reading a grid of devices: states, conductances as they are now, and currents."""
 
 from __future__ import annotations
 

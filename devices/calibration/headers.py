@@ -120,7 +120,7 @@ def column_of(name: str) -> Column:
     role = _role(text)
     known = unit_of(unit) if unit else None
     if known is not None and role in ("seconds", "") and known[0] == "conductance" and unit.lower() in ("s", "ms", "us", "ns"):
-        # Times are written in s, ms, us, ns; nobody's time is in siemens.
+        # Times are written in s, ms, us, ns; "S" alone is siemens.
         known = ("seconds", known[1]) if role == "seconds" else known
     if known is not None and role in ("conductance", "target", "result") and known[0] == "seconds":
         known = unit_of(unit[:-1] + "S") if unit.lower().endswith("s") else None

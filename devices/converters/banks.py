@@ -1,6 +1,6 @@
 """Converters as made: one for every line, with the errors that its specification spreads over them.
 
-A bank is a pure function of its specification and its key; whoever stores one stores `key_value` and builds it again. Ideal
+A bank is a pure function of its specification and its key, so that a file needs to hold `key_value` only. Ideal
 specifications build no tables and use the fused kernels. With nonlinearity, a table holds 2**bits - 1 numbers of the bank's type for
 each converter (a ramp: for each array): 1 megabyte for 512 converters of 9 bits in float32.
 """

@@ -361,7 +361,7 @@ def _seconds(t: Technology, kind: str, own: Hardware | None) -> float:
 
 
 def _areas(tally: Tally, hardware: Mapping[str, Hardware], t: Technology) -> tuple[tuple[Area, ...], str]:
-    """What the hardware takes in area, or why nobody knows."""
+    """What the hardware takes in area, or why it is unknown."""
     areas: list[Area] = []
 
     def add(part: str, matrix: str, count: float, entry: str, bits: Any = None, factor: float = 1.0) -> None:

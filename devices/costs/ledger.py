@@ -105,7 +105,7 @@ class Ledger:
         Raises
         ------
         LedgerError
-            If nothing was done, or nobody knows what, or there are fewer epochs.
+            If nothing was recorded, the record is incomplete, or the run has fewer epochs.
         """
         if not self.complete:
             raise LedgerError(

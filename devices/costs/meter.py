@@ -9,9 +9,9 @@ import numpy as np
 
 
 class Count:
-    """A count as an attribute: an int to whoever looks at it.
+    """A count as an attribute, read as an int.
 
-    What a GPU has counted (see `count`) stays there until then: only looking waits for it.
+    Counts made on a GPU (see `count`) stay there until the attribute is read; only reading it synchronises.
     """
 
     kind: type = int

@@ -341,7 +341,7 @@ _RECORDER: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
 
 @contextmanager
 def recording(recorder: Recorder | None) -> Iterator[None]:
-    """Let a recorder keep all that is declared within; None for nobody."""
+    """Record in ``recorder`` all that is declared within the block; None records nothing."""
     token = _RECORDER.set(recorder)
     try:
         yield

@@ -70,7 +70,7 @@ class Graph(Generic[T]):
     """
 
     def __init__(self, work: Callable[[], T], counters: Sequence[tuple[Any, str]] = ()) -> None:
-        # All memory of the graph comes from a pool of its own, which lives as long as the graph: nobody else writes there.
+        # All memory of the graph comes from a pool of its own, which lives as long as the graph; nothing else writes there.
         self._pool = gpu.cupy().cuda.MemoryPool()
         self._counters = list(counters)
         self._first = [_read(*counter) for counter in self._counters]

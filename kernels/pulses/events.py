@@ -165,7 +165,7 @@ def _work_off(state, listed, count, draws, devices, constants, spread, added, sl
     place = 0
     for e in range(count):
         i, n, upward = device[e], abs(hits[e]), hits[e] > 0
-        # Both directions are loaded and one is taken: nobody can predict which, and a wrong guess costs more than a load.
+        # Both directions are loaded and one is taken: a branch would be unpredictable, and a misprediction costs more than a load.
         w, step_up, step_down, shape, other = state[i], up[i], -down[i], shape_up[i], shape_down[i]
         step, shape = step_up if upward else step_down, shape if upward else other
         if spread == 0:

@@ -57,7 +57,7 @@ def over_rows(kernel: Callable[..., Any], height: int, room: Callable[[], Any], 
     try:
         work()
     finally:
-        # Whatever stopped this thread, nobody writes to the rows any more when this function is left.
+        # Whatever stopped this thread, no other thread writes to the rows after this function returns.
         parts.clear()
         wait(others)
     for other in others:

@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from analogpc.files.atomic import StorageError, check_writable, replace_file
+from analogpc.files.atomic import StorageError, check_writable, make_folder, replace_file
 
 
 def names(folder):
@@ -139,3 +139,10 @@ def test_a_failure_leaves_the_former_file_and_nothing_else(tmp_path, monkeypatch
         replace_file(tmp_path / "run.h5", b"new")
     assert (tmp_path / "run.h5").read_text() == "old"
     assert names(tmp_path) == ["run.h5"]
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    assert make_folder(tmp_path / "a" / "b").is_dir()
+    with pytest.raises(StorageError, match=r"the folder .*file.c cannot be made: Not a directory"):
+        make_folder(tmp_path / "file" / "c")

@@ -101,7 +101,7 @@ def test_a_taught_batch_moves_the_statistics_once_and_its_relaxation_not_at_all(
 @pytest.mark.parametrize("steps", [0, 2, 8])
 @pytest.mark.parametrize("watched", [False, True])
 def test_without_freezing_every_evaluation_moves_them(steps, watched):
-    """At first, at each of T steps, and to learn: T + 2 times, also where the input is held, and whoever looks on."""
+    """Once at the start, once in each of T steps and once to learn: T + 2 times, for a clamped input too, watched or not."""
     net = network(freezing=False, momentum=0.1)
     x, target = batch(net)
     mean, variance = moments(net, [x])[0]

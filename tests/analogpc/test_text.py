@@ -130,7 +130,7 @@ def test_models_learn_and_say_something():
     assert said.startswith("the old")
     assert run.generate("the old", tokens=5, seed=1) == said
     assert run.generate("the", tokens=4, temperature=0) == run.generate("the", tokens=4, temperature=0, seed=9)
-    with pytest.raises(DataError, match="generate goes on with a text"):
+    with pytest.raises(DataError, match="generate continues a text"):
         run.fill("the <mask> dog")
     masked = fit_text(transformer(40, task="masked", **SMALL), "bp", data, batches=5, learning_rate=0.02)
     filled = masked.fill("the <mask> dog")

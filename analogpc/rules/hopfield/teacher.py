@@ -17,7 +17,7 @@ from analogpc.kernels.gpu.arrays import Backend, backend_of
 from analogpc.networks.base import ArchitectureBase
 from analogpc.networks.network import Network
 
-# Specifications hold no arrays. So the networks lie here, by their fingerprints, in ideal-digital form, and nobody changes them.
+# Specifications hold no arrays. The networks are kept here by their fingerprints, ideal-digital, and are never changed.
 _KNOWN: dict[str, Network] = {}
 _ASKED: dict[str, str] = {}
 """Fingerprints of what files held that were named without one."""
