@@ -88,7 +88,7 @@ def _model_and_text(run: Path, data: str | None, backend: Any) -> tuple[Any, Any
     """A language model, and the text from which it has learnt, which may have moved."""
     from analogpc.training.language import LanguageRun
     from analogpc.training.language_study import text_of
-    from analogpc.training.run import ResumeError
+    from analogpc.training.position import ResumeError
 
     loaded = LanguageRun.load(run, backend=backend)
     text = text_of(loaded.study if data is None else loaded.study.but(text=data.removeprefix(TEXT)))

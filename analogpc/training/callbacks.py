@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from analogpc.kernels.checks import several
 from analogpc.kernels.random.streams import Key
+from analogpc.training.position import ResumeError
 
 if TYPE_CHECKING:
     from analogpc.training.run import Run
@@ -137,13 +138,42 @@ class Callbacks:
     Parameters
     ----------
     given : sequence of Callback or functions
+    kept : dict of str
+        What `states` gave when the run was saved: for these callbacks, and for those of a later part of the run.
     """
 
-    def __init__(self, given: Sequence[Any] = ()) -> None:
+    def __init__(self, given: Sequence[Any] = (), kept: dict[str, str] | None = None) -> None:
+        self._kept = dict(kept or {})
         self.all = [self._as_callback(one) for one in several(given)]
         names = [one.name for one in self.all]
         if len(set(names)) != len(names):
             raise ValueError(f"two callbacks have the name '{max(names, key=names.count)}'; give one of them another name")
+        for one in self.all:
+            if one.name in self._kept:
+                one.restore(json.loads(self._kept[one.name]))
+
+    def resumed(self, given: Sequence[Any] | None, changed_by: Sequence[str]) -> Callbacks:
+        """The callbacks of the next part of a run, which continue from the states of this part.
+
+        Parameters
+        ----------
+        given : sequence of Callback or functions, or None
+        changed_by : sequence of str
+            Names of the callbacks that changed the run so far.
+
+        Raises
+        ------
+        ResumeError
+            If one of those is missing, unless the others are given without it.
+        """
+        made = Callbacks(given or (), self.states())
+        missing = set(changed_by) - {one.name for one in made.all}
+        if given is None and missing:
+            raise ResumeError(
+                f"the callback '{min(missing)}' changed this run: give it again, as in run.train(callbacks=[...]), for the same bits, "
+                "or callbacks=[] to resume without it"
+            )
+        return made
 
     @staticmethod
     def _as_callback(given: Any) -> Callback:
@@ -178,15 +208,9 @@ class Callbacks:
                 run.changed_by.append(one.name)
 
     def states(self) -> dict[str, str]:
-        """What the callbacks keep, by name, as texts."""
-        kept = {one.name: one.state() for one in self.all}
-        return {name: json.dumps(state) for name, state in kept.items() if state}
-
-    def restore(self, states: dict[str, str]) -> None:
-        """Take over what `states` gave."""
-        for one in self.all:
-            if one.name in states:
-                one.restore(json.loads(states[one.name]))
+        """The states to be kept, by name, as texts."""
+        now = {one.name: one.state() for one in self.all}
+        return self._kept | {name: json.dumps(state) for name, state in now.items() if state}
 
 
 def _digest(run: Run) -> bytes:

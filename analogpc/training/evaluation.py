@@ -102,3 +102,14 @@ def refuse_other_outputs(network: Network, targets: Targets, name: str) -> None:
     else:
         needed = f"{targets.outputs} classes"
     raise ValueError(f"the network has outputs of shape {network.output_shape}, but '{name}' has {needed}")
+
+
+def refuse_small_batches(network: Network, samples: int, size: int) -> None:
+    """Refuse batches from which a block cannot learn; the last of an epoch is known before the first is learnt."""
+    smallest = samples % size or size
+    for number, layer in enumerate(network.layers, start=1):
+        if smallest < layer.least_samples:
+            raise ValueError(
+                f"batch_size = {size} leaves a last batch of {smallest} of {samples} samples, and layer {number}, with batch "
+                f"normalisation of dense samples, learns from at least {layer.least_samples}: choose another batch_size"
+            )

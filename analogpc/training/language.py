@@ -28,7 +28,8 @@ from analogpc.training.environment import describe_environment, pinned_blas
 from analogpc.training.language_study import LanguageStudy
 from analogpc.training.optimisers import AnyOptimiser, Learner
 from analogpc.training.perplexity import Perplexity, perplexity, transformer_of
-from analogpc.training.run import DivergenceError, ResumeError
+from analogpc.training.position import ResumeError
+from analogpc.training.rollback import DivergenceError
 from analogpc.training.step import TrainingStep
 
 KIND = "language-run"

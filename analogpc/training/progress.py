@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
-    from analogpc.training.run import Position
+    from analogpc.training.position import Position
 
 _REFRESH_SECONDS = 0.1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from analogpc.devices.matrix import NonFiniteError
 
 if TYPE_CHECKING:
+    from analogpc.networks.network import Network
     from analogpc.training.run import Run
 
 
@@ -62,3 +64,26 @@ def naming(place: str, saved_in: Path | None) -> Iterator[None]:
     except NonFiniteError as error:
         good = "there is no checkpoint of this run" if saved_in is None else f"the last good checkpoint is {saved_in}"
         raise DivergenceError(f"training diverged in {place}: {error}; {good}") from None
+
+
+def refuse_non_finite(network: Network, energies: np.ndarray, finite: np.ndarray) -> None:
+    """Refuse a batch that left an energy or a weight that is not finite.
+
+    Parameters
+    ----------
+    network : Network
+    energies : (layers,) array
+    finite : (matrices,) array of truth values
+        Whether all weights of a matrix are finite, in the order of ``network.matrices()``.
+
+    Raises
+    ------
+    NonFiniteError
+        Naming the first layer or matrix.
+    """
+    for number, value in enumerate(energies, start=1):
+        if not math.isfinite(value):
+            raise NonFiniteError(f"the energy of layer {number} is {value}")
+    for name, whole in zip(network.matrices(), finite, strict=True):
+        if not whole:
+            raise NonFiniteError(f"{name} holds a weight that is not finite")

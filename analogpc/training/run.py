@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from analogpc.data import DataDescription, Dataset, as_dataset, check_name
+from analogpc.data import DataDescription, Dataset
 from analogpc.devices.costs.ledger import Ledger
 from analogpc.devices.costs.meter import Meter
-from analogpc.devices.matrix import NonFiniteError
 from analogpc.dynamics.relaxation import output_energy
 from analogpc.files.atomic import check_writable
 from analogpc.kernels.checks import several, whole_number
@@ -29,41 +28,23 @@ from analogpc.rules.base import StepContext, StepResult
 from analogpc.training.billing import Billing
 from analogpc.training.callbacks import Callbacks
 from analogpc.training.environment import describe_environment, pinned_blas
-from analogpc.training.evaluation import answers_of
+from analogpc.training.evaluation import answers_of, refuse_small_batches
 from analogpc.training.interrupts import Interrupts, Stopped
 from analogpc.training.metrics import measured, metric, metrics_for
 from analogpc.training.optimisers import Learner
+from analogpc.training.position import Position
+from analogpc.training.position import ResumeError as ResumeError
 from analogpc.training.predictions import Predictions
 from analogpc.training.progress import Progress
 from analogpc.training.rollback import DivergenceError as DivergenceError
-from analogpc.training.rollback import all_or_nothing, copied_state, naming
+from analogpc.training.rollback import all_or_nothing, copied_state, naming, refuse_non_finite
 from analogpc.training.step import TrainingStep
 from analogpc.training.stopping import Best, best_epoch, reason_to_stop, watched_column
 from analogpc.training.study import Study
-from analogpc.training.study_data import study_data, with_holdout
+from analogpc.training.study_data import data_again
 
 _REHEARSED = 4
 """Samples that a copy of the network learns, to find out whether a technology has every entry."""
-
-
-class ResumeError(ValueError):
-    """A run cannot be resumed with what it was given."""
-
-
-@dataclass
-class Position:
-    """Where a run stands: the epoch and batch that come next, and the tally of the epoch under way."""
-
-    epoch: int = 0
-    batch: int = 0
-    seen: int = 0
-    correct: int = 0
-    loss: float = 0.0
-    energies: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    seconds: float = 0.0
-    meter: Meter = field(default_factory=Meter)
-    stopped_early: bool = False
-    stop_reason: str = ""
 
 
 class Run(Predictions, Billing):
@@ -91,6 +72,8 @@ class Run(Predictions, Billing):
         Versions and threads of the first start.
     saved_in : path or None
         Where it was saved last, or what it was read from.
+    callbacks : Callbacks
+        Those of the part of the run under way, with the states that they keep.
     broken : str
         Where the run was interrupted inside a batch, if it could not be rolled back to the beginning of that batch.
     ledger : Ledger
@@ -105,8 +88,7 @@ class Run(Predictions, Billing):
         self.missing_metrics: list[str] = []
         self.best: Best | None = None
         self.changed_by: list[str] = []
-        self._callbacks = Callbacks()
-        self._kept_callbacks: dict[str, str] = {}
+        self.callbacks = Callbacks()
         self.saved_in: Path | None = None
         self.broken = ""
         self.learner = Learner(study.optimiser, network.matrices())
@@ -208,8 +190,8 @@ class Run(Predictions, Billing):
         if checkpoint is not None:
             check_writable(checkpoint)
         self._refuse_broken()
-        training = self._data(data, validation, test)
-        self._take_callbacks(callbacks)
+        training = data_again(self.study, self.data, data, validation, test)
+        self.callbacks = self.callbacks.resumed(callbacks, self.changed_by if self.position.epoch + self.position.batch else [])
         self._take_metrics(several(metrics))
         self._watched = watched_column(self.study.monitor, metrics_for(self.metrics, self.data.targets.task), training.splits)
         if epochs := whole_number(epochs, "epochs"):
@@ -239,7 +221,7 @@ class Run(Predictions, Billing):
     ) -> None:
         """The remaining batches and epochs, with a ``check`` between them that may end the run."""
         per_epoch = math.ceil(len(data.train_labels) / self.study.batch_size)
-        self._refuse_small_batches(len(data.train_labels))
+        refuse_small_batches(self.network, len(data.train_labels), self.study.batch_size)
         if self.position.batch > per_epoch:
             raise ResumeError(f"the run stands at batch {self.position.batch} of an epoch of {per_epoch}")
         if self.study.technology and not self.finished:
@@ -251,7 +233,7 @@ class Run(Predictions, Billing):
                 while self.position.batch < per_epoch and left > 0 and not self.position.stopped_early:
                     check()
                     self._batch(data, order, per_epoch)
-                    self._callbacks.batch_end(self)
+                    self.callbacks.batch_end(self)
                     left -= 1
                     bar.advance(self.position, classes=bool(data.classes))
                     if checkpoint and checkpoint_batches and self.position.batch % checkpoint_batches == 0:
@@ -262,17 +244,6 @@ class Run(Predictions, Billing):
                     bar.epoch(self.history)
                     if checkpoint:
                         self.save(checkpoint)
-
-    def _refuse_small_batches(self, samples: int) -> None:
-        """Refuse batches from which a block cannot learn; the last of an epoch is known before the first is learnt."""
-        size = self.study.batch_size
-        smallest = samples % size or size
-        for number, layer in enumerate(self.network.layers, start=1):
-            if smallest < layer.least_samples:
-                raise ValueError(
-                    f"batch_size = {size} leaves a last batch of {smallest} of {samples} samples, and layer {number}, with batch "
-                    f"normalisation of dense samples, learns from at least {layer.least_samples}: choose another batch_size"
-                )
 
     def _save_within_epoch(self, checkpoint: str | Path | None) -> None:
         """Save what has been learnt since the last whole epoch, which is saved already."""
@@ -285,32 +256,6 @@ class Run(Predictions, Billing):
                 f"the run was broken off inside {self.broken}, and its network holds part of that batch: go on with the last "
                 "checkpoint"
             )
-
-    def _data(self, data: Any, validation: Any, test: Any) -> Dataset:
-        """The data of the study with their validation part, refused unless they are those with which the run began."""
-        if data is None:
-            if not _can_be_loaded(self.data.name):
-                raise ResumeError(
-                    f"the run learns data of your own, '{self.data.name}', which are not in its file: give them again, as in "
-                    "run.train((x, y), test=(x_test, y_test))"
-                )
-            data = study_data(self.study)
-        elif not isinstance(data, Dataset):
-            data = as_dataset(data, validation=validation, test=test, known=None if isinstance(data, str) else self.data)
-        if data.fingerprint != self.fingerprint:
-            raise ResumeError(f"the run began with other data than this '{data.name}': the fingerprints differ")
-        return with_holdout(self.study, data)
-
-    def _take_callbacks(self, given: Sequence[Any] | None) -> None:
-        """The callbacks of this part of the run, which go on where those of the file stood."""
-        missing = set(self.changed_by) - {one.name for one in Callbacks(given or ()).all}
-        if given is None and missing and self.position.epoch + self.position.batch:
-            raise ResumeError(
-                f"the callback '{min(missing)}' changed this run: give it again, as in run.train(callbacks=[...]), for the same bits, "
-                "or callbacks=[] to go on without it"
-            )
-        self._callbacks = Callbacks(given or ())
-        self._callbacks.restore(self._kept_callbacks)
 
     def _take_metrics(self, given: Sequence[Any]) -> None:
         """The functions among the metrics of a run that comes from a file."""
@@ -325,14 +270,6 @@ class Run(Predictions, Billing):
     def function_metrics(self) -> list[str]:
         """Names of the metrics that are functions, which a file cannot keep."""
         return [metric(one).name for one in self.metrics if not isinstance(one, str)] + self.missing_metrics
-
-    def take_callback_states(self, states: dict[str, str]) -> None:
-        """Take over what `callback_states` gave, for the callbacks that are yet to come."""
-        self._kept_callbacks = dict(states)
-
-    def callback_states(self) -> dict[str, str]:
-        """What the callbacks keep from one part of the run to the next, by name."""
-        return self._kept_callbacks | self._callbacks.states()
 
     def _extend(self, epochs: int) -> None:
         """Let the study have more epochs."""
@@ -368,7 +305,7 @@ class Run(Predictions, Billing):
         told = to_host(report)
         matrices = len(self.network.matrices())
         correct, lost, whole, energies = int(told[0]), float(told[1]), told[2 : 2 + matrices], told[2 + matrices :]
-        self._refuse_non_finite(energies, whole)
+        refuse_non_finite(self.network, energies, whole)
         self.ledger.batch(len(x))
         self.position = replace(
             here,
@@ -406,14 +343,6 @@ class Run(Predictions, Billing):
         finite = [matrix.all_finite() for matrix in self.network.matrices().values()]
         return row([right, output_energy(self.output, target, outputs), *finite, *result.energies], target)
 
-    def _refuse_non_finite(self, energies: np.ndarray, whole: np.ndarray) -> None:
-        for number, value in enumerate(energies, start=1):
-            if not math.isfinite(value):
-                raise NonFiniteError(f"the energy of layer {number} is {value}")
-        for name, finite in zip(self.network.matrices(), whole, strict=True):
-            if not finite:
-                raise NonFiniteError(f"{name} holds a weight that is not finite")
-
     def _close_epoch(self, data: Dataset, check: Callable[[], None]) -> None:
         here, metrics = self.position, metrics_for(self.metrics, self.data.targets.task)
         row: dict[str, Any] = {"epoch": here.epoch + 1}
@@ -434,7 +363,7 @@ class Run(Predictions, Billing):
         self.history = {**self.history, **{name: [*self.history.get(name, []), value] for name, value in row.items()}}
         self.position = Position(epoch=here.epoch + 1, energies=np.zeros_like(here.energies), meter=meter)
         self._judge()
-        self._callbacks.epoch_end(self)
+        self.callbacks.epoch_end(self)
 
     def _judge(self) -> None:
         """Keep the best network, and stop early if that is due."""
@@ -500,11 +429,3 @@ class Run(Predictions, Billing):
         from analogpc.training.run_file import load_run
 
         return load_run(path, backend)
-
-
-def _can_be_loaded(name: str) -> bool:
-    try:
-        check_name(name)
-    except ValueError:
-        return False
-    return True

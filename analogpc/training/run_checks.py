@@ -13,7 +13,7 @@ from analogpc.devices.costs.meter import Meter
 from analogpc.devices.state import Shaped, StateError, fitted, real, text, whole
 from analogpc.kernels.gpu.blas import Precision
 from analogpc.networks.network import Network
-from analogpc.training.run import Position
+from analogpc.training.position import Position
 from analogpc.training.study import Study
 
 _MOST_THREADS = 2**16

@@ -14,6 +14,7 @@ from analogpc.files.storage import open_file, read_header, write_file
 from analogpc.kernels.gpu import arrays
 from analogpc.kernels.gpu.arrays import Backend, as_backend
 from analogpc.networks.network import Network
+from analogpc.training.callbacks import Callbacks
 from analogpc.training.run import Run
 from analogpc.training.run_checks import (
     checked_data,
@@ -72,7 +73,7 @@ def tree_of(run: Run) -> dict[str, Any]:
         },
         "ledger": run.ledger.state(),
         "history": {name: np.array(values) for name, values in run.history.items()},
-        "callbacks": {"changed_by": json.dumps(run.changed_by), "states": run.callback_states()},
+        "callbacks": {"changed_by": json.dumps(run.changed_by), "states": run.callbacks.states()},
         "metrics": json.dumps(run.function_metrics()),
     }
     if run.best is not None:
@@ -111,7 +112,7 @@ def rebuilt(tree: dict[str, Any], backend: Backend, size: int = 2**40) -> Run:
     run.position = checked_position(tree["position"], study, layers)
     run.ledger.restore(tree.get("ledger"), run.position.epoch)
     run.changed_by = names_in(tree["callbacks"]["changed_by"], "callbacks/changed_by")
-    run.take_callback_states(texts_in(tree["callbacks"]["states"], "callbacks/states"))
+    run.callbacks = Callbacks(kept=texts_in(tree["callbacks"]["states"], "callbacks/states"))
     run.missing_metrics = names_in(tree["metrics"], "metrics")
     if "best" in tree:
         epoch = whole(tree["best"]["epoch"], "best/epoch", 1, run.position.epoch)
