@@ -189,7 +189,9 @@ def _check(folder: Path, device: Device, quick: bool) -> None:
     if folder.exists():
         if not folder.is_dir() or (any(folder.iterdir()) and not file.exists()):
             raise ValueError(f"{folder} exists and is not the folder of an assessment: name another one with --out")
-        if file.exists() and json.loads(file.read_text(encoding="utf-8")) != told:
+        # Devices are compared, not texts: a file of an earlier version lacks fields that have their defaults now.
+        kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else told
+        if (Device.from_toml(kept["device"]), kept["quick"]) != (device, quick):
             raise ValueError(
                 f"{folder} holds the assessment of another device, or of the same one in the other mode: name another folder with --out"
             )

@@ -253,8 +253,15 @@ def _learning_picture(found: Assessment) -> Picture:
         if len(there):
             axes.errorbar(x, y, np.nan_to_num(ends), label=scheme, markersize=7, capsize=2, linewidth=1.2, **look)
     axes.set_xticks(range(len(rules)), rules)
-    low = min((100 * one.relative.mean for one in found.learning if one.accuracies), default=0.0)
-    axes.set(ylabel="% of the digital twin's accuracy", ylim=(max(0, min(80, low - 8)), 106), xlim=(-0.6, len(rules) - 0.4))
+    shown = [
+        100 * np.nan_to_num([one.relative.low, one.relative.high], nan=one.relative.mean)
+        for one in found.learning
+        if one.accuracies
+    ]
+    low, high = (min(low for low, _ in shown), max(high for _, high in shown)) if shown else (80.0, 106.0)
+    # Intervals of very few seeds can be wider than any accuracy; they end at the frame then.
+    limits = max(0.0, min(78.0, low - 2)), min(130.0, max(106.0, high + 2))
+    axes.set(ylabel="% of the digital twin's accuracy", ylim=limits, xlim=(-0.6, len(rules) - 0.4))
     axes.grid(alpha=0.3, axis="y")
     legend(axes, 9)
     best = found.best
