@@ -184,19 +184,18 @@ def _limited(device: Device, learning: list[Learning]) -> Learning | None:
 
 def _check(folder: Path, device: Device, quick: bool) -> None:
     """Refuse a folder that holds something else, and remember what this one holds."""
-    told = {"device": device.to_toml(), "quick": quick}
     file = folder / "device.json"
     if folder.exists():
         if not folder.is_dir() or (any(folder.iterdir()) and not file.exists()):
             raise ValueError(f"{folder} exists and is not the folder of an assessment: name another one with --out")
         # Devices are compared, not texts: a file of an earlier version lacks fields that have their defaults now.
-        kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else told
-        if (Device.from_toml(kept["device"]), kept["quick"]) != (device, quick):
+        kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        if kept and (Device.from_toml(kept["device"]), kept["quick"]) != (device, quick):
             raise ValueError(
                 f"{folder} holds the assessment of another device, or of the same one in the other mode: name another folder with --out"
             )
     make_folder(folder)
-    replace_file(file, json.dumps(told).encode())
+    replace_file(file, json.dumps({"device": device.to_toml(), "quick": quick}).encode())
 
 
 def _write(assessment: Assessment, command: str) -> None:

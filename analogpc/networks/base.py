@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from pydantic import Field
@@ -12,8 +12,14 @@ from typing_extensions import override
 
 from analogpc.blocks import AnyBlock, Block, BlockSpecification, Sweep
 from analogpc.devices.families import Member
+from analogpc.devices.specification import SpecificationError
 
 Size = Annotated[int, Field(ge=1)]
+
+
+def usual_width(inputs: int) -> int:
+    """Units of a hidden layer that are usual for so many inputs: 64 below 256 inputs, 256 from there on."""
+    return 64 if inputs < 256 else 256
 
 
 class ArchitectureBase(Member):
@@ -35,6 +41,42 @@ class ArchitectureBase(Member):
         @property
         def input_shape(self) -> tuple[int, ...]:
             """Shape of one sample."""
+
+    @classmethod
+    def short_names(cls) -> dict[str, dict[str, Any]]:
+        """Names that stand for networks of this kind, each with its fields: the kind, and with a depth behind it if it has one."""
+        kind = cls.model_fields["kind"].default
+        depths = get_args(cls.model_fields["depth"].annotation) if "depth" in cls.model_fields else ()
+        return {kind: {"kind": kind}, **{f"{kind}{depth}": {"kind": kind, "depth": depth} for depth in depths}}
+
+    @classmethod
+    def usual(cls, input_shape: Sequence[int], outputs: int, given: Mapping[str, Any]) -> Self | None:
+        """The network of this kind that is usual for data of a shape; None if there is none.
+
+        Here the network that the defaults of all fields but ``input_shape`` and ``classes`` make, for kinds that have these two.
+
+        Parameters
+        ----------
+        input_shape : sequence of int
+            Of one sample.
+        outputs : int
+            Classes, or numbers to be predicted.
+        given : mapping
+            Fields that are going to be laid over those of this network.
+
+        Raises
+        ------
+        SpecificationError
+            If such a network cannot read samples of that shape.
+        """
+        if not {"input_shape", "classes"} <= cls.model_fields.keys():
+            return None
+        ends: dict[str, Any] = {"input_shape": tuple(input_shape), "classes": outputs}
+        try:
+            return cls(**ends)
+        except SpecificationError:
+            # Another depth, or no pooling, may be what makes the network small enough.
+            return cls(**{**ends, **{name: value for name, value in given.items() if name != "kind"}})
 
     @property
     def swept(self) -> bool:

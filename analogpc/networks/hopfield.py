@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, FiniteFloat, model_validator
@@ -16,7 +17,7 @@ from analogpc.dynamics.recurrent import Order, Readout, Recurrent
 from analogpc.dynamics.relaxation import softmax
 from analogpc.dynamics.state_functions import StateActivation
 from analogpc.kernels.random.streams import Key, uniforms
-from analogpc.networks.base import ArchitectureBase, Size
+from analogpc.networks.base import ArchitectureBase, Size, usual_width
 from analogpc.networks.mlp import MLP
 
 
@@ -89,6 +90,12 @@ class Hopfield(ArchitectureBase):
     head_features: tuple[Size, ...] = ()
 
     shorthands: ClassVar[Mapping[str, tuple[str, ...]]] = {"widths": ()}
+
+    @override
+    @classmethod
+    def usual(cls, input_shape: Sequence[int], outputs: int, given: Mapping[str, Any]) -> Self:
+        inputs = math.prod(input_shape)
+        return cls(widths=(inputs, usual_width(inputs), outputs))
 
     @override
     @classmethod

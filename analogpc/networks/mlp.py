@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 from typing_extensions import override
 
 from analogpc.blocks import Activation, ActivationName, BlockSpecification, Chain, Dense, Initialisation, Residual
 from analogpc.blocks.initialisation import Gain
-from analogpc.networks.base import ArchitectureBase, Size
+from analogpc.networks.base import ArchitectureBase, Size, usual_width
 
 
 class MLP(ArchitectureBase):
@@ -76,6 +76,12 @@ class MLP(ArchitectureBase):
     skips: bool = False
     gamma: Annotated[FiniteFloat, Field(gt=0)] = 1.0
     init_gain: Gain = 1.0
+
+    @override
+    @classmethod
+    def usual(cls, input_shape: Sequence[int], outputs: int, given: Mapping[str, Any]) -> Self:
+        inputs = math.prod(input_shape)
+        return cls(widths=(inputs, *2 * (usual_width(inputs),), outputs))
 
     @override
     @classmethod

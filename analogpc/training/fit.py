@@ -9,7 +9,7 @@ from typing import Any, Literal
 from analogpc.data import Dataset, as_dataset
 from analogpc.data.division import Division
 from analogpc.data.targets import Task
-from analogpc.devices.specification import Specification
+from analogpc.devices.specification import Specification, SpecificationError
 from analogpc.kernels.checks import several
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.random.streams import Key
@@ -199,7 +199,8 @@ def begin(
 def _network(fields: dict[str, Any], data: Dataset, seed: int) -> Network:
     """A digital network of the fields that a short name stands for, with the ends that the data need."""
     usual = usual_network(fields["kind"], data.input_shape, data.target_kind.outputs, fields)
-    assert usual is not None  # Every kind that has a name has a usual network.
+    if usual is None:
+        raise SpecificationError(f"networks of the kind '{fields['kind']}' have fields without a default: make one by its class")
     return Network(usual.but({path: value for path, value in fields.items() if path != "kind"}), None, seed)
 
 

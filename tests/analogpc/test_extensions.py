@@ -12,6 +12,7 @@ from analogpc.devices.responses import DeviceResponse
 from analogpc.devices.schemes import Scheme
 from analogpc.devices.specification import SpecificationError
 from analogpc.networks import ArchitectureBase
+from analogpc.networks.names import named_network
 from analogpc.rules import Rule
 from analogpc.training.study import Study
 
@@ -232,6 +233,7 @@ def test_an_architecture(added, tmp_path):
     added(ARCHITECTURE)
     run = resumed(study_of(network={"kind": "funnel", "inputs": 8, "outputs": 4}), tmp_path / "run.h5")
     assert run.network.layers[0].output_shape == (4,)
+    assert named_network("funnel") == {"kind": "funnel"}
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,9 @@ def test_every_name_stands_for_a_network_that_can_be_made() -> None:
     for name in network_names():
         fields = named_network(name)
         usual = usual_network(fields["kind"], (32, 32, 3), 7, fields)
-        assert usual is not None
+        if usual is None:
+            assert name in ("layers", "transformer")
+            continue
         made = usual.but({path: value for path, value in fields.items() if path != "kind"})
         assert made.kind == fields["kind"]
         assert made.layers()
@@ -52,8 +54,8 @@ def test_a_change_of_the_data_changes_the_ends_of_a_named_network() -> None:
 @pytest.mark.parametrize(
     ("network", "sentence"),
     [
-        ("vgg6", r"network = 'vgg6' is not a network; did you mean 'vgg\d'\?"),
-        ("transformers", "is not a network: mlp, hopfield, cnn, alexnet, vgg5, .*, or widths such as '784-256-10'"),
+        ("vgg6", r"there is no network 'vgg6'; the networks are .*vgg5, .*, widths such as 784-256-10; did you mean 'vgg"),
+        ("lattice:8-2", "there is no network 'lattice:8-2'; the networks are"),
         (3, "network = 3 is not allowed: a table of fields is needed"),
         ("vgg5", r"VGG: input_shape = \(8, 8, 1\) is too small for VGG5"),
     ],
