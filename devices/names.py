@@ -25,7 +25,7 @@ def unknown(what: str, name: object, names: Iterable[str], plural: str = "") -> 
     return f"there is no {what} {str(name)!r}; the {plural or what + 's'} are {', '.join(names)}{suggestion(name, names)}"
 
 
-_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"))
+_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"), (1e-15, "f"))
 
 
 def unit_of(value: float) -> tuple[float, str]:

@@ -98,6 +98,7 @@ def assess(
     quick: bool = False,
     workers: int | None = None,
     technology: str = "",
+    seed: int = 0,
     backend: Backend = "cpu",
     progress: bool = True,
     command: str = "",
@@ -118,6 +119,8 @@ def assess(
         Worker processes; one for each processor if not given, and 0 to compute in this process.
     technology : str
         What prices joules and seconds: a name or a file; "isaac-32nm" if not given.
+    seed : int
+        The first of the seeds.
     backend : "cpu" or "gpu"
     progress : bool
         Tell on standard error how far it is.
@@ -137,12 +140,12 @@ def assess(
     from analogpc.devices.costs.technology import technology as technology_named
 
     made = device if isinstance(device, Device) else preset(str(device))
-    protocol = QUICK if quick else Protocol()
+    protocol = (QUICK if quick else Protocol()).but(seed=seed)
     if technology:
         technology_named(technology)
         protocol = protocol.but(technology=technology)
     folder = Path(out) if out is not None else Path(f"{_as_file(made.name)}-assessment")
-    _check(folder, made, quick)
+    _check(folder, made, quick, seed)
     count = available_processors() if workers is None else workers
     run = _Runs(folder, count, backend, progress, command)
     found = {"learning": run.sweep(learning_plan(made, protocol))}
@@ -182,7 +185,7 @@ def _limited(device: Device, learning: list[Learning]) -> Learning | None:
     return None
 
 
-def _check(folder: Path, device: Device, quick: bool) -> None:
+def _check(folder: Path, device: Device, quick: bool, seed: int) -> None:
     """Refuse a folder that holds something else, and remember what this one holds."""
     file = folder / "device.json"
     if folder.exists():
@@ -190,12 +193,13 @@ def _check(folder: Path, device: Device, quick: bool) -> None:
             raise ValueError(f"{folder} exists and is not the folder of an assessment: name another one with --out")
         # Devices are compared, not texts: a file of an earlier version lacks fields that have their defaults now.
         kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-        if kept and (Device.from_toml(kept["device"]), kept["quick"]) != (device, quick):
+        if kept and (Device.from_toml(kept["device"]), kept["quick"], kept.get("seed", 0)) != (device, quick, seed):
             raise ValueError(
-                f"{folder} holds the assessment of another device, or of the same one in the other mode: name another folder with --out"
+                f"{folder} holds the assessment of another device, or of the same one in the other mode or with another seed: name "
+                "another folder with --out"
             )
     make_folder(folder)
-    replace_file(file, json.dumps({"device": device.to_toml(), "quick": quick}).encode())
+    replace_file(file, json.dumps({"device": device.to_toml(), "quick": quick, "seed": seed}).encode())
 
 
 def _write(assessment: Assessment, command: str) -> None:

@@ -13,6 +13,7 @@ from analogpc.devices.responses import PulseResponse
 from analogpc.devices.specification import Specification
 from analogpc.devices.substrate import Analog
 from analogpc.studies.plan import Plan, read_plan
+from analogpc.training.study import Seed
 
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[FiniteFloat, Field(gt=0)]
@@ -33,7 +34,8 @@ class Protocol(Specification):
         Short names of rules.
     rates : tuple of float
         Learning rates; of every setting each is tried with the first seed, and the best one gets all seeds.
-    seeds : int
+    seeds, seed : int
+        How many, and the first of them.
     epochs, batch_size : int
     widths : tuple of int
         Of the network.
@@ -46,6 +48,7 @@ class Protocol(Specification):
     rules: Annotated[tuple[str, ...], Field(min_length=1)] = ("bp", "pc", "s+f", "ep")
     rates: Annotated[tuple[Rate, ...], Field(min_length=1)] = (0.1, 0.3, 1.0)
     seeds: Annotated[int, Field(ge=2)] = 3
+    seed: Seed = 0
     epochs: Positive = 8
     batch_size: Positive = 32
     widths: tuple[Positive, ...] = (64, 32, 10)
@@ -103,6 +106,7 @@ def _analog(device: Device, scheme: dict[str, Any]) -> dict[str, Any]:
 def _plan(name: str, protocol: Protocol, axes: dict[str, Any], **fields: Any) -> Plan:
     study = {
         "dataset": "digits",
+        "seed": protocol.seed,
         "holdout": 0.2,
         "division": "stratified",
         "epochs": protocol.epochs,

@@ -26,6 +26,7 @@ def assess(
     technology: Annotated[
         str, typer.Option(help="What prices joules and seconds (see: analogpc technology), or a file (.toml).")
     ] = "",
+    seed: Annotated[int, typer.Option(help="The first of the seeds.", min=0)] = 0,
     backend: BackendOption = "cpu",
     as_json: Json = False,
 ) -> None:
@@ -37,7 +38,9 @@ def assess(
     from analogpc.report.assessment import answers, assessment_tables
 
     command = shlex.join(["analogpc", *sys.argv[1:]])
-    found = assessed(device, out=out, quick=quick, workers=workers, technology=technology, backend=backend, command=command)
+    found = assessed(
+        device, out=out, quick=quick, workers=workers, technology=technology, seed=seed, backend=backend, command=command
+    )
     if as_json:
         files = {"page": str(found.page), "data": str(found.folder / "assessment.json")}
         print_json({"command": "assess", **found.to_dict(), "files": files})

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from analogpc.assessment.findings import LEARNS, PARTLY, Interval, Learning, Limit
 from analogpc.assessment.protocol import AS_IT_IS, NONE_LEFT
+from analogpc.devices.names import in_unit
 from analogpc.files.atomic import make_folder, replace_file
-from analogpc.report.bills import quantity
 from analogpc.report.page import Part, TablePart, render
 from analogpc.report.page_pictures import PALETTE, Picture, canvas, legend, picture, style
 
@@ -51,7 +51,7 @@ def answers(found: Assessment) -> list[str]:
     told.append(f"Best by validation data: {best.title}, with {share(best.relative)} of the accuracy of its digital twin.")
     if math.isfinite(best.joules):
         told.append(
-            f"That training takes {quantity(best.joules, 'J')} and {quantity(best.seconds, 's')} on hardware of "
+            f"That training takes {in_unit(best.joules, 'J')} and {in_unit(best.seconds, 's')} on hardware of "
             f"{found.protocol.technology}."
         )
     return told + _limit_sentences(found) + _kept_sentences(found)
@@ -111,7 +111,7 @@ def assessment_tables(found: Assessment) -> list[Table]:
         learning.add_column(name, justify="left" if name in ("rule", "scheme", "verdict") else "right", no_wrap=True)
     for one in found.learning:
         accuracy = percent(float(np.mean(one.accuracies))) if one.accuracies else "–"
-        costs = (quantity(one.joules, "J"), quantity(one.seconds, "s")) if math.isfinite(one.joules) else ("–", "–")
+        costs = (in_unit(one.joules, "J"), in_unit(one.seconds, "s")) if math.isfinite(one.joules) else ("–", "–")
         learning.add_row(one.rule, one.scheme, one.verdict, share(one.relative), accuracy, f"{one.rate:g}", *costs)
     if not found.limits or found.limited is None:
         return [learning]
@@ -188,7 +188,7 @@ def _learning_row(one: Learning, twin: Learning) -> dict[str, Any]:
         return (float(np.mean(values)), percent(float(np.mean(values)))) if values else ""
 
     def cost(value: float, unit: str) -> Any:
-        return (value, quantity(value, unit)) if math.isfinite(value) else ""
+        return (value, in_unit(value, unit)) if math.isfinite(value) else ""
 
     return {
         "rule": one.rule,

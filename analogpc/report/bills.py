@@ -6,18 +6,7 @@ from rich.table import Table
 
 from analogpc.devices.costs.bill import Bill, Charge
 from analogpc.devices.costs.technology import ENTRIES, Technology
-
-_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"), (1e-15, "f"))
-
-
-def quantity(value: float, unit: str) -> str:
-    """A number with three digits and a prefix: 1.23e-8 J is "12.3 nJ"."""
-    if value == 0:
-        return f"0 {unit}"
-    for size, prefix in _PREFIXES:
-        if abs(value) >= size:
-            return f"{value / size:,.3g} {prefix}{unit}"
-    return f"{value:.3g} {unit}"
+from analogpc.devices.names import in_unit
 
 
 def bill_tables(bill: Bill, twin: Bill) -> list[Table | str]:
@@ -41,14 +30,14 @@ def _totals(bill: Bill, twin: Bill) -> Table:
     table = _table(f"{bill.samples:,} samples taught, technology {bill.technology.name}", "", "energy", "latency", "area")
     for name, one in (("as trained", bill), ("digital twin", twin)):
         area = "–" if one.no_area else f"{one.square_millimetres:,.3g} mm²"
-        table.add_row(name, quantity(one.joules, "J"), quantity(one.seconds, "s"), area)
+        table.add_row(name, in_unit(one.joules, "J"), in_unit(one.seconds, "s"), area)
         table.add_row(
-            "  for each batch", quantity(one.joules / one.batches, "J"), quantity(one.seconds / one.batches, "s"), "", style="dim"
+            "  for each batch", in_unit(one.joules / one.batches, "J"), in_unit(one.seconds / one.batches, "s"), "", style="dim"
         )
         table.add_row(
             "  for each sample",
-            quantity(one.joules / one.samples, "J"),
-            quantity(one.seconds / one.samples, "s"),
+            in_unit(one.joules / one.samples, "J"),
+            in_unit(one.seconds / one.samples, "s"),
             "",
             style="dim",
         )
@@ -63,7 +52,7 @@ def _parts(bill: Bill) -> Table:
     table = _table("Energy by part", "part", "energy", "for each sample", "share")
     for part, joules in sorted(bill.by_part().items(), key=lambda item: -item[1]):
         if joules:
-            table.add_row(part, quantity(joules, "J"), quantity(joules / bill.samples, "J"), _share(joules, bill.joules))
+            table.add_row(part, in_unit(joules, "J"), in_unit(joules / bill.samples, "J"), _share(joules, bill.joules))
     return table
 
 
@@ -71,7 +60,7 @@ def _matrices(bill: Bill) -> Table:
     table = _table("Energy by matrix", "matrix", "energy", "for each sample", "share")
     for name, joules in bill.by_matrix().items():
         table.add_row(
-            name or "states and errors", quantity(joules, "J"), quantity(joules / bill.samples, "J"), _share(joules, bill.joules)
+            name or "states and errors", in_unit(joules, "J"), in_unit(joules / bill.samples, "J"), _share(joules, bill.joules)
         )
     return table
 
@@ -88,7 +77,7 @@ def _path(bill: Bill) -> Table:
     for (what, _), seconds in bill.path.items():
         steps[what] = steps.get(what, 0.0) + seconds
     for what, seconds in sorted(steps.items(), key=lambda item: -item[1]):
-        table.add_row(what, quantity(seconds, "s"), quantity(seconds / bill.samples, "s"), _share(seconds, bill.seconds))
+        table.add_row(what, in_unit(seconds, "s"), in_unit(seconds / bill.samples, "s"), _share(seconds, bill.seconds))
     return table
 
 
@@ -107,7 +96,7 @@ def trace_lines(bill: Bill, part: str) -> list[str]:
     lines, told = [], dict.fromkeys(name for charge in bill.trace(part) for name in charge.entries)
     for charge in bill.trace(part):
         count = f"{charge.count:,.6g} {charge.unit}".rstrip()
-        each, all_of_it = quantity(charge.joules / charge.count, "J"), quantity(charge.joules, "J")
+        each, all_of_it = in_unit(charge.joules / charge.count, "J"), in_unit(charge.joules, "J")
         by = f" by {', '.join(charge.entries)}"
         lines.append(f"{charge.matrix or 'states and errors'}: {charge.what} {count}, {each} each{by}: {all_of_it}")
     lines += [f"  {name} = {_entry(bill.technology, name)} ({bill.technology.entries[name].source})" for name in told]

@@ -13,6 +13,7 @@ from analogpc.devices.costs.meter import Meter
 from analogpc.devices.costs.operations import OPERATIONS
 from analogpc.devices.costs.schedule import BACKWARD, FORWARD, LOOK_UP, MACS, OVERLAPPED, PROGRAMMED, SENSED, SLOTS, Term
 from analogpc.devices.costs.technology import Technology, TechnologyError
+from analogpc.devices.names import in_unit
 
 PARTS = ("arrays", "lines", "drivers", "converters", "sums", "buffers", "states", "pulses", "programming", "digital", "static")
 """Parts of a bill of energy, in the order in which they are shown."""
@@ -95,6 +96,11 @@ class Bill:
     utilisation: float
     areas: tuple[Area, ...] = ()
     no_area: str = ""
+
+    def __repr__(self) -> str:
+        area = "" if self.no_area else f", {self.square_millimetres:.3g} mm2"
+        energy, latency = in_unit(self.joules, "J"), in_unit(self.seconds, "s")
+        return f"Bill({self.technology.name}: {energy}, {latency}{area}; {self.samples:,} samples in {self.batches:,} batches)"
 
     @property
     def joules(self) -> float:

@@ -21,7 +21,7 @@ from analogpc.data import load_data
 from analogpc.devices.costs.bill import bill
 from analogpc.devices.costs.hardware import Hardware
 from analogpc.devices.costs.technology import Bits, technology
-from analogpc.report.bills import quantity
+from analogpc.devices.names import in_unit
 from analogpc.studies.plan import read_plan
 from analogpc.studies.search import study_of
 from analogpc.training.fit import begin
@@ -178,7 +178,7 @@ def reached(runs: list[dict[str, Any]], name: str, kind: str) -> str:
             return "not reached by every seed"
         costs.append(run[name][kind][ready[0]])
     joules, seconds = np.mean(costs, axis=0)
-    return f"{quantity(joules, 'J')}, {quantity(seconds, 's')}"
+    return f"{in_unit(joules, 'J')}, {in_unit(seconds, 's')}"
 
 
 def rule_table(record: dict[str, Any], name: str) -> list[str]:
@@ -194,7 +194,7 @@ def rule_table(record: dict[str, Any], name: str) -> list[str]:
         )
         seeds = ", ".join(f"{run['test_accuracy'][-1]:.2%}" for run in runs)
         lines.append(
-            f"| {rule} | {quantity(own[0], 'J')} | {quantity(own[1], 's')} | {quantity(twin[0], 'J')}, {quantity(twin[1], 's')} | "
+            f"| {rule} | {in_unit(own[0], 'J')} | {in_unit(own[1], 's')} | {in_unit(twin[0], 'J')}, {in_unit(twin[1], 's')} | "
             f"{reached(runs, name, 'epochs')} | {reached(runs, name, 'twin_epochs')} | {seeds} |"
         )
     return lines
@@ -232,7 +232,7 @@ def read_table(record: dict[str, Any], name: str) -> list[str]:
         reads = sum(one[part] for part in READING)
         shares = [reads / rest[rule], one["converters"] / reads, one["states"] / rest[rule], one["buffers"] / rest[rule]]
         told = " | ".join(f"{share:.0%}" for share in shares)
-        each = quantity(rest[rule] / found[rule][0]["samples"], "J")
+        each = in_unit(rest[rule] / found[rule][0]["samples"], "J")
         lines.append(f"| {rule} | {each} | {rest[rule] / rest['bp']:.2f} | {told} |")
     return lines
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -168,6 +169,13 @@ def test_parts_and_matrices_add_up(run, name, twin):
     epochs = [run.bill(name, twin=twin, epochs=n) for n in (1, 2)]
     assert epochs[1].joules == pytest.approx(billed.joules, rel=1e-9)
     assert 0 < epochs[0].joules < epochs[1].joules
+
+
+def test_a_bill_shows_its_totals(run):
+    bill = run.bill(technology="isaac-32nm")
+    assert re.fullmatch(
+        r"Bill\(isaac-32nm: [\d.]+ [munpµ]?J, [\d.]+ [munpµ]?s, [\d.]+ mm2; [\d,]+ samples in [\d,]+ batches\)", repr(bill)
+    )
 
 
 def test_a_bill_scales_with_batches_steps_bits_and_sharing():
