@@ -85,7 +85,7 @@ def test_devices_crossbars_and_confusions_are_drawn(runs):
     assert apc.plot.energies(runs[2].network, "pc", x, t).axes
 
 
-@pytest.mark.parametrize(("value", "unit"), [(3.2e-5, "µ"), (2e-9, "n"), (0.5, "m"), (5, ""), (1e-15, "p")])
+@pytest.mark.parametrize(("value", "unit"), [(3.2e-5, "µ"), (2e-9, "n"), (0.5, "m"), (5, ""), (1e-12, "p"), (1e-15, "f")])
 def test_units_read_well(value, unit):
     assert unit_of(value)[1] == unit
 
