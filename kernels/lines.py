@@ -71,20 +71,27 @@ def _line(sums, unit, rest):
 
 
 @compiled
+def _sum_row(values, columns, unit, rest, folded, out):
+    for tile in range(out.size):
+        line = values[tile * columns : (tile + 1) * columns]
+        out[tile] = _row_total(line, folded) * unit + line.size * rest
+
+
+@compiled
 def _sums(grid, rows, columns, unit, rest, along, across):
+    """Both sums of eight rows at a time, while they are in the cache."""
     folded = np.empty(min(columns, grid.shape[1]) // 8, grid.dtype)
-    for j in range(grid.shape[0]):
-        for tile in range(along.shape[1]):
-            line = grid[j, tile * columns : (tile + 1) * columns]
-            along[j, tile] = _row_total(line, folded) * unit + line.size * rest
     for tile in range(across.shape[0]):
         j, stop = tile * rows, min((tile + 1) * rows, grid.shape[0])
-        while j + 8 <= stop:
-            _add_eight(grid[j : j + 8], across[tile])
-            j += 8
         while j < stop:
-            _add(grid[j], across[tile])
-            j += 1
+            end = j + 8 if j + 8 <= stop else j + 1
+            for row in range(j, end):
+                _sum_row(grid[row], columns, unit, rest, folded, along[row])
+            if end == j + 8:
+                _add_eight(grid[j:end], across[tile])
+            else:
+                _add(grid[j], across[tile])
+            j = end
         _line(across[tile], unit, (stop - tile * rows) * rest)
 
 
@@ -117,23 +124,30 @@ def _add_products(counts, values, out):
 
 
 @compiled
-def _mark(counts, out):
-    for i in range(out.size):
-        out[i] = counts[i] != 0
-
-
-@compiled
-def _weighted(counts, values, some):
+def _weighted(counts, values):
     sums, few = np.zeros(counts.shape[1]), np.zeros(counts.shape[1], values.dtype)
     for j in range(counts.shape[0]):
         _add_products(counts[j], values[j], few)
-        if some.size > 0:
-            _mark(counts[j], some[j])
         if j % 8 == 7:
             _add(few, sums)
             few[:] = 0
     _add(few, sums)
     return _total(sums)
+
+
+@compiled
+def _multiply(counts, values, out):
+    kind = out.dtype.type
+    for i in range(out.size):
+        out[i] = kind(counts[i]) * values[i]
+
+
+@compiled
+def row_weighted(counts, values, products):
+    """The sum of counts times values over a row; ``products`` has room for a row and an eighth of one, in the type of the values."""
+    width = counts.size
+    _multiply(counts, values, products[:width])
+    return _row_total(products[:width], products[width : width + width // 8])
 
 
 @compiled
@@ -250,12 +264,4 @@ def weighted_count(counts: np.ndarray, values: np.ndarray) -> Any:
     """The sum of counts times values over a grid, both (rows, columns): a number, or on the GPU a float64 array without axes."""
     if on_gpu(counts):
         return (counts * values.astype(np.float64)).sum()
-    return float(_weighted(counts, values, np.empty((0, 0), bool)))
-
-
-def touched_and_weighted(counts: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, Any]:
-    """Where counts (rows, columns) are not zero, bool, and their `weighted_count`: in one pass."""
-    if on_gpu(counts):
-        return counts != 0, weighted_count(counts, values)
-    some = np.empty(counts.shape, bool)
-    return some, float(_weighted(counts, values, some))
+    return float(_weighted(counts, values))

@@ -24,6 +24,8 @@ class Tape:
 
     def __init__(self) -> None:
         self.steps: list[Callable[[], Any]] = []
+        # The memory of a graph is its own: nothing else gets it while the graph may be launched.
+        self.memory: list[np.ndarray] = []
         # A GPU does nothing while it captures; here all is done, and undone afterwards.
         self._before = [(array, array._a.copy()) for array in list(_alive.values())]
 
@@ -66,6 +68,8 @@ class ndarray(NDArrayOperatorsMixin):
     def __init__(self, a: np.ndarray) -> None:
         self._a = a
         _alive[id(self)] = self
+        if MACHINE.tape is not None:
+            MACHINE.tape.memory.append(a)
 
     # What NumPy and Python ask for.
     def __array__(self, *given: Any, **named: Any) -> np.ndarray:

@@ -14,10 +14,11 @@ from analogpc.devices.device import Device
 from analogpc.devices.responses import PulseResponse
 from analogpc.devices.state import StateError
 from analogpc.kernels.checks import passing_seconds
-from analogpc.kernels.gpu.arrays import Backend, copied
-from analogpc.kernels.lines import touched_and_weighted, weighted_count
+from analogpc.kernels.gpu.arrays import Backend, copied, on_gpu
+from analogpc.kernels.lines import weighted_count
 from analogpc.kernels.memory import empty
 from analogpc.kernels.pulses.batches import SentColumns, apply_batch
+from analogpc.kernels.pulses.planes import MAX_BATCH
 from analogpc.kernels.pulses.updates import apply_counts
 from analogpc.kernels.pulses.writes import move_within
 from analogpc.kernels.random.streams import Key, normals
@@ -149,29 +150,30 @@ class Array(ReadableArray):
         """
         law = self._response().law
         received = np.zeros_like(self.state, np.int32)
-        # Which devices fire is known only afterwards; the others keep the state that they were written to.
-        before = self._kept_state()
-        shown = before if self.apparent is self.state else self.apparent
+        shown = self.apparent
+        # The kernels of the processor add up the states that they find; in all other cases those are kept for afterwards.
+        summed = shown is self.state and len(rows) <= MAX_BATCH and not on_gpu(self.state)
+        before = self._kept_state() if self.drifts or (shown is self.state and not summed) else None
+        if shown is self.state and before is not None:
+            shown = before
         drifted = self._catch_up(None)
-        pulses = apply_batch(self.state, rows, columns, self.parameters, law, one_sided, key, first_step, received)
-        touched, siemens = self._touched(received, shown, pulses)
-        if drifted:
+        found = np.zeros(len(self.state)) if summed else None
+        pulses = apply_batch(self.state, rows, columns, self.parameters, law, one_sided, key, first_step, received, found)
+        weighted = weighted_count(received, shown) if found is None else float(found.sum())
+        # Which devices fire is known only afterwards; the others keep the state that they were written to.
+        touched = received != 0 if self._ageing is not None or self._written is not None else None
+        if drifted and before is not None and touched is not None:
             np.copyto(self.state, before, where=~touched)
         self._wear(received)
         self._rewritten(touched)
         count(self, pulses=pulses)
-        return pulses, siemens
+        return pulses, self._in_siemens(weighted, pulses)
 
     def _kept_state(self) -> np.ndarray:
         """The states as they are, for when they have changed."""
         kept = empty(self.state.shape, self.state.dtype, self.state)
         np.copyto(kept, self.state)
         return kept
-
-    def _touched(self, received: np.ndarray, shown: np.ndarray, pulses: Any) -> tuple[np.ndarray, Any]:
-        """Which devices received pulses, and the conductance over all of them; ``shown`` are their states, ``pulses`` how many."""
-        touched, weighted = touched_and_weighted(received, shown)
-        return touched, self._in_siemens(weighted, pulses)
 
     def _siemens(self, counts: np.ndarray, states: np.ndarray, total: Any) -> Any:
         """The sum of counts, ``total`` together, times the conductances of ``states``; both (rows, columns)."""
@@ -302,10 +304,15 @@ class Array(ReadableArray):
             np.copyto(self.state, found, where=where)
         return True
 
-    def _rewritten(self, touched: np.ndarray, aimed: tuple[np.ndarray, np.ndarray] | None = None) -> None:
-        """Draw the write noise of the devices that were just written anew, and start their clocks (see `Ageing.rewritten`)."""
+    def _rewritten(self, touched: np.ndarray | None, aimed: tuple[np.ndarray, np.ndarray] | None = None) -> None:
+        """Draw the write noise of the devices that were just written anew, and start their clocks (see `Ageing.rewritten`).
+
+        ``touched`` (rows, columns) bool are these devices; None if devices have neither write noise nor clocks.
+        """
         self.writes += 1
         self._apparent = self._lines = None
+        if touched is None:
+            return
         if self._ageing is not None:
             self._ageing.rewritten(touched, self.device.conductance(self.state), aimed)
         if self._written is not None:

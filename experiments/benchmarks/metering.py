@@ -21,10 +21,10 @@ import numba
 import numpy as np
 
 import analogpc as apc
-from analogpc.devices.arrays import cells
-from analogpc.devices.arrays.array import Array
+from analogpc.devices.arrays import array, cells
 from analogpc.devices.crossbars.builder import make_matrix
 from analogpc.devices.crossbars.read_path import ReadPath
+from analogpc.kernels.pulses.batches import apply_batch
 from analogpc.kernels.random.streams import Key
 from analogpc.training.environment import describe_environment
 
@@ -61,9 +61,8 @@ def without() -> Iterator[None]:
     loads = mock.patch.object(ReadPath, "loads", Uncounted())
     lines = mock.patch.object(cells, "count_trains", Uncounted)
     words = mock.patch.object(cells, "line_pulses", return_value=None)
-    kept = mock.patch.object(Array, "_kept_state", lambda array: array.state)
-    touched = mock.patch.object(Array, "_touched", lambda array, received, shown, pulses: (received != 0, 0.0))
-    with loads, lines, words, kept, touched:
+    unsummed = mock.patch.object(array, "apply_batch", lambda *given: apply_batch(*given[:-1]))
+    with loads, lines, words, unsummed:
         yield
 
 

@@ -19,6 +19,7 @@ import math
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
+from analogpc.kernels.lines import row_weighted
 from analogpc.kernels.pulses.planes import SCRATCH, count_bits, list_planes, sum_planes
 from analogpc.kernels.random.streams import LARGEST_NORMAL, normal, philox, row_normals, split
 
@@ -130,27 +131,36 @@ def _one_device(state, row, column, j, i, up, down, low, high, spread, one_sided
     return w
 
 
-def room(n: int, width: int) -> tuple[np.ndarray, ...]:
-    """Working space for rows: the planes, the digits of their sum (twice the same), pulses upwards and downwards, normal numbers, marks."""
+def room(n: int, width: int, dtype: np.dtype) -> tuple[np.ndarray, ...]:
+    """Working space for rows.
+
+    The planes, the digits of their sum (twice the same), pulses upwards and downwards, normal numbers, marks, products of states.
+    """
     places, digits = np.empty(31 * n + 8, np.uint64), np.empty(SCRATCH, np.uint64)
     counts = np.zeros((2, width), np.int32)
-    return places, digits, digits.view(np.uint32), counts, np.zeros((width + 3) // 4 * 4, np.float32), np.empty(width, np.uint8)
+    xi, unsafe, products = (
+        np.zeros((width + 3) // 4 * 4, np.float32),
+        np.empty(width, np.uint8),
+        np.empty(width + width // 8, dtype),
+    )
+    return places, digits, digits.view(np.uint32), counts, xi, unsafe, products
 
 
 @compiled(nogil=True)
 def apply_constant(
     begin, end, room, state, rows, columns, planes, one_sided, up, down, shape_up, shape_down, low, high, spread, k0, k1, first,
-    received, fired,
+    received, fired, found,
 ):  # fmt: skip
     """Apply a batch to those rows of devices from ``begin`` to ``end`` whose steps are all constant.
 
     ``rows`` (rows, n) and ``columns`` (columns, n) hold the trains of a line next to each other, ``planes`` are from `bit_planes`.
-    ``fired`` (rows,) int64 is set to the pulses that a row received, or to -1 if it holds steps that depend on the state.
+    ``fired`` (rows,) int64 is set to the pulses that a row received, or to -1 if it holds steps that depend on the state;
+    ``found`` (rows,) float64, if it is not empty, to the sum of the states before the batch, each times ``received``.
     """
     width = state.shape[1]
     c2, c3 = split(first)
     most = spread * type(spread)(LARGEST_NORMAL)
-    places, digits, halves, counts, xi, unsafe = room
+    places, digits, halves, counts, xi, unsafe, products = room
     ups, downs = counts[0], counts[1]
     for j in range(begin, end):
         if _depends(shape_up[j], shape_down[j]):
@@ -161,6 +171,8 @@ def apply_constant(
         if not one_sided:
             sum_planes(planes, places, count, np.uint64(1), digits, halves, downs)
         fired[j] = _tally(ups, downs, received[j])
+        if found.size > 0:
+            found[j] = row_weighted(received[j], state[j], products)
         if spread > 0:
             row_normals(xi, _BATCH | np.uint32(j), c2, c3, k0, k1)
         some = _mark_unsafe(state[j], ups, downs, up[j], down[j], low[j], high[j], most, unsafe)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
+from analogpc.kernels.lines import row_weighted
 from analogpc.kernels.pulses.moments import (
     COLUMNS,
     DOWNS,
@@ -57,9 +58,10 @@ def _end(row, start, most):
 
 
 def room(dtype: np.dtype) -> tuple[np.ndarray, ...]:
-    """Working space: of a block; its marks; lists of pulses (lane and number) and of draws (counters), and the draws."""
+    """Working space: of a block; its marks; lists of pulses (lane and number) and of draws (counters), the draws, products of states."""
     unsafe, pulses, draws = np.empty(COLUMNS, np.uint8), np.empty((2, _ROOM), np.int32), np.empty((4, _ROOM), np.uint32)
-    return np.zeros(PLACES * COLUMNS, dtype), unsafe, pulses, draws, np.zeros(4 * _ROOM, np.float32)
+    xi, products = np.zeros(4 * _ROOM, np.float32), np.empty(COLUMNS + COLUMNS // 8, dtype)
+    return np.zeros(PLACES * COLUMNS, dtype), unsafe, pulses, draws, xi, products
 
 
 @compiled
@@ -119,14 +121,15 @@ def busy_rows(kind: int) -> Callable[..., None]:
     @compiled(nogil=True, error_model="numpy")
     def apply(
         first_block, end, room, state, rows, columns, one_sided, up, down, shape_up, shape_down, low, high, spread, k0, k1, first,
-        received, fired, busy,
+        received, fired, busy, found,
     ):  # fmt: skip
         """Apply a batch to blocks of rows, from ``first_block`` to ``end``; those of a row that is not ``busy`` are left alone.
 
-        ``rows`` (rows, n) holds the trains of a line next to each other. ``fired`` (rows, blocks) is set to the pulses of a block.
+        ``rows`` (rows, n) holds the trains of a line next to each other. ``fired`` (rows, blocks) is set to the pulses of a block;
+        ``found`` (rows, blocks) float64, if it is not empty, to the sum of the states before the batch, each times ``received``.
         """
         width, blocks = state.shape[1], fired.shape[1]
-        work, unsafe, pulses, draws, xi = room
+        work, unsafe, pulses, draws, xi, products = room
         for block in range(first_block, end):
             j, left = block // blocks, block % blocks * COLUMNS
             if not busy[j]:
@@ -160,6 +163,9 @@ def busy_rows(kind: int) -> Callable[..., None]:
                     _draw(draws, (lanes + 3) // 4, k0, k1, xi)
                 settle(work, span, spread, additive, xi)
                 start = stop
+            if found.size > 0:
+                part = slice(left, left + lanes)
+                found[j, block % blocks] = row_weighted(received[j, part], state[j, part], products)
             for c in range(span):
                 state[j, place + c] = work[STATE + c]
 

@@ -24,6 +24,7 @@ from collections.abc import Callable
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
+from analogpc.kernels.lines import row_weighted
 from analogpc.kernels.pulses.planes import COLUMNS, WORDS, count_bits, lowest_bit
 from analogpc.kernels.pulses.updates import ADDITIVE, LINEAR, move, moves
 from analogpc.kernels.random.streams import LARGEST_NORMAL, normal, philox, split
@@ -49,8 +50,8 @@ def _firing(planes, part, row, b, one_sided, mask):
         slots = np.uint32(slots & np.uint32(slots - np.uint32(1)))
 
 
-def room(width: int) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
-    """Room for a list, and marks of columns.
+def room(width: int, dtype: np.dtype) -> tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray, np.ndarray]:
+    """Room for a list, marks of columns, the states of a row before the batch, and their products with pulses.
 
     The list: the devices and their pulses; the counters of their draws and how many words each uses; the draws.
     """
@@ -58,7 +59,7 @@ def room(width: int) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
     device, hits, used = np.empty((3, size), np.int32)
     index, block, c2, c3 = np.empty((4, size), np.uint32)
     listed = device, hits, index, block, c2, c3, used, np.empty(4 * size, np.uint32), np.empty(4 * size, np.float32)
-    return listed, np.empty(WORDS, np.uint64)
+    return listed, np.empty(WORDS, np.uint64), np.empty(width, dtype), np.empty(width + width // 8, dtype)
 
 
 # One call lists many devices: every array that is passed costs tens of cycles, mostly for counting its references.
@@ -195,16 +196,21 @@ def events(law: int, kind: int) -> Callable[..., None]:
     @compiled(nogil=True)
     def apply(
         begin, end, room, state, rows, columns, planes, one_sided, up, down, shape_up, shape_down, low, high, constants, spread,
-        added, sloped, k0, k1, first, received, fired,
+        added, sloped, k0, k1, first, received, fired, found,
     ):  # fmt: skip
-        """Apply a batch to the rows from ``begin`` to ``end`` whose ``fired`` is negative, and count their pulses there."""
+        """Apply a batch to the rows from ``begin`` to ``end`` whose ``fired`` is negative, and count their pulses there.
+
+        ``found`` (rows,) float64, if it is not empty, is set to the sum of the states before the batch, each times ``received``.
+        """
         width = state.shape[1]
-        listed, mask = room
+        listed, mask, before, products = room
         for j in range(begin, end):
             if fired[j] >= 0:
                 continue
             devices = (up[j], down[j], shape_up[j], shape_down[j], low[j], high[j])
             total, b = np.int64(0), np.int64(0)
+            if found.size > 0:
+                before[:] = state[j]
             while b < rows.shape[0]:
                 # fmt: off
                 b, pulses, count, draws = _list(
@@ -217,5 +223,7 @@ def events(law: int, kind: int) -> Callable[..., None]:
                 # fmt: on
                 total += pulses
             fired[j] = total
+            if found.size > 0:
+                found[j] = row_weighted(received[j], before, products)
 
     return apply
