@@ -8,13 +8,17 @@ import numba as nb
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
-from analogpc.kernels.gpu.arrays import launch, on_gpu
+from analogpc.kernels.gpu.arrays import on_gpu
+from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.memory import empty
 
 _ROOT_HALF = math.sqrt(0.5)
 _PART = 8192
 _RUN = 512
 _ALONE = 8
+_VALUES = CudaKernel("activations", "values")
+_PRODUCTS = CudaKernel("activations", "products")
+_SHIFTS = CudaKernel("activations", "shifts")
 
 RECTIFY, CLIP, GELU, LOGISTIC, NORMAL = range(5)
 
@@ -210,7 +214,7 @@ def gelu_shift(x: np.ndarray, d: np.ndarray) -> np.ndarray:
 def _value(x: np.ndarray, code: int, low: float = 0.0, high: float = 0.0) -> np.ndarray:
     y, kind = empty(x.shape, x.dtype, x), x.dtype.type
     if on_gpu(x):
-        launch("activations", "values", x.dtype, x.size, x, y, np.int64(x.size), np.int32(code), kind(low), kind(high))
+        _VALUES(x.size, x, y, x.size, code, low, high)
         return y
     kernel = _some_values if x.size <= _ALONE * _PART else _all_values
     kernel(x.reshape(-1), y.reshape(-1), code, kind(low), kind(high))
@@ -220,7 +224,7 @@ def _value(x: np.ndarray, code: int, low: float = 0.0, high: float = 0.0) -> np.
 def _product(x: np.ndarray, g: np.ndarray, code: int, low: float = 0.0, high: float = 0.0) -> np.ndarray:
     y, kind = empty(x.shape, x.dtype, x), x.dtype.type
     if on_gpu(x):
-        launch("activations", "products", x.dtype, x.size, x, g, y, np.int64(x.size), np.int32(code), kind(low), kind(high))
+        _PRODUCTS(x.size, x, g, y, x.size, code, low, high)
         return y
     # One thread is done with few parts before others are awake.
     kernel = _some_products if x.size <= _ALONE * _PART else _all_products
@@ -231,7 +235,7 @@ def _product(x: np.ndarray, g: np.ndarray, code: int, low: float = 0.0, high: fl
 def _shift(x: np.ndarray, d: np.ndarray, code: int, low: float = 0.0, high: float = 0.0) -> np.ndarray:
     y, kind = empty(x.shape, x.dtype, x), x.dtype.type
     if on_gpu(x):
-        launch("activations", "shifts", x.dtype, x.size, x, d, y, np.int64(x.size), np.int32(code), kind(low), kind(high))
+        _SHIFTS(x.size, x, d, y, x.size, code, low, high)
         return y
     kernel = _some_shifts if x.size <= _ALONE * _PART else _all_shifts
     kernel(x.reshape(-1), d.reshape(-1), y.reshape(-1), code, kind(low), kind(high))

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from analogpc.kernels.gpu.arrays import is_gpu_array
+from analogpc.kernels.gpu.arrays import on_gpu
 
 Lengths = tuple[int | str, ...]
 """Lengths of axes: a number, or a letter for any length."""
@@ -46,7 +46,7 @@ def real_array(value: Any, what: str, shape: Lengths | None = None, dtype: Any =
     """
     if isinstance(value, np.ma.MaskedArray):
         raise ValueError(f"{what} are a masked array; fill in or leave out what is masked first")
-    there = is_gpu_array(value)
+    there = on_gpu(value)
     try:
         array = value if there else np.asarray(value)
     except (ValueError, TypeError):

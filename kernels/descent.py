@@ -8,11 +8,15 @@ import numba as nb
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
-from analogpc.kernels.gpu.arrays import launch, on_gpu
+from analogpc.kernels.gpu.arrays import on_gpu
+from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.memory import empty, filled
 
 _PART = 8192
 _ALONE = 8
+_MOMENTUM_STEP = CudaKernel("descent", "momentum_step")
+_PLAIN_STEP = CudaKernel("descent", "plain_step")
+_ADAM_STEP = CudaKernel("descent", "adam_step")
 
 
 @compiled(error_model="numpy")
@@ -79,8 +83,7 @@ def momentum_step(
     """
     out, kind = empty(x.shape, x.dtype, x), x.dtype.type
     if on_gpu(x):
-        arrays, settings = (x, gradient, velocity, out), (np.int64(x.size), kind(rate), kind(momentum), np.int32(nesterov))
-        launch("descent", "momentum_step", x.dtype, x.size, *arrays, *settings)
+        _MOMENTUM_STEP(x.size, x, gradient, velocity, out, x.size, rate, momentum, nesterov)
         return out
     # One thread is done with few parts before others are awake.
     kernel = _some if x.size <= _ALONE * _PART else _all
@@ -92,7 +95,7 @@ def plain_step(x: np.ndarray, gradient: np.ndarray, rate: float) -> np.ndarray:
     """x - rate gradient, bit for bit that of the NumPy expression; both of one shape and type."""
     out, rate = empty(x.shape, x.dtype, x), x.dtype.type(rate)
     if on_gpu(x):
-        launch("descent", "plain_step", x.dtype, x.size, x, gradient, out, np.int64(x.size), rate)
+        _PLAIN_STEP(x.size, x, gradient, out, x.size, rate)
         return out
     kernel = _some_plain if x.size <= _ALONE * _PART else _all_plain
     kernel(x.reshape(-1), gradient.reshape(-1), out.reshape(-1), rate)
@@ -137,7 +140,7 @@ def adam_step(
     arrays, fixed = (mean, square, gradient, weights, out), (*map(kind, keep), kind(eps), kind(decay))
     if on_gpu(gradient):
         moving = [_there(number, gradient) for number in (rate, *corrections)]
-        launch("descent", "adam_step", gradient.dtype, gradient.size, *arrays, np.int64(gradient.size), *moving, *fixed)
+        _ADAM_STEP(gradient.size, *arrays, gradient.size, *moving, *fixed)
         return out
     kernel = _some_adam if gradient.size <= _ALONE * _PART else _all_adam
     kernel(*(array.reshape(-1) for array in arrays), *map(kind, (rate, *corrections)), *fixed)

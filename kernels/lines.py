@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
-from analogpc.kernels.gpu.arrays import launch, on_gpu
+from analogpc.kernels.gpu.arrays import on_gpu
+from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.pulses.planes import count_bits
 
 _SLOTS = np.uint32(0x7FFFFFFF)
+_LINE_PULSES = CudaKernel("lines", "line_pulses")
 
 
 @compiled
@@ -233,7 +235,7 @@ def line_pulses(words: np.ndarray) -> np.ndarray:
     if on_gpu(words):
         out = np.zeros(words.shape[1], np.int64, like=words)
         words = np.ascontiguousarray(words, like=words)
-        launch("lines", "line_pulses", np.float32, words.shape[1], words, out, *map(np.int64, words.shape))
+        _LINE_PULSES(words.shape[1], words, out, *words.shape)
         return out
     out = np.zeros(words.shape[1], np.int64)
     _pulses(words, out)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
-from analogpc.kernels.gpu.arrays import launch, on_gpu
+from analogpc.kernels.gpu.arrays import on_gpu
+from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.memory import zeros
+
+_ADD_ROWS = CudaKernel("lookups", "add_rows")
 
 
 @compiled
@@ -41,7 +44,7 @@ def sum_rows(ids: np.ndarray, g: np.ndarray, count: int) -> np.ndarray:
     out = zeros((count, g.shape[1]), g.dtype, g)
     g, ids = np.ascontiguousarray(g, like=g), np.ascontiguousarray(ids, like=ids)
     if on_gpu(g):
-        launch("lookups", "add_rows", g.dtype, g.size, ids, g, out, np.int32(len(ids)), np.int32(g.shape[1]))
+        _ADD_ROWS(g.size, ids, g, out, *g.shape)
     else:
         _add_rows(ids, g, out)
     return out

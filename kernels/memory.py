@@ -121,3 +121,9 @@ def filled(shape: tuple[int, ...], value: Any, dtype: Any, like: np.ndarray) -> 
 def zeros(shape: tuple[int, ...], dtype: Any, like: np.ndarray) -> np.ndarray:
     """A zero-filled array on the backend of `like`."""
     return filled(shape, 0, dtype, like)
+
+
+def as_real(x: np.ndarray) -> np.ndarray:
+    """An array, contiguous in C order, with complex numbers as two real ones side by side along the last axis."""
+    x = np.ascontiguousarray(x, like=x)
+    return x.view(x.real.dtype) if x.dtype.kind == "c" else x

@@ -8,10 +8,14 @@ import numba as nb
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
-from analogpc.kernels.gpu.arrays import launch, on_gpu
+from analogpc.kernels.gpu.arrays import on_gpu
+from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.memory import empty
-from analogpc.kernels.rows import launch_rows
 
+_NORMALISE = CudaKernel("normalisation", "normalise")
+_PULL_BACK = CudaKernel("normalisation", "pull_back")
+_MOMENTS = CudaKernel("normalisation", "moments")
+_PAIR_SUMS = CudaKernel("normalisation", "pair_sums")
 _ROWS = 256
 """Rows of one part: few enough to stay in a cache, and the same for any number of threads, so that sums do not depend on it."""
 
@@ -79,7 +83,7 @@ def column_moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean, variance : (columns,) float64 arrays
     """
     count = len(x)
-    sums, squares = _partial("moments", _moments, x)
+    sums, squares = _partial(_MOMENTS, _moments, x)
     sizes = np.minimum(_ROWS, count - _ROWS * np.arange(len(sums), like=sums))[:, None]
     mean = sums.sum(axis=0) / count
     apart = sums / sizes - mean
@@ -106,7 +110,7 @@ def normalise_columns(
     y, normal = empty(x.shape, x.dtype, x), empty(x.shape, x.dtype, x)
     x, mean, factor, scale, bias = (np.ascontiguousarray(array, like=array) for array in (x, mean, factor, scale, bias))
     if on_gpu(x):
-        launch_rows("normalisation", "normalise", x.dtype, *x.shape, x, mean, factor, scale, bias, y, normal)
+        _NORMALISE.along_rows(*x.shape, x, mean, factor, scale, bias, y, normal)
     else:
         _normalise(x, mean, factor, scale, bias, y, normal)
     return y, normal
@@ -132,7 +136,7 @@ def normalisation_transposed(g: np.ndarray, normal: np.ndarray, factor: np.ndarr
     g, normal, factor = (np.ascontiguousarray(array, like=array) for array in (g, normal, factor))
     mean, slope = (value.astype(g.dtype) for value in column_pair_means(g, normal))
     if on_gpu(g):
-        launch_rows("normalisation", "pull_back", g.dtype, *g.shape, g, normal, factor, mean, slope, out)
+        _PULL_BACK.along_rows(*g.shape, g, normal, factor, mean, slope, out)
     else:
         _pull_back(g, normal, factor, mean, slope, out)
     return out
@@ -140,11 +144,11 @@ def normalisation_transposed(g: np.ndarray, normal: np.ndarray, factor: np.ndarr
 
 def column_pair_means(g: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean over the rows of ``g``, and of ``g`` times ``h``: (rows, columns) -> two (columns,) float64 arrays."""
-    one, other = (parts.sum(axis=0) / max(1, len(g)) for parts in _partial("pair_sums", _pair_sums, g, h))
+    one, other = (parts.sum(axis=0) / max(1, len(g)) for parts in _partial(_PAIR_SUMS, _pair_sums, g, h))
     return one, other
 
 
-def _partial(twin: str, kernel: Callable[..., None], *tables: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _partial(twin: CudaKernel, kernel: Callable[..., None], *tables: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Two sums for each part of tables (rows, columns) and each column: (parts, columns) float64 arrays."""
     tables = tuple(np.ascontiguousarray(table, like=table) for table in tables)
     first = tables[0]
@@ -152,8 +156,7 @@ def _partial(twin: str, kernel: Callable[..., None], *tables: np.ndarray) -> tup
     parts = -(-rows // _ROWS)
     one, other = np.zeros((parts, columns), np.float64, like=first), np.zeros((parts, columns), np.float64, like=first)
     if on_gpu(first):
-        sizes = (np.int64(rows), np.int32(columns), np.int32(_ROWS), np.int64(parts))
-        launch("normalisation", twin, first.dtype, parts * columns, *tables, one, other, *sizes)
+        twin(parts * columns, *tables, one, other, rows, columns, _ROWS, parts)
     else:
         kernel(*tables, one, other)
     return one, other

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from analogpc.kernels.gpu.arrays import launch, on_gpu
+from analogpc.kernels.gpu.arrays import on_gpu
+from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.memory import empty
+
+_FINISH = CudaKernel("targets", "finish")
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -39,8 +42,7 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, n
 def _finish(logits: np.ndarray, labels: np.ndarray, errors: np.ndarray, losses: np.ndarray) -> None:
     """Take the logit of the label off the losses, and add one to the error there; rows without a target pay nothing."""
     if on_gpu(logits):
-        rows = np.int64(len(logits))
-        launch("targets", "finish", logits.dtype, len(logits), logits, labels, errors, losses, rows, np.int32(logits.shape[1]))
+        _FINISH(len(logits), logits, labels, errors, losses, *logits.shape)
         return
     counted = np.flatnonzero(labels >= 0)
     at = labels[counted]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -16,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from analogpc.data.augmentation import _words
 from analogpc.devices.arrays import array
 from analogpc.kernels.gpu import arrays as gpu
-from analogpc.kernels.gpu import blas, graphs
+from analogpc.kernels.gpu import blas, cuda_kernel, graphs
 from analogpc.kernels.pulses import updates
 from analogpc.kernels.pulses.updates import apply_pulses
 from analogpc.kernels.random import streams
@@ -122,10 +123,11 @@ def no_shortcuts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _installed(monkeypatch: pytest.MonkeyPatch, module: ModuleType, library: Callable[[], Any]) -> ModuleType:
     """Put a module in the place of CuPy, with caches of its own."""
+    monkeypatch.setitem(sys.modules, "cupy", module)
     monkeypatch.setattr(gpu, "cupy", lambda: module)
     for where, name in (
-        (gpu, "_module"),
-        (gpu, "_function"),
+        (cuda_kernel, "_module"),
+        (cuda_kernel, "_function"),
         (blas, "_session"),
         (graphs, "_stream"),
         (streams, "_unmoved"),

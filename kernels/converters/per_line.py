@@ -10,9 +10,13 @@ import numpy as np
 
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.converters.shared import QUICK, SLOW, neighbours, quantised, strips, uniform
-from analogpc.kernels.gpu.arrays import launch, on_gpu
+from analogpc.kernels.gpu.arrays import on_gpu
+from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.random.streams import Key, row_normals, split, step_there
-from analogpc.kernels.rows import launch_rows
+
+_IMPRINT = CudaKernel("converters/per_line", "imprint")
+_BIT_PLANE = CudaKernel("converters/per_line", "bit_plane")
+_CONVERT = CudaKernel("converters/per_line", "convert")
 
 
 @compiled
@@ -95,9 +99,8 @@ def imprint(
     if on_gpu(driven):
         n, lines = driven.shape
         parts, width = neighbours(lines, pulsed > 0)
-        tables = levels, np.int32(levels.shape[1]), kind(lsb)
-        given = driven, out, affine, *tables, kind(resting), kind(pulsed), *key.words, *step_there(step)
-        launch_rows("converters/per_line", "imprint", driven.dtype, n, parts, *given, sizes=(lines, width))
+        given = driven, out, affine, levels, levels.shape[1], lsb, resting, pulsed, *key.words, *step_there(step)
+        _IMPRINT.along_rows(n, parts, *given, lines, width)
         return out
     settings = kind(lsb), affine, levels, kind(resting), kind(pulsed)
     rows, count = strips(driven.shape, SLOW if pulsed > 0 else QUICK)
@@ -127,8 +130,7 @@ def bit_plane(driven: np.ndarray, lsb: float, place: int, bound: float, most: in
     driven = np.ascontiguousarray(driven, like=driven)
     kind, out = driven.dtype.type, np.empty(driven.shape, driven.dtype, like=driven)
     if on_gpu(driven):
-        settings = np.int64(driven.size), kind(lsb), np.int32(place), kind(bound), np.int64(most)
-        launch("converters/per_line", "bit_plane", driven.dtype, driven.size, driven, out, *settings)
+        _BIT_PLANE(driven.size, driven, out, driven.size, lsb, place, bound, most)
     else:
         _plane(driven, out, kind(lsb), place, kind(bound), most)
     return out
@@ -283,20 +285,9 @@ def convert(
     if on_gpu(y):
         varied, (n, lines) = variance.size > 0, y.shape
         counts, (parts, width) = np.zeros(n, np.uint64, like=y), neighbours(lines, varied or noise > 0)
-        given = y, total, scale, variance, counts, noise, np.int32(varied), *uniform(y.dtype, bits, bound), entry
-        tables = transitions, np.int32(transitions.shape[1]), row, leave, np.int32(fresh)
-        launch_rows(
-            "converters/per_line",
-            "convert",
-            y.dtype,
-            n,
-            parts,
-            *given,
-            *tables,
-            *key.words,
-            *step_there(step),
-            sizes=(lines, width),
-        )
+        given = y, total, scale, variance, counts, noise, varied, *uniform(y.dtype, bits, bound), entry
+        tables = transitions, transitions.shape[1], row, leave, fresh
+        _CONVERT.along_rows(n, parts, *given, *tables, *key.words, *step_there(step), lines, width)
         return counts.view(np.int64)
     saturated = np.empty(len(y), np.int64)
     settings = noise, variance, *uniform(y.dtype, bits, bound), entry, transitions, row, leave, fresh

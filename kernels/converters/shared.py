@@ -15,11 +15,14 @@ import numba as nb
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
-from analogpc.kernels.gpu.arrays import launch, on_gpu
+from analogpc.kernels.gpu.arrays import on_gpu
+from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.lines import line_squares
 from analogpc.kernels.random.streams import Key, row_normals, split, step_there
-from analogpc.kernels.rows import launch_rows
 
+_LARGEST = CudaKernel("converters/shared", "largest")
+_DAC = CudaKernel("converters/shared", "dac")
+_ADC = CudaKernel("converters/shared", "adc")
 QUICK, SLOW = 262144, 65536
 """As many numbers one thread converts alone, without and with noise: 0.1 to 0.2 ms of work. Another thread may take that long to wake
 up after a product, while those of BLAS still spin.
@@ -274,11 +277,10 @@ def _dac_there(
     counts = np.zeros((2, n), np.uint64, like=x)
     if managed and not given:
         shift = max(0, max(0, lines - 1).bit_length() - _EACH)
-        launch("converters/shared", "largest", x.dtype, n << shift, x, counts[0], np.int64(n), np.int32(lines), np.int32(shift))
+        _LARGEST(n << shift, x, counts[0], n, lines, shift)
     met = scale if magnitudes is None else np.ascontiguousarray(magnitudes, x.dtype, like=x)
     out = np.empty(x.shape, x.dtype, like=x)
-    arrays, settings = (x, counts[0], met, out, scale, counts[1]), (np.int32(managed), np.int32(given), bound, step, reduction)
-    launch_rows("converters/shared", "dac", x.dtype, n, lines, *arrays, *settings)
+    _DAC.along_rows(n, lines, x, counts[0], met, out, scale, counts[1], managed, given, bound, step, reduction)
     return out, scale, counts[1].view(np.int64).sum()
 
 
@@ -357,8 +359,8 @@ def adc(
     settings = y.dtype.type(noise), *uniform(y.dtype, bits, bound)
     if on_gpu(y):
         counts, (parts, width) = np.zeros(len(y), np.uint64, like=y), neighbours(y.shape[1], noise > 0)
-        given = y, total, scale, counts, *settings, np.int32(fresh), *key.words, *step_there(step)
-        launch_rows("converters/shared", "adc", y.dtype, len(y), parts, *given, sizes=(y.shape[1], width))
+        given = y, total, scale, counts, *settings, fresh, *key.words, *step_there(step)
+        _ADC.along_rows(len(y), parts, *given, y.shape[1], width)
         return counts.view(np.int64)
     saturated = np.empty(len(y), np.int64)
     rows, count = strips(y.shape, SLOW if noise > 0 else QUICK)

@@ -13,10 +13,13 @@ import numpy as np
 
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import on_gpu
-from analogpc.kernels.memory import empty, zeros
-from analogpc.kernels.rows import as_real, launch_rows
+from analogpc.kernels.gpu.cuda_kernel import CudaKernel
+from analogpc.kernels.memory import as_real, empty, zeros
 
 _QUAD = 16
+_PATCHES = CudaKernel("images/patches", "patches")
+_PATCHES_BY_QUADS = CudaKernel("images/patches", "patches_by_quads")
+_FOLD = CudaKernel("images/patches", "fold")
 
 
 def output_size(size: int, kernel: int, stride: int, padding: int) -> int:
@@ -124,11 +127,9 @@ def _patches_on_gpu(x: np.ndarray, out: np.ndarray, stride: int, padding: int) -
     _, height, width, channels = x.shape
     by_quads = channels * x.itemsize % _QUAD == 0 and _aligned(x) and _aligned(out)
     units = channels * x.itemsize // _QUAD if by_quads else channels
-    twin, sizes = (
-        "patches_by_quads" if by_quads else "patches",
-        (rows, columns, height, width, units, kernel, stride, padding),
-    )
-    launch_rows("images/patches", twin, x.dtype, batch * rows * columns, kernel * kernel * units, x, out, sizes=sizes)
+    sizes = rows, columns, height, width, units, kernel, stride, padding
+    twin = _PATCHES_BY_QUADS if by_quads else _PATCHES
+    twin.along_rows(batch * rows * columns, kernel * kernel * units, x, out, *sizes)
 
 
 def _aligned(array: Any) -> bool:
@@ -176,5 +177,5 @@ def _fold_on_gpu(
     out = as_real(folded)
     batch, height, width, channels = out.shape
     sizes = (rows, columns, height, width, channels, kernel, stride, padding)
-    launch_rows("images/patches", "fold", out.dtype, batch * height * width, channels, as_real(p), out, sizes=sizes)
+    _FOLD.along_rows(batch * height * width, channels, as_real(p), out, *sizes)
     return folded

@@ -10,9 +10,13 @@ import numpy as np
 
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import on_gpu
+from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.images.patches import window_grid
-from analogpc.kernels.memory import empty, zeros
-from analogpc.kernels.rows import as_real, launch_rows
+from analogpc.kernels.memory import as_real, empty, zeros
+
+_MAX_POOL, _MAX_POOL_SHIFT, _MAX_UNPOOL, _AVERAGE_POOL, _AVERAGE_UNPOOL = (
+    CudaKernel("images/pooling", name) for name in ("max_pool", "max_pool_shift", "max_unpool", "average_pool", "average_unpool")
+)
 
 
 @compiled(parallel=True)
@@ -132,8 +136,8 @@ def max_pool(x: np.ndarray, size: int, stride: int) -> tuple[np.ndarray, np.ndar
     where = empty(y.shape, _places(size), x)
     x = np.ascontiguousarray(x, like=x)
     if on_gpu(x):
-        arrays, wide = (x, y, where.view(np.uint8)), np.int32(where.itemsize > 1)
-        launch_windows("images/pooling", "max_pool", y, y.shape, x.shape, size, stride, *arrays, wide)
+        given = x, y, where.view(np.uint8), where.itemsize > 1
+        launch_windows(_MAX_POOL, y, y.shape, x.shape, size, stride, *given)
     else:
         _max_pool(x, y, where, size, stride)
     return y, where
@@ -159,8 +163,8 @@ def max_pool_shift(x: np.ndarray, d: np.ndarray, size: int, stride: int) -> tupl
     where = empty(y.shape, _places(size), x)
     x, d = np.ascontiguousarray(x, like=x), np.ascontiguousarray(d, like=x)
     if on_gpu(x):
-        arrays, wide = (x, d, y, where.view(np.uint8)), np.int32(where.itemsize > 1)
-        launch_windows("images/pooling", "max_pool_shift", y, y.shape, x.shape, size, stride, *arrays, wide)
+        given = x, d, y, where.view(np.uint8), where.itemsize > 1
+        launch_windows(_MAX_POOL_SHIFT, y, y.shape, x.shape, size, stride, *given)
     else:
         _max_pool_shift(x, d, y, where, size, stride)
     return y, where
@@ -193,8 +197,8 @@ def max_unpool(g: np.ndarray, where: np.ndarray, input_shape: tuple[int, ...], s
     g, where = np.ascontiguousarray(g, like=g), np.ascontiguousarray(where, like=where).astype(_places(size), copy=False)
     if on_gpu(g):
         out = empty(input_shape, g.dtype, g)
-        arrays, wide = (g, where.view(np.uint8), out), np.int32(where.itemsize > 1)
-        launch_windows("images/pooling", "max_unpool", out, g.shape, input_shape, size, stride, *arrays, wide)
+        given = g, where.view(np.uint8), out, where.itemsize > 1
+        launch_windows(_MAX_UNPOOL, out, g.shape, input_shape, size, stride, *given)
         return out
     out = zeros(input_shape, g.dtype, g)
     _max_unpool(g, where, out, size, stride)
@@ -224,7 +228,7 @@ def average_pool(x: np.ndarray, size: int, stride: int) -> np.ndarray:
     y, part = zeros((x.shape[0], rows, columns, x.shape[3]), x.dtype, x), x.real.dtype.type(1 / size**2)
     if on_gpu(x):
         pairs, pooled = as_real(x), as_real(y)
-        launch_windows("images/pooling", "average_pool", pooled, y.shape, x.shape, size, stride, pairs, pooled, part)
+        launch_windows(_AVERAGE_POOL, pooled, y.shape, x.shape, size, stride, pairs, pooled, part)
     else:
         _average_pool(np.ascontiguousarray(x), y, size, stride, part)
     return y
@@ -255,7 +259,7 @@ def average_unpool(g: np.ndarray, input_shape: tuple[int, ...], size: int, strid
     out, part = zeros(input_shape, g.dtype, g), g.real.dtype.type(1 / size**2)
     if on_gpu(g):
         spread = as_real(out)
-        launch_windows("images/pooling", "average_unpool", spread, g.shape, input_shape, size, stride, as_real(g), spread, part)
+        launch_windows(_AVERAGE_UNPOOL, spread, g.shape, input_shape, size, stride, as_real(g), spread, part)
     else:
         _average_unpool(np.ascontiguousarray(g), out, size, stride, part)
     return out
@@ -267,8 +271,7 @@ def _places(size: int) -> type[np.unsignedinteger]:
 
 
 def launch_windows(
-    name: str,
-    kernel: str,
+    kernel: CudaKernel,
     written: np.ndarray,
     pooled_shape: tuple[int, ...],
     input_shape: tuple[int, ...],
@@ -278,7 +281,7 @@ def launch_windows(
 ) -> None:
     """Start a kernel that goes along the channels of every pixel of the array that it writes, with all sizes behind its own arguments."""
     sizes = (*pooled_shape[1:3], *input_shape[1:3], size, stride)
-    launch_rows(name, kernel, written.real.dtype, math.prod(written.shape[:3]), written.shape[3], *arguments, sizes=sizes)
+    kernel.along_rows(math.prod(written.shape[:3]), written.shape[3], *arguments, *sizes)
 
 
 def check_pooled(input_shape: tuple[int, ...], size: int, stride: int, **given: np.ndarray) -> None:

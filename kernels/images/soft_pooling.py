@@ -9,10 +9,16 @@ import numpy as np
 
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import on_gpu
+from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.images.patches import window_grid
 from analogpc.kernels.images.pooling import check_pooled, launch_windows
-from analogpc.kernels.memory import zeros
-from analogpc.kernels.rows import as_real
+from analogpc.kernels.memory import as_real, zeros
+
+_SOFT_POOL, _SOFT_UNPOOL = (
+    {"f": CudaKernel("images/soft_pooling", name), "c": CudaKernel("images/soft_pooling", f"complex_{name}")}
+    for name in ("soft_pool", "soft_unpool")
+)
+"""By the kind of the numbers, real or complex."""
 
 
 @compiled(parallel=True)
@@ -84,7 +90,7 @@ def soft_pool(x: np.ndarray, size: int, stride: int, temperature: float) -> tupl
     y = zeros((x.shape[0], rows, columns, x.shape[3]), x.dtype, x)
     weights = np.empty((*y.shape[:3], size * size, y.shape[3]), x.dtype, like=x)
     if on_gpu(x):
-        _launch("soft_pool", y, y.shape, x.shape, size, stride, temperature, x, y, weights)
+        _launch(_SOFT_POOL, y, y.shape, x.shape, size, stride, temperature, x, y, weights)
     else:
         _soft_pool(np.ascontiguousarray(x), y, weights, size, stride, _rate(x, temperature))
     return y, weights
@@ -152,7 +158,7 @@ def soft_unpool(
     out = np.zeros(x.shape, kind, like=x)
     if on_gpu(x):
         given = (array.astype(kind, copy=False) for array in (g, x, y, weights))
-        _launch("soft_unpool", out, g.shape, x.shape, size, stride, temperature, *given, out)
+        _launch(_SOFT_UNPOOL, out, g.shape, x.shape, size, stride, temperature, *given, out)
     else:
         g, x, y, weights = (np.ascontiguousarray(array) for array in (g, x, y, weights))
         _soft_unpool(g, x, y, weights, out, size, stride, _rate(x, temperature))
@@ -160,7 +166,7 @@ def soft_unpool(
 
 
 def _launch(
-    kernel: str,
+    twins: dict[str, CudaKernel],
     written: np.ndarray,
     pooled_shape: tuple[int, ...],
     input_shape: tuple[int, ...],
@@ -169,9 +175,8 @@ def _launch(
     temperature: float,
     *arrays: np.ndarray,
 ) -> None:
-    twin = f"complex_{kernel}" if written.dtype.kind == "c" else kernel
-    given = (*map(as_real, arrays), written.real.dtype.type(1 / temperature))
-    launch_windows("images/soft_pooling", twin, written, pooled_shape, input_shape, size, stride, *given)
+    given = *map(as_real, arrays), 1 / temperature
+    launch_windows(twins[written.dtype.kind], written, pooled_shape, input_shape, size, stride, *given)
 
 
 def _rate(x: np.ndarray, temperature: float) -> np.ndarray:

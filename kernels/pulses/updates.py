@@ -17,7 +17,8 @@ import numba as nb
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
-from analogpc.kernels.gpu.arrays import copied, launch, on_gpu
+from analogpc.kernels.gpu.arrays import copied, on_gpu
+from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.pulses.measured_steps import drawn_factor
 from analogpc.kernels.random.streams import Key, normal, philox, split, step_there
 
@@ -32,6 +33,9 @@ _SLOTS = np.uint32(0x7FFFFFFF)
 _CHUNK = 16
 _SUMS = 1024
 """Places in which the threads of a GPU count."""
+_TRAINS = CudaKernel("pulses/updates", "trains")
+_APPLY_PULSES = CudaKernel("pulses/updates", "apply_pulses")
+_APPLY_COUNTS = CudaKernel("pulses/updates", "apply_counts")
 
 
 @compiled
@@ -102,19 +106,8 @@ def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, f
     if on_gpu(values):
         settings = np.asarray(gain, np.float64, like=values), np.asarray(length, np.int64, like=values)
         arrays = [np.ascontiguousarray(array, like=values) for array in (values, *settings)]
-        over, sizes = np.zeros(_SUMS, np.uint64, like=values), map(np.int64, (_SUMS, *values.shape))
-        launch(
-            "pulses/updates",
-            "trains",
-            values.dtype,
-            values.size,
-            *arrays,
-            words,
-            over,
-            *sizes,
-            *key.words,
-            *step_there(first_step),
-        )
+        over = np.zeros(_SUMS, np.uint64, like=values)
+        _TRAINS(values.size, *arrays, words, over, _SUMS, *values.shape, *key.words, *step_there(first_step))
         return words, over.sum()
     clipped = _trains(values, gain, length, *key.words, np.uint64(first_step), words)
     return words, int(clipped)
@@ -294,15 +287,14 @@ def _constants_there(constants: tuple[float, ...], dtype: np.dtype) -> Any:
 
 
 def _launch(
-    kernel: str, state: np.ndarray, given: tuple[Any, ...], parameters: dict[str, np.ndarray], law: Law, *stream: Any
+    kernel: CudaKernel, state: np.ndarray, given: tuple[Any, ...], parameters: dict[str, np.ndarray], law: Law, *stream: Any
 ) -> np.ndarray:
     """Start a kernel of the GPU, one thread for each device; the number of pulses, an integer array without axes."""
     constants, *numbers = law.numbers(state.dtype)
     arrays = [np.ascontiguousarray(parameters[name], like=state) for name in PARAMETERS]
-    sections = np.int32(len(constants) // 2 - 1)
-    answer = _constants_there(law.constants, state.dtype), sections, *numbers, np.int32(law.law), np.int32(law.noise)
+    answer = _constants_there(law.constants, state.dtype), len(constants) // 2 - 1, *numbers, law.law, law.noise
     pulses = np.zeros(_SUMS, np.uint64, like=state)
-    launch("pulses/updates", kernel, state.dtype, state.size, state, *given, *arrays, *answer, *stream, pulses, np.int64(_SUMS))
+    kernel(state.size, state, *given, *arrays, *answer, *stream, pulses, _SUMS)
     return pulses.sum()
 
 
@@ -356,8 +348,8 @@ def apply_pulses(
     """
     if on_gpu(state):
         sent = [np.ascontiguousarray(words, np.uint32, like=state) for words in (rows, columns)]
-        given = *sent, received, np.int64(len(rows)), *map(np.int64, state.shape), np.int32(one_sided)
-        return _launch("apply_pulses", state, given, parameters, law, *key.words, *step_there(first_step))
+        given = *sent, received, len(rows), *state.shape, one_sided
+        return _launch(_APPLY_PULSES, state, given, parameters, law, *key.words, *step_there(first_step))
     apply = _coincidences(law.law, law.noise, one_sided)
     arrays = [parameters[name] for name in PARAMETERS]
     numbers = law.numbers(state.dtype)
@@ -370,8 +362,8 @@ def apply_counts(state: np.ndarray, counts: np.ndarray, parameters: dict[str, np
     The other parameters are those of `apply_pulses`; the noise of pulse k of a device is a function of (key, step, device, k).
     """
     if on_gpu(state):
-        given = np.ascontiguousarray(counts, np.int32, like=state), np.int64(state.size)
-        return _launch("apply_counts", state, given, parameters, law, *key.words, *step_there(step))
+        given = np.ascontiguousarray(counts, np.int32, like=state), state.size
+        return _launch(_APPLY_COUNTS, state, given, parameters, law, *key.words, *step_there(step))
     arrays = [parameters[name] for name in PARAMETERS]
     apply = _counted(law.law, law.noise)
     return int(apply(state, counts, *arrays, *law.numbers(state.dtype), *key.words, np.uint64(step)))

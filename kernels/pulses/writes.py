@@ -6,9 +6,11 @@ import numba as nb
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
-from analogpc.kernels.gpu.arrays import launch, on_gpu
+from analogpc.kernels.gpu.arrays import on_gpu
+from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 
 _ALONE = 2**16
+_MOVE_WITHIN = CudaKernel("pulses/writes", "move_within")
 
 
 @compiled(error_model="numpy")
@@ -41,7 +43,7 @@ def move_within(state: np.ndarray, change: np.ndarray, low: np.ndarray, high: np
     touched = np.empty(state.shape, bool, like=state)
     change, low, high = (np.ascontiguousarray(array, like=array) for array in (change, low, high))
     if on_gpu(state):
-        launch("pulses/writes", "move_within", state.dtype, state.size, state, change, low, high, touched, np.int64(state.size))
+        _MOVE_WITHIN(state.size, state, change, low, high, touched, state.size)
     elif state.size <= _ALONE:
         _some(*(array.reshape(-1) for array in (state, change, low, high, touched)))
     else:

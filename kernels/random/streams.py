@@ -22,7 +22,8 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from analogpc.kernels.compiled import compiled
-from analogpc.kernels.gpu.arrays import copied, launch, on_gpu
+from analogpc.kernels.gpu.arrays import copied, on_gpu
+from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.gpu.steps import MovingStep
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -30,6 +31,8 @@ _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 _SCALE = np.float32(2.0**-32)
 _PART = 4096
+_BITS = CudaKernel("random/streams", "fill_bits")
+_NORMALS = CudaKernel("random/streams", "fill_normals")
 
 # Coefficients of AS 241, PPND7: centre (A, B) and tails (C, D).
 _A0, _A1, _A2, _A3 = (np.float32(v) for v in (3.3871327179, 50.434271938, 159.29113202, 59.109374720))
@@ -240,9 +243,7 @@ def bits(key: Key, step: int, shape: int | tuple[int, ...], *, like: np.ndarray 
     """
     out = np.empty(shape, np.uint32, like=like)
     if on_gpu(out):
-        launch(
-            "random/streams", "fill_bits", np.float32, -(-out.size // 4), out, np.int64(out.size), *key.words, *step_there(step)
-        )
+        _BITS(-(-out.size // 4), out, out.size, *key.words, *step_there(step))
     else:
         _fill_bits(out.reshape(-1), *key.words, np.uint64(step))
     return out
@@ -271,9 +272,7 @@ def normals(
     """Standard normal numbers, ``shape``, from 32 random bits each, of float32 accuracy whatever the ``dtype``; ``like`` as for `bits`."""
     out = np.empty(shape, dtype, like=like)
     if on_gpu(out):
-        launch(
-            "random/streams", "fill_normals", out.dtype, -(-out.size // 4), out, np.int64(out.size), *key.words, *step_there(step)
-        )
+        _NORMALS(-(-out.size // 4), out, out.size, *key.words, *step_there(step))
     else:
         _fill_normals(out.reshape(-1), *key.words, np.uint64(step))
     return out

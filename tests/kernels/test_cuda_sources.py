@@ -8,9 +8,11 @@ import subprocess
 import numpy as np
 import pytest
 
-from analogpc.kernels.gpu import arrays as gpu
+from analogpc.kernels.gpu import cuda_kernel
 
-NAMES = sorted(str(path.relative_to(gpu.SOURCES).with_suffix("").as_posix()) for path in gpu.SOURCES.rglob("*.cu"))
+NAMES = sorted(
+    str(path.relative_to(cuda_kernel.SOURCES).with_suffix("").as_posix()) for path in cuda_kernel.SOURCES.rglob("*.cu")
+)
 
 
 def test_there_are_sources() -> None:
@@ -24,8 +26,8 @@ def test_it_compiles(tmp_path, name, kind) -> None:
     if compiler is None:
         pytest.skip("no compiler of CUDA (nvcc) on this machine")
     file = tmp_path / "code.cu"
-    file.write_text(gpu.source(name))
-    options = [*gpu.OPTIONS, *gpu.definitions(np.dtype(kind)), "-Werror", "all-warnings", "-arch=sm_90", "-ptx"]
+    file.write_text(cuda_kernel.source(name))
+    options = [*cuda_kernel.OPTIONS, *cuda_kernel.definitions(np.dtype(kind)), "-Werror", "all-warnings", "-arch=sm_90", "-ptx"]
     done = subprocess.run(
         [compiler, *options, "-o", str(tmp_path / "code.ptx"), str(file)], capture_output=True, text=True, check=False
     )

@@ -11,7 +11,7 @@ import pytest
 from analogpc.kernels.activations import clip, clip_product, gelu, gelu_product, rectify, rectify_product
 from analogpc.kernels.descent import momentum_step, plain_step
 from analogpc.kernels.gpu import arrays as gpu
-from analogpc.kernels.gpu import blas
+from analogpc.kernels.gpu import blas, cuda_kernel
 from analogpc.kernels.products import beside, inner, largest, matmul, row
 from analogpc.kernels.random.streams import Key, bits, normals, uniforms
 
@@ -117,7 +117,7 @@ def test_copies_go_to_and_fro(device) -> None:
 
 def test_kernels_refuse_other_types() -> None:
     with pytest.raises(TypeError, match="float32 and float64, not int32"):
-        gpu.definitions(np.dtype(np.int32))
+        cuda_kernel.definitions(np.dtype(np.int32))
 
 
 def test_a_missing_gpu_is_one_sentence() -> None:

@@ -222,5 +222,5 @@ def test_nothing_waits(emulated, rng) -> None:
 def test_states_that_are_not_contiguous_are_refused(emulated, rng) -> None:
     state = emulated.array(np.zeros((4, 6), np.float32))[:, ::2]
     p = on(emulated, parameters_of(rng, (4, 3), np.float32))
-    with pytest.raises(ValueError, match="argument 0 of the kernel apply_counts is not contiguous"):
+    with pytest.raises(ValueError, match="the argument 'state' of the kernel apply_counts is not contiguous"):
         apply_counts(state, emulated.array(np.ones((4, 3), np.int32)), p, law_of("linear", "additive", 0.1), KEY, 0)
