@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -188,12 +187,11 @@ class CudaKernel:
         return value
 
     def _number(self, parameter: Parameter, value: Any, real: np.dtype) -> np.generic:
-        kind: Callable[[Any], np.generic] = real.type if parameter.kind is None else parameter.kind
+        kind: Any = real.type if parameter.kind is None else parameter.kind
         if type(value) is kind:
             return value
-        whole = issubclass(np.dtype(kind).type, np.integer)
-        allowed = (int, np.integer, np.bool_) if whole else (int, float, np.integer, np.floating)
-        if not isinstance(value, allowed):
+        whole = issubclass(kind, np.integer)
+        if not isinstance(value, (int, np.integer, np.bool_) if whole else (int, float, np.integer, np.floating)):
             what = "a whole number" if whole else "a number"
             raise TypeError(f"{self._place(parameter)} is {what}, not {value!r:.80} ({type(value).__name__})")
         if whole and not np.iinfo(kind).min <= int(value) <= np.iinfo(kind).max:
