@@ -12,9 +12,8 @@ import numpy as np
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.cuda_kernel import CudaKernel
-from analogpc.kernels.pulses.planes import count_bits
+from analogpc.kernels.words import SLOTS, count_bits
 
-_SLOTS = np.uint32(0x7FFFFFFF)
 _LINE_PULSES = CudaKernel("lines", "line_pulses")
 
 
@@ -115,7 +114,7 @@ def _magnitudes(values, out):
 def _pulses(words, out):
     for b in range(words.shape[0]):
         for j in range(words.shape[1]):
-            out[j] += np.int64(count_bits(np.uint32(words[b, j] & _SLOTS)))
+            out[j] += np.int64(count_bits(np.uint32(words[b, j] & SLOTS)))
 
 
 @compiled

@@ -24,9 +24,10 @@ from analogpc.kernels.gpu.arrays import Backend, copied
 from analogpc.kernels.gpu.graphs import Graph
 from analogpc.kernels.products import matmul
 from analogpc.kernels.pulses.batches import apply_batch
-from analogpc.kernels.pulses.updates import MAX_LENGTH, trains
+from analogpc.kernels.pulses.updates import trains
 from analogpc.kernels.random.streams import Key, bits, normals
 from analogpc.kernels.wires.effective import effective_conductance
+from analogpc.kernels.words import MAX_LENGTH
 from analogpc.networks import Hopfield, Transformer
 from analogpc.networks.network import Network
 from analogpc.networks.zoo import mlp, vgg

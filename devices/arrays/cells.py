@@ -23,8 +23,8 @@ from analogpc.kernels.checks import refuse_beyond_memory
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.lines import line_pulses
 from analogpc.kernels.pulses.batches import SentColumns
-from analogpc.kernels.pulses.updates import DOWN
 from analogpc.kernels.random.streams import Key, normals
+from analogpc.kernels.words import SIGN
 
 if TYPE_CHECKING:
     from analogpc.devices.substrate import Analog
@@ -230,7 +230,7 @@ class Cells:
             chosen = mapping.receives(np.arange(first, first + len(rows)), number, chooser)
             own = rows if chosen is None else np.where(np.asarray(chosen, like=rows)[:, None], rows, np.uint32(0))
             # A pulse goes downwards where the signs of its lines differ: the rows are turned, and the columns are the same for all legs.
-            turned = own if leg.factor > 0 else own ^ DOWN
+            turned = own if leg.factor > 0 else own ^ SIGN
             count_trains(meter, array, tile, tops, on_rows if chosen is None else line_pulses(own), on_columns)
             pulses, siemens = array.pulse(turned, sent, mapping.one_sided, noise(number), first)
             count(meter, pulses=pulses, pulsed_siemens=siemens)

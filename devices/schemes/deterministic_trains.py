@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from analogpc.kernels.pulses.updates import DOWN, MAX_LENGTH
+from analogpc.kernels.words import MAX_LENGTH, SIGN
 
 
 def _spread_words() -> np.ndarray:
@@ -52,7 +52,7 @@ def deterministic_trains(
     share = np.abs(values).astype(np.float64) * gains
     level = np.rint(np.minimum(share, 1.0) * lengths).astype(np.int64)
     words = ((1 << level) - 1).astype(np.uint32) if form == "first" else np.asarray(_SPREAD, like=values)[lengths, level]
-    return np.where(values < 0, words | DOWN, words), np.count_nonzero(share > 1.0)
+    return np.where(values < 0, words | SIGN, words), np.count_nonzero(share > 1.0)
 
 
 def by_direction(rows: np.ndarray, columns: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -69,7 +69,7 @@ def by_direction(rows: np.ndarray, columns: np.ndarray) -> list[tuple[np.ndarray
     """
 
     def halves(words: np.ndarray) -> list[np.ndarray]:
-        down = words >= DOWN
+        down = words >= SIGN
         return [np.where(down, np.uint32(0), words), np.where(down, words, np.uint32(0))]
 
     (row_up, row_down), (column_up, column_down) = halves(rows), halves(columns)

@@ -16,7 +16,7 @@ from analogpc.devices.matrix import NonFiniteError, TwoPhases, UnsupportedUpdate
 from analogpc.devices.schemes.base import Scheme, refuse_pulses
 from analogpc.kernels.gpu.arrays import on_gpu, to_host
 from analogpc.kernels.gpu.graphs import capturing
-from analogpc.kernels.pulses.updates import MAX_LENGTH
+from analogpc.kernels.words import MAX_LENGTH
 
 if TYPE_CHECKING:
     from analogpc.devices.matrix import Products

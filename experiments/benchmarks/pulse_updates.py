@@ -28,8 +28,9 @@ from analogpc.devices.arrays.population import population
 from analogpc.devices.presets import TRAINING
 from analogpc.devices.responses import SoftBounds
 from analogpc.kernels.pulses.batches import apply_batch
-from analogpc.kernels.pulses.updates import MAX_LENGTH, apply_pulses, trains
+from analogpc.kernels.pulses.updates import apply_pulses, trains
 from analogpc.kernels.random.streams import Key
+from analogpc.kernels.words import MAX_LENGTH
 
 LOADS = (1.0, 10.0, 31.0)
 

@@ -17,17 +17,17 @@ from analogpc.kernels.pulses.planes import MAX_BATCH, bit_planes
 from analogpc.kernels.pulses.threads import over_rows
 from analogpc.kernels.pulses.updates import COMPOSITE, LINEAR, PARAMETERS, Law, apply_pulses
 from analogpc.kernels.random.streams import Key
+from analogpc.kernels.words import SLOTS
 
 _BUSY = 0.1
 """Pulses of a device in a product in which its row fires at all: where there are more, `pulse_rows` is faster than `pulse_events`."""
-_SLOTS = np.uint32(0x7FFFFFFF)
 _KEPT = 4
 """Batches of columns whose planes are kept for further grids."""
 
 
 def _busy(row_lines: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Which rows get many pulses, (rows,) bool, by the slots of ``row_lines`` (rows, n) and the mean ones of ``columns`` (n, columns)."""
-    row_slots, slots = np.bitwise_count(row_lines & _SLOTS), columns & _SLOTS
+    row_slots, slots = np.bitwise_count(row_lines & SLOTS), columns & SLOTS
     used = np.bitwise_count(np.bitwise_or.reduce(slots, axis=1))
     share = np.bitwise_count(slots).sum(axis=1) / np.maximum(1.0, used * float(columns.shape[1]))
     return row_slots @ share > _BUSY * np.count_nonzero(row_slots, axis=1)

@@ -20,10 +20,10 @@ import numpy as np
 
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.lines import row_weighted
-from analogpc.kernels.pulses.planes import SCRATCH, count_bits, list_planes, sum_planes
+from analogpc.kernels.pulses.planes import SCRATCH, list_planes, sum_planes
 from analogpc.kernels.random.streams import LARGEST_NORMAL, normal, philox, row_normals, split
+from analogpc.kernels.words import SLOTS, count_bits
 
-_SLOTS = np.uint32(0x7FFFFFFF)
 _BATCH = np.uint32(0x80000000)
 """Set in the second word of the counters of whole-batch draws: those of single pulses never have it."""
 
@@ -107,7 +107,7 @@ def _one_device(state, row, column, j, i, up, down, low, high, spread, one_sided
         hits, upward = 0, False
         if b < n:
             upward = (row[b] ^ column[b]) >> np.uint32(31) == 0
-            hits = 0 if one_sided and not upward else int(count_bits(np.uint32(row[b] & column[b] & _SLOTS)))
+            hits = 0 if one_sided and not upward else int(count_bits(np.uint32(row[b] & column[b] & SLOTS)))
             if hits == 0:
                 continue
             more, fewer = (ups + hits, downs) if upward else (ups, downs + hits)

@@ -29,11 +29,10 @@ from analogpc.kernels.pulses.moments import (
     settle,
     tally,
 )
-from analogpc.kernels.pulses.planes import count_bits
 from analogpc.kernels.pulses.updates import ADDITIVE
 from analogpc.kernels.random.streams import normal, philox, split
+from analogpc.kernels.words import SLOTS, count_bits
 
-_SLOTS = np.uint32(0x7FFFFFFF)
 _GROUP = np.uint32(0xC0000000)
 """Set in the second word of the counters of draws for a group of products: no others have both bits."""
 _MOST_SLOTS = 96
@@ -48,9 +47,9 @@ _ROOM = _LISTED + _MOST_SLOTS
 @compiled
 def _end(row, start, most):
     """The product after a group that begins with ``start``: as many products as have ``most`` slots, but at least one."""
-    slots, stop = int(count_bits(np.uint32(row[start] & _SLOTS))), start + 1
+    slots, stop = int(count_bits(np.uint32(row[start] & SLOTS))), start + 1
     while stop < row.size:
-        slots += int(count_bits(np.uint32(row[stop] & _SLOTS)))
+        slots += int(count_bits(np.uint32(row[stop] & SLOTS)))
         if slots > most:
             break
         stop += 1
@@ -74,7 +73,7 @@ def _list(unsafe, pulses, draws, i, lanes, row, columns, left, start, stop, one_
     while i < lanes and blocks < _LISTED:
         for b in range(start, stop if unsafe[i] else start):
             column = columns[b, left + i]
-            hits, upward = int(count_bits(np.uint32(row[b] & column & _SLOTS))), (row[b] ^ column) >> np.uint32(31) == 0
+            hits, upward = int(count_bits(np.uint32(row[b] & column & SLOTS))), (row[b] ^ column) >> np.uint32(31) == 0
             if hits == 0 or (one_sided and not upward):
                 continue
             pulses[0, count], pulses[1, count] = i, hits if upward else -hits
@@ -141,7 +140,7 @@ def busy_rows(kind: int) -> Callable[..., None]:
                 stop = _end(row, start, most)
                 begin(work, span)
                 for b in range(start, stop):
-                    if row[b] & _SLOTS != 0:
+                    if row[b] & SLOTS != 0:
                         advance(work, span, place, row[b], columns[b], one_sided, additive)
                 some = mark_unsafe(work, span, spread, additive, unsafe)
                 if _FEW * some > lanes and stop > start + 1:

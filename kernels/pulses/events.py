@@ -25,11 +25,11 @@ import numpy as np
 
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.lines import row_weighted
-from analogpc.kernels.pulses.planes import COLUMNS, WORDS, count_bits, lowest_bit
+from analogpc.kernels.pulses.planes import COLUMNS, WORDS
 from analogpc.kernels.pulses.updates import ADDITIVE, LINEAR, move, moves
 from analogpc.kernels.random.streams import LARGEST_NORMAL, normal, philox, split
+from analogpc.kernels.words import SLOTS, count_bits, lowest_bit
 
-_SLOTS = np.uint32(0x7FFFFFFF)
 _FULL = 256
 """Draws after which a list is worked off; the product that fills it can still add 8 blocks of draws for every device of a row."""
 
@@ -37,7 +37,7 @@ _FULL = 256
 @compiled(forceinline=True)
 def _firing(planes, part, row, b, one_sided, mask):
     """Mark the columns of a block that fire together with the train ``row`` in product ``b``."""
-    slots = np.uint32(row & _SLOTS)
+    slots = np.uint32(row & SLOTS)
     sign = np.uint64(row >> np.uint32(31))
     mask[:] = 0
     while slots != 0:
@@ -76,7 +76,7 @@ def _list(listed, b, planes, rows, columns, j, low, high, first, one_sided, sing
     while b < rows.shape[0] and draws < _FULL:
         row = rows[b, j]
         low_step, high_step = split(first + np.uint64(b))
-        for part in range(planes.shape[0] if row & _SLOTS != 0 else 0):
+        for part in range(planes.shape[0] if row & SLOTS != 0 else 0):
             _firing(planes, part, row, b, one_sided, mask)
             for w in range(WORDS):
                 bits = mask[w]
@@ -84,7 +84,7 @@ def _list(listed, b, planes, rows, columns, j, low, high, first, one_sided, sing
                     i = part * COLUMNS + 64 * w + int(lowest_bit(bits))
                     bits &= bits - np.uint64(1)
                     column = columns[b, i]
-                    hit = int(count_bits(np.uint32(row & column & _SLOTS)))
+                    hit = int(count_bits(np.uint32(row & column & SLOTS)))
                     pulses += hit
                     received[j, i] += hit
                     if low[j, i] >= high[j, i]:

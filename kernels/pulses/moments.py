@@ -36,11 +36,10 @@ import numpy as np
 from numba.extending import intrinsic
 
 from analogpc.kernels.compiled import compiled
-from analogpc.kernels.pulses.planes import count_bits
+from analogpc.kernels.words import SLOTS, count_bits
 
 COLUMNS = 256
 """Devices of a block: what is known of them stays in the first cache."""
-_SLOTS = np.uint32(0x7FFFFFFF)
 _MARGIN, _WIDEST, _STEEPEST, _FASTEST = 7.0, 2e-4, 2.0**-4, 0.375
 # Places in the working space of a block, one array at constant distances for the sake of vectorised loops (see `pulse_planes`). From _SHAPE
 # on, places of pulses upwards are followed by those of pulses downwards.
@@ -119,7 +118,7 @@ def begin(work, lanes):
 @compiled(forceinline=True, error_model="numpy")
 def advance(work, lanes, left, row, columns, one_sided, additive):
     """Take the moments through one product of the train ``row`` and those of ``columns`` from ``left`` on."""
-    kind, slots = type(work[0]), np.uint32(row & _SLOTS)
+    kind, slots = type(work[0]), np.uint32(row & SLOTS)
     zero, one, two = kind(0), kind(1), kind(2)
     for i in range(lanes):
         column = columns[left + i]

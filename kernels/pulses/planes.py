@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import numba as nb
 import numpy as np
-from llvmlite import ir
-from numba.extending import intrinsic
 
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.memory import empty
+from analogpc.kernels.words import MAX_LENGTH, SIGN, lowest_bit
 
 WORDS = 8
 """uint64 words in a block of columns: 512 columns, one cache line."""
@@ -27,22 +26,9 @@ STRIP = 16
 """Rows that are worked off with the same working space: to get it anew for every row takes as long as the work on a sparse row."""
 SCRATCH = WORDS * LEVELS + WORDS
 """uint64 words that `sum_planes` works in: the digits of a block of columns, and a carry."""
-_SLOTS = 31
 # Unsigned places: with signed ones Numba tests for negative values at every access, and nothing is vectorised.
 _W, _W2, _W3, _W4, _CARRY = (np.uint64(WORDS * level) for level in (1, 2, 3, 4, LEVELS))
-_SIGN, _HALVES = np.uint32(0x80000000), np.uint32(0xFFFF)
-
-
-@intrinsic
-def count_bits(typing_context, word):
-    """The number of bits set in an unsigned integer, in its own type."""
-    return word(word), lambda context, builder, signature, args: builder.ctpop(args[0])
-
-
-@intrinsic
-def lowest_bit(typing_context, word):
-    """The place of the lowest bit set in an unsigned integer other than zero, in its own type."""
-    return word(word), lambda context, builder, signature, args: builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+_HALVES = np.uint32(0xFFFF)
 
 
 @compiled
@@ -73,8 +59,8 @@ def _fill_planes(columns, planes):
                     square[t] = columns[b, start + t] if start + t < columns.shape[1] else np.uint32(0)
                 _transpose(square)
                 negative = square[31]
-                for slot in range(_SLOTS):
-                    place = 2 * (_SLOTS * b + slot)
+                for slot in range(MAX_LENGTH):
+                    place = 2 * (MAX_LENGTH * b + slot)
                     planes[block, place, word] = square[slot] & ~negative
                     planes[block, place + 1, word] = square[slot] & negative
 
@@ -94,8 +80,8 @@ def bit_planes(columns: np.ndarray) -> np.ndarray:
         to a word, lowest bit first. The last 8 planes are empty.
     """
     n, width = columns.shape
-    planes = empty((-(-width // COLUMNS), 2 * _SLOTS * n + 8, 2 * WORDS), np.uint32, columns)
-    planes[:, 0 if width % COLUMNS else 2 * _SLOTS * n :] = 0
+    planes = empty((-(-width // COLUMNS), 2 * MAX_LENGTH * n + 8, 2 * WORDS), np.uint32, columns)
+    planes[:, 0 if width % COLUMNS else 2 * MAX_LENGTH * n :] = 0
     _fill_planes(columns, planes)
     return planes.view(np.uint64).reshape(len(planes), -1)
 
@@ -109,14 +95,14 @@ def list_planes(row, places):
     """
     n, count = row.size, 0
     for b in range(n):
-        slots = np.uint32(row[b] & ~_SIGN)
+        slots = np.uint32(row[b] & ~SIGN)
         sign = np.uint64(row[b] >> np.uint32(31))
         while slots != 0:
-            places[count] = np.uint64(WORDS) * (np.uint64(2) * (np.uint64(_SLOTS * b) + np.uint64(lowest_bit(slots))) + sign)
+            places[count] = np.uint64(WORDS) * (np.uint64(2) * (np.uint64(MAX_LENGTH * b) + np.uint64(lowest_bit(slots))) + sign)
             count += 1
             slots = np.uint32(slots & np.uint32(slots - np.uint32(1)))
     for extra in range(count, (count + 7) // 8 * 8):
-        places[extra] = np.uint64(2 * _SLOTS * n * WORDS)
+        places[extra] = np.uint64(2 * MAX_LENGTH * n * WORDS)
     return count
 
 

@@ -21,31 +21,18 @@ from analogpc.kernels.gpu.arrays import copied, on_gpu
 from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.pulses.measured_steps import drawn_factor
 from analogpc.kernels.random.streams import Key, normal, philox, split, step_there
+from analogpc.kernels.words import SIGN, SLOTS, count_bits
 
-MAX_LENGTH = 31
-DOWN = np.uint32(0x80000000)
-"""The sign bit of a train: an exclusive or with it turns pulses upwards into pulses downwards."""
 LINEAR, EXPONENTIAL, POWER, PIECEWISE, MEASURED = range(5)
 """How the mean step depends on the state: see `apply_pulses`."""
 MULTIPLICATIVE, ADDITIVE, COMPOSITE = range(3)
 """How the noise of a step depends on the step: see `apply_pulses`."""
-_SLOTS = np.uint32(0x7FFFFFFF)
 _CHUNK = 16
 _SUMS = 1024
 """Places in which the threads of a GPU count."""
 _TRAINS = CudaKernel("pulses/updates", "trains")
 _APPLY_PULSES = CudaKernel("pulses/updates", "apply_pulses")
 _APPLY_COUNTS = CudaKernel("pulses/updates", "apply_counts")
-
-
-@compiled
-def _count(word):
-    """The number of bits set in a uint32."""
-    word = word - ((word >> np.uint32(1)) & np.uint32(0x55555555))
-    word = (word & np.uint32(0x33333333)) + ((word >> np.uint32(2)) & np.uint32(0x33333333))
-    word = (word + (word >> np.uint32(4))) & np.uint32(0x0F0F0F0F)
-    # Numba widens the product to 64 bits; only its low 32 hold the sum of the four byte counts.
-    return np.uint32(word * np.uint32(0x01010101)) >> np.uint32(24)
 
 
 @compiled
@@ -77,7 +64,7 @@ def _trains(values, gain, length, k0, k1, first_step, words):
             if np.float64(gain[b]) * abs(np.float64(values[b, j])) >= 1.0:
                 words[b, j] = (np.uint32(1) << np.uint32(length[b])) - np.uint32(1)
             if values[b, j] < 0:
-                words[b, j] |= np.uint32(0x80000000)
+                words[b, j] |= SIGN
     return over.sum()
 
 
@@ -182,7 +169,7 @@ def _coincidences(law: int, kind: int, one_sided: bool) -> Callable[..., int]:
             fired = 0
             for b in range(rows.shape[0]):
                 row = rows[b, j]
-                slots = row & _SLOTS
+                slots = row & SLOTS
                 if slots == 0:
                     continue
                 c2, c3 = split(first + np.uint64(b))
@@ -195,7 +182,7 @@ def _coincidences(law: int, kind: int, one_sided: bool) -> Callable[..., int]:
                     if shared == 0:
                         continue
                     for i in range(start, stop):
-                        hits = _count(slots & columns[b, i])
+                        hits = count_bits(slots & columns[b, i])
                         upward = (row ^ columns[b, i]) >> np.uint32(31) == 0
                         if hits == 0 or (one_sided and not upward):
                             continue

@@ -20,8 +20,8 @@ from analogpc.kernels.lines import (
     line_sums,
     weighted_count,
 )
-from analogpc.kernels.pulses.updates import DOWN
 from analogpc.kernels.random.streams import Key
+from analogpc.kernels.words import SIGN
 
 STEPS = Device(name="steps", response=ConstantStep(dw_min=0.01, dw_min_std=0.0), g_min_siemens=1e-6, g_max_siemens=41e-6)
 
@@ -239,7 +239,7 @@ def test_line_sums_against_plain_numpy(device, rng, shape):
         assert float(half_selected(along, across, put(on_rows), put(on_columns))) == pytest.approx(half, rel=1e-11)
         np.testing.assert_allclose(_host(line_squares(put(grid))), np.square(grid).sum(axis=0), rtol=1e-12)
         np.testing.assert_allclose(_host(line_magnitudes(put(grid))), np.abs(grid).sum(axis=0), rtol=1e-12)
-        np.testing.assert_array_equal(_host(line_pulses(put(words))), np.bitwise_count(words & ~DOWN).sum(axis=0))
+        np.testing.assert_array_equal(_host(line_pulses(put(words))), np.bitwise_count(words & ~SIGN).sum(axis=0))
         assert float(weighted_count(put(counts), put(grid))) == pytest.approx((counts * grid).sum(), rel=1e-11)
 
 
