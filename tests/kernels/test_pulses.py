@@ -10,7 +10,6 @@ from analogpc.kernels.pulses.updates import (
     COMPOSITE,
     EXPONENTIAL,
     LINEAR,
-    MAX_LENGTH,
     MULTIPLICATIVE,
     PIECEWISE,
     POWER,
@@ -20,8 +19,7 @@ from analogpc.kernels.pulses.updates import (
     trains,
 )
 from analogpc.kernels.random.streams import Key
-
-SLOTS = np.uint32(0x7FFFFFFF)
+from analogpc.kernels.words import MAX_LENGTH, SLOTS
 
 
 def devices(shape, dtype=np.float64, up=0.01, down=0.01, shape_up=0.0, shape_down=0.0, low=-1e9, high=1e9):
