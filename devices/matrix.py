@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar, cast
 
@@ -17,6 +17,7 @@ from analogpc.devices.costs.schedule import BACKWARD, FORWARD, LOOK_UP, note
 from analogpc.kernels.checks import passing_seconds, refuse_shape
 from analogpc.kernels.gpu.arrays import Backend, as_type, backend_of, copied, on_gpu
 from analogpc.kernels.lookups import one_hot, rows_of
+from analogpc.kernels.memory import filled
 from analogpc.kernels.products import matmul, outer, outer_macs
 from analogpc.kernels.random.streams import Key
 
@@ -122,6 +123,10 @@ class Matrix(ABC):
     def forward(self, x: np.ndarray) -> np.ndarray:
         """W x for every row of ``x``: (n, n_in) -> (n, n_out)."""
 
+    def forward_constant(self, like: np.ndarray) -> np.ndarray:
+        """W x of a matrix of one input for a constant 1, as scales and biases are read: (1, n_out), where ``like`` is."""
+        return self.forward(filled((1, 1), 1, self.dtype, like))
+
     @abstractmethod
     def backward(self, g: np.ndarray) -> np.ndarray:
         """The transposed read of the same devices, W^T g for every row of ``g``: (n, n_out) -> (n, n_in)."""
@@ -145,6 +150,10 @@ class Matrix(ABC):
         UnsupportedUpdateError
             If the update scheme of the substrate has no way to apply one.
         """
+
+    def increment_by(self, change: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Change W by what ``change`` makes of W, both (n_out, n_in); it must not write to what it gets, nor keep it."""
+        self.increment(change(self.weights()))
 
     @abstractmethod
     def weights(self) -> np.ndarray:
@@ -276,6 +285,13 @@ class DigitalMatrix(Matrix):
         return matmul(x, self._stored)
 
     @override
+    def forward_constant(self, like: np.ndarray) -> np.ndarray:
+        self.meter.forward_reads += 1
+        note(FORWARD, self, 1)
+        # The product with 1 is the column itself, to the bit.
+        return self._stored.copy()
+
+    @override
     def backward(self, g: np.ndarray) -> np.ndarray:
         refuse_shape(g, "inputs of a transposed read", ("n", self.shape[0]))
         self.meter.backward_reads += len(g)
@@ -322,6 +338,10 @@ class DigitalMatrix(Matrix):
         self.meter.update_cycles += 1
         count_digital(self, self._stored.size, 2 * self._stored.size)
         self._stored += change.T
+
+    @override
+    def increment_by(self, change: Callable[[np.ndarray], np.ndarray]) -> None:
+        self.increment(change(self._stored.T))
 
     @override
     def weights(self) -> np.ndarray:

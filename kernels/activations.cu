@@ -1,6 +1,6 @@
 #include "common.cuh"
 
-enum { RECTIFY, CLIP, GELU, LOGISTIC, NORMAL };
+enum { RECTIFY, CLIP, GELU, LOGISTIC, NORMAL, TANH };
 
 __device__ inline float limited(float x, float end) { return fminf(fmaxf(x, -end), end); }
 
@@ -53,6 +53,8 @@ extern "C" __global__ void products(const real* x, const real* g, real* y, place
             y[i] = g[i] * (value > 0 ? (real)1 : low);
         } else if (code == CLIP) {
             y[i] = g[i] * (value >= low && value <= high ? (real)1 : (real)0);
+        } else if (code == TANH) {
+            y[i] = g[i] * ((real)1 - value * value);
         } else {
             y[i] = g[i] * gelu_slope((float)value);
         }

@@ -20,7 +20,7 @@ _VALUES = CudaKernel("activations", "values")
 _PRODUCTS = CudaKernel("activations", "products")
 _SHIFTS = CudaKernel("activations", "shifts")
 
-RECTIFY, CLIP, GELU, LOGISTIC, NORMAL = range(5)
+RECTIFY, CLIP, GELU, LOGISTIC, NORMAL, TANH = range(6)
 
 # x P(x^2) / Q(x^2) + 1/2 for the normal distribution function up to |x| = 5.6, and for the slope of GELU up to 6: rational fits
 # (iterated least squares at Chebyshev nodes), off by 9.3e-9 and 4.9e-9 in exact arithmetic.
@@ -81,6 +81,9 @@ def _some_products(x, g, y, code, low, high):
     elif code == CLIP:
         for i in range(x.size):
             y[i] = g[i] * (one if (x[i] >= low) & (x[i] <= high) else zero)
+    elif code == TANH:
+        for i in range(x.size):
+            y[i] = g[i] * (one - x[i] * x[i])
     else:
         for i in range(x.size):
             y[i] = g[i] * _gelu_slope(x[i])
@@ -191,6 +194,11 @@ def normal_cdf(x: np.ndarray) -> np.ndarray:
     y += 1
     y *= 0.5
     return y
+
+
+def tanh_product(y: np.ndarray, g: np.ndarray) -> np.ndarray:
+    """``g`` times the slope of tanh where its value is ``y``, 1 - y^2; both of one shape and type."""
+    return _product(y, g, TANH)
 
 
 def gelu(x: np.ndarray) -> np.ndarray:

@@ -120,7 +120,8 @@ def adam_step(
 
     Parameters
     ----------
-    mean, square, gradient, weights : contiguous arrays of one shape and type
+    mean, square, gradient : contiguous arrays of one shape and type
+    weights : array of that shape and type
     rate : float, or 0-d array of the GPU
     corrections : (c1, c2)
         1 / (1 - beta^t) for the two moments: floats, or 0-d arrays of the GPU.
@@ -136,6 +137,8 @@ def adam_step(
     ----------
     Loshchilov and Hutter, arXiv 1711.05101, Algorithm 2.
     """
+    # Weights that do not decay are not looked at.
+    weights = np.ascontiguousarray(weights, like=weights) if decay else gradient
     out, kind = empty(gradient.shape, gradient.dtype, gradient), gradient.dtype.type
     arrays, fixed = (mean, square, gradient, weights, out), (*map(kind, keep), kind(eps), kind(decay))
     if on_gpu(gradient):

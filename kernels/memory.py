@@ -59,6 +59,8 @@ class Pool:
         size = math.prod(shape) * dtype.itemsize
         with self._lock:
             fitting = bisect.bisect_left(self._waiting, (size,))
+            # Of those of that very size the one that came back last, which the caches of the processor may still hold.
+            fitting = max(fitting, bisect.bisect_left(self._waiting, (size + 1,)) - 1)
             if fitting < len(self._waiting) and 2 * self._waiting[fitting][0] <= 3 * size:
                 block = self._waiting.pop(fitting)[2]
                 self.idle -= block.size

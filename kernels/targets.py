@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from analogpc.kernels.exponentials import cross_entropy_rows
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.memory import empty
+from analogpc.kernels.softmax import in_rows, rows_along
 
 _FINISH = CudaKernel("targets", "finish")
 
@@ -27,6 +29,8 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, n
     errors : (rows, columns) array
         The vector that is 1 at the label and 0 elsewhere, minus softmax(logits).
     """
+    if in_rows(logits):
+        return cross_entropy_rows(rows_along(logits), labels)
     errors = empty(logits.shape, logits.dtype, logits)
     top = logits.max(axis=1, keepdims=True)
     np.subtract(logits, top, out=errors)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -11,7 +11,8 @@ import numpy as np
 from pydantic import AfterValidator
 from typing_extensions import override
 
-from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, moved
+from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, Product, moved
+from analogpc.blocks.sweep import Sweep
 from analogpc.devices.costs.schedule import work
 from analogpc.devices.names import unknown
 from analogpc.kernels.activations import (
@@ -26,6 +27,7 @@ from analogpc.kernels.activations import (
     rectify,
     rectify_product,
     rectify_shift,
+    tanh_product,
 )
 from analogpc.kernels.random.streams import Key
 
@@ -51,21 +53,19 @@ class Function:
         The product of its derivative at x with g, of x and g.
     shift : callable
         f(y) - f(x) of x, y and d = y - x, to the relative precision of d: written so that nothing large cancels.
+    product_at : callable or None
+        As ``product``, of f(x) in the place of x, where that says enough and spares computing it again.
     """
 
     value: Callable[[Array], Array]
     product: Callable[[Array, Array], Array]
     shift: Callable[[Array, Array, Array], Array]
+    product_at: Callable[[Array, Array], Array] | None = None
 
 
 def _sigmoid_slope(x: Array) -> Array:
     y = logistic(x)
     return y * (1 - y)
-
-
-def _tanh_slope(x: Array) -> Array:
-    y = np.tanh(x)
-    return 1 - y * y
 
 
 def _silu_slope(x: Array) -> Array:
@@ -156,7 +156,7 @@ FUNCTIONS: dict[str, Function] = {
     "identity": Function(lambda x: x, lambda x, g: g, lambda x, y, d: d),
     "relu": _rectifier(0.0),
     "leaky_relu": _rectifier(_SLOPE),
-    "tanh": _by_slope(np.tanh, _tanh_slope, _tanh_shift),
+    "tanh": Function(np.tanh, lambda x, g: tanh_product(np.tanh(x), g), _tanh_shift, tanh_product),
     "hard_tanh": _clipped(-1.0, 1.0),
     "sigmoid": _by_slope(logistic, _sigmoid_slope, _sigmoid_shift),
     "hard_sigmoid": _clipped(0.0, 1.0),
@@ -276,3 +276,17 @@ class ActivationBlock(Block):
     def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
         work("slope", g.size)
         return self._function.product(tape, g)
+
+    @override
+    def pass_forward(self, x: np.ndarray, sweep: Sweep) -> tuple[np.ndarray, Any]:
+        y, tape = self.forward(x)
+        return y, (tape if self._function.product_at is None else y)
+
+    @override
+    def pass_back(
+        self, tape: Any, g: np.ndarray, sweep: Sweep, onward: bool = True
+    ) -> tuple[np.ndarray | None, list[Iterable[Product]]]:
+        if not onward:
+            return None, []
+        work("slope", g.size)
+        return (self._function.product_at or self._function.product)(tape, g), []

@@ -249,5 +249,6 @@ def _total(parts: list[np.ndarray]) -> np.ndarray | None:
         return None
     total = parts[0]
     for part in parts[1:]:
-        total = total + part
+        # Transposed reads belong to nobody else.
+        total += part
     return total

@@ -124,7 +124,7 @@ def read_bias(matrices: dict[str, Matrix], like: np.ndarray) -> np.ndarray:
     """The bias as a row (1, n_out), by one read with a constant input of 1, in the type and place of ``like``; zeros if there is none."""
     if "bias" not in matrices:
         return np.zeros((1, matrices["weight"].shape[0]), like.dtype, like=like)
-    return matrices["bias"].forward(filled((1, 1), 1, like.dtype, like))
+    return matrices["bias"].forward_constant(like)
 
 
 def bias_products(matrices: dict[str, Matrix], g: np.ndarray) -> Iterator[Product]:

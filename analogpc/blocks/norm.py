@@ -15,6 +15,7 @@ from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, Product
 from analogpc.blocks.initialisation import bias_products
 from analogpc.devices.costs.schedule import work
 from analogpc.devices.matrix import Matrix
+from analogpc.kernels.layer_norm import normalise_rows, normalised_rows_transposed, row_means
 from analogpc.kernels.memory import filled
 from analogpc.kernels.normalisation import column_moments, column_pair_means, normalisation_transposed, normalise_columns
 from analogpc.kernels.random.streams import Key
@@ -128,8 +129,7 @@ class _NormBlock(Block):
 
     def _read(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Scale and bias, (channels,) each, by one read with a constant input of 1, in the type and place of ``x``."""
-        one = filled((1, 1), 1, x.dtype, x)
-        return self.matrices["scale"].forward(one)[0], self.matrices["bias"].forward(one)[0]
+        return self.matrices["scale"].forward_constant(x)[0], self.matrices["bias"].forward_constant(x)[0]
 
     @abstractmethod
     def _normal(self, tape: Any) -> np.ndarray:
@@ -356,11 +356,7 @@ class LayerNormBlock(_NormBlock):
         work("normalisation", x.size)
         rows = self._rows(x)
         scale, bias = self._read(x)
-        normal = rows - _mean(rows).astype(x.dtype)
-        factor = (1 / np.sqrt(_mean(normal * normal) + self._specification.eps)).astype(x.dtype)
-        normal *= factor
-        y = normal * scale
-        y += bias
+        y, normal, factor = normalise_rows(rows, scale, bias, self._specification.eps)
         return y.reshape(x.shape), LayerTape(normal, factor, scale)
 
     @override
@@ -368,9 +364,9 @@ class LayerNormBlock(_NormBlock):
         work("normalisation", dx.size)
         kind, inverse = dx.dtype, tape.factor.astype(np.float64)
         d = self._rows(dx)
-        d = d - _mean(d).astype(kind)
+        d = d - row_means(d).astype(kind)
         # The variance grows by 2 <normal d> / factor + <d d>: 1 / sqrt(v + dv) beside 1 / sqrt(v).
-        stretch = (2 * _mean(tape.normal * d) / inverse + _mean(d * d)) * inverse**2
+        stretch = (2 * row_means(tape.normal * d) / inverse + row_means(d * d)) * inverse**2
         root = np.sqrt(np.maximum(1 + stretch, 0))
         there = (inverse / root).astype(kind)
         d *= there
@@ -382,12 +378,7 @@ class LayerNormBlock(_NormBlock):
     @override
     def vjp(self, tape: LayerTape, g: np.ndarray) -> np.ndarray:
         work("normalisation", g.size)
-        scaled = self._rows(g) * tape.scale
-        slope = _mean(scaled * tape.normal).astype(g.dtype)
-        scaled -= _mean(scaled).astype(g.dtype)
-        scaled -= slope * tape.normal
-        scaled *= tape.factor
-        return scaled.reshape(g.shape)
+        return normalised_rows_transposed(self._rows(g), tape.normal, tape.factor, tape.scale).reshape(g.shape)
 
     @override
     def _normal(self, tape: LayerTape) -> np.ndarray:
@@ -398,8 +389,3 @@ def _moments_of_none(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What stands for the mean and the variance of no rows: those of standard normal numbers."""
     columns = rows.shape[1]
     return np.zeros(columns, np.float64, like=rows), filled((columns,), 1, np.float64, rows)
-
-
-def _mean(rows: np.ndarray) -> np.ndarray:
-    """Of every row, in float64: (rows, columns) -> (rows, 1)."""
-    return rows.mean(axis=1, keepdims=True, dtype=np.float64)

@@ -14,7 +14,7 @@ from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, Product
 from analogpc.blocks.sweep import Extent, Sweep
 from analogpc.kernels.products import difference, inner
 from analogpc.kernels.random.streams import Key
-from analogpc.kernels.softmax import log_softmax
+from analogpc.kernels.softmax import divergence_slopes, log_softmax
 
 NodeEnergyName = Literal["squared-error", "softmax"]
 
@@ -89,24 +89,17 @@ class _SquaredError(NodeEnergy):
 
 
 class _Softmax(NodeEnergy):
-    def _terms(self, x: np.ndarray, mu: np.ndarray, blocked: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """p, log p - log q, and log q."""
-        logs, predicted = (log_softmax(values if blocked is None else values + blocked) for values in (x, mu))
-        return np.exp(logs), logs - predicted, predicted
-
     @override
     def value(self, x: np.ndarray, mu: np.ndarray, weight: np.ndarray | None, blocked: np.ndarray | None) -> Any:
-        p, ratio, _ = self._terms(x, mu, blocked)
-        return inner(p, ratio if weight is None else ratio * weight)
+        logs, predicted = (log_softmax(values if blocked is None else values + blocked) for values in (x, mu))
+        ratio = logs - predicted
+        return inner(np.exp(logs), ratio if weight is None else ratio * weight)
 
     @override
     def slopes(
         self, x: np.ndarray, mu: np.ndarray, weight: np.ndarray | None, blocked: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        p, ratio, predicted = self._terms(x, mu, blocked)
-        own = p * ratio
-        own -= p * own.sum(axis=-1, keepdims=True)
-        error = p - np.exp(predicted)
+        own, error = divergence_slopes(*(values if blocked is None else values + blocked for values in (x, mu)))
         if weight is not None:
             own *= weight
             error *= weight

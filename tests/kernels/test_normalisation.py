@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analogpc.kernels.layer_norm import normalise_rows, normalised_rows_transposed
 from analogpc.kernels.normalisation import column_moments, normalisation_transposed, normalise_columns
 
 tables = st.tuples(st.sampled_from([1, 2, 5, 255, 256, 257, 700]), st.integers(1, 9))
@@ -71,3 +72,46 @@ def test_threads_change_nothing(with_threads, rng):
 
     for one_thread, two in zip(*with_threads(all_of_it), strict=True):
         assert one_thread.tobytes() == two.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(1, 2), (5, 3), (1300, 7), (3, 200)])
+def test_rows_become_normal_as_numpy_says(shape, kind, rng):
+    """Beside the formulas in float64, and the transpose beside central differences; few rows and those that threads share."""
+    x, g = rng.normal(3, 2, shape).astype(kind), rng.normal(size=shape).astype(kind)
+    scale, bias = rng.normal(1, 0.3, shape[1]).astype(kind), rng.normal(size=shape[1]).astype(kind)
+
+    def formula(x):
+        off = x - x.mean(axis=1, keepdims=True)
+        normal = off / np.sqrt((off * off).mean(axis=1, keepdims=True) + 1e-5)
+        return normal * scale + bias, normal
+
+    y, normal, factor = normalise_rows(x, scale, bias, 1e-5)
+    wide = x.astype(float)
+    # A row of two numbers that are nearly equal loses the digits of their difference.
+    tolerance = {"rtol": 0, "atol": 1e-12 if kind == "float64" else 2e-4}
+    for found, expected in zip((y, normal), formula(wide), strict=True):
+        assert found.dtype == kind
+        np.testing.assert_allclose(found, expected, **tolerance)
+    assert factor.shape == (shape[0], 1)
+    back = normalised_rows_transposed(g, normal, factor, scale)
+    along = rng.normal(size=shape)
+    step = 1e-6
+    slopes = (formula(wide + step * along)[0] - formula(wide - step * along)[0]) / (2 * step)
+    expected = (g.astype(float) * slopes).sum(axis=1)
+    # What cancels is rounded as large as its parts are.
+    size = np.abs(g * scale * factor).max() * shape[1]
+    np.testing.assert_allclose(
+        (back.astype(float) * along).sum(axis=1), expected, rtol=1e-4, atol=(1e-8 if kind == "float64" else 1e-6) * size
+    )
+
+
+def test_rows_in_float32_are_the_same_bits_on_the_gpu(device, rng):
+    x, g = rng.normal(3, 2, (2, 300, 64)).astype(np.float32)
+    scale, bias = rng.normal(1, 0.3, (2, 64)).astype(np.float32)
+    expected = normalise_rows(x, scale, bias, 1e-5)
+    found = normalise_rows(*(device.array(one) for one in (x, scale, bias)), 1e-5)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one.get(), other)
+    back = normalised_rows_transposed(device.array(g), found[1], found[2], device.array(scale))
+    np.testing.assert_array_equal(back.get(), normalised_rows_transposed(g, *expected[1:], scale))
