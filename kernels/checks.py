@@ -105,17 +105,23 @@ def several(value: Any) -> list[Any]:
     return list(value) if isinstance(value, Iterable) and not isinstance(value, (str, bytes)) else [value]
 
 
-def passing_seconds(value: Any) -> float:
+LONGEST_SECONDS = 4.4e17
+"""The age of the universe: no time that passes is longer."""
+
+
+def passing_seconds(value: Any, what: str = "seconds") -> float:
     """A time that passes, in seconds.
 
     Raises
     ------
     ValueError
-        If it is no finite number, or negative.
+        If it is no finite number, negative, or longer than `LONGEST_SECONDS`.
     """
     number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     if not number or not 0 <= value < math.inf:
-        raise ValueError(f"seconds = {value!r} is not allowed: time passes forwards, by a finite number of seconds")
+        raise ValueError(f"{what} = {value!r} is not allowed: time passes forwards, by a finite number of seconds")
+    if value > LONGEST_SECONDS:
+        raise ValueError(f"{what} = {value!r} is not allowed: that is longer than the age of the universe, {LONGEST_SECONDS:g} s")
     return float(value)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from analogpc.devices.substrate import Analog, Digital
+from analogpc.kernels.checks import LONGEST_SECONDS, passing_seconds, several, whole_number
 from analogpc.kernels.random.streams import Key
 from analogpc.training.evaluation import answers_of, in_batches, outputs_of
 from analogpc.training.metrics import Answers, Confusion, measured, metrics_for
@@ -69,7 +70,10 @@ def seconds_of(text: str) -> float:
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?(?:e[+-]?\d+)?)\s*([a-z]*)\s*", text.lower())
     if not found or (found[2] or "s") not in _UNITS or not math.isfinite(float(found[1])):
         raise ValueError(f"{text!r} is not a duration: a number and one of {', '.join(_UNITS)}, as in 30d or 1.5h")
-    return float(found[1]) * _UNITS[found[2] or "s"]
+    seconds = float(found[1]) * _UNITS[found[2] or "s"]
+    if seconds > LONGEST_SECONDS:
+        raise ValueError(f"{text!r} is not allowed: that is longer than the age of the universe, {LONGEST_SECONDS:g} s")
+    return seconds
 
 
 def evaluate_conditions(
@@ -166,11 +170,8 @@ def _conditions(
     seed: int,
 ) -> list[tuple[float, bool, list[T]]]:
     """What a network is asked, for every time with every compensation, once for each sample of the noise."""
-    if samples < 1:
-        raise ValueError(f"samples = {samples} is not allowed: it is at least 1")
-    times = sorted(set(after))
-    if any(time < 0 or not math.isfinite(time) for time in times):
-        raise ValueError(f"after = {list(after)} is not allowed: seconds are finite and not negative")
+    samples = whole_number(samples, "samples", 1)
+    times = sorted({passing_seconds(time, "after") for time in several(after)})
     programmed = [_placed(network, substrate, number, seed) for number in range(samples if substrate is not None else 1)]
     here = programmed[0].substrate
     if isinstance(here, Digital) and any(times):

@@ -10,11 +10,15 @@ from typing import Any, Literal
 import numpy as np
 
 from analogpc.data import check_name
+from analogpc.data.sources import ends_of
+from analogpc.devices.costs.technology import technology
 from analogpc.devices.fields import lay
 from analogpc.studies.axes import Point, Range, label
 from analogpc.studies.plan import Plan
 from analogpc.studies.trials import Limits, Result, Trial
 from analogpc.training.assembly import RULE
+from analogpc.training.metrics import metrics_for
+from analogpc.training.stopping import watched_column
 from analogpc.training.study import Study
 
 Conversation = Generator[list[Trial], list[Result], None]
@@ -102,7 +106,23 @@ def study_of(plan: Plan, changes: dict[str, Any], special: Sequence[dict[str, An
         laid = lay(Study, laid, one)
     if isinstance(dataset := laid.get("dataset"), str):
         check_name(dataset)
-    return Study.from_dict(laid)
+    study = Study.from_dict(laid)
+    refuse_unknown_names(study)
+    return study
+
+
+def refuse_unknown_names(study: Study) -> None:
+    """Refuse a technology that there is not, and metrics and a monitor that published data do not have; no data are loaded.
+
+    Raises
+    ------
+    ValueError
+    """
+    if study.technology:
+        technology(study.technology)
+    if ends_of(study.dataset) is not None:
+        splits = ("train", "validation", "test") if study.holdout else ("train", "test")
+        watched_column(study.monitor, metrics_for(study.metrics, "classification"), splits)
 
 
 def _limits(plan: Plan, told: list[list[Result]]) -> Limits:

@@ -79,12 +79,16 @@ def run_sweep(plan: Plan, folder: Path, means: Means, *, progress: bool = True, 
 
     Raises
     ------
+    AxesError
+        If an axis has a value that no setting allows; before the first trial.
     SweepError, MemoryLostError, WorkersError
         In one sentence; nothing finished is lost.
     """
     need("a sweep", "sweep", *LIBRARIES)
     from analogpc.studies.memory import Memory
+    from analogpc.studies.values import refuse_impossible_values
 
+    refuse_impossible_values(plan)
     _prepare(plan, folder)
     with _alone(folder):
         memory = Memory(plan, folder, means.storage)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, FiniteFloat, TypeAdapter, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, TypeAdapter, model_validator
 from typing_extensions import override
 
 from analogpc.data.division import Division
@@ -26,6 +26,10 @@ def _known_metrics(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         metric(name)
     return names
+
+
+def _one_or_several(given: Any) -> Any:
+    return (given,) if isinstance(given, str) else given
 
 
 class Study(Specification):
@@ -61,7 +65,7 @@ class Study(Specification):
     division : "random" or "stratified"
         Whether the holdout is drawn from all images, or from every class in proportion.
     metrics : tuple of str
-        Names of metrics (see `metric`), besides accuracy and loss (for regression: loss and r2).
+        Names of metrics, or one name (see `metric`), besides accuracy and loss (for regression: loss and r2).
     monitor : str
         By what the run is judged: a column of the history, as "validation_loss", or a metric. Empty for accuracy, or for regression
         loss, on the validation part if there is one, else on the test part.
@@ -90,7 +94,7 @@ class Study(Specification):
     division: Division = "random"
     train_images: Annotated[int, Field(ge=0)] = 0
     test_images: Annotated[int, Field(ge=0)] = 0
-    metrics: Annotated[tuple[str, ...], AfterValidator(_known_metrics)] = ()
+    metrics: Annotated[tuple[str, ...], BeforeValidator(_one_or_several), AfterValidator(_known_metrics)] = ()
     monitor: str = ""
     patience: Annotated[int, Field(ge=0)] = 0
     keep: Literal["last", "best"] = "last"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Self
 
 import numpy as np
@@ -138,8 +137,6 @@ class Crossbar:
         seconds : float
             From 0.
         """
-        if not 0 <= seconds < math.inf:
-            raise ValueError(f"seconds = {seconds!r} is not allowed: time passes forwards, and for a finite while")
         self._matrix.elapse(seconds)
         self._history.seconds.append(float(seconds))
 

@@ -52,17 +52,24 @@ SIGNALS = ("SIGINT", "SIGTERM", "SIGKILL")
 BATCHES = 12
 
 
-def train(case: str, path: str) -> None:
-    """Train one case to its end, saving after every batch."""
+def train(case: str, path: str, learnt: Any = None) -> None:
+    """Train one case to its end, saving after every batch; ``learnt`` is a number in shared memory: batches so far."""
     import analogpc as apc
     from analogpc.training.fit import begin
     from analogpc.training.study import Study
+
+    class Count(apc.Callback):
+        reads_only = True
+
+        def on_batch_end(self, run: Any) -> None:
+            learnt.value += 1
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     rule, network, substrate = CASES[case]
     data = apc.load_data("digits").take(32 * BATCHES // 3, 100)
     study = Study(rule=rule, substrate=substrate, network=network, epochs=3, batch_size=32, seed=1)
-    begin(study, data).train(data, checkpoint=path, checkpoint_batches=1, progress=False)
+    callbacks = [] if learnt is None else [Count()]
+    begin(study, data).train(data, callbacks=callbacks, checkpoint=path, checkpoint_batches=1, progress=False)
 
 
 def digest(run: Any) -> str:
@@ -82,36 +89,43 @@ def digest(run: Any) -> str:
     return whole.hexdigest()[:16]
 
 
-def interrupt(case: str, number: int, folder: Path, expected: str, longest: float) -> dict[str, Any]:
-    """Start a run, send it a signal at a random moment, and let what is left go on to its end."""
+def interrupt(case: str, number: int, folder: Path, expected: str, longest: float) -> dict[str, Any] | None:
+    """Start a run, send it a signal at a random moment, and let what is left go on to its end; None if it was over already."""
     import analogpc as apc
 
     rng, name = random.Random(number), SIGNALS[number % len(SIGNALS)]
-    path = folder / f"{number}.h5"
-    process = multiprocessing.get_context("forkserver").Process(target=train, args=(case, str(path)))
+    path, processes = folder / "run.h5", multiprocessing.get_context("forkserver")
+    learnt = processes.Value("i", 0, lock=False)
+    process = processes.Process(target=train, args=(case, str(path), learnt))
     process.start()
-    while not path.exists() and process.is_alive():
-        time.sleep(0.01)
-    time.sleep(rng.uniform(0, longest))
-    sent = time.perf_counter()
-    with suppress(ProcessLookupError):  # It may have finished, which counts as well.
+    wanted = rng.randrange(1, BATCHES - 1)
+    while process.is_alive() and (learnt.value < wanted or not path.exists()):
+        time.sleep(0.002)
+    time.sleep(rng.uniform(0, 1.5 * longest / BATCHES))
+    before, sent = learnt.value, time.perf_counter()
+    with suppress(ProcessLookupError):
         os.kill(process.pid, getattr(signal, name))
+    under_way = learnt.value + 1
     process.join(60)
-    stopped = not process.is_alive()
-    if not stopped:
+    took, alive = time.perf_counter() - sent, process.is_alive()
+    if alive:
         process.kill()
-    took = time.perf_counter() - sent
-    left = [file.name for file in folder.iterdir() if file.name.startswith(".") and name != "SIGKILL"]
+        process.join()
+    left = [file.name for file in folder.iterdir() if file != path and name != "SIGKILL"]
     run = apc.Run.load(path)
     at = run.position.epoch * (BATCHES // 3) + run.position.batch
+    if at == BATCHES and under_way >= BATCHES:
+        return None
     run.train(apc.load_data("digits").take(32 * BATCHES // 3, 100), progress=False)
-    same = digest(run) == expected
-    told = {"case": case, "signal": name, "batch": at, "seconds": round(took, 3), "exit": process.exitcode, "batches": BATCHES}
-    return told | {"stopped": stopped, "same": same, "left": left}
+    earliest = before - 1 if name == "SIGKILL" else before  # What was learnt last may not have been written yet.
+    told = {"case": case, "signal": name, "number": number, "sent_after": before, "batch": at, "batches": BATCHES}
+    told |= {"seconds": round(took, 3), "exit": process.exitcode, "left": left}
+    stopped = not alive and process.exitcode != 0 and earliest <= at <= under_way
+    return told | {"stopped": stopped, "same": digest(run) == expected}
 
 
 def measure(count: int, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
-    """So many interrupts, over all cases and signals in turn."""
+    """So many runs that were interrupted, over all cases and signals in turn; those that had finished before are drawn again."""
     import analogpc as apc
 
     multiprocessing.get_context("forkserver").set_forkserver_preload(["analogpc.training.fit", "analogpc.training.run_file"])
@@ -125,9 +139,13 @@ def measure(count: int, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
         longest[case] = time.perf_counter() - began
         expected[case] = digest(apc.Run.load(path))
     cases = list(expected)
-    for number in range(count):
-        case = cases[number // len(SIGNALS) % len(cases)]
-        yield interrupt(case, seed + number, folder, expected[case], longest[case])
+    for place in range(count):
+        case, row, number = cases[place // len(SIGNALS) % len(cases)], None, seed + place
+        while row is None:
+            with tempfile.TemporaryDirectory(dir=folder) as own:
+                row = interrupt(case, number, Path(own), expected[case], longest[case])
+            number += 3 * 10**6  # The same signal at another moment.
+        yield row
 
 
 def main() -> None:

@@ -1,16 +1,24 @@
 """Axes of study files: what is read, what follows, what is refused."""
 
 import math
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analogpc.studies.axes import AxesError
 from analogpc.studies.plan import read_plan
 from analogpc.studies.search import conversations
+from analogpc.studies.values import refuse_impossible_values
 from analogpc.training.study import Study
 
 BASE = {"rule": "s+f", "epochs": 1, "network": {"kind": "mlp", "widths": [64, 8, 10]}}
+HOPFIELD = {
+    "kind": "hopfield",
+    "input_shape": [64],
+    "blocks": [{"kind": "dense", "features": 8}, {"kind": "dense", "features": 10}],
+}
 
 
 def trials(axes, **fields):
@@ -70,6 +78,39 @@ def test_a_study_that_cannot_be_is_a_trial_with_its_sentence():
     assert made[1].study is None
     assert "missing.toml" in made[1].refusal
     assert "\n" not in made[1].refusal
+
+
+IMPOSSIBLE = [
+    ({"rule": ["bp", "nope"]}, {}, "rule = nope is not allowed in any setting"),
+    ({"rule": ["bp", ""]}, {}, "rule = '' is not allowed in any setting"),
+    ({"substrate": ["digital", "missing.toml"], "batch_size": [1, 2]}, {}, "substrate = missing.toml"),
+    ({"dataset": ["digits", "nope"]}, {}, "dataset = nope"),
+    ({"technology": ["", "nope"]}, {}, "technology = nope"),
+    ({"monitor": ["loss", "nope"]}, {}, "monitor = nope"),
+    ({"metrics": ["loss", "r2"]}, {}, "metrics = r2"),
+    ({"epochs": [1, 0]}, {}, "epochs = 0"),
+    ({"epochs, batch_size": [[1, 16], [2, 0]]}, {}, "epochs, batch_size = 2, 0"),
+    ({"case": {"right": {"rule": "bp"}, "wrong": {"rule": "nope"}}}, {}, "case = wrong"),
+    ({"optimiser.learning_rate": {"low": -0.1, "high": 0.1}}, {"holdout": 0.1}, "optimiser.learning_rate = -0.1"),
+    ({"rule": {"choices": ["bp", "nope"]}}, {"holdout": 0.1}, "rule = nope"),
+    ({"network_seed": [1, -1]}, {}, "network_seed = -1"),
+]
+
+
+@pytest.mark.parametrize(("axes", "fields", "sentence"), IMPOSSIBLE)
+def test_a_value_that_no_setting_allows_is_refused_before_the_first_trial(axes, fields, sentence):
+    with pytest.raises(AxesError, match=re.escape(f"axes: {sentence}")) as refusal:
+        refuse_impossible_values(read_plan({**BASE, **fields, "axes": axes}))
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_value_that_some_settings_allow_stays():
+    """What a scheme and a device forbid each other is a row of the table."""
+    case = {"scheme": {"sign": {"substrate.scheme.kind": "sign-pulses"}, "usual": {}}, "substrate": ["digital", "reram-sb"]}
+    plan = read_plan({**BASE, "axes": case, "exceptions": [{"where": {"scheme": "sign", "substrate": "reram-sb"}, "skip": True}]})
+    with pytest.raises(AxesError, match="scheme = sign is not allowed in any setting"):
+        refuse_impossible_values(plan)
+    refuse_impossible_values(read_plan({**BASE, "axes": {"rule": ["bp", "ep-hopfield"], "network": ["64-8-10", HOPFIELD]}}))
 
 
 def test_keys_name_what_is_computed_and_not_where_it_stands():

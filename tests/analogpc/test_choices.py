@@ -290,3 +290,11 @@ def test_whole_numbers_of_more_than_64_bits_are_refused_by_the_name_of_their_fie
         Study(rule="pc", substrate="pcm", optimiser="sgd").but({path: value})
     with pytest.raises(SpecificationError, match="widths"):
         apc.mlp([64, value, 10])
+
+
+def test_a_lone_name_of_a_metric_is_a_list_of_one():
+    """As for `fit`; so that options, files and axes can say it, too."""
+    study = assemble(None, {}, ["metrics=balanced-accuracy"])
+    assert study.metrics == ("balanced-accuracy",)
+    assert study == assemble(None, {}, ['metrics=["balanced-accuracy"]'])
+    assert Study.from_toml(study.to_toml()) == study

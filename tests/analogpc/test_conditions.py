@@ -28,6 +28,9 @@ def test_durations():
     for text in ("", "d", "3 fortnights", "-1d", "1e999s", "nan"):
         with pytest.raises(ValueError, match="is not a duration"):
             seconds_of(text)
+    for text in ("1e300d", "1e12y"):
+        with pytest.raises(ValueError, match="longer than the age of the universe"):
+            seconds_of(text)
 
 
 def test_as_saved_it_is_the_evaluation_of_the_run(aged):

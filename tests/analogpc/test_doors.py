@@ -126,8 +126,9 @@ def test_batch_normalisation_of_a_last_batch_of_one_is_refused_at_the_start(samp
 
 def test_time_passes_forwards_on_every_substrate():
     for substrate in ("digital", "pcm"):
-        with pytest.raises(ValueError, match="time passes forwards"):
-            apc.mlp([4, 3], substrate=substrate).elapse(-1)
+        for seconds, sentence in ((-1, "time passes forwards"), (1e300, "longer than the age of the universe")):
+            with pytest.raises(ValueError, match=sentence):
+                apc.mlp([4, 3], substrate=substrate).elapse(seconds)
 
 
 DIGITS = apc.load_data("digits").take(64, 16)
@@ -150,6 +151,7 @@ REFUSED = [
     (lambda: begun(3), "architecture = 3 is not allowed"),
     (lambda: begun(callbacks=3), "callbacks are functions of the run"),
     (lambda: begun(metrics="f1"), "there is no metric 'f1'"),
+    (lambda: apc.Crossbar(np.eye(3)).elapse(1e300), "longer than the age of the universe"),
     (lambda: begun(backend="tpu"), "backend = 'tpu' is not allowed: it is 'cpu' or 'gpu'"),
     (lambda: apc.mlp([64, 10]).to("cuda"), "backend = 'cuda' is not allowed"),
     (lambda: begun(checkpoint=""), "'' cannot be written: it is not the name of a file"),

@@ -219,7 +219,6 @@ def test_processes_are_interrupted_at_random_moments(request, tmp_path):
     rows = json.loads((tmp_path / "rows.json").read_text())
     assert len(rows) == count
     for row in rows:
-        assert row["stopped"], row
+        assert row["stopped"], f"not within a batch, or not at all: {row}"
         assert row["same"], row
         assert row["left"] == [], row
-        assert row["exit"] != 0 or row["batch"] == row["batches"], f"the interrupt was lost: {row}"

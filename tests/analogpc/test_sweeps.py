@@ -96,7 +96,6 @@ def test_failures_are_told_and_stop_nothing(tmp_path, capsys):
             "case": {
                 "good": {"rule": "bp"},
                 "diverges": {"optimiser": {"kind": "sgd", "learning_rate": 1e38}},
-                "no such file": {"substrate": "missing.toml"},
                 "does not fit": {"optimiser": {"kind": "adamw"}, "substrate": "reram-sb"},
             }
         },
@@ -104,13 +103,24 @@ def test_failures_are_told_and_stop_nothing(tmp_path, capsys):
     found = apc.sweep(study, out=tmp_path / "out", workers=0)
     told = {row["case"]: row for row in found.rows}
     assert told["good"]["status"] == "finished"
-    for case, words in (("diverges", "diverged in epoch 1"), ("no such file", "missing.toml"), ("does not fit", "digitally")):
+    for case, words in (("diverges", "diverged in epoch 1"), ("does not fit", "digitally")):
         assert told[case]["status"] == "failed"
         assert words in told[case]["sentence"]
         assert "\n" not in told[case]["sentence"]
     errors = capsys.readouterr().err
-    assert errors.count("failed:") == 3
+    assert errors.count("failed:") == 2
     assert found.best.cells["case"] == "good"
+
+
+def test_values_that_do_not_go_together_are_rows_and_one_that_goes_with_nothing_is_no_sweep(tmp_path):
+    blocks = [{"kind": "dense", "features": 10}]
+    axes = {"rule": ["bp", "ep-hopfield"], "network": ["64-10", {"kind": "hopfield", "input_shape": [64], "blocks": blocks}]}
+    found = apc.sweep({**SMALL, "axes": axes}, out=tmp_path / "out", workers=0, progress=False)
+    assert [row["status"] for row in found.rows] == ["finished", "failed", "failed", "finished"]
+    assert "teaches predictive networks, not networks of the architecture" in found.rows[1]["sentence"]
+    with pytest.raises(ValueError, match="axes: rule = nope is not allowed in any setting"):
+        apc.sweep({**SMALL, "axes": {"rule": ["bp", "nope"]}}, out=tmp_path / "none", workers=0, progress=False)
+    assert not (tmp_path / "none").exists()
 
 
 def test_kept_runs_are_the_runs_of_their_trials(tmp_path):
