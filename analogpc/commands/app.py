@@ -15,7 +15,7 @@ from analogpc.commands.bill import bill, technology
 from analogpc.commands.calibrate import calibrate
 from analogpc.commands.devices import devices
 from analogpc.commands.evaluation import evaluate
-from analogpc.commands.language import TEXT, fill, generate, holds_language_model, train_text
+from analogpc.commands.language import TEXT, fill, generate, holds_language_model, studies_text, train_text
 from analogpc.commands.output import (
     BackendOption,
     Json,
@@ -159,10 +159,10 @@ def train(
         raise ValueError(
             "--resume cannot be combined with a study file or study options: the run keeps its study and its precision"
         )
-    if (dataset or "").startswith(TEXT) or (resume is not None and holds_language_model(resume)):
-        if study is not None:
-            raise ValueError("texts take no study file: fields of a language model are set by --set")
+    about_text = (dataset or "").startswith(TEXT) or (study is not None and studies_text(study))
+    if about_text or (resume is not None and holds_language_model(resume)):
         train_text(
+            study,
             options | {"batches": batches},
             settings or [],
             network=network,

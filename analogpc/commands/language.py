@@ -27,7 +27,15 @@ def holds_language_model(path: Path) -> bool:
     return bool(read_header(path)["kind"] == "language-run")
 
 
+def studies_text(path: Path) -> bool:
+    """Whether a study file is one of a language model: it names a text."""
+    from analogpc.devices.texts import read_toml
+
+    return "text" in read_toml(path)
+
+
 def train_text(
+    study_file: Path | None,
     options: dict[str, Any],
     settings: list[str],
     *,
@@ -45,6 +53,8 @@ def train_text(
 
     Parameters
     ----------
+    study_file : path or None
+        A TOML file with fields of `LanguageStudy`, over which the options are laid.
     options : dict
         Of the command line, by the names of fields; None where not given. "dataset" is "text:PATH".
     settings : list of str
@@ -72,7 +82,7 @@ def train_text(
         run, out = LanguageRun.load(resume, backend=backend), resume if out is None else out
         data = text_of(run.study)
     else:
-        study = _study(options, settings, task or "conditional")
+        study = _study(study_file, options, settings, task)
         out = Path("run.h5") if out is None else out
         spare(out, overwrite)
         data = text_of(study)
@@ -107,16 +117,23 @@ def train_text(
     show(f"Saved in {out}.")
 
 
-def _study(options: dict[str, Any], settings: list[str], task: str) -> Any:
-    """What the options say, over what a language model is without a word."""
+def _study(file: Path | None, options: dict[str, Any], settings: list[str], task: str | None) -> Any:
+    """What the options say, over what the file says, or over what a language model is without a word."""
     from analogpc.devices.fields import lay
+    from analogpc.devices.texts import read_toml
     from analogpc.training.assembly import setting
     from analogpc.training.language_study import LanguageStudy
 
     names = {"device": "substrate"}
     changes = {names.get(name, name): value for name, value in options.items() if value is not None and name != "epochs"}
-    path = str(changes.pop("dataset")).removeprefix(TEXT)
-    fields = {"text": path, "rule": "ipc", "network": {"kind": "transformer", "vocabulary": 1000, "task": task}}
+    if dataset := changes.pop("dataset", None):
+        if not str(dataset).startswith(TEXT):
+            raise ValueError(f"--dataset {dataset} is no text, and the study file is one of a language model: text:PATH is")
+        changes["text"] = str(dataset).removeprefix(TEXT)
+    usual = {"rule": "ipc", "network": {"kind": "transformer", "vocabulary": 1000, "task": task or "conditional"}}
+    fields = usual if file is None else read_toml(file)
+    if file is not None and task is not None:
+        changes["network.task"] = task
     return LanguageStudy.from_dict(lay(LanguageStudy, fields, {**changes, **dict(map(setting, settings))}))
 
 

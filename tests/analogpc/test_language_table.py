@@ -1,4 +1,4 @@
-"""The table of language models as a script: rows in their order, on either backend, none computed twice."""
+"""The scripts of language models: rows in their order, on either backend, none computed twice; the job of the published size as a toy."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "experiments" / "language" / "table.py"
+SCRIPTS = Path(__file__).parents[2] / "experiments" / "language"
+
+
+def script(name):
+    """A script as a module, under its own name: dataclasses look that up, and scripts import each other by it."""
+    specification = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    specification.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
 def table():
-    specification = importlib.util.spec_from_file_location("language_table", SCRIPT)
-    module = importlib.util.module_from_spec(specification)
-    # Dataclasses look their module up.
-    sys.modules["language_table"] = module
-    specification.loader.exec_module(module)
-    yield module
-    del sys.modules["language_table"]
+    yield script("table")
+    del sys.modules["table"]
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +64,46 @@ def test_rows_are_computed_once(table, folder, tmp_path, emulated):
     table.main([*fields[:-3], str(tmp_path / "cpu.json"), *fields[-2:], "--backend", "cpu"])
     other = json.loads((tmp_path / "cpu.json").read_text(encoding="utf-8"))["rows"]["BP, conditional, seed 0"]
     assert other["test_perplexity"] == pytest.approx(row["test_perplexity"], rel=1e-3)
+
+
+def test_the_job_of_the_published_size_runs_as_a_toy_and_goes_on(folder, tmp_path, emulated):
+    paper, out = script("paper"), tmp_path / "paper.json"
+    rows = paper.studies(SCRIPTS / "paper.toml", {})
+    assert [(study.network.task, study.rule.kind, study.network.layer_norm) for study in rows.values()] == [
+        ("masked", "incremental-pc", False),
+        ("masked", "backprop", True),
+        ("masked", "predictive-coding", False),
+        ("conditional", "incremental-pc", True),
+        ("conditional", "backprop", True),
+        ("conditional", "predictive-coding", False),
+    ]
+    # Sixteen epochs of 200,000 sentences.
+    assert {study.batches * study.batch_size for study in rows.values()} == {16 * 200_000}
+    small = {"vocabulary": 300, "positions": 12, "features": 8, "hidden": 8, "blocks": 1}
+    settings = [f"network.{name}={value}" for name, value in small.items()]
+    settings += ["take=0", "held_out=30", "batches=4", "evaluate_every=2", "evaluate_on=20", "batch_size=4"]
+    fields = [str(SCRIPTS / "paper.toml"), "--text", str(folder / "war-and-peace.txt"), "--seeds", "1", "--out", str(out)]
+    fields += ["--only", "iPC", "--checkpoints", str(tmp_path / "kept"), "--set", *settings]
+    paper.main(fields)
+    first = json.loads(out.read_text(encoding="utf-8"))["rows"]
+    assert list(first) == ["masked, iPC, seed 1", "conditional, iPC, seed 1"]
+    assert all(row["finished"] and row["batches"] == 4 and 1 < row["test_perplexity"] < 600 for row in first.values())
+    # From the checkpoints alone, nothing is learnt anew.
+    out.unlink()
+    paper.main(fields)
+    again = json.loads(out.read_text(encoding="utf-8"))["rows"]
+    assert {key: row["test_perplexity"] for key, row in again.items()} == {
+        key: row["test_perplexity"] for key, row in first.items()
+    }
+
+
+def test_variants_of_masked_models_are_taught_once(table, folder, tmp_path, capsys):
+    variants, out = script("masked_ipc"), tmp_path / "masked.json"
+    fields = ["--data-dir", str(folder), "--toy", "--batches", "8", "--out", str(out), "--only", "masked, iPC, inputs"]
+    variants.main(fields)
+    (record,) = json.loads(out.read_text(encoding="utf-8")).values()
+    assert record["batch"] == list(range(1, 9))
+    assert all(1 < value < 1000 for value in record["validation_perplexity"] + record["train_perplexity"])
+    assert "inputs of the feed-forward pass: " in capsys.readouterr().out
+    variants.main(fields)
+    assert capsys.readouterr().out == ""

@@ -275,6 +275,16 @@ def test_one_command_trains_evaluates_and_generates(tmp_path, capsys):
     assert 1 < told["run"]["test_perplexity"] < 200
     assert told["run"]["said"]
     assert LanguageRun.load(out).finished
+    # The study of a run is a file from which the same run is made again.
+    study = tmp_path / "study.toml"
+    study.write_text(LanguageRun.load(out).study.to_toml(), encoding="utf-8")
+    with pytest.raises(SystemExit) as ended:
+        main(["train", str(study), "--json", "--out", str(tmp_path / "again.h5")])
+    assert not ended.value.code
+    assert json.loads(capsys.readouterr().out)["run"]["test_perplexity"] == told["run"]["test_perplexity"]
+    with pytest.raises(SystemExit):
+        main(["train", str(study), "--dataset", "digits", "--out", str(tmp_path / "other.h5")])
+    assert "--dataset digits is no text" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["train", "--task", "masked", "--out", str(tmp_path / "other.h5")])
     assert "--task belongs to texts" in capsys.readouterr().err
