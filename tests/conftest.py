@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
+
+# Workers that share the cores have one thread each: threads of BLAS wait actively, and would take the cores from one another. The libraries
+# look at this when they are loaded, and so do processes that tests start.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import emulated_gpu
 import numba
@@ -26,12 +32,14 @@ from analogpc.rules.hopfield import teacher as hopfield_teacher
 # The same examples in every run; how fast they are drawn says more about the machine than about the test.
 settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("repeatable")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    numba.set_num_threads(1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How much chance there is to be in the tests that break things at random."""
-    parser.addoption("--fuzz", type=int, default=10, help="wrong files that are read, for each kind of network")
-    parser.addoption("--interrupts", type=int, default=6, help="runs that are interrupted at a random moment")
+    parser.addoption("--fuzz", type=int, default=6, help="wrong files that are read, for each kind of network")
+    parser.addoption("--interrupts", type=int, default=4, help="runs that are interrupted at a random moment")
 
 
 @pytest.fixture
