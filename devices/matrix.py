@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 from typing_extensions import override
@@ -14,6 +13,7 @@ from typing_extensions import override
 from analogpc.devices.costs.digital import count_digital
 from analogpc.devices.costs.meter import Meter
 from analogpc.devices.costs.schedule import BACKWARD, FORWARD, LOOK_UP, note
+from analogpc.devices.state import Stateful, Tree
 from analogpc.kernels.checks import passing_seconds, refuse_shape
 from analogpc.kernels.gpu.arrays import Backend, as_type, backend_of, copied, on_gpu
 from analogpc.kernels.lookups import one_hot, rows_of
@@ -65,7 +65,7 @@ class ReadStream:
         return first
 
 
-class Matrix(ABC):
+class Matrix(Stateful):
     """A logical matrix W of shape (n_out, n_in) that lives on a substrate.
 
     Attributes
@@ -172,24 +172,12 @@ class Matrix(ABC):
     def elapse(self, seconds: float) -> None:
         """Let time pass."""
 
-    @abstractmethod
-    def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs to continue bit-identically: arrays, numbers and strings in nested dictionaries."""
-
-    @abstractmethod
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `state` gave; its arrays may come from either backend. It must have the form of `template`."""
-
     def template(self) -> dict[str, Any]:
         """What a state of this matrix looks like; see `state.fitted`."""
-        return self.state()
+        return self.held()
 
-    def refuse_state(self) -> None:  # noqa: B027
+    def refuse_state(self) -> None:
         """Refuse a state, just taken over from a file, in which a number cannot be; by a `StateError`."""
-
-    @abstractmethod
-    def copy(self, backend: Backend | None = None) -> Self:
-        """An independent matrix in the same state, on another backend if one is named."""
 
     @abstractmethod
     def key_streams(self, key: Key) -> None:
@@ -258,6 +246,8 @@ class DigitalMatrix(Matrix):
     weights : (n_out, n_in) array, float32 or float64
         Copied.
     """
+
+    specified = ("shape", "dtype")
 
     def __init__(self, weights: np.ndarray) -> None:
         # Stored input by input, as the crossbar stores its devices, so that both substrates call the same products.
@@ -361,20 +351,13 @@ class DigitalMatrix(Matrix):
         passing_seconds(seconds)
 
     @override
-    def state(self) -> dict[str, Any]:
-        return {"weights": self.weights(), "meter": self.meter.as_dict()}
+    def held(self) -> Tree:
+        return {"weights": self._stored.T, "meter": self.meter.as_dict()}
 
     @override
-    def restore(self, state: dict[str, Any]) -> None:
-        self.meter = Meter(**state["meter"])
-        self._stored = copied(state["weights"].T.astype(self.dtype, copy=False), self.backend)
-
-    @override
-    def copy(self, backend: Backend | None = None) -> DigitalMatrix:
-        twin = copy.copy(self)
-        twin._stored = copied(self._stored, backend)
-        twin.meter, twin._reads = Meter(**self.meter.as_dict()), ReadStream(Key(0))
-        return twin
+    def _adopt(self, tree: Tree, backend: Backend) -> None:
+        self.meter, self._reads = Meter(**tree["meter"]), ReadStream(Key(0))
+        self._stored = copied(tree["weights"].T.astype(self.dtype, copy=False), backend)
 
     def key_streams(self, key: Key) -> None:
         """Nothing is random here."""

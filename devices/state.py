@@ -1,15 +1,93 @@
-"""States as trees: what a matrix or network holds, as nested dictionaries; and whether a tree that comes from elsewhere can be one."""
+"""States as trees: what a matrix or network holds, as nested dictionaries; and whether a tree that comes from elsewhere can be one.
+
+There is one way to copy, move, save and load: see `Stateful`.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from analogpc.kernels.gpu.arrays import Backend, copied, on_gpu
+
 Tree = dict[str, Any]
+
+
+class Settled(dict[str, Any]):
+    """A part of a tree whose arrays are never changed, only replaced: snapshots share them."""
+
+
+class Stateful(ABC):
+    """What has a state that can be copied, moved to another backend, saved and loaded, all by one tree.
+
+    A class says which attributes specify it, what it holds, and how it takes over such a tree. Copying, moving and loading follow
+    from that; none of them draws a device or programs one.
+    """
+
+    specified: ClassVar[tuple[str, ...]]
+    """Attributes that say what it is: they never change, and copies share them."""
+
+    @abstractmethod
+    def held(self) -> Tree:
+        """Everything that later results depend on: nested dictionaries of numbers, texts and the very arrays at work, not copies."""
+
+    @abstractmethod
+    def _adopt(self, tree: Tree, backend: Backend) -> None:
+        """Take over what `held` gave, in arrays of its own on a backend; forget what was formed from the former state."""
+
+    @property
+    @abstractmethod
+    def backend(self) -> Backend:
+        """Where its arrays are."""
+
+    @classmethod
+    def from_snapshot(cls, specification: Mapping[str, Any], tree: Tree, backend: Backend = "cpu") -> Self:
+        """Make one from its specification and a tree, whose arrays may come from either backend, without drawing anything."""
+        made = cls.__new__(cls)
+        vars(made).update(specification)
+        made._adopt(tree, backend)
+        return made
+
+    def snapshot(self, into: Tree | None = None) -> Tree:
+        """What it holds now: a tree that stays as it is while this goes on.
+
+        Parameters
+        ----------
+        into : dict
+            An earlier snapshot, whose arrays are written over where they fit: that spares their allocation.
+        """
+        return copied_tree(self.held(), into)
+
+    def restore(self, tree: Tree) -> None:
+        """Take over a tree, whose arrays may come from either backend and are copied."""
+        self._adopt(tree, self.backend)
+
+    def copy(self, backend: Backend | None = None) -> Self:
+        """An independent one in the same state, on another backend if one is named."""
+        specification = {name: getattr(self, name) for name in self.specified}
+        return self.from_snapshot(specification, self.held(), backend or self.backend)
+
+
+def copied_tree(tree: Any, into: Any = None) -> Any:
+    """A copy of a tree, its arrays in those of an earlier copy ``into`` where their shapes and types fit."""
+    if isinstance(tree, Settled):
+        return tree
+    if isinstance(tree, dict):
+        former = into if isinstance(into, dict) else {}
+        return {name: copied_tree(value, former.get(name)) for name, value in tree.items()}
+    if not isinstance(tree, np.ndarray):
+        return copied(tree) if on_gpu(tree) else tree
+    if isinstance(into, np.ndarray) and into is not tree and (into.shape, into.dtype) == (tree.shape, tree.dtype):
+        np.copyto(into, tree)
+        return into
+    # In the layout that it has: turning it would take longer than copying it.
+    return tree.copy(order="K")
+
 
 _LARGEST_COUNT = 2**62
 _LARGEST_KEY = 2**64 - 1

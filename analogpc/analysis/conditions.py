@@ -212,9 +212,8 @@ def _aging(network: Network, compensated: bool) -> Network:
     substrate = network.substrate
     if isinstance(substrate, Digital) or substrate.drift_compensation == compensated:
         return network.copy(trained=True)
-    twin = Made(network.architecture, substrate.but(drift_compensation=compensated), network.seed)
-    twin.restore(network.state())
-    return twin.to(network.backend)
+    specification = network.specification | {"substrate": substrate.but(drift_compensation=compensated)}
+    return Made.from_snapshot(specification, network.held(), network.backend)
 
 
 def _asked(run: Run, data: Dataset | tuple[Any, Any] | None) -> Callable[[Network, Key], Answers]:

@@ -41,12 +41,11 @@ def exact_copy(network: Network) -> Network:
     In it the smallest errors of deep networks are seen that float32 swallows.
     """
     network = network.to("cpu")
-    twin = Network(network.architecture.but(dtype="float64"), Digital(), network.seed)
     state: dict[str, Any] = {name: {"values": array} for name, array in network.buffers().items()}
     for name, matrix in network.matrices().items():
         state[name] = {"weights": matrix.weights().astype(np.float64), "meter": Meter().as_dict()}
-    twin.restore(state)
-    return twin
+    specification = network.specification | {"architecture": network.architecture.but(dtype="float64"), "substrate": Digital()}
+    return Network.from_snapshot(specification, state)
 
 
 def batch(network: Network, x: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ from analogpc.devices.costs.meter import Meter
 from analogpc.devices.crossbars.builder import make_matrix
 from analogpc.devices.matrix import Matrix, ReadStream
 from analogpc.devices.specification import SpecificationError
-from analogpc.devices.state import Shaped, StateError, Varying, fitted
+from analogpc.devices.state import Shaped, StateError, Tree, Varying, copied_tree, fitted
 from analogpc.devices.substrate import Analog, Digital, as_substrate
 from analogpc.kernels.checks import real_array, whole_number
 from analogpc.kernels.gpu.arrays import Backend, as_backend, copied, in_tree, on_gpu, to_host
@@ -219,8 +219,7 @@ class Network:
         A network that was never trained starts there from the very weights that it was initialised with; a trained one from the
         weights that its devices hold.
         """
-        twin = Network.__new__(Network)
-        twin._describe(self.architecture, as_substrate(substrate), self.seed)
+        twin = self._unbuilt(as_substrate(substrate))
         if self._initial is not None:
             twin._initial = twin._build(self._initial)
         else:
@@ -230,6 +229,12 @@ class Network:
             kept[...] = to_host(self.buffers()[name])
         twin.tokeniser = self.tokeniser
         return twin.to(self.backend)
+
+    def _unbuilt(self, substrate: Digital | Analog) -> Network:
+        """A network of the same architecture and seed, as yet without layers: nothing is drawn or programmed."""
+        twin = Network.__new__(Network)
+        twin._describe(self.architecture, substrate, self.seed)
+        return twin
 
     def copy(self, *, trained: bool = False, backend: Backend | None = None) -> Network:
         """An independent network in the same state.
@@ -242,8 +247,7 @@ class Network:
             Where its arrays are to be; where those of this network are, if not said.
         """
         backend = self.backend if backend is None else as_backend(backend)
-        twin = Network.__new__(Network)
-        twin._describe(self.architecture, self.substrate, self.seed)
+        twin = self._unbuilt(self.substrate)
         twin._place(backend)
         twin._initial = None if trained else self._initial
         twin.layers = [layer.copy(backend) for layer in self.layers]
@@ -306,16 +310,53 @@ class Network:
         for matrix in self.matrices().values():
             matrix.elapse(seconds)
 
-    def state(self) -> dict[str, Any]:
+    def held(self) -> Tree:
         """Everything that the matrices hold, and the buffers of the blocks, by their names; and the carried states, if there are any.
 
-        All arrays are in main memory.
+        The arrays are in main memory: those at work, if the network is there.
         """
-        kept = {name: {"values": array.copy()} for name, array in self.buffers().items()}
+        kept: Tree = {name: {"values": array} for name, array in self.buffers().items()}
         if self.carried:
-            kept["carried"] = {str(number): state.copy() for number, state in enumerate(self.carried)}
+            kept["carried"] = {str(number): state for number, state in enumerate(self.carried)}
         with self.own_session():
-            return in_tree(to_host, {name: matrix.state() for name, matrix in self.matrices().items()} | kept)
+            tree = {name: matrix.held() for name, matrix in self.matrices().items()} | kept
+        return tree if self.backend == "cpu" else in_tree(to_host, tree)
+
+    def snapshot(self, into: Tree | None = None) -> Tree:
+        """What the network holds now, in main memory: a tree that stays as it is while the network learns.
+
+        Parameters
+        ----------
+        into : dict
+            An earlier snapshot, whose arrays are written over where they fit: that spares their allocation.
+        """
+        return copied_tree(self.held(), into)
+
+    @classmethod
+    def from_snapshot(cls, specification: Mapping[str, Any], tree: Tree, backend: Backend = "cpu") -> Network:
+        """A network in the state that `held` or `snapshot` gave; the weights count as trained.
+
+        Parameters
+        ----------
+        specification : dict
+            "architecture", "substrate" and "seed".
+        tree : dict
+            Its arrays may be promises (see `state.fitted`).
+        backend : "cpu" or "gpu"
+
+        Raises
+        ------
+        StateError
+            If it is not a state of such a network; the sentence names the place.
+        """
+        network = cls(**specification)
+        network.restore(tree)
+        return network.to(backend)
+
+    @property
+    def specification(self) -> dict[str, Any]:
+        """What `from_snapshot` needs besides a state."""
+        return {"architecture": self.architecture, "substrate": self.substrate, "seed": self.seed}
 
     def __repr__(self) -> str:
         from analogpc.plot.html import network_text
@@ -329,11 +370,10 @@ class Network:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Networks are pickled by their specifications and their state."""
-        given = (self.architecture, self.substrate, self.seed, self.state(), self._initial, self.backend, self.tokeniser)
-        return _restored, given
+        return _restored, (self.specification, self.held(), self._initial, self.backend, self.tokeniser)
 
     def template(self) -> dict[str, Any]:
-        """What `state` looks like; see `state.fitted`."""
+        """What `held` looks like; see `state.fitted`."""
         kept = {name: {"values": array} for name, array in self.buffers().items()}
         return {name: matrix.template() for name, matrix in self.matrices().items()} | kept
 
@@ -359,7 +399,7 @@ class Network:
         return fitted(state, template)
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `state` gave; the weights count as trained from then on.
+        """Take over what `held` or `snapshot` gave; the weights count as trained from then on.
 
         Raises
         ------
@@ -396,17 +436,8 @@ def as_network(value: Any) -> Network:
     raise ValueError(f"network = {value!r} is not allowed: it is a network, such as apc.mlp([64, 10]), or a loaded one")
 
 
-def _restored(
-    architecture: Architecture,
-    substrate: Digital | Analog,
-    seed: int,
-    state: dict[str, Any],
-    initial: Any,
-    backend: Backend,
-    tokeniser: Any = None,
-) -> Network:
+def _restored(specification: Mapping[str, Any], tree: Tree, initial: Any, backend: Backend, tokeniser: Any) -> Network:
     """A network from what was pickled of it."""
-    network = Network(architecture, substrate, seed)
-    network.restore(state)
+    network = Network.from_snapshot(specification, tree)
     network._initial, network.tokeniser = initial, tokeniser
     return network.to(backend)

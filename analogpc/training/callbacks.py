@@ -228,6 +228,6 @@ def _digest(run: Run) -> bytes:
         else:
             digest.update(repr(value).encode())
 
-    visit(run.network.state())
+    visit(run.network.held())
     visit(run.optimiser_state())
     return digest.digest()

@@ -179,7 +179,7 @@ class LanguageRun:
             self.history.setdefault(name, []).append(value)
         self._tally = {"nats": 0.0, "targets": 0, "seconds": 0.0, "pulses": meter.pulses, "updates": meter.updates}
         if self.best is None or found.value < self.best[1]:
-            self.best = self.batch, found.value, self.network.state()
+            self.best = self.batch, found.value, self.network.snapshot()
 
     def _line(self) -> str:
         last = {name: values[-1] for name, values in self.history.items()}
@@ -216,7 +216,7 @@ class LanguageRun:
             "tokeniser": self.tokeniser.json,
             "fingerprint": self.fingerprint,
             "environment": self.environment,
-            "network": self.network.state(),
+            "network": self.network.held(),
             "optimiser": in_tree(to_host, self.learner.memory),
             "batch": self.batch,
             "tally": dict(self._tally),
@@ -240,9 +240,9 @@ class LanguageRun:
         tree = read_file(path, KIND)
         try:
             study = LanguageStudy.from_toml(tree["study"])
-            network = Network(study.network, study.substrate, study.network_seed)
-            network.restore(tree["network"])
-            run = cls(study, network.to(backend), Tokeniser(tree["tokeniser"]), tree["fingerprint"])
+            specified = {"architecture": study.network, "substrate": study.substrate, "seed": study.network_seed}
+            network = Network.from_snapshot(specified, tree["network"], backend)
+            run = cls(study, network, Tokeniser(tree["tokeniser"]), tree["fingerprint"])
             run.environment, run.batch, run._tally = tree["environment"], tree["batch"], dict(tree["tally"])
             run.learner.restore(tree["optimiser"])
             run.history = {name: values.tolist() for name, values in tree["history"].items()}

@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from analogpc.devices.matrix import NonFiniteError
+from analogpc.devices.state import Tree, copied_tree
 
 if TYPE_CHECKING:
     from analogpc.networks.network import Network
@@ -21,38 +22,50 @@ class DivergenceError(ArithmeticError):
     """Training stopped at the first state or weight that is not finite; the sentence says where."""
 
 
+class Rollback:
+    """A copy of all that a batch changes, in memory that is used again from one batch to the next."""
+
+    def __init__(self) -> None:
+        self._network: Tree = {}
+        self._optimiser: Tree = {}
+
+    def keep(self, run: Run) -> None:
+        """Copy what a batch changes, over the former copy."""
+        self._network = run.network.snapshot(self._network)
+        self._optimiser = copied_tree(run.learner.memory, self._optimiser)
+        self._position, self._recorded = run.position, run.ledger.recorder.mark()
+
+    def bring_back(self, run: Run) -> None:
+        """Bring the run back to where it was when the copy was made."""
+        run.network.restore(self._network)
+        run.learner.restore(self._optimiser)
+        run.ledger.recorder.back_to(self._recorded)
+        run.position = self._position
+
+    def clear(self) -> None:
+        """Free the memory."""
+        self._network, self._optimiser = {}, {}
+
+
 @contextmanager
-def all_or_nothing(run: Run, place: str) -> Iterator[None]:
+def all_or_nothing(run: Run, rollback: Rollback, place: str) -> Iterator[None]:
     """Bring a run back to where it was before this block, if anything at all breaks it off.
 
     A network on a GPU is not copied before each batch, because that would take as long as the batch: there, and if bringing it back
     is itself interrupted, the run stays marked as ``broken``.
     """
-    position, kept = run.position, held(run) if run.network.backend == "cpu" else None
+    kept = run.network.backend == "cpu"
+    if kept:
+        rollback.keep(run)
     run.broken = place
     try:
         yield
     except BaseException:
-        if kept is not None:
-            run.network.restore(kept["network"])
-            run.learner.restore(kept["optimiser"])
-            run.ledger.recorder.back_to(kept["recorded"])
-            run.position, run.broken = position, ""
+        if kept:
+            rollback.bring_back(run)
+            run.broken = ""
         raise
     run.broken = ""
-
-
-def held(run: Run) -> dict[str, Any]:
-    """A copy of all that a batch changes. The parameters of devices are drawn once and stay, so that they need none."""
-    state = {"network": copied_state(run.network.state()), "optimiser": copied_state(run.learner.memory)}
-    return {**state, "recorded": run.ledger.recorder.mark()}
-
-
-def copied_state(tree: Any) -> Any:
-    """A state that stays as it is while the network goes on."""
-    if isinstance(tree, dict):
-        return {name: value if name == "parameters" else copied_state(value) for name, value in tree.items()}
-    return tree.copy() if isinstance(tree, np.ndarray) else tree
 
 
 @contextmanager

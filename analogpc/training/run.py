@@ -37,7 +37,7 @@ from analogpc.training.position import ResumeError as ResumeError
 from analogpc.training.predictions import Predictions
 from analogpc.training.progress import Progress
 from analogpc.training.rollback import DivergenceError as DivergenceError
-from analogpc.training.rollback import all_or_nothing, copied_state, naming, refuse_non_finite
+from analogpc.training.rollback import Rollback, all_or_nothing, naming, refuse_non_finite
 from analogpc.training.step import TrainingStep
 from analogpc.training.stopping import Best, best_epoch, reason_to_stop, watched_column
 from analogpc.training.study import Study
@@ -91,6 +91,7 @@ class Run(Predictions, Billing):
         self.callbacks = Callbacks()
         self.saved_in: Path | None = None
         self.broken = ""
+        self._rollback = Rollback()
         self.learner = Learner(study.optimiser, network.matrices())
         self.ledger = Ledger(network.matrices())
         self._training_step = TrainingStep(network, self.learner, self._report, self.ledger.recorder)
@@ -207,6 +208,7 @@ class Run(Predictions, Billing):
                 raise
             finally:
                 POOL.clear()
+                self._rollback.clear()
             self._save_within_epoch(checkpoint)
         return self
 
@@ -288,7 +290,7 @@ class Run(Predictions, Billing):
         here = self.position
         step = here.epoch * per_epoch + here.batch
         place = f"epoch {here.epoch + 1}, batch {here.batch + 1} (step {step + 1})"
-        with all_or_nothing(self, place), naming(place, self.saved_in):
+        with all_or_nothing(self, self._rollback, place), naming(place, self.saved_in):
             self._learn(data, order, step, per_epoch)
 
     def _learn(self, data: Dataset, order: np.ndarray, step: int, per_epoch: int) -> None:
@@ -370,7 +372,7 @@ class Run(Predictions, Billing):
         column, higher = self._watched
         values = self.history[column]
         if self.study.keep == "best" and best_epoch(values, higher) == len(values) - 1:
-            self.best = Best(len(values), float(values[-1]), copied_state(self.network.state()))
+            self.best = Best(len(values), float(values[-1]), self.network.snapshot())
         if reason := reason_to_stop(self.history, column, higher, self.study):
             self.stop(reason)
 

@@ -57,7 +57,7 @@ def tree_of(run: Run) -> dict[str, Any]:
         "said": tomli_w.dumps(run.study.said()),
         "data": run.data.tree(),
         "environment": run.environment,
-        "network": run.network.state(),
+        "network": run.network.held(),
         "optimiser": run.optimiser_state(),
         "position": {
             "epoch": here.epoch,
@@ -103,8 +103,8 @@ def rebuilt(tree: dict[str, Any], backend: Backend, size: int = 2**40) -> Run:
         raise StateError(f"{min(unknown)} is not expected in the file of a run")
     # Files of earlier versions do not tell what was said, so that all of their study counts as said.
     study = Study.recalled(text(tree["study"], "study"), text(tree.get("said", tree["study"]), "said"))
-    network = Network(study.network, study.substrate, study.network_seed)
-    network.restore(tree["network"])
+    specified = {"architecture": study.network, "substrate": study.substrate, "seed": study.network_seed}
+    network = Network.from_snapshot(specified, tree["network"])
     layers = len(network.layers)
     run = Run(study, network.to(backend), checked_data(tree["data"], network))
     run.environment = checked_environment(tree["environment"])

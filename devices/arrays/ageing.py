@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from typing_extensions import override
 
 from analogpc.devices.device import Device
-from analogpc.devices.state import StateError
-from analogpc.kernels.gpu.arrays import Backend, copied
+from analogpc.devices.state import StateError, Stateful, Tree
+from analogpc.kernels.gpu.arrays import Backend, backend_of, copied
 from analogpc.kernels.random.streams import Key, normals
 
 
-class Ageing:
+class Ageing(Stateful):
     """The history of a grid of devices: when each was last written and to what, and the slow noise that has built up since.
 
     Published statistics of drift are functions of the conductance that programming aimed at. Where programming has
@@ -32,6 +31,8 @@ class Ageing:
     kelvin : float
         Temperature of the devices.
     """
+
+    specified = ("device",)
 
     def __init__(self, device: Device, shape: tuple[int, int], key: Key, dtype: np.dtype) -> None:
         self.device, self.kelvin = device, 300.0
@@ -124,8 +125,13 @@ class Ageing:
         """Draw the coming noise from ``key``; the devices stay the same."""
         self._key, self._steps = key, 0
 
-    def dump(self) -> dict[str, Any]:
-        """Everything that is held."""
+    @property
+    @override
+    def backend(self) -> Backend:
+        return backend_of(self._held["written_seconds"])
+
+    @override
+    def held(self) -> Tree:
         scalars = {"clock_seconds": self._clock_seconds, "kelvin": self.kelvin, "key": self._key.value, "steps": self._steps}
         return scalars | dict(self._held)
 
@@ -136,9 +142,9 @@ class Ageing:
         if self.kelvin <= 0:
             raise StateError(f"kelvin = {self.kelvin} is not a temperature")
 
-    def restore(self, state: dict[str, Any], backend: Backend) -> None:
-        """Take over what `dump` gave, wherever its arrays are, on a backend."""
-        state = dict(state)
+    @override
+    def _adopt(self, tree: Tree, backend: Backend) -> None:
+        state = dict(tree)
         self._clock_seconds, self.kelvin = state.pop("clock_seconds"), state.pop("kelvin")
         self._key, self._steps = Key(state.pop("key")), state.pop("steps")
         self._held = {name: copied(values, backend) for name, values in state.items()}

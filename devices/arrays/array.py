@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from analogpc.devices.arrays.ageing import Ageing
 from analogpc.devices.arrays.population import population
@@ -12,7 +13,7 @@ from analogpc.devices.arrays.reads import ReadableArray
 from analogpc.devices.costs.meter import Count, count
 from analogpc.devices.device import Device
 from analogpc.devices.responses import PulseResponse
-from analogpc.devices.state import StateError
+from analogpc.devices.state import Settled, StateError, Stateful, Tree
 from analogpc.kernels.checks import passing_seconds
 from analogpc.kernels.gpu.arrays import Backend, copied, on_gpu
 from analogpc.kernels.lines import weighted_count
@@ -24,7 +25,7 @@ from analogpc.kernels.pulses.writes import move_within
 from analogpc.kernels.random.streams import Key, normals
 
 
-class Array(ReadableArray):
+class Array(ReadableArray, Stateful):
     """A grid of devices of one kind, word lines (rows) by bit lines (columns).
 
     The grid may be larger than a physical array: `crossbar` matrices keep one grid for a whole logical matrix and cut it into
@@ -55,6 +56,7 @@ class Array(ReadableArray):
         Writes so far, whichever devices they reached: the step of the noise of the next one.
     """
 
+    specified = ("device",)
     pulses = Count()
 
     def __init__(
@@ -71,8 +73,6 @@ class Array(ReadableArray):
         self._age_seconds, self.pulses = 0.0, 0
         self._write_key, self.writes = key.fold("write"), 0
         self._clip()
-        response = device.response
-        self._write_noise = response.write_noise_std * response.dw_min if isinstance(response, PulseResponse) else 0.0
         self._written = self.state.copy() if self._write_noise > 0 else None
         self._ageing = Ageing(device, shape, key.fold("ageing"), dtype) if device.ages else None
         self._apparent = self._lines = None
@@ -107,6 +107,12 @@ class Array(ReadableArray):
         beyond_low = np.where(self.parameters["low"] == low, np.minimum(g - self.device.g_min_siemens, 0), 0)
         beyond_high = np.where(self.parameters["high"] == high, np.maximum(g - self.device.g_max_siemens, 0), 0)
         return np.where(self.stuck, 0, beyond_low + beyond_high).astype(g.dtype)
+
+    @property
+    def _write_noise(self) -> float:
+        """Standard deviation of the noise of every write, of states."""
+        response = self.device.response
+        return response.write_noise_std * response.dw_min if isinstance(response, PulseResponse) else 0.0
 
     def _draw(self, name: str) -> np.ndarray:
         """Standard normal numbers of the next write, (rows, columns)."""
@@ -322,30 +328,22 @@ class Array(ReadableArray):
             self._limit(noisy)
             np.copyto(self._written, noisy, where=touched)
 
-    def copy(self, backend: Backend | None = None) -> Array:
-        """An independent array in the same state, on another backend if one is named."""
-        twin = Array.__new__(Array)
-        twin.device, twin._write_noise = self.device, self._write_noise
-        twin._ageing = Ageing.__new__(Ageing) if self._ageing is not None else None
-        if twin._ageing is not None:
-            twin._ageing.device = self.device
-        twin.restore(self.dump(), backend or self.backend)
-        return twin
-
     def key_streams(self, key: Key) -> None:
         """Draw all coming noise of writing and ageing from ``key``."""
         self._write_key, self.writes = key.fold("write"), 0
         if self._ageing is not None:
             self._ageing.key_streams(key.fold("ageing"))
 
-    def dump(self) -> dict[str, Any]:
-        """Everything an array holds."""
-        state = {"state": self.state, "parameters": dict(self.parameters), "age_seconds": self._age_seconds}
+    @override
+    def held(self) -> Tree:
+        # Devices are drawn once; only those that wear out change.
+        parameters = dict(self.parameters) if self.device.endurance.active else Settled(self.parameters)
+        state = {"state": self.state, "parameters": parameters, "age_seconds": self._age_seconds}
         state |= {"write_key": self._write_key.value, "writes": self.writes, "pulses": self.pulses}
         if self._written is not None:
             state["written"] = self._written
         if self._ageing is not None:
-            state["ageing"] = self._ageing.dump()
+            state["ageing"] = self._ageing.held()
         return state
 
     def refuse_state(self) -> None:
@@ -358,14 +356,13 @@ class Array(ReadableArray):
         if self._ageing is not None:
             self._ageing.refuse_state()
 
-    def restore(self, state: dict[str, Any], backend: Backend | None = None) -> None:
-        """Take over what `dump` gave, wherever its arrays are, on a ``backend``, if one is named."""
-        backend = backend or self.backend
-        self.state = copied(state["state"], backend)
-        self.parameters = {name: copied(values, backend) for name, values in state["parameters"].items()}
-        self._age_seconds, self.pulses = state["age_seconds"], state["pulses"]
-        self._write_key, self.writes = Key(state["write_key"]), state["writes"]
-        self._written = copied(state["written"], backend) if "written" in state else None
+    @override
+    def _adopt(self, tree: Tree, backend: Backend) -> None:
+        self.state = copied(tree["state"], backend)
+        self.parameters = {name: copied(values, backend) for name, values in tree["parameters"].items()}
+        self._age_seconds, self.pulses = tree["age_seconds"], tree["pulses"]
+        self._write_key, self.writes = Key(tree["write_key"]), tree["writes"]
+        self._written = copied(tree["written"], backend) if "written" in tree else None
+        aged = {"device": self.device}
+        self._ageing = Ageing.from_snapshot(aged, tree["ageing"], backend) if "ageing" in tree else None
         self._apparent = self._lines = None
-        if self._ageing is not None:
-            self._ageing.restore(state["ageing"], backend)

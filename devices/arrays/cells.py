@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from typing_extensions import override
 
 from analogpc.devices.arrays.array import Array
 from analogpc.devices.arrays.operands import device_noise, form_operands
@@ -18,7 +19,7 @@ from analogpc.devices.costs.line_counts import count_each, count_trains
 from analogpc.devices.costs.meter import Meter, count
 from analogpc.devices.mappings import OffsetColumn
 from analogpc.devices.protocols import PulsedLegs
-from analogpc.devices.state import Varying
+from analogpc.devices.state import Stateful, Tree, Varying
 from analogpc.kernels.checks import refuse_beyond_memory
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.lines import line_pulses
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 from analogpc.kernels.memory import filled
 
 
-class Cells:
+class Cells(Stateful):
     """All devices of a logical matrix, whatever the number of physical arrays that they are on.
 
     Parameters
@@ -49,6 +50,8 @@ class Cells:
     shared : Array or None
         The columns of devices at rest that an offset mapping has, (n_in, arrays along the outputs).
     """
+
+    specified = ("substrate", "shape", "dtype")
 
     def __init__(self, substrate: Analog, shape: tuple[int, int], key: Key, dtype: np.dtype) -> None:
         self.substrate, self.shape, self.dtype = substrate, shape, dtype
@@ -276,14 +279,19 @@ class Cells:
         if self.shared is not None:
             self.shared.key_streams(key.fold("shared"))
 
-    def dump(self) -> dict[str, Any]:
-        """Everything that is held."""
-        wiring = {name: wiring.dump() for name, wiring in self.wiring.items()}
-        return {"wiring": wiring} | {str(number): array.dump() for number, array in enumerate(self._all)}
+    @property
+    @override
+    def backend(self) -> Backend:
+        return self.arrays[0].backend
+
+    @override
+    def held(self) -> Tree:
+        wiring = {name: wiring.held() for name, wiring in self.wiring.items()}
+        return {"wiring": wiring} | {str(number): array.held() for number, array in enumerate(self._all)}
 
     def template(self) -> dict[str, Any]:
-        """What `dump` looks like; which wires have been solved depends on what was read."""
-        return self.dump() | {"wiring": Varying(self._wiring_template)}
+        """What `held` looks like; which wires have been solved depends on what was read."""
+        return self.held() | {"wiring": Varying(self._wiring_template)}
 
     def _wiring_template(self, given: dict[str, Any]) -> dict[str, Any]:
         names = {*(leg.name for leg in self.substrate.mapping.legs), "subtracted"} if self.substrate.wires.present else set()
@@ -294,19 +302,13 @@ class Cells:
         for array in self._all:
             array.refuse_state()
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `dump` gave."""
-        for number, array in enumerate(self._all):
-            array.restore(state[str(number)])
-        self.wiring = {name: Wiring(self.substrate, self.shape) for name in state["wiring"]}
+    @override
+    def _adopt(self, tree: Tree, backend: Backend) -> None:
+        drawn = [
+            Array.from_snapshot({"device": self.substrate.device}, tree[str(number)], backend) for number in range(len(tree) - 1)
+        ]
+        legs = len(self.substrate.mapping.legs)
+        self.arrays, self.shared = drawn[:legs], drawn[legs] if len(drawn) > legs else None
+        self.wiring = {name: Wiring(self.substrate, self.shape) for name in tree["wiring"]}
         for name, wiring in self.wiring.items():
-            wiring.restore(state["wiring"][name])
-
-    def copy(self, backend: Backend | None = None) -> Cells:
-        """An independent grid in the same state, on another backend if one is named."""
-        twin = Cells.__new__(Cells)
-        twin.substrate, twin.shape, twin.dtype = self.substrate, self.shape, self.dtype
-        twin.arrays = [array.copy(backend) for array in self.arrays]
-        twin.shared = None if self.shared is None else self.shared.copy(backend)
-        twin.wiring = {name: wiring.copy() for name, wiring in self.wiring.items()}
-        return twin
+            wiring.restore(tree["wiring"][name])

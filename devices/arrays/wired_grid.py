@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,8 +11,9 @@ import numpy as np
 from typing_extensions import override
 
 from analogpc.devices.arrays.sums import Operand
-from analogpc.devices.state import Shaped, StateError, Varying
+from analogpc.devices.state import Settled, Shaped, StateError, Stateful, Tree, Varying
 from analogpc.devices.wires.wired_array import WiredArray
+from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.wires.effective import nonlinear_currents
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from analogpc.devices.substrate import Analog
 
 
-class Wiring:
+class Wiring(Stateful):
     """The wires of all physical arrays of one leg.
 
     Devices of different legs are in arrays of their own. The reference column of an offset mapping lies in the array behind the
@@ -34,6 +34,8 @@ class Wiring:
     shape : (n_in, n_out)
         Of the grid.
     """
+
+    specified = ("wires", "_rows", "_columns")
 
     def __init__(self, substrate: Analog, shape: tuple[int, int]) -> None:
         self.wires = substrate.wires
@@ -98,18 +100,17 @@ class Wiring:
         parts = [nonlinear_currents(np.ascontiguousarray(tile), volts, law, **lines) for tile in tiles]
         return np.concatenate(parts, axis=1)
 
-    def copy(self) -> Wiring:
-        """Independent wires in the same state."""
-        twin = copy.copy(self)
-        twin.restore(self.dump())
-        return twin
+    @property
+    @override
+    def backend(self) -> Backend:
+        return "cpu"
 
-    def dump(self) -> dict[str, Any]:
-        """Everything that later results depend on."""
-        return {f"{k} {n}": {"lines": np.array(array.shape), **array.dump()} for (k, n), array in self._arrays.items()}
+    @override
+    def held(self) -> Tree:
+        return {f"{k} {n}": Settled({"lines": np.array(array.shape), **array.held()}) for (k, n), array in self._arrays.items()}
 
     def template(self, given: dict[str, Any]) -> dict[str, Any]:
-        """What `dump` looks like where it has the names of ``given``; see `state.fitted`."""
+        """What `held` looks like where it has the names of ``given``; see `state.fitted`."""
         places = {
             f"{k} {n}": (rows.stop - rows.start, columns.stop - columns.start)
             for k, rows in enumerate(self._rows)
@@ -117,16 +118,16 @@ class Wiring:
         }
         return {name: Varying(partial(_array_template, places[name])) for name in given if name in places}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `dump` gave."""
+    @override
+    def _adopt(self, tree: Tree, backend: Backend) -> None:
         self._arrays = {}
-        for name, held in state.items():
+        for name, held in tree.items():
             rows, columns = (int(lines) for lines in held["lines"])
             if any(np.shape(values) not in ((rows, columns), (columns, rows)) for key, values in held.items() if key != "lines"):
                 raise StateError(f"the wires of the array {name} have other lines than their conductances")
+            k, n = (int(number) for number in name.split())
             array = WiredArray(self.wires, (rows, columns))
             array.restore({key: values for key, values in held.items() if key != "lines"})
-            k, n = (int(number) for number in name.split())
             self._arrays[k, n] = array
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from typing_extensions import override
@@ -22,7 +22,7 @@ from analogpc.devices.device import Device
 from analogpc.devices.matrix import Matrix, Products, ReadStream, TwoPhases, checked
 from analogpc.devices.protocols import PulsedLegs
 from analogpc.devices.responses import PulseResponse
-from analogpc.devices.state import StateError, whole
+from analogpc.devices.state import StateError, Tree, whole
 from analogpc.devices.substrate import Analog
 from analogpc.kernels.checks import passing_seconds, real_array, refuse_shape
 from analogpc.kernels.gpu.arrays import Backend, backend_of, copied, in_tree, to_host
@@ -65,6 +65,9 @@ class CrossbarMatrix(Matrix):
     gain : float
         What all outputs are multiplied by to make up for drift.
     """
+
+    # Copies have the same converters, which need not be drawn again.
+    specified = ("substrate", "shape", "dtype", "_read_path")
 
     def __init__(self, weights: np.ndarray, substrate: Analog, key: Key, scale: float | None = None) -> None:
         self.substrate, self.shape, self.dtype, self.meter = substrate, weights.shape, weights.dtype, Meter()
@@ -374,11 +377,11 @@ class CrossbarMatrix(Matrix):
         return tiles_of(self)
 
     @override
-    def state(self) -> dict[str, Any]:
+    def held(self) -> Tree:
         return {
             "scales": self.scales,
-            "cells": self.cells.dump(),
-            "extra": {name: cells.dump() for name, cells in self.extra.items()},
+            "cells": self.cells.held(),
+            "extra": {name: cells.held() for name, cells in self.extra.items()},
             "memory": self.memory,
             "read_key": self._reads.key.value,
             "read_step": self._reads.step,
@@ -392,19 +395,35 @@ class CrossbarMatrix(Matrix):
         }
 
     @override
-    def restore(self, state: dict[str, Any]) -> None:
-        self.cells.restore(state["cells"])
-        for name, cells in self.extra.items():
-            cells.restore(state["extra"][name])
-        self._read_path.forget()
-        self._resume(state)
-        key = Key(state["converter_key"])
-        self._read_path = ReadPath.drawn(self.substrate, self.cells, self.extra, self.scales, key, self.backend)
+    def _adopt(self, tree: Tree, backend: Backend) -> None:
+        self.cells = Cells.from_snapshot(self._of_cells, tree["cells"], backend)
+        self.extra = {name: Cells.from_snapshot(self._of_cells, held, backend) for name, held in tree["extra"].items()}
+        self.scales = np.array(to_host(tree["scales"]))
+        self.memory = in_tree(partial(copied, backend=backend), tree["memory"])
+        self._reads = ReadStream(Key(tree["read_key"]), tree["read_step"])
+        self._writer = PulseWriter(self.cells, self.extra, Key(tree["update_key"]))
+        self._writer.products_done = tree["products_done"]
+        self.update_cycles, self.gain, self._readout = tree["update_cycles"], tree["gain"], tree["readout"]
+        self.meter = Meter(**tree["meter"])
+        self._read_path = self._converters(Key(tree["converter_key"]), backend)
+
+    @property
+    def _of_cells(self) -> dict[str, Any]:
+        """What its cells are specified by."""
+        return {"substrate": self.substrate, "shape": self.shape[::-1], "dtype": self.dtype}
+
+    def _converters(self, key: Key, backend: Backend) -> ReadPath:
+        """Converters before the cells: those at hand, if they are of that key, else drawn anew."""
+        former: ReadPath | None = getattr(self, "_read_path", None)
+        if former is None or not former.serves(key, self.scales):
+            return ReadPath.drawn(self.substrate, self.cells, self.extra, self.scales, key, backend)
+        former.forget()
+        return former.of(self.cells, self.extra, self.scales, backend)
 
     @override
     def template(self) -> dict[str, Any]:
         extra = {name: cells.template() for name, cells in self.extra.items()}
-        return self.state() | {"cells": self.cells.template(), "extra": extra}
+        return self.held() | {"cells": self.cells.template(), "extra": extra}
 
     @override
     def refuse_state(self) -> None:
@@ -415,17 +434,8 @@ class CrossbarMatrix(Matrix):
         for name, most in self.substrate.scheme.memory_limits(self).items():
             whole(self.memory[name], f"memory/{name}", 0, most)
 
-    def _resume(self, state: dict[str, Any]) -> None:
-        """Take over what is neither device nor converter."""
-        self.scales = np.array(to_host(state["scales"]))
-        self.memory = in_tree(partial(copied, backend=self.backend), state["memory"])
-        self._reads = ReadStream(Key(state["read_key"]), state["read_step"])
-        self._writer.key, self._writer.products_done = Key(state["update_key"]), state["products_done"]
-        self.update_cycles, self.gain, self._readout = state["update_cycles"], state["gain"], state["readout"]
-        self.meter = Meter(**state["meter"])
-
     @override
-    def copy(self, backend: Backend | None = None) -> CrossbarMatrix:
+    def copy(self, backend: Backend | None = None) -> Self:
         """An independent matrix in the same state, on another backend if one is named.
 
         Raises
@@ -436,14 +446,7 @@ class CrossbarMatrix(Matrix):
         backend = backend or self.backend
         if reason := self.substrate.refuse_backend(backend):
             raise ValueError(f"the backend '{backend}' cannot hold this matrix: {reason}")
-        twin = CrossbarMatrix.__new__(CrossbarMatrix)
-        twin.substrate, twin.shape, twin.dtype = self.substrate, self.shape, self.dtype
-        twin.cells = self.cells.copy(backend)
-        twin.extra = {name: cells.copy(backend) for name, cells in self.extra.items()}
-        twin._writer = PulseWriter(twin.cells, twin.extra, self.update_key)
-        twin._resume(self.state())
-        twin._read_path = self._read_path.of(twin.cells, twin.extra, twin.scales, backend)
-        return twin
+        return super().copy(backend)
 
     @override
     def key_streams(self, key: Key) -> None:

@@ -57,6 +57,10 @@ class ReadPath:
         ports = {name: one.at(scales, backend) for name, one in self._extra_ports.items()}
         return ReadPath(self.substrate, cells, extra, self.ports.at(scales, backend), ports)
 
+    def serves(self, key: Key, scales: np.ndarray) -> bool:
+        """Whether its converters are those that would be drawn from that key, for these scales."""
+        return self.ports.serve(key, scales)
+
     def forget(self) -> None:
         """Forget what reads multiply by: the devices have changed."""
         if self._loads is not None:

@@ -195,6 +195,10 @@ class Ports:
             for number, block in enumerate(self.blocks)
         ]
 
+    def serve(self, key: Key, scales: np.ndarray) -> bool:
+        """Whether these are the converters that would be drawn from that key, for these scales."""
+        return self.key == key and np.array_equal(self._scales, scales)
+
     def at(self, scales: np.ndarray, backend: Backend) -> Ports:
         """The same converters on a backend, with the same ``scales`` in an array of main memory that is referred to."""
         twin = copy.copy(self)

@@ -7,8 +7,11 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import Field, FiniteFloat
+from typing_extensions import override
 
 from analogpc.devices.specification import Specification
+from analogpc.devices.state import Settled, Stateful, Tree
+from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.wires.effective import effective_conductance
 from analogpc.kernels.wires.grid import Lines
 from analogpc.kernels.wires.line_model import estimated_conductance
@@ -60,7 +63,7 @@ class Wires(Specification):
         )
 
 
-class WiredArray:
+class WiredArray(Stateful):
     """The effective conductances of one array, followed through small changes of its devices.
 
     With ``refresh`` above zero, the result is the line model (`kernels.line_model`) of the present conductances plus what that model
@@ -78,6 +81,9 @@ class WiredArray:
         In place of those of ``wires``, segment by segment, ``inf`` where a line is open (see `effective_conductance`).
     """
 
+    specified = ("wires", "shape", "_own")
+    exact_solutions = 0
+
     def __init__(
         self, wires: Wires, shape: tuple[int, int], row_ohms: ArrayLike | None = None, column_ohms: ArrayLike | None = None
     ) -> None:
@@ -89,7 +95,11 @@ class WiredArray:
             self._own["column_ohms"] = np.array(column_ohms, np.float64)
         # By direction of reading: the conductances at the last exact solution, and what the line model missed there.
         self._last: dict[bool, tuple[np.ndarray, np.ndarray]] = {}
-        self.exact_solutions = 0
+
+    @property
+    @override
+    def backend(self) -> Backend:
+        return "cpu"
 
     def matrix(self, conductance: np.ndarray, transposed: bool = False) -> np.ndarray:
         """Line currents per voltage on the crossing lines: (columns, rows) siemens, or (rows, columns) if ``transposed``.
@@ -124,18 +134,20 @@ class WiredArray:
         last = self._last[transposed][0]
         return bool(np.linalg.norm(conductance - last) > self.wires.refresh * np.linalg.norm(last))
 
-    def dump(self) -> dict[str, np.ndarray]:
-        """Everything that later results depend on, besides what the constructor was given."""
-        return {
-            f"{name}_{'transposed' if transposed else 'forward'}": values.copy()
-            for transposed, last in self._last.items()
-            for name, values in zip(("conductance", "missed"), last, strict=True)
-        }
+    @override
+    def held(self) -> Tree:
+        return Settled(
+            {
+                f"{name}_{'transposed' if transposed else 'forward'}": values
+                for transposed, last in self._last.items()
+                for name, values in zip(("conductance", "missed"), last, strict=True)
+            }
+        )
 
-    def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Take over what `dump` gave."""
+    @override
+    def _adopt(self, tree: Tree, backend: Backend) -> None:
         self._last = {
-            transposed: (np.array(state[f"conductance_{name}"]), np.array(state[f"missed_{name}"]))
+            transposed: (np.array(tree[f"conductance_{name}"]), np.array(tree[f"missed_{name}"]))
             for transposed, name in ((False, "forward"), (True, "transposed"))
-            if f"conductance_{name}" in state
+            if f"conductance_{name}" in tree
         }

@@ -83,7 +83,7 @@ def digest(run: Any) -> str:
             else:
                 whole.update(name.encode() + np.asarray(tree[name]).tobytes())
 
-    add(run.network.state())
+    add(run.network.held())
     add(run.optimiser_state())
     add({name: values for name, values in run.history.items() if name != "seconds"})
     return whole.hexdigest()[:16]

@@ -170,7 +170,7 @@ def test_noisy_networks_are_left_as_they_were():
     network = network_of(8, 7, 6, 3, dtype="float32", substrate=NOISY)
     network.key_streams(Key(7))
     x, target = batch(network)
-    before = copy.deepcopy(network.state())
+    before = copy.deepcopy(network.snapshot())
     twin = network.copy()
     rule = apc.PredictiveCoding(steps=4, step_size=0.3)
     first = gradient_alignment(network, rule, x, target, key=Key(1))
@@ -183,7 +183,7 @@ def test_noisy_networks_are_left_as_they_were():
     assert (first.cosine != other.cosine).all()
     assert first.cosine[-1] > 0.5
     assert (first.cosine < 0.99999).all()
-    _same(before, network.state())
+    _same(before, network.snapshot())
     np.testing.assert_array_equal(network.predict(x.astype("float32")), twin.predict(x.astype("float32")))
 
 

@@ -46,7 +46,7 @@ def test_as_saved_it_is_the_evaluation_of_the_run(aged):
 
 def test_drift_costs_accuracy_and_compensation_gives_some_of_it_back(aged):
     run = apc.Run.load(aged)
-    before = run.network.state()
+    before = run.network.snapshot()
     found = evaluate_conditions(
         run, after=[0, 3e7], compensation=(False, True), substrate=apc.Analog(device="pcm-inference"), samples=3, seed=1
     )
@@ -55,7 +55,7 @@ def test_drift_costs_accuracy_and_compensation_gives_some_of_it_back(aged):
     assert told[True, True].mean("accuracy") > told[True, False].mean("accuracy")
     assert told[True, True].mean("loss") < told[True, False].mean("loss")
     assert len(set(told[False, False].values["loss"])) == 3
-    assert all(np.array_equal(before[name]["weights"], kept["weights"]) for name, kept in run.network.state().items())
+    assert all(np.array_equal(before[name]["weights"], kept["weights"]) for name, kept in run.network.snapshot().items())
 
 
 def test_time_passes_once_however_it_is_cut(aged):

@@ -56,7 +56,7 @@ def test_a_graph_gives_the_same_bits(device, whole_products, few, monkeypatch, n
     monkeypatch.setattr(TrainingStep, "_repeatable", lambda self, rule: False)
     stepped = trained(SUBSTRATES[name], rule, few)
     assert stepped._training_step.graphs == 0
-    assert_same(replayed.network.state(), stepped.network.state())
+    assert_same(replayed.network.snapshot(), stepped.network.snapshot())
     for column in ("train_accuracy", "test_accuracy", "energy", "pulses", "conversions_out", "saturated_out"):
         assert replayed.history[column] == stepped.history[column]
 
@@ -65,7 +65,7 @@ def test_graphs_and_single_steps_take_turns(device, whole_products, few, tmp_pat
     whole = trained(SUBSTRATES["soft bounds"], "s+f", few)
     trained(SUBSTRATES["soft bounds"], "s+f", few, batches=5, checkpoint=tmp_path / "run.h5")
     resumed = apc.Run.load(tmp_path / "run.h5", backend="gpu").train(few, progress=False)
-    assert_same(resumed.network.state(), whole.network.state())
+    assert_same(resumed.network.snapshot(), whole.network.snapshot())
     assert resumed.history["pulses"] == whole.history["pulses"]
 
 

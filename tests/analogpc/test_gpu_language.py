@@ -37,7 +37,7 @@ def taught(network, rule, optimiser):
             outputs.append(np.array(to_host(result.outputs)))
             energies.append(np.array(to_host(result.energies)))
     assert step.graphs == (network.backend == "gpu")
-    return network.state(), outputs, energies
+    return network.snapshot(), outputs, energies
 
 
 @pytest.mark.parametrize("optimiser", [SGD(), AdamW(weight_decay=0.01)], ids=["sgd", "adamw"])

@@ -49,7 +49,7 @@ def taught(network: apc.Network, rule: apc.Rule, optimiser: SGD | AdamW, repeate
             outputs.append(np.array(to_host(result.outputs)))
             energies.append(np.array(to_host(result.energies)))
     assert step.graphs == (network.backend == "gpu" and repeated)
-    return network.state(), outputs, energies
+    return network.snapshot(), outputs, energies
 
 
 def compared(found: tuple, expected: tuple, exact: bool) -> None:
@@ -139,7 +139,7 @@ def test_rules_without_a_short_name_learn_the_same(exact, name) -> None:
     network = small(rule) if fields is None else apc.Network(apc.Hopfield(**fields), seed=3)
     found, expected = (taught(there, rule, SGD(), name not in NOT_REPEATED) for there in (network.to("gpu"), network.copy()))
     compared(found, expected, exact)
-    assert any(not np.array_equal(values["weights"], network.state()[name]["weights"]) for name, values in expected[0].items())
+    assert any(not np.array_equal(values["weights"], network.snapshot()[name]["weights"]) for name, values in expected[0].items())
 
 
 def test_a_teacher_goes_where_its_pupil_is(exact) -> None:

@@ -30,7 +30,7 @@ def quiet(network, data, rule="pc", **options):
 
 def alike(one, two, exact):
     """Two runs, to the bit or to what the rounding of products makes of them in a dozen updates."""
-    for (name, a), b in zip(one.network.state().items(), two.network.state().values(), strict=True):
+    for (name, a), b in zip(one.network.snapshot().items(), two.network.snapshot().values(), strict=True):
         np.testing.assert_allclose(a["weights"], b["weights"], rtol=0, atol=0 if exact else 2e-3, err_msg=name)
         same_counts(a["meter"], b["meter"])
     for name in ("train_accuracy", "test_accuracy"):

@@ -27,7 +27,7 @@ def data():
 
 def held(run):
     """All that a run holds, as bytes, but for the seconds that it took."""
-    trees = [run.network.state(), run.learner.memory]
+    trees = [run.network.snapshot(), run.learner.memory]
     found = []
 
     def walk(tree):

@@ -230,7 +230,7 @@ def test_reading_aside_leaves_no_trace():
 def test_state_and_restore_are_inverse():
     substrate = apc.Analog(device="reram-sb", mapping=DifferentialPair(minus="active"))
     one, two = (apc.mlp([6, 4, 2], substrate=substrate, seed=s) for s in (1, 2))
-    two.restore(one.state())
+    two.restore(one.snapshot())
     x = np.random.default_rng(0).normal(size=(3, 6)).astype("float32")
     np.testing.assert_array_equal(one.predict(x), two.predict(x))
 

@@ -110,7 +110,7 @@ def found(name: str) -> dict[str, object]:
     run = trained(name)
     run.network.elapse(3600.0)
     digest = hashlib.sha256()
-    fed(digest, run.network.state())
+    fed(digest, run.network.snapshot())
     fed(digest, {column: values for column, values in run.history.items() if column != "seconds"})
     weights = [matrix.weights().astype(np.float64) for matrix in run.network.matrices().values()]
     return {

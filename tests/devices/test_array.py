@@ -160,7 +160,7 @@ def test_an_array_continues_from_its_dump_to_the_same_bits(rng):
     array = Array(preset("reram-sb"), (9, 9), Key(3), np.dtype("float32"))
     array.program(np.zeros((9, 9), np.float32))
     twin = Array(preset("reram-sb"), (9, 9), Key(99), np.dtype("float32"))
-    twin.restore(array.dump())
+    twin.restore(array.snapshot())
     words = rng.integers(0, 2**32, (5, 9), dtype=np.uint32)
     for one in (array, twin):
         one.pulse(words, words, False, Key(4), 0)

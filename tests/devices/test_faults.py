@@ -167,7 +167,7 @@ def test_wear_is_kept_and_programming_wears():
     array = Array(WEARING, (20, 20), Key(4), F32)
     array.pulse_each(np.full((20, 20), 12, np.int32), Key(5), 0)
     again = Array(WEARING, (20, 20), Key(6), F32)
-    again.restore(array.dump())
+    again.restore(array.snapshot())
     for one in (array, again):
         one.pulse(np.full((3, 20), 7, np.uint32), np.full((3, 20), 5, np.uint32), False, Key(5), 1)
         for _ in range(40):

@@ -95,7 +95,7 @@ def test_every_scheme_learns_as_on_the_cpu(exact, name, kind) -> None:
         agree(there.weights(), here.weights(), exact, 3e-2)
     assert np.abs(here.weights() - first_weights).max() > 0.01
     agree(there.forward(moved[0]), here.forward(x), exact, 3e-2)
-    same_state(in_tree(to_host, there.state()), here.state(), exact)
+    same_state(in_tree(to_host, there.snapshot()), here.snapshot(), exact)
 
 
 def test_products_that_are_no_numbers_are_refused_there(device) -> None:

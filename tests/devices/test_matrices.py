@@ -224,7 +224,7 @@ def test_copies_and_restored_matrices_continue_to_the_same_bits(substrate, rng):
     first.learn([(x, g)], 0.1)
     first.forward(x)
     twin, other = first.copy(), make_matrix(substrate, w, Key(2))
-    other.restore(first.state())
+    other.restore(first.snapshot())
     for matrix in (first, twin, other):
         matrix.learn([(x, g)], 0.1)
     for matrix in (twin, other):

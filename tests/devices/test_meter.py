@@ -154,7 +154,7 @@ def test_tiles_add_up_to_the_whole(rng):
             rows, columns = slice(top, top + 4), slice(left, left + 3)
             one = matrix(weights[columns, rows], **fields)
             one.scales[...] = whole.scales[0, 0]
-            one.restore(one.state() | {"converter_key": Key(0).value})
+            one.restore(one.snapshot() | {"converter_key": Key(0).value})
             one.program(weights[columns, rows])
             one.forward(x[:, rows])
             one.backward(g[:, columns])

@@ -81,7 +81,7 @@ def test_a_stop_in_between_changes_no_bit(scheme, tmp_path):
     matrix = crossbar(scheme)
     for seed in range(3):
         matrix.learn(products(seed), 0.02)
-    write_file(tmp_path / "state.h5", "run", {"matrix": matrix.state()})
+    write_file(tmp_path / "state.h5", "run", {"matrix": matrix.snapshot()})
     other, twin = crossbar(scheme, weights=np.ones((30, 40), np.float32)), matrix.copy()
     other.restore(read_file(tmp_path / "state.h5", "run")["matrix"])
     for m in (matrix, other, twin):

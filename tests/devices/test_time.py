@@ -113,7 +113,7 @@ def test_slow_noise_goes_on_to_the_same_bits():
     array = programmed(one, 0.5, 50)
     array.elapse(10.0)
     twin = Array(one, (1, 50), Key(77), F64)
-    twin.restore(array.dump())
+    twin.restore(array.snapshot())
     copied = array.copy()
     for other in (array, twin, copied):
         other.elapse(5.0)

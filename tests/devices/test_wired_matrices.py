@@ -104,7 +104,7 @@ def test_training_behind_wires_goes_on_to_the_same_bits(rng):
 
     go_on(matrix, products[:3])
     twin = make_matrix(substrate, np.zeros((8, 11)), Key(5))
-    twin.restore(matrix.state())
+    twin.restore(matrix.snapshot())
     copied = matrix.copy()
     one = go_on(matrix, products[3:])
     for other in (twin, copied):

@@ -97,7 +97,7 @@ def test_a_restored_array_continues_to_the_same_bits(rng, dtype):
         first, second = WiredArray(wires, (10, 7)), WiredArray(wires, (10, 7))
         for turn, g in enumerate(path[:stop]):
             first.matrix(g, turn % 3 == 0)
-        state = first.dump()
+        state = first.snapshot()
         assert all(isinstance(values, np.ndarray) for values in state.values())
         second.restore(state)
         for turn in range(stop, 12):
