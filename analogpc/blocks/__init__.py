@@ -6,7 +6,7 @@ from analogpc.blocks.base import AnyBlock, Block, BlockSpecification, Initialisa
 from analogpc.blocks.chain import Chain
 from analogpc.blocks.conv import Conv2d
 from analogpc.blocks.dense import Dense
-from analogpc.blocks.embedding import AtTargets, Embedding
+from analogpc.blocks.embedding import AtTargets, Embedding, TiedDecoder
 from analogpc.blocks.mean import GlobalMean
 from analogpc.blocks.norm import BatchNorm, LayerNorm
 from analogpc.blocks.parallel import Parallel, Sum
@@ -46,6 +46,7 @@ __all__ = [
     "SoftPool",
     "Sum",
     "Sweep",
+    "TiedDecoder",
     "ValueNode",
     "register_activation",
 ]

@@ -10,7 +10,9 @@ from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
 from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, Product, ShapeError
+from analogpc.blocks.initialisation import bias_products, read_bias
 from analogpc.blocks.sweep import Sweep
+from analogpc.devices.matrix import Matrix
 from analogpc.kernels.checks import refuse_beyond_memory
 from analogpc.kernels.lookups import rows_of, sum_rows
 from analogpc.kernels.random.streams import Key, normals
@@ -98,6 +100,59 @@ class EmbeddingBlock(Block):
         self, tape: Any, g: np.ndarray, sweep: Sweep, onward: bool = True
     ) -> tuple[np.ndarray | None, list[Iterable[Product]]]:
         return None, [self.products(tape, g)]
+
+
+class TiedDecoder(BlockSpecification):
+    """Features to the logits of tokens by the table of an `Embedding`: z = E h + b, for samples of shape (features,).
+
+    The one array is read row by row where tokens go in, and in full, the other way, where logits come out. It learns from both: once a
+    batch, by the sum of sparse and of full products. The network joins the two blocks (`ArchitectureBase.join`).
+
+    Attributes
+    ----------
+    vocabulary : int
+    """
+
+    kind: Literal["tied-decoder"] = "tied-decoder"
+    vocabulary: Annotated[int, Field(ge=1)]
+
+    @override
+    def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> TiedDecoderBlock:
+        if len(input_shape) != 1:
+            raise ShapeError(f"TiedDecoder takes samples of shape (features,), not {input_shape}")
+        return TiedDecoderBlock(input_shape, (self.vocabulary,), {"bias": make("bias", np.zeros((self.vocabulary, 1), dtype))})
+
+
+class TiedDecoderBlock(Block):
+    """Built from `TiedDecoder`; the tape is the input.
+
+    Attributes
+    ----------
+    embedding : EmbeddingBlock
+        Whose table it reads; set by whoever builds the network.
+    """
+
+    embedding: EmbeddingBlock
+
+    @property
+    def _table(self) -> Matrix:
+        return self.embedding.matrices["weight"]
+
+    @override
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
+        self._check(x)
+        y = self._table.backward(x)
+        y += read_bias(self.matrices, y)
+        return y, x
+
+    @override
+    def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
+        return self._table.forward(g)
+
+    @override
+    def products(self, tape: Any, g: np.ndarray) -> Iterator[Product]:
+        yield self._table, g, tape
+        yield from bias_products(self.matrices, g)
 
 
 class AtTargets(BlockSpecification):

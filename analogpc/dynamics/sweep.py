@@ -26,6 +26,10 @@ class SweptArchitecture(Protocol):
     def tokens(self) -> int:
         """How many tokens there are, if inputs and targets are tokens; 0 if they are not."""
 
+    @property
+    def tied(self) -> bool:
+        """Whether two blocks read one matrix."""
+
     def sweep(self, x: np.ndarray, target: np.ndarray | None, cut: bool) -> Sweep:
         """What the blocks share while a batch is swept."""
 
@@ -167,8 +171,18 @@ class SweepRelaxation:
 
     def learn(self, apply: Callable[[Iterable[Product], float], None], gain: float = 1.0) -> None:
         """Hand out the products of the latest `differentiate`; matrices learn, so that the next one sweeps forward again."""
-        apply(itertools.chain.from_iterable(self._products), gain)
+        apply(self._by_matrix(), gain)
         self._stale = True
+
+    def _by_matrix(self) -> Iterable[Product]:
+        """The products, those of one matrix one after the other, also where two blocks read it."""
+        products = itertools.chain.from_iterable(self._products)
+        if not self.network.architecture.tied:
+            return products
+        found: dict[int, list[Product]] = {}
+        for product in products:
+            found.setdefault(id(product[0]), []).append(product)
+        return itertools.chain.from_iterable(found.values())
 
     def learn_new(self, known: set[int], apply: Callable[[Iterable[Product], float], None], gain: float = 1.0) -> None:
         """The same for the matrices whose ids are not ``known``, which are then."""

@@ -42,6 +42,15 @@ class ArchitectureBase(Member):
         def input_shape(self) -> tuple[int, ...]:
             """Shape of one sample."""
 
+    @property
+    def tied(self) -> bool:
+        """Whether two blocks read one matrix; see `join`."""
+        return False
+
+    def join(self, layers: Sequence[Block]) -> None:
+        """Let blocks know of each other that share a matrix; called whenever layers have been built or copied."""
+        return
+
     @classmethod
     def short_names(cls) -> dict[str, dict[str, Any]]:
         """Names that stand for networks of this kind, each with its fields: the kind, and with a depth behind it if it has one."""

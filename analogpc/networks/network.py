@@ -92,6 +92,7 @@ class Network:
         for number, specification in enumerate(self.architecture.layers(), start=1):
             self.layers.append(specification.build(shapes[-1], make, root.fold("weights", number), self.dtype))
             shapes.append(self.layers[-1].output_shape)
+        self.architecture.join(self.layers)
         for name, (number, specification) in self.architecture.extras().items():
             self.extras[name] = specification.build(shapes[number], make, root.fold(name), self.dtype)
         return used
@@ -251,6 +252,7 @@ class Network:
         twin._place(backend)
         twin._initial = None if trained else self._initial
         twin.layers = [layer.copy(backend) for layer in self.layers]
+        twin.architecture.join(twin.layers)
         twin.extras = {name: block.copy(backend) for name, block in self.extras.items()}
         twin.carried = [copied(state, backend) for state in self.carried]
         twin.tokeniser = self.tokeniser

@@ -23,8 +23,11 @@ from analogpc.blocks import (
     LayerNorm,
     Residual,
     Sweep,
+    TiedDecoder,
     ValueNode,
 )
+from analogpc.blocks.chain import ChainBlock
+from analogpc.blocks.embedding import EmbeddingBlock, TiedDecoderBlock
 from analogpc.blocks.value_node import NodeEnergyName
 from analogpc.networks.base import ArchitectureBase, Size
 
@@ -72,6 +75,9 @@ class Transformer(ArchitectureBase):
           Z-IL is backpropagation there, with squared errors.
     score_energy : "softmax" or "squared-error"
         Of the nodes on the scores; see `ValueNode`.
+    tied_decoder : bool
+        Whether the decoder reads the table of the embedding in place of a matrix of its own; see `TiedDecoder`. Z-IL, in which every
+        matrix learns at a moment of its own, does not teach such models.
     embedding_std : float
         Standard deviation of the initial embeddings.
     init : Initialisation
@@ -100,6 +106,7 @@ class Transformer(ArchitectureBase):
     layer_norm: bool = True
     nodes: Placement = "nonlinear"
     score_energy: NodeEnergyName = "softmax"
+    tied_decoder: bool = False
     embedding_std: Annotated[FiniteFloat, Field(gt=0)] = 0.1
     init: Initialisation = "kaiming-uniform"
 
@@ -166,7 +173,27 @@ class Transformer(ArchitectureBase):
     def _head(self) -> Chain:
         node = self._node("head", "residual", "nonlinear", extent="targets")
         hidden = (Dense(features=self.features, init=self.init), self._act(), *self._norm(), *node)
-        return Chain(blocks=(AtTargets(), *hidden, Dense(features=self.vocabulary, init=self.init)))
+        tied = TiedDecoder(vocabulary=self.vocabulary)
+        return Chain(
+            blocks=(AtTargets(), *hidden, tied if self.tied_decoder else Dense(features=self.vocabulary, init=self.init))
+        )
+
+    @property
+    @override
+    def tied(self) -> bool:
+        return self.tied_decoder
+
+    @override
+    def join(self, layers: Sequence[Block]) -> None:
+        if not self.tied_decoder:
+            return
+        first, last = layers[0], layers[-1]
+        assert isinstance(first, ChainBlock)
+        assert isinstance(last, ChainBlock)
+        embedding, decoder = first.blocks[0], last.blocks[-1]
+        assert isinstance(embedding, EmbeddingBlock)
+        assert isinstance(decoder, TiedDecoderBlock)
+        decoder.embedding = embedding
 
     def _node(self, name: str, *placements: str, extent: Literal["positions", "targets"] = "positions") -> tuple[ValueNode, ...]:
         """A node, if it belongs to the placement at hand; "levels" has all."""

@@ -143,6 +143,11 @@ def zil_step(rule: ZIL, network: Network, x: np.ndarray, target: np.ndarray, app
 
     With nodes in "levels", squared errors and a step size of 1, that is backpropagation.
     """
+    if network.architecture.tied:
+        raise ValueError(
+            "the rule 'zil' lets every matrix learn at a moment of its own, and a tied decoder shares one with the embedding: give the "
+            "network tied_decoder = false"
+        )
     relaxation = begin_sweeps(rule, network, x, target)
     known: set[int] = set()
     count = len(network.matrices())

@@ -43,7 +43,9 @@ def taught(network, rule, optimiser):
 @pytest.mark.parametrize("optimiser", [SGD(), AdamW(weight_decay=0.01)], ids=["sgd", "adamw"])
 @pytest.mark.parametrize("name", RULES)
 def test_rules_learn_the_same(device, exact, name, optimiser):
-    network = transformer(nodes="levels" if name == "zil" else "nonlinear", heads=2, dtype="float32")
+    # Tied decoders, which Z-IL does not teach, with half of the rules.
+    tied = name in ("bp", "ipc") and optimiser.kind == "adamw"
+    network = transformer(nodes="levels" if name == "zil" else "nonlinear", heads=2, dtype="float32", tied_decoder=tied)
     expected = taught(network.copy(), RULES[name], optimiser)
     found = taught(network.to("gpu"), RULES[name], optimiser)
     # Exponential functions and sums of other libraries; AdamW makes full steps of small differences on a true GPU.

@@ -15,6 +15,7 @@ from token_networks import VOCABULARY, tokens, transformer
 
 from analogpc.blocks import Activation, Chain, Dense, ValueNode
 from analogpc.blocks.value_node import ENERGIES
+from analogpc.devices.substrate import Analog
 from analogpc.dynamics.sweep import SweepRelaxation
 from analogpc.kernels.lookups import one_hot
 from analogpc.kernels.products import outer
@@ -29,11 +30,22 @@ from analogpc.training.step import TrainingStep
 PLACEMENTS = [name for name in get_args(Placement) if name != "none"]
 EVERY = list(
     itertools.product(
-        PLACEMENTS, ("softmax", "squared-error"), (True, False), ("tanh", "gelu"), ("masked", "conditional"), (1, 2)
+        PLACEMENTS,
+        ("softmax", "squared-error"),
+        (True, False),
+        ("tanh", "gelu"),
+        ("masked", "conditional"),
+        (1, 2),
+        (False, True),
     )
 )
-# A quarter of all combinations, in which every pair of choices occurs; each of them is checked in a few directions.
-SOME = EVERY[::4]
+# A ninth of all combinations, in which every pair of choices occurs; each of them is checked in a few directions.
+SOME = EVERY[::9]
+
+
+def test_every_pair_of_choices_occurs():
+    for one, other in itertools.combinations(range(len(EVERY[0])), 2):
+        assert {(chosen[one], chosen[other]) for chosen in SOME} == {(chosen[one], chosen[other]) for chosen in EVERY}
 
 
 def swept(network, ids, target, states, cut=True):
@@ -58,10 +70,10 @@ def five_point(function, step=1e-4):
     return (8 * (function(step) - function(-step)) - (function(2 * step) - function(-2 * step))) / (12 * step)
 
 
-@pytest.mark.parametrize(("nodes", "energy", "norm", "activation", "task", "heads"), SOME)
-def test_every_state_and_matrix_has_the_gradient_of_the_whole_energy(nodes, energy, norm, activation, task, heads):
+@pytest.mark.parametrize(("nodes", "energy", "norm", "activation", "task", "heads", "tied"), SOME)
+def test_every_state_and_matrix_has_the_gradient_of_the_whole_energy(nodes, energy, norm, activation, task, heads, tied):
     fields = {"nodes": nodes, "score_energy": energy, "layer_norm": norm, "activation": activation, "task": task, "heads": heads}
-    network = transformer(**fields)
+    network = transformer(**fields, tied_decoder=tied)
     ids, target = tokens()
     rng = np.random.default_rng(1)
     first = SweepRelaxation(network, ids, target)
@@ -76,7 +88,9 @@ def test_every_state_and_matrix_has_the_gradient_of_the_whole_energy(nodes, ener
             lambda step, name=name, along=along: swept(network, ids, target, states | {name: states[name] + step * along})[1]
         )
         assert np.vdot(relaxation.gradients[name], along) == pytest.approx(slope, rel=3e-8, abs=1e-9)
-    for name in rng.permutation(list(network.matrices()))[:2]:
+    # The table that two blocks read is always among them.
+    shared = ["layer1.0.weight"] * tied
+    for name in [*shared, *rng.permutation(list(network.matrices()))][:2]:
         matrix = network.matrices()[name]
         along = rng.normal(size=matrix.shape)
 
@@ -326,3 +340,40 @@ def test_nodes_behind_all_layers_are_the_states_of_a_chain(rng):
         np.testing.assert_allclose(taught[0][0].outputs, taught[1][0].outputs, rtol=0, atol=1e-12)
         for one, other in zip(taught[0][1], taught[1][1], strict=True):
             np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "rule", [Backprop(output="cross-entropy"), IncrementalPC(steps=4, step_size=0.1, output="cross-entropy")]
+)
+@pytest.mark.parametrize("substrate", ["digital", "crossbars"])
+def test_a_tied_decoder_learns_once_from_both_of_its_uses(rule, substrate):
+    """One table, one step of the optimiser for the sum of sparse and full products, in copies and files, too."""
+    exact = Analog(device="ideal", scheme={"kind": "ideal"})
+    network = transformer(tied_decoder=True, nodes="nonlinear")
+    network = network if substrate == "digital" else network.on(exact)
+    ids, target = tokens()
+    assert [name for name, matrix in network.matrices().items() if VOCABULARY in matrix.shape] == [
+        "layer1.0.weight",
+        "layer4.4.bias",
+    ]
+    taught, calls = network.copy(), []
+
+    def apply(products, gain):
+        products = list(products)
+        order = [id(matrix) for matrix, _, _ in products]
+        assert len(list(itertools.groupby(order))) == len(set(order))
+        calls.append([(pre.ndim, len(post)) for matrix, pre, post in products if matrix is taught.matrices()["layer1.0.weight"]])
+        learner.learn(iter(products), 0.01, 1, gain)
+
+    learner = Learner(AdamW(), taught.matrices())
+    rule.train_step(taught, ids, target, apply)
+    assert [1, 2] in [sorted(ndim for ndim, _ in call) for call in calls]
+    before = network.matrices()["layer1.0.weight"].weights()
+    assert np.abs(taught.matrices()["layer1.0.weight"].weights() - before).max() > 0.005
+    # The copy reads its own table, at both ends.
+    again = network.copy()
+    again.restore(taught.state())
+    np.testing.assert_array_equal(again.predict(ids), taught.predict(ids))
+    assert not np.array_equal(network.predict(ids), taught.predict(ids))
+    with pytest.raises(ValueError, match="a tied decoder shares one with the embedding"):
+        ZIL(output="cross-entropy").train_step(taught, ids, target, apply)
