@@ -371,8 +371,7 @@ def test_a_tied_decoder_learns_once_from_both_of_its_uses(rule, substrate):
     before = network.matrices()["layer1.0.weight"].weights()
     assert np.abs(taught.matrices()["layer1.0.weight"].weights() - before).max() > 0.005
     # The copy reads its own table, at both ends.
-    again = network.copy()
-    again.restore(taught.state())
+    again = Network.from_snapshot(taught.specification, taught.snapshot())
     np.testing.assert_array_equal(again.predict(ids), taught.predict(ids))
     assert not np.array_equal(network.predict(ids), taught.predict(ids))
     with pytest.raises(ValueError, match="a tied decoder shares one with the embedding"):
