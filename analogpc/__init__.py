@@ -1,16 +1,16 @@
 """analogpc: predictive coding and equilibrium propagation on simulated memristor crossbars.
 
-Begin with ``import analogpc as apc`` and
+Start with ``import analogpc as apc`` and
 
 - a network and its training: `mlp`, `cnn`, `vgg`, `resnet`, `Network`, or a name such as "vgg5"; `fit`, `Run`, `Study`, `load`
 - data: `load_data`, `Dataset` (`Dataset.from_arrays`, `from_hdf5`, `from_folder`)
-- where matrices live: `Digital`, `Analog`; devices: `presets`, `preset`, `Device`
+- substrates of the matrices: `Digital`, `Analog`; devices: `presets`, `preset`, `Device`
 - an analog matrix alone: `Crossbar`
 - `assess`: which rules learn on a device, what limits it, what it costs
-- scikit-learn estimators: `apc.sklearn`; looking into networks: `apc.analysis`; pictures: `apc.plot`
+- scikit-learn estimators: `apc.sklearn`; analysis of networks: `apc.analysis`; figures: `apc.plot`
 - rules by name ("pc", "s+f", "bp", ...) or as `PredictiveCoding`, `EquilibriumPropagation`, `Backprop`, ...
 
-Names are imported on first use, so that ``import analogpc`` is quick and a command that needs no kernel loads none.
+Names are imported on first use, so ``import analogpc`` is fast and a command without kernels loads none.
 """
 
 import ast
@@ -22,13 +22,13 @@ from analogpc._version import __version__ as __version__
 
 _HERE = Path(__file__).parent
 
-# In a checkout the lower floors lie beside this folder instead of inside it; running from there works without an installation.
+# In a checkout the lower layers are next to this folder, not inside it; this makes them importable without installation.
 if not (_HERE / "kernels").is_dir():
     __path__.append(str(_HERE.parent))
 
 
 def _homes() -> dict[str, str]:
-    """The module that each public name is imported from: what the stub of this package says, its only table."""
+    """Return the module of each public name, read from the stub of this package."""
     stub = ast.parse((_HERE / "__init__.pyi").read_text(encoding="utf-8"))
     imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
     return {alias.name: str(node.module) for node in imports for alias in node.names}

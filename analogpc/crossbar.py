@@ -1,4 +1,4 @@
-"""An analog matrix with what the upper floor adds: files and pictures."""
+"""An analog matrix with files and plots."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from analogpc.devices.crossbars.crossbar import Crossbar as Plain
 
 
 class Crossbar(Plain):
-    """The crossbar of `analogpc.devices`, with files and pictures."""
+    """The crossbar of `analogpc.devices`, with files and plots."""
 
     __doc__ = Plain.__doc__
 
@@ -32,7 +32,7 @@ class Crossbar(Plain):
         replace_file(Path(path), self.netlist(array, volts).encode())
 
     def plot(self) -> Any:
-        """A picture: the conductances as a histogram and tile by tile; a matplotlib figure."""
+        """Plot the conductances as a histogram and tile by tile; return a matplotlib figure."""
         from analogpc.plot import tiles
 
         return tiles(self)

@@ -1,4 +1,4 @@
-"""Estimators for scikit-learn: networks that learn by predictive coding and its relatives, digital or on memristor crossbars."""
+"""Estimators for scikit-learn: networks trained by predictive coding and related rules, digital or on memristor crossbars."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["PCClassifier", "PCRegressor"]
 
 
 class _Estimator(BaseEstimator):
-    """What both estimators share: their parameters, and a perceptron that learns."""
+    """Common base of both estimators: their parameters, and the training of a perceptron."""
 
     def __init__(
         self,
@@ -61,14 +61,14 @@ class _Estimator(BaseEstimator):
         self.verbose = verbose
 
     def _seed(self) -> int:
-        """The seed that a random state stands for; None is 0, since nothing here draws from a global generator."""
+        """Return the seed of ``random_state``; None gives 0, since no global generator is used."""
         given = 0 if self.random_state is None else self.random_state
         if isinstance(given, numbers.Integral):
             return int(given)
         return int(check_random_state(given).randint(2**31))
 
     def _train(self, x: np.ndarray, y: np.ndarray, outputs: int, **options: Any) -> Run:
-        """A trained run."""
+        """Train a perceptron and return the run."""
         where = named_substrate(self.device) if self.substrate is None else self.substrate
         seed = self._seed()
         widths = [x.shape[1], *self.hidden, outputs]
@@ -92,7 +92,7 @@ class _Estimator(BaseEstimator):
         )
 
     def _learnt(self, run: Run) -> Self:
-        """Keep what was learnt: of several epochs the best, where a part was set apart to judge them."""
+        """Store the results; with a validation part, keep the network of the best epoch."""
         if run.best is not None:
             run.network = run.best_network
         self.run_, self.n_iter_ = run, len(run.history["epoch"])
@@ -100,16 +100,16 @@ class _Estimator(BaseEstimator):
         return self
 
     def _asked(self, x: Any) -> np.ndarray:
-        """Samples as an array, once the estimator is fitted."""
+        """Check that the estimator is fitted, and return the samples as an array."""
         check_is_fitted(self)
         return validate_data(self, x, reset=False, dtype=[np.float64, np.float32])
 
 
 class PCClassifier(ClassifierMixin, _Estimator):
-    """A classifier that learns by predictive coding, or by any other rule, digital or on memristor crossbars.
+    """A classifier trained by predictive coding or any other rule, digital or on memristor crossbars.
 
-    It passes scikit-learn's ``check_estimator``. On crossbars two of its checks do not hold, since the noise of a read belongs to the
-    place of a sample in the batch: predictions then depend, within that noise, on the order and the choice of the samples asked about.
+    It passes scikit-learn's ``check_estimator``. On crossbars two of its checks fail, since read noise depends on the
+    position of a sample in the batch: predictions then depend, within that noise, on the order and choice of the samples.
 
     Parameters
     ----------
@@ -118,22 +118,22 @@ class PCClassifier(ClassifierMixin, _Estimator):
     rule : str or Rule
         "s+f", "pc", "ep", "bp" or any other (see ``docs/rules.md``).
     device : str or Device
-        "digital", or the name of a preset (`analogpc.presets`) of whose devices the crossbars are made.
+        "digital", or the name of a preset (`analogpc.presets`) for the devices of the crossbars.
     substrate : Digital or Analog
-        In place of ``device``, with all its options.
+        Substrate with all its options, in place of ``device``.
     activation : str
     epochs, batch_size : int
     optimiser : SGD, AdamW, "sgd" or "adamw"
     learning_rate : float
-        Usual ones for the rule and the substrate if not given.
+        Optimiser and learning rate; by default chosen by rule and substrate.
     normalisation : str or (mean, std)
-        Of the features (see `Dataset.from_arrays`).
+        Normalisation of the features (see `Dataset.from_arrays`).
     validation_fraction : float
-        Of the samples, set apart to choose the best epoch; 0 for none, and the last epoch.
+        Fraction of the samples that is held out to choose the best epoch; 0: use the last epoch.
     patience : int
         Stop after this many epochs without improvement.
     random_state : int, RandomState or None
-        Weights, devices, noise and order of the samples; None is 0.
+        Seed of weights, devices, noise and the order of the samples; None is 0.
     dtype : "float64" or "float32"
         Floating type of the network.
     backend : "cpu" or "gpu"
@@ -145,9 +145,9 @@ class PCClassifier(ClassifierMixin, _Estimator):
     classes_ : (classes,) array
     n_features_in_, n_iter_ : int
     loss_curve_ : list of floats
-        Loss of the training samples by epoch.
+        Training loss of each epoch.
     run_ : Run
-        The run, with its network, history and study.
+        The training run, with its network, history and study.
 
     Examples
     --------
@@ -158,13 +158,13 @@ class PCClassifier(ClassifierMixin, _Estimator):
     """
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Learn.
+        """Train the network.
 
         Parameters
         ----------
         X : (n, features) array
         y : (n,) array
-            Labels of any kind that scikit-learn takes.
+            Class labels of any kind that scikit-learn accepts.
         """
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
         check_classification_targets(y)
@@ -175,20 +175,20 @@ class PCClassifier(ClassifierMixin, _Estimator):
         return "stratified" if self.validation_fraction and np.bincount(codes).min() > 1 else "random"
 
     def predict(self, X: Any) -> np.ndarray:
-        """The most likely label of each sample: (n, features) -> (n,)."""
+        """Predict the most probable label of each sample: (n, features) -> (n,)."""
         X = self._asked(X)
         return self.classes_[self.run_.predict(X)]
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities of the classes, in the order of ``classes_``: (n, features) -> (n, classes)."""
+        """Predict the class probabilities, in the order of ``classes_``: (n, features) -> (n, classes)."""
         X = self._asked(X)
         return self.run_.predict_proba(X)
 
 
 class PCRegressor(RegressorMixin, _Estimator):
-    """A regressor that learns by predictive coding, or by any other rule, digital or on memristor crossbars.
+    """A regressor trained by predictive coding or any other rule, digital or on memristor crossbars.
 
-    Targets are brought to mean 0 and standard deviation 1 for learning, and predictions back to their scale.
+    Targets are standardised to mean 0 and standard deviation 1 for training; predictions are scaled back.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ patience, random_state, dtype, backend, verbose
     """
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Learn.
+        """Train the network.
 
         Parameters
         ----------
@@ -224,7 +224,7 @@ patience, random_state, dtype, backend, verbose
         return self._learnt(self._train(X, (rows - self._mean) / self._std, rows.shape[1], task="regression"))
 
     def predict(self, X: Any) -> np.ndarray:
-        """The numbers for each sample: (n, features) -> (n,) or (n, outputs)."""
+        """Predict the targets of each sample: (n, features) -> (n,) or (n, outputs)."""
         X = self._asked(X)
         found = self.run_.predict(X).astype(np.float64) * self._std + self._mean
         return found[:, 0] if self._flat else found

@@ -1,4 +1,4 @@
-"""The command line. Results go to standard output, progress and errors to standard error; errors are one sentence."""
+"""The command line. Results go to standard output, progress and errors to standard error; each error is one sentence."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Seed = Annotated[int | None, typer.Option(help="Weights, devices, noise and order of the samples.", min=0)]
+Seed = Annotated[int | None, typer.Option(help="Seed of weights, devices, noise and the order of the samples.", min=0)]
 DataDir = Annotated[Path | None, typer.Option(help="Folder with the published files of the data set.")]
-RunFile = Annotated[Path, typer.Argument(help="A run.h5.")]
+RunFile = Annotated[Path, typer.Argument(help="A run file (run.h5).")]
 
 
 def _version(wanted: bool) -> None:
@@ -61,7 +61,7 @@ def general(
 ) -> None:
     """Predictive coding and equilibrium propagation on simulated memristor crossbars.
 
-    Begin with: analogpc demo; analogpc train --help; analogpc devices. Quantities are in SI units.
+    Start with: analogpc demo; analogpc train --help; analogpc devices. Quantities are in SI units.
     """
 
 
@@ -74,7 +74,7 @@ def demo(
     backend: BackendOption = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Train one network twice on real images, ideal-digital and on a memristor crossbar."""
+    """Train one network twice on real images: in ideal digital arithmetic and on a memristor crossbar."""
     from analogpc.commands.demo import run_demo
     from analogpc.report.plots import plot_comparison
     from analogpc.report.tables import comparison, summary
@@ -87,7 +87,7 @@ def demo(
         print_json({"command": "demo", "runs": [summary(run) for run in runs], "files": files})
     else:
         show(comparison(runs))
-        show(f"The run on the crossbar is in {files['run']} (see: analogpc inspect), the picture in {files['plot']}.")
+        show(f"Crossbar run: {files['run']} (see: analogpc inspect). Figure: {files['plot']}.")
 
 
 @app.command()
@@ -129,11 +129,11 @@ def train(
     precision: PrecisionOption = None,
     network: Annotated[
         str | None,
-        typer.Option(help="vgg7, resnet18, 784-256-10, …; the usual one of the data set if not given. For texts: transformer."),
+        typer.Option(help="vgg7, resnet18, 784-256-10, …; default: chosen by the data set. For texts: transformer."),
     ] = None,
     task: Annotated[str | None, typer.Option(help="For texts: masked or conditional.")] = None,
-    batches: Annotated[int | None, typer.Option(help="For texts: number of batches, instead of --epochs.", min=1)] = None,
-    prompt: Annotated[str | None, typer.Option(help="For texts: the prompt to continue, or to fill in.")] = None,
+    batches: Annotated[int | None, typer.Option(help="For texts: number of batches (instead of --epochs).", min=1)] = None,
+    prompt: Annotated[str | None, typer.Option(help="For texts: prompt to continue or to fill in.")] = None,
     as_json: Json = False,
 ) -> None:
     """Train a network and save the run."""
@@ -178,7 +178,7 @@ def train(
         return
     for name, value in texts.items():
         if value is not None:
-            raise ValueError(f"--{name} belongs to texts: it needs --dataset text:PATH")
+            raise ValueError(f"--{name} applies to texts only: add --dataset text:PATH")
     if resume is not None:
         out = resume if out is None else out
         if out != resume:
@@ -204,10 +204,10 @@ def train(
 def export(
     run: RunFile,
     out: Annotated[Path, typer.Argument(help="The HDF5 file to write.")],
-    device: Annotated[str | None, typer.Option(help="Put the weights on fresh crossbars of this device first.")] = None,
-    spice: Annotated[Path | None, typer.Option(help="Also write one array, with its wires, as a SPICE netlist.")] = None,
-    array: Annotated[str, typer.Option(help="Which one: MATRIX/TILE/DEVICES, such as layer1.0.weight/0/plus.")] = "",
-    volts: Annotated[float | None, typer.Option(help="Voltage on its word lines.")] = None,
+    device: Annotated[str | None, typer.Option(help="First program the weights onto new crossbars of this device.")] = None,
+    spice: Annotated[Path | None, typer.Option(help="Also write one array, including its wires, as a SPICE netlist.")] = None,
+    array: Annotated[str, typer.Option(help="Array to write, as MATRIX/TILE/DEVICES, for example layer1.0.weight/0/plus.")] = "",
+    volts: Annotated[float | None, typer.Option(help="Word-line voltage of the netlist.")] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -218,7 +218,7 @@ def export(
     from analogpc.training.run_file import load
 
     if spice is None and (array or volts is not None):
-        raise ValueError("--array and --volts belong to a netlist: they need --spice")
+        raise ValueError("--array and --volts need --spice FILE, which writes the netlist")
     for file in (out, spice):
         if file is not None:
             spare(file, overwrite)
@@ -238,8 +238,8 @@ def export(
 
 
 @app.command()
-def inspect(file: Annotated[Path, typer.Argument(help="A file that analogpc wrote.")], as_json: Json = False) -> None:
-    """Check a file and list what it holds."""
+def inspect(file: Annotated[Path, typer.Argument(help="A file written by analogpc.")], as_json: Json = False) -> None:
+    """Check a file and list its contents."""
     from dataclasses import asdict
 
     from analogpc.files.storage import describe, read_header
@@ -278,9 +278,9 @@ app.command()(technology)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line; bad input ends in one sentence and a non-zero exit status (2 for the command itself, 1 for the rest).
+    """Run the command line; invalid input gives one sentence and exit status 2 (usage) or 1 (all other errors).
 
-    With ``ANALOGPC_DEBUG`` set, errors keep their traceback.
+    With ``ANALOGPC_DEBUG`` set, errors show their traceback.
     """
     write_what_the_terminal_can_show()
     try:
@@ -292,7 +292,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _run(arguments: list[str]) -> int:
-    """The exit status of a command, after what it prints."""
+    """Run a command and return its exit status."""
     try:
         return typer.main.get_command(app)(arguments or ["--help"], "analogpc", standalone_mode=False) or 0
     except typer.Abort:
@@ -300,11 +300,11 @@ def _run(arguments: list[str]) -> int:
     except typer.exceptions.TyperException as error:
         return _refuse(error.format_message(), 2)
     except BrokenPipeError:
-        # Whoever read the output has seen enough; what Python still holds of it goes nowhere.
+        # The reader of the pipe has closed it; discard what Python still buffers for it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except MemoryError as error:
-        return _refuse(f"there is not enough memory: {error}", 1)
+        return _refuse(f"not enough memory: {error}", 1)
     except (ValueError, ArithmeticError, OSError, MissingExtraError) as error:
         if os.environ.get("ANALOGPC_DEBUG"):
             raise

@@ -1,4 +1,4 @@
-"""The command that assesses a device."""
+"""The command ``assess``: what a device is good for."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ _COLUMNS = 130
 
 
 def assess(
-    device: Annotated[str, typer.Argument(help="A preset's name, or a device file (.toml), as analogpc calibrate makes it.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for sweeps and page; DEVICE-assessment if not given.")] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Seconds instead of minutes: that it works, and nothing about the device.")
-    ] = False,
+    device: Annotated[str, typer.Argument(help="Name of a preset, or a device file (.toml) written by analogpc calibrate.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for sweeps and page (default: DEVICE-assessment).")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Finish in seconds: a test of the command, not of the device.")] = False,
     workers: Annotated[
-        int | None, typer.Option(help="Worker processes; one for each processor if not given, 0 for this process itself.", min=0)
+        int | None,
+        typer.Option(help="Number of worker processes (default: one per processor; 0: compute in this process).", min=0),
     ] = None,
     technology: Annotated[
-        str, typer.Option(help="What prices joules and seconds (see: analogpc technology), or a file (.toml).")
+        str, typer.Option(help="Technology that prices energy and time (see: analogpc technology), or a file (.toml).")
     ] = "",
-    seed: Annotated[int, typer.Option(help="The first of the seeds.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="First seed.", min=0)] = 0,
     backend: BackendOption = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Say which rules and schemes learn on a device, how far from digital, what limits it, and what it costs.
+    """Report which rules and schemes learn on a device, how far from digital, what limits it, and what it costs.
 
-    Takes minutes; the same command goes on after any interruption.
+    Takes minutes. After an interruption, run the same command again to resume.
     """
     from analogpc.assessment.api import assess as assessed
     from analogpc.report.assessment import answers, assessment_tables
@@ -46,5 +45,5 @@ def assess(
         print_json({"command": "assess", **found.to_dict(), "files": files})
         return
     terminal(width=_COLUMNS).print(*assessment_tables(found))
-    for sentence in (*answers(found), f"The page is in {found.page}."):
+    for sentence in (*answers(found), f"Page: {found.page}."):
         show(sentence)

@@ -1,4 +1,4 @@
-"""The command that measures how fast everything is."""
+"""The command ``bench``: measure the speed of all workloads."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ from analogpc.commands.output import BackendOption, Json, Overwrite, PrecisionOp
 
 
 def bench(
-    workloads: Annotated[list[str] | None, typer.Argument(help="Names of workloads; all if none is given (see: --list).")] = None,
-    threads: Annotated[list[int] | None, typer.Option(help="Threads of BLAS and kernels; may be given several times.")] = None,
-    seconds: Annotated[float, typer.Option(help="For each workload and number of threads, roughly.", min=0.0)] = 2.0,
+    workloads: Annotated[list[str] | None, typer.Argument(help="Names of workloads (default: all; see --list).")] = None,
+    threads: Annotated[
+        list[int] | None, typer.Option(help="Number of threads of BLAS and of the kernels; may be repeated.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="Approximate time per workload and number of threads.", min=0.0)] = 2.0,
     peer: Annotated[
-        list[str] | None, typer.Option(help="NAME=PYTHON: measure a peer, too, with the Python of its own environment.")
+        list[str] | None, typer.Option(help="Also measure another library, with the Python of its environment.")
     ] = None,
     backend: BackendOption = "cpu",
     precision: PrecisionOption = None,
     out: Annotated[Path | None, typer.Option(help="Write the results to this file (.json).")] = None,
-    listing: Annotated[bool, typer.Option("--list", help="Only tell which workloads and peers there are.")] = False,
+    listing: Annotated[bool, typer.Option("--list", help="List the workloads and the other libraries, and stop.")] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Measure the workloads, each beside the plain matrix product that it cannot do without."""
+    """Time the workloads, each next to the plain matrix product that bounds it."""
     from analogpc.bench import WORKLOADS, record, run_bench, table
     from analogpc.bench.runner import peer_names
     from analogpc.files.atomic import replace_file
@@ -40,7 +42,7 @@ def bench(
             print_json({"command": "bench", "workloads": rows, "peers": peer_names()})
             return
         for row in rows:
-            print(f"{row['name']:20} {row['title']}; beside {row['floor']}; aim {row['aim']}")
+            print(f"{row['name']:20} {row['title']}; compared with {row['floor']}; aim {row['aim']}")
         print(f"peers: {', '.join(peer_names())}")
         return
     if out is not None:
@@ -64,11 +66,11 @@ def bench(
         return
     terminal(width=170).print(table(found))
     if out is not None:
-        show(f"The results are in {out}.")
+        show(f"Results: {out}.")
 
 
 def _peer(given: str) -> tuple[str, str]:
     name, equals, python = given.partition("=")
     if not (name and equals and python):
-        raise ValueError(f"--peer {given}: give the peer and its Python, as in --peer pytorch=envs/torch/bin/python")
+        raise ValueError(f"--peer {given}: write NAME=PYTHON, for example --peer pytorch=envs/torch/bin/python")
     return name, python

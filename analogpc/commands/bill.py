@@ -1,4 +1,4 @@
-"""The commands about costs: what a run would have cost on hardware, and the technologies that say so."""
+"""The commands ``bill`` and ``technology``: costs of a run on hardware, and the technologies that price them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from analogpc.commands.output import Json, print_json, show
 Changes = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", help="Another value of an entry, as in --set array.columns_per_adc=8, in its unit.", metavar="ENTRY=VALUE"
+        "--set", help="Set an entry, in its own unit, for example --set array.columns_per_adc=8.", metavar="ENTRY=VALUE"
     ),
 ]
 
 
 def bill(
-    run: Annotated[Path, typer.Argument(help="A run.h5.")],
+    run: Annotated[Path, typer.Argument(help="A run file (run.h5).")],
     technology: Annotated[str, typer.Option(help="A technology (see: analogpc technology), or a file (.toml).")] = "isaac-32nm",
     epochs: Annotated[int | None, typer.Option(help="Bill only the first epochs.", min=1)] = None,
-    trace: Annotated[str | None, typer.Option(help="Show every charge of this part: counts and entries.", metavar="PART")] = None,
+    trace: Annotated[
+        str | None, typer.Option(help="Show every charge of this part, with counts and entries.", metavar="PART")
+    ] = None,
     settings: Changes = None,
     as_json: Json = False,
 ) -> None:
-    """Say what a run would have cost on hardware: joules, seconds and square millimetres, with its digital twin beside it."""
+    """Compute the cost of a run on hardware (joules, seconds, square millimetres), next to its digital twin."""
     from analogpc.report.bills import bill_tables, trace_dict, trace_lines
     from analogpc.training.run import Run
 
@@ -54,7 +56,7 @@ def _change(text: str) -> tuple[str, float]:
 def technology(
     name: Annotated[str | None, typer.Argument(help="A technology, or a file (.toml).")] = None, as_json: Json = False
 ) -> None:
-    """List the technologies, or show every entry of one with its source."""
+    """List the technologies, or show all entries of one with their sources."""
     from rich.table import Table
 
     from analogpc.devices.costs.technology import technologies

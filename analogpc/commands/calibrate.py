@@ -1,4 +1,4 @@
-"""The command that makes a device of measurements, or refuses to."""
+"""The command ``calibrate``: fit a device to measurements, and refuse a bad fit."""
 
 from __future__ import annotations
 
@@ -18,30 +18,33 @@ if TYPE_CHECKING:
 def calibrate(
     data: Annotated[
         list[Path],
-        typer.Argument(help="Measurements: .csv, .txt, .xlsx or .mat; several files make one device.", metavar="DATA..."),
+        typer.Argument(help="Measurements: .csv, .txt, .xlsx or .mat; several files describe one device.", metavar="DATA..."),
     ],
     out: Annotated[Path | None, typer.Option(help="The device file to write (.toml).")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw data and fit to this file (.png, .pdf or .svg).")] = None,
-    show_only: Annotated[bool, typer.Option("--show", help="Say how the files are understood, and fit nothing.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Plot data and fit in this file (.png, .pdf or .svg).")] = None,
+    show_only: Annotated[bool, typer.Option("--show", help="Print how the files are interpreted, without fitting.")] = False,
     kind: Annotated[
         str,
         typer.Option(
-            help="What was measured: pulses, drift, reads, programming, iv, endurance or step-table; else the columns say it."
+            help="What was measured: pulses, drift, reads, programming, iv, endurance or step-table (default: from the columns)."
         ),
     ] = "",
-    unit: Annotated[str, typer.Option(help="Of the readings: S, mS, uS, nS, ohm, kohm, A, uA, nA or normalised.")] = "",
-    read_volts: Annotated[float, typer.Option(help="Voltage at which currents were read.", min=0)] = 0.0,
+    unit: Annotated[str, typer.Option(help="Unit of the readings: S, mS, uS, nS, ohm, kohm, A, uA, nA or normalised.")] = "",
+    read_volts: Annotated[float, typer.Option(help="Read voltage of the currents, in volts.", min=0)] = 0.0,
     window: Annotated[
-        tuple[float, float], typer.Option(help="Siemens that normalised data stand for at their lowest and highest reading.")
+        tuple[float, float],
+        typer.Option(help="Conductances, in siemens, of the lowest and the highest reading of normalised data."),
     ] = (0.0, 0.0),
-    c2c: Annotated[float | None, typer.Option(help="Set the cycle-to-cycle noise by hand, of a step.", min=0)] = None,
-    d2d: Annotated[float | None, typer.Option(help="Set the spread of the step from device to device by hand.", min=0)] = None,
+    c2c: Annotated[float | None, typer.Option(help="Set the cycle-to-cycle noise of a step by hand.", min=0)] = None,
+    d2d: Annotated[float | None, typer.Option(help="Set the device-to-device spread of the step by hand.", min=0)] = None,
     read_noise: Annotated[float | None, typer.Option(help="Set the white read noise by hand, in siemens.", min=0)] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the device; by default that of the device file.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the device (default: the name of the device file).")] = None,
     nodes: Annotated[
-        int | None, typer.Option(help="Tabulate the step at so many places, odd, from 3 to 257; by default the data choose.")
+        int | None, typer.Option(help="Number of grid points of the step table, odd, from 3 to 257 (default: from the data).")
     ] = None,
-    accept: Annotated[bool, typer.Option("--accept", help="Write the device although its fit is refused, and mark it.")] = False,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Write the device even if its fit is refused, and mark it as such.")
+    ] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -54,7 +57,9 @@ def calibrate(
         _show(data, reading, as_json)
         return
     if out is None:
-        raise ValueError("--out is missing: the device file to write (.toml), as in --out mine.toml; or look first with --show")
+        raise ValueError(
+            "--out is missing: name the device file to write, as in --out mine.toml, or use --show to inspect the data first"
+        )
     if out.suffix != ".toml":
         raise ValueError(f"--out {out}: a device file ends in .toml, so that --device can tell it from a preset")
     spare(out, overwrite)
@@ -88,7 +93,7 @@ def _write(fit: DeviceFit, out: Path, plot: Path | None, as_json: bool) -> None:
         print(f"note: {remark}")
     for assumption in fit.device.provenance.assumptions:
         print(f"assumed: {assumption}")
-    where = f"The device is in {out}" + (f", the picture in {plot}" if plot is not None else "")
+    where = f"Device: {out}" + (f", figure: {plot}" if plot is not None else "")
     print(f"{where}. Use it as in: analogpc train --device {out}")
 
 
@@ -102,7 +107,7 @@ def _draw(fit: DeviceFit, plot: Path) -> None:
 
 
 def _show(data: list[Path], reading: Reading, as_json: bool) -> None:
-    """How files are understood."""
+    """Print how the files are interpreted."""
     from analogpc.devices.calibration.understanding import understand
 
     found = [understand(path, reading) for path in data]
@@ -122,7 +127,7 @@ def _show(data: list[Path], reading: Reading, as_json: bool) -> None:
 
 
 def _range(name: str, values: Any) -> str:
-    """A column in a few words."""
+    """Summarise a column in a few words."""
     units = {
         "conductance": "S",
         "target": "S",
@@ -156,7 +161,7 @@ def _told(one: Understood) -> dict[str, Any]:
 
 
 def _summary(fit: DeviceFit) -> dict[str, Any]:
-    """What was fitted, as plain data; SI units."""
+    """Return the fit as plain data, in SI units."""
     provenance = fit.device.provenance
     told: dict[str, Any] = {
         "device": fit.device.to_dict(),

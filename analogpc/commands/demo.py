@@ -1,4 +1,4 @@
-"""The demonstration: one predictive-coding network learns real images twice."""
+"""The demonstration: one predictive-coding network, trained twice on real images."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from analogpc.training.schedules import WarmupCosine
 
 
 def run_demo(device: str, epochs: int, seed: int, folder: Path, backend: Backend = "cpu") -> list[Run]:
-    """Train on the digits of scikit-learn, ideal-digital and on crossbars of ``device``; the latter is saved as run.h5.
+    """Train on the digits of scikit-learn, in ideal digital arithmetic and on crossbars of ``device``; save the latter as run.h5.
 
-    Both runs are the same network from the same weights, with the same rule, optimiser and order of samples: predictive coding with
-    spiking precision and forward updates, plain SGD, and gains that make up for the loss of signal from layer to layer.
+    Both runs share network, initial weights, rule, optimiser and order of samples: predictive coding with
+    spiking precision and forward updates, plain SGD, and gains that compensate the loss of signal from layer to layer.
     """
     make_folder(folder)
     for name in ("run.h5", "demo.png"):

@@ -1,4 +1,4 @@
-"""The commands about single devices: what there is, and what one looks like."""
+"""The command ``devices``: list the presets, or describe one device."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _PICTURES = (".png", ".pdf", ".svg")
 
 
 def devices(
-    name: Annotated[str | None, typer.Argument(help="A preset's name, or a device file (.toml).")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the device to this file (.png, .pdf or .svg).")] = None,
-    seed: Annotated[int, typer.Option(help="Which devices are drawn.", min=0)] = 0,
+    name: Annotated[str | None, typer.Argument(help="Name of a preset, or a device file (.toml).")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Plot the device in this file (.png, .pdf or .svg).")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the simulated devices.", min=0)] = 0,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """List the device presets, or tell everything about one and draw it."""
+    """List the device presets, or print all parameters of one and plot it."""
     from dataclasses import asdict
 
     from analogpc.devices.presets import PRESETS, preset
@@ -33,7 +33,7 @@ def devices(
 
     if name is None:
         if plot is not None:
-            raise ValueError("--plot draws one device: name it, as in analogpc devices reram-sb --plot reram-sb.png")
+            raise ValueError("--plot needs the name of one device, as in analogpc devices reram-sb --plot reram-sb.png")
         if as_json:
             derived = {device.name: asdict(device_numbers(device)) for device in PRESETS.values()}
             print_json({"command": "devices", "devices": [device.to_dict() for device in PRESETS.values()], "derived": derived})
@@ -52,11 +52,11 @@ def devices(
     text = device.to_toml()
     print(_shortened(text) if sys.stdout.isatty() else text)
     if plot is not None:
-        print(f"The picture is in {plot}.", file=sys.stderr)
+        print(f"Figure: {plot}.", file=sys.stderr)
 
 
 def _shortened(text: str) -> str:
-    """TOML for the eye: the middle of long arrays is left out."""
+    """Shorten TOML for display: omit the middle of long arrays."""
     kept, depth_lines = [], 0
     for line in text.splitlines():
         depth_lines = depth_lines + 1 if line.startswith("    ") else 0
@@ -75,9 +75,9 @@ def _draw(device: Device, plot: Path, seed: int, overwrite: bool) -> None:
 
 
 def check_picture(plot: Path, overwrite: bool) -> None:
-    """Refuse what cannot be drawn to before anything is worked out."""
+    """Refuse an output file that cannot be written, before any computation."""
     if plot.suffix.lower() not in _PICTURES:
-        raise ValueError(f"--plot {plot}: the ending says the format, one of {', '.join(_PICTURES)}")
+        raise ValueError(f"--plot {plot}: the file name must end in one of {', '.join(_PICTURES)}")
     spare(plot, overwrite)
 
 

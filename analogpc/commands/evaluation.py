@@ -1,4 +1,4 @@
-"""The command that evaluates a saved run under other conditions."""
+"""The command ``eval``: evaluate a saved run under other conditions."""
 
 from __future__ import annotations
 
@@ -15,31 +15,32 @@ Compensation = Literal["as-is", "on", "off", "both"]
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run.h5.")],
+    run: Annotated[Path, typer.Argument(help="A run file (run.h5).")],
     after: Annotated[
         list[str] | None,
-        typer.Option(help="Time that passes first, as in --after 30d (s, min, h, d, w, mo, y); several if repeated."),
+        typer.Option(help="Time elapsed before evaluation, for example 30d (s, min, h, d, w, mo, y); may be repeated."),
     ] = None,
     compensation: Annotated[
         Compensation | None,
-        typer.Option(help="Global drift compensation: as-is, on, off or both; both if time passes and nothing is said."),
+        typer.Option(help="Global drift compensation: as-is, on, off or both; default with --after: both."),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="Program the weights onto fresh crossbars of this device first.")] = None,
+    device: Annotated[str | None, typer.Option(help="First program the weights onto new crossbars of this device.")] = None,
     noise_samples: Annotated[
-        int, typer.Option(help="How often, each time with other noise (and other devices of --device).", min=1)
+        int, typer.Option(help="Number of evaluations, each with new noise (and new devices with --device).", min=1)
     ] = 1,
     data: Annotated[
-        str | None, typer.Option(help="Other data: a data set's name, or an HDF5 file with test/x and test/y (or x and y).")
+        str | None,
+        typer.Option(help="Evaluate on other data: name of a data set, or an HDF5 file with test/x and test/y (or x and y)."),
     ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder with the published files of the data set.")] = None,
-    confusion: Annotated[bool, typer.Option("--confusion", help="Print the confusion matrix, too.")] = False,
-    seed: Annotated[int, typer.Option(help="Of noise and fresh devices.", min=0)] = 0,
+    confusion: Annotated[bool, typer.Option("--confusion", help="Also print the confusion matrix.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of noise and new devices.", min=0)] = 0,
     backend: BackendOption = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Accuracy, loss, calibration and confusion of a saved run: as it is, after time, on other hardware, on other data.
+    """Evaluate a saved run (accuracy, loss, calibration, confusion): as saved, after time, on other hardware or data.
 
-    Of a language model: perplexity and bits per character on the test part of its text.
+    For a language model: perplexity and bits per character on the test part of its text.
     """
     from analogpc.analysis.conditions import evaluate_conditions, evaluate_text, seconds_of
     from analogpc.devices.substrate import substrate
@@ -55,7 +56,7 @@ def evaluate(
     }
     if holds_language_model(run):
         if confusion or data_dir is not None:
-            raise ValueError("--confusion and --data-dir belong to labelled samples, and the run holds a language model")
+            raise ValueError("--confusion and --data-dir apply to labelled samples, but the run holds a language model")
         found = evaluate_text(*_model_and_text(run, data, backend), **conditions)
     else:
         loaded = Run.load(run, backend=backend)
@@ -85,7 +86,7 @@ def _data(run: Any, data: str | None, data_dir: Path | None) -> Any:
 
 
 def _model_and_text(run: Path, data: str | None, backend: Any) -> tuple[Any, Any]:
-    """A language model, and the text from which it has learnt, which may have moved."""
+    """Load a language model and its training text, which may have moved."""
     from analogpc.training.language import LanguageRun
     from analogpc.training.language_study import text_of
     from analogpc.training.position import ResumeError
@@ -93,16 +94,16 @@ def _model_and_text(run: Path, data: str | None, backend: Any) -> tuple[Any, Any
     loaded = LanguageRun.load(run, backend=backend)
     text = text_of(loaded.study if data is None else loaded.study.but(text=data.removeprefix(TEXT)))
     if text.fingerprint != loaded.fingerprint:
-        raise ResumeError(f"the run has learnt another text than '{text.name}': the fingerprints differ")
+        raise ResumeError(f"'{text.name}' is not the training text of this run: the fingerprints differ")
     return loaded, text
 
 
 def _arrays(path: Path) -> tuple[Any, Any]:
-    """Raw samples and labels of an HDF5 file."""
+    """Read raw samples and labels from an HDF5 file."""
     import h5py
 
     if not path.exists():
-        raise ValueError(f"--data {path}: there is no such file")
+        raise ValueError(f"--data {path}: file not found")
     try:
         with h5py.File(path) as file:
             for x, y in (("test/x", "test/y"), ("x", "y")):
@@ -110,11 +111,11 @@ def _arrays(path: Path) -> tuple[Any, Any]:
                     return file[x][()], file[y].asstr()[()] if h5py.check_string_dtype(file[y].dtype) else file[y][()]
     except OSError as error:
         raise ValueError(f"--data {path} is not an HDF5 file: {error}") from None
-    raise ValueError(f"--data {path} holds neither test/x and test/y nor x and y")
+    raise ValueError(f"--data {path} contains neither test/x and test/y nor x and y")
 
 
 def _when(seconds: float) -> str:
-    """A time as people say it."""
+    """Format a time in its most readable unit."""
     if not seconds:
         return "as saved"
     for unit, length in (("years", 31557600.0), ("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):

@@ -1,4 +1,4 @@
-"""The commands about language models: ``train`` on texts, ``generate``, ``fill``, and their part of ``eval``."""
+"""Commands for language models: ``train`` on texts, ``generate``, ``fill``, and their part of ``eval``."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from analogpc.commands.output import BackendOption, Json, print_json, show, spar
 if TYPE_CHECKING:
     from analogpc.networks.network import Network
 
-ModelFile = Annotated[Path, typer.Argument(help="A run.h5 of a language model.")]
-Device = Annotated[str | None, typer.Option(help="Program the weights onto fresh crossbars of this device first.")]
+ModelFile = Annotated[Path, typer.Argument(help="Run file (run.h5) of a language model.")]
+Device = Annotated[str | None, typer.Option(help="First program the weights onto new crossbars of this device.")]
 
 TEXT = "text:"
-"""What the name of a text begins with, before its path."""
+"""Prefix of a text data set, before its path."""
 
 
 def holds_language_model(path: Path) -> bool:
-    """Whether a file is the run of a language model."""
+    """Return whether a file holds the run of a language model."""
     from analogpc.files.storage import read_header
 
     return bool(read_header(path)["kind"] == "language-run")
 
 
 def studies_text(path: Path) -> bool:
-    """Whether a study file is one of a language model: it names a text."""
+    """Return whether a study file trains a language model, that is, names a text."""
     from analogpc.devices.texts import read_toml
 
     return "text" in read_toml(path)
@@ -49,21 +49,21 @@ def train_text(
     precision: Any,
     as_json: bool,
 ) -> None:
-    """Train a language model, or go on with one; see `analogpc.commands.app.train`.
+    """Train a language model, or resume its training; see `analogpc.commands.app.train`.
 
     Parameters
     ----------
     study_file : path or None
-        A TOML file with fields of `LanguageStudy`, over which the options are laid.
+        A TOML file with fields of `LanguageStudy`, overridden by the options.
     options : dict
-        Of the command line, by the names of fields; None where not given. "dataset" is "text:PATH".
+        Options of the command line by field name; None where not given. "dataset" is "text:PATH".
     settings : list of str
         FIELD=VALUE for fields of `LanguageStudy`.
     task : "masked" or "conditional"
     network : str
-        "transformer", the only architecture that learns texts.
+        "transformer", the only architecture for texts.
     prompt : str
-        What the model goes on with, or fills in.
+        Prompt to continue, or text to fill in.
     """
     from analogpc.kernels.gpu.blas import use_precision
     from analogpc.training.language import LanguageRun, begin_text
@@ -71,7 +71,7 @@ def train_text(
     from analogpc.training.perplexity import perplexity
 
     if network not in (None, "transformer"):
-        raise ValueError(f"--network {network} does not learn texts: transformer does")
+        raise ValueError(f"--network {network} cannot be trained on texts: use --network transformer")
     if task not in (None, "masked", "conditional"):
         raise ValueError(f"--task {task} is not allowed: masked or conditional")
     if resume is not None:
@@ -118,7 +118,7 @@ def train_text(
 
 
 def _study(file: Path | None, options: dict[str, Any], settings: list[str], task: str | None) -> Any:
-    """What the options say, over what the file says, or over what a language model is without a word."""
+    """Build the study: options override the file, the file overrides the defaults."""
     from analogpc.devices.fields import lay
     from analogpc.devices.texts import read_toml
     from analogpc.training.assembly import setting
@@ -128,7 +128,9 @@ def _study(file: Path | None, options: dict[str, Any], settings: list[str], task
     changes = {names.get(name, name): value for name, value in options.items() if value is not None and name != "epochs"}
     if dataset := changes.pop("dataset", None):
         if not str(dataset).startswith(TEXT):
-            raise ValueError(f"--dataset {dataset} is no text, and the study file is one of a language model: text:PATH is")
+            raise ValueError(
+                f"the study file trains a language model, but --dataset {dataset} is not a text: write --dataset text:PATH"
+            )
         changes["text"] = str(dataset).removeprefix(TEXT)
     usual = {"rule": "ipc", "network": {"kind": "transformer", "vocabulary": 1000, "task": task or "conditional"}}
     fields = usual if file is None else read_toml(file)
@@ -139,33 +141,33 @@ def _study(file: Path | None, options: dict[str, Any], settings: list[str], task
 
 def generate(
     run: ModelFile,
-    prompt: Annotated[str, typer.Argument(help="What the model goes on with; may be empty.")] = "",
-    tokens: Annotated[int, typer.Option(help="At most so many.", min=0)] = 30,
-    temperature: Annotated[float, typer.Option(help="How freely tokens are drawn; 0 for the most probable ones.", min=0)] = 1.0,
-    seed: Annotated[int, typer.Option(help="Of the draws, of read noise and of fresh devices.", min=0)] = 0,
+    prompt: Annotated[str, typer.Argument(help="Text to continue; may be empty.")] = "",
+    tokens: Annotated[int, typer.Option(help="Maximum number of tokens.", min=0)] = 30,
+    temperature: Annotated[float, typer.Option(help="Sampling temperature; 0: always the most probable token.", min=0)] = 1.0,
+    seed: Annotated[int, typer.Option(help="Seed of sampling, read noise and new devices.", min=0)] = 0,
     device: Device = None,
     backend: BackendOption = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Let a conditional language model go on with a text."""
+    """Continue a text with a conditional language model."""
     said = _speaking(run, device, seed, backend).generate(prompt, tokens=tokens, temperature=temperature, seed=seed)
     _say("generate", run, said, as_json)
 
 
 def fill(
     run: ModelFile,
-    text: Annotated[str, typer.Argument(help="With a <mask> for every missing token.")],
-    seed: Annotated[int, typer.Option(help="Of fresh devices.", min=0)] = 0,
+    text: Annotated[str, typer.Argument(help="Text with <mask> for every missing token.")],
+    seed: Annotated[int, typer.Option(help="Seed of new devices.", min=0)] = 0,
     device: Device = None,
     backend: BackendOption = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Let a masked language model fill in what is missing in a text."""
+    """Fill in the masked tokens of a text with a masked language model."""
     _say("fill", run, _speaking(run, device, seed, backend).fill(text), as_json)
 
 
 def _speaking(run: Path, device: str | None, seed: int, backend: Any) -> Network:
-    """The network of a file, on crossbars of its own if a device is named."""
+    """Load the network of a run file, on new crossbars if a device is named."""
     from analogpc.devices.substrate import substrate
     from analogpc.training.run_file import load
 

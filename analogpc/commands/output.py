@@ -1,4 +1,4 @@
-"""What all commands share: how they print, what they refuse to replace, and the options that mean the same everywhere."""
+"""Code shared by all commands: printing, protection of existing files, and common options."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file i
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """Print one JSON object; numbers that JSON cannot hold become the texts "inf", "-inf" and "nan"."""
+    """Print one JSON object; numbers that JSON cannot represent become the strings "inf", "-inf" and "nan"."""
     print(json.dumps(plain(value), allow_nan=False))
 
 
 def write_what_the_terminal_can_show() -> None:
-    """Replace characters that standard output or error cannot encode instead of failing on them."""
+    """Replace characters that standard output or standard error cannot encode, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace" if stream is sys.stderr else "replace")
 
 
 def terminal(width: int | None = None) -> Console:
-    """Standard output for tables and sentences; texts are taken as they stand, without markup.
+    """Return a console on standard output that prints text verbatim, without markup.
 
-    Where there is no terminal to fit, ``width`` is the number of columns.
+    If standard output is not a terminal, ``width`` is the number of columns.
     """
     from rich.console import Console
 
@@ -59,7 +59,7 @@ def show(*renderables: Any) -> None:
 
 
 def print_table(table: Any) -> None:
-    """Print a table to standard output, with the width that it needs where there is no terminal to fit."""
+    """Print a table to standard output, at its natural width if that is not a terminal."""
     from rich.console import Console
 
     console = Console()
@@ -67,9 +67,9 @@ def print_table(table: Any) -> None:
 
 
 def spare(out: Path, overwrite: bool) -> None:
-    """Refuse to write over somebody's file, and a place where nothing can be written, before anything is computed."""
+    """Refuse an existing file (without --overwrite) or an unwritable path before any computation."""
     from analogpc.files.atomic import check_writable
 
     if out.exists() and not overwrite:
-        raise ValueError(f"{out} exists: name another file, or allow its replacement with --overwrite")
+        raise ValueError(f"{out} exists: name another file, or add --overwrite to replace it")
     check_writable(out)

@@ -1,4 +1,4 @@
-"""The command that draws runs."""
+"""The command ``plot``: draw runs."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _ENDINGS = (".png", ".pdf", ".svg")
 
 
 def plot(
-    runs: Annotated[list[Path], typer.Argument(help="Run files, any number.")],
-    out: Annotated[Path, typer.Option(help="The picture to write (.png, .pdf or .svg).")] = Path("plot.png"),
+    runs: Annotated[list[Path], typer.Argument(help="One or more run files.")],
+    out: Annotated[Path, typer.Option(help="Figure to write (.png, .pdf or .svg).")] = Path("plot.png"),
     names: Annotated[
         list[str] | None,
-        typer.Option("--name", help="Name of a run in the legend, once for each run; what differs if not given."),
+        typer.Option("--name", help="Legend entry of a run, once per run (default: the settings that differ)."),
     ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Draw learning curves, energies by layer and conductances of any number of runs."""
+    """Draw learning curves, energies by layer and conductances of one or more runs."""
     if out.suffix.lower() not in _ENDINGS:
-        raise ValueError(f"--out {out}: the ending says the format, one of {', '.join(_ENDINGS)}")
+        raise ValueError(f"--out {out}: the file name must end in one of {', '.join(_ENDINGS)}")
     if names and len(names) != len(runs):
-        raise ValueError(f"there are {len(runs)} runs and {len(names)} names: --name is given once for each run, or not at all")
+        raise ValueError(f"there are {len(runs)} runs and {len(names)} names: give --name once per run, or not at all")
     spare(out, overwrite)
     from analogpc.plot.curves import runs as draw
     from analogpc.plot.shared import names_of

@@ -1,4 +1,4 @@
-"""The command that makes a page of runs or of a sweep."""
+"""The command ``report``: write a page about runs or a sweep."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from analogpc.commands.output import Json, print_json
 
 
 def report(
-    given: Annotated[list[Path], typer.Argument(help="Files of runs, or the folder of one sweep.", metavar="RUN.h5… | FOLDER")],
+    given: Annotated[list[Path], typer.Argument(help="Run files, or the folder of one sweep.", metavar="RUN.h5… | FOLDER")],
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for report.html and its pictures; report in the sweep, or RUN-report, if not given."),
+        typer.Option(help="Folder for report.html and its figures (default: report in the sweep folder, or RUN-report)."),
     ] = None,
-    title: Annotated[str, typer.Option(help="Of the page.")] = "",
+    title: Annotated[str, typer.Option(help="Title of the page.")] = "",
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder with the published files of the data sets, for drift curves.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write one self-contained HTML page about runs or a sweep, and its pictures as PNG files."""
+    """Write one self-contained HTML page about runs or a sweep, and its figures as PNG files."""
     from analogpc.report.report import write_report
 
     first = given[0]
@@ -32,4 +32,4 @@ def report(
     if as_json:
         print_json({"command": "report", "page": str(page), "pictures": pictures})
     else:
-        print(f"The page is in {page}; its {len(pictures)} pictures lie beside it.")
+        print(f"Page: {page}, with {len(pictures)} figures in the same folder.")

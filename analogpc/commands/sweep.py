@@ -1,4 +1,4 @@
-"""The commands about many runs: a sweep over the axes of a study file, and a comparison of a few values."""
+"""The commands ``sweep`` and ``compare``: all trials of a study with axes, and a comparison of a few values."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from analogpc.studies.api import SweepResult
     from analogpc.studies.plan import Plan
 
-StudyFile = Annotated[Path, typer.Argument(help="A STUDY.toml; what varies is in its [axes].")]
+StudyFile = Annotated[Path, typer.Argument(help="A study file (.toml) with varied fields in [axes].")]
 Vary = Annotated[
     list[str] | None,
-    typer.Option("--vary", help="One more axis, as in --vary substrate.adc.bits=4,6,8.", metavar="FIELD=VALUE,VALUE,…"),
+    typer.Option("--vary", help="Add an axis, for example --vary substrate.adc.bits=4,6,8.", metavar="FIELD=VALUE,VALUE,…"),
 ]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="Any field of all studies, as in --set epochs=3.", metavar="FIELD=VALUE")
+    list[str] | None, typer.Option("--set", help="Set a field of all studies, for example --set epochs=3.", metavar="FIELD=VALUE")
 ]
 Workers = Annotated[
-    int | None, typer.Option(help="Worker processes; one for each processor if not given, 0 for this process itself.", min=0)
+    int | None, typer.Option(help="Number of worker processes (default: one per processor; 0: compute in this process).", min=0)
 ]
-Scheduler = Annotated[str, typer.Option(help="A Dask scheduler whose workers compute, such as tcp://host:8786.")]
-Storage = Annotated[str, typer.Option(help="A database that remembers the trials, such as postgresql+psycopg://user@host/name.")]
+Scheduler = Annotated[str, typer.Option(help="Address of a Dask scheduler, for example tcp://host:8786.")]
+Storage = Annotated[str, typer.Option(help="Database of the trials, for example postgresql+psycopg://user@host/name.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder with the published files of the data set.")]
-Seeds = Annotated[int | None, typer.Option(help="How many seeds, from that of the study on.", min=1)]
-Seed = Annotated[int | None, typer.Option(help="The first seed.", min=0)]
+Seeds = Annotated[int | None, typer.Option(help="Number of seeds, starting at the seed of the study.", min=1)]
+Seed = Annotated[int | None, typer.Option(help="First seed.", min=0)]
 _FEW = 40
 
 
@@ -40,19 +40,19 @@ def sweep(
     settings: Settings = None,
     seeds: Seeds = None,
     seed: Seed = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for tables and runs; STUDY-sweep if not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for tables and runs (default: STUDY-sweep).")] = None,
     workers: Workers = None,
     scheduler: Scheduler = "",
     storage: Storage = "",
     short: Annotated[
-        bool, typer.Option("--short", help="With the table [short] of the file: the same study in seconds.")
+        bool, typer.Option("--short", help="Apply the table [short] of the file, which finishes in seconds.")
     ] = False,
-    keep: Annotated[str | None, typer.Option(help="Which runs are kept as files: none, best or all.")] = None,
+    keep: Annotated[str | None, typer.Option(help="Runs to keep as files: none, best or all.")] = None,
     data_dir: DataDir = None,
     backend: BackendOption = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Compute every trial of a study with axes; the same command goes on after any interruption."""
+    """Compute every trial of a study with axes. Run the same command again to resume after an interruption."""
     from analogpc.studies.plan import read_plan
 
     over = _over(vary, settings, seeds, seed)
@@ -65,34 +65,32 @@ def sweep(
 
 def compare(
     study: StudyFile,
-    rule: Annotated[str | None, typer.Option(help="Rules, as in --rule bp,s+f,ep.")] = None,
-    device: Annotated[str | None, typer.Option(help="Devices, as in --device digital,reram-sb,mine.toml.")] = None,
+    rule: Annotated[str | None, typer.Option(help="Rules to compare, for example bp,s+f,ep.")] = None,
+    device: Annotated[str | None, typer.Option(help="Devices to compare, for example digital,reram-sb,mine.toml.")] = None,
     vary: Vary = None,
     settings: Settings = None,
     seeds: Seeds = None,
     seed: Seed = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for table and picture; STUDY-compare if not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for table and figure (default: STUDY-compare).")] = None,
     workers: Workers = None,
     scheduler: Scheduler = "",
     data_dir: DataDir = None,
     backend: BackendOption = "cpu",
     as_json: Json = False,
 ) -> None:
-    """The same study over a few values: one table of means over seeds and paired differences, and one picture."""
+    """Compare a few values of a study: one table of means over seeds with paired differences, and one figure."""
     from analogpc.studies.plan import read_plan
 
     over = _over(vary, settings, seeds, seed)
     axes: dict[str, Any] = {"rule": rule.split(",")} if rule else {}
     axes |= {"device": _devices(device, read_plan(study, over))} if device else {}
-    # Of a field that the options vary, the axes of the file say nothing any more.
+    # Axes given by options replace the axes of the file.
     dropped = dict.fromkeys(("substrate", "substrate.device")) if device else {}
     over["axes"] = {**axes, **dropped, **over.get("axes", {})}
     if "seed" not in read_plan(study, over).columns:
         over["axes"]["seed"] = 3
     if not [name for name in read_plan(study, over).columns if name != "seed"]:
-        raise ValueError(
-            "compare needs something that varies: --rule bp,s+f or --device digital,reram-sb or --vary FIELD=VALUE,VALUE"
-        )
+        raise ValueError("compare needs an axis: add --rule bp,s+f or --device digital,reram-sb or --vary FIELD=VALUE,VALUE")
     folder = out or Path(f"{study.stem}-compare")
     found = _computed(read_plan(study, over), folder, workers, scheduler, "", data_dir, backend)
     picture = folder / "compare.png"
@@ -101,7 +99,7 @@ def compare(
 
 
 def _over(vary: list[str] | None, settings: list[str] | None, seeds: int | None, seed: int | None) -> dict[str, Any]:
-    """What the options lay over the study file."""
+    """Return the changes that the options make to the study file."""
     from analogpc.studies.plan import OWN
     from analogpc.training.assembly import setting
 
@@ -109,7 +107,7 @@ def _over(vary: list[str] | None, settings: list[str] | None, seeds: int | None,
     for text in settings or []:
         name, value = setting(text)
         if name.split(".")[0] in OWN:
-            raise ValueError(f"--set {text}: '{name}' is not a field of a study; axes are given by --vary")
+            raise ValueError(f"--set {text}: '{name}' is not a field of a study; use --vary for axes")
         over[name] = value
     if seed is not None:
         over["seed"] = seed
@@ -120,7 +118,7 @@ def _over(vary: list[str] | None, settings: list[str] | None, seeds: int | None,
 
 
 def _axis(text: str) -> tuple[str, list[Any]]:
-    """A field and its values, which commas separate, each in TOML or else as it stands."""
+    """Parse FIELD=VALUE,VALUE; each value is TOML or else a plain string."""
     from analogpc.devices.texts import parse_toml
     from analogpc.training.assembly import setting
 
@@ -134,7 +132,7 @@ def _axis(text: str) -> tuple[str, list[Any]]:
 
 
 def _devices(text: str, plan: Plan) -> dict[str, Any]:
-    """The substrates of an option "device", by name; crossbars of the study keep their other fields."""
+    """Return the changes for each value of --device, by name; crossbars of the study keep their other fields."""
     given = plan.fields.get("substrate", "digital")
     kind = given.get("kind", "analog") if isinstance(given, dict) else given
     names = [name.strip() for name in text.split(",")]
@@ -174,8 +172,8 @@ def _tell(command: str, found: SweepResult, as_json: bool, files: dict[str, str]
         print_table(settings_table(found.settings, metric))
     failed = [row for row in found.rows if row["status"] in ("failed", "lost")]
     if failed:
-        again = " Those that were lost are tried again by the same command." if any(r["status"] == "lost" for r in failed) else ""
-        print(f"{len(failed)} of {len(found.rows)} trials did not finish; the column 'sentence' says why.{again}")
+        again = " Run the same command again to retry lost trials." if any(r["status"] == "lost" for r in failed) else ""
+        print(f"{len(failed)} of {len(found.rows)} trials did not finish; see the column 'sentence' for the reason.{again}")
     if best:
         print(f"Best {metric.replace('_', ' ')}: {best.title}.")
-    print(f"The table is in {files['table']}; analogpc report {folder} makes a page of it.")
+    print(f"Table: {files['table']}. To write a page about it: analogpc report {folder}")

@@ -133,7 +133,7 @@ def test_the_command_measures_and_writes(tiny, tmp_path, capsys):
         (["bench", "tinny"], "there is no workload 'tinny'; the workloads are read"),
         (["bench", "tiny", "--threads", "0"], "threads = 0 is not allowed"),
         (["bench", "tiny", "--threads", "1", "--peer", "nobody=python"], "there is no peer 'nobody'; the peers are"),
-        (["bench", "tiny", "--threads", "1", "--peer", "pytorch"], "--peer pytorch: give the peer and its Python"),
+        (["bench", "tiny", "--threads", "1", "--peer", "pytorch"], "--peer pytorch: write NAME=PYTHON"),
         (["bench", "tiny", "--threads", "1", "--peer", "pytorch=/nowhere/python"], "cannot be started with /nowhere/python"),
         (["bench", "tiny", "--threads", "1", "--peer", f"pytorch={sys.executable}"], "the peer 'pytorch' failed"),
     ],

@@ -165,7 +165,7 @@ def test_no_file_is_replaced_without_leave(call, trained, tmp_path):
     for arguments in (("train", "--epochs", 1, "--device", "digital", "--out", out), ("export", trained, out)):
         status, _, err = call(*arguments)
         assert status == 1
-        assert "exists: name another file, or allow its replacement with --overwrite" in err
+        assert "exists: name another file, or add --overwrite to replace it" in err
         assert out.read_text() == "precious"
     assert call("export", trained, out, "--overwrite")[0] == 0
 

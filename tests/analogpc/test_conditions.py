@@ -99,7 +99,7 @@ def test_the_command(aged, capsys, tmp_path):
         (("--after", "1d"), "a digital network does not age"),
         (("--after", "soon"), "is not a duration"),
         (("--device", "unobtainium"), "unobtainium"),
-        (("--data", tmp_path / "none.h5"), "there is no such file"),
+        (("--data", tmp_path / "none.h5"), "file not found"),
         (("--data", "emnist"), "emnist"),
     ):
         status, _, err = call(*arguments)

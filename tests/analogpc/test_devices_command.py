@@ -69,7 +69,7 @@ def test_one_device_is_told_and_drawn(call, tmp_path):
     status, out, err = call("devices", "sonos", "--plot", picture, "--seed", 7)
     assert status == 0
     assert Device.from_toml(out) == PRESETS["sonos"]
-    assert err == f"The picture is in {picture}.\n"
+    assert err == f"Figure: {picture}.\n"
     assert picture.read_bytes().startswith(b"\x89PNG")
     file = tmp_path / "own.toml"
     file.write_text(PRESETS["rram-milo"].but(name="own").to_toml())
@@ -81,7 +81,7 @@ def test_one_device_is_told_and_drawn(call, tmp_path):
     picture.write_text("precious")
     status, out, err = call("devices", "sonos", "--plot", picture)
     assert (status, out) == (1, "")
-    assert "allow its replacement with --overwrite" in err
+    assert "add --overwrite to replace it" in err
     assert picture.read_text() == "precious"
     assert call("devices", "ideal", "--plot", picture, "--overwrite")[0] == 0
 
@@ -191,8 +191,8 @@ def test_bad_data_get_one_sentence_and_leave_nothing(call, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("devices", "--plot", "x.png"), "--plot draws one device"),
-        (("devices", "sonos", "--plot", "x.bmp"), "the ending says the format"),
+        (("devices", "--plot", "x.png"), "--plot needs the name of one device"),
+        (("devices", "sonos", "--plot", "x.bmp"), "the file name must end in"),
         (("devices", "sonos", "--plot", "no/x.png"), "there is no folder no"),
         (("devices", "none.toml", "--plot", "x.png"), "none.toml cannot be read"),
         (("calibrate", "data.csv"), "--out is missing"),

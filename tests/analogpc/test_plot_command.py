@@ -32,7 +32,7 @@ def test_runs_are_drawn_and_named_by_what_differs(runs, tmp_path, capsys):
     assert (tmp_path / "two.png").read_bytes().startswith(b"\x89PNG")
     assert told(capsys, "plot", *runs, "--out", out)[2].count("exists: name another file") == 1
     assert "3 names" in told(capsys, "plot", *runs, *["--name", "a"] * 3, "--out", str(tmp_path / "x.svg"))[2]
-    assert "the ending says the format" in told(capsys, "plot", runs[0], "--out", "x.txt")[2]
+    assert "the file name must end in" in told(capsys, "plot", runs[0], "--out", "x.txt")[2]
 
 
 def test_the_command_line_tells_of_itself(capsys):

@@ -426,7 +426,7 @@ def test_compare_shows_means_and_paired_differences(tmp_path, capsys):
     assert (folder / "compare.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(SystemExit):
         main(["compare", str(file), "--out", str(folder)])
-    assert "compare needs something that varies" in capsys.readouterr().err
+    assert "compare needs an axis" in capsys.readouterr().err
 
 
 def rows_of(values):

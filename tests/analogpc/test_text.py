@@ -205,7 +205,7 @@ def test_eval_tells_the_perplexity_after_time_and_on_other_hardware(tmp_path, ca
     assert [one["drift_compensation"] for one in later] == [False, True]
     assert all(1 < one["mean"]["perplexity"] < 200 for one in later)
     assert "a digital network does not age" in said("eval", out, "--after", "1d", code=1).err
-    assert "--confusion and --data-dir belong to labelled samples" in said("eval", out, "--confusion", code=1).err
+    assert "--confusion and --data-dir apply to labelled samples" in said("eval", out, "--confusion", code=1).err
     other = tmp_path / "other.txt"
     other.write_text("\n".join(line.upper() for line in lines(200, 5)), encoding="utf-8")
     assert "another text" in said("eval", out, "--data", f"text:{other}", code=1).err
@@ -284,10 +284,10 @@ def test_one_command_trains_evaluates_and_generates(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["run"]["test_perplexity"] == told["run"]["test_perplexity"]
     with pytest.raises(SystemExit):
         main(["train", str(study), "--dataset", "digits", "--out", str(tmp_path / "other.h5")])
-    assert "--dataset digits is no text" in capsys.readouterr().err
+    assert "--dataset digits is not a text" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["train", "--task", "masked", "--out", str(tmp_path / "other.h5")])
-    assert "--task belongs to texts" in capsys.readouterr().err
+    assert "--task applies to texts" in capsys.readouterr().err
 
 
 def test_layouts_of_published_texts(tmp_path):
