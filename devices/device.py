@@ -1,4 +1,4 @@
-"""A device: how it is written, the conductances that its states stand for, and what reads and time do to them."""
+"""Device specification: pulse response, conductance range, and the effects of reads and time."""
 
 from __future__ import annotations
 
@@ -32,40 +32,40 @@ from analogpc.devices.specification import Specification
 
 
 class Device(Specification):
-    """What a single memristive device is.
+    """Specification of a single memristive device.
 
     Attributes
     ----------
     name : str
-        The preset's name, or your own.
+        Name of the preset, or a name of your own.
     response : Response
-        What a pulse does.
+        Response to programming pulses.
     g_min_siemens, g_max_siemens : float
-        Conductance window; its ends belong to the lowest and the highest state of the response's ``window``.
+        Conductance range. Its ends correspond to the lowest and highest states of the response's ``window``.
     levels : Levels
-        The states that programming aims at.
+        States that programming targets.
     programming : Programming
-        How far off programming ends.
+        Programming error.
     read_noise : ReadNoise
-        White noise, fresh at every read.
+        White noise, drawn anew for every read.
     flicker : Flicker
-        1/f noise, which builds up with time.
+        1/f noise, which grows with time.
     telegraph : Telegraph
-        Two-state noise.
+        Random telegraph noise.
     drift : Drift
-        What happens to a conductance after it was written.
+        Change of the conductance after programming.
     faults : Faults
-        Devices that do not work.
+        Fractions of devices and lines that do not work.
     endurance : Endurance
-        Devices that fail after many pulses.
+        Failure of devices after many pulses.
     conduction : Conduction
-        Current-voltage curve.
+        Current-voltage relation.
     thermal : Thermal
-        How the conductance depends on the temperature.
+        Temperature dependence of the conductance.
     source : str
-        Where the numbers come from.
+        Source of the numbers.
     provenance : Provenance
-        Of a device that was made from measurements: files, intervals, assumptions.
+        Files, intervals and assumptions of a device fitted to measurements.
     """
 
     identity: ClassVar[str] = "name"
@@ -109,7 +109,7 @@ class Device(Specification):
                 "thermal",
             ):
                 if getattr(self, name) != type(self).model_fields[name].default:
-                    raise ValueError(f"{name} needs a device with limits, but the response is 'ideal'")
+                    raise ValueError(f"{name} needs a device with limits; the response 'ideal' has none")
         return self
 
     @override
@@ -149,7 +149,7 @@ class Device(Specification):
 
     @property
     def nominal_siemens(self) -> tuple[float, float]:
-        """The conductances between which the mean device works: what programming models and fault levels refer to."""
+        """Working range of the mean device, in siemens; programming models and fault levels refer to it."""
         response = self.response
         states = (response.w_min, response.w_max) if isinstance(response, PulseResponse) else (-response.reach, response.reach)
         if response.unipolar:
@@ -159,13 +159,13 @@ class Device(Specification):
 
     @property
     def ages(self) -> bool:
-        """Whether a read finds something else than what was written."""
+        """Whether reads can differ from the programmed conductance."""
         slow = self.flicker.active or self.telegraph.active or self.thermal.active
         return slow or self.drift.kind != "none"
 
     @property
     def has_reference(self) -> bool:
-        """Whether every device comes with a reference device that is subtracted on reading."""
+        """Whether every device has a reference device, whose current is subtracted on reading."""
         return isinstance(self.response, PulseResponse) and self.response.has_reference
 
     @property
@@ -180,13 +180,13 @@ class Device(Specification):
         return kind(self.g_min_siemens) + (state - kind(self.response.window[0])) * kind(self.siemens_per_state)
 
     def state(self, conductance: np.ndarray) -> np.ndarray:
-        """The states of conductances in siemens: the inverse of `conductance`."""
+        """States of conductances in siemens: the inverse of `conductance`."""
         kind = conductance.dtype.type
         return (conductance - kind(self.g_min_siemens)) / kind(self.siemens_per_state) + kind(self.response.window[0])
 
 
 def _by_name(value: Any) -> Any:
-    """A preset's name stands for the preset."""
+    """Resolve the name of a preset to its device."""
     if isinstance(value, str):
         from analogpc.devices.presets import preset
 

@@ -1,7 +1,7 @@
-"""Frozen, validated descriptions: the base class of everything a user writes down about devices, networks, rules and runs.
+"""Base class of the specifications: frozen, validated descriptions of devices, networks, rules and runs.
 
-A specification never holds state. It is checked when it is made, and it survives TOML (and therefore HDF5, where it is stored as
-TOML text) unchanged, so that a result file can rebuild its experiment.
+A specification never holds state. It is validated when it is created and survives TOML (hence HDF5, which stores it as TOML text)
+unchanged, so that an experiment can be rebuilt from its result file.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ else:
 
 
 class SpecificationError(ValueError):
-    """A specification was given a value that it does not allow; the message is one sentence that names the field."""
+    """Invalid value of a specification; the message is one sentence that names the field."""
 
 
-# What pydantic says of values that are no tables of fields speaks of Python objects.
+# Replacements for pydantic's messages about values that are not tables, which refer to Python objects.
 _TABLES = {
     "model_type": "a table of fields is needed",
-    "model_attributes_type": "a table of fields that says its kind is needed, or the name of a kind",
+    "model_attributes_type": "a table of fields with a kind, or the name of a kind, is needed",
     "dict_type": "a table of fields is needed",
-    "union_tag_not_found": "the table must say its kind",
+    "union_tag_not_found": "the table must give its kind",
 }
 
 
 def _sentence(kind: Any, error: ValidationError) -> str:
-    """One sentence for the first error that pydantic found."""
+    """Format pydantic's first error as one sentence."""
     from analogpc.devices.fields import field_path
 
     first = error.errors(include_url=False)[0]
@@ -58,7 +58,7 @@ def _sentence(kind: Any, error: ValidationError) -> str:
 
 
 def _message(error: Any) -> str:
-    """What pydantic says of an error, in this project's words where its own speak of tags."""
+    """Return pydantic's message for an error, rephrased where it refers to tags or Python objects."""
     if error["type"] == "union_tag_invalid":
         return f"there is no kind '{error['ctx']['tag']}'; the kinds are {error['ctx']['expected_tags']}"
     message = _TABLES.get(error["type"], error["msg"]).removeprefix("Value error, ")
@@ -66,7 +66,7 @@ def _message(error: Any) -> str:
 
 
 class _Refusing(ModelMetaclass):
-    """Turns pydantic's multi-line report into one sentence, only at the outermost call, so that nested fields keep their path."""
+    """Turn pydantic's multi-line report into one sentence, at the outermost call only, so that nested fields keep their path."""
 
     __pydantic_fields__: dict[str, Any]
 
@@ -80,24 +80,24 @@ class _Refusing(ModelMetaclass):
 class Specification(BaseModel, metaclass=_Refusing):
     """Base class of the frozen specifications.
 
-    A specification holds what somebody said, and beside it what follows: `said` gives the one, `to_dict` both. What follows is
-    filled in when the specification is made, from what was said alone; so a change by `but` never keeps what followed from the
-    choices before.
+    A specification distinguishes the fields that were given (`said`) from those derived from them; `to_dict` returns both. Derived
+    fields are computed from the given ones when the specification is created, so a change by `but` never keeps values that
+    followed from earlier choices.
 
-    Fields never hold ``None`` (TOML has no null): "without limit" is ``inf``, and a variant is a class of its own, told apart by
-    its ``kind``. Unknown fields are refused.
+    Fields never hold ``None`` (TOML has no null): "without limit" is ``inf``, and each variant is a class of its own,
+    distinguished by its ``kind``. Unknown fields are rejected.
 
     Attributes
     ----------
     identity : str, of the class
-        The field that says what a table of fields is; a table without it only changes what there is.
+        Class attribute: the field that identifies a table. A table without it only changes fields of the present value.
     shorthands : dict of tuples, of the class
-        Further names under which fields may be given, each with the paths of the fields that it stands for.
+        Class attribute: alternative names for fields, each with the paths of the fields that it sets.
 
     Raises
     ------
     SpecificationError
-        In one sentence naming the field, the value and what is allowed.
+        In one sentence that names the field, the value and what is allowed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=True)
@@ -106,19 +106,19 @@ class Specification(BaseModel, metaclass=_Refusing):
 
     @classmethod
     def opened(cls, fields: dict[str, Any]) -> dict[str, Any]:
-        """Given fields, with names written out that stand for other fields and need more than `shorthands`."""
+        """Return the given fields with names expanded that stand for other fields and need more than `shorthands`."""
         return fields
 
     @classmethod
     def consequences(cls, said: Mapping[str, Any]) -> dict[str, Any]:
-        """The values of fields that were not given, as far as they depend on other fields; see `Specification.said`.
+        """Return the values of fields that were not given and depend on other fields; see `Specification.said`.
 
-        A specification among the values also completes a table that does not say its kind, or says the same.
+        A specification among the values also completes a table that gives the same kind or none.
 
         Parameters
         ----------
         said : mapping
-            The given fields, shorthands written out, of any value: nothing is checked yet.
+            Given fields with shorthands expanded; the values are not validated yet.
         """
         return {}
 
@@ -142,33 +142,33 @@ class Specification(BaseModel, metaclass=_Refusing):
         return made
 
     def model_post_init(self, context: Any) -> None:
-        """Which class it is has been said, whether or not its ``kind`` was written down."""
+        """Record the class as given, whether or not its ``kind`` was written."""
         if self.identity == "kind" and "kind" in type(self).model_fields:
             self.__pydantic_fields_set__.add("kind")
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """Build from plain nested dictionaries, as they come out of TOML."""
+        """Build from plain nested dictionaries, such as parsed TOML."""
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
             raise SpecificationError(_sentence(cls, error)) from None
 
     def __eq__(self, other: object) -> bool:
-        # Fields alone count: what is computed from them may be kept beside them, and be an array.
+        # Compare fields only: cached values beside them may be arrays.
         if type(self) is not type(other):
             return NotImplemented
         return all(getattr(self, name) == getattr(other, name) for name in type(self).model_fields)
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields, said or not, in plain nested dictionaries, lists and scalars."""
+        """Return all fields, given or derived, as plain nested dictionaries, lists and scalars."""
         return self.model_dump(mode="python")
 
     def said(self) -> dict[str, Any]:
-        """The fields that somebody gave, in plain nested dictionaries, lists and scalars.
+        """Return the given fields as plain nested dictionaries, lists and scalars.
 
-        Specifications that have a short name, such as presets, stand there by it. ``from_dict`` makes an equal specification of
-        them; `analogpc.devices.fields.lay` lays changes over them.
+        Specifications that have a short name, such as presets, appear under it. ``from_dict`` rebuilds an equal specification;
+        `analogpc.devices.fields.lay` applies changes to the result.
 
         Examples
         --------
@@ -180,7 +180,7 @@ class Specification(BaseModel, metaclass=_Refusing):
         return {name: _plain(getattr(self, name)) for name in type(self).model_fields if name in self.model_fields_set}
 
     def short_name(self) -> str:
-        """The short name that stands for this specification where a field of another takes it; empty if there is none."""
+        """Return the name that stands for this specification in a field of another one; empty if there is none."""
         return ""
 
     @classmethod
@@ -199,14 +199,14 @@ class Specification(BaseModel, metaclass=_Refusing):
         return cls.from_dict(fields)
 
     def to_toml(self) -> str:
-        """TOML text from which `from_toml` rebuilds an equal specification: all fields, said or not."""
+        """Return TOML text of all fields, given or derived, from which `from_toml` rebuilds an equal specification."""
         return tomli_w.dumps(self.to_dict())
 
     @classmethod
     def recalled(cls, whole: str, said: str) -> Self:
-        """The specification that `to_toml` gave as ``whole``, which also remembers what was ``said``, both TOML text.
+        """Rebuild a specification from its `to_toml` text ``whole`` and the TOML text ``said`` of its given fields.
 
-        If today something else follows from what was said than followed then, all of it counts as said, so that it stays.
+        If the present version derives other values from the given fields, all fields count as given and keep their values.
         """
         kept = cls.from_toml(whole)
         try:
@@ -216,20 +216,20 @@ class Specification(BaseModel, metaclass=_Refusing):
         return remembered if remembered == kept else kept
 
     def explained(self) -> str:
-        """TOML text of what was said, and behind it, as comments, of what it leads to: fields that follow, and defaults."""
+        """Return TOML text of the given fields, followed by derived fields and defaults as comments."""
         rest = tomli_w.dumps(_rest(self)).splitlines()
         comments = "".join(f"# {line}".rstrip() + "\n" for line in ["This leads to", "", *rest])
         return f"{tomli_w.dumps(self.said())}\n{comments}"
 
     def but(self, changes: Mapping[str, Any] | None = None, /, **fields: Any) -> Self:
-        """A copy in which something else is said, validated like any other; what follows from it follows anew.
+        """Return a validated copy with other given fields; derived fields are derived anew.
 
         Parameters
         ----------
         changes : mapping of path to value
             Fields, or paths such as "substrate.adc.bits"; see `analogpc.devices.fields.lay`.
         **fields
-            The same for the fields of this specification itself, and its shorthands.
+            Fields and shorthands of this specification.
 
         Examples
         --------
@@ -247,17 +247,17 @@ class Specification(BaseModel, metaclass=_Refusing):
 
 
 def chosen(value: Any) -> Any:
-    """A value that is handed over as a choice: a specification of which somebody left the kind open becomes all of its fields."""
+    """Return a value passed as a choice; a specification whose kind was not given becomes a table of all its fields."""
     return value if _is_whole(value) else value.to_dict()
 
 
 def table_of(specification: Specification) -> dict[str, Any]:
-    """The fields of a specification that is opened: those that were said, or all of them if its kind was left open."""
+    """Return the given fields of a specification, or all of them if its kind was not given."""
     return specification.said() if _is_whole(specification) else specification.to_dict()
 
 
 def _is_whole(value: Any) -> bool:
-    """Whether a value says by itself what it is."""
+    """Whether a value identifies itself, by its kind or its identity field."""
     if not isinstance(value, Specification) or value.identity not in type(value).model_fields:
         return True
     return value.identity in value.model_fields_set
@@ -270,7 +270,7 @@ def _plain(value: Any) -> Any:
 
 
 def _rest(specification: Specification) -> dict[str, Any]:
-    """The fields that were not given, in plain nested dictionaries, lists and scalars."""
+    """Return the fields that were not given as plain nested dictionaries, lists and scalars."""
     whole, rest = specification.to_dict(), {}
     for name in whole:
         value = getattr(specification, name)
@@ -282,7 +282,7 @@ def _rest(specification: Specification) -> dict[str, Any]:
 
 
 def _forget(made: Specification, filled: Mapping[str, Any], said: Mapping[str, Any]) -> None:
-    """Mark the fields that were not given as unset."""
+    """Mark the fields that were not given as unset in pydantic."""
     for name, value in filled.items():
         if name not in said:
             made.__pydantic_fields_set__.discard(name)
@@ -292,13 +292,13 @@ def _forget(made: Specification, filled: Mapping[str, Any], said: Mapping[str, A
 
 @cache
 def _defaults(kind: type[Specification]) -> dict[str, Specification]:
-    """The fields that are specifications if nothing is said of them."""
+    """Return the fields whose defaults are specifications."""
     fields = kind.model_fields.items()
     return {name: field.default for name, field in fields if isinstance(field.default, Specification)}
 
 
 class _NoNumber:
-    """Stands for a value where a number is wanted that must not be taken for one, so that it is refused as what it is."""
+    """Placeholder for a value that must not be converted to a number; validation rejects it under its own form."""
 
     def __init__(self, value: Any) -> None:
         self._value = value
@@ -308,9 +308,9 @@ class _NoNumber:
 
 
 def _numbers(kind: type[Specification], name: str, value: Any) -> Any:
-    """The value of a field, without truth values where numbers are wanted: Python would take them for 0 and 1.
+    """Return the value of a field, rejecting booleans where numbers are needed (Python would convert them to 0 and 1).
 
-    Nor does it have whole numbers of more than 64 bits, which neither files nor kernels hold.
+    Integers of more than 64 bits are rejected too: neither files nor kernels can hold them.
     """
     if isinstance(value, (bool, np.bool_)):
         return value if name not in kind.model_fields or _takes_truth(kind, name) else _NoNumber(bool(value))

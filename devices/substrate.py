@@ -1,4 +1,4 @@
-"""Substrates: where the matrices of a network live. Swap one for the other and everything else stays as it is."""
+"""Substrates: digital arrays or analog crossbars. Exchanging the substrate leaves the rest of a study unchanged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Positive = Annotated[FiniteFloat, Field(gt=0)]
 
 
 class Digital(Specification):
-    """The ideal-digital reference: exact arrays in memory."""
+    """Exact digital reference: weights are arrays in memory."""
 
     kind: Literal["digital"] = "digital"
 
@@ -40,30 +40,30 @@ class Analog(Specification):
     Attributes
     ----------
     device : Device or str
-        A device or the name of a preset.
+        Device specification, or the name of a preset.
     rows, columns : int
-        Lines of one physical array; larger matrices are cut into tiles. Every tile has converters of its own, and partial sums
-        are added digitally.
+        Number of word lines and bit lines of one physical array. Larger matrices are cut into tiles; every tile has its own
+        converters, and partial sums are added digitally.
     mapping : Mapping
-        How devices make a weight; by default a differential pair, with a reference device where the response has one, and a
-        one-sided pair for unipolar devices that fade under pulses (see `default_mapping`).
+        How devices represent a weight. The default is a differential pair (with a reference device where the response has one),
+        or a one-sided pair for unipolar devices whose response fades under pulses; see `default_mapping`.
     dac, adc : DAC, ADC
-        Converters of the driven and of the sensed lines, in both read directions. ``dac_bits`` and ``adc_bits`` are accepted as
+        Converters of the driven and sensed lines, in both read directions. ``dac_bits`` and ``adc_bits`` are accepted as
         shorthands.
     read_noise : float
         Standard deviation of the noise on every analog sum before the ADC, in normalised units (aihwkit's ``out_noise``).
     read_volts, read_seconds : float
-        The voltage that stands for an input of 1, and the duration of a read: what curved current-voltage relations and white noise
-        of devices depend on.
+        Voltage that represents an input of 1, and duration of a read. Nonlinear current-voltage relations and the white noise of
+        devices depend on them.
     temperature_kelvin : float
-        Of the devices.
+        Temperature of the devices.
     drift_compensation : bool
-        When time passes, all outputs are multiplied by how much less the matrix answered after it than before, measured with one
-        input line at a time (global drift compensation; Joshi et al., Nat. Commun. 11:2473, 2020).
+        Global drift compensation (Joshi et al., Nat. Commun. 11:2473, 2020): when time passes, all outputs are multiplied by the
+        ratio of the responses of the matrix before and after, measured with one input line at a time.
     wires : Wires
-        Resistances of the lines of every array. ``wire_ohms`` is accepted as a shorthand for those of all segments.
+        Line resistances of every array. ``wire_ohms`` is accepted as a shorthand for the resistance of all segments.
     scheme : Scheme
-        How products become conductance changes; by default stochastic pulses, and exact writing for the ideal device.
+        How products become conductance changes. The default is stochastic pulses, or exact writing for the ideal device.
 
     Examples
     --------
@@ -97,7 +97,7 @@ class Analog(Specification):
     def opened(cls, fields: dict[str, Any]) -> dict[str, Any]:
         mapping = fields.get("mapping")
         if isinstance(mapping, DeviceMapping):
-            # What its author left open depends on the device: see `default_mapping`.
+            # The default of a mapping whose kind was not given depends on the device: see `default_mapping`.
             return {**fields, "mapping": table_of(mapping)}
         return fields
 
@@ -118,7 +118,7 @@ class Analog(Specification):
             ("scheme", self.scheme.refuse(self.device, self.mapping)),
         ):
             if reason:
-                raise ValueError(f"the {name} '{getattr(self, name).kind}' does not fit: {reason}")
+                raise ValueError(f"the {name} '{getattr(self, name).kind}' is not compatible: {reason}")
         return self
 
     def _wires_fit(self) -> None:
@@ -130,7 +130,7 @@ class Analog(Specification):
             return
         reason = ""
         if self.device.conduction.kind == "milo-rram":
-            reason = "wires need a current that is one function of the voltage times the conductance"
+            reason = "wires need a current that is a single function of the voltage times the conductance"
         elif self.dac.encoding != "amplitude":
             reason = "wires need inputs that are voltages (dac.encoding = 'amplitude')"
         elif self.mapping.kind == "offset-column":
@@ -142,7 +142,7 @@ class Analog(Specification):
 
     @classmethod
     def ideal(cls, **fields: Any) -> Analog:
-        """Crossbars with every nonideality off: ideal devices and converters, no noise. Fields may be set back on."""
+        """Build crossbars with every nonideality off: ideal devices and converters, no noise. Given fields are set back on."""
         off = {
             "device": "ideal",
             "dac": DAC(bits=math.inf, bound=math.inf),
@@ -153,23 +153,23 @@ class Analog(Specification):
 
     @property
     def reads_exactly(self) -> bool:
-        """Whether reads are linear and without noise: the read of a sum is the sum of the reads, up to the rounding of the type."""
+        """Whether reads are linear and free of noise: up to rounding, the read of a sum is the sum of the reads."""
         converters = all(math.isinf(c.bits) and math.isinf(c.bound) and c.uniform for c in (self.dac, self.adc))
         device = self.device
         return converters and self.read_noise == 0 and device.read_noise.kind == "none" and device.conduction.linear
 
     def refuse_backend(self, backend: Backend) -> str:
-        """Why matrices on this substrate cannot live on a backend; empty if they can."""
+        """Return the reason why matrices on this substrate cannot be placed on a backend; empty if they can."""
         if backend == "gpu" and self.wires.present and not self.device.conduction.linear:
-            return f"currents of the conduction '{self.device.conduction.kind}' behind wires are found by the CPU alone, vector by vector"
+            return f"wires with the conduction '{self.device.conduction.kind}' are solved on the CPU only, one vector at a time"
         return ""
 
 
 def default_mapping(device: Device) -> DeviceMapping:
-    """The mapping that a device is meant for.
+    """Return the default mapping of a device.
 
-    A reference device of every weight where the response has one; a one-sided pair for unipolar devices that are pulsed; otherwise
-    a differential pair, which fills the whole range of devices that are programmed and leaves room for those that learn.
+    A reference device for every weight where the response has one; a one-sided pair for pulsed unipolar devices; otherwise a
+    differential pair, which uses the whole range of programmed devices and leaves headroom for devices that learn.
     """
     if device.has_reference:
         return DifferentialPair(minus="reference")
@@ -179,7 +179,7 @@ def default_mapping(device: Device) -> DeviceMapping:
 
 
 def _device(value: Any) -> Device | None:
-    """The device that a field stands for; None if it is not allowed, which its own validation will say."""
+    """Return the device given by a field, or None if the value is invalid; the validation of the field reports it."""
     try:
         if isinstance(value, str):
             return preset(value)
@@ -192,7 +192,7 @@ def _device(value: Any) -> Device | None:
 
 
 def substrate(name: str) -> Digital | Analog:
-    """The substrate of a short name: "digital", or crossbars of the devices of a preset.
+    """Return the substrate of a short name: "digital", or crossbars with the devices of a preset.
 
     Raises
     ------
@@ -203,12 +203,12 @@ def substrate(name: str) -> Digital | Analog:
 
 
 def as_substrate(given: Any) -> Digital | Analog:
-    """A substrate that was given as one, by its short name, or by its fields.
+    """Convert a substrate, its short name, or a mapping of its fields to a substrate.
 
     Raises
     ------
     SpecificationError
-        If it is none of these, or not allowed.
+        If the value is none of these, or a field is not allowed.
     """
     if isinstance(given, (Digital, Analog)):
         return given
@@ -217,13 +217,13 @@ def as_substrate(given: Any) -> Digital | Analog:
         return Digital.from_dict(fields) if fields.get("kind") == "digital" else Analog.from_dict(fields)
     if not isinstance(given, str):
         raise SpecificationError(
-            f"substrate = {given!r} is not allowed: it is Digital(), Analog(...) or a short name, such as 'pcm'"
+            f"substrate = {given!r} is not allowed: give Digital(), Analog(...) or a short name such as 'pcm'"
         )
     return substrate(given)
 
 
 def _by_name(value: Any) -> Any:
-    """A short name stands for its substrate; a table that does not say its kind has fields of crossbars."""
+    """Resolve a short name to its substrate; a table without a ``kind`` holds fields of `Analog`."""
     if isinstance(value, str):
         return substrate(value)
     return {"kind": "analog", **value} if isinstance(value, Mapping) and "kind" not in value else value

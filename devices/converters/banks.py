@@ -1,8 +1,8 @@
-"""Converters as made: one for every line, with the errors that its specification spreads over them.
+"""Banks of converters: one instance per line, with errors drawn from the specification.
 
-A bank is a pure function of its specification and its key, so that a file needs to hold `key_value` only. Ideal
-specifications build no tables and use the fused kernels. With nonlinearity, a table holds 2**bits - 1 numbers of the bank's type for
-each converter (a ramp: for each array): 1 megabyte for 512 converters of 9 bits in float32.
+A bank is a pure function of its specification and its key, so a file stores only `key_value`. Ideal specifications need no tables
+and use the fused kernels. With nonlinearity, a table holds 2**bits - 1 numbers of the bank's type for each converter (for a ramp ADC,
+each array): 1 megabyte for 512 converters of 9 bits in float32.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from analogpc.kernels.random.streams import Key
 
 @dataclass(frozen=True)
 class Drive:
-    """What the driven lines carry for a batch of vectors, in one read or in several.
+    """Values on the driven lines for a batch of vectors, in one read or several.
 
     Attributes
     ----------
     planes : list of ((n, lines) array, float)
-        Values on the lines and the digital weight of the read; the vector is about ``scale`` times their weighted sum.
+        Values on the lines and the digital weight of each read; ``scale`` times their weighted sum approximates the vector.
     scale : (n,) array
         Digital factor of every vector.
     clipped : int
-        Values that saturated; on the GPU an array without axes.
+        Number of saturated values; on the GPU, a 0-d device array.
     full_voltage : bool
-        Whether a driven line carries the full voltage, and the value is for how long (pulse width) or whether (bit-serial); else the
-        value is the voltage.
+        Whether driven lines carry the full voltage, so that a value is a duration (pulse width) or on/off (bit-serial); otherwise
+        the value is the voltage.
     """
 
     planes: list[tuple[np.ndarray, float]]
@@ -47,15 +47,15 @@ class Drive:
 
 
 class DacBank:
-    """The DACs of the driven lines of a matrix, one for every line.
+    """DACs of the driven lines of a matrix, one per line.
 
     Parameters
     ----------
     spec : DAC
     lines : int
-        A bank of fewer lines has the first of the same converters.
+        Number of lines. A bank with fewer lines has the first converters of a larger one.
     key : Key
-        Which converters these are.
+        Key from which the errors are drawn.
     dtype : dtype
         Type of the vectors, float32 or float64.
 
@@ -64,7 +64,7 @@ class DacBank:
     affine : (2, lines) array
         Gain and offset of every line, in units of the read.
     levels : (lines, 2**bits - 1) array
-        Values of the codes from lowest to highest before gain and offset; (0, 0) if evenly spaced.
+        Levels of the codes from lowest to highest, before gain and offset; shape (0, 0) if they are evenly spaced.
     """
 
     def __init__(self, spec: DAC, lines: int, key: Key, dtype: str | type | np.dtype) -> None:
@@ -78,7 +78,7 @@ class DacBank:
             self.levels = output_levels(spec, lines, key).astype(dtype)
 
     def to(self, backend: Backend) -> DacBank:
-        """The same converters for arrays of a backend: this bank, which never changes, if it is there."""
+        """Return the same converters on a backend; the bank itself if it is already there (banks are immutable)."""
         if backend == backend_of(self.affine):
             return self
         twin = copy.copy(self)
@@ -87,12 +87,12 @@ class DacBank:
 
     @property
     def counts(self) -> bool:
-        """Whether it counts squares of what lines carry as it drives them (see `drive`)."""
+        """Whether `drive` accumulates the squares of the values on the lines."""
         return self.spec.uniform and self._pulsed == 0 and self.spec.encoding == "amplitude"
 
     @property
     def unit(self) -> float:
-        """What the squares that it counts are in units of."""
+        """Unit of the accumulated squares."""
         return quantisation_step(self.spec.bits, self.spec.bound) ** 2 or 1.0
 
     def drive(self, x: np.ndarray, reduction: float, key: Key, step: int, squares: np.ndarray | None = None) -> Drive:
@@ -103,17 +103,17 @@ class DacBank:
         x : (n, lines) array of the bank's type
             Digital values.
         reduction : float
-            Drive the lines so many times weaker than the scaling asks for; ``scale`` makes up for it.
+            Factor by which the lines are driven more weakly than the scaling requires; ``scale`` compensates for it.
         key, step
-            Noise stream; the draw of line j of vector i is a function of (key, step, i, j), for each plane another one, and
-            independent of what `AdcBank.convert` draws from the same key and step.
+            Noise stream. The draw for line j of vector i is a function of (key, step, i, j), different for each plane, and
+            independent of the draws of `AdcBank.convert` for the same key and step.
         squares : (lines,) float64 array
-            Of a bank that `counts`: the sum of the squares of what each line carries is added to it, in units of ``unit``.
+            For a bank that `counts`: accumulator of the squared values of each line, in units of ``unit``.
 
         Raises
         ------
         ValueError
-            If ``x`` does not fit the bank.
+            If the type or shape of ``x`` does not match the bank.
         """
         _check("x", x, self.lines, self.dtype)
         spec, lsb = self.spec, self._lsb
@@ -128,7 +128,7 @@ class DacBank:
         return Drive(reads, scale, clipped, spec.encoding != "amplitude")
 
     def _magnitudes(self, x: np.ndarray) -> np.ndarray | None:
-        """The magnitude of every vector that is to meet the bound, (n,); None: the largest, or no scaling."""
+        """Magnitude of each vector that is mapped to the bound, (n,); None for the largest magnitude or no scaling."""
         spec = self.spec
         if spec.scaling in ("none", "absmax") or math.isinf(spec.bound) or x.size == 0:
             return None
@@ -136,38 +136,38 @@ class DacBank:
             return filled((len(x),), spec.scaling_value, x.dtype, x)
         largest = np.abs(x).max(1)
         if spec.scaling == "average":
-            # In double precision, so that its bits do not depend on the order in which it is formed.
+            # In double precision, so that the result does not depend on the order of summation.
             return np.zeros_like(largest) + largest.mean(dtype=np.float64).astype(x.dtype)
         chosen = np.percentile(np.abs(x), spec.scaling_value, axis=1).astype(x.dtype)
         return np.where(chosen > 0, chosen, largest)
 
 
 class AdcBank:
-    """The ADCs of the sensed lines of a matrix, one for every line of every tile.
+    """ADCs of the sensed lines of a matrix, one per line of every tile.
 
     Parameters
     ----------
     spec : ADC
     cuts : int
-        Tiles along the driven side.
+        Number of tiles along the driven side.
     lines : int
-        Sensed lines of the matrix. A bank of fewer lines has the first of the same converters.
+        Number of sensed lines of the matrix. A bank with fewer lines has the first converters of a larger one.
     lines_per_array : int
-        Sensed lines of one tile, which share a ramp.
+        Number of sensed lines of one tile; they share a ramp.
     key : Key
-        Which converters these are.
+        Key from which the errors are drawn.
     dtype : dtype
         Type of the sums, float32 or float64.
 
     Attributes
     ----------
     entry, leave : list of (2, lines) array
-        Gain and offset of every line before and after the conversion, cut by cut.
+        Gain and offset of every line before and after the conversion, for each cut.
     transitions : list of (tables, 2**bits - 1) array
-        Ascending: -inf, then the inputs (after gain and offset) from which the second lowest to the highest code is reached; (0, 0)
-        if evenly spaced.
+        Ascending thresholds: -inf, then the inputs (after gain and offset) at which the second lowest to the highest code is
+        reached; shape (0, 0) if they are evenly spaced.
     row : (lines,) int64 array
-        The table of each line.
+        Index of the table of each line.
     """
 
     def __init__(self, spec: ADC, cuts: int, lines: int, lines_per_array: int, key: Key, dtype: str | type | np.dtype) -> None:
@@ -189,7 +189,7 @@ class AdcBank:
             self.leave = [calibration_line(spec, affine, table, self.row).astype(dtype) for affine, table in pairs]
 
     def to(self, backend: Backend) -> AdcBank:
-        """The same converters for arrays of a backend: this bank, which never changes, if it is there."""
+        """Return the same converters on a backend; the bank itself if it is already there (banks are immutable)."""
         if backend == backend_of(self.row):
             return self
         twin = copy.copy(self)
@@ -220,31 +220,31 @@ class AdcBank:
         y : (n, lines) array of the bank's type
             Analog sums.
         total : (n, lines) array
-            Digital accumulator, changed in place.
+            Digital accumulator, updated in place.
         scale : (n,) array
             Digital factor of every vector.
         cut : int
-            Tile along the driven side.
+            Index of the tile along the driven side.
         noise : float
             Standard deviation of the noise on every sum.
         key, step
-            Noise stream; the draw of line j of vector i is a function of (key, step, i, j).
+            Noise stream; the draw for line j of vector i is a function of (key, step, i, j).
         variance : (n, lines) array
-            Variance of further noise, not negative (noise of the weights).
+            Nonnegative variance of further noise, such as the noise of the weights.
         column_scale : (lines,) array
             Digital factor of every line.
         fresh : bool
-            Whether ``total`` counts as zeros, whatever it holds.
+            Whether to overwrite ``total`` instead of adding to it.
 
         Returns
         -------
         (n,) int64 array
-            Values of each vector that were clipped.
+            Number of clipped values of each vector.
 
         Raises
         ------
         ValueError
-            If an array does not fit the bank, or there is no such cut.
+            If an array does not match the bank, or ``cut`` does not exist.
         """
         _check("y", y, self.lines, self.dtype)
         if not 0 <= cut < self.cuts:

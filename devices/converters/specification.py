@@ -1,9 +1,9 @@
-"""Digital-to-analog and analog-to-digital converters as specifications.
+"""Specifications of digital-to-analog and analog-to-digital converters.
 
-A converter of b bits has the 2**b - 1 codes k = -M .. M with M = 2**(b-1) - 1; its least significant bit is LSB = bound / M. What
-one made converter does is drawn once, from the spreads written here (see `banks`); "from converter to converter" is a
-standard deviation, with mean zero. Differential (DNL) and integral nonlinearity (INL) are those of IEEE Std 1241: the width of a
-code less 1 LSB, and the distance of a transition (DAC: of a level) from the straight line.
+A converter of b bits has the 2**b - 1 codes k = -M .. M with M = 2**(b-1) - 1; its least significant bit is LSB = bound / M. The
+errors of each instance are drawn once (see `banks`) from the spreads given here; "from converter to converter" means a standard
+deviation, with mean zero. Differential (DNL) and integral nonlinearity (INL) follow IEEE Std 1241: the width of a code less 1 LSB,
+and the distance of a transition (DAC: of a level) from the straight line.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 from analogpc.devices.specification import Specification
 
 _MOST_BITS = 64
-"""Of a converter; floating types resolve less."""
+"""Largest number of bits of a converter; floating-point types resolve fewer."""
 
 
 def _whole_bits(value: Any) -> Any:
-    """Allow ``None`` for infinite resolution, and refuse fractions of bits."""
+    """Convert ``None`` to infinite resolution, and reject fractional bits."""
     if value is None:
         return math.inf
     if isinstance(value, float) and math.isfinite(value) and value != int(value):
@@ -33,7 +33,7 @@ def _whole_bits(value: Any) -> Any:
 Bits = Annotated[float, BeforeValidator(_whole_bits), Field(ge=2, le=math.inf)]
 Bound = Annotated[float, Field(gt=0, le=math.inf)]
 InLsb = Annotated[FiniteFloat, Field(ge=0)]
-# The normal draws end at 6.34 standard deviations: no gain and no capacitor can come out zero or negative.
+# The normal draws end at 6.34 standard deviations, so no gain and no capacitance can be zero or negative.
 Relative = Annotated[FiniteFloat, Field(ge=0, le=0.15)]
 
 _MOST_TABLE_BITS = 16
@@ -41,30 +41,30 @@ _MOST_SERIAL_BITS = 53
 
 
 class Converter(Specification):
-    """A converter, symmetric about zero: 2**bits - 1 levels from -bound to +bound, saturating beyond.
+    """Converter symmetric about zero: 2**bits - 1 levels from -bound to +bound, saturating beyond.
 
-    Every error is zero by default: the uniform converter.
+    By default every error is zero and the converter is uniform.
 
     Attributes
     ----------
     bits : float
-        Whole number from 2, or ``inf`` (also given as ``None``) for infinite resolution.
+        Resolution: an integer from 2, or ``inf`` (also accepted as ``None``) for infinite resolution.
     bound : float
         Largest magnitude, in the normalised units of the read (see `Analog`), or ``inf``.
     offset_lsb : float
-        Fixed offset, standard deviation from converter to converter, in LSB.
+        Fixed offset: standard deviation from converter to converter, in LSB.
     gain_error : float
-        Relative error of the gain, standard deviation from converter to converter; at most 0.15.
+        Relative gain error: standard deviation from converter to converter; at most 0.15.
     dnl_lsb : float
-        Random differential nonlinearity: its rms over the codes, in LSB. Every transition (DAC: every level) is off by an
-        independent normal error of standard deviation ``dnl_lsb / sqrt(2)``, so that the INL does not accumulate; the ramp ADC is
-        different, see there. A code of an ADC has no negative width: beyond about 0.3 LSB transitions change places and the
-        measured rms falls short.
+        Random differential nonlinearity: its rms over the codes, in LSB. Every transition (DAC: every level) has an independent
+        normal error of standard deviation ``dnl_lsb / sqrt(2)``, so that the INL does not accumulate; the ramp ADC differs, see
+        there. A code of an ADC cannot have negative width: beyond about 0.3 LSB transitions change order and the measured rms
+        is smaller.
     inl_lsb : float
-        Smooth bow: INL(u) = ± inl_lsb (1 - u**2), u = -1 .. 1 over the range, the sign drawn for each converter, in LSB. At most
-        (M - 1/2) / 2, where the bow would bend back on itself.
+        Smooth bow: INL(u) = ± inl_lsb (1 - u**2), u = -1 .. 1 over the range, with a sign drawn for each converter, in LSB. At
+        most (M - 1/2) / 2, beyond which the curve is no longer monotonic.
     noise_lsb : float
-        Thermal noise of every conversion, rms, in LSB.
+        Thermal noise of each conversion, rms, in LSB.
     """
 
     _in_lsb: ClassVar[tuple[str, ...]] = ("offset_lsb", "dnl_lsb", "inl_lsb", "noise_lsb")
@@ -102,42 +102,42 @@ class Converter(Specification):
 
     @property
     def lsb(self) -> float:
-        """The distance between two levels, in units of the read; 0 for infinite bits."""
+        """Distance between two levels, in units of the read; 0 for infinite bits."""
         return 0.0 if math.isinf(self.bits) else self.bound / (2.0 ** (self.bits - 1) - 1.0)
 
     @property
     def tabled(self) -> bool:
-        """Whether the levels are not evenly spaced, so that an instance needs tables of them."""
+        """Whether the levels are unevenly spaced, so that instances need tables."""
         return self.dnl_lsb > 0 or self.inl_lsb > 0
 
     @property
     def uniform(self) -> bool:
-        """Whether all converters made from this are the same, and evenly spaced; noise is allowed."""
+        """Whether all instances are identical and evenly spaced; noise is allowed."""
         return not self.tabled and self.offset_lsb == 0 and self.gain_error == 0
 
 
 class DAC(Converter):
-    """The converter of the input lines.
+    """Converter of the input lines.
 
     Attributes
     ----------
     scaling : "absmax", "none", "average", "constant" or "percentile"
-        Noise management. Every vector is divided digitally by a magnitude that then meets ``bound``, and the result multiplied
-        back: its largest magnitude; the mean of the largest magnitudes of the vectors driven together; ``scaling_value``; the
-        percentile ``scaling_value`` of its magnitudes (interpolated linearly; where that is zero, the largest stands in). Or, with
-        "none", the values drive the lines as they are. An infinite ``bound`` needs no scaling and gets none.
+        Noise management. Every vector is divided digitally by a magnitude, which is mapped to ``bound``, and the result is
+        multiplied by it: the largest magnitude of the vector; the mean of the largest magnitudes of the vectors of one call;
+        ``scaling_value``; or the percentile ``scaling_value`` of its magnitudes (linear interpolation; the largest where it is
+        zero). With "none", the values drive the lines directly. An infinite ``bound`` disables scaling.
     scaling_value : float
-        The magnitude for "constant", the percentile (0 to 100) for "percentile"; not to be given otherwise.
+        Magnitude for "constant", percentile (0 to 100) for "percentile"; not allowed otherwise.
     encoding : "amplitude", "pulse-width" or "bit-serial"
-        "amplitude": a level is a voltage. "pulse-width": a level is the time for which the line carries the full voltage, so that a
-        curved current-voltage relation of the devices scales the result but does not distort it. "bit-serial": the magnitude goes
-        out bit by bit, bits - 1 reads of lines at -bound, 0 or +bound, each converted on its own and added up digitally with
-        weights 2**p / M. Its drivers have three levels only: ``dnl_lsb`` and ``inl_lsb`` are refused; offset, noise and gain
-        error meet every one of the reads.
+        "amplitude": a level is a voltage. "pulse-width": a level is the time for which the line carries the full voltage, so that
+        a nonlinear current-voltage relation of the devices scales the result but does not distort it. "bit-serial": the magnitude
+        is sent bit by bit in bits - 1 reads with lines at -bound, 0 or +bound, each converted separately and added digitally with
+        weights 2**p / M. Its drivers have only three levels, so ``dnl_lsb`` and ``inl_lsb`` are not allowed; offset, noise and
+        gain error act on each read.
     jitter_lsb : float
-        Timing noise of a pulse that is not of zero width, rms, in LSB; only for "pulse-width".
+        Timing noise of pulses of nonzero width, rms, in LSB; only for "pulse-width".
     noise_lsb : float
-        Noise on every driven line (aihwkit's ``inp_noise``), drawn anew for every vector, in LSB.
+        Noise on every driven line (aihwkit's ``inp_noise``), drawn for each vector, in LSB.
 
     References
     ----------
@@ -175,7 +175,7 @@ class DAC(Converter):
             if self.bits > _MOST_SERIAL_BITS:
                 raise ValueError(
                     f"bits = {self.bits:g} is too many for encoding = 'bit-serial': beyond {_MOST_SERIAL_BITS} no floating type "
-                    "tells the codes apart"
+                    "distinguishes the codes"
                 )
             for name in ("dnl_lsb", "inl_lsb"):
                 if getattr(self, name) > 0:
@@ -184,40 +184,40 @@ class DAC(Converter):
 
     @property
     def reads(self) -> int:
-        """Reads of the array that one vector takes: one, or one for every bit of the magnitude."""
+        """Number of array reads per vector: one, or one per bit of the magnitude."""
         return int(self.bits) - 1 if self.encoding == "bit-serial" else 1
 
 
 class ADC(Converter):
-    """The converter of the output lines; bits and bound by default as in aihwkit's ``IOParameters``.
+    """Converter of the output lines; default bits and bound are those of aihwkit's ``IOParameters``.
 
-    The offset, the gain error and the thermal noise act on the input: code = Q((1 + gain) y + offset). An input counts as clipped
-    beyond one LSB outside the converter's own first and last transition: what rounds to an outermost level is not clipped.
+    Offset, gain error and thermal noise act on the input: code = Q((1 + gain) y + offset). An input counts as clipped if it lies
+    more than one LSB outside the first and last transition of the converter; values that round to an outermost level do not count.
 
     Attributes
     ----------
     architecture : "uniform", "sar" or "ramp"
-        "uniform": thresholds side by side (flash), independent errors.
+        "uniform": parallel thresholds (flash) with independent errors.
 
         "sar": successive approximation with binary-weighted capacitors, C_p = 2**p (1 + capacitor_mismatch xi_p / sqrt(2**p)) units
-        and one unit more that is never switched; the threshold of code c = 0 .. 2**bits - 1 lies at
+        and one more unit that is never switched; the threshold of code c = 0 .. 2**bits - 1 lies at
         2**bits sum_p c_p C_p / C_total LSB, less half a step, and the bits are decided from the largest to the smallest. The
         code below -M is reported as -M. To first order the width of the mid-scale code has the variance
         (2**bits - 1) capacitor_mismatch**2, and the INL of code c the variance c (1 - c / 2**bits) capacitor_mismatch**2, in LSB**2.
         Thresholds out of order give missing codes.
 
-        "ramp": all converters of one array compare their line with one common ramp; the time gives the code. Steps of the ramp are
-        positive, log-normal with mean 1 LSB and standard deviation ``dnl_lsb``, the whole ramp set to its end points, so that the
-        INL is a random walk tied down at both ends: variance dnl_lsb**2 i (1 - i / N) after i of the N = 2M - 1 steps. The
-        ramp's gain error and bow are common to the array; every comparator has an offset and noise of its own.
+        "ramp": all converters of one array compare their lines with one common ramp; the time gives the code. Steps of the ramp
+        are positive, log-normal with mean 1 LSB and standard deviation ``dnl_lsb``, and the ramp is scaled to its end points, so
+        that the INL is a random walk pinned at both ends: variance dnl_lsb**2 i (1 - i / N) after i of the N = 2M - 1 steps. The
+        gain error and bow of the ramp are common to the array; every comparator has its own offset and noise.
     capacitor_mismatch : float
         Relative standard deviation of a unit capacitor, only for "sar"; at most 0.15.
     calibration : "none" or "gain-offset"
-        "gain-offset": the digital values of every converter are corrected by the least-squares line through its own transition
-        levels, as a noiseless measurement finds them; what remains is the INL.
+        "gain-offset": the digital values of each converter are corrected by the least-squares line through its own transition
+        levels, as in a noiseless measurement; only the INL remains.
     bound_management : "none" or "iterative"
-        What happens to a vector of which an output saturates: it stays clipped; or it is read again with inputs half as strong, as
-        often as needed, until the inputs fall below the resolution of the DAC (at most 1,000 times weaker).
+        Treatment of a vector with saturated outputs: "none" leaves them clipped; "iterative" halves the inputs and repeats the read
+        until no output saturates or the inputs fall below the resolution of the DAC (at most 1,000 times weaker).
 
     References
     ----------
@@ -235,7 +235,7 @@ class ADC(Converter):
 
     @property
     def tabled(self) -> bool:
-        """See `Converter`."""
+        """Whether the levels are unevenly spaced; see `Converter`."""
         return super().tabled or self.capacitor_mismatch > 0
 
     @model_validator(mode="after")

@@ -1,6 +1,6 @@
-"""Mappings: how devices make a weight. A new mapping is a new file here, or anywhere, and nothing else.
+"""Mappings: how devices represent a weight. A new mapping is one new file, here or in your own package.
 
-Enters: subclasses of `Mapping`, each registered by its ``kind``.
+Contains: subclasses of `Mapping`, each registered by its ``kind``.
 """
 
 from typing import Annotated
@@ -15,6 +15,6 @@ from analogpc.devices.mappings.several import BitSliced, DeviceVector
 import_members(__path__, __name__)
 
 AnyMapping = Annotated[SerializeAsAny[Mapping], BeforeValidator(by_kind(Mapping))]
-"""Any mapping, or its fields with its ``kind``."""
+"""Any mapping, or a table of its fields with its ``kind``."""
 
 __all__ = ["AnyMapping", "BitSliced", "DeviceVector", "DifferentialPair", "Leg", "Mapping", "OffsetColumn", "OneSidedPair"]

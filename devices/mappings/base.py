@@ -1,4 +1,4 @@
-"""How a logical weight is shared between devices: the contract of the mappings, and what they have in common."""
+"""Base class of the mappings, which distribute a logical weight over devices."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Leg:
-    """One device of every weight: all devices of a leg form one grid.
+    """One device of every weight; the devices of a leg form a grid.
 
     Attributes
     ----------
     name : str
     factor : float
-        What its state counts in the analog sum of its group. A negative one also turns pulses round.
+        Factor of its state in the analog sum of its group. A negative factor also inverts the direction of pulses.
     group : int
-        Legs of a group share a converter: their currents are added or subtracted before it, groups digitally behind it.
+        Legs of one group share a converter: their currents are added or subtracted before it; groups are added digitally after it.
     """
 
     name: str
@@ -37,22 +37,22 @@ class Leg:
 
 
 class Mapping(Member):
-    """Fields that all mappings share.
+    """Base class of the mappings, with the fields that all of them share.
 
     Attributes
     ----------
     headroom : float
-        Room to grow: the nominal device range stands for this many times the largest weight at programming time. Less room means
-        finer steps and less noise in units of weight, and earlier limits; below 1 the largest weights are cut.
+        Ratio of the nominal device range to the largest weight at programming time. Less headroom gives finer steps and less noise
+        in units of weight, but earlier saturation; below 1 the largest weights are clipped.
     scaling : "matrix", "tile" or "column"
-        What has a digital scale of its own, fitted to its largest weight: the matrix, each array, or each output of each array.
+        Unit with its own digital scale, fitted to its largest weight: the matrix, each array, or each output of each array.
     clip_deviations : float
-        Weights further than this many standard deviations from the mean of all weights are cut before they are programmed.
+        Weights further than this many standard deviations from the mean of all weights are clipped before programming.
     spare_rows, spare_columns : int
-        Lines that every array has besides; the lines with most stuck devices are left out. Which they are is known, as after a test
-        of the array; left-out lines are cut off and carry no current.
+        Additional lines of every array; the lines with most stuck devices are disconnected and carry no current. Their positions
+        are assumed to be known from a test of the array.
     compensate : bool
-        Where one device of a weight is stuck, its partners are programmed to make up for it as far as they can.
+        If one device of a weight is stuck, program its partners to compensate as far as they can.
     """
 
     family_name: ClassVar[str] = "mapping"
@@ -66,21 +66,21 @@ class Mapping(Member):
     @property
     @abstractmethod
     def legs(self) -> tuple[Leg, ...]:
-        """The devices of a weight that are programmed and may learn."""
+        """Devices of a weight that are programmed and may learn."""
 
     @property
     def group_weights(self) -> tuple[float, ...]:
-        """What each group counts digitally."""
+        """Digital weight of each group."""
         return (1.0,)
 
     @property
     def subtracts(self) -> Literal["nothing", "device", "column"]:
-        """What is subtracted from the legs: nothing else, a reference device of every weight, or a column of devices of the array."""
+        """What is subtracted from the legs: nothing, a reference device for every weight, or a column of devices of the array."""
         return "nothing"
 
     @property
     def takes_pulses(self) -> bool:
-        """Whether coincident pulses on the lines make a sensible update."""
+        """Whether coincident pulses on the lines implement an update."""
         return True
 
     @property
@@ -89,23 +89,23 @@ class Mapping(Member):
         return False
 
     def refuse(self, device: Device) -> str:
-        """Why this mapping cannot work with that device; empty if it can."""
+        """Return the reason why this mapping is not compatible with a device; empty if it is."""
         return ""
 
     @abstractmethod
     def range(self, device: Device) -> float:
-        """The largest difference of states that the mean devices of a weight can hold in both directions."""
+        """Largest difference of states that the mean devices of a weight can hold in both directions."""
 
     @abstractmethod
     def steps(self, device: Device) -> float:
-        """Mean change of the difference by one coincidence, in steps of a device."""
+        """Mean change of the state difference per coincidence, in steps of a device."""
 
     @abstractmethod
     def split(self, difference: np.ndarray, device: Device) -> list[np.ndarray]:
-        """The target states of all legs for wanted state differences."""
+        """Return the target states of all legs for the given state differences."""
 
     def difference(self, states: list[np.ndarray], subtracted: np.ndarray | float) -> np.ndarray:
-        """The state difference that ``states`` of all legs make, less what is subtracted of them in an array or a number."""
+        """Return the state difference of the ``states`` of all legs, less the subtracted state (array or number)."""
         total = None
         for leg, state in zip(self.legs, states, strict=True):
             part = state * state.dtype.type(leg.factor * self.group_weights[leg.group])
@@ -114,41 +114,41 @@ class Mapping(Member):
         return total - total.dtype.type(subtracted) if isinstance(subtracted, float) else total - subtracted
 
     def changes(self, change: np.ndarray, states: list[np.ndarray], device: Device) -> list[np.ndarray]:
-        """How the states of all legs have to change for a wanted change of the difference."""
+        """Return the changes of the states of all legs for a given change of the difference."""
         wanted = self.difference(states, self.rest(device)) + change
         return [target - state for target, state in zip(self.split(wanted, device), states, strict=True)]
 
     def fills_range(self, device: Device) -> bool:
-        """Whether weights are scaled to a range; ideal devices have none to fill."""
+        """Whether weights are scaled to the device range; ideal devices have no range."""
         return device.response.bounded
 
     def rest(self, device: Device) -> float:
-        """The state that stands for zero weight and is subtracted from all others; 0 where pairs subtract their own."""
+        """State that represents zero weight and is subtracted from all others; 0 for pairs."""
         return 0.0
 
     @property
     def repeatable(self) -> bool:
-        """Whether every update cycle is like every other (see `Matrix.repeatable`)."""
+        """Whether all update cycles perform the same operations (see `Matrix.repeatable`)."""
         return True
 
     def maintain(self, matrix: PulsedMatrix) -> None:
-        """What the hardware does after every update cycle besides learning."""
+        """Perform the maintenance that the hardware does after every update cycle, besides learning."""
 
     def receives(self, product: np.ndarray, leg: int, key: Key) -> np.ndarray | None:
-        """Which of the rank-one products with these numbers (n,) reach a leg, (n,) bool; None for all. Draws come from ``key``."""
+        """Return which of the rank-one products numbered (n,) reach a leg, (n,) bool; None for all. Draws use ``key``."""
         return None
 
     def scales(self, weights: np.ndarray, device: Device, rows: int, columns: int) -> np.ndarray:
-        """Logical weight of one unit of state difference, of every output of every array along the inputs: (arrays, n_out).
+        """Logical weight of one unit of state difference, for each output of each array along the inputs: (arrays, n_out).
 
-        1 for ideal devices, which have no range to fill.
+        Equal to 1 for ideal devices, which have no range.
 
         Parameters
         ----------
         weights : (n_out, n_in) array
         device : Device
         rows, columns : int
-            Lines of an array.
+            Number of lines of an array.
         """
         n_out, n_in = weights.shape
         starts = range(0, n_in, rows)
@@ -161,18 +161,18 @@ class Mapping(Member):
                 block[...] = block.max(axis=1, keepdims=True)
         elif self.scaling == "matrix":
             largest[...] = largest.max()
-        # A matrix, array or column of zeros can have any scale; the overall one keeps its steps as large as those of the others.
+        # A zero matrix, array or column can have any scale; the overall scale keeps its steps as large as those of the others.
         overall = largest.max(initial=0.0)
-        # Whoever uses the scales refuses those that are not finite.
+        # Scales that are not finite are rejected by the caller.
         with np.errstate(over="ignore"):
             unit = self.range(device) if overall == 0 else self.headroom * np.where(largest > 0, largest, overall)
         return np.broadcast_to(unit / self.range(device), largest.shape).copy()
 
     def clipped(self, weights: np.ndarray) -> np.ndarray:
-        """The weights after clipping."""
+        """Return the clipped weights."""
         if math.isinf(self.clip_deviations):
             return weights
-        # In parts of the largest, so that no square of a finite weight is infinite.
+        # Relative to the largest weight, so that the square of a finite weight cannot overflow.
         largest = float(np.abs(weights).max(initial=0.0)) or 1.0
         relative = weights.astype(np.float64) / largest
         mean, reach = relative.mean() if weights.size else 0.0, self.clip_deviations * (relative.std() if weights.size else 0.0)

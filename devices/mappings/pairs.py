@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 
 class DifferentialPair(Mapping):
-    """A weight is the difference of two devices, W = scale (w+ - w-), read as the difference of two bit-line currents.
+    """Weight as the difference of two devices, W = scale (w+ - w-), read as the difference of two bit-line currents.
 
     Attributes
     ----------
     minus : "active" or "reference"
-        What the second device is: one like the first that is pulsed the opposite way (W then moves by two steps per coincidence,
-        and on average the up/down asymmetry of single devices cancels), or a fixed reference: the reference device of the
-        response if it has one, otherwise a perfect one at the state of zero weight.
+        Second device: "active" is a device like the first that is pulsed in the opposite direction (W then moves by two steps per
+        coincidence, and on average the up/down asymmetry of single devices cancels); "reference" is fixed: the reference device
+        of the response if it has one, otherwise a perfect device at the state of zero weight.
     subtraction : "analog" or "digital"
-        Where active pairs are subtracted: as currents before one converter, or as numbers behind two.
+        How active pairs are subtracted: as currents before one converter, or as numbers after two.
     """
 
     kind: Literal["differential-pair"] = "differential-pair"
@@ -65,7 +65,7 @@ class DifferentialPair(Mapping):
     @override
     def refuse(self, device: Device) -> str:
         if self.minus == "active" and device.has_reference:
-            return f"the device '{device.name}' brings a reference device of its own; use minus = 'reference'"
+            return f"the device '{device.name}' has its own reference device; use minus = 'reference'"
         return ""
 
     @override
@@ -87,7 +87,7 @@ class DifferentialPair(Mapping):
     def changes(self, change: np.ndarray, states: list[np.ndarray], device: Device) -> list[np.ndarray]:
         if self.minus == "active" and device.response.unipolar:
             return super().changes(change, states, device)
-        # What both devices have in common stays.
+        # The common part of both devices does not change.
         return [change] if self.minus == "reference" else [change / 2, -change / 2]
 
     @override
@@ -100,23 +100,23 @@ class DifferentialPair(Mapping):
 
 
 class OneSidedPair(Mapping):
-    """Two devices that are only ever pulsed upwards: W = scale (w+ - w-), increases go to the first and decreases to the second.
+    """Two devices that are only pulsed upwards: W = scale (w+ - w-); increases go to the first and decreases to the second.
 
-    Both devices wear upwards. After every ``refresh_every`` update cycles each weight is looked at: if one device has passed
-    ``refresh_above`` of the mean range while its partner is over ``partner_above``, the difference is read, both are reset, and
-    the difference is written back to one of them, open loop, by as many pulses as the mean device needs.
+    Both devices drift towards their upper limit. After every ``refresh_every`` update cycles each weight is checked: if one device
+    exceeds ``refresh_above`` of the mean range and the other exceeds ``partner_above``, the difference is read, both are reset, and
+    the difference is written back to one of them, open loop, with the number of pulses that the mean device needs.
 
     Attributes
     ----------
     refresh_above, partner_above : float
         Fractions of w_max.
     refresh_every : int
-        0: never.
+        Update cycles between refreshes; 0 disables them.
 
     References
     ----------
-    Boybat et al., Nat. Commun. 9:2514 (2018); thresholds as in aihwkit's ``OneSidedUnitCell``, whose refresh writes the pulses that
-    a constant step would need.
+    Boybat et al., Nat. Commun. 9:2514 (2018); thresholds as in aihwkit's ``OneSidedUnitCell``, whose refresh sends the number of
+    pulses that a constant step would need.
     """
 
     kind: Literal["one-sided-pair"] = "one-sided-pair"
@@ -167,12 +167,12 @@ class OneSidedPair(Mapping):
         note(SENSED, matrix, count_sensed(matrix.meter, matrix.cells.arrays, matrix.cells.tile))
         upper, lower = (plus.dtype.type(share * response.w_max) for share in (self.refresh_above, self.partner_above))
         worn = (np.maximum(plus, minus) > upper) & (np.minimum(plus, minus) > lower)
-        # Where nothing is worn nothing is written: to know it, every refresh waits for a GPU.
+        # Skip the write if no device needs it; finding out synchronises with the GPU at every refresh.
         if not worn.any():
             return
         difference = np.where(worn, plus - minus, 0)
         table = _states_by_pulses(response)
-        # The first entry is the reset state, which stands for a difference of zero.
+        # The first entry is the reset state, which represents a difference of zero.
         halfway = np.asarray((table[1:] + table[:-1]) / 2 - table[0], like=plus)
         for number, (array, wanted) in enumerate(zip(matrix.cells.arrays, (difference, -difference), strict=True)):
             array.reset(worn)
@@ -185,7 +185,7 @@ class OneSidedPair(Mapping):
 
 @lru_cache(maxsize=16)
 def _states_by_pulses(response: PulseResponse) -> np.ndarray:
-    """States of the mean device after 0, 1, ... pulses from its reset state, until it stands still, or 1,024 of them."""
+    """States of the mean device after 0, 1, ... pulses from its reset state, until it stops moving, at most 1,024 pulses."""
     start = max(response.reset, response.w_min)
     states = np.concatenate([[start], response.trajectory(start, [True] * 1024)])
     moved = np.diff(states) > 1e-6 * response.w_max
@@ -193,10 +193,10 @@ def _states_by_pulses(response: PulseResponse) -> np.ndarray:
 
 
 class OffsetColumn(Mapping):
-    """One device per weight, and one column of devices in every array, at rest, whose current is subtracted from all others.
+    """One device per weight, and one column of devices at rest in every array, whose current is subtracted from all others.
 
-    The rest state stands for zero weight. The reference devices have the variability and the noise of all others, which every
-    output of the array shares; with a mean of many inputs near zero they contribute little, otherwise they shift all outputs alike.
+    The rest state represents zero weight. The reference devices have the variability and noise of all others, which all outputs of
+    the array share: they contribute little if the mean of many inputs is near zero, and otherwise shift all outputs alike.
 
     Attributes
     ----------
@@ -237,7 +237,7 @@ class OffsetColumn(Mapping):
     @override
     def refuse(self, device: Device) -> str:
         if device.has_reference:
-            return f"the device '{device.name}' brings a reference device of its own; use a differential pair with minus = 'reference'"
+            return f"the device '{device.name}' has its own reference device; use a differential pair with minus = 'reference'"
         return ""
 
     @override

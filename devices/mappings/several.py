@@ -1,4 +1,4 @@
-"""Weights shared by several pairs of devices."""
+"""Weights represented by several pairs of devices."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from analogpc.kernels.random.streams import Key, bits
 
 
 class BitSliced(Mapping):
-    """A weight is written in digits, each held by a differential pair: W = scale sum_k B^k (digit+ - digit-).
+    """Weight as digits, each held by a differential pair: W = scale sum_k B^k (digit+ - digit-).
 
-    The magnitude of a weight is rounded to slices · bits binary places. Such weights are programmed, not pulsed: a carry from one
-    slice to the next is a digital affair.
+    The magnitude of a weight is rounded to slices · bits binary digits. Such weights are programmed, not pulsed: a carry from one
+    slice to the next is a digital operation.
 
     Attributes
     ----------
     slices, bits : int
-        Number of pairs and bits of a digit: B = 2^bits.
+        Number of pairs, and bits of a digit: B = 2^bits.
     accumulation : "digital" or "analog"
-        Slices are converted one by one and shifted and added as numbers; or their currents are weighted and added before a single
+        Slices are converted separately, shifted and added digitally; or their currents are weighted and added before a single
         converter.
 
     References
@@ -65,7 +65,7 @@ class BitSliced(Mapping):
 
     @override
     def fills_range(self, device: Device) -> bool:
-        # Digits end somewhere, even where devices have no limits.
+        # The digits have a finite range even if the devices have no limits.
         return True
 
     @override
@@ -79,7 +79,7 @@ class BitSliced(Mapping):
     @override
     def split(self, difference: np.ndarray, device: Device) -> list[np.ndarray]:
         full, base = self.range(device), 2.0**self.bits
-        # Whole numbers in float64, from the highest digit down: exact whatever their size, and the largest cannot carry over.
+        # Integers in float64, from the highest digit down: exact for any size, and the largest cannot carry over.
         left = np.rint(np.minimum(np.abs(difference).astype(np.float64) / full, 1.0) * (base**self.slices - 1))
         digits = []
         for k in reversed(range(self.slices)):
@@ -98,9 +98,9 @@ class DeviceVector(Mapping):
     Attributes
     ----------
     gammas : tuple of float
-        What each pair counts; at least 2, all positive.
+        Weight of each pair; at least 2, all positive.
     policy : "all", "in-turn" or "random"
-        Which pairs an update reaches: all of them, or one per rank-one product, in turn or at random.
+        Pairs that an update reaches: all of them, or one per rank-one product, in turn or at random.
 
     References
     ----------
@@ -119,7 +119,7 @@ class DeviceVector(Mapping):
     @override
     def refuse(self, device: Device) -> str:
         if device.has_reference:
-            return f"the device '{device.name}' brings a reference device of its own; use a differential pair with minus = 'reference'"
+            return f"the device '{device.name}' has its own reference device; use a differential pair with minus = 'reference'"
         return ""
 
     @override
@@ -148,6 +148,6 @@ class DeviceVector(Mapping):
         count = len(self.gammas)
         if self.policy == "in-turn":
             return product % count == leg // 2
-        # Drawn from the product's number, so that all legs and any cut of a batch agree.
+        # Drawn from the number of the product, so that all legs and any partition of a batch agree.
         chosen = np.array([bits(key, int(n), 1)[0] % count for n in product])
         return chosen == leg // 2

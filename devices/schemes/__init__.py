@@ -1,6 +1,6 @@
-"""Update schemes: how local products become conductance changes. A new scheme is a new file here, or anywhere, and nothing else.
+"""Update schemes: how local products become conductance changes. A new scheme is one new file, here or in your own package.
 
-Enters: subclasses of `Scheme`, each registered by its ``kind``.
+Contains: subclasses of `Scheme`, each registered by its ``kind``.
 """
 
 from typing import Annotated
@@ -19,7 +19,7 @@ from analogpc.devices.schemes.tiki_taka import Agad, ChoppedTikiTaka, TikiTaka, 
 import_members(__path__, __name__)
 
 AnyScheme = Annotated[SerializeAsAny[Scheme], BeforeValidator(by_kind(Scheme))]
-"""Any update scheme, or its fields with its ``kind``."""
+"""Any update scheme, or a table of its fields with its ``kind``."""
 
 __all__ = [
     "Agad",

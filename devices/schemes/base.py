@@ -1,4 +1,4 @@
-"""The contract of the update schemes: how local products become changes of devices."""
+"""Base class of the update schemes, which turn local products into changes of devices."""
 
 from __future__ import annotations
 
@@ -22,48 +22,48 @@ if TYPE_CHECKING:
 
 
 class Scheme(Member):
-    """How a crossbar learns. A scheme is chosen with the substrate; a learning rule never knows which one is in force.
+    """Base class of the update schemes. A scheme belongs to the substrate; learning rules do not depend on it.
 
-    Products may come as `TwoPhases`. Schemes that pulse them as they come have a field ``phases`` that says what becomes of the
-    two; those that add products up digitally before anything is written form the difference there.
+    Products may be given as `TwoPhases`. Schemes that pulse each product directly have a field ``phases`` that selects the treatment
+    of the two phases; schemes that accumulate products digitally form their difference there.
     """
 
     family_name: ClassVar[str] = "update scheme"
     takes_increments: ClassVar[bool]
 
     def refuse(self, device: Device, mapping: Mapping) -> str:
-        """Why this scheme cannot work with that device and that mapping; empty if it can."""
+        """Return the reason why this scheme is not compatible with a device and a mapping; empty if it is."""
         return ""
 
     @property
     def repeatable(self) -> bool:
-        """Whether learning does the same every time, without looking at any number that it computes (see `Matrix.repeatable`)."""
+        """Whether learning always performs the same operations, independent of computed values (see `Matrix.repeatable`)."""
         return False
 
     @property
     def counters(self) -> tuple[str, ...]:
-        """Entries of the memory of a matrix that learning advances and takes steps of random streams from."""
+        """Names of the entries of a matrix's memory that learning increments and uses as steps of random streams."""
         return ()
 
     @property
     def extra_cells(self) -> tuple[str, ...]:
-        """Names of further grids of the same devices that the scheme needs beside the weights."""
+        """Names of further grids of the same devices that the scheme needs besides the weights."""
         return ()
 
     @property
     def visible(self) -> dict[str, float]:
-        """Those that a read adds to the weights, and what they count."""
+        """Factors of the extra grids that a read adds to the weights, by name."""
         return {}
 
     def memory(self, matrix: PulsedMatrix, weights: np.ndarray) -> dict[str, Any]:
-        """What the scheme has to remember of a matrix that was just programmed to ``weights`` (n_out, n_in), as near as it could be.
+        """Return the scheme's memory for a matrix just programmed to ``weights`` (n_out, n_in), as nearly as possible.
 
-        Arrays, numbers and texts in nested dictionaries.
+        The memory holds arrays, numbers and texts in nested dictionaries.
         """
         return {}
 
     def memory_limits(self, matrix: PulsedMatrix) -> dict[str, int]:
-        """The largest values of those numbers of `memory` that name a place or wait for something; they begin at 0."""
+        """Return the largest values of the entries of `memory` that are positions or counters; they start at 0."""
         return {}
 
     @abstractmethod
@@ -72,27 +72,27 @@ class Scheme(Member):
 
     @abstractmethod
     def increment(self, matrix: PulsedMatrix, change: np.ndarray) -> None:
-        """Apply a digitally formed change (n_out, n_in), or raise `UnsupportedUpdateError`."""
+        """Apply a digitally computed change (n_out, n_in), or raise `UnsupportedUpdateError`."""
 
 
 def refuse_pulses(device: Device, mapping: Mapping) -> str:
-    """Why weights of that mapping, made of that device, cannot be pulsed; empty if they can."""
+    """Return the reason why weights of a mapping of a device cannot be pulsed; empty if they can."""
     if not isinstance(device.response, PulseResponse):
-        return f"the device '{device.name}' does not answer to pulses; use the scheme 'ideal'"
+        return f"the device '{device.name}' does not respond to pulses; use the scheme 'ideal'"
     if not mapping.takes_pulses:
         return f"weights of the mapping '{mapping.kind}' are programmed, not pulsed; use the scheme 'ideal'"
     return ""
 
 
 def total(matrix: PulsedMatrix, products: Products) -> np.ndarray:
-    """The sum of the products, formed digitally: (n_in, n_out) in the type of the matrix; counted as updates.
+    """Return the digital sum of the products, (n_in, n_out) in the type of the matrix; counted as updates.
 
-    The check for finite numbers synchronises with the GPU, except in a captured graph, which cannot.
+    The check for finite numbers synchronises with the GPU, except in a captured graph, where it is skipped.
 
     Raises
     ------
     NonFiniteError
-        If it is not a number somewhere.
+        If an entry is not finite.
     """
     summed, done = matrix.zeros(), 0
     for pre, post in products:

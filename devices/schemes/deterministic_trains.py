@@ -1,4 +1,4 @@
-"""Pulse trains that are not random, and how trains are sent one direction at a time."""
+"""Deterministic pulse trains, and the separation of trains by direction."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ _SPREAD = _spread_words()
 def deterministic_trains(
     values: np.ndarray, gain: np.ndarray, length: np.ndarray, form: Literal["first", "spread"]
 ) -> tuple[np.ndarray, Any]:
-    """Trains with a fixed number of pulses: gain * |value| of all slots, rounded, at most all of them.
+    """Return trains with a fixed number of pulses: gain * |value| of all slots, rounded and limited to all slots.
 
-    A line of the form "first" fires in the first a of BL slots, one of the form "spread" in b slots at even distances, such that
-    floor(k b / BL + 1/2) of them lie among the first k. The two coincide exactly a b / BL times, rounded (halves up): the product
-    of the two quantised values without any chance. This is one way to wire the *deterministic implicit* pulses of aihwkit (Rasch
-    et al., arXiv 2104.02184), for which it counts the rounded product; there the lines may have resolutions other than 1 / BL.
+    A line of the form "first" fires in the first a of BL slots; a line of the form "spread" fires in b evenly spaced slots, such
+    that floor(k b / BL + 1/2) of them lie among the first k. The two coincide exactly a b / BL times, rounded (halves up): the
+    product of the two quantised values, without randomness. This is one implementation of the *deterministic implicit* pulses of
+    aihwkit (Rasch et al., arXiv 2104.02184), which counts the rounded product; there lines may have resolutions other than 1 / BL.
 
     Parameters
     ----------
     values : (n, lines) array
     gain : (n,) float64 array
-        Share of the slots per unit of value; it and ``length`` in main memory, wherever ``values`` are.
+        Share of the slots per unit of value. This and ``length`` are in main memory, wherever ``values`` are.
     length : (n,) int64 array
-        BL, 0 to 31.
+        Number of slots BL, 0 to 31.
     form : "first" or "spread"
 
     Returns
     -------
     words : (n, lines) uint32 array
-        As those of `kernels.pulses.updates.trains`.
+        Trains, encoded as in `kernels.pulses.updates.trains`.
     clipped : int
-        Lines whose wanted share exceeded 1; for values on a GPU an array without axes there.
+        Number of lines whose requested share exceeded 1; for values on a GPU, a 0-d device array.
     """
     gains, lengths = (np.asarray(numbers, like=values)[:, None] for numbers in (gain, length))
     share = np.abs(values).astype(np.float64) * gains
@@ -56,7 +56,7 @@ def deterministic_trains(
 
 
 def by_direction(rows: np.ndarray, columns: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Trains cut into four passes: two whose coincidences all go upwards, then two whose coincidences all go downwards.
+    """Split trains into four passes: two whose coincidences all increase, then two whose coincidences all decrease.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def by_direction(rows: np.ndarray, columns: np.ndarray) -> list[tuple[np.ndarray
     Returns
     -------
     list of (rows, columns)
-        Positive lines with positive ones, negative with negative, then positive rows with negative columns, and the reverse.
+        Positive with positive lines, negative with negative lines, then positive rows with negative columns, and the reverse.
     """
 
     def halves(words: np.ndarray) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""Exact writing: an idealisation that leaves only the conductance limits and the reads to the hardware."""
+"""Exact writing: only the conductance limits and the reads remain nonideal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class IdealUpdate(Scheme):
-    """Every change is written exactly, up to the bounds of each device, without granularity and without pulses."""
+    """Write every change exactly, up to the bounds of each device, without granularity and pulses."""
 
     kind: Literal["ideal"] = "ideal"
     takes_increments: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""Mixed precision: a digital accumulator in front of the devices, written in whole pulses."""
+"""Mixed precision: a digital accumulator that is written to the devices in whole pulses."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ Bins = Annotated[int, Field(ge=0, le=2**16)]
 
 
 class MixedPrecision(Scheme):
-    """Changes gather in a digital number chi for each weight, which is written as soon as it is worth a whole pulse.
+    """Accumulate changes in a digital number chi per weight, and write it as soon as it reaches a whole pulse.
 
-    chi += change; every ``every`` update cycles n = trunc(chi / epsilon) pulses are sent, weight by weight, and chi -= n epsilon.
-    epsilon is what a pulse is taken to change: ``granule`` times its mean logical change at weight zero. What is too small for a
-    device is thus never lost; what a device does otherwise than taken (spread, noise, a step that depends on the state, a bound)
-    is only made up for by the learning rule. Any digital optimiser may form the changes.
+    chi += change; every ``every`` update cycles n = trunc(chi / epsilon) pulses are sent to each weight, and chi -= n epsilon.
+    epsilon is the assumed change per pulse: ``granule`` times the mean logical change at weight zero. Changes too small for a device
+    are thus never lost. Deviations of a device from epsilon (spread, noise, a state-dependent step, a bound) are corrected by the
+    learning rule only. Any digital optimiser may compute the changes.
 
     Attributes
     ----------
     granule : float
-        epsilon, in mean changes of a weight by one pulse.
+        epsilon, in units of the mean change of a weight per pulse.
     every : int
-        Update cycles between transfers.
+        Number of update cycles between transfers.
     lines : int
-        Word lines that a transfer writes, in turn; 0 means all.
+        Number of word lines that a transfer writes, in turn; 0 means all.
     most_pulses : int or inf
-        Per weight and transfer; the rest stays in chi.
+        Largest number of pulses per weight and transfer; the rest stays in chi.
     pre_bins, post_bins : int
-        Values of each presynaptic and postsynaptic vector are rounded to this many levels, 2 floor(bins / 2) + 1 of them between
-        minus and plus its largest magnitude, before the products are formed; 0 means not at all. Increments are not rounded.
+        Presynaptic and postsynaptic values are rounded to 2 floor(bins / 2) + 1 levels between minus and plus the largest magnitude
+        of each vector before the products are formed; 0 disables rounding. Increments are not rounded.
     stochastic_rounding : bool
-        That rounding goes up or down at random, so that it is right on average.
+        Round up or down at random, so that the rounding is unbiased.
 
     References
     ----------
@@ -129,12 +129,12 @@ class MixedPrecision(Scheme):
 
 
 def whole_granules(chi: np.ndarray, epsilon: np.ndarray, most: float) -> tuple[np.ndarray, np.ndarray]:
-    """How many whole granules there are in chi, ``most`` at most, as int32, and what remains of it.
+    """Return the number of whole granules in chi, at most ``most``, as int32, and the remainder of chi.
 
-    Unless ``most`` limits it, the remainder is exact: the floating-point remainder of a division needs no rounding.
+    The remainder is exact unless limited by ``most``: the floating-point remainder of a division needs no rounding.
     """
     rest = np.fmod(chi, epsilon)
-    # More than 2^24 pulses would be no update but a sign that the granule is far too small; the rest of them stays in chi.
+    # More than 2^24 pulses indicate that the granule is far too small; the rest of them stays in chi.
     most = min(most, float(2**24))
     counts = np.rint((chi - rest) / epsilon)
     limited = np.clip(counts, -most, most)

@@ -1,4 +1,4 @@
-"""Program and verify: a digital copy of the weights learns, and the devices are written after it until they agree."""
+"""Program and verify: a digital copy of the weights learns, and the devices are written until they agree with it."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
 
 
 class ProgramVerify(Scheme):
-    """The digital target W* takes every change; every ``every`` update cycles the devices are brought back to it.
+    """Apply every change to a digital target W*, and write the devices to it every ``every`` update cycles.
 
-    All weights are read, device by device; those that are off by more than the tolerance get the pulses that the mean device would
-    need, one at least, and are read again, until they are within the tolerance or their budget is spent. Devices that are programmed
-    rather than pulsed are programmed anew instead. What a weight cannot reach is cut from the target: it stays within what two
-    mean devices can hold. In the memory of the matrix, "failed" (n_in, n_out) tells which weights missed the tolerance at the last
-    writing and "converged" the share of those that did not.
+    All weights are read, device by device. Weights outside the tolerance get the number of pulses that the mean device would need,
+    at least one, and are read again, until they are within the tolerance or their budget is spent. Devices that are programmed
+    rather than pulsed are programmed again instead. The target is clipped to the range that two mean devices can hold. In the
+    memory of the matrix, "failed" (n_in, n_out) marks the weights that missed the tolerance at the last write, and "converged" is
+    the share of the others.
 
     Attributes
     ----------
     tolerance : float
     unit : "granule" or "siemens"
-        Of the tolerance: the mean change of a weight by one pulse, or conductance difference.
+        Unit of the tolerance: the mean change of a weight per pulse, or a conductance difference in siemens.
     budget : int
-        Pulses, or times of programming, that a weight may take at one writing.
+        Largest number of pulses, or of programming attempts, per weight and write.
     single : bool
-        One pulse between two reads, rather than as many as the mean device would need.
+        Whether to send one pulse between two reads, instead of as many as the mean device would need.
     every : int
-        Update cycles between writings.
+        Number of update cycles between writes.
 
     References
     ----------
@@ -66,7 +66,7 @@ class ProgramVerify(Scheme):
         if isinstance(device.response, PulseResponse):
             return refuse_pulses(device, mapping)
         if self.unit == "granule":
-            return f"the device '{device.name}' has no pulses to measure a tolerance in; give it in siemens"
+            return f"the device '{device.name}' has no pulses that define a tolerance in granules; set unit = 'siemens'"
         return ""
 
     @override
@@ -97,9 +97,9 @@ class ProgramVerify(Scheme):
             self._write(matrix)
 
     def _write(self, matrix: PulsedMatrix) -> None:
-        """Pulse or program, read and compare, until all agree or have spent their budget; every comparison waits for a GPU."""
+        """Pulse or program, read and compare until all agree or spent their budget; each comparison synchronises with the GPU."""
         memory, device = matrix.memory, matrix.device
-        # What is compared with its target needs no compensation of a drift.
+        # Reads that are compared with a target need no drift compensation.
         matrix.gain = 1.0
         wanted = memory["target"] / matrix.scale_grid()
         pulsed = isinstance(device.response, PulseResponse)
@@ -131,7 +131,7 @@ class ProgramVerify(Scheme):
         count(matrix.meter, unverified=missed.sum())
 
     def _error(self, matrix: PulsedMatrix, wanted: np.ndarray, where: np.ndarray | None) -> np.ndarray:
-        """How far the weights that are read, all or those at ``where``, are from the target, in units of state."""
+        """Return the difference from the target of the weights that are read (all, or those at ``where``), in units of state."""
         note(SENSED, matrix, count_sensed(matrix.meter, matrix.cells.arrays, matrix.cells.tile, where))
         found = matrix.cells.sensed(matrix.update_key.fold("sense"), matrix.memory["rounds"])
         return wanted - found

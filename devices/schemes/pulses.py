@@ -1,4 +1,4 @@
-"""Plain in-situ learning: every sample's outer product is applied as it comes, by coincident pulses on the lines."""
+"""Plain in-situ learning: the outer product of each sample is applied directly, by coincident pulses on the lines."""
 
 from __future__ import annotations
 
@@ -24,44 +24,44 @@ if TYPE_CHECKING:
 
 
 class StochasticPulses(Scheme):
-    """Pulse trains whose coincidences realise ``rate * pre * post``: on average, or in rounded numbers.
+    """Pulse trains whose coincidences implement ``rate * pre * post``, either on average or in rounded numbers.
 
-    In each of BL slots the row fires with probability A |pre|, the column with probability B |post|, where
-    A B = rate / (BL * granularity): the expected number of coincidences times the granularity is the wanted change, exactly, as
-    long as no probability exceeds 1 (those that do are clipped and counted). With p = A B |pre post| their number is binomial, so
-    that a weight changes by granularity * BL p on average, with the variance granularity^2 BL (p (1 - p) + p s^2), s being the
-    cycle-to-cycle deviation of a step (of the sum of the steps, where several devices of a weight move).
+    In each of BL slots the row fires with probability A |pre| and the column with probability B |post|, where
+    A B = rate / (BL * granularity): the expected number of coincidences times the granularity is exactly the requested change, as
+    long as no probability exceeds 1 (such probabilities are clipped and counted). With p = A B |pre post| the number of coincidences
+    is binomial, so a weight changes by granularity * BL p on average, with variance granularity^2 BL (p (1 - p) + p s^2), where s is
+    the cycle-to-cycle deviation of a step (of the sum of the steps if several devices of a weight move).
 
     Attributes
     ----------
     trains : "stochastic" or "deterministic"
-        Random trains, drawn once for each line and shared by its crosspoints; or trains of a fixed number of pulses, whose
-        coincidences are the product of the two values, each rounded to BL levels, rounded again (see `schemes.words`). What is
-        below half a coincidence is then lost, sample by sample.
+        "stochastic": random trains, drawn once per line and shared by its crosspoints. "deterministic": trains with a fixed number
+        of pulses, whose coincidences are the product of the two values, each rounded to BL levels, rounded again (see
+        `schemes.deterministic_trains`); contributions below half a coincidence are then lost for each sample.
     length : int
-        BL, the slots of a train, 1 to 31; with length management the most that a train may use.
+        Number of slots BL of a train, 1 to 31; with length management, the largest number.
     update_management : bool
-        Split the rate so that the largest row and the largest column value get the same probability, instead of A = B.
+        Split the rate so that the largest row and column values get the same probability, instead of A = B.
     length_management : bool
-        Use only as many slots as the largest wanted change of the product needs: min(ceil(changes), length).
+        Use only the slots that the largest requested change of the product needs: min(ceil(changes), length).
     bound_management : "none", "spare-pre" or "repeat"
-        What happens when the largest wanted change of a product exceeds BL coincidences: both sides are clipped; or the
-        probabilities of the rows are kept at 1 at most, so that only columns are clipped (aihwkit's update management); or the
+        Treatment of a product whose largest requested change exceeds BL coincidences. "none": both sides are clipped. "spare-pre":
+        row probabilities are kept at or below 1, so that only columns are clipped (aihwkit's update management). "repeat": the
         product is sent as several trains of equal rate, one after the other.
     most_trains : int
-        The most that "repeat" sends for a product.
+        Largest number of trains per product with "repeat".
     directions : "together" or "separate"
-        Pulses upwards and downwards in the same slots; or, as most hardware does it, first all pulses upwards of the products that
-        are handed over together, then all those downwards, in two passes for each polarity of the inputs. A device gets the same
-        pulses in another order, which matters only where steps depend on the state.
+        "together": pulses in both directions share the slots. "separate": as in most hardware, first all increasing pulses of the
+        products of one call, then all decreasing ones, in two passes for each polarity of the inputs. A device gets the same
+        pulses in another order, which matters only if steps depend on the state.
     phases : "trains" or "twin"
-        What becomes of products of two phases (`TwoPhases`, equilibrium propagation). As two opposite trains, the noise of both
-        adds, although they nearly cancel: with rate = eta / (2 beta) the variance of a change is 2 |s s^T| granularity
-        eta / (2 beta) for small probabilities. As twins, each phase goes to one device of every pair alone, at the same
-        time, and the pair takes the difference: with half the step of a pair and as many pulses for each device the variance is
-        half as large, but the spread between the two devices leaves a part of what should cancel, and both move in the same
-        direction, towards their bounds. Products of Hopfield networks, s s^T in each phase, are far larger than their difference,
-        and drive most devices there within a few epochs unless something takes the common part back, which no scheme here does.
+        Treatment of products of two phases (`TwoPhases`, equilibrium propagation). "trains": two opposite trains, whose noise adds
+        although they nearly cancel: with rate = eta / (2 beta) the variance of a change is 2 |s s^T| granularity eta / (2 beta)
+        for small probabilities. "twin": each phase goes to one device of every pair only, at the same time, and the pair takes the
+        difference. With half the step of a pair and as many pulses per device the variance is halved, but the spread between the
+        two devices leaves part of the common component, and both devices move in the same direction, towards their bounds. In
+        Hopfield networks the products s s^T of each phase are far larger than their difference and drive most devices to their
+        bounds within a few epochs unless the common part is removed, which no scheme here does.
 
     References
     ----------
@@ -107,7 +107,7 @@ class StochasticPulses(Scheme):
             self.send(matrix, pre, post, rate, legs=legs)
 
     def parts(self, products: Products) -> Iterator[tuple[np.ndarray, np.ndarray, PulsedLegs]]:
-        """The products, and which devices each of them goes to."""
+        """Yield the products, and the devices that each of them reaches."""
         if not isinstance(products, TwoPhases) or self.phases == "trains":
             yield from ((pre, post, "all") for pre, post in products)
             return
@@ -123,9 +123,9 @@ class StochasticPulses(Scheme):
         cells: str | None = None,
         legs: PulsedLegs = "all",
     ) -> None:
-        """Pulse n products (n, n_in), (n, n_out), times the rate, into the weights or into extra cells of that name."""
+        """Send n products (n, n_in), (n, n_out), times the rate, to the weights or to the extra cells with the given name."""
         granularity = matrix.granularity if legs == "all" else matrix.granularity / 2
-        # The inputs of each block are on arrays of their own.
+        # The inputs of each block belong to separate arrays.
         for inputs, scale in at_once(matrix.blocks()):
             driven = pre[:, inputs]
             wanted = post if scale is None else post / scale
@@ -151,29 +151,29 @@ class StochasticPulses(Scheme):
     @override
     def increment(self, matrix: PulsedMatrix, change: np.ndarray) -> None:
         raise UnsupportedUpdateError(
-            "stochastic pulses apply each product as it comes and cannot write a digitally formed change: use an optimiser that "
-            "needs none (plain SGD), or another update scheme"
+            "stochastic pulses apply each product as it comes and cannot write a digitally computed change: use an optimiser "
+            "that needs none (plain SGD), or another update scheme"
         )
 
     def gains(
         self, pre: np.ndarray, post: np.ndarray, steps: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-        """Pulse probabilities per unit and train lengths of n rank-one products.
+        """Compute pulse probabilities per unit and train lengths of n rank-one products.
 
-        They are computed in main memory (one synchronisation with the GPU); in a captured graph they stay on the GPU.
+        The computation runs in main memory (one synchronisation with the GPU); in a captured graph it stays on the GPU.
 
         Parameters
         ----------
         pre, post : (n, n_in) and (n, n_out) arrays
         steps : float
-            Device steps wanted per unit of pre * post: the rate over the granularity.
+            Requested device steps per unit of pre * post: the rate over the granularity.
 
         Returns
         -------
         gain_pre, gain_post : (n,) float64 arrays
         length : (n,) int64 array
         trains : (n,) int64 array or None
-            How often each product is sent, if not once.
+            Number of trains of each product; None for one.
         """
         largest = np.stack([np.abs(pre).max(axis=1), np.abs(post).max(axis=1)])
         if not capturing():

@@ -1,4 +1,4 @@
-"""Sign pulses: the products are added up digitally, and only the sign of the sum is written."""
+"""Sign pulses: products are accumulated digitally, and only the sign of the sum is written."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 
 
 class SignPulses(Scheme):
-    """The Manhattan rule: every weight whose accumulated change exceeds a threshold gets the same pulses in its direction.
+    """Manhattan rule: every weight whose accumulated change exceeds a threshold gets the same pulses in its direction.
 
-    The change of ``every`` update cycles is added up, its sign is written, and it is forgotten. How far a weight moves is set by the
-    device and by ``pulses``, not by the learning rate, which only scales what is compared with a threshold in granules.
+    The change of ``every`` update cycles is accumulated, its sign is written, and the accumulator is cleared. The device and
+    ``pulses`` determine the step of a weight; the learning rate only scales the comparison with a threshold in granules.
 
     Attributes
     ----------
     threshold : float
-        Changes of at most this magnitude are not written; zero is never written.
+        Changes up to this magnitude are not written; zero is never written.
     threshold_unit : "granule" or "rms"
-        Of the threshold: the mean change of a weight by one pulse, or the root of the mean square of the accumulated change over
-        the whole matrix.
+        Unit of the threshold: the mean change of a weight per pulse, or the root mean square of the accumulated change over the
+        matrix.
     pulses : int
-        Sent to each of the others.
+        Number of pulses sent to each weight above the threshold.
     every : int
-        Update cycles that are added up.
+        Number of update cycles that are accumulated.
 
     References
     ----------
@@ -86,7 +86,7 @@ class SignPulses(Scheme):
         summed = memory["sum"]
         unit = matrix.granules()
         if self.threshold_unit == "rms":
-            # In double precision, so that its bits do not depend on the order in which it is formed.
+            # In double precision, so that the result does not depend on the order of summation.
             unit = np.sqrt(np.mean(np.square(summed), dtype=np.float64)).astype(matrix.dtype)
         chosen = np.abs(summed) > unit * matrix.dtype.type(self.threshold)
         counts = np.where(chosen, np.sign(summed), 0).astype(np.int32) * np.int32(self.pulses)

@@ -1,4 +1,4 @@
-"""The Tiki-Taka family: gradients gather on fast cells, which forget by their own asymmetry, and move on to the weights."""
+"""Tiki-Taka family: fast cells accumulate gradients, forget through their asymmetry, and are transferred to the weights."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from analogpc.kernels.memory import filled
 
 
 class TikiTaka(Transfer):
-    """The first version: C[:, j] += lambda A e_j by pulse trains, and the network sees W = gamma A + C.
+    """First version: C[:, j] += lambda A e_j by pulse trains; the network sees W = gamma A + C.
 
     Attributes
     ----------
     gamma : float
-        What the fast cells count in a read of the weights. Not 0 only if nothing is subtracted from the fast cells digitally.
+        Factor of the fast cells in a read of the weights. Must be 0 if a reference is subtracted digitally from the fast cells.
     transfer_pulses : StochasticPulses
-        The trains of the transfers.
+        Pulse trains of the transfers.
 
     References
     ----------
@@ -55,17 +55,17 @@ class TikiTaka(Transfer):
 
 
 class TikiTakaV2(BufferedTransfer):
-    """The second version: a digital buffer between A and C filters the noise of the reads (see `BufferedTransfer`).
+    """Second version: a digital buffer between A and C filters the noise of the reads (see `BufferedTransfer`).
 
     Attributes
     ----------
     gamma : float
-        What the fast cells count in a read of the weights. Not 0 only if nothing is subtracted from the fast cells digitally.
+        Factor of the fast cells in a read of the weights. Must be 0 if a reference is subtracted digitally from the fast cells.
 
     References
     ----------
-    Gokmen, Front. Artif. Intell. 4:699148 (2021); aihwkit, ``BufferedTransferCompound``, whose defaults these are, except that rates
-    of transfers do not follow the learning rate.
+    Gokmen, Front. Artif. Intell. 4:699148 (2021); defaults as in aihwkit's ``BufferedTransferCompound``, except that transfer rates
+    do not follow the learning rate.
     """
 
     kind: Literal["tiki-taka-v2"] = "tiki-taka-v2"
@@ -83,19 +83,19 @@ class TikiTakaV2(BufferedTransfer):
 
 def _unseen_reference(scheme: Transfer, gamma: float) -> str:
     if gamma and (scheme.zero_pulses or scheme.reference_std):
-        return "what is subtracted digitally from the fast cells (zero_pulses, reference_std) is not seen by reads with gamma > 0"
+        return "reads with gamma > 0 do not see what is subtracted digitally from the fast cells (zero_pulses, reference_std)"
     return ""
 
 
 class Chopped(BufferedTransfer):
-    """Buffered transfers with choppers: each word line j has a sign c_j, with which its inputs reach A and its reads leave it.
+    """Buffered transfers with choppers: a sign c_j of each word line j multiplies its inputs to A and its reads from A.
 
-    An offset of A keeps its sign when c_j turns, what was learnt does not: offsets cancel in the buffer.
+    An offset of A keeps its sign when c_j changes and the learnt part does not, so that offsets cancel in the buffer.
 
     Attributes
     ----------
     chop_probability : float
-        That the sign of a word line turns after it was read.
+        Probability that the sign of a word line changes after a read.
     """
 
     fast_scaling: Literal["rate", "absolute", "auto"] = "auto"
@@ -107,7 +107,7 @@ class Chopped(BufferedTransfer):
 
     @property
     def period(self) -> int:
-        """Sweeps between the turns of regular choppers."""
+        """Number of sweeps between the sign changes of regular choppers."""
         return max(math.ceil(1 / self.chop_probability), 2)
 
     @override
@@ -120,19 +120,19 @@ class Chopped(BufferedTransfer):
 
 
 class ChoppedTikiTaka(Chopped):
-    """c-TTv2: Tiki-Taka v2 with choppers that turn at random or regularly.
+    """c-TTv2: Tiki-Taka v2 with choppers that change sign at random or regularly.
 
     Attributes
     ----------
     regular : bool
-        All word lines turn in every ceil(1 / chop_probability)-th sweep, instead of each at random.
+        Change the signs of all word lines in every ceil(1 / chop_probability)-th sweep, instead of each at random.
     output_chop_probability : float
-        Each bit line has a chopper as well, which turns with this probability after every sweep.
+        Probability that the chopper of a bit line changes sign after a sweep.
 
     References
     ----------
-    Rasch et al., "Fast offset corrected in-memory training", arXiv 2303.04721 (2023); aihwkit, ``ChoppedTransferCompound``, of whose
-    presets the scalings and the rate of the fast cells are.
+    Rasch et al., "Fast offset corrected in-memory training", arXiv 2303.04721 (2023); scalings and rate of the fast cells as in the
+    presets of aihwkit's ``ChoppedTransferCompound``.
     """
 
     kind: Literal["chopped-tiki-taka"] = "chopped-tiki-taka"
@@ -163,16 +163,16 @@ class ChoppedTikiTaka(Chopped):
 
 
 class Agad(Chopped):
-    """Analog gradient accumulation with dynamic reference: what A held at the end of the last chopper period is subtracted.
+    """Analog gradient accumulation with dynamic reference: the value of A at the end of the last chopper period is subtracted.
 
-    All choppers turn every n = max(ceil(1 / chop_probability), 2) sweeps. For the read a of a weight: m += beta (a - m) with
-    beta = min(tail / n, 1); at the first read after a turn the reference r becomes m as it was; and the buffer gets
-    H += lambda c (a - r), once a first period has given a reference. No symmetry point has to be known.
+    All choppers change sign every n = max(ceil(1 / chop_probability), 2) sweeps. For the read a of a weight: m += beta (a - m) with
+    beta = min(tail / n, 1); at the first read after a sign change the reference r is set to the previous m; and the buffer gets
+    H += lambda c (a - r) once a first period has given a reference. No symmetry point has to be known.
 
     Attributes
     ----------
     tail : float
-        How much more the end of a period counts in m than its beginning, where A still forgets the last period.
+        Relative weight in m of the end of a period over its beginning, where A still forgets the last period.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""What the Tiki-Taka family has in common: products go to fast cells, which are read line by line and carried over to the weights."""
+"""Base classes of the Tiki-Taka family: products go to fast cells, which are read line by line and transferred to the weights."""
 
 from __future__ import annotations
 
@@ -29,40 +29,41 @@ Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
 
 
 class Transfer(Scheme):
-    """Fields and course of the schemes with fast cells A beside the cells C of the weights.
+    """Base class of the schemes with fast cells A besides the cells C of the weights.
 
-    A gets the products by pulse trains at its own rate, and relaxes to the state at which pulses up and down have equal effect. After
-    every so many products or batches the next word lines of A are read through the converters, with one line driven at a time, and
-    what was read is carried over to C at the transfer rate, as each scheme has it. A must rest at zero: where the symmetry point of
-    its devices is elsewhere, what is read has an offset, which C integrates, unless it is subtracted (``zero_pulses``, or the
-    reference devices of a response that hold the symmetry point) or cancelled (the chopped schemes).
+    A receives the products by pulse trains at its own rate, and relaxes to the state at which pulses up and down have equal effect.
+    After every ``every`` products or batches the next word lines of A are read through the converters, one driven line at a time,
+    and the result is transferred to C at the transfer rate, as the subclass defines. A must rest at zero: if the symmetry point of
+    its devices is elsewhere, reads have an offset, which C integrates unless it is subtracted (``zero_pulses``, or the reference
+    devices of a response that hold the symmetry point) or cancelled (chopped schemes).
 
     Attributes
     ----------
     pulses : StochasticPulses
-        The trains of the fast cells.
+        Pulse trains of the fast cells.
     fast_rate : float
     fast_scaling : "rate", "absolute" or "auto"
-        The rate of the fast cells is ``fast_rate`` times the learning rate of the update (which includes the mean over the batch); or
-        ``fast_rate`` itself for every product; or, so that the trains are always equally full, ``fast_rate`` times length *
-        granularity / (x d), x and d being running means of the largest inputs and errors of the products.
+        Rate of the fast cells. "rate": ``fast_rate`` times the learning rate of the update (which includes the mean over the
+        batch). "absolute": ``fast_rate`` for every product. "auto": ``fast_rate`` times length * granularity / (x d), where x and
+        d are running means of the largest inputs and errors of the products, so that trains are always equally full.
     auto_momentum : float
-        Of those running means, from one set of products to the next.
+        Momentum of the running means x and d, per set of products.
     transfer_rate : float
     transfer_scaling : "absolute", "rate" or "gradient"
-        What was read is carried over at ``transfer_rate``; or at that times the learning rate; or at that times the learning rate
-        over the rate of the fast cells, so that C moves as far as the products ask for, however strongly A is driven.
+        Factor of the transferred value. "absolute": ``transfer_rate``. "rate": ``transfer_rate`` times the learning rate.
+        "gradient": that divided by the rate of the fast cells, so that C moves as far as the products require, however strongly A
+        is driven.
     every : int
     unit : "batch" or "product"
-        Transfers take place after so many calls with products, or so many rank-one products.
+        Number of calls with products ("batch"), or of rank-one products, between transfers.
     lines : int
-        Word lines that each of them reads; 0 means all.
+        Number of word lines read per transfer; 0 means all.
     zero_pulses : int
-        Pairs of pulses up and down that the fast cells get when they are made, to bring them to their symmetry points; the mean of
-        reads of every device after each pair of the second half is kept and subtracted digitally from all later reads. 0 means that
-        the fast cells are programmed to zero and nothing is subtracted.
+        Number of up/down pulse pairs that bring the fast cells to their symmetry points when they are created. The mean of reads of
+        every device after each pair of the second half is kept and subtracted digitally from all later reads. With 0, the fast
+        cells are programmed to zero and nothing is subtracted.
     reference_std : float
-        Standard deviation of the error of what is subtracted, in units of state.
+        Standard deviation of the error of the subtracted value, in units of state.
 
     References
     ----------
@@ -115,7 +116,7 @@ class Transfer(Scheme):
         return {"waited": self.every - 1, "line": matrix.shape[1] - 1}
 
     def _reference(self, matrix: PulsedMatrix) -> np.ndarray:
-        """What reads of the fast cells find where their devices rest, in units of state (n_in, n_out)."""
+        """Return the reads of the fast cells at rest, in units of state (n_in, n_out)."""
         fast, key = matrix.extra["fast"], matrix.update_key.fold("zero")
         up, found, first = matrix.zeros(np.int32) + np.int32(1), matrix.zeros(np.float64), self.zero_pulses // 2
         for pair in range(self.zero_pulses):
@@ -147,12 +148,12 @@ class Transfer(Scheme):
     @override
     def increment(self, matrix: PulsedMatrix, change: np.ndarray) -> None:
         raise UnsupportedUpdateError(
-            "the fast cells take products as they come and cannot be given a digitally formed change: use an optimiser that needs "
-            "none (plain SGD), or another update scheme"
+            "the fast cells take products as they come and cannot write a digitally computed change: use an optimiser that "
+            "needs none (plain SGD), or another update scheme"
         )
 
     def _fast_rate(self, matrix: PulsedMatrix, pre: np.ndarray, post: np.ndarray, rate: float) -> float:
-        """The magnitude of the rate of the fast cells for these products; if it follows them, this synchronises with the GPU."""
+        """Return the magnitude of the rate of the fast cells for these products; "auto" scaling synchronises with the GPU."""
         if rate == 0:
             return 0.0
         if self.fast_scaling != "auto":
@@ -173,7 +174,7 @@ class Transfer(Scheme):
         self.pulses.send(matrix, pre, post, rate, "fast", legs)
 
     def _wait(self, matrix: PulsedMatrix, passed: int, rate: float) -> None:
-        """Count what has passed, and transfer when it is time."""
+        """Count the given calls or products, and transfer when one is due."""
         memory = matrix.memory
         memory["waited"] += passed
         if memory["waited"] < self.every:
@@ -186,7 +187,7 @@ class Transfer(Scheme):
             share = share / memory["fast_rate"] if memory["fast_rate"] > 0 else 0.0
         left = min(self.lines or matrix.shape[1], matrix.shape[1])
         while left:
-            # A transfer that runs over the last line goes on at the first as the beginning of another sweep.
+            # A transfer that passes the last line continues at the first line, as the beginning of another sweep.
             lines = slice(memory["line"], min(memory["line"] + left, matrix.shape[1]))
             self._carry(matrix, lines, self._read(matrix, lines), share)
             left -= lines.stop - lines.start
@@ -195,7 +196,7 @@ class Transfer(Scheme):
             memory["sweeps"] += memory["line"] == 0
 
     def _read(self, matrix: PulsedMatrix, lines: slice) -> np.ndarray:
-        """The fast weights of some word lines as they are read: (lines, n_out)."""
+        """Read the fast weights of some word lines: (lines, n_out)."""
         found = matrix.read_extra("fast", matrix.one_by_one(lines))
         if "reference" not in matrix.memory:
             return found
@@ -203,27 +204,27 @@ class Transfer(Scheme):
 
     @abstractmethod
     def _carry(self, matrix: PulsedMatrix, lines: slice, found: np.ndarray, share: float) -> None:
-        """Bring ``share`` times what was ``found`` (lines, n_out) towards the weights of these lines."""
+        """Transfer ``share`` times the read values ``found`` (lines, n_out) to the weights of these lines."""
 
 
 class BufferedTransfer(Transfer):
     """Transfers through a digital buffer H, which is written in whole pulses.
 
-    With a the read of a weight of A and lambda the transfer rate: H += lambda a; n = trunc(H / epsilon), at most ``most_pulses``; n
+    For the read a of a weight of A and the transfer rate lambda: H += lambda a; n = trunc(H / epsilon), at most ``most_pulses``; n
     pulses to C; and where n is not zero, H becomes momentum * H if the buffer forgets, otherwise H - (1 - momentum) n epsilon.
 
     Attributes
     ----------
     threshold : float
-        epsilon, in mean changes of a weight by one pulse.
+        epsilon, in units of the mean change of a weight per pulse.
     auto_granularity : float
         If not 0, epsilon is also multiplied by this over the number of batches or products in which all word lines are read once.
     momentum : float
-        What a written buffer keeps.
+        Share of the buffer that is kept after a write.
     forget_buffer : bool
-        Whether it loses what was not written as well.
+        Whether a write also reduces the part that was not written.
     most_pulses : int
-        Per weight and transfer.
+        Largest number of pulses per weight and transfer.
 
     References
     ----------
@@ -252,7 +253,7 @@ class BufferedTransfer(Transfer):
         return matrix.granules(lines) * matrix.dtype.type(factor)
 
     def _gather(self, matrix: PulsedMatrix, lines: slice, change: np.ndarray) -> None:
-        """Add to the buffer of these lines, and write what is worth a pulse; this synchronises with the GPU."""
+        """Add to the buffer of these lines, and write whole pulses; this synchronises with the GPU."""
         kind, epsilon = matrix.dtype.type, self._epsilon(matrix, lines)
         buffer = matrix.memory["buffer"][lines] + change
         count_digital(matrix, 0, 2 * change.size)

@@ -321,7 +321,7 @@ def test_defaults_fit_the_device():
         ({"device": "reram-array-om", "mapping": DeviceVector()}, "minus = 'reference'"),
         ({"device": "reram-array-om", "mapping": OffsetColumn()}, "minus = 'reference'"),
         ({"device": "reram-sb", "mapping": BitSliced()}, "programmed, not pulsed"),
-        ({"device": "reram-wan", "scheme": {"kind": "stochastic-pulses"}}, "does not answer to pulses"),
+        ({"device": "reram-wan", "scheme": {"kind": "stochastic-pulses"}}, "does not respond to pulses"),
         ({"device": "ideal", "wire_ohms": 1.0}, "wires need devices with limits"),
         ({"device": "rram-milo", "wire_ohms": 1.0}, "milo-rram"),
         ({"mapping": {"kind": "differential-pair", "minus": "reference", "subtraction": "digital"}}, "subtraction = 'digital'"),

@@ -279,7 +279,7 @@ def test_exact_writing_counts_the_devices_that_it_writes():
 
 
 def test_refusals(rng):
-    with pytest.raises(ValueError, match="does not answer to pulses"):
+    with pytest.raises(ValueError, match="does not respond to pulses"):
         Analog.ideal(scheme=MixedPrecision())
     with pytest.raises(ValueError, match="bit-sliced"):
         Analog(device="idealized", mapping=BitSliced(), scheme=SignPulses())

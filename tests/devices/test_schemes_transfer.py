@@ -290,7 +290,7 @@ def test_refusals():
     for scheme in (TikiTaka(), TikiTakaV2(), ChoppedTikiTaka(), Agad()):
         with pytest.raises(ValueError, match="symmetry point"):
             Analog(device="pcm", scheme=scheme)
-        with pytest.raises(ValueError, match="does not answer to pulses"):
+        with pytest.raises(ValueError, match="does not respond to pulses"):
             Analog.ideal(scheme=scheme)
         matrix = crossbar(scheme)
         assert not matrix.takes_increments

@@ -70,7 +70,7 @@ REFUSALS = [
     (lambda: Analog(read_noise=math.nan), "read_noise = nan is not allowed"),
     (lambda: Analog(read_noise=-1.0), "read_noise = -1.0 is not allowed"),
     (lambda: ADC(bits=4, bound=math.inf), "bits = 4 levels need a finite bound"),
-    (lambda: Analog(device="ideal", scheme=StochasticPulses()), "does not answer to pulses"),
+    (lambda: Analog(device="ideal", scheme=StochasticPulses()), "does not respond to pulses"),
     (lambda: StochasticPulses(length=32), "length = 32 is not allowed: input should be less than or equal to 31"),
     (lambda: ConstantStep(dw_min=0.0), "dw_min = 0.0 is not allowed: input should be greater than 0"),
     (lambda: ConstantStep(dw_min=0.1, w_min=0.5), "w_min = 0.5 is not allowed"),
