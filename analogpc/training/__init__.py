@@ -1,5 +1,5 @@
 """Training: studies, runs, training steps, optimisers, schedules, evaluation.
 
-Enters: what repeats training steps over data. What one step does is in `rules`; where results are stored is in `files`.
-A new optimiser or schedule is a class in `optimisers`.
+Contains everything that repeats training steps over data. A single step is defined in `rules`; storage is in `files`.
+A new optimiser is a class in `optimisers`, a new schedule a class in `schedules`.
 """

@@ -1,4 +1,4 @@
-"""Studies out of files and the options of the command line: changes laid over a file, all in the same way."""
+"""Build studies from files and command-line options, which override the file."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from analogpc.devices.texts import parse_toml, read_toml
 from analogpc.training.study import Study
 
 RULE = "s+f"
-"""The rule of a study that names none."""
+"""Default rule of a study."""
 
 
 def assemble(path: Path | None, options: Mapping[str, Any], settings: Iterable[str] = ()) -> Study:
-    """The study of a file with options laid over it.
+    """Build a study from a file, overridden by options.
 
     Parameters
     ----------
     path : path
-        A TOML file with fields of `Study`; without one, every field is what it is without a word, and the rule `RULE`.
+        A TOML file with fields of `Study`; without one, all fields have their defaults, and the rule is `RULE`.
     options : mapping of path to value
-        See `analogpc.devices.fields.lay`; None stands for an option that was not given. Besides, "device" is a substrate in short:
-        "digital", or the devices of the crossbars that are there, or of crossbars of the usual kind.
+        See `analogpc.devices.fields.lay`; None stands for an option that was not given. In addition, "device" is a short form of
+        the substrate: "digital", or the devices of the crossbars in the file, or of default crossbars.
     settings : iterable of str
-        FIELD=VALUE, the value in TOML or else taken as it stands.
+        FIELD=VALUE; the value is TOML or else a plain string.
 
     Raises
     ------
     ValueError
-        If the file cannot be read, a field is given two values, or the study is not allowed.
+        If the file cannot be read, a field is given two values, or the study is invalid.
     """
     fields = read_toml(path) if path is not None else {}
     changes: dict[str, Any] = {}
@@ -40,7 +40,7 @@ def assemble(path: Path | None, options: Mapping[str, Any], settings: Iterable[s
     for name, value in [*given, *map(setting, settings)]:
         name = _substrate_or_device(fields, value) if name == "device" else name
         if name in changes and changes[name] != value:
-            raise SpecificationError(f"{name} is given two values, {changes[name]!r} and {value!r}; say one")
+            raise SpecificationError(f"{name} is given two values, {changes[name]!r} and {value!r}; give one")
         changes[name] = value
     if not {"rule", "rule.kind"} & changes.keys():
         fields.setdefault("rule", RULE)
@@ -51,7 +51,7 @@ def assemble(path: Path | None, options: Mapping[str, Any], settings: Iterable[s
 
 
 def setting(text: str) -> tuple[str, Any]:
-    """The path and the value of FIELD=VALUE; the value in TOML, or else taken as it stands.
+    """Parse FIELD=VALUE into path and value; the value is TOML or else a plain string.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def setting(text: str) -> tuple[str, Any]:
 
 
 def _substrate_or_device(fields: Mapping[str, Any], device: str) -> str:
-    """Which field an option "device" changes: crossbars of a file keep their other fields."""
+    """Return the field that --device changes; crossbars of a file keep their other fields."""
     substrate = fields.get("substrate", "digital")
     kind = substrate.get("kind", "analog") if isinstance(substrate, Mapping) else substrate
     return "substrate" if "digital" in (kind, device) else "substrate.device"

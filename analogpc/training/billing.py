@@ -1,4 +1,4 @@
-"""What the training of a run would have cost on hardware."""
+"""Hardware costs of a training run."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class Billing:
-    """Prices what a run has recorded.
+    """Mixin that prices the recorded operations of a run.
 
     Attributes
     ----------
     study : Study
     network : Network
     ledger : Ledger
-        What was done.
+        Recorded operations.
     """
 
     study: Study
@@ -35,22 +35,22 @@ class Billing:
     ledger: Ledger
 
     def priced(self) -> dict[str, float]:
-        """What the training took so far, for the history: nothing if the study names no technology."""
+        """Return energy and latency of the training so far, for the history; empty if the study names no technology."""
         if not self.study.technology:
             return {}
         billed = self.bill(self.study.technology)
         return {"joules": billed.joules, "latency_seconds": billed.seconds}
 
     def _refuse_technology(self, x: np.ndarray, target: np.ndarray) -> None:
-        """Refuse a technology of the study that lacks an entry, before anything is learnt.
+        """Refuse a technology of the study that lacks an entry, before training starts.
 
-        Which entries a bill needs follows from what happens: a copy of the network learns a few samples and is billed.
+        The entries needed depend on the operations performed: a copy of the network is trained on a few samples and billed.
 
         Parameters
         ----------
         x : (n, *input_shape) array
         target : (n, *output_shape) array
-            Samples as the network takes them.
+            Normalised samples and their targets.
         """
         from analogpc.devices.costs.ledger import Ledger
         from analogpc.rules.base import StepContext
@@ -73,25 +73,25 @@ class Billing:
         twin: bool = False,
         changes: Mapping[str, float] = MappingProxyType({}),
     ) -> Bill:
-        """What the training cost so far, or its first ``epochs``, on hardware of a technology.
+        """Compute the cost of the training so far, or of its first ``epochs``, in a technology.
 
         Parameters
         ----------
         technology : str, path or Technology
-            A name of `devices.costs.technology.technologies`, or a TOML file.
+            A name listed by `devices.costs.technology.technologies`, or a TOML file.
         epochs : int
-            Finished ones; all that was done if not given.
+            Number of finished epochs to bill; by default everything recorded so far.
         twin : bool
-            Bill its digital twin instead: the same reads and updates in digital arithmetic.
+            Bill the digital twin instead: the same reads and updates in digital arithmetic.
         changes : dict of float by entry
-            Other values of entries, in the units that these have: ``{"array.columns_per_adc": 8}``.
+            Changed entries, in the units of the technology: ``{"array.columns_per_adc": 8}``.
 
         Raises
         ------
         TechnologyError
-            If there is no such technology, or it lacks an entry that is needed.
+            If there is no such technology, or it lacks a required entry.
         LedgerError
-            If there is nothing to bill.
+            If nothing was recorded.
         """
         with self.network.own_session():
             tally = self.ledger.total(epochs)
@@ -105,7 +105,7 @@ def _priced(
     twin: bool = False,
     changes: Mapping[str, float] = MappingProxyType({}),
 ) -> Bill:
-    """The bill of a tally of a network."""
+    """Return the bill of a tally of a network."""
     from analogpc.devices.costs.bill import bill, digital_twin
     from analogpc.devices.costs.hardware import Hardware
     from analogpc.devices.costs.technology import technology as found

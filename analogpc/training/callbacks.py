@@ -1,4 +1,4 @@
-"""Callbacks: what you want done at the end of batches and epochs of a run."""
+"""Callbacks: user code at the end of the batches and epochs of a run."""
 
 from __future__ import annotations
 
@@ -20,43 +20,43 @@ if TYPE_CHECKING:
 
 
 class Callback:
-    """Base class; override what you need. A plain function ``f(run)`` is called at the end of every epoch.
+    """Base class of callbacks; override the methods you need. A plain function ``f(run)`` is called at the end of every epoch.
 
-    All reads of the network within a callback draw noise of their own and are not counted, so that they leave no trace in the
-    run. A callback that changes weights, devices or the memory of the optimiser is found out, and its name is kept in the run
-    file: pass it again to resume bit-identically.
+    Network reads within a callback draw noise from a separate stream and are not counted, so they do not affect the run. A
+    callback that changes weights, devices or the optimiser state is detected, and its name is kept in the run file: pass it
+    again to resume bit-identically.
 
     Attributes
     ----------
     name : str
-        In files and messages; by default that of the class.
+        Name in files and messages; by default the class name.
     reads_only : bool
-        Say True to spare the comparison of all weights before and after each call.
+        True skips the comparison of all weights before and after each call.
     """
 
     reads_only: bool = False
 
     @property
     def name(self) -> str:
-        """What the callback is called in files and messages."""
+        """Name of the callback in files and messages."""
         return type(self).__name__
 
     def on_batch_end(self, run: Run) -> None:
-        """After every batch; ``run.position`` says where."""
+        """Called after every batch; ``run.position`` is the current position."""
 
     def on_epoch_end(self, run: Run) -> None:
-        """After every epoch; the last entries of ``run.history`` are its results. ``run.stop(reason)`` ends the run there."""
+        """Called after every epoch; its results are the last entries of ``run.history``. ``run.stop(reason)`` ends the run."""
 
     def state(self) -> dict[str, Any]:
-        """What `restore` needs to go on: numbers, texts, lists and dictionaries of them. Kept in the run file."""
+        """Return the state for `restore` (numbers, strings, lists and dictionaries of them), kept in the run file."""
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `state` gave when the run was saved."""
+        """Restore what `state` returned when the run was saved."""
 
 
 class _Function(Callback):
-    """A function (run) -> None at the end of every epoch."""
+    """A function ``(run) -> None`` called at the end of every epoch."""
 
     def __init__(self, function: Callable[[Run], Any]) -> None:
         self._function = function
@@ -70,12 +70,12 @@ class _Function(Callback):
 
 
 class Record(Callback):
-    """Puts what a function (run) -> number or array of fixed shape gives after every epoch into the history.
+    """Record a function ``(run) -> number or array of fixed shape`` in the history after every epoch.
 
     Parameters
     ----------
     name : str
-        Of the column.
+        Name of the history column.
     function : callable
     """
 
@@ -94,17 +94,17 @@ class Record(Callback):
         if len(column) >= done:
             raise ValueError(f"the history has a column '{self._column}' already")
         value = np.asarray(self._function(run)).tolist()
-        # A column that begins late has the same length as the others.
+        # Pad a column that starts late to the length of the others.
         column += [np.full(np.shape(value), np.nan).tolist()] * (done - 1 - len(column)) + [value]
 
 
 class Save(Callback):
-    """Saves the run each time the given number of epochs or batches is done, every time to a new file.
+    """Save the run every ``every`` epochs or batches, each time to a new file.
 
     Parameters
     ----------
     path : str
-        With {epoch} and, if wanted, {batch} in it, as in "run-{epoch}.h5"; without, the file is replaced each time.
+        File name with {epoch} and optionally {batch}, as in "run-{epoch}.h5"; without them, the file is replaced each time.
     every : int
     unit : "epochs" or "batches"
     """
@@ -133,13 +133,13 @@ class Save(Callback):
 
 
 class Callbacks:
-    """The callbacks of a run, at work.
+    """The active callbacks of a run.
 
     Parameters
     ----------
     given : sequence of Callback or functions
     kept : dict of str
-        What `states` gave when the run was saved: for these callbacks, and for those of a later part of the run.
+        The saved result of `states`, for these callbacks and for those of later parts of the run.
     """
 
     def __init__(self, given: Sequence[Any] = (), kept: dict[str, str] | None = None) -> None:
@@ -153,25 +153,25 @@ class Callbacks:
                 one.restore(json.loads(self._kept[one.name]))
 
     def resumed(self, given: Sequence[Any] | None, changed_by: Sequence[str]) -> Callbacks:
-        """The callbacks of the next part of a run, which continue from the states of this part.
+        """Return the callbacks of the next part of a run, with the states of this part.
 
         Parameters
         ----------
         given : sequence of Callback or functions, or None
         changed_by : sequence of str
-            Names of the callbacks that changed the run so far.
+            Names of callbacks that have changed the run.
 
         Raises
         ------
         ResumeError
-            If one of those is missing, unless the others are given without it.
+            If one of ``changed_by`` is missing and ``given`` is None.
         """
         made = Callbacks(given or (), self.states())
         missing = set(changed_by) - {one.name for one in made.all}
         if given is None and missing:
             raise ResumeError(
-                f"the callback '{min(missing)}' changed this run: give it again, as in run.train(callbacks=[...]), for the same bits, "
-                "or callbacks=[] to resume without it"
+                f"the callback '{min(missing)}' changed this run: pass it again, as in run.train(callbacks=[...]), to resume "
+                "bit-identically, or pass callbacks=[] to resume without it"
             )
         return made
 
@@ -183,19 +183,19 @@ class Callbacks:
             return given
         if callable(given):
             return _Function(given)
-        raise ValueError(f"callbacks are functions of the run or of the class Callback, not {type(given).__name__}")
+        raise ValueError(f"callbacks are functions of the run or instances of Callback, not {type(given).__name__}")
 
     @property
     def batchwise(self) -> list[Callback]:
-        """Those that want to see every batch."""
+        """Callbacks that override `Callback.on_batch_end`."""
         return [one for one in self.all if type(one).on_batch_end is not Callback.on_batch_end]
 
     def batch_end(self, run: Run) -> None:
-        """Call all after a batch."""
+        """Call the batch callbacks."""
         self._call(run, self.batchwise, "on_batch_end", "batch")
 
     def epoch_end(self, run: Run) -> None:
-        """Call all after an epoch."""
+        """Call the epoch callbacks."""
         self._call(run, self.all, "on_epoch_end", "epoch")
 
     def _call(self, run: Run, callbacks: Iterable[Callback], method: str, unit: str) -> None:
@@ -208,13 +208,13 @@ class Callbacks:
                 run.changed_by.append(one.name)
 
     def states(self) -> dict[str, str]:
-        """The states to be kept, by name, as texts."""
+        """Return the states to save, by name, as JSON strings."""
         now = {one.name: one.state() for one in self.all}
         return self._kept | {name: json.dumps(state) for name, state in now.items() if state}
 
 
 def _digest(run: Run) -> bytes:
-    """Of everything that the coming batches depend on, but for what is counted."""
+    """Return a digest of all state that later batches depend on, without counters."""
     digest = hashlib.blake2b()
 
     def visit(value: Any) -> None:

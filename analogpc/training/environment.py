@@ -1,4 +1,4 @@
-"""Where a run takes place: versions and threads."""
+"""The environment of a run: versions and threads."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from analogpc.kernels.gpu.blas import describe_gpu
 
 @contextmanager
 def pinned_blas(threads: int) -> Iterator[None]:
-    """Keep BLAS at the number of threads that the run began with, since another number may round differently."""
+    """Keep BLAS at the thread count of the start of the run; another count may round differently."""
     with threadpool_limits(limits=threads, user_api="blas"):
         yield
 
 
 def describe_environment(backend: Backend = "cpu") -> dict[str, Any]:
-    """Versions, the threads of the kernels and of BLAS, and the GPU if one is used: what a run records of where it began."""
+    """Return versions, thread counts of kernels and BLAS, and the GPU if one is used, as recorded at the start of a run."""
     import numba
 
     blas = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]

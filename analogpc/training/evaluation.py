@@ -1,4 +1,4 @@
-"""Evaluation of networks without leaving a trace in them."""
+"""Evaluation of networks without side effects."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _BATCH = 500
 def evaluate(
     network: Network, data: Dataset | str, split: Split = "test", *, key: Key | None = None, metrics: Sequence[Any] | None = None
 ) -> Any:
-    """How good the feed-forward predictions on a split are: the accuracy, from 0 to 1, or the metrics that are named.
+    """Evaluate the feed-forward predictions on a split: the accuracy, from 0 to 1, or the given metrics.
 
     Parameters
     ----------
     network : Network
-        Left without a trace: read noise is drawn from ``key``, and its meters do not count.
+        Left unchanged: read noise is drawn from ``key``, and the reads are not metered.
     data : Dataset or str
-        Data, or the name of published data.
+        Data, or the name of a published data set.
     split : "train", "validation" or "test"
     key : Key
-        ``Key(0)`` if not given.
+        Key of the read noise; ``Key(0)`` by default.
     metrics : sequence of names, functions or `Metric`
         See `metric`.
 
@@ -44,7 +44,7 @@ def evaluate(
     Raises
     ------
     ValueError
-        If the network does not have one output for each class of the data (or for each number to be predicted).
+        If the network does not have one output for each class of the data (or for each regression target).
     """
     answers = answers_of(as_network(network), as_dataset(data), split, key=key)
     return (
@@ -63,9 +63,9 @@ def answers_of(
     output: Output = "squared-error",
     between: Callable[[], None] = lambda: None,
 ) -> Answers:
-    """What a network, left without a trace, answers to a split; see `evaluate`.
+    """Return the outputs of a network on a split, without side effects; see `evaluate`.
 
-    ``between`` is called before each batch; what it raises ends the evaluation, which leaves no trace then, either.
+    ``between`` is called before each batch; an exception from it ends the evaluation, also without side effects.
     """
     labels = data.labels(split, np.arange(len(data.labels_of(split))))
     refuse_other_outputs(network, data.target_kind, data.name)
@@ -80,36 +80,36 @@ def answers_of(
 
 
 def in_batches(x: np.ndarray) -> Iterator[np.ndarray]:
-    """Samples in batches of the size of every evaluation."""
+    """Yield samples in batches of the evaluation batch size."""
     for start in range(0, len(x), _BATCH):
         yield x[start : start + _BATCH]
 
 
 def outputs_of(network: Network, batches: Iterator[np.ndarray], key: Key | None = None) -> np.ndarray:
-    """The outputs of a network, left without a trace, for normalised batches: (n, outputs), in main memory."""
+    """Return the outputs for normalised batches, without side effects: (n, outputs), in main memory."""
     with network.isolated_reads(Key(0) if key is None else key):
         found = [to_host(network.predict(x)) for x in batches]
     return np.concatenate(found) if found else np.empty((0, *network.output_shape), network.dtype)
 
 
 def refuse_other_outputs(network: Network, targets: Targets, name: str) -> None:
-    """Refuse a network that does not have one output for each class, or for each number to be predicted."""
+    """Refuse a network that does not have one output for each class, or for each regression target."""
     if network.output_shape == (targets.outputs,):
         return
     if targets.task == "regression":
-        hint = "; labels that are classes must be whole numbers or texts" if targets.outputs == 1 else ""
-        needed = f"{targets.outputs} numbers to be predicted{hint}"
+        hint = "; class labels must be integers or strings" if targets.outputs == 1 else ""
+        needed = f"{targets.outputs} regression targets{hint}"
     else:
         needed = f"{targets.outputs} classes"
     raise ValueError(f"the network has outputs of shape {network.output_shape}, but '{name}' has {needed}")
 
 
 def refuse_small_batches(network: Network, samples: int, size: int) -> None:
-    """Refuse batches from which a block cannot learn; the last of an epoch is known before the first is learnt."""
+    """Refuse a batch size whose last batch is too small for a block, before training starts."""
     smallest = samples % size or size
     for number, layer in enumerate(network.layers, start=1):
         if smallest < layer.least_samples:
             raise ValueError(
                 f"batch_size = {size} leaves a last batch of {smallest} of {samples} samples, and layer {number}, with batch "
-                f"normalisation of dense samples, learns from at least {layer.least_samples}: choose another batch_size"
+                f"normalisation of dense samples, needs at least {layer.least_samples}: choose another batch_size"
             )

@@ -1,4 +1,4 @@
-"""Training by one call, and the beginning of a run."""
+"""Train by one call, and create runs."""
 
 from __future__ import annotations
 
@@ -52,56 +52,56 @@ def fit(
     progress: bool = True,
     backend: Backend | None = None,
 ) -> Run:
-    """Train a copy of a network; the given one stays as it is.
+    """Train a copy of a network; the given network is unchanged.
 
     Parameters
     ----------
     network : Network, architecture or str
         An architecture, or the name of one such as "vgg7" or "784-256-10" (see `network_names`), becomes a digital network whose weights
-        are drawn from ``seed``; one that is named without sizes gets those of the data.
+        are drawn from ``seed``. A name without sizes takes them from the data.
     rule : Rule or str
-        A rule, or the name of one, such as "pc", "s+f" or "bp" (see ``docs/rules.md``).
+        A rule, or the name of a rule, such as "pc", "s+f" or "bp" (see ``docs/rules.md``).
     data : Dataset, (x, y) or str
-        Data, two arrays of your own (see `Dataset.from_arrays`), or the name of published data.
+        Data, two arrays of your own (see `Dataset.from_arrays`), or the name of a published data set.
     validation : (x, y) or float
-        A further part of two arrays, by which `monitor` judges; or the fraction of the training part that is set apart for it, as
-        ``holdout``.
+        Validation part, given as two arrays, that `monitor` evaluates; or the fraction of the training part that is held out for
+        it, as ``holdout``.
     test : (x, y)
-        A part of two arrays that nothing is chosen by.
+        Test part, given as two arrays; no choice depends on it.
     normalisation : str or (mean, std)
-        Of two arrays: "standard" if not given (see `Dataset.from_arrays`).
+        Normalisation of data given as arrays; "standard" by default (see `Dataset.from_arrays`).
     task : "classification" or "regression"
-        Of two arrays: found from the labels if not given.
+        Task of data given as arrays; by default inferred from the labels.
     epochs, batch_size, seed, holdout, division, monitor, patience, keep
         See `Study`.
     optimiser : SGD, AdamW, or "sgd" or "adamw"
-        If not given, AdamW where every matrix can take digitally formed increments, otherwise plain SGD, which learns in place.
+        By default AdamW if every matrix accepts digitally computed increments, otherwise plain SGD, which updates in place.
     learning_rate : float
-        Learning rate of the optimiser; the optimiser's default if not given.
+        Learning rate of the optimiser; by default that of the optimiser.
     metrics : sequence of names, functions (right, predictions) -> float, and `Metric`
-        Besides accuracy and loss (for regression: loss and r2); see `metric`.
+        Metrics in addition to accuracy and loss (for regression: loss and r2); see `metric`.
     callbacks : sequence of functions (run) and of `Callback`
         Called at the end of every batch and epoch.
     batches, checkpoint, checkpoint_batches, progress
         See `Run.train`.
     backend : "cpu" or "gpu"
-        Where to train; where the network is, if not said.
+        Where to train; by default where the network is.
 
     Returns
     -------
     Run
-        With the trained network in ``run.network`` and the history in ``run.history``.
+        The run, with the trained network in ``run.network`` and the history in ``run.history``.
 
     Raises
     ------
     DivergenceError
         At the first non-finite state or weight.
     UnsupportedUpdateError
-        If the optimiser and the update scheme of the substrate do not go together.
+        If the update scheme of the substrate does not support the optimiser.
     DataError
-        If samples, labels and network do not fit together.
+        If samples, labels and network do not match.
     GpuError
-        If there is no GPU, and one is asked for.
+        If ``backend = "gpu"`` and there is no GPU.
 
     Examples
     --------
@@ -155,7 +155,7 @@ def fit(
 def begin(
     study: Study, data: Dataset, network: Network | None = None, *, backend: Backend | None = None, metrics: Sequence[Any] = ()
 ) -> Run:
-    """A run at its beginning.
+    """Create a run before its first batch.
 
     Parameters
     ----------
@@ -164,27 +164,27 @@ def begin(
     network : Network
         Copied; built from the study if not given.
     backend : "cpu" or "gpu"
-        Where to train; where the network is, if not said.
+        Where to train; by default where the network is.
     metrics : sequence of functions and `Metric`
-        Besides those that the study names.
+        Metrics in addition to those of the study.
 
     Raises
     ------
     ValueError
         If the network does not have one output for each class of the data, takes samples of another shape, or a metric does not fit.
     UnsupportedUpdateError
-        If the optimiser and the update scheme of the substrate do not go together.
+        If the update scheme of the substrate does not support the optimiser.
     TechnologyError
-        If there is no such technology as the study names.
+        If the technology of the study does not exist.
     """
     if network is None:
         network = Network(study.network, study.substrate, study.network_seed)
     refuse_other_outputs(network, data.target_kind, data.name)
     network.refuse_samples(data.input_shape)
     if data.target_kind.task == "regression" and getattr(study.rule, "output", "squared-error") != "squared-error":
-        raise ValueError("a regression is learnt by squared error: give the rule output = 'squared-error'")
+        raise ValueError("a regression needs the squared error: set output = 'squared-error' in the rule")
     if study.technology:
-        # An unknown name is refused before the first epoch, not after it.
+        # Refuse an unknown name before the first epoch, not after it.
         from analogpc.devices.costs.technology import technology
 
         technology(study.technology)
@@ -197,15 +197,17 @@ def begin(
 
 
 def _network(fields: dict[str, Any], data: Dataset, seed: int) -> Network:
-    """A digital network of the fields that a short name stands for, with the ends that the data need."""
+    """Build a digital network from the fields of a short name, with input and output sizes from the data."""
     usual = usual_network(fields["kind"], data.input_shape, data.target_kind.outputs, fields)
     if usual is None:
-        raise SpecificationError(f"networks of the kind '{fields['kind']}' have fields without a default: make one by its class")
+        raise SpecificationError(
+            f"networks of the kind '{fields['kind']}' have fields without a default: construct one from its class"
+        )
     return Network(usual.but({path: value for path, value in fields.items() if path != "kind"}), None, seed)
 
 
 def _optimiser_fields(optimiser: Any, learning_rate: float | None) -> dict[str, Any]:
-    """The optimiser of a study, as far as it was said."""
+    """Return the optimiser fields of a study, as far as given."""
     if isinstance(optimiser, str):
         optimiser = {"kind": optimiser}
     if learning_rate is None:

@@ -18,7 +18,7 @@ _NEVER = (PAD, UNKNOWN, START, MASK)
 def generate(
     network: Network, tokeniser: Tokeniser, prompt: str, *, tokens: int = 30, temperature: float = 1.0, key: Key | None = None
 ) -> str:
-    """Continue a text; see `Network.generate`, whose draws and read noise come from ``key`` here (``Key(0)`` if not given)."""
+    """Continue a text; see `Network.generate`. Sampling and read noise draw from ``key`` (default ``Key(0)``)."""
     if _task(network) != "conditional":
         raise DataError("a masked language model does not continue a text: fill finds its masked tokens")
     if tokens < 0 or not temperature >= 0 or not np.isfinite(temperature):
@@ -58,28 +58,28 @@ def fill(network: Network, tokeniser: Tokeniser, text: str) -> str:
 
 
 def words_of(network: Network) -> Tokeniser:
-    """What the tokens of a network stand for.
+    """Return the tokeniser of a network.
 
     Raises
     ------
     DataError
-        If no text has taught it.
+        If the network was not trained on a text.
     """
     _task(network)
     if network.tokeniser is None:
-        raise DataError("the network has learnt no text yet: it does not know what its tokens stand for (see fit_text)")
+        raise DataError("the network was not trained on a text, so it has no tokeniser (see fit_text)")
     return network.tokeniser
 
 
 def _task(network: Network) -> str:
     task = getattr(network.architecture, "task", "")
     if not task:
-        raise DataError(f"networks of the architecture '{network.architecture.kind}' know no words")
+        raise DataError(f"networks of the architecture '{network.architecture.kind}' do not model text")
     return str(task)
 
 
 def _logits(network: Network, known: list[int]) -> np.ndarray:
-    """At all positions of one text, (positions, vocabulary) float64."""
+    """Compute the logits at all positions of one text, (positions, vocabulary) float64."""
     ids = np.full((1, network.input_shape[0]), PAD, np.int32)
     ids[0, : len(known)] = known
     return np.array(to_host(network.predict(ids))[0], np.float64)

@@ -1,4 +1,4 @@
-"""Generative predictive coding: data held at the bottom, causes inferred, missing data filled in."""
+"""Generative predictive coding: data clamped at the output, causes inferred, missing data completed."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from analogpc.training.optimisers import Learner, Optimiser
 
 @dataclass(frozen=True)
 class Inference:
-    """What relaxation has found.
+    """Result of a relaxation.
 
     Attributes
     ----------
     causes : (n, *input_shape) array
     data : (n, *output_shape) array
-        The given data where they are known; elsewhere what the causes predict.
+        The given data where known; elsewhere the prediction of the causes.
     energies : (1 + layers,) float64 array
-        Per sample: of the prior of the causes, then of every layer.
+        Energy per sample of the prior of the causes, then of every layer.
     residual : float
-        The largest absolute component of the gradient with respect to whatever was free, in the last step.
+        Largest absolute component of the gradient with respect to the free variables, in the last step.
     """
 
     causes: np.ndarray
@@ -43,28 +43,28 @@ class Inference:
 
 
 class GenerativePC(Specification):
-    """Unsupervised predictive coding on a network whose input are causes and whose output are data.
+    """Unsupervised predictive coding on a network that maps causes (input) to data (output).
 
-    With the causes x_0, hidden states x_l and the data x_L, of which any part may be unknown, all that is free relaxes at once, by
-    gradient descent with momentum, down
+    The causes x_0, the hidden states x_l and the unknown part of the data x_L relax together, by gradient descent with
+    momentum, down
 
         E = 1/2 prior ||x_0||^2 + 1/2 sum_l ||x_l - mu_l(x_{l-1})||^2.
 
-    Unknown data take part as free states and end at their prediction. A network that has
-    memorised patterns is an associative memory: a part of a pattern is completed to the whole.
+    Unknown data are free states and converge to their prediction. A network that has
+    memorised patterns is an associative memory: it completes a partial pattern.
 
     Attributes
     ----------
     steps : int
-        Relaxation steps, from causes of zero (or those given) and the states that they predict.
+        Number of relaxation steps, starting from zero (or given) causes and the states they predict.
     step_size, momentum
-        Of states, causes and unknown data.
+        Step size and momentum of states, causes and unknown data.
     prior : float
         Precision of the causes around zero.
     learn : "at-end" or "every-step"
-        Weights learn once, after the relaxation, or at every step from the errors that move the states (incremental).
+        Update the weights once after the relaxation, or at every step from the errors that move the states (incremental).
     tolerance : float
-        Relaxation ends before ``steps`` as soon as no component of the gradient exceeds this; 0 for never.
+        Stop the relaxation once no component of the gradient exceeds this value; 0: never.
 
     References
     ----------
@@ -80,20 +80,20 @@ class GenerativePC(Specification):
     tolerance: Annotated[FiniteFloat, Field(ge=0)] = 0.0
 
     def infer(self, network: Network, data: np.ndarray, known: np.ndarray | None = None) -> Inference:
-        """Find the causes of data, and the data that are unknown. Nothing is learnt.
+        """Infer the causes of data and the unknown data. The weights do not change.
 
         Parameters
         ----------
         network : Network
         data : (n, *output_shape) array
-            Unknown values are not looked at.
+            Data; unknown values are ignored.
         known : bool array that broadcasts against ``data``
-            Which values are known; all by default.
+            True where values are known; by default everywhere.
 
         Raises
         ------
         ValueError
-            If ``data`` have another shape than the outputs of the network.
+            If the shape of ``data`` differs from the output shape of the network.
         """
         relaxation = self._begin(network, data, known, None)
         ones = [1.0] * len(network.layers)
@@ -109,22 +109,22 @@ class GenerativePC(Specification):
         return Inference(relaxation.states[0], filled, row([prior, *relaxation.energies()], filled), relaxation.residual())
 
     def train_step(self, network: Network, data: np.ndarray, apply: Apply, causes: np.ndarray | None = None) -> StepResult:
-        """Learn from one batch.
+        """Train on one batch.
 
         Parameters
         ----------
         network : Network
         data : (n, *output_shape) array
-            Held.
+            Clamped data.
         apply
             See `Rule.train_step`.
         causes : (n, *input_shape) array
-            Held if given, for example labels; otherwise inferred.
+            Clamped causes, for example labels; inferred if not given.
 
         Returns
         -------
         StepResult
-            Whose outputs are what the causes predicted at first.
+            Its outputs are the initial predictions of the causes.
         """
         relaxation = self._begin(network, data, None, causes)
         outputs, ones = relaxation.prediction(-1), [1.0] * len(network.layers)
@@ -149,7 +149,7 @@ class GenerativePC(Specification):
     def train(
         self, network: Network, data: np.ndarray, optimiser: Optimiser, *, epochs: int, batch_size: int = 64, seed: int = 0
     ) -> list[float]:
-        """Let ``network`` itself learn data without labels.
+        """Train ``network`` in place on data without labels.
 
         Parameters
         ----------
@@ -157,12 +157,12 @@ class GenerativePC(Specification):
         data : (n, *output_shape) array
         optimiser : Optimiser
         epochs, batch_size, seed : int
-            The seed chooses the order of the samples and, on an analog substrate, all noise.
+            The seed determines the order of the samples and, on an analog substrate, all noise.
 
         Returns
         -------
         list of float
-            Energy per sample and epoch at the moment of learning, all layers together.
+            Energy per sample, summed over layers, at the weight updates of each epoch.
         """
         epochs, batch_size = whole_number(epochs, "epochs", 1), whole_number(batch_size, "batch_size", 1)
         data = real_array(data, "data", ("n", *network.output_shape))
@@ -197,18 +197,18 @@ def _learning(learner: Learner, rate: float, batch: int) -> Apply:
 
 
 class GenerativeRelaxation(Relaxation):
-    """A relaxation whose input may be free, below a Gaussian prior around zero, and whose output may be free in part.
+    """A relaxation with an optionally free input, under a Gaussian prior around zero, and a partly free output.
 
     Parameters
     ----------
     network : Network
     causes : (n, *input_shape) array
-        Where they start.
+        Initial causes.
     data : (n, *output_shape) array
     prior : float or None
-        Precision of the causes; None holds them.
+        Precision of the causes; None clamps them.
     known : bool array that broadcasts against ``data``, or None
-        Which data are held; None for all. The others start at their prediction.
+        True where data are clamped; None for all. The others start at their prediction.
     """
 
     def __init__(

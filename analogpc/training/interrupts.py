@@ -1,4 +1,4 @@
-"""Signals that ask a process to stop: held back until the batch under way is over, and never lost."""
+"""Signals that stop a process: deferred to the end of the current batch, and never lost."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class Stopped(BaseException):
-    """Raised by `Interrupts.check` where a signal has asked to stop; `Interrupts` turns it into what the signal stands for."""
+    """Raised by `Interrupts.check` after a signal; `Interrupts` converts it into the effect of that signal."""
 
 
 class Interrupts:
-    """Hold signals back within a block, and deliver them when the block is left.
+    """Defer signals within a block, and deliver them at its end.
 
-    SIGINT (Ctrl-C), SIGTERM and SIGHUP are held back in the main thread, if their handlers are Python's own; other handlers stay
-    in place. The block asks with `check` between two batches, and is left by `Stopped`. Then every signal does
-    what it would have done: Ctrl-C raises KeyboardInterrupt, the others end the process. A second Ctrl-C does not wait: it raises
-    KeyboardInterrupt at once.
+    SIGINT (Ctrl-C), SIGTERM and SIGHUP are deferred in the main thread if their handlers are Python's own; other handlers stay
+    in place. The block calls `check` between batches and is left by `Stopped`. Every signal then has its usual effect: Ctrl-C
+    raises KeyboardInterrupt, the others end the process. A second Ctrl-C raises KeyboardInterrupt immediately.
     """
 
     def __init__(self) -> None:
@@ -52,7 +51,7 @@ class Interrupts:
         self._asked.append(number)
 
     def check(self) -> None:
-        """Leave the block if a signal has asked for it.
+        """Leave the block if a signal has arrived.
 
         Raises
         ------
@@ -67,9 +66,9 @@ _remembered: list[int] = []
 
 @contextmanager
 def insistent() -> Iterator[None]:
-    """Raise KeyboardInterrupt on Ctrl-C within a block, and once more at its end, or at the next `Interrupts`, if that was lost.
+    """Raise KeyboardInterrupt on Ctrl-C within a block; if it was lost, raise it again at the next `Interrupts` or at the end.
 
-    Python drops exceptions that arise while it frees objects or within callbacks of libraries ("Exception ignored in …").
+    Python drops exceptions raised during object finalisation or in library callbacks ("Exception ignored in …").
     """
     former = signal.getsignal(signal.SIGINT)
     ours = threading.current_thread() is threading.main_thread() and former is signal.default_int_handler
@@ -88,13 +87,13 @@ def insistent() -> Iterator[None]:
 
 
 def remember(number: int, _: FrameType | None) -> None:
-    """The handler of SIGINT within `insistent`."""
+    """Handle SIGINT within `insistent`."""
     _remembered[:] = [os.getpid()]
     raise KeyboardInterrupt
 
 
 def remembered() -> bool:
-    """Whether `remember` was called in this process since the last call of this function."""
+    """Return whether `remember` was called in this process since the last call of this function."""
     found = os.getpid() in _remembered
     _remembered.clear()
     return found

@@ -1,4 +1,4 @@
-"""Training of language models: batches of a text, perplexity now and then, and the best weights kept."""
+"""Training of language models: batches of a text, regular evaluation of the perplexity, and storage of the best weights."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ from analogpc.training.rollback import DivergenceError
 from analogpc.training.step import TrainingStep
 
 KIND = "language-run"
-"""Of the files of these runs."""
+"""Kind of the files of these runs."""
 
 
 class LanguageRun:
-    """A training run of a language model: the study, the network, the memory of the optimiser, the history, and where it stands.
+    """A training run of a language model: study, network, optimiser state, history and position.
 
-    Made by `fit_text`, or read from a file by `LanguageRun.load`.
+    Created by `fit_text` or `LanguageRun.load`.
 
     Attributes
     ----------
     study : LanguageStudy
     network : Network
-        As it is now; `best_network` is the one of the best evaluation.
+        The current network; `best_network` is that of the best evaluation.
     tokeniser : Tokeniser
     history : dict of lists
-        One entry for each evaluation: "batch" (how many were learnt), "train_perplexity" (of what the output paid when weights learnt
-        last from each batch, since the evaluation before: for iPC that is behind some steps of states and weights),
-        "validation_perplexity", "validation_bits_per_character", "energy" (of the last batch, node by node, and the output), "pulses" and
-        "updates" (counts of all matrices since the evaluation before), and "seconds" of teaching.
+        One entry for each evaluation: "batch" (number of batches trained), "train_perplexity" (mean output loss at the last weight
+        update of each batch since the previous evaluation; for iPC this follows several steps of states and weights),
+        "validation_perplexity", "validation_bits_per_character", "energy" (of the last batch: one value per node, and the output),
+        "pulses" and "updates" (counts of all matrices since the previous evaluation), and "seconds" of training.
     best : (batch, perplexity, state of the network), or None
     """
 
@@ -70,20 +70,20 @@ class LanguageRun:
 
     @property
     def finished(self) -> bool:
-        """Whether all batches are learnt."""
+        """Whether all batches are trained."""
         return self.batch >= self.study.batches
 
     @property
     def best_network(self) -> Network:
-        """An independent network with the weights of the best evaluation.
+        """Return an independent network with the weights of the best evaluation.
 
         Raises
         ------
         ValueError
-            If nothing was evaluated yet.
+            If there was no evaluation yet.
         """
         if self.best is None:
-            raise ValueError("nothing was evaluated yet: there is no best network")
+            raise ValueError("there is no best network before the first evaluation")
         twin = self.network.copy(trained=True)
         twin.restore(self.best[2])
         return twin
@@ -105,21 +105,21 @@ class LanguageRun:
         batches : int
             Stop after this many batches; resuming is bit-identical.
         checkpoint : path
-            Save there after every evaluation and at the end.
+            File to save to after every evaluation and at the end.
         report : function of str
-            Takes a line after every evaluation.
+            Called with a line of text after every evaluation.
         deadline : float
-            Stop as soon as ``time.monotonic()`` is beyond it.
+            Stop once ``time.monotonic()`` exceeds this value.
 
         Raises
         ------
         ResumeError
-            If ``data`` are not those with which the run began.
+            If ``data`` are not the training data of the run.
         DivergenceError
-            At the first energy that is not finite.
+            At the first non-finite energy.
         """
         if data.fingerprint != self.fingerprint:
-            raise ResumeError(f"the run began with another text than this '{data.name}': the fingerprints differ")
+            raise ResumeError(f"'{data.name}' is not the text with which the run started: the fingerprints differ")
         end = self.study.batches if batches is None else min(self.study.batches, self.batch + batches)
         pinned = pinned_blas(self.environment["blas_threads"])
         precise = use_precision(self.environment.get("gpu_precision", precision_in_use()))
@@ -143,7 +143,7 @@ class LanguageRun:
         epoch, place = divmod(self.batch, per_epoch)
         if self._order is None or self._order[0] != epoch:
             self._order = epoch, permutation(root.fold("shuffle"), epoch, len(data.train))
-        # The last batch of an epoch begins anew, so that all are of one shape.
+        # Fill the last batch of an epoch from its start, so that all batches have one shape.
         indices = np.take(self._order[1], np.arange(place * study.batch_size, (place + 1) * study.batch_size), mode="wrap")
         ids, target = data.batch("train", indices, study.network.task, root.fold("masks"), self.batch, bert=study.bert)
         optimiser = study.optimiser
@@ -161,7 +161,7 @@ class LanguageRun:
         self.batch += 1
 
     def evaluate(self, data: TextData) -> None:
-        """Add a row to the history, and keep the weights if they are the best so far."""
+        """Evaluate, append to the history, and keep the weights if they are the best so far."""
         key = Key(self.study.seed).fold("evaluate", self.batch)
         found = perplexity(self.network, data, "validation", instances=self.study.evaluate_on, key=key)
         meter, before = self._meter(), self._tally
@@ -195,20 +195,20 @@ class LanguageRun:
         return total
 
     def generate(self, prompt: str = "", *, tokens: int = 30, temperature: float = 1.0, seed: int = 0) -> str:
-        """Go on with a text, by the best network so far; see `Network.generate`."""
+        """Continue a text with the best network so far; see `Network.generate`."""
         return self.speaking.generate(prompt, tokens=tokens, temperature=temperature, seed=seed)
 
     def fill(self, text: str) -> str:
-        """A text with its ``<mask>`` tokens filled in, by the best network so far; see `Network.fill`."""
+        """Fill in the ``<mask>`` tokens of a text with the best network so far; see `Network.fill`."""
         return self.speaking.fill(text)
 
     @property
     def speaking(self) -> Network:
-        """The network of the best evaluation, or before the first one the network as it is."""
+        """Return the network of the best evaluation, or the current network before the first one."""
         return self.network if self.best is None else self.best_network
 
     def save(self, path: str | Path) -> None:
-        """Write everything to an HDF5 file from which `load` resumes bit-identically."""
+        """Write the run to an HDF5 file from which `load` resumes bit-identically."""
         from analogpc.files.storage import write_file
 
         tree: dict[str, Any] = {
@@ -228,12 +228,12 @@ class LanguageRun:
 
     @classmethod
     def load(cls, path: str | Path, *, backend: Backend = "cpu") -> Self:
-        """Read a run from a file that `save` wrote and resume it on the given backend.
+        """Load a run saved by `save`, to resume on the given backend.
 
         Raises
         ------
         StorageError
-            If the file is missing, damaged, of another kind, or holds what this version does not understand.
+            If the file is missing, damaged, of another kind, or not supported by this version.
         """
         from analogpc.files.storage import StorageError, read_file
 
@@ -249,14 +249,14 @@ class LanguageRun:
             if "best" in tree:
                 run.best = tree["best"]["batch"], tree["best"]["perplexity"], tree["best"]["network"]
         except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-            raise StorageError(f"{path} does not fit this version of analogpc: {error}") from error
+            raise StorageError(f"{path} is not compatible with this version of analogpc: {error}") from error
         return run
 
 
 def begin_text(
     study: LanguageStudy, data: TextData, network: Network | None = None, *, backend: Backend | None = None
 ) -> LanguageRun:
-    """A run at its beginning.
+    """Create a run before its first batch.
 
     Parameters
     ----------
@@ -269,7 +269,7 @@ def begin_text(
     Raises
     ------
     DataError
-        If network and text do not fit together.
+        If network and text do not match.
     """
     if network is None:
         network = Network(study.network, study.substrate, study.network_seed)
@@ -299,19 +299,19 @@ def fit_text(
     report: Callable[[str], None] = lambda line: None,
     **fields: Any,
 ) -> LanguageRun:
-    """Train a copy of a language model; the given one stays as it is.
+    """Train a copy of a language model; the given network is unchanged.
 
     Parameters
     ----------
     network : Network
-        With the architecture `Transformer`.
+        A network of the architecture `Transformer`.
     rule : Rule or str
         "bp", "pc", "ipc" or "zil", or a rule with output = "cross-entropy".
     data : TextData
     batches, batch_size, seed, optimiser
         See `LanguageStudy`.
     learning_rate : float
-        Learning rate of the optimiser; the optimiser's default if not given.
+        Learning rate of the optimiser; by default that of the optimiser.
     backend, checkpoint, report
         See `begin_text` and `LanguageRun.train`.
     **fields
@@ -320,9 +320,9 @@ def fit_text(
     Raises
     ------
     DataError
-        If network and text do not fit together.
+        If network and text do not match.
     DivergenceError
-        At the first energy that is not finite.
+        At the first non-finite energy.
     """
     from analogpc.training.fit import _optimiser_fields
 

@@ -1,4 +1,4 @@
-"""What a run of a language model is determined by."""
+"""The specification of a training run of a language model."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class LanguageStudy(Specification):
-    """Which language model learns what text, and for how long.
+    """Specification of a language model, its text and its training.
 
     Attributes
     ----------
     text : str
-        Path of the text, or the name of one in memory.
+        Path of the text, or the name of a text in memory.
     instances, held_out, take
-        See `load_text`; empty and 0 for what is usual.
+        See `load_text`; empty and 0 select the defaults.
     network : Transformer
-        Its vocabulary and positions are those of the text.
+        Architecture; vocabulary and positions are those of the text.
     substrate : Digital or Analog
     rule : Rule
-        Rules by name pay the cross-entropy at the output.
+        Learning rule; a rule given by name uses the cross-entropy at the output.
     optimiser : Optimiser
-        If not given, AdamW on substrates that can write digitally formed increments, and plain SGD where learning is in place.
+        By default AdamW on substrates that accept digitally computed increments, otherwise plain SGD with in-place updates.
     batches, batch_size : int
-        Batches in all, and instances in each.
+        Total number of batches, and instances per batch.
     evaluate_every : int
-        Batches between two evaluations; a tenth of all if 0.
+        Number of batches between evaluations; 0: a tenth of all.
     evaluate_on : int
-        Validation instances of these evaluations; 0 for all.
+        Number of validation instances per evaluation; 0: all.
     bert : bool
-        See `TextData.batch`; for training alone.
+        See `TextData.batch`; applies to training only.
     seed : int
-        Order of the instances, masks, and all noise of reads and writes.
+        Seed of the order of the instances, of masks, and of all read and write noise.
     network_seed : int
-        Initial weights and devices; as ``seed`` if not given.
+        Seed of initial weights and devices; by default ``seed``.
     """
 
     text: str
@@ -86,17 +86,17 @@ class LanguageStudy(Specification):
         if reason := self.rule.refuse("transformer"):
             raise ValueError(reason)
         if getattr(self.rule, "output", "cross-entropy") != "cross-entropy":
-            raise ValueError("a language model is learnt by cross-entropy: give the rule output = 'cross-entropy'")
+            raise ValueError("a language model needs the cross-entropy: set output = 'cross-entropy' in the rule")
         return self
 
     @property
     def interval(self) -> int:
-        """Batches between two evaluations."""
+        """Number of batches between evaluations."""
         return self.evaluate_every or max(1, self.batches // 10)
 
 
 def text_of(study: LanguageStudy) -> TextData:
-    """The text of a study, by its path.
+    """Load the text of a study from its path.
 
     Raises
     ------

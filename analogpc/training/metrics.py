@@ -1,4 +1,4 @@
-"""Metrics: what a network is judged by, by name or as a function of your own."""
+"""Metrics, by name or as user functions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from analogpc.dynamics.relaxation import Output, output_energy, softmax
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What a network answered to some samples, beside what was right.
+    """Outputs of a network for some samples, with the true labels.
 
     Attributes
     ----------
@@ -50,10 +50,10 @@ class Answers:
 
 
 def probabilities(outputs: np.ndarray, output: Output) -> np.ndarray:
-    """What outputs say of each class, as float64 rows of sum 1.
+    """Convert outputs to class probabilities, as float64 rows with sum 1.
 
-    Under cross-entropy that is the softmax. Outputs that were taught one-hot targets by squared error estimate the probabilities
-    themselves, so that they are only cut at 0 and divided by their sum (rows without a positive output become uniform).
+    Under cross-entropy this is the softmax. Outputs trained on one-hot targets by squared error estimate the probabilities
+    directly, so they are clipped at 0 and divided by their sum (rows without a positive output become uniform).
 
     Parameters
     ----------
@@ -70,18 +70,18 @@ def probabilities(outputs: np.ndarray, output: Output) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that judges answers.
+    """A metric of a network's answers.
 
     Attributes
     ----------
     name : str
-        As in the history: "f1" makes the columns "validation_f1" and "test_f1".
+        Name in the history: "f1" gives the columns "validation_f1" and "test_f1".
     function : callable
-        (right, answered) -> float: the labels (class numbers, or vectors for regression), and what ``takes`` says; most metrics of
-        scikit-learn are such functions. It is not kept in files.
+        (right, answered) -> float, called with the labels (class numbers, or vectors for regression) and the quantity named by
+        ``takes``; most metrics of scikit-learn have this form. Files do not keep it.
     better : "higher" or "lower"
     takes : "predictions", "outputs", "probabilities" or "answers"
-        Class numbers (or, for regression, outputs); outputs; rows of probabilities; or, alone, the `Answers`.
+        Class numbers (for regression: outputs); outputs; rows of probabilities; or the `Answers` as the only argument.
     task : "classification", "regression" or "any"
 
     Examples
@@ -96,7 +96,7 @@ class Metric:
     task: Task | Literal["any"] = "any"
 
     def __call__(self, answers: Answers) -> float:
-        """The metric of some answers."""
+        """Compute the metric of some answers."""
         if self.takes == "answers":
             return float(self.function(answers))
         return float(self.function(answers.labels, getattr(answers, self.takes)))
@@ -124,7 +124,7 @@ def _squares(answers: Answers) -> float:
 def _explained(answers: Answers) -> float:
     off = np.sum((answers.outputs - answers.vectors) ** 2, axis=0)
     spread = np.sum((answers.vectors - answers.vectors.mean(axis=0)) ** 2, axis=0)
-    # As scikit-learn has it: outputs that never change count 1 if they are met, else 0.
+    # As in scikit-learn: a constant target counts 1 if it is predicted exactly, else 0.
     parts = np.where(spread > 0, 1 - off / np.where(spread > 0, spread, 1.0), (off == 0).astype(float))
     return float(parts.mean())
 
@@ -142,21 +142,21 @@ _NAMED = {
     )
 }
 METRIC_NAMES = (*_NAMED, "top-K")
-"""The names of metrics; K is a number, as in "top-5"."""
+"""Names of the metrics; K is a number, as in "top-5"."""
 
 
 def metric(given: str | Metric | Callable[..., Any]) -> Metric:
-    """A metric by its name, itself, or a function (right, predictions) -> float, whose name it gets.
+    """Return a metric from its name, a `Metric`, or a function (right, predictions) -> float, whose name it takes.
 
-    - "accuracy"; "balanced-accuracy", the mean over classes; "top-5" and so on, how often the right class is among the 5 largest outputs.
-    - "loss": what the output layer pays per sample, by the rule's ``output``: 1/2 ||y - u||^2, or the cross-entropy.
-    - "mean-squared-error", "mean-absolute-error": over samples and outputs. "r2": the share of the variance that is explained.
-    - "calibration": how far confidence is from accuracy (`adaptive_calibration_error`).
+    - "accuracy"; "balanced-accuracy", the mean over classes; "top-5" etc., the share of samples whose class is among the 5 largest outputs.
+    - "loss": loss at the output layer per sample, chosen by ``output`` of the rule: 1/2 ||y - u||^2, or the cross-entropy.
+    - "mean-squared-error", "mean-absolute-error": over samples and outputs. "r2": explained share of the variance.
+    - "calibration": difference between confidence and accuracy (`adaptive_calibration_error`).
 
     Raises
     ------
     ValueError
-        If there is none of that name.
+        If there is no metric of that name.
     """
     if isinstance(given, Metric):
         return given
@@ -172,7 +172,7 @@ def metric(given: str | Metric | Callable[..., Any]) -> Metric:
 
 def _among_the_largest(k: int) -> Callable[[np.ndarray, np.ndarray], float]:
     def top(right: np.ndarray, outputs: np.ndarray) -> float:
-        # How many outputs are larger than that of the right class; equal ones count by their place, as argmax does.
+        # Number of outputs larger than that of the true class; ties are broken by position, as in argmax.
         own = outputs[np.arange(len(right)), right][:, None]
         before = (outputs > own) | ((outputs == own) & (np.arange(outputs.shape[1]) < right[:, None]))
         return float(np.mean(before.sum(axis=1) < k))
@@ -181,38 +181,38 @@ def _among_the_largest(k: int) -> Callable[[np.ndarray, np.ndarray], float]:
 
 
 def metrics_for(given: Sequence[Any], task: Task) -> tuple[Metric, ...]:
-    """The metrics of a run: those asked for, and before them accuracy and loss, or for regression loss and r2.
+    """Return the metrics of a run: accuracy and loss (for regression: loss and r2), then the given ones.
 
     Raises
     ------
     ValueError
-        If one does not exist, or is not for this task.
+        If a metric does not exist, or does not apply to the task.
     """
     usual = ("accuracy", "loss") if task == "classification" else ("loss", "r2")
     chosen = {name: metric(name) for name in usual}
     for one in map(metric, given):
         if one.task not in ("any", task):
-            raise ValueError(f"the metric '{one.name}' is for {one.task}, but the run learns a {task}")
+            raise ValueError(f"the metric '{one.name}' is for {one.task}, but the task of the run is {task}")
         chosen[one.name] = one
     return tuple(chosen.values())
 
 
 def measured(answers: Answers, metrics: Sequence[Metric]) -> dict[str, float]:
-    """The metrics of some answers, by their names.
+    """Compute metrics of some answers, by name.
 
     Raises
     ------
     ValueError
-        If there are none.
+        If there are no answers.
     """
     if not len(answers.labels):
-        raise ValueError("there are no samples, so that nothing can be measured")
+        raise ValueError("there are no samples to evaluate")
     return {one.name: one(answers) for one in metrics}
 
 
 @dataclass(frozen=True, eq=False)
 class Confusion:
-    """How often samples of each class (row) were taken for each class (column).
+    """Confusion matrix: counts of samples by true class (row) and predicted class (column).
 
     Attributes
     ----------
@@ -225,7 +225,7 @@ class Confusion:
 
     @classmethod
     def of(cls, answers: Answers) -> Confusion:
-        """Of the answers of a classifier."""
+        """Compute the confusion matrix of a classifier's answers."""
         if not answers.targets.classes:
             raise ValueError("a regression has no confusion matrix: it has no classes")
         size = len(answers.targets.classes)
@@ -234,7 +234,7 @@ class Confusion:
 
     @property
     def accuracy(self) -> float:
-        """The share on the diagonal."""
+        """Share of samples on the diagonal."""
         return float(np.trace(self.counts) / self.counts.sum())
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -245,4 +245,4 @@ class Confusion:
         head = " " * width + "".join(f"{name:>{width}}" for name in self.classes)
         rows = ("".join(f"{count:>{width}}" for count in row) for row in self.counts)
         body = (f"{name:>{width}}{row}" for name, row in zip(self.classes, rows, strict=True))
-        return "\n".join((f"right class (rows) taken for (columns), accuracy {self.accuracy:.2%}", head, *body))
+        return "\n".join((f"true class (rows), predicted class (columns), accuracy {self.accuracy:.2%}", head, *body))

@@ -1,7 +1,7 @@
-"""Optimisers: how the products of a batch become a change of the weights, and at which rate.
+"""Optimisers: conversion of the outer products of a batch into weight changes.
 
-Plain SGD hands the products to the matrix as they are, so that a crossbar can apply them in place. Every other optimiser forms the
-gradient digitally and hands the matrix an increment, which needs an update scheme that can write one.
+Plain SGD passes the products to the matrix unchanged, so that a crossbar can apply them in place. Every other optimiser computes
+the gradient digitally and passes an increment to the matrix, which requires an update scheme that can write it.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ Decay = Annotated[FiniteFloat, Field(ge=0)]
 
 
 class Optimiser(Specification):
-    """Shared fields.
+    """Base class of optimisers, with the shared fields.
 
     Attributes
     ----------
     learning_rate : float
-        Per mean gradient of a batch.
+        Learning rate, per mean gradient of a batch.
     schedule : Constant, WarmupCosine, StepDecay or Exponential
-        The kind alone, as in ``schedule = "warmup-cosine"``, stands for its usual numbers.
+        Schedule of the learning rate; a kind alone, as in ``schedule = "warmup-cosine"``, selects its default values.
     layer_rates : dict of floats
-        Factors on the learning rate by the name of a matrix, or of all matrices that begin so: {"layer1": 0.1, "layer2.0.bias": 2}.
-        The longest name that fits counts; a matrix that none fits has 1.
+        Factors on the learning rate, by the name of a matrix or the prefix of several names: {"layer1": 0.1, "layer2.0.bias": 2}.
+        The longest matching prefix applies; a matrix without a match has factor 1.
     """
 
     kind: str
@@ -50,7 +50,7 @@ class Optimiser(Specification):
     layer_rates: dict[str, Annotated[FiniteFloat, Field(ge=0)]] = Field(default_factory=dict)
 
     def factor(self, name: str) -> float:
-        """The factor on the learning rate of the matrix of that name."""
+        """Return the factor on the learning rate of a matrix."""
         if not self.layer_rates:
             return 1.0
         parts = name.split(".")
@@ -59,27 +59,27 @@ class Optimiser(Specification):
 
     @property
     def in_place(self) -> bool:
-        """Whether products can be handed to the matrix as they are."""
+        """Whether products are passed to the matrix unchanged."""
         return False
 
     @abstractmethod
     def start(self, shape: tuple[int, int], dtype: np.dtype) -> dict[str, Any]:
-        """The memory of one matrix (n_out, n_in): arrays by name."""
+        """Return the initial optimiser state of one matrix (n_out, n_in): arrays by name."""
 
     @abstractmethod
     def change(self, memory: dict[str, Any], gradient: np.ndarray, weights: np.ndarray, rate: Any) -> np.ndarray:
-        """The increment for an ascent direction ``gradient`` (n_out, n_in); updates ``memory`` in place."""
+        """Return the increment for an ascent direction ``gradient`` (n_out, n_in); updates ``memory`` in place."""
 
 
 class SGD(Optimiser):
-    """Stochastic gradient descent, with momentum and L2 weight decay if wanted.
+    """Stochastic gradient descent, with optional momentum and L2 weight decay.
 
     Attributes
     ----------
     momentum : float
-        v <- momentum v + g, and the weights move by the rate times v (heavy ball).
+        v <- momentum v + g, and the weights change by the rate times v (heavy ball).
     nesterov : bool
-        They move by the rate times g + momentum v instead (Sutskever et al., ICML 2013, in the form of PyTorch).
+        Nesterov momentum: the weights change by the rate times g + momentum v (Sutskever et al., ICML 2013, as in PyTorch).
     weight_decay : float
     """
 
@@ -97,7 +97,7 @@ class SGD(Optimiser):
 
     @property
     def in_place(self) -> bool:
-        """Plain SGD needs no memory and no gradient."""
+        """Whether this is plain SGD, which needs no state and no gradient."""
         return self.momentum == 0 and self.weight_decay == 0
 
     @override
@@ -134,7 +134,7 @@ class AdamW(Optimiser):
     @override
     def change(self, memory: dict[str, Any], gradient: np.ndarray, weights: np.ndarray, rate: float) -> np.ndarray:
         memory["count"] += 1
-        # Numbers of Python take a tenth of the time of arrays without axes.
+        # Python numbers take a tenth of the time of 0-d arrays.
         count = memory["count"] if on_gpu(memory["count"]) else int(memory["count"])
         corrections = (1 / (1 - self.beta1**count), 1 / (1 - self.beta2**count))
         keep = (1 - self.beta1, 1 - self.beta2)
@@ -147,7 +147,7 @@ AnyOptimiser = Annotated[SGD | AdamW, Field(discriminator="kind")]
 
 
 class Learner:
-    """An optimiser at work on the matrices of a network: its memory, and the way from products to changes.
+    """An optimiser with its state, applied to the matrices of a network.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ class Learner:
     Raises
     ------
     UnsupportedUpdateError
-        If the optimiser needs increments that a matrix cannot take; the sentence names the matrix.
+        If the optimiser needs increments that a matrix cannot write; the message names the matrix.
     """
 
     def __init__(self, optimiser: Optimiser, matrices: dict[str, Matrix]) -> None:
@@ -166,42 +166,42 @@ class Learner:
         self._names = {id(matrix): name for name, matrix in matrices.items()}
         self.memory: dict[str, dict[str, Any]] = {}
         if unknown := [rate for rate in optimiser.layer_rates if not any(f"{name}.".startswith(f"{rate}.") for name in matrices)]:
-            raise ValueError(f"layer_rates name '{unknown[0]}', but the matrices of the network are {', '.join(matrices)}")
+            raise ValueError(f"layer_rates contains '{unknown[0]}', but the matrices of the network are {', '.join(matrices)}")
         for name, matrix in matrices.items():
             if not (optimiser.in_place or matrix.takes_increments):
                 raise UnsupportedUpdateError(
-                    f"the optimiser '{optimiser.kind}' forms its changes digitally, and the update scheme of {name} cannot write "
+                    f"the optimiser '{optimiser.kind}' computes its changes digitally, and the update scheme of {name} cannot write "
                     "them; use plain SGD (no momentum, no weight decay) or another scheme"
                 )
             self.memory[name] = self._placed(optimiser.start(matrix.shape, matrix.dtype), matrix)
 
     @staticmethod
     def _placed(memory: dict[str, Any], matrix: Matrix) -> dict[str, Any]:
-        """What an optimiser keeps of a matrix, its arrays where those of the matrix are."""
+        """Return the optimiser state of a matrix, with its arrays on the backend of the matrix."""
         return {name: copied(kept, matrix.backend) for name, kept in memory.items()}
 
     def restore(self, memory: dict[str, dict[str, Any]]) -> None:
-        """Take over what `memory` once was; its arrays may come from anywhere.
+        """Restore a saved `memory`; its arrays may be on any backend.
 
         Raises
         ------
         StateError
-            If it is not a memory of this optimiser.
+            If it is not the state of this optimiser.
         """
         memory = fitted(memory, self.memory)
         self.memory = {name: self._placed(memory[name], self._matrices[name]) for name in self.memory}
 
     def learn(self, products: Iterable[Product], rate: Any, batch: Any, gain: float) -> None:
-        """Let the matrices learn from the products of a batch.
+        """Update the matrices from the products of a batch.
 
         Parameters
         ----------
         products : iterable of (matrix, pre, post), or two phases of them
-            Products of one matrix follow each other; each is consumed when its turn comes.
-        rate : float, or float64 array of the GPU without axes
+            Products of one matrix are adjacent; each is consumed in turn.
+        rate : float, or 0-d float64 device array
             Learning rate of this step.
-        batch : int, or array of the GPU without axes
-            Samples whose products are summed; the gradient is their mean.
+        batch : int or 0-d device array
+            Number of samples whose products are summed; the gradient is their mean.
         gain : float
             Factor on the products.
         """
@@ -210,7 +210,7 @@ class Learner:
             factor = self.optimiser.factor(name)
             if factor == 0:
                 continue
-            # One more factor would be one more kernel on a GPU.
+            # A separate factor would need a separate kernel on a GPU.
             own = rate if factor == 1 else rate * factor
             if self.optimiser.in_place:
                 matrix.learn(pairs, own * gain / batch)
@@ -219,13 +219,13 @@ class Learner:
             gradient *= as_type(gain / batch, matrix.dtype)
             memory = self.memory[name]
             kept = sum(one.ndim > 0 for one in memory.values())
-            # Every kept array is read, changed by a multiply-add and written.
+            # Every state array is read, changed by a multiply-add and written.
             count_digital(matrix, macs + kept * gradient.size, (2 + 2 * kept) * gradient.size)
             matrix.increment_by(partial(self.optimiser.change, memory, gradient, rate=own))
 
 
 def _gradient(pairs: Iterable[tuple[np.ndarray, np.ndarray]], matrix: Matrix) -> tuple[np.ndarray, int]:
-    """The sum of the outer products post pre^T, (n_out, n_in), which nobody else holds, and its multiply-adds."""
+    """Return the sum of the outer products post pre^T, a new (n_out, n_in) array, and its multiply-adds."""
     total: np.ndarray | None = None
     macs, n_in = 0, matrix.shape[1]
     for pre, post in pairs:
@@ -240,7 +240,7 @@ def _gradient(pairs: Iterable[tuple[np.ndarray, np.ndarray]], matrix: Matrix) ->
 
 
 def _by_matrix(products: Iterable[Product]) -> Iterator[tuple[Matrix, Iterable[tuple[np.ndarray, np.ndarray]]]]:
-    """Every matrix with its own products; products of two phases stay two phases."""
+    """Group products by matrix; the two phases stay separate."""
     if isinstance(products, TwoPhases):
         minus = {id(matrix): list(pairs) for matrix, pairs in _by_matrix(products.minus)}
         for matrix, pairs in _by_matrix(products.plus):

@@ -1,4 +1,4 @@
-"""Perplexity: how well a language model foretells the targets of a text."""
+"""Perplexity: how well a language model predicts the targets of a text."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from analogpc.networks.network import Network
 from analogpc.networks.transformer import Transformer
 
 _ROWS = 8192
-"""Targets that are evaluated at once."""
+"""Number of targets evaluated together."""
 
 
 @dataclass(frozen=True)
 class Perplexity:
-    """How well a language model foretells the targets of some instances.
+    """Perplexity of a language model on some instances.
 
     Attributes
     ----------
     nats : float
-        Sum of - log p over all targets.
+        Sum of -log p over all targets.
     targets, characters : int
-        How many targets there are, and the characters that they stand for.
+        Number of targets, and of the characters they represent.
     """
 
     nats: float
@@ -39,31 +39,31 @@ class Perplexity:
 
     @property
     def value(self) -> float:
-        """exp of the mean over all targets, not a mean over batches; infinite where that overflows."""
+        """exp of the mean over all targets (not a mean over batches); infinite on overflow."""
         mean = self.nats / max(1, self.targets)
         return math.exp(mean) if mean < 700 else math.inf
 
     @property
     def bits_per_character(self) -> float:
-        """Bits that the characters of the targets cost, for each."""
+        """Bits per character of the targets."""
         return self.nats / math.log(2) / max(1, self.characters)
 
 
 def perplexity(
     network: Network, data: TextData, split: TextSplit = "test", *, instances: int = 0, key: Key | None = None
 ) -> Perplexity:
-    """Of the feed-forward predictions on a part of a text; masks are the same every time, and hide every target.
+    """Compute the perplexity of the feed-forward predictions on a split of a text; masks are fixed and hide every target.
 
     Parameters
     ----------
     network : Network
-        Left without a trace: read noise is drawn from ``key``, and its meters do not count.
+        Left unchanged: read noise is drawn from ``key``, and the reads are not metered.
     data : TextData
     split : "train", "validation" or "test"
     instances : int
-        So many of the first instances; all if 0.
+        Number of instances, from the first; 0: all.
     key : Key
-        Of read noise; ``Key(0)`` if not given.
+        Key of the read noise; ``Key(0)`` by default.
     """
     architecture = transformer_of(network)
     total = len(data.instances(split))
@@ -72,7 +72,7 @@ def perplexity(
     nats, targets, characters = 0.0, 0, 0
     with network.isolated_reads(Key(0) if key is None else key), working_stream(network.backend):
         for start in range(0, count, at_once):
-            # Masks are keyed by where a batch begins: once and for all.
+            # Masks are keyed by the start of a batch, so they are the same in every evaluation.
             places = np.arange(start, min(start + at_once, count))
             ids, target = data.batch(split, places, architecture.task, Key(0).fold("evaluate"), start)
             nats += float(to_host(_losses(network, network.inputs(ids), network.brought(target))))
@@ -82,7 +82,7 @@ def perplexity(
 
 
 def _losses(network: Network, ids: np.ndarray, target: np.ndarray) -> Any:
-    """What all targets cost together, of one sweep forward."""
+    """Return the summed loss of all targets in one forward pass."""
     sweep = network.architecture.sweep(ids, target, False)
     y = ids
     for layer in network.layers:
@@ -92,7 +92,7 @@ def _losses(network: Network, ids: np.ndarray, target: np.ndarray) -> Any:
 
 
 def transformer_of(network: Network) -> Transformer:
-    """The architecture of a network, refused unless it learns texts."""
+    """Return the architecture of a network; refuse all but transformers."""
     if not isinstance(network.architecture, Transformer):
-        raise DataError(f"texts are learnt by transformers, not by networks of the architecture '{network.architecture.kind}'")
+        raise DataError(f"texts need a transformer, not a network of the architecture '{network.architecture.kind}'")
     return network.architecture

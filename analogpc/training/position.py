@@ -1,4 +1,4 @@
-"""Where a training run stands, and the error of a run that cannot be resumed."""
+"""The position of a training run, and the error of a run that cannot be resumed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from analogpc.devices.costs.meter import Meter
 
 
 class ResumeError(ValueError):
-    """A run cannot be resumed with what it was given."""
+    """Raised if a run cannot be resumed with the given arguments."""
 
 
 @dataclass
 class Position:
-    """Where a run stands: the epoch and batch that come next, and the tally of the epoch under way."""
+    """Position of a run: the next epoch and batch, and the running sums of the current epoch."""
 
     epoch: int = 0
     batch: int = 0

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 class Predictions:
-    """Predictions of the network of a run for raw samples, which get the normalisation of the training samples.
+    """Predictions of a run for raw samples, which are normalised like the training samples.
 
-    Nothing here leaves a trace in the run. Read noise is drawn from ``key``, which is ``Key(0)`` if not given.
+    No method changes the run. Read noise is drawn from ``key``, by default ``Key(0)``.
     """
 
     study: Study
@@ -36,14 +36,14 @@ class Predictions:
         return getattr(self.study.rule, "output", "squared-error")
 
     def outputs(self, x: Any, *, key: Key | None = None) -> np.ndarray:
-        """The outputs of the network for raw samples.
+        """Return the outputs of the network for raw samples.
 
         Parameters
         ----------
         x : (n, ...) array
-            Samples as they were given for training, without any normalisation.
+            Samples in the form given for training, not normalised.
         key : Key
-            Of read noise.
+            Key of the read noise.
 
         Returns
         -------
@@ -52,13 +52,13 @@ class Predictions:
         Raises
         ------
         DataError
-            If the samples have another shape than those of training.
+            If the shape of the samples differs from that of the training samples.
         """
         normalised = self.data.inputs(x, self.network.dtype)
         return outputs_of(self.network, in_batches(normalised), key)
 
     def predict(self, x: Any, *, key: Key | None = None) -> np.ndarray:
-        """What the network takes raw samples for: class numbers or names as they were given, (n,); for regression (n, outputs).
+        """Predict the classes of raw samples, as numbers or names as given for training, (n,); for regression (n, outputs).
 
         Parameters
         ----------
@@ -70,29 +70,29 @@ class Predictions:
         return targets.decode(outputs.argmax(axis=1)) if targets.classes else outputs
 
     def predict_proba(self, x: Any, *, key: Key | None = None) -> np.ndarray:
-        """Probabilities of the classes, (n, classes), for raw samples; see `probabilities` for how outputs become them.
+        """Predict the class probabilities of raw samples, (n, classes); see `probabilities` for their definition.
 
         Raises
         ------
         ValueError
-            If the run learns a regression.
+            If the task is regression.
         """
         if not self.data.targets.classes:
-            raise ValueError("a regression has no probabilities of classes; predict gives its numbers")
+            raise ValueError("a regression has no class probabilities: use predict")
         return probabilities(self.outputs(x, key=key), self.output)
 
     def evaluate(self, x: Any, y: Any = None, *, metrics: Sequence[Any] = (), key: Key | None = None) -> dict[str, float]:
-        """The metrics of raw samples and their labels, or of the test part of a data set.
+        """Compute the metrics of raw samples and their labels, or of the test part of a data set.
 
         Parameters
         ----------
         x : (n, ...) array, or Dataset
         y : (n,) or (n, outputs) array
-            Labels as they were given for training.
+            Labels in the form given for training.
         metrics : sequence of names, functions or `Metric`
-            Besides those of the run.
+            Metrics in addition to those of the run.
         key : Key
-            Of read noise.
+            Key of the read noise.
 
         Returns
         -------
@@ -107,14 +107,14 @@ class Predictions:
         return measured(answers, metrics_for([*self.metrics, *metrics], answers.targets.task))
 
     def confusion(self, x: Any, y: Any = None, *, key: Key | None = None) -> Confusion:
-        """How often samples of each class were taken for each class; ``x`` and ``y`` as for `evaluate`."""
+        """Return the confusion matrix; ``x`` and ``y`` as for `evaluate`."""
         return Confusion.of(self.answers(x, y, key=key))
 
     def answers(self, x: Any, y: Any = None, *, split: Split = "test", key: Key | None = None) -> Answers:
-        """What the network answers to samples, beside their labels: for metrics of your own."""
+        """Return outputs and labels of samples, for user-defined metrics."""
         if isinstance(x, Dataset):
             if y is not None:
-                raise ValueError("a Dataset brings its own labels")
+                raise ValueError("a Dataset has its own labels: leave out y")
             return answers_of(self.network, x, split, key=key, output=self.output)
         if y is None:
             raise ValueError("evaluate takes samples and labels, as in run.evaluate(x, y), or a Dataset")

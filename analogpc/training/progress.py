@@ -1,4 +1,4 @@
-"""The progress bar of a training run: on standard error, or in the output of a notebook cell."""
+"""Progress bar of a training run, on standard error or in the output of a notebook cell."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _REFRESH_SECONDS = 0.1
 
 
 class _Bar(Protocol):
-    """Something that shows how far a run is."""
+    """Protocol of a progress display."""
 
     def start(self) -> None: ...
 
@@ -24,14 +24,14 @@ class _Bar(Protocol):
 
 
 class Progress:
-    """A bar over all batches of a run, with the running training accuracy (or loss) and the last one on other samples.
+    """A bar over all batches of a run, with the running training accuracy (or loss) and the last validation or test accuracy.
 
     Parameters
     ----------
     epochs, per_epoch : int
-        Epochs of the study and batches in each.
+        Number of epochs, and of batches per epoch.
     show : bool
-        False for silence.
+        False disables the bar.
     """
 
     def __init__(self, epochs: int, per_epoch: int, *, show: bool) -> None:
@@ -50,7 +50,7 @@ class Progress:
             self._bar.stop()
 
     def advance(self, position: Position, *, classes: bool = True) -> None:
-        """Show where the run stands after a batch."""
+        """Show the position after a batch."""
         if self._bar is None:
             return
         now = f"{position.correct / position.seen:6.2%}" if classes else f"loss {position.loss / position.seen:.4g}"
@@ -58,7 +58,7 @@ class Progress:
         self._bar.show(done, f"epoch {position.epoch + 1}/{self._epochs}  train {now}{self._last}")
 
     def epoch(self, history: dict[str, list[Any]]) -> None:
-        """Take over the result of a finished epoch."""
+        """Show the result of a finished epoch."""
         if self._bar is None:
             return
         parts = [split for split in ("validation", "test") if f"{split}_loss" in history]
@@ -68,14 +68,14 @@ class Progress:
 
 
 def _latest(history: dict[str, list[Any]], split: str) -> str:
-    """The last accuracy on a part of the data, or for regression the last loss."""
+    """Return the last accuracy on a split, or for regression the last loss, as text."""
     if f"{split}_accuracy" in history:
         return f"{history[f'{split}_accuracy'][-1]:6.2%}"
     return f"loss {history[f'{split}_loss'][-1]:.4g}"
 
 
 class _TerminalBar:
-    """The bar of Rich."""
+    """Progress bar of Rich."""
 
     def __init__(self, total: int) -> None:
         from rich.console import Console
@@ -98,7 +98,7 @@ class _TerminalBar:
 
 
 class _NotebookBar:
-    """A bar in the output of a cell: plain HTML, which needs no widgets and stays in the saved notebook."""
+    """Progress bar in the output of a notebook cell: plain HTML without widgets, kept in the saved notebook."""
 
     def __init__(self, total: int) -> None:
         self._total, self._began, self._shown, self._last = total, time.monotonic(), 0.0, (0, "")
@@ -129,7 +129,7 @@ class _NotebookBar:
 
 
 def in_notebook() -> bool:
-    """Whether this is a cell of a notebook, whose kernel shows HTML."""
+    """Return whether the code runs in a notebook whose kernel shows HTML."""
     shell = sys.modules.get("IPython")
     instance = shell.get_ipython() if shell is not None else None
     return instance is not None and type(instance).__name__ == "ZMQInteractiveShell"

@@ -1,4 +1,4 @@
-"""Batches that are learnt wholly or not at all, and the sentence for those that diverge."""
+"""Atomic training of batches, and the error for batches that diverge."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
 
 class DivergenceError(ArithmeticError):
-    """Training stopped at the first state or weight that is not finite; the sentence says where."""
+    """Raised at the first non-finite state or weight; the message gives the position."""
 
 
 class Rollback:
-    """A copy of all that a batch changes, in memory that is used again from one batch to the next."""
+    """A copy of all state that a batch changes, in memory reused from batch to batch."""
 
     def __init__(self) -> None:
         self._network: Tree = {}
         self._optimiser: Tree = {}
 
     def keep(self, run: Run) -> None:
-        """Copy what a batch changes, over the former copy."""
+        """Copy the state that a batch changes, replacing the previous copy."""
         self._network = run.network.snapshot(self._network)
         self._optimiser = copied_tree(run.learner.memory, self._optimiser)
         self._position, self._recorded = run.position, run.ledger.recorder.mark()
 
     def bring_back(self, run: Run) -> None:
-        """Bring the run back to where it was when the copy was made."""
+        """Restore the run from the copy."""
         run.network.restore(self._network)
         run.learner.restore(self._optimiser)
         run.ledger.recorder.back_to(self._recorded)
@@ -49,10 +49,10 @@ class Rollback:
 
 @contextmanager
 def all_or_nothing(run: Run, rollback: Rollback, place: str) -> Iterator[None]:
-    """Bring a run back to where it was before this block, if anything at all breaks it off.
+    """Restore a run to its state before this block if the block raises any exception.
 
-    A network on a GPU is not copied before each batch, because that would take as long as the batch: there, and if bringing it back
-    is itself interrupted, the run stays marked as ``broken``.
+    A network on a GPU is not copied before each batch, because that would take as long as the batch: there, and if restoring is
+    interrupted, the run stays marked as ``broken``.
     """
     kept = run.network.backend == "cpu"
     if kept:
@@ -70,7 +70,7 @@ def all_or_nothing(run: Run, rollback: Rollback, place: str) -> Iterator[None]:
 
 @contextmanager
 def naming(place: str, saved_in: Path | None) -> Iterator[None]:
-    """Say where a number stopped being finite, and where this run's last good state lies."""
+    """Name the batch in which a number became non-finite, and the last good checkpoint."""
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             yield
@@ -80,19 +80,19 @@ def naming(place: str, saved_in: Path | None) -> Iterator[None]:
 
 
 def refuse_non_finite(network: Network, energies: np.ndarray, finite: np.ndarray) -> None:
-    """Refuse a batch that left an energy or a weight that is not finite.
+    """Raise an error after a batch with a non-finite energy or weight.
 
     Parameters
     ----------
     network : Network
     energies : (layers,) array
-    finite : (matrices,) array of truth values
+    finite : (matrices,) bool array
         Whether all weights of a matrix are finite, in the order of ``network.matrices()``.
 
     Raises
     ------
     NonFiniteError
-        Naming the first layer or matrix.
+        With the name of the first such layer or matrix.
     """
     for number, value in enumerate(energies, start=1):
         if not math.isfinite(value):

@@ -1,4 +1,4 @@
-"""Training: epochs over shuffled batches, with metrics, early stopping, checkpoints and exact resumption."""
+"""Training runs: epochs over shuffled batches, with metrics, early stopping, checkpoints and bit-identical resumption."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ from analogpc.training.study import Study
 from analogpc.training.study_data import data_again
 
 _REHEARSED = 4
-"""Samples that a copy of the network learns, to find out whether a technology has every entry."""
+"""Number of samples on which a copy is trained, to check that a technology has every entry."""
 
 
 class Run(Predictions, Billing):
-    """A training run: the study, the network being trained, the memory of the optimiser, the history, and where it stands.
+    """A training run: study, network, optimiser state, history and position.
 
-    Made by `fit`, or read from a file by `Run.load`.
+    Created by `fit` or `Run.load`.
 
     Attributes
     ----------
@@ -58,26 +58,26 @@ class Run(Predictions, Billing):
     network : Network
     history : dict of lists
         One entry per finished epoch: "train_accuracy" and "train_loss" (of the predictions made before learning from each batch);
-        every metric on the parts that there are, as "validation_accuracy", "test_loss" and so on; "energy" (mean per sample, one
+        every metric on the available splits, such as "validation_accuracy" and "test_loss"; "energy" (mean per sample, one
         number for each layer); the counts of `Meter` summed over all matrices; and "seconds".
     data : DataDescription
-        What the run knows of its data: shapes, normalisation, classes.
+        Description of the data: shapes, normalisation, classes.
     metrics : tuple of names, functions and `Metric`
-        Those of the study, and those that were given as functions.
+        Metrics of the study, and those given as functions.
     best : Best or None
-        The best epoch so far and the network then, if ``keep = "best"``.
+        The best epoch so far and its network, if ``keep = "best"``.
     changed_by : list of str
         Names of the callbacks that changed weights or devices.
     environment : dict
-        Versions and threads of the first start.
+        Versions and thread counts at the start of the run.
     saved_in : path or None
-        Where it was saved last, or what it was read from.
+        File to which the run was last saved, or from which it was loaded.
     callbacks : Callbacks
-        Those of the part of the run under way, with the states that they keep.
+        Callbacks of the current part of the run, with their states.
     broken : str
-        Where the run was interrupted inside a batch, if it could not be rolled back to the beginning of that batch.
+        Position of an interruption inside a batch that could not be rolled back; otherwise empty.
     ledger : Ledger
-        What was done, for bills.
+        Recorded operations, for bills.
     """
 
     def __init__(self, study: Study, network: Network, data: DataDescription, metrics: Sequence[Any] = ()) -> None:
@@ -102,35 +102,35 @@ class Run(Predictions, Billing):
 
     @property
     def fingerprint(self) -> str:
-        """Of the data with which the run began."""
+        """Fingerprint of the training data."""
         return self.data.fingerprint
 
     @property
     def best_network(self) -> Network:
-        """The network of the best epoch.
+        """Return the network of the best epoch.
 
         Raises
         ------
         ValueError
-            If none was kept: ``keep = "best"`` keeps it.
+            If ``keep`` is not "best".
         """
         if self.best is None:
-            raise ValueError("this run has kept no best network; fit(..., keep='best') keeps it, from the first epoch on")
+            raise ValueError("this run has no best network: train with fit(..., keep='best')")
         twin = self.network.copy(trained=True)
         twin.restore(self.best.network)
         return twin
 
     def optimiser_state(self) -> dict[str, Any]:
-        """The memory of the optimiser, in main memory."""
+        """Return the optimiser state, in main memory."""
         return in_tree(to_host, self.learner.memory)
 
     def stop(self, reason: str) -> None:
-        """End the run after the batch or epoch under way; for callbacks."""
+        """End the run after the current batch or epoch; for callbacks."""
         self.position.stopped_early, self.position.stop_reason = True, reason
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs are done, or early stopping ended the run."""
+        """Whether all epochs are finished or early stopping ended the run."""
         return self.position.stopped_early or self.position.epoch >= self.study.epochs
 
     def train(
@@ -152,39 +152,39 @@ class Run(Predictions, Billing):
         Parameters
         ----------
         data : Dataset, (x, y) or str
-            The data of the study; loaded by its name if not given.
+            Data of the study; by default loaded by name.
         validation, test : (x, y)
-            The further parts of two arrays, if the run began with them.
+            Validation and test parts, if the run started with data given as arrays.
         epochs : int
-            Epochs beyond those of the study; a finished run is resumed. A schedule that was stretched over the run keeps its length.
+            Epochs in addition to those of the study, also for a finished run. A schedule over the whole run keeps its length.
         callbacks : sequence of functions (run) and of `Callback`
             Called at the end of every batch and epoch.
         metrics : sequence of functions and `Metric`
-            Those with which the run began, if it comes from a file: files keep no functions.
+            Function metrics of a run loaded from a file: files keep no functions.
         batches : int
             Stop after this many batches; resuming is bit-identical.
         checkpoint : path
-            Save there after every epoch and at the end.
+            File to save to after every epoch and at the end.
         checkpoint_batches : int
-            Also save each time this many batches have been trained; 0: only after each epoch.
+            Number of batches between additional saves; 0: save only after each epoch.
         progress : bool
             Show a progress bar on standard error.
 
         Raises
         ------
         ResumeError
-            If ``data`` is not the data that the run began with, or is normalised or augmented otherwise; or if the run was broken off
+            If ``data`` differ from the data of the run, or in their normalisation or augmentation; or if the run was interrupted
             inside a batch (see ``broken``).
         DivergenceError
-            At the first non-finite state or weight; the run is then as it was before that batch.
+            At the first non-finite state or weight; the run is restored to its state before that batch.
         TechnologyError
-            If the technology of the study lacks an entry that is needed; this is found out before anything is learnt.
+            If the technology of the study lacks a required entry; checked before training starts.
         StorageError
-            If the checkpoint cannot be written; this is found out before anything is computed.
+            If the checkpoint cannot be written; checked before any computation.
         KeyboardInterrupt
-            After Ctrl-C, as soon as the batch under way is learnt; a second Ctrl-C does not wait for that. SIGTERM and SIGHUP end the
-            process at the same place. Before that, the run is saved, if there is a checkpoint. Whatever interrupts it, a batch is
-            learnt wholly or not at all.
+            After Ctrl-C, at the end of the current batch; a second Ctrl-C interrupts immediately. SIGTERM and SIGHUP end the process
+            at the same point. Before that, the run is saved if there is a checkpoint. A batch is never trained in part, whatever
+            interrupts it.
         """
         batches = None if batches is None else whole_number(batches, "batches")
         checkpoint_batches = whole_number(checkpoint_batches, "checkpoint_batches")
@@ -203,7 +203,7 @@ class Run(Predictions, Billing):
             try:
                 self._go_on(training, left, checkpoint, checkpoint_batches, progress, interrupts.check)
             except (Stopped, KeyboardInterrupt):
-                # The run is between two batches, or back where the batch began.
+                # The run is between two batches, or restored to the start of the batch.
                 self._save_within_epoch(checkpoint)
                 raise
             finally:
@@ -221,7 +221,7 @@ class Run(Predictions, Billing):
         progress: bool,
         check: Callable[[], None],
     ) -> None:
-        """The remaining batches and epochs, with a ``check`` between them that may end the run."""
+        """Train the remaining batches and epochs, with a ``check`` between them that may end the run."""
         per_epoch = math.ceil(len(data.train_labels) / self.study.batch_size)
         refuse_small_batches(self.network, len(data.train_labels), self.study.batch_size)
         if self.position.batch > per_epoch:
@@ -248,33 +248,33 @@ class Run(Predictions, Billing):
                         self.save(checkpoint)
 
     def _save_within_epoch(self, checkpoint: str | Path | None) -> None:
-        """Save what has been learnt since the last whole epoch, which is saved already."""
+        """Save the batches since the last complete epoch, which is already saved."""
         if checkpoint and self.position.batch and not self.broken:
             self.save(checkpoint)
 
     def _refuse_broken(self) -> None:
         if self.broken:
             raise ResumeError(
-                f"the run was broken off inside {self.broken}, and its network holds part of that batch: go on with the last "
+                f"the run was interrupted inside {self.broken}, and its network holds part of that batch: resume from the last "
                 "checkpoint"
             )
 
     def _take_metrics(self, given: Sequence[Any]) -> None:
-        """The functions among the metrics of a run that comes from a file."""
+        """Take the function metrics of a run loaded from a file."""
         missing = set(self.missing_metrics) - {metric(one).name for one in given}
         if missing:
             raise ResumeError(
-                f"the run began with the metric '{min(missing)}', a function, which is not in its file: give it again, as in "
+                f"the metric '{min(missing)}' of the run is a function, which is not in its file: pass it again, as in "
                 "run.train(metrics=[...])"
             )
         self.metrics, self.missing_metrics = (*self.metrics, *given), []
 
     def function_metrics(self) -> list[str]:
-        """Names of the metrics that are functions, which a file cannot keep."""
+        """Names of the function metrics, which a file cannot keep."""
         return [metric(one).name for one in self.metrics if not isinstance(one, str)] + self.missing_metrics
 
     def _extend(self, epochs: int) -> None:
-        """Let the study have more epochs."""
+        """Extend the study by a number of epochs."""
         before = self.study
         optimiser = before.optimiser.but(schedule=before.optimiser.schedule.lasting(before.epochs))
         self.study = before.but(epochs=before.epochs + epochs, optimiser=optimiser)
@@ -282,11 +282,11 @@ class Run(Predictions, Billing):
         self.position.stopped_early, self.position.stop_reason = False, ""
 
     def _precision(self) -> Precision:
-        """Of products on the GPU: that with which the run began, if it began there."""
+        """Precision of products on the GPU: that of the start of the run, if it started there."""
         return self.environment.get("gpu_precision", precision_in_use())
 
     def _batch(self, data: Dataset, order: np.ndarray, per_epoch: int) -> None:
-        """Learn one batch, wholly or not at all."""
+        """Train one batch, completely or not at all."""
         here = self.position
         step = here.epoch * per_epoch + here.batch
         place = f"epoch {here.epoch + 1}, batch {here.batch + 1} (step {step + 1})"
@@ -302,7 +302,7 @@ class Run(Predictions, Billing):
         rule = study.rule.at(StepContext(Key(study.seed).fold("rule"), here.epoch, step))
         _, report = self._training_step.learn(rule, x, target, rate)
         if self.network.backend == "gpu" and here.batch + 1 < per_epoch:
-            # The next inputs are queued on the GPU before the results of this batch are fetched.
+            # The next inputs are enqueued on the GPU before the results of this batch are fetched.
             self._next_inputs = (here.epoch, here.batch + 1), self._inputs(data, order, here.batch + 1)
         told = to_host(report)
         matrices = len(self.network.matrices())
@@ -320,7 +320,7 @@ class Run(Predictions, Billing):
         )
 
     def _prepared(self, data: Dataset, order: np.ndarray, batch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs and targets of a batch, which may have been prepared during the one before."""
+        """Return inputs and targets of a batch, possibly prepared during the previous batch."""
         prepared, self._next_inputs = self._next_inputs, None
         if prepared is not None and prepared[0] == (self.position.epoch, batch):
             return prepared[1]
@@ -336,9 +336,9 @@ class Run(Predictions, Billing):
         return self.network.inputs(x), data.targets("train", indices, dtype=self.network.dtype, backend=backend)
 
     def _report(self, result: StepResult, target: np.ndarray) -> np.ndarray:
-        """All numbers reported for a batch in one array: one transfer, one synchronisation.
+        """Return all numbers reported for a batch in one array: one transfer, one synchronisation.
 
-        They are the samples that were right, the loss, whether each matrix is finite, and the energies of the layers.
+        These are the number of correct samples, the loss, whether each matrix is finite, and the energies of the layers.
         """
         outputs = result.outputs
         right = (outputs.argmax(1) == target.argmax(1)).sum() if self.data.targets.classes else 0.0
@@ -368,7 +368,7 @@ class Run(Predictions, Billing):
         self.callbacks.epoch_end(self)
 
     def _judge(self) -> None:
-        """Keep the best network, and stop early if that is due."""
+        """Keep the best network, and stop early if the criterion is met."""
         column, higher = self._watched
         values = self.history[column]
         if self.study.keep == "best" and best_epoch(values, higher) == len(values) - 1:
@@ -383,14 +383,14 @@ class Run(Predictions, Billing):
         return total
 
     def save(self, path: str | Path) -> None:
-        """Write everything to an HDF5 file from which `Run.load` resumes bit-identically (see ``docs/files.md``).
+        """Write the run to an HDF5 file from which `Run.load` resumes bit-identically (see ``docs/files.md``).
 
         Raises
         ------
         StorageError
             If the file cannot be written.
         ResumeError
-            If the run was broken off inside a batch.
+            If the run was interrupted inside a batch.
         """
         from analogpc.training.run_file import save_run
 
@@ -400,7 +400,7 @@ class Run(Predictions, Billing):
         self.saved_in = Path(path)
 
     def plot(self, *others: Run) -> Any:
-        """A picture of this run, and of others beside it: learning curves, energies by layer, conductances; a matplotlib figure."""
+        """Plot this run and others: learning curves, energies by layer and conductances; return a matplotlib figure."""
         from analogpc.plot import runs
 
         return runs(self, *others)
@@ -416,7 +416,7 @@ class Run(Predictions, Billing):
         return run_html(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Runs are pickled by what their files hold."""
+        """Pickle a run as the contents of its file."""
         from analogpc.training.run_file import rebuilt, tree_of
 
         self._refuse_broken()
@@ -424,9 +424,9 @@ class Run(Predictions, Billing):
 
     @classmethod
     def load(cls, path: str | Path, *, backend: Backend = "cpu") -> Run:
-        """Read a run from a file that `save` wrote and resume it on the given backend.
+        """Load a run saved by `save`, to resume on the given backend.
 
-        On the backend on which it began, resuming is bit-identical.
+        Resuming is bit-identical on the backend on which the run started.
         """
         from analogpc.training.run_file import load_run
 

@@ -1,4 +1,4 @@
-"""What a run file says besides its network, checked against its own study before anything is done with it."""
+"""Checks of the contents of a run file, apart from the network, against its own study."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _FLOATS = ("float32", "float64")
 
 
 def checked_position(given: dict[str, Any], study: Study, layers: int) -> Position:
-    """Where a run stands.
+    """Return the checked position of a run.
 
     Raises
     ------
     StateError
-        If no run of this study can stand there; how many batches an epoch has is known when the data are there.
+        If the position is impossible in this study; the number of batches per epoch is checked once the data are loaded.
     """
     template = vars(Position()) | {"meter": Meter().as_dict(), "energies": Shaped((layers,), _FLOATS)}
     held = fitted(given, template, "position")
@@ -42,16 +42,16 @@ def checked_position(given: dict[str, Any], study: Study, layers: int) -> Positi
 
 
 def checked_history(given: dict[str, Any], epochs: int, layers: int, size: int) -> dict[str, list[Any]]:
-    """The history of a run, one entry for each finished epoch.
+    """Return the checked history of a run, with one entry for each finished epoch.
 
     Parameters
     ----------
     given : dict of arrays by column
     epochs : int
-        Finished ones.
+        Number of finished epochs.
     layers : int
     size : int
-        Bytes of the file: columns of callbacks may be large, but not much larger than what they are stored in.
+        Size of the file in bytes, which bounds the size of callback columns.
     """
     known = {"epoch", "train_loss", "energy", "seconds", *(field.name for field in fields(Meter))} if epochs else set()
     if missing := known - given.keys():
@@ -71,7 +71,7 @@ def checked_history(given: dict[str, Any], epochs: int, layers: int, size: int) 
 
 
 def checked_environment(given: dict[str, Any]) -> dict[str, Any]:
-    """Where a run began: texts and numbers, those that are used again within what can be."""
+    """Return the checked environment of the start of a run: strings and numbers, with valid values where they are used."""
     for name, value in given.items():
         if not isinstance(value, (str, int, float)):
             raise StateError(f"environment/{name} must be a text or a number")
@@ -85,7 +85,7 @@ def checked_environment(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def checked_data(given: dict[str, Any], network: Network) -> DataDescription:
-    """What a run knows of its data, as its network can take them."""
+    """Return the checked data description of a run, consistent with its network."""
     rank = len(given["input_shape"].shape) and given["input_shape"].shape[0]
     template = {
         **dict.fromkeys(("name", "fingerprint", "normalisation"), ""),
@@ -109,7 +109,7 @@ def checked_data(given: dict[str, Any], network: Network) -> DataDescription:
 
 
 def _limited(sizes: dict[str, tuple[int, ...]], network: Network) -> dict[str, tuple[int, ...]]:
-    """Shapes of normalisations, none of which has more numbers than a sample."""
+    """Check that no normalisation shape has more elements than a sample."""
     for name, shape in sizes.items():
         if np.prod(shape, dtype=object) > np.prod(network.input_shape, dtype=object):
             raise StateError(f"data/{name} has the shape {shape}, which is more than a sample has")
@@ -117,7 +117,7 @@ def _limited(sizes: dict[str, tuple[int, ...]], network: Network) -> dict[str, t
 
 
 def names_in(given: Any, place: str) -> list[str]:
-    """A list of names, kept as JSON."""
+    """Parse a list of names from JSON."""
     try:
         held = json.loads(text(given, place))
     except (ValueError, RecursionError):
@@ -128,7 +128,7 @@ def names_in(given: Any, place: str) -> list[str]:
 
 
 def texts_in(given: Any, place: str) -> dict[str, str]:
-    """Texts by name."""
+    """Check a mapping of names to strings."""
     if not isinstance(given, dict):
         raise StateError(f"{place} must be a group of texts")
     return {name: text(value, f"{place}/{name}") for name, value in given.items()}

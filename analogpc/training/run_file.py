@@ -1,4 +1,4 @@
-"""Runs in files: what a run holds as a tree of arrays, numbers and TOML text, and back. The layout is documented in ``docs/files.md``."""
+"""Conversion of runs to and from trees of arrays, numbers and TOML text. The layout is documented in ``docs/files.md``."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def save_run(run: Run, path: str | Path) -> None:
 
 
 def tree_of(run: Run) -> dict[str, Any]:
-    """Everything that `rebuilt` needs, in main memory: arrays, numbers and texts."""
+    """Return the tree for `rebuilt`, in main memory: arrays, numbers and strings."""
     here = run.position
     tree = {
         "study": run.study.to_toml(),
@@ -82,15 +82,15 @@ def tree_of(run: Run) -> dict[str, Any]:
 
 
 def load_run(path: str | Path, backend: Backend = "cpu") -> Run:
-    """Read a run from ``path``, onto a backend.
+    """Load a run from ``path`` onto a backend.
 
     Raises
     ------
     StorageError
-        If the file is missing, damaged, of another kind, or holds what this version does not understand.
+        If the file is missing, damaged, of another kind, or not supported by this version.
     """
     if as_backend(backend) == "gpu":
-        arrays.cupy()  # Whether there is a GPU is no question to the file.
+        arrays.cupy()  # Check for a GPU before reading the file.
     with open_file(path, KIND) as tree:
         run = rebuilt(tree, backend, Path(path).stat().st_size)
     run.saved_in = Path(path)
@@ -98,10 +98,10 @@ def load_run(path: str | Path, backend: Backend = "cpu") -> Run:
 
 
 def rebuilt(tree: dict[str, Any], backend: Backend, size: int = 2**40) -> Run:
-    """A run from what `tree_of` gave, on a backend; ``size`` are the bytes of the file that it comes from, if it comes from one."""
+    """Rebuild a run from the result of `tree_of` on a backend; ``size`` is the size of the file in bytes, if there is one."""
     if unknown := tree.keys() - _PARTS:
         raise StateError(f"{min(unknown)} is not expected in the file of a run")
-    # Files of earlier versions do not tell what was said, so that all of their study counts as said.
+    # Files of earlier versions do not record which fields were given, so all fields count as given.
     study = Study.recalled(text(tree["study"], "study"), text(tree.get("said", tree["study"]), "said"))
     specified = {"architecture": study.network, "substrate": study.substrate, "seed": study.network_seed}
     network = Network.from_snapshot(specified, tree["network"])
@@ -122,21 +122,21 @@ def rebuilt(tree: dict[str, Any], backend: Backend, size: int = 2**40) -> Run:
 
 
 def load(path: str | Path, *, backend: Backend = "cpu") -> Network:
-    """The network of a saved run, in the state in which it was saved; of a language model the one of the best evaluation.
+    """Load the network of a saved run; for a language model, the network of the best evaluation.
 
     Use `Run.load`, or `LanguageRun.load`, to resume training; resuming is bit-identical.
 
     Parameters
     ----------
     path : path
-        An HDF5 file that `Run.save` or ``analogpc train`` wrote.
+        An HDF5 file written by `Run.save` or ``analogpc train``.
     backend : "cpu" or "gpu"
-        Where its arrays are to be.
+        Backend of the arrays.
 
     Raises
     ------
     StorageError
-        If the file cannot be used; the sentence says why.
+        If the file cannot be used; the message gives the reason.
     """
     from analogpc.training.language import KIND as LANGUAGE
     from analogpc.training.language import LanguageRun

@@ -1,4 +1,4 @@
-"""Schedules: the factor on the learning rate at every step of a run."""
+"""Schedules: factors on the learning rate at every step of a run."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ Level = Annotated[FiniteFloat, Field(ge=0)]
 
 
 class ScheduleBase(Specification):
-    """What every schedule tells."""
+    """Base class of schedules."""
 
     kind: str
 
     @abstractmethod
     def factor(self, step: int, total: int, per_epoch: int = 1) -> float:
-        """The factor on the learning rate.
+        """Return the factor on the learning rate.
 
         Parameters
         ----------
         step : int
-            Batches done before, in all epochs: 0 to ``total`` - 1.
+            Number of previous batches over all epochs: 0 to ``total`` - 1.
         total : int
-            Batches of the whole run.
+            Number of batches in the run.
         per_epoch : int
-            Batches of one epoch.
+            Number of batches in an epoch.
         """
 
     def lasting(self, epochs: int) -> Self:
-        """The schedule as it was in a run of the given number of epochs, for a run that is extended."""
+        """Return the schedule with its length fixed to the given number of epochs, for a run that is extended."""
         return self
 
 
 class Constant(ScheduleBase):
-    """The learning rate as it is."""
+    """A constant learning rate."""
 
     kind: Literal["constant"] = "constant"
 
@@ -51,9 +51,9 @@ class Constant(ScheduleBase):
 
 
 class WarmupCosine(ScheduleBase):
-    """A linear rise from 1 to ``peak`` during the first ``warmup`` of its length, then half a cosine down to ``end``, where it stays.
+    """A linear rise from 1 to ``peak`` over the fraction ``warmup`` of its length, then half a cosine down to ``end``, kept from there.
 
-    The rise need not end at a whole step: 10 % of 117 steps are 11.7 steps.
+    The rise may end between steps: 10 % of 117 steps are 11.7 steps.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class WarmupCosine(ScheduleBase):
     warmup : float
         Fraction of the length, 0 to 1.
     epochs : float
-        Its length; 0 for the whole run.
+        Length of the schedule, in epochs; 0: the whole run.
 
     References
     ----------
@@ -90,7 +90,7 @@ class WarmupCosine(ScheduleBase):
 
 
 class StepDecay(ScheduleBase):
-    """The learning rate is multiplied by ``gamma`` each time the given number of epochs is done.
+    """Multiplication of the learning rate by ``gamma`` every ``every_epochs`` epochs.
 
     Attributes
     ----------
@@ -108,7 +108,7 @@ class StepDecay(ScheduleBase):
 
 
 class Exponential(ScheduleBase):
-    """The learning rate is multiplied by ``gamma`` from epoch to epoch, smoothly.
+    """Multiplication of the learning rate by ``gamma`` per epoch, applied smoothly at every step.
 
     Attributes
     ----------
@@ -129,4 +129,4 @@ def _by_name(value: Any) -> Any:
 
 
 Schedule = Annotated[Constant | WarmupCosine | StepDecay | Exponential, Field(discriminator="kind"), BeforeValidator(_by_name)]
-"""A schedule, or its kind alone, with the usual numbers."""
+"""A schedule, or its kind alone, which selects the default values."""

@@ -1,4 +1,4 @@
-"""TrainingStep batches: a rule and an optimiser at work on a network, on the GPU by replaying a graph wherever nothing forbids it."""
+"""Training steps: apply a rule and an optimiser to a network; on the GPU as a replayed graph where possible."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from analogpc.rules.base import Rule, StepResult
 from analogpc.training.optimisers import Learner
 
 _MOST_GRAPHS = 4
-"""Graphs that are kept: two signs of a nudge, for whole batches and the last one of an epoch. The oldest goes first."""
+"""Maximum number of graphs: two signs of the nudge, each for full batches and the last batch of an epoch. The oldest is evicted."""
 
 
 @dataclass
 class _Captured:
-    """A batch as a graph: what goes in, what comes out, and what every replay counts."""
+    """A batch captured as a graph: inputs, outputs and the counts of each replay."""
 
     x: np.ndarray
     target: np.ndarray
@@ -34,21 +34,21 @@ class _Captured:
 
 @dataclass
 class TrainingStep:
-    """Lets a network learn batch by batch.
+    """Train a network batch by batch.
 
-    On the GPU the whole batch, relaxation and learning, is one CUDA graph from the second batch of the same rule and shape on,
-    as long as nothing in it depends on numbers that it computes: neither the rule (`Rule.repeatable`) nor any matrix
-    (`Matrix.repeatable`) looks at them. All else runs kernel by kernel. The results are the same.
+    On the GPU the whole batch, relaxation and weight updates, is one CUDA graph from the second batch of the same rule and shape
+    on, if nothing in it depends on computed values: neither the rule (`Rule.repeatable`) nor any matrix (`Matrix.repeatable`)
+    inspects them. Otherwise the batch runs kernel by kernel. The results are the same.
 
     Attributes
     ----------
     network : Network
     learner : Learner
     report : function
-        Takes what a rule reports of a batch and the target, and gives the numbers about the batch that somebody will look at, in one
-        array, without waiting for the GPU: it is part of the graph.
+        Maps the result of a rule and the target to the numbers reported for the batch, in one array, without synchronising
+        with the GPU: it is part of the graph.
     recorder : Recorder
-        Keeps the order in which everything is done.
+        Records the order of all operations.
     """
 
     network: Network
@@ -60,32 +60,32 @@ class TrainingStep:
 
     @property
     def graphs(self) -> int:
-        """How many graphs there are at present."""
+        """Current number of graphs."""
         return len(self._captured)
 
     def learn(self, rule: Rule, x: np.ndarray, target: np.ndarray, rate: float) -> tuple[StepResult, Any]:
-        """Let the network learn one batch.
+        """Train the network on one batch.
 
         Parameters
         ----------
         rule : Rule
-            As it is at this moment (`Rule.at`).
+            Rule for this step (`Rule.at`).
         x : (n, *input_shape) array
         target : (n, *output_shape) array
-            Both on the backend of the network.
+            Inputs and targets, on the backend of the network.
         rate : float
             Learning rate.
 
         Returns
         -------
         StepResult, report
-            Which the next batch may overwrite.
+            May be overwritten by the next batch.
         """
         if not self._repeatable(rule):
             return self._once(rule, x, target, rate, self.recorder)
         kind = (rule, x.shape, target.shape, *(matrix.baked for matrix in self.network.matrices().values()))
         if kind not in self._seen:
-            # The first time compiles, and makes ready what a graph cannot: with a rate on the GPU, as the graph will have it.
+            # The first call compiles kernels and prepares what a graph cannot; the rate is on the GPU, as in the graph.
             self._seen.add(kind)
             return self._once(rule, x, target, filled((), rate, np.float64, x), self.recorder)
         if kind not in self._captured:
@@ -114,7 +114,7 @@ class TrainingStep:
     def _once(self, rule: Rule, x: np.ndarray, target: np.ndarray, rate: Any, recorder: Recorder) -> tuple[StepResult, Any]:
         samples = self.network.architecture.samples(x, target)
         if not self._repeatable(rule):
-            # What waits for numbers anyway takes them as numbers.
+            # A rule that synchronises anyway takes the rate as a number.
             samples = int(samples)
         with recording(recorder):
             result = rule.train_step(
@@ -125,10 +125,10 @@ class TrainingStep:
     def _capture(self, rule: Rule, x: np.ndarray, target: np.ndarray) -> _Captured:
         x, target, rate = x.copy(), target.copy(), np.zeros((), like=x)
         matrices = self.network.matrices().values()
-        # Slots are data: what every launch sends is counted where those of other batches are.
+        # Slots are data: the counts of every launch are stored with those of other batches.
         recorder = Recorder(self.recorder.names, self.recorder)
         counts = GraphCounts([self.recorder, *(holder for matrix in matrices for holder in matrix.counting())], x)
-        # What reads multiply by belongs to the graph: it has to form that itself.
+        # Read operands belong to the graph, which has to compute them itself.
         self._forget()
 
         def work() -> tuple[StepResult, Any]:

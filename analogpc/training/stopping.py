@@ -1,4 +1,4 @@
-"""Which epoch of a run was the best, and when to stop early."""
+"""Selection of the best epoch, and early stopping."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Best:
     Attributes
     ----------
     epoch : int
-        Counted from 1.
+        Number of the epoch, from 1.
     value : float
-        Of the metric that is watched.
+        Value of the monitored metric.
     network : dict
-        The state of the network then; see `Network.state`.
+        State of the network in that epoch; see `Network.state`.
     """
 
     epoch: int
@@ -32,16 +32,16 @@ class Best:
 
 
 def watched_column(monitor: str, metrics: Sequence[Metric], splits: Sequence[str]) -> tuple[str, bool]:
-    """The column of the history by which a run is judged, and whether higher is better there.
+    """Return the monitored column of the history, and whether higher is better.
 
     Parameters
     ----------
     monitor : str
-        A column, such as "validation_loss", or a metric, which is then looked at on the validation part, or else the test part, or
-        else the training part; empty for the first metric.
+        A column, such as "validation_loss", or a metric, which is evaluated on the validation part, else the test part, else the
+        training part; empty for the first metric.
     metrics : sequence of Metric
     splits : sequence of str
-        Parts of the data that are there.
+        Available splits of the data.
 
     Raises
     ------
@@ -64,14 +64,14 @@ def watched_column(monitor: str, metrics: Sequence[Metric], splits: Sequence[str
 
 
 def better(value: float, other: float, higher: bool) -> bool:
-    """Whether a value is better than another; not a number is never better, and anything is better than that."""
+    """Return whether a value is better than another; NaN is worse than any number."""
     if math.isnan(value) or math.isnan(other):
         return not math.isnan(value)
     return value > other if higher else value < other
 
 
 def best_epoch(values: Sequence[float], higher: bool) -> int:
-    """The first of the best values."""
+    """Return the index of the first best value."""
     best = 0
     for place, value in enumerate(values):
         if place and better(value, values[best], higher):
@@ -80,11 +80,11 @@ def best_epoch(values: Sequence[float], higher: bool) -> int:
 
 
 def reason_to_stop(history: Mapping[str, Sequence[float]], column: str, higher: bool, study: Any) -> str:
-    """Why a run should not go on after the epochs of its history, as a sentence; empty if it should."""
+    """Return the reason to stop a run after the epochs of its history; empty if it should continue."""
     values = history[column]
     waited = len(values) - 1 - best_epoch(values, higher)
     if 0 < study.patience <= waited:
-        return f"no better {column} in {waited} epoch{'s' if waited > 1 else ''}"
+        return f"no improvement of {column} in {waited} epoch{'s' if waited > 1 else ''}"
     if study.hopeless_after and len(values) == study.hopeless_after and not better(values[-1], study.hopeless_value, higher):
         return (
             f"{column} = {values[-1]:.4g} after {len(values)} epochs is not better than hopeless_value = {study.hopeless_value:g}"

@@ -33,51 +33,51 @@ def _one_or_several(given: Any) -> Any:
 
 
 class Study(Specification):
-    """What is trained, on what, how, and for how long.
+    """Specification of a training run: data, network, substrate, rule, optimiser and duration.
 
-    Only the rule has to be given; a rule, a network and a substrate may be given by their short names.
+    Only the rule is required. Rule, network and substrate may be given by their short names.
 
     Attributes
     ----------
     dataset : str
-        Name of the data.
+        Name of the data set.
     augment : bool
-        Whether the training images get the published augmentation of the data set.
+        Whether the training images use the published augmentation of the data set.
     network : Architecture
-        Fields, or a name such as "vgg7", "resnet18" or "784-256-10" (see `network_names`). Of the data that have names, it gets the
-        shape of the samples and the number of classes. If not given, one that is usual for data and rule: a perceptron of two hidden
-        layers for images of one channel, VGG5 for others, a Hopfield network of one hidden layer for the rules that train those.
+        Fields, or a name such as "vgg7", "resnet18" or "784-256-10" (see `network_names`). For published data sets, it takes the
+        shape of the samples and the number of classes. The default depends on data and rule: a perceptron of two hidden layers for
+        images of one channel, VGG5 for others, a Hopfield network of one hidden layer for the rules that train those.
     substrate : Digital or Analog
     rule : Rule
     optimiser : Optimiser
-        If not given, AdamW on substrates that can write digitally formed increments, and plain SGD where learning is in place,
-        with the usual rate of the rule.
+        By default AdamW on substrates that accept digitally computed increments, otherwise plain SGD with in-place updates, with the
+        default rate of the rule.
     epochs, batch_size : int
-        If not given, 5 epochs, and batches of 32 samples, or of 128 where the usual network is convolutional.
+        By default 5 epochs, and batches of 32 samples, or 128 if the default network is convolutional.
     seed : int
-        Order of the samples, augmentation, and all noise of reads and writes.
+        Seed of the order of the samples, of augmentation, and of all read and write noise.
     network_seed : int
-        Initial weights and devices; as ``seed`` if not given.
+        Seed of initial weights and devices; by default ``seed``.
     train_images, test_images : int
-        How many of the first images of each part are used; 0 for all.
+        Number of images used of each part, from the first; 0: all.
     holdout : float
-        Fraction of the training images that is kept for validation, 0 to below 1.
+        Fraction of the training images that is held out for validation, 0 to below 1.
     division : "random" or "stratified"
-        Whether the holdout is drawn from all images, or from every class in proportion.
+        Draw the holdout from all images, or from every class in proportion.
     metrics : tuple of str
-        Names of metrics, or one name (see `metric`), besides accuracy and loss (for regression: loss and r2).
+        Names of metrics, or one name (see `metric`), in addition to accuracy and loss (for regression: loss and r2).
     monitor : str
-        By what the run is judged: a column of the history, as "validation_loss", or a metric. Empty for accuracy, or for regression
-        loss, on the validation part if there is one, else on the test part.
+        Metric by which the run is judged: a column of the history, such as "validation_loss", or a metric. Empty for accuracy (for
+        regression: loss) on the validation part if there is one, else on the test part.
     patience : int
         Stop after this many epochs without improvement; 0 means never.
     keep : "last" or "best"
-        Whether the network of the best epoch is kept besides the last.
+        Whether to keep the network of the best epoch in addition to the last.
     technology : str
-        With what every epoch is priced: a technology or its file (see ``docs/costs.md``). The history then has the columns "joules"
-        and "latency_seconds", of all training so far. Empty for none; any run can be billed later.
+        Technology that prices every epoch: a name or a file (see ``docs/costs.md``). The history then has the columns "joules"
+        and "latency_seconds" of all training so far. Empty for none; a run can also be billed later.
     hopeless_after, hopeless_value : int, float
-        Stop after this many epochs if the run is not better than this value by then; 0 epochs means never.
+        Stop after this many epochs unless the run is better than this value; 0 epochs means never.
     """
 
     dataset: str = "digits"
@@ -131,7 +131,7 @@ _SUBSTRATE: TypeAdapter[Digital | Analog] = TypeAdapter(Substrate)
 
 
 def _usual_network(given: Any, rule: Any, shape: tuple[int, ...], classes: int) -> dict[str, Any]:
-    """The network that data of a shape get if none is given, or that completes the table of one."""
+    """Return the default network for data of a shape, or complete a table of fields."""
     if given is not None and not isinstance(given, Mapping):
         return {}
     usual = "hopfield" if shape[2] == 1 and _is_recurrent(rule) else "mlp" if shape[2] == 1 else "vgg"
@@ -140,16 +140,16 @@ def _usual_network(given: Any, rule: Any, shape: tuple[int, ...], classes: int) 
 
 
 def _is_recurrent(given: Any) -> bool:
-    """Whether a rule, given as an object, a name or plain fields, teaches networks of Hopfield type."""
+    """Return whether a rule, given as an object, a name or fields, trains Hopfield networks."""
     try:
         rule: AnyRule = _RULE.validate_python(given)
     except ValueError:
-        return False  # The field itself is going to be refused, with its own sentence.
+        return False  # The invalid field is refused later, with its own message.
     return not rule.refuse("hopfield")
 
 
 def usual_optimiser(substrate: Any, rule: Any = "bp") -> AnyOptimiser:
-    """The optimiser that a substrate and a rule, given as objects, names or plain fields, get if none is chosen.
+    """Return the default optimiser for a substrate and a rule, given as objects, names or fields.
 
     ``experiments/results/defaults.md`` documents how the rates were found.
     """
@@ -158,14 +158,14 @@ def usual_optimiser(substrate: Any, rule: Any = "bp") -> AnyOptimiser:
     try:
         made: AnyRule = _RULE.validate_python(rule)
     except ValueError:
-        return SGD()  # The field itself is going to be refused, with its own sentence.
+        return SGD()  # The invalid field is refused later, with its own message.
     return SGD(learning_rate=made.usual_rate)
 
 
 def _takes_increments(given: Any) -> bool:
-    """Whether matrices on a substrate, given as an object, a name or plain fields, take digitally formed increments."""
+    """Return whether matrices on a substrate, given as an object, a name or fields, accept digitally computed increments."""
     try:
         made = _SUBSTRATE.validate_python(given)
     except ValueError:
-        return True  # The field itself is going to be refused, with its own sentence.
+        return True  # The invalid field is refused later, with its own message.
     return isinstance(made, Digital) or made.scheme.takes_increments

@@ -1,4 +1,4 @@
-"""The data of a study: loaded by their name, cut, and with the part that is set apart for validation."""
+"""The data of a study: loaded by name, truncated, and split for validation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from analogpc.training.study import Study
 
 
 def study_data(study: Study, *, data_dir: str | Path | None = None) -> Dataset:
-    """The data of a study by their name, cut to as many images as it says."""
+    """Load the data of a study by name, truncated to its number of images."""
     data = load_data(study.dataset, data_dir=data_dir, augment=study.augment)
     if not (study.train_images or study.test_images):
         return data
@@ -20,37 +20,37 @@ def study_data(study: Study, *, data_dir: str | Path | None = None) -> Dataset:
 
 
 def with_holdout(study: Study, data: Dataset) -> Dataset:
-    """Data with the validation part that a study sets apart."""
+    """Return data with the validation part held out by a study."""
     return data.holdout(study.holdout, Key(study.seed).fold("holdout"), study.division) if study.holdout else data
 
 
 def data_again(study: Study, known: DataDescription, data: Any, validation: Any, test: Any) -> Dataset:
-    """The data of a run that is under way, with their validation part.
+    """Return the data of a run to resume, with the validation part.
 
     Parameters
     ----------
     study : Study
     known : DataDescription
-        The data with which the run began.
+        Description of the data with which the run started.
     data, validation, test
         See `Run.train`.
 
     Raises
     ------
     ResumeError
-        If they are not the data with which the run began.
+        If they are not the data with which the run started.
     """
     if data is None:
         if not _can_be_loaded(known.name):
             raise ResumeError(
-                f"the run learns data of your own, '{known.name}', which are not in its file: give them again, as in "
+                f"the run was trained on your own data '{known.name}', which are not in its file: pass them again, as in "
                 "run.train((x, y), test=(x_test, y_test))"
             )
         data = study_data(study)
     elif not isinstance(data, Dataset):
         data = as_dataset(data, validation=validation, test=test, known=None if isinstance(data, str) else known)
     if data.fingerprint != known.fingerprint:
-        raise ResumeError(f"the run began with other data than this '{data.name}': the fingerprints differ")
+        raise ResumeError(f"'{data.name}' is not the data set with which the run started: the fingerprints differ")
     return with_holdout(study, data)
 
 

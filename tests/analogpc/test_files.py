@@ -112,7 +112,7 @@ def test_what_is_not_a_run_is_refused(data, tmp_path):
     with pytest.raises(StorageError, match="run"):
         apc.load(tmp_path / "crossbars.h5")
     write_file(tmp_path / "odd.h5", "run", {"study": "epochs = -1"})
-    with pytest.raises(StorageError, match="does not fit this version of analogpc"):
+    with pytest.raises(StorageError, match="is not compatible with this version of analogpc"):
         apc.load(tmp_path / "odd.h5")
 
 

@@ -166,7 +166,7 @@ def test_the_best_network_is_kept_beside_the_last(few, tmp_path):
 
 def test_runs_stop_by_any_metric_and_when_they_are_hopeless(few):
     run = learn(few, epochs=9, patience=2, monitor="train_loss", optimiser=apc.SGD(learning_rate=1e-9))
-    assert run.position.stop_reason.startswith("no better train_loss") or len(run.history["epoch"]) == 9
+    assert run.position.stop_reason.startswith("no improvement of train_loss") or len(run.history["epoch"]) == 9
     study = apc.Study(rule="bp", epochs=9, optimiser={"kind": "sgd", "learning_rate": 1e-9}, hopeless_after=2, hopeless_value=0.5)
     run = apc.begin(study, few).train(few, progress=False)
     assert len(run.history["epoch"]) == 2
@@ -202,7 +202,7 @@ def test_layers_have_rates_of_their_own_and_momentum_looks_ahead(few):
     for name, matrix in run.network.matrices().items():
         assert np.array_equal(matrix.weights(), net.matrices()[name].weights()) == name.startswith("layer1")
     assert apc.Study.from_toml(run.study.to_toml()) == run.study
-    with pytest.raises(ValueError, match="layer_rates name 'layer3'"):
+    with pytest.raises(ValueError, match="layer_rates contains 'layer3'"):
         learn(few, optimiser=apc.SGD(layer_rates={"layer3": 0.1}))
     # v <- m v + g, then w += rate (g + m v): for a constant gradient of 1 the first two changes are 1 + m and 1 + m + m^2.
     sgd, memory = apc.SGD(momentum=0.5, nesterov=True), {"velocity": np.zeros(1)}

@@ -98,7 +98,7 @@ def test_a_run_that_cannot_be_brought_back_says_so(data, monkeypatch, tmp_path):
         run.train(data, progress=False)
     monkeypatch.undo()
     for use in (lambda: run.save(tmp_path / "run.h5"), lambda: run.train(data, progress=False)):
-        with pytest.raises(ValueError, match=r"broken off inside epoch 1, batch 2 \(step 2\)"):
+        with pytest.raises(ValueError, match=r"interrupted inside epoch 1, batch 2 \(step 2\)"):
             use()
     assert list(tmp_path.iterdir()) == []
 

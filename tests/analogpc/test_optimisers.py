@@ -85,7 +85,9 @@ def test_the_warm_up_need_not_be_a_whole_number_of_steps():
 def test_digital_changes_are_refused_where_only_pulses_work():
     matrix = make_matrix(Analog(device="reram-sb"), np.ones((2, 2)), Key(0))
     for optimiser in (AdamW(), SGD(momentum=0.9), SGD(weight_decay=0.1)):
-        with pytest.raises(UnsupportedUpdateError, match=r"forms its changes digitally, and the update scheme of layer1\.weight"):
+        with pytest.raises(
+            UnsupportedUpdateError, match=r"computes its changes digitally, and the update scheme of layer1\.weight"
+        ):
             Learner(optimiser, {"layer1.weight": matrix})
     Learner(SGD(), {"layer1.weight": matrix})
 

@@ -194,7 +194,7 @@ def test_fingerprints_cover_all_that_reaches_a_network(table):
         (lambda x, y: apc.Dataset.from_arrays(np.zeros((9, 3, 8, 8)), y[:9]), "look as if their channels came first"),
         (lambda x, y: apc.Dataset.from_arrays(x, y, test=(x[:, :4], y)), "differ"),
         (lambda x, y: learn(x, y, outputs=2), "must lie|3 classes"),
-        (lambda x, y: learn(x, y.astype(float)), "1 numbers to be predicted; labels that are classes must be whole"),
+        (lambda x, y: learn(x, y.astype(float)), "1 regression targets; class labels must be integers"),
         (lambda x, y: learn(x[:, :4], y, validation=(x[:, :3], y)), "differ"),
         (lambda x, y: learn(x, x[:, :3], rule=apc.Backprop(output="cross-entropy")), "squared error"),
         (lambda x, y: learn(x, y, division="stratified", validation=0.3, outputs=3, metrics=["f1"]), "no metric 'f1'"),
@@ -218,7 +218,7 @@ def test_images_of_another_layout_are_refused(rng):
 def test_a_run_on_data_of_ones_own_says_that_it_needs_them(table, tmp_path):
     run = learn(*table, epochs=1)
     run.save(tmp_path / "run.h5")
-    with pytest.raises(ResumeError, match="not in its file: give them again"):
+    with pytest.raises(ResumeError, match="not in its file: pass them again"):
         apc.Run.load(tmp_path / "run.h5").train(epochs=1)
     with pytest.raises(ResumeError, match="fingerprints differ"):
         apc.Run.load(tmp_path / "run.h5").train((table[0] + 1, table[1]), epochs=1)

@@ -39,7 +39,7 @@ def plain(data, tmp_path_factory):
     ],
 )
 def test_other_normalisation_and_augmentation_are_refused(change, data, plain):
-    with pytest.raises(ResumeError, match="the run began with other data"):
+    with pytest.raises(ResumeError, match="is not the data set with which the run started"):
         apc.Run.load(plain).train(replace(data, **change), progress=False)
     assert apc.Run.load(plain).train(data, progress=False).finished
 

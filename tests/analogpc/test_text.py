@@ -166,9 +166,9 @@ def test_networks_speak_as_their_runs_do(tmp_path, capsys, task, substrate):
         assert not ended.value.code
         told = json.loads(capsys.readouterr().out)["said"]
         assert told == expected if expected is not None else told
-    with pytest.raises(DataError, match="it does not know what its tokens stand for"):
+    with pytest.raises(DataError, match="so it has no tokeniser"):
         getattr(transformer(40, task=task, **SMALL), command)(given)
-    with pytest.raises(DataError, match="networks of the architecture 'mlp' know no words"):
+    with pytest.raises(DataError, match="networks of the architecture 'mlp' do not model text"):
         getattr(apc.mlp([4, 3]), command)(given)
 
 
