@@ -1,4 +1,4 @@
-"""``apc.sweep``: a sweep from Python, and what it gives back."""
+"""``apc.sweep``: run a sweep from Python, and access its results."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from analogpc.training.study import Study
 
 @dataclass(frozen=True, eq=False)
 class SweepResult:
-    """What a sweep gave.
+    """Results of a sweep.
 
     Attributes
     ----------
     plan : Plan
     folder : Path
-        Where tables, kept runs and the memory of the sweep are.
+        Folder of the tables, the saved runs and the trial storage.
     rows : list of dict
-        The table as plain data.
+        Rows of the table, as plain data.
     """
 
     plan: Plan
@@ -36,26 +36,26 @@ class SweepResult:
 
     @cached_property
     def table(self) -> Any:
-        """The table as a pandas data frame: one row for each trial."""
+        """Table as a pandas data frame with one row per trial."""
         return frame(self.rows, columns(self.rows, self.plan))
 
     @cached_property
     def settings(self) -> list[Setting]:
-        """The trials grouped by what varies besides the seeds."""
+        """Trials grouped by setting, that is, by all varied fields except the seed."""
         return settings(self.rows, self.plan.metric, self.plan.columns)
 
     @property
     def best(self) -> Setting | None:
-        """The setting with the best mean over its seeds; None if none finished."""
+        """Setting with the best mean over seeds; None if no setting finished."""
         return best_setting(self.settings, self.plan.maximise)
 
     def study(self, trial: int) -> Study:
-        """The study of a trial, by its number in the table.
+        """Return the study of a trial, by its number in the table.
 
         Raises
         ------
         ValueError
-            If there is none for its values.
+            If the values of the trial are invalid.
         """
         found = self.outcome.trials[trial]
         if found.study is None:
@@ -63,7 +63,7 @@ class SweepResult:
         return found.study
 
     def plot(self, path: str | Path | None = None) -> Any:
-        """Draw the metric of every setting with all its seeds; a matplotlib figure, saved if a path is given."""
+        """Plot the metric of every setting with all seeds; return a matplotlib figure, saved if ``path`` is given."""
         from analogpc.report.sweeps import draw_settings
 
         figure = draw_settings(self.settings, self.plan.metric)
@@ -93,37 +93,37 @@ def sweep(
 ) -> SweepResult:
     """Compute every trial of a study with axes.
 
-    The same call goes on where an earlier one stopped, however it stopped.
+    A repeated call resumes an interrupted sweep.
 
     Parameters
     ----------
     study : path or dict
-        A study file with axes (see ``docs/studies.md``), or what would be in one.
+        A study file with axes (see ``docs/studies.md``), or its contents.
     axes : dict
-        Further axes, or other values for those of the file.
+        Additional axes, or values that replace those of the file.
     out : path
-        Folder for the tables, kept runs and the memory of the sweep; the name of the file with "-sweep" in the current folder if not
-        given.
+        Folder for the tables, the saved runs and the trial storage; by default a folder in the current directory with the name of the
+        file and "-sweep".
     workers : int
-        Worker processes; one for each processor if not given, and 0 to compute in this process.
+        Number of worker processes; by default one per processor; 0: compute in this process.
     scheduler : str
         Address of a Dask scheduler whose workers are used instead.
     storage : str
-        Address of a database that remembers the trials, such as ``postgresql+psycopg://user@host/name``.
+        Address of a database for the trials, such as ``postgresql+psycopg://user@host/name``.
     backend : "cpu" or "gpu"
     data_dir : path
         Folder with the published files of the data sets.
     blas_threads : int
-        Of every trial; another number may round differently.
+        Number of BLAS threads of every trial; another number may round differently.
     progress : bool
-        Tell on standard error how far it is.
+        Show the progress on standard error.
     command : str
-        What reproduces the sweep, for its report.
+        Command that reproduces the sweep, for its report.
 
     Raises
     ------
     ValueError, OSError, ImportError
-        In one sentence, if it cannot begin or go on; nothing finished is lost.
+        If the sweep cannot start or continue; finished trials are kept.
 
     Examples
     --------
@@ -138,7 +138,7 @@ def sweep(
 
 
 def run_plan(plan: Plan, folder: Path, means: Means, *, progress: bool = True, command: str = "") -> SweepResult:
-    """Compute the trials of a plan, by any means; see `sweep`."""
+    """Compute the trials of a plan with the given resources; see `sweep`."""
     outcome = run_sweep(plan, folder, means, progress=progress, command=command)
     rows = [table_row(outcome.trials[one], outcome.results[one]) for one in sorted(outcome.results)]
     return SweepResult(plan, folder, rows, outcome)

@@ -1,4 +1,4 @@
-"""The axes of a study file: which fields vary, over which values, and which settings follow."""
+"""The axes of a study file: varied fields, their values, and the resulting settings."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 from analogpc.training.study import Study
 
 SEEDS = ("seed", "network_seed")
-"""Fields of which a number in `[axes]` says how many values there are."""
+"""Fields for which a number in `[axes]` is the number of values."""
 
 
 class AxesError(ValueError):
-    """The axes of a study file cannot be read; the sentence names the axis and what is allowed."""
+    """Raised for invalid axes of a study file; the message names the axis and the allowed values."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Point:
     Attributes
     ----------
     cells : dict
-        What the table shows, by column.
+        Entries of the table, by column.
     changes : dict
-        The values of fields, by dotted path.
+        Values of fields, by dotted path.
     special : list of dict
-        Changes that are laid over these one after the other: of special cases.
+        Further changes of special cases, applied in order.
     """
 
     cells: dict[str, Any]
@@ -39,35 +39,35 @@ class Point:
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis of the grid: every value of it meets every value of the others."""
+    """An axis of the grid; its values are combined with all values of the other axes."""
 
     name: str
     points: tuple[Point, ...]
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of its columns in the table."""
+        """Names of the columns of the axis in the table."""
         return tuple(self.points[0].cells)
 
 
 @dataclass(frozen=True)
 class Range:
-    """A field whose values a search proposes.
+    """A field with values proposed by a search.
 
     Attributes
     ----------
     name : str
-        The dotted path of the field, which is also its column.
+        Dotted path of the field, and name of its column.
     low, high : float
         Ends of the range, both included.
     log : bool
-        Whether values are drawn evenly on a logarithmic scale.
+        Whether values are uniform on a logarithmic scale.
     step : float
         Distance between allowed values; 0 if all are allowed.
     whole : bool
-        Whether values are whole numbers: so if both ends are.
+        Whether values are integers: true if both ends are.
     choices : tuple
-        The values themselves, instead of a range.
+        Explicit values, instead of a range.
     """
 
     name: str
@@ -81,19 +81,19 @@ class Range:
 
 @dataclass(frozen=True)
 class SpecialCase:
-    """Fields that differ where the columns of a setting have certain values, or settings that are left out there."""
+    """Changed fields, or skipping, of the settings whose columns have certain values."""
 
     where: dict[str, tuple[Any, ...]]
     changes: dict[str, Any] = field(default_factory=dict)
     skip: bool = False
 
     def matches(self, cells: dict[str, Any]) -> bool:
-        """Whether a setting with these columns is meant."""
+        """Return whether the case applies to a setting with these columns."""
         return all(cells.get(name) in values for name, values in self.where.items())
 
 
 def read_axes(tables: Any, base: dict[str, Any]) -> tuple[list[Axis], list[Range]]:
-    """The axes of a grid and the ranges of a search.
+    """Parse the axes of a grid and the ranges of a search.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def read_axes(tables: Any, base: dict[str, Any]) -> tuple[list[Axis], list[Range
         - `field = [value, …]`: an axis of the grid;
         - `seed = n`: the seed of the study and the n - 1 that follow;
         - `"field, field" = [[value, value], …]`: fields that vary together;
-        - `field = {name = value, …}`: values that the table shows by name;
+        - `field = {name = value, …}`: values shown by name in the table;
         - `anything = {name = {field = value, …}, …}`: named variants of several fields;
         - `field = {low = …, high = …}` with `log = true` or `step = …`, and `field = {choices = […]}`: searched.
     base : dict
@@ -112,7 +112,7 @@ def read_axes(tables: Any, base: dict[str, Any]) -> tuple[list[Axis], list[Range
     Raises
     ------
     AxesError
-        If an entry is none of these.
+        If an entry has none of these forms.
     """
     if not isinstance(tables, dict):
         raise AxesError(f"axes = {tables!r} is not allowed: it is a table of fields and their values")
@@ -135,7 +135,7 @@ def _check_field(name: str, path: str) -> None:
         first = path.split(".")[0]
         close = difflib.get_close_matches(first, Study.model_fields, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"its fields are {', '.join(Study.model_fields)}"
-        raise AxesError(f"axes: {name!r} varies the field '{path}', which a study does not have; {hint}")
+        raise AxesError(f"axes: {name!r} varies '{path}', which is not a field of a study; {hint}")
 
 
 def _refuse_repeated(columns: list[str]) -> None:
@@ -147,14 +147,14 @@ def _refuse_repeated(columns: list[str]) -> None:
 def _axis(name: str, given: Any, base: dict[str, Any]) -> Axis:
     if name in SEEDS and isinstance(given, int) and not isinstance(given, bool):
         if given < 1:
-            raise AxesError(f"axes: {name} = {given} is not allowed: it says how many seeds there are, at least 1")
+            raise AxesError(f"axes: {name} = {given} is not allowed: it is a number of seeds, at least 1")
         first = base.get(name, base.get("seed", 0))
         given = [first + number for number in range(given)]
     if isinstance(given, dict):
         return _named(name, given)
     if not isinstance(given, list):
-        number = " (a number says how many only for the seeds)" if isinstance(given, int) else ""
-        raise AxesError(f"axes: {name} = {given!r} is not allowed: it is a list of values or a table of named ones{number}")
+        number = " (only the seed takes a number of values)" if isinstance(given, int) else ""
+        raise AxesError(f"axes: {name} = {given!r} is not allowed: it is a list of values or a table of named values{number}")
     if not given:
         raise AxesError(f"axes: {name} = [] is not allowed: it has at least one value")
     paths = [path.strip() for path in name.split(",")]
@@ -199,11 +199,11 @@ def _distinct(axis: Axis) -> Axis:
 def _range(name: str, given: dict[str, Any]) -> Range:
     known = {"low", "high", "log", "step", "choices"}
     if unknown := set(given) - known:
-        raise AxesError(f"axes: {name} has no '{min(unknown)}'; what is searched has low and high (with log or step), or choices")
+        raise AxesError(f"axes: {name} has no '{min(unknown)}'; a searched field has low and high (with log or step), or choices")
     if "choices" in given:
         choices = given["choices"]
         if set(given) != {"choices"} or not isinstance(choices, list) or not choices:
-            raise AxesError(f"axes: {name} = {given!r} is not allowed: choices is a list of values, and nothing goes with it")
+            raise AxesError(f"axes: {name} = {given!r} is not allowed: choices is a list of values, without other entries")
         return Range(name, choices=tuple(choices))
     low, high = given.get("low"), given.get("high")
     log, step = given.get("log", False), given.get("step", 0)
@@ -213,14 +213,12 @@ def _range(name: str, given: dict[str, Any]) -> Range:
     assert low is not None
     assert high is not None
     if not low < high or step < 0 or (log and (low <= 0 or step)):
-        raise AxesError(
-            f"axes: {name} = {given!r} is not allowed: low is below high, above 0 if log, and log does not go with a step"
-        )
+        raise AxesError(f"axes: {name} = {given!r} is not allowed: low is below high, above 0 if log, and log excludes step")
     return Range(name, low, high, log, step, whole=all(isinstance(one, int) for one in (low, high, step)))
 
 
 def label(value: Any) -> Any:
-    """A value as a cell of the table: itself if it is a text or a number, otherwise its fields on one line."""
+    """Format a value for the table: a string or number unchanged, otherwise its fields on one line."""
     if isinstance(value, (str, int, float, bool)):
         return value
     if isinstance(value, dict):
@@ -229,23 +227,23 @@ def label(value: Any) -> Any:
 
 
 def read_exceptions(given: Any, columns: list[str]) -> list[SpecialCase]:
-    """The tables `[[exceptions]]` of a study file, each with `where` and either `set` or `skip = true`.
+    """Parse the tables `[[exceptions]]` of a study file, each with `where` and either `set` or `skip = true`.
 
     Raises
     ------
     AxesError
-        If one of them is not of that form, or names a column that no axis has.
+        If an exception has another form, or names an unknown column.
     """
     if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
-        raise AxesError("exceptions are tables with double brackets: [[exceptions]]")
+        raise AxesError("exceptions must be tables in double brackets: [[exceptions]]")
     made = []
     for one in given:
         if unknown := set(one) - {"where", "set", "skip"}:
-            raise AxesError(f"exceptions have no '{min(unknown)}': they have where, and set or skip")
+            raise AxesError(f"exceptions have no '{min(unknown)}': write where, and set or skip")
         where, changes, skip = one.get("where"), one.get("set", {}), one.get("skip", False)
         if not isinstance(where, dict) or not where or not isinstance(changes, dict) or bool(changes) == (skip is True):
             raise AxesError(
-                "exceptions say where = {column = value or list of values}, and either set = {field = value} or skip = true"
+                "exceptions need where = {column = value or list of values}, and either set = {field = value} or skip = true"
             )
         for name in where:
             if name not in columns:
@@ -258,7 +256,7 @@ def read_exceptions(given: Any, columns: list[str]) -> list[SpecialCase]:
 
 
 def grid(axes: list[Axis], exceptions: list[SpecialCase]) -> Iterator[Point]:
-    """Every combination of the values of all axes, the last axis running fastest, with its exceptions."""
+    """Yield every combination of the values of all axes, the last axis fastest, with its exceptions."""
     for points in itertools.product(*(axis.points for axis in axes)):
         cells = {name: cell for point in points for name, cell in point.cells.items()}
         changes = {path: value for point in points for path, value in point.changes.items()}

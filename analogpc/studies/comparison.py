@@ -1,4 +1,4 @@
-"""Settings beside each other: means over seeds, their spread, and paired differences with confidence intervals."""
+"""Comparison of settings: means and deviations over seeds, and paired differences with confidence intervals."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from analogpc.studies.table import Row
 
 @dataclass(frozen=True)
 class Setting:
-    """Trials that differ in their seeds alone.
+    """Trials that differ only in their seeds.
 
     Attributes
     ----------
     number : int
     cells : dict
-        What varies, without the seeds; rule and substrate in any case.
+        Varied fields without the seed; always includes rule and substrate.
     numbers : list of int
-        Its trials.
+        Numbers of the trials.
     values : dict
-        The metric of the trials that finished, by their seeds.
+        Metric of the finished trials, by seed.
     other : list of str
-        Why the others did not.
+        Reasons why the other trials did not finish.
     rows : list of dict
     """
 
@@ -41,7 +41,7 @@ class Setting:
 
     @property
     def mean(self) -> float:
-        """Over the seeds; NaN if no trial finished."""
+        """Mean over the seeds; NaN if no trial finished."""
         return float(np.mean(list(self.values.values()))) if self.values else math.nan
 
     @property
@@ -50,24 +50,24 @@ class Setting:
         return float(np.std(list(self.values.values()), ddof=1)) if len(self.values) > 1 else math.nan
 
     def mean_of(self, column: str) -> float:
-        """The mean of any column over the trials that finished."""
+        """Return the mean of a column over the finished trials."""
         found = [row[column] for row in self.rows if row["status"] == "finished" and isinstance(row.get(column), (int, float))]
         return float(np.mean(found)) if found else math.nan
 
     @property
     def title(self) -> str:
-        """What varies, in a few words."""
+        """Short description of the varied fields."""
         return ", ".join(str(cell) for cell in self.cells.values())
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The mean of paired differences, and its confidence interval.
+    """Mean of paired differences, with its confidence interval.
 
     Attributes
     ----------
     mean, low, high : float
-        NaN for ends that cannot be told: with fewer than two pairs.
+        Mean and ends of the interval; the ends are NaN with fewer than two pairs.
     pairs : int
     """
 
@@ -78,15 +78,15 @@ class Difference:
 
 
 def settings(rows: Iterable[Row], metric: str, varied: list[str]) -> list[Setting]:
-    """Group the rows of a table by what varies besides the seeds, in the order of the table.
+    """Group the rows of a table by all varied fields except the seed, in table order.
 
     Parameters
     ----------
     rows : iterable of dict
     metric : str
-        The column whose values are compared.
+        Name of the compared column.
     varied : list of str
-        Columns of what varies.
+        Names of the varied columns.
     """
     seeds = [name for name in varied if name in SEEDS]
     shown = [name for name in varied if name not in SEEDS]
@@ -112,9 +112,9 @@ def settings(rows: Iterable[Row], metric: str, varied: list[str]) -> list[Settin
 
 
 def best_setting(given: list[Setting], maximise: bool) -> Setting | None:
-    """The one with the best mean among those all of whose trials finished; the first of equals."""
+    """Return the setting with the best mean among those with only finished trials; the first on ties."""
     whole = [one for one in given if one.values and not one.other]
-    # In a search only the best proposal gets all seeds; others with fewer seeds do not compete with it.
+    # In a search only the best proposal gets all seeds; exclude those with fewer seeds.
     most = max((len(one.values) for one in whole), default=0)
     whole = [one for one in whole if len(one.values) == most]
     if not whole:
@@ -123,7 +123,7 @@ def best_setting(given: list[Setting], maximise: bool) -> Setting | None:
 
 
 def difference(one: Setting, other: Setting, confidence: float = 0.95) -> Difference:
-    """How much more the metric of one setting is than that of another, paired by seed.
+    """Compute the difference of the metric between two settings, paired by seed.
 
     The interval is Student's, for the mean of independent, normally distributed differences.
 
@@ -131,7 +131,7 @@ def difference(one: Setting, other: Setting, confidence: float = 0.95) -> Differ
     ----------
     one, other : Setting
     confidence : float
-        Between 0 and 1.
+        Confidence level, between 0 and 1.
     """
     pairs = [one.values[seed] - other.values[seed] for seed in one.values if seed in other.values]
     if not pairs:
@@ -144,7 +144,7 @@ def difference(one: Setting, other: Setting, confidence: float = 0.95) -> Differ
 
 
 def mean_interval(values: Iterable[float], confidence: float = 0.95) -> tuple[float, float]:
-    """Student's confidence interval of a mean; NaN for fewer than two values."""
+    """Compute Student's confidence interval of a mean; NaN for fewer than two values."""
     found = np.asarray(list(values), float)
     if len(found) < 2:
         return math.nan, math.nan

@@ -1,4 +1,4 @@
-"""Libraries that only sweeps need, and what to type where they are missing."""
+"""Optional libraries of sweeps, and how to install them."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from importlib.util import find_spec
 
 
 class MissingExtraError(ImportError):
-    """A library is missing; the sentence says how to install it."""
+    """Raised for a missing library; the message says how to install it."""
 
 
 def need(what: str, extra: str, *modules: str) -> None:
-    """Refuse to go on without the libraries of an extra.
+    """Raise an error if a library of an extra is missing.
 
     Parameters
     ----------
     what : str
-        What needs them, as the sentence begins.
+        Name of the feature, at the start of the message.
     extra : str
         Name of the extra.
     modules : str
-        Names under which they are imported.
+        Import names of the libraries.
 
     Raises
     ------

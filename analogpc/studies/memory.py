@@ -1,4 +1,4 @@
-"""The memory of a sweep: finished trials in an Optuna study, in a file of its own or in a database that a team shares."""
+"""Trial storage of a sweep: an Optuna study in a file or in a shared database."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ _TRIES, _PAUSE_SECONDS = 4, 2.0
 
 
 class MemoryLostError(OSError):
-    """The file or database of a sweep cannot be read or written; the sentence says what became of the results."""
+    """Raised if the trial storage cannot be read or written; the message says where the results are."""
 
 
 class Memory:
-    """What is known of the trials of a sweep.
+    """Storage of the trial results of a sweep.
 
-    Trials are looked up by what they compute (`Trial.key`), so that a study file may gain axes and values, and only what is new is
-    computed. A trial enters the storage when it is over, in one transaction: a kill leaves it there whole, or not at all.
+    Trials are found by a key of what they compute (`Trial.key`), so a study file may gain axes and values and only new trials are
+    computed. A trial is stored when it is finished, in one transaction: after a kill it is stored completely or not at all.
 
     Parameters
     ----------
     plan : Plan
     folder : Path
-        Of the sweep.
+        Folder of the sweep.
     url : str
         A database such as ``postgresql+psycopg://user@host/name``; if empty, an SQLite file in the folder.
 
     Raises
     ------
     MemoryLostError
-        If it cannot be opened.
+        If the storage cannot be opened.
     """
 
     def __init__(self, plan: Plan, folder: Path, url: str = "") -> None:
@@ -72,7 +72,7 @@ class Memory:
             raise MemoryLostError(f"{self.place} cannot be used as the memory of a sweep: {_reason(error)}") from None
 
     def _take_in_unsaved(self) -> None:
-        """Results that could not be stored when they came."""
+        """Store results that could not be stored earlier."""
         for file in sorted(self._unsaved.glob("*.json")):
             with suppress(ValueError, KeyError, TypeError):
                 told = json.loads(file.read_text(encoding="utf-8"))
@@ -83,7 +83,7 @@ class Memory:
             self._unsaved.rmdir()
 
     def get(self, trial: Trial) -> Result | None:
-        """The result of a trial; None if it is still to be computed, as after a loss."""
+        """Return the result of a trial; None if it has to be computed, also after a loss."""
         result = self._known.get(trial.key)
         return None if result is None or result.status == "lost" else result
 
@@ -93,7 +93,7 @@ class Memory:
         Raises
         ------
         MemoryLostError
-            If that fails again and again; the result then lies in a file, and is taken in at the next start.
+            If all attempts fail; the result is then written to a file and stored at the next start.
         """
         for attempt in range(_TRIES):
             try:
@@ -109,11 +109,11 @@ class Memory:
             replace_file(file, told.encode())
         except OSError as error:
             raise MemoryLostError(
-                f"{self.place} cannot be written ({reason}), nor {file} ({error.strerror or error}): trial {trial.number} is to be "
-                "computed again, everything before it is kept"
+                f"{self.place} cannot be written ({reason}), nor {file} ({error.strerror or error}): trial {trial.number} has to be "
+                "computed again, all earlier trials are kept"
             ) from None
         raise MemoryLostError(
-            f"{self.place} cannot be written: {reason}; everything finished is kept, and the same command goes on from there"
+            f"{self.place} cannot be written: {reason}; finished trials are kept: run the same command again to resume"
         )
 
     def _add(self, key: str, cells: dict[str, Any], result: Result) -> None:
@@ -124,7 +124,7 @@ class Memory:
         state = {"finished": TrialState.COMPLETE, "pruned": TrialState.PRUNED}.get(result.status, TrialState.FAIL)
         if state == TrialState.COMPLETE and math.isnan(value):
             state = TrialState.FAIL
-        # Columns are attributes, since Optuna's parameters could not gain values when the study file does.
+        # Columns are stored as attributes, because values cannot be added to Optuna parameters later.
         attributes = {**cells, "key": key, "analogpc": result.to_json()}
         value_told = value if state == TrialState.COMPLETE else None
         self._study.add_trial(optuna.trial.create_trial(state=state, value=value_told, user_attrs=attributes))
@@ -144,7 +144,7 @@ def _without_password(url: str) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost reason, on one line."""
+    """Return the innermost reason, on one line."""
     while (inner := error.__cause__ or getattr(error, "orig", None)) is not None:
         error = inner
     lines = str(error).strip().splitlines()

@@ -1,4 +1,4 @@
-"""A study file with axes as a plan: what is fixed, what varies, what is searched, what is kept."""
+"""The plan of a study file with axes: fixed, varied and searched fields, and the runs to keep."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from analogpc.training.study import Study
 
 Positive = Annotated[int, Field(ge=1)]
 Lower = ("loss", "error", "seconds", "joules", "energy")
-"""Endings of metrics of which less is better."""
+"""Suffixes of metrics for which lower is better."""
 
 
 class Sweep(Specification):
@@ -27,12 +27,12 @@ class Sweep(Specification):
     Attributes
     ----------
     metric : str
-        A column of the table that says how good a trial is; where there is a holdout, "validation_accuracy" if not said, otherwise
+        Column of the table by which trials are compared; by default "validation_accuracy" with a holdout, otherwise
         "test_accuracy".
     goal : "max", "min" or "auto"
-        "auto": less is better of losses, errors, seconds, joules and energies, and more of all else.
+        "auto": minimise losses, errors, seconds, joules and energies, maximise all other metrics.
     keep : "none", "best" or "all"
-        Of which trials the run is kept as a file: of all, or of all seeds of the best setting.
+        Runs kept as files: none, all seeds of the best setting, or all.
     """
 
     metric: str = ""
@@ -41,21 +41,21 @@ class Sweep(Specification):
 
 
 class Search(Specification):
-    """The table `[search]`: how values are proposed for the fields with a range, for each setting of the grid on its own.
+    """The table `[search]`: proposal of values for the fields with a range, separately for each setting of the grid.
 
     Attributes
     ----------
     trials : int
-        Proposals for each setting of the grid.
+        Number of proposals per setting of the grid.
     sampler : "tpe", "random" or "grid"
-        A tree-structured Parzen estimator; independent draws; or every combination of the choices once, of which ``trials`` follows.
+        Tree-structured Parzen estimator; independent draws; or every combination of the choices once, which determines ``trials``.
     batch : int
-        Proposals made from the same knowledge, and computed side by side. With it the table does not depend on how many workers
-        there are.
+        Number of proposals made from the same results and computed in parallel. It makes the table independent of the number of
+        workers.
     seeds : int
-        With how many of the seeds each proposal is tried; the best proposal gets all of them in the end.
+        Number of seeds per proposal; at the end, the best proposal is computed with all seeds.
     seed : int
-        Of the proposals.
+        Seed of the proposals.
     """
 
     trials: Positive = 20
@@ -66,17 +66,17 @@ class Search(Specification):
 
 
 class Prune(Specification):
-    """The table `[prune]`: when a trial is hopeless and ends early.
+    """The table `[prune]`: criteria to end a trial early.
 
     Attributes
     ----------
     after : int
-        Epochs that every trial gets.
+        Number of epochs granted to every trial.
     below : float
-        A trial ends whose metric is worse than this after an epoch.
+        End a trial if its metric is worse than this value after an epoch.
     quantile : float
-        In a search: a trial ends whose metric is worse after an epoch than that of this fraction of the proposals of earlier
-        batches, 0.5 for their median; 0 for never.
+        In a search: end a trial if its metric after an epoch is worse than this quantile of the proposals of earlier batches (0.5:
+        their median); 0: never.
     """
 
     after: Positive = 1
@@ -86,19 +86,19 @@ class Prune(Specification):
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a study file with axes says.
+    """Contents of a study file with axes.
 
     Attributes
     ----------
     name : str
     fields : dict
-        Of the study, without what varies.
+        Fields of the study, without the varied ones.
     axes, ranges, specials : list
     seeds : list of Point
-        The values of the seeds, apart from the other axes.
+        Seeds, kept apart from the other axes.
     sweep, search, prune : Sweep, Search, Prune
     text : str
-        The file itself.
+        Text of the file.
     """
 
     name: str
@@ -113,33 +113,33 @@ class Plan:
 
     @property
     def settings(self) -> list[Point]:
-        """Every setting of the grid, without the seeds."""
+        """All settings of the grid, without the seeds."""
         return list(grid([axis for axis in self.axes if axis.name not in SEEDS], self.specials))
 
     @property
     def seeds(self) -> list[Point]:
-        """The seeds that every setting gets."""
+        """Seeds of every setting."""
         return list(grid([axis for axis in self.axes if axis.name in SEEDS], []))
 
     @property
     def columns(self) -> list[str]:
-        """Columns of the table for what varies, the seeds last."""
+        """Varied columns of the table, the seed last."""
         varied = [column for axis in self.axes for column in axis.columns if axis.name not in SEEDS]
         return varied + [one.name for one in self.ranges] + [axis.name for axis in self.axes if axis.name in SEEDS]
 
     @property
     def metric(self) -> str:
-        """The column that says how good a trial is."""
+        """Column by which trials are compared."""
         return self.sweep.metric or ("validation_accuracy" if self.fields.get("holdout") else "test_accuracy")
 
     @property
     def maximise(self) -> bool:
-        """Whether more of it is better."""
+        """Whether a higher metric is better."""
         return not self.metric.endswith(Lower) if self.sweep.goal == "auto" else self.sweep.goal == "max"
 
     @property
     def trials(self) -> int:
-        """How many trials there are at most."""
+        """Maximum number of trials."""
         seeds, settings = len(self.seeds), len(self.settings)
         if not self.ranges:
             return settings * seeds
@@ -157,16 +157,16 @@ def read_plan(given: str | Path | dict[str, Any] | Plan, over: dict[str, Any] | 
     Parameters
     ----------
     given : path, dict or Plan
-        A TOML file, or what would be in one.
+        A TOML file, or its contents.
     over : dict
-        Further fields and tables, laid over those of the file: axes are replaced one by one, and left out where they are None.
+        Fields and tables that override the file: axes are replaced one by one, and removed where None.
     short : bool
-        Lay the table `[short]` of the file over it first: the same study in seconds, to see that all of it works.
+        Apply the table `[short]` of the file first, a version of the study that finishes in seconds.
 
     Raises
     ------
     ValueError
-        In one sentence, if the file is missing or is not such a file.
+        If the file is missing or invalid.
     """
     if isinstance(given, Plan):
         return given
@@ -177,7 +177,7 @@ def read_plan(given: str | Path | dict[str, Any] | Plan, over: dict[str, Any] | 
         name, text, tables = Path(given).stem, read_text(given), read_toml(given)
     if short:
         if "short" not in tables:
-            raise AxesError("the study file has no table [short], which says what differs in a short trial of it")
+            raise AxesError("the study file has no table [short] with the fields of a short trial")
         tables = _laid_over(tables, _table(tables, "short"))
     return _plan(name, text, _laid_over(tables, over or {}))
 
@@ -205,17 +205,17 @@ def _plan(name: str, text: str, tables: dict[str, Any]) -> Plan:
     columns = [column for axis in axes for column in axis.columns if axis.name not in SEEDS]
     specials = read_exceptions(tables.get("exceptions", []), columns)
     if "search" in tables and not ranges:
-        raise AxesError("[search] needs something to search: a field in [axes] with low and high, or with choices")
+        raise AxesError("[search] needs a searched field: a field in [axes] with low and high, or with choices")
     made = {one: kind.from_dict(_table(tables, one)) for one, kind in _TABLES.items()}
     if made["search"].sampler == "grid":
         made["search"] = _every_choice(made["search"], ranges, "trials" in tables["search"])
     if ranges and not fields.get("holdout") and not made["sweep"].metric:
         raise AxesError(
-            "a search chooses by validation data, never by test data: give the study a holdout, as in holdout = 0.1, "
+            "a search must not use test data: set holdout, as in holdout = 0.1, to search by validation data, "
             "or name the metric in [sweep]"
         )
     if made["prune"].quantile and not ranges:
-        raise AxesError("prune: quantile compares the proposals of a search, and there is nothing searched; use below")
+        raise AxesError("prune: quantile compares the proposals of a search, but no field is searched: use below")
     plan = Plan(name, fields, axes, ranges, specials, made["sweep"], made["search"], made["prune"], text)
     if not plan.settings:
         raise AxesError("exceptions: every setting is skipped")
@@ -223,13 +223,13 @@ def _plan(name: str, text: str, tables: dict[str, Any]) -> Plan:
 
 
 def _every_choice(search: Search, ranges: list[Range], said: bool) -> Search:
-    """The search of a grid: as many proposals as there are combinations of the choices."""
+    """Return the grid search with one proposal per combination of the choices."""
     for one in ranges:
         if not one.choices:
-            raise AxesError(f"search: the sampler 'grid' takes every choice, and {one.name} has none; give it choices = [...]")
+            raise AxesError(f"search: the sampler 'grid' needs choices, and {one.name} has none: give it choices = [...]")
     count = math.prod(len(one.choices) for one in ranges)
     if said and search.trials != count:
-        raise AxesError(f"search: trials = {search.trials} is not allowed: the sampler 'grid' takes all {count} combinations")
+        raise AxesError(f"search: trials = {search.trials} is not allowed: the sampler 'grid' computes all {count} combinations")
     return search.but(trials=count)
 
 

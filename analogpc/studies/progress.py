@@ -1,4 +1,4 @@
-"""How far a sweep is, on standard error: a bar on a terminal, lines elsewhere."""
+"""Progress of a sweep on standard error: a bar on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _LINE_SECONDS = 15.0
 
 
 class SweepProgress:
-    """Counts trials and estimates the time left.
+    """Count trials and estimate the remaining time.
 
     Parameters
     ----------
     total : int
-        Trials in all.
+        Total number of trials.
     slots : int
-        How many are computed side by side.
+        Number of trials computed in parallel.
     show : bool
-        False for silence.
+        False disables the output.
     """
 
     def __init__(self, total: int, slots: int, *, show: bool) -> None:
@@ -46,7 +46,7 @@ class SweepProgress:
         self._bar.stop()
 
     def over(self, trial: Trial, result: Result, *, remembered: bool) -> None:
-        """Count a trial, and tell why it failed if it did."""
+        """Count a finished trial; print the reason if it failed."""
         self._over += 1
         self._remembered += remembered
         if result.status in ("failed", "lost"):
@@ -59,7 +59,7 @@ class SweepProgress:
         self.show()
 
     def show(self) -> None:
-        """Show where the sweep stands."""
+        """Show the progress."""
         text = f"trials{f', {self._failed} failed' if self._failed else ''}"
         self._bar.update(self._task, completed=self._over, description=text, left=self.estimate())
         if self._show and not self._console.is_terminal and time.monotonic() - self._told > _LINE_SECONDS:
@@ -67,19 +67,19 @@ class SweepProgress:
             print(f"{self._over} of {self._total} {text}, {self.estimate()}", file=sys.stderr)
 
     def estimate(self) -> str:
-        """The time left, from the mean of the trials so far."""
+        """Estimate the remaining time from the mean of the finished trials."""
         if not self._seconds:
             return ""
         left = (self._total - self._over) * sum(self._seconds) / len(self._seconds) / self._slots
         return f"about {duration(left)} left"
 
     def summary(self) -> dict[str, Any]:
-        """Counts: over, of these remembered from before, and failed."""
+        """Return the counts of finished, previously stored and failed trials."""
         return {"trials": self._total, "over": self._over, "remembered": self._remembered, "failed": self._failed}
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words that read well."""
+    """Format a duration in a readable unit."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""From a plan to its trials: every setting of the grid is a conversation that gives trials and is told their results."""
+"""Trials of a plan: every setting of the grid is a generator that yields trials and receives their results."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from analogpc.training.stopping import watched_column
 from analogpc.training.study import Study
 
 Conversation = Generator[list[Trial], list[Result], None]
-"""Gives trials that can be computed side by side, and takes their results in the same order."""
+"""Generator that yields trials to compute in parallel and receives their results in the same order."""
 
 
 def conversations(plan: Plan) -> list[Conversation]:
-    """One for each setting of the grid, in the order of the table."""
+    """Return one generator for each setting of the grid, in table order."""
     per_setting = plan.trials // len(plan.settings)
     talk = _searched if plan.ranges else _gridded
     return [talk(plan, setting, number * per_setting) for number, setting in enumerate(plan.settings)]
 
 
 def _gridded(plan: Plan, setting: Point, first: int) -> Conversation:
-    """All seeds of a setting at once."""
+    """Yield all seeds of a setting together."""
     limits = Limits(plan.metric, plan.maximise, plan.prune.after, () if plan.prune.below == "" else (float(plan.prune.below),))
     seeds = plan.seeds
     yield [_trial(plan, first + n, first // len(seeds), [setting, seed], limits) for n, seed in enumerate(seeds)]
 
 
 def _searched(plan: Plan, setting: Point, first: int) -> Conversation:
-    """Batches of proposals, each made from all results before it; then the best one with the remaining seeds."""
+    """Yield batches of proposals, each based on all earlier results; then the best one with the remaining seeds."""
     search, seeds = plan.search, plan.seeds
     tried, rest = seeds[: search.seeds], seeds[search.seeds :]
     per_setting = plan.trials // len(plan.settings)
@@ -77,7 +77,7 @@ def _searched(plan: Plan, setting: Point, first: int) -> Conversation:
 
 
 def score(plan: Plan, results: list[Result]) -> float:
-    """The mean of the metric over the seeds of a proposal; NaN unless all of them finished."""
+    """Return the mean of the metric over the seeds of a proposal; NaN unless all finished."""
     values = [float(one.metrics.get(plan.metric, math.nan)) for one in results if one.status == "finished"]
     return float(np.mean(values)) if len(values) == len(results) else math.nan
 
@@ -93,12 +93,12 @@ def _trial(plan: Plan, number: int, setting: int, points: list[Point], limits: L
 
 
 def study_of(plan: Plan, changes: dict[str, Any], special: Sequence[dict[str, Any]] = ()) -> Study:
-    """The study of a trial: what the file says, with the values of the axes laid over it, and then those of special cases.
+    """Build the study of a trial: the file, overridden by the values of the axes and then by special cases.
 
     Raises
     ------
     ValueError
-        If there is no such study; the sentence says why.
+        If the study is invalid; the message gives the reason.
     """
     fields = plan.fields if {"rule", "rule.kind"} & changes.keys() else {"rule": RULE, **plan.fields}
     laid = lay(Study, fields, changes)
@@ -112,7 +112,7 @@ def study_of(plan: Plan, changes: dict[str, Any], special: Sequence[dict[str, An
 
 
 def refuse_unknown_names(study: Study) -> None:
-    """Refuse a technology that there is not, and metrics and a monitor that published data do not have; no data are loaded.
+    """Refuse an unknown technology, and metrics or a monitor that the data set lacks, without loading data.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def refuse_unknown_names(study: Study) -> None:
 
 
 def _limits(plan: Plan, told: list[list[Result]]) -> Limits:
-    """The worst that the next batch may reach, epoch by epoch."""
+    """Return the worst metric allowed in the next batch, by epoch."""
     prune = plan.prune
     histories = [one.history.get(plan.metric, []) for results in told for one in results]
     longest = max((len(history) for history in histories), default=0)
@@ -143,7 +143,7 @@ def _limits(plan: Plan, told: list[list[Result]]) -> Limits:
 
 
 def _proposed(plan: Plan, proposals: list[Point], told: list[list[Result]], count: int) -> list[Point]:
-    """The proposals that follow these results: a pure function of them."""
+    """Return the next proposals, as a pure function of the results."""
     if plan.search.sampler == "grid":
         every = list(itertools.product(*(one.choices for one in plan.ranges)))[len(proposals) :][:count]
         names = [one.name for one in plan.ranges]
@@ -164,7 +164,7 @@ def _proposed(plan: Plan, proposals: list[Point], told: list[list[Result]], coun
 
 
 def _outcome(plan: Plan, results: list[Result]) -> dict[str, Any]:
-    """What Optuna is told of a proposal."""
+    """Return the outcome of a proposal for Optuna."""
     from optuna.trial import TrialState
 
     value = score(plan, results)
@@ -178,7 +178,7 @@ def _outcome(plan: Plan, results: list[Result]) -> dict[str, Any]:
 
 
 def direction(plan: Plan) -> Literal["minimize", "maximize"]:
-    """Optuna's word for whether more of the metric is better."""
+    """Return the direction of the optimisation, in Optuna's terms."""
     return "maximize" if plan.maximise else "minimize"
 
 

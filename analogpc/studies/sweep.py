@@ -1,4 +1,4 @@
-"""Sweeps: all trials of a study file, computed by workers, remembered, and brought into a table."""
+"""Sweeps: computation of all trials of a study file by workers, their storage and the table."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from analogpc.studies.plan import Plan
 from analogpc.studies.trials import Job, Result, Trial, job_of
 
 LIBRARIES = ("optuna", "distributed", "pandas", "pyarrow")
-"""What a sweep needs besides the core: the extra [sweep]."""
+"""Optional libraries of a sweep: the extra [sweep]."""
 
 
 class SweepError(ValueError):
-    """A sweep cannot begin; the sentence says why."""
+    """Raised if a sweep cannot start; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Means:
-    """By what means a sweep is computed; none of it changes a number in the table.
+    """Resources of a sweep; they do not affect the numbers in the table.
 
     Attributes
     ----------
     workers : int
-        Worker processes on this machine; 0 for this process itself.
+        Number of worker processes on this machine; 0: compute in this process.
     scheduler : str
         Address of a Dask scheduler whose workers are used instead; empty for none.
     storage : str
-        Address of a database that remembers the trials; empty for a file in the folder.
+        Address of a database for the trials; empty for a file in the folder.
     backend : "cpu" or "gpu"
     data_dir : str
-        Folder with the published files of the data sets; empty for the usual places.
+        Folder with the published files of the data sets; empty for the default places.
     blas_threads : int
-        Of every trial, on every worker.
+        Number of BLAS threads of every trial.
     """
 
     workers: int = 1
@@ -52,7 +52,7 @@ class Means:
 
 @dataclass
 class Outcome:
-    """What a sweep knows: trials and their results, by number."""
+    """State of a sweep: trials and their results, by number."""
 
     plan: Plan
     folder: Path
@@ -60,29 +60,29 @@ class Outcome:
     results: dict[int, Result] = field(default_factory=dict)
 
     def kept(self, number: int) -> Path:
-        """Where the run of a trial is, if it is kept."""
+        """Return the path of the run of a trial, if it is kept."""
         return self.folder / "runs" / f"{number:04d}.h5"
 
 
 def run_sweep(plan: Plan, folder: Path, means: Means, *, progress: bool = True, command: str = "") -> Outcome:
-    """Compute what is not remembered, and write the tables, also when it is interrupted.
+    """Compute the trials that are not stored, and write the tables, also after an interruption.
 
     Parameters
     ----------
     plan : Plan
     folder : Path
-        Made if it does not exist; what it holds of an earlier start is used.
+        Folder of the sweep, created if missing; stored results in it are used.
     means : Means
     progress : bool
     command : str
-        What reproduces the sweep, for its report.
+        Command that reproduces the sweep, for its report.
 
     Raises
     ------
     AxesError
-        If an axis has a value that no setting allows; before the first trial.
+        If no setting allows a value of an axis; checked before the first trial.
     SweepError, MemoryLostError, WorkersError
-        In one sentence; nothing finished is lost.
+        If the sweep cannot start or continue; finished trials are kept.
     """
     need("a sweep", "sweep", *LIBRARIES)
     from analogpc.studies.memory import Memory
@@ -102,7 +102,7 @@ def run_sweep(plan: Plan, folder: Path, means: Means, *, progress: bool = True, 
 
 def _prepare(plan: Plan, folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / "study.toml").exists())):
-        raise SweepError(f"{folder} exists and is not the folder of a sweep: name another one with --out")
+        raise SweepError(f"{folder} exists and is not the folder of a sweep: name another folder with --out")
     try:
         (folder / "runs").mkdir(parents=True, exist_ok=True)
         replace_file(folder / "study.toml", plan.text.encode())
@@ -112,24 +112,22 @@ def _prepare(plan: Plan, folder: Path) -> None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Refuse to work in a folder that another process works in."""
+    """Refuse a folder in use by another process."""
     try:
         import fcntl
-    except ImportError:  # Not on this platform: two sweeps in one folder then only do the work twice.
+    except ImportError:  # Not available on this platform: two sweeps in one folder only duplicate work.
         yield
         return
     with open(folder / ".lock", "a", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise SweepError(
-                f"another process is at work on the sweep in {folder}; wait for it, or name another folder"
-            ) from None
+            raise SweepError(f"another process is computing the sweep in {folder}: wait for it, or name another folder") from None
         yield
 
 
 class _Driver:
-    """Asks the settings for trials, hands them to workers, and tells the results."""
+    """Pass trials from the settings to the workers, and results back."""
 
     def __init__(self, outcome: Outcome, memory: Any, means: Means, progress: bool) -> None:
         from analogpc.studies.search import conversations
@@ -143,7 +141,7 @@ class _Driver:
         self._under_way: set[int] = set()
 
     def run(self) -> None:
-        """Until nothing is left."""
+        """Compute all trials."""
         from analogpc.studies.progress import SweepProgress
 
         plan = self.outcome.plan
@@ -154,7 +152,7 @@ class _Driver:
             if self._waiting or self._missing_runs():
                 with self._workers() as workers:
                     self._work(workers)
-                    # Which runs to keep is known only at the end; a missing run is computed again, with identical bits.
+                    # The runs to keep are known only at the end; a missing run is recomputed bit-identically.
                     self._waiting.extend(self._missing_runs())
                     self._work(workers)
             self._drop_runs()
@@ -170,7 +168,7 @@ class _Driver:
         return LocalWorkers(self.means.workers, self.outcome.folder, gpu=gpu) if self.means.workers else Here()
 
     def _ask(self, talk: int, results: list[Result] | None) -> None:
-        """Go on with a setting: tell it its results, and take its next trials."""
+        """Send a setting its results, and take its next trials."""
         conversation = self._talks[talk]
         try:
             trials = next(conversation) if results is None else conversation.send(results)
@@ -184,7 +182,7 @@ class _Driver:
             self._take(trial)
 
     def _settle(self) -> None:
-        """Tell every setting whose trials are over their results, until all that are left have trials to be computed."""
+        """Send results to all settings with finished trials, until the rest have trials to compute."""
         while self._answered:
             talk = self._answered.popleft()
             self._ask(talk, [self.outcome.results[one.number] for one in self._open.pop(talk)])
@@ -239,13 +237,13 @@ class _Driver:
         self._progress.over(trial, result, remembered=remembered)
         metric = self.outcome.plan.metric
         if result.status == "finished" and metric not in result.metrics:
-            raise SweepError(f"there is no metric '{metric}'; a trial of this study tells {', '.join(result.metrics)}")
+            raise SweepError(f"there is no metric '{metric}'; the trials of this study have {', '.join(result.metrics)}")
         talk = self._talk_of[trial.number]
         if all(one.number in self.outcome.results for one in self._open[talk]):
             self._answered.append(talk)
 
     def _wanted_runs(self) -> set[int]:
-        """Trials whose run is to be kept."""
+        """Return the numbers of the trials whose run is kept."""
         from analogpc.studies.comparison import best_setting, settings
         from analogpc.studies.table import table_row
 
@@ -273,7 +271,7 @@ class _Driver:
 
 
 def _write(outcome: Outcome, command: str) -> None:
-    """The tables, of what there is."""
+    """Write the tables of the available results."""
     from analogpc._version import __version__
     from analogpc.studies.table import table_row, write_record, write_tables
 
@@ -294,6 +292,6 @@ def _write(outcome: Outcome, command: str) -> None:
         write_record(outcome.folder / "sweep.json", outcome.plan, rows, told)
     except OSError as error:
         raise SweepError(
-            f"the tables in {outcome.folder} cannot be written: {error.strerror or error}; everything finished is kept, and the same "
-            "command writes them"
+            f"the tables in {outcome.folder} cannot be written: {error.strerror or error}; finished trials are kept: run the same "
+            "command again to write them"
         ) from None

@@ -16,11 +16,11 @@ from analogpc.training.study import Study
 
 Row = dict[str, Any]
 ENVIRONMENT = ("analogpc", "python", "numpy", "numba", "machine", "backend", "gpu", "blas_threads")
-"""What the table shows of where a trial was computed."""
+"""Entries of the environment shown in the table."""
 
 
 def table_row(trial: Trial, result: Result) -> Row:
-    """The row of a trial: its number, what varies, rule and substrate, how it ended, metrics, counts, seconds and versions."""
+    """Build the row of a trial: number, varied fields, rule, substrate, status, metrics, counts, seconds and versions."""
     named = {} if trial.study is None else {"rule": rule_name(trial.study), "substrate": substrate_name(trial.study)}
     return {
         "trial": trial.number,
@@ -37,7 +37,7 @@ def table_row(trial: Trial, result: Result) -> Row:
 
 
 def rule_name(study: Study) -> str:
-    """The short name of a rule, or else its kind."""
+    """Return the short name of a rule, or else its kind."""
     from analogpc.rules import named_rules
 
     short = [name for name, rule in named_rules().items() if rule == study.rule]
@@ -45,12 +45,12 @@ def rule_name(study: Study) -> str:
 
 
 def substrate_name(study: Study) -> str:
-    """ "digital", or the name of the device."""
+    """Return "digital" or the name of the device."""
     return "digital" if study.substrate.kind == "digital" else study.substrate.device.name
 
 
 def columns(rows: list[Row], plan: Plan) -> list[str]:
-    """All columns, those that vary first, then rule, substrate, status and metrics as they come, and the sentence and key last."""
+    """Return all columns: varied ones first, then rule, substrate, status and metrics in order, sentence and key last."""
     first = ["trial", "setting", *plan.columns, "rule", "substrate", "status"]
     last = ["total_seconds", *ENVIRONMENT, "sentence", "key"]
     found = dict.fromkeys(name for row in rows for name in row)
@@ -64,7 +64,7 @@ def write_tables(rows: list[Row], plan: Plan, folder: Path) -> None:
     Raises
     ------
     OSError
-        If one of them cannot be written; the former one is left as it was.
+        If a file cannot be written; the previous file is kept.
     """
     names = columns(rows, plan)
     text = io.StringIO()
@@ -78,7 +78,7 @@ def write_tables(rows: list[Row], plan: Plan, folder: Path) -> None:
 
 
 def frame(rows: list[Row], names: list[str]) -> Any:
-    """A pandas data frame; columns of several types become text."""
+    """Build a pandas data frame; columns of mixed types become text."""
     import pandas as pd
 
     made = pd.DataFrame(rows, columns=names)
@@ -90,7 +90,7 @@ def frame(rows: list[Row], names: list[str]) -> Any:
 
 
 def write_record(path: Path, plan: Plan, rows: list[Row], told: dict[str, Any]) -> None:
-    """Write everything that a report shows of a sweep as one JSON file.
+    """Write the data of a sweep report as one JSON file.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def write_record(path: Path, plan: Plan, rows: list[Row], told: dict[str, Any]) 
     plan : Plan
     rows : list of dict
     told : dict
-        Further entries: histories and studies by trial, command, versions.
+        Additional entries: histories and studies by trial, command, versions.
     """
     record = {
         "format": "analogpc sweep",

@@ -1,4 +1,4 @@
-"""Trials: one study each, and what became of it. A trial is a pure function of what its `Job` holds."""
+"""Trials: one study and its result each. A trial is a pure function of its `Job`."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from analogpc.kernels.gpu.arrays import Backend
 from analogpc.training.study import Study
 
 Status = Literal["finished", "pruned", "failed", "lost"]
-"""Of a trial: done; ended early because it was hopeless; ended by its own error; ended by the machine, and worth another try."""
+"""Status of a trial: finished; pruned; failed with its own error; or lost with its machine, to be retried."""
 
 CHECKPOINT_SECONDS = 60.0
-"""How much of a long trial a kill can cost, at most and apart from the epoch under way."""
+"""Maximum loss of work by a kill, in seconds, apart from the current epoch."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When a trial is hopeless.
+    """Criteria to end a trial early.
 
     Attributes
     ----------
     metric : str
-        The column of the history that is looked at.
+        Monitored column of the history.
     maximise : bool
     after : int
-        Epochs that every trial gets.
+        Number of epochs granted to every trial.
     worst : tuple of float
-        By epoch, the last one for all that follow: what the metric must reach. Empty for no limits.
+        Metric to reach, by epoch; the last value applies to all later epochs. Empty for no limits.
     """
 
     metric: str = ""
@@ -46,7 +46,7 @@ class Limits:
     worst: tuple[float, ...] = ()
 
     def met(self, history: dict[str, list[Any]]) -> bool:
-        """Whether a trial with this history may go on."""
+        """Return whether a trial with this history may continue."""
         values = history.get(self.metric, [])
         if not self.worst or len(values) < max(1, self.after):
             return True
@@ -56,20 +56,20 @@ class Limits:
 
 @dataclass(frozen=True)
 class Trial:
-    """One row of the table to be.
+    """A trial, one row of the table.
 
     Attributes
     ----------
     number : int
-        Its place in the table.
+        Row number in the table.
     setting : int
-        Trials that differ in their seeds alone have the same.
+        Number of the setting; trials that differ only in their seeds share it.
     cells : dict
-        What varies, by column.
+        Values of the varied columns.
     study : Study
-        None if there is none for these values.
+        Study of the trial; None if its values are invalid.
     refusal : str
-        Why not, then.
+        Reason for the invalid study.
     limits : Limits
     """
 
@@ -82,7 +82,7 @@ class Trial:
 
     @property
     def key(self) -> str:
-        """A name of what is computed: trials with equal keys give equal results."""
+        """Key of the computation: trials with equal keys give equal results."""
         if self.study is None:
             said = f"{self.refusal} {self.cells}"
         else:
@@ -93,20 +93,20 @@ class Trial:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a trial.
+    """Result of a trial.
 
     Attributes
     ----------
     status : Status
     sentence : str
-        Why it failed, was lost or was pruned.
+        Reason for failure, loss or pruning.
     metrics : dict
-        The last value of every column of the history that is one number, and the sums of all counts.
+        Last value of every scalar column of the history, and the sums of all counts.
     history : dict of lists
     environment : dict
-        Versions and threads.
+        Versions and thread counts.
     seconds : float
-        All it took, loading of data included.
+        Total time, including loading of data.
     """
 
     status: Status
@@ -117,33 +117,33 @@ class Result:
     seconds: float = 0.0
 
     def to_json(self) -> str:
-        """Text from which `from_json` makes an equal result."""
+        """Return a JSON string for `from_json`."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Result:
-        """See `to_json`."""
+        """Restore a result from `to_json`."""
         return cls(**json.loads(text))
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to compute a trial.
+    """Input of a worker to compute a trial.
 
     Attributes
     ----------
     study, said : str
-        TOML of the whole study, and of what was said of it.
+        TOML of the complete study, and of the fields that were given.
     limits : Limits
     backend : "cpu" or "gpu"
     data_dir : str
-        Folder of the published files of a data set; empty for the usual places.
+        Folder of the published files of a data set; empty for the default places.
     blas_threads : int
-        The same for all trials of a table, since another number may round differently.
+        Number of BLAS threads, equal for all trials of a table, since another number may round differently.
     checkpoint : str
-        A file that a long trial is saved to, and goes on from; empty for none.
+        File to save a long trial to and resume it from; empty for none.
     keep : bool
-        Whether the run comes back, too.
+        Whether to return the run as well.
     """
 
     study: str
@@ -157,12 +157,12 @@ class Job:
 
 
 def job_of(study: Study, **further: Any) -> Job:
-    """The job of a study; ``further`` are fields of `Job`."""
+    """Return the job of a study; ``further`` are fields of `Job`."""
     return Job(study.to_toml(), tomli_w.dumps(study.said()), **further)
 
 
 _ONE_AT_A_TIME = threading.Lock()
-"""Kernels and BLAS have one pool of threads in a process, which two trials would disturb."""
+"""Kernels and BLAS share one thread pool per process, so trials run one at a time."""
 
 
 def compute(job: Job) -> tuple[Result, bytes]:
@@ -171,9 +171,9 @@ def compute(job: Job) -> tuple[Result, bytes]:
     Returns
     -------
     result : Result
-        Of status "failed" if anything in the trial raised.
+        Has the status "failed" if the trial raised an exception.
     run : bytes
-        The file of the run, if it is to be kept.
+        File of the run, if it is kept.
     """
     with _ONE_AT_A_TIME, warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -186,7 +186,7 @@ def compute(job: Job) -> tuple[Result, bytes]:
 
 
 def _of_the_machine() -> tuple[type[Exception], ...]:
-    """Errors that another day or another machine may not have."""
+    """Return the types of errors that a retry or another machine may avoid."""
     from analogpc.data.dataset import DataError
     from analogpc.kernels.gpu.arrays import GpuError
 
@@ -195,14 +195,14 @@ def _of_the_machine() -> tuple[type[Exception], ...]:
 
 def _sentence(error: BaseException) -> str:
     if isinstance(error, MemoryError):
-        return f"there is not enough memory for this trial: {error}".removesuffix(": ")
+        return f"not enough memory for this trial: {error}".removesuffix(": ")
     told = " ".join(str(error).split()) or "no reason given"
     return told if isinstance(error, (ValueError, ArithmeticError, OSError)) else f"{type(error).__name__}: {told}"
 
 
 @lru_cache(maxsize=2)
 def _data(name: str, augment: bool, train_images: int, test_images: int, data_dir: str) -> Any:
-    """Data sets that a worker has at hand: trials of one table mostly share theirs."""
+    """Load a data set, cached per worker: trials of one table mostly share it."""
     from analogpc.training.study_data import study_data
 
     fields = {"dataset": name, "augment": augment, "train_images": train_images, "test_images": test_images}
@@ -233,7 +233,7 @@ def _computed(job: Job, began: float) -> tuple[Result, bytes]:
 
 
 def _train(run: Any, data: Any, job: Job) -> str:
-    """Train to the end; return why the trial is hopeless, if it ended early for that."""
+    """Train to the end; return the reason if the trial was pruned."""
     from analogpc.training.callbacks import Callback
 
     told = []
@@ -245,7 +245,7 @@ def _train(run: Any, data: Any, job: Job) -> str:
         def on_epoch_end(self, run: Any) -> None:
             if not job.limits.met(run.history):
                 reached, epochs = run.history[job.limits.metric][-1], len(run.history["epoch"])
-                told.append(f"{job.limits.metric} = {reached:.4g} after {epochs} epochs is not worth going on")
+                told.append(f"{job.limits.metric} = {reached:.4g} after {epochs} epochs does not meet the limit for continuing")
                 run.stop(told[0])
             elif job.checkpoint and time.perf_counter() - self.saved > CHECKPOINT_SECONDS:
                 run.save(job.checkpoint)
@@ -256,7 +256,7 @@ def _train(run: Any, data: Any, job: Job) -> str:
 
 
 def _resumed(job: Job, data: Any) -> Any:
-    """The run of a trial that was killed, where it was saved last; None if there is none that fits."""
+    """Return the saved run of a killed trial; None if there is no matching one."""
     from analogpc.training.run import Run
 
     if not job.checkpoint or not Path(job.checkpoint).exists():
@@ -264,7 +264,7 @@ def _resumed(job: Job, data: Any) -> Any:
     try:
         run = Run.load(job.checkpoint, backend=job.backend)
     except ValueError:
-        return None  # Of another version, or damaged: the trial begins anew.
+        return None  # Of another version, or damaged: restart the trial.
     return run if run.study.to_toml() == job.study and run.fingerprint == data.fingerprint else None
 
 
@@ -276,7 +276,7 @@ def _as_bytes(run: Any) -> bytes:
 
 
 def last_values(history: dict[str, list[Any]]) -> dict[str, Any]:
-    """What a history comes to: sums of counts and seconds, and of everything else that is one number the last value."""
+    """Summarise a history: sums of counts and seconds, and last values of all other scalar columns."""
     from analogpc.devices.costs.meter import Meter
 
     summed = {*Meter().as_dict(), "seconds"}

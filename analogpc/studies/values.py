@@ -1,4 +1,4 @@
-"""The values of all axes, tried one by one before the first trial: a wrong name is found at once, not after hours."""
+"""Check of the values of all axes before the first trial, so that a wrong name is found early."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from analogpc.studies.plan import Plan
 from analogpc.studies.search import study_of
 
 _TRIED = 1000
-"""Settings that are looked at for one value, at most; a value that none of them allows is taken for wrong only if there are no more."""
+"""Maximum number of settings tried per value; a value is refused only if all settings of the plan were tried."""
 
 
 def refuse_impossible_values(plan: Plan) -> None:
-    """Refuse a value of an axis with which there is no study in any setting; nothing is computed.
+    """Refuse a value of an axis that no setting allows, without computing anything.
 
-    A value that only some of the others forbid is right, and the settings that cannot be are rows of the table.
+    A value that only some settings exclude is accepted; the invalid settings appear as rows of the table.
 
     Raises
     ------
     AxesError
-        Naming the axis, the value, and what is wrong with it.
+        With the axis, the value and the reason.
     """
     varied = [*plan.axes, *map(_ends, plan.ranges)]
     for axis in varied:
@@ -34,7 +34,7 @@ def refuse_impossible_values(plan: Plan) -> None:
 
 
 def _refusals_up_to_the_first_study(plan: Plan, settings: Iterator[Point]) -> Iterator[str]:
-    """Why there is no study for each of some settings; an empty text for the first that has one, which ends it."""
+    """Yield the reasons why settings are invalid; an empty string for the first valid one, which ends the iteration."""
     for setting in settings:
         try:
             study_of(plan, setting.changes, setting.special)
@@ -46,6 +46,6 @@ def _refusals_up_to_the_first_study(plan: Plan, settings: Iterator[Point]) -> It
 
 
 def _ends(given: Range) -> Axis:
-    """What is searched, as an axis: all its choices, or the ends of its range."""
+    """Return a searched field as an axis: all choices, or the ends of its range."""
     values = given.choices or tuple(int(one) if given.whole else float(one) for one in (given.low, given.high))
     return Axis(given.name, tuple(Point({given.name: label(value)}, {given.name: value}) for value in values))

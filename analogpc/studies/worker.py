@@ -9,7 +9,7 @@ import threading
 
 
 def _end_with_parent() -> None:
-    """Wait for the end of standard input, which comes however the parent ends, and leave at once."""
+    """Wait for the end of standard input, which closes with the parent process, and exit."""
     sys.stdin.buffer.read()
     os._exit(0)
 

@@ -1,4 +1,4 @@
-"""Who computes the trials: this process, worker processes of this machine, or a Dask cluster at an address."""
+"""Workers that compute trials: this process, local worker processes, or a Dask cluster."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from typing import Any, Self
 from analogpc.studies.trials import Job, Result, compute
 
 ENOUGH_DEATHS = 3
-"""A trial whose worker dies so often is taken to be the reason."""
+"""Number of worker deaths after which the trial is considered their cause."""
 
 
 ANSWER_SECONDS = 10
-"""How long a scheduler may take to answer."""
+"""Time limit for an answer of a scheduler, in seconds."""
 
 
 class WorkersError(OSError):
-    """There are no workers; the sentence says why."""
+    """Raised if there are no workers; the message gives the reason."""
 
 
 class Workers:
-    """Takes jobs by number, and gives their results back as they come.
+    """Base class: accept jobs by number, and return results as they finish.
 
     Attributes
     ----------
     slots : int
-        How many jobs are computed side by side.
+        Number of jobs computed in parallel.
     """
 
     slots = 1
@@ -41,19 +41,19 @@ class Workers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let go of the workers; what they are at is lost."""
+        """Release the workers; unfinished jobs are lost."""
 
     @abstractmethod
     def submit(self, number: int, job: Job) -> None:
-        """Take a job."""
+        """Submit a job."""
 
     @abstractmethod
     def next(self, seconds: float) -> tuple[int, Result, bytes] | None:
-        """A job that is over; None if there is none within so many seconds."""
+        """Return a finished job; None if there is none within the given number of seconds."""
 
 
 class Here(Workers):
-    """This process, one job after the other."""
+    """Computation in this process, one job at a time."""
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[int, Job]] = deque()
@@ -76,14 +76,14 @@ class OnDask(Workers):
     Parameters
     ----------
     address : str
-        Of its scheduler, such as ``tcp://host:8786``.
+        Address of the scheduler, such as ``tcp://host:8786``.
     gpu : bool
         Whether each trial takes one unit of the worker resource "GPU".
 
     Raises
     ------
     WorkersError
-        If no scheduler answers there, or its workers have another version of analogpc.
+        If no scheduler answers, or a worker has another version of analogpc.
     """
 
     def __init__(self, address: str, *, gpu: bool = False) -> None:
@@ -96,16 +96,16 @@ class OnDask(Workers):
         try:
             self._client = Client(address, timeout=ANSWER_SECONDS, set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:
-            raise WorkersError(f"no Dask scheduler answers at {address}: {error or 'time is up'}") from None
+            raise WorkersError(f"no Dask scheduler answers at {address}: {error or 'timeout'}") from None
 
     def __exit__(self, *_: object) -> None:
-        """Cancel what is under way and leave the cluster as it was."""
+        """Cancel unfinished jobs and disconnect from the cluster."""
         for future in self._futures.values():
             future.release()
         self._client.close(timeout=2)
 
     def check(self) -> None:
-        """Refuse a cluster without workers, or with workers of another version.
+        """Refuse a cluster without workers or with workers of another version.
 
         Raises
         ------
@@ -123,12 +123,12 @@ class OnDask(Workers):
         for worker, version in found.items():
             if version != __version__:
                 raise WorkersError(
-                    f"the worker {worker} has analogpc {version}, this process {__version__}: they must be the same"
+                    f"the worker {worker} has analogpc {version}, this process {__version__}: the versions must match"
                 )
 
     @property
     def slots(self) -> int:  # type: ignore[override]
-        """Threads of all workers, of which each computes one trial at a time; or their GPUs."""
+        """Total number of worker threads, each computing one trial at a time, or of GPUs."""
         workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
         if self._resources:
             return max(1, int(sum(worker["resources"].get("GPU", 0) for worker in workers)))
@@ -152,7 +152,7 @@ class OnDask(Workers):
 
     def _check_connection(self) -> None:
         if self._client.status in ("closed", "closing"):
-            raise WorkersError(f"the Dask scheduler at {self._address} went away; everything finished is kept")
+            raise WorkersError(f"the Dask scheduler at {self._address} disconnected; finished trials are kept")
 
     def _outcome(self, future: Any) -> tuple[Result, bytes]:
         from distributed.scheduler import KilledWorker
@@ -160,11 +160,11 @@ class OnDask(Workers):
         if future.status == "finished":
             return future.result()
         if future.status == "cancelled":
-            raise WorkersError(f"the Dask scheduler at {self._address} went away; everything finished is kept")
+            raise WorkersError(f"the Dask scheduler at {self._address} disconnected; finished trials are kept")
         error = future.exception()
         if isinstance(error, KilledWorker):
             times = error.allowed_failures + 1
-            return Result("lost", f"its worker process was killed {times} times, perhaps for want of memory"), b""
+            return Result("lost", f"its worker process was killed {times} times, perhaps for lack of memory"), b""
         return Result("lost", f"its worker failed: {' '.join(str(error).split())}"), b""
 
 
@@ -175,23 +175,23 @@ def _version_there() -> str:
 
 
 class LocalWorkers(OnDask):
-    """Worker processes of this machine, on a Dask scheduler of this process.
+    """Local worker processes, with a Dask scheduler in this process.
 
-    Each is a fresh Python, with its share of the processors for kernels. One that dies is replaced, and all end when this process
-    does, however it ends.
+    Each is a new Python process with its share of the processors for kernels. A dead worker is replaced, and all workers end with
+    this process, however it ends.
 
     Parameters
     ----------
     count : int
     folder : Path
-        Where what workers print is kept.
+        Folder for the output of the workers.
     gpu : bool
-        Whether each of them has a GPU.
+        Whether each worker has a GPU.
 
     Raises
     ------
     WorkersError
-        If they do not start.
+        If the workers do not start.
     """
 
     def __init__(self, count: int, folder: Path, *, gpu: bool = False) -> None:
@@ -215,7 +215,7 @@ class LocalWorkers(OnDask):
 
     @property
     def slots(self) -> int:  # type: ignore[override]
-        """The number of workers."""
+        """Number of workers."""
         return self._count
 
     def _started(self, number: int) -> subprocess.Popen[bytes]:
@@ -232,7 +232,7 @@ class LocalWorkers(OnDask):
                 stdout=log,
                 stderr=log,
                 env={**kept, **own, "PYTHONPATH": path},
-                # Ctrl-C at the terminal is for this process, which then ends its workers.
+                # Ctrl-C at the terminal goes to this process only, which then ends its workers.
                 start_new_session=True,
             )
 
@@ -247,7 +247,7 @@ class LocalWorkers(OnDask):
                 continue
             self._deaths += 1
             if self._deaths > ENOUGH_DEATHS * 2 + self._count and not self._over.qsize():
-                raise WorkersError(f"worker processes end again and again; {self._log} holds what they said")
+                raise WorkersError(f"worker processes end repeatedly; see their output in {self._log}")
             _end(process)
             self._processes[number] = self._started(number)
 
@@ -257,7 +257,7 @@ class LocalWorkers(OnDask):
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a worker, and free what this process keeps of it."""
+    """End a worker and free its resources."""
     process.kill()
     process.wait()
     if process.stdin is not None:
@@ -265,5 +265,5 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def available_processors() -> int:
-    """Processors that this process may use."""
+    """Return the number of processors available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

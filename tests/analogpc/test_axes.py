@@ -123,7 +123,7 @@ def test_keys_name_what_is_computed_and_not_where_it_stands():
 
 REFUSALS = [
     ({"axes": {"epoch": [1, 2]}}, "did you mean 'epochs'"),
-    ({"axes": {"epochs": 3}}, "a number says how many only for the seeds"),
+    ({"axes": {"epochs": 3}}, "only the seed takes a number of values"),
     ({"axes": {"epochs": []}}, "at least one value"),
     ({"axes": {"seed": 0}}, "at least 1"),
     ({"axes": {"epochs": [1, 1]}}, "twice"),
@@ -134,9 +134,9 @@ REFUSALS = [
     ({"axes": {"optimiser.learning_rate": {"low": 1, "high": 1}}}, "low is below high"),
     ({"axes": {"optimiser.learning_rate": {"low": 0, "high": 1, "log": True}}}, "above 0 if log"),
     ({"axes": {"optimiser.learning_rate": {"low": True, "high": 2}}}, "are numbers"),
-    ({"axes": {"optimiser.learning_rate": {"low": 0.1, "high": 1}}}, "never by test data"),
-    ({"axes": {"rule": ["bp"]}, "search": {"trials": 3}}, "something to search"),
-    ({"axes": {"rule": ["bp"]}, "search": {"trial": 3}}, "something to search"),
+    ({"axes": {"optimiser.learning_rate": {"low": 0.1, "high": 1}}}, "must not use test data"),
+    ({"axes": {"rule": ["bp"]}, "search": {"trials": 3}}, "needs a searched field"),
+    ({"axes": {"rule": ["bp"]}, "search": {"trial": 3}}, "needs a searched field"),
     (
         {"axes": {"optimiser.learning_rate": {"low": 0.1, "high": 1}}, "holdout": 0.1, "search": {"trial": 3}},
         "did you mean 'trials'",

@@ -253,11 +253,11 @@ def test_hopeless_trials_end_early(tmp_path):
     found = apc.sweep(study, out=tmp_path / "out", workers=0, progress=False)
     assert [row["status"] for row in found.rows] == ["pruned", "finished"]
     assert [row["epochs"] for row in found.rows] == [2, 6]
-    assert "not worth going on" in found.rows[0]["sentence"]
+    assert "does not meet the limit" in found.rows[0]["sentence"]
 
 
 def test_an_unknown_metric_is_refused_when_the_first_trial_ends(tmp_path):
-    with pytest.raises(ValueError, match="there is no metric 'f1'; a trial of this study tells epochs"):
+    with pytest.raises(ValueError, match="there is no metric 'f1'; the trials of this study have epochs"):
         apc.sweep({**SMALL, "sweep": {"metric": "f1"}}, out=tmp_path / "out", workers=0, progress=False)
 
 
@@ -284,7 +284,7 @@ def test_a_full_disk_loses_nothing_that_is_finished(tmp_path, monkeypatch, whole
 
     with monkeypatch.context() as patched:
         patched.setattr(memory.Memory, "_open", fails_later)
-        with pytest.raises(OSError, match=r"cannot be written: .*No space left on device; everything finished is kept"):
+        with pytest.raises(OSError, match=r"cannot be written: .*No space left on device; finished trials are kept"):
             apc.sweep(SMALL, out=tmp_path / "out", workers=0, progress=False)
     assert len(list((tmp_path / "out" / "unsaved").iterdir())) == 1
     computed = []
@@ -367,7 +367,7 @@ def test_a_cluster_at_an_address_gives_the_same_table(tmp_path, whole):
         assert same_rows(found.rows, whole.rows)
         with OnDask(cluster._address) as other, pytest.MonkeyPatch.context() as patched:
             patched.setattr("analogpc._version.__version__", "0.0")
-            with pytest.raises(WorkersError, match="they must be the same"):
+            with pytest.raises(WorkersError, match="the versions must match"):
                 other.check()
 
 
