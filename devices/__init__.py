@@ -1,4 +1,4 @@
-"""Floor 2: device physics, converters, arrays, mapping and update schemes; a whole logical matrix on crossbars."""
+"""Floor 2: device physics, converters, arrays, mappings and update schemes, and logical matrices on crossbars."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ __all__ = ["Crossbar"]
 
 
 def __getattr__(name: str) -> Any:
-    # Imported on first use: specifications alone need no kernels.
+    # Imported on first use: specifications alone do not need the kernels.
     if name == "Crossbar":
         from analogpc.devices.crossbars.crossbar import Crossbar
 

@@ -1,8 +1,8 @@
-"""Families of specifications that anyone can extend: rules, blocks, architectures, responses, schemes and mappings.
+"""Extensible families of specifications: rules, blocks, architectures, responses, schemes and mappings.
 
-A family is a contract (a subclass of `Member` that sets ``family_name``). A class derived from it with a ``kind`` of its own belongs to
-the family as soon as its module is imported: studies, files and the command line then know it by that kind. So a new member is one new
-file and nothing else; the modules of the family's own package are imported by `import_members`.
+A family is a base class (a subclass of `Member` that sets ``family_name``). A subclass with its own ``kind`` joins the family when its
+module is imported: studies, files and the command line then accept that kind. A new member is therefore one new file; the modules of
+the family's own package are imported by `import_members`.
 
 Examples
 --------
@@ -31,19 +31,19 @@ from analogpc.devices.specification import Specification
 
 
 class Member(Specification):
-    """Base class of the contracts of extensible families.
+    """Base class of extensible families.
 
     Attributes
     ----------
     family_name : str, of the class
-        What a member is called in messages. The class that sets it is the contract of a new family.
+        Name of the members in messages. The class that sets it is the base of a new family.
     kind : str
-        By which a member is known. A class without a default for it is abstract.
+        Identifier of a member. A class without a default for it is abstract.
 
     Raises
     ------
     TypeError
-        When a class is defined with a kind that another class of the family has.
+        When a class is defined with a kind that another class of the family already has.
     """
 
     family_name: ClassVar[str] = ""
@@ -66,18 +66,18 @@ class Member(Specification):
 
     @classmethod
     def kinds(cls) -> dict[str, type[Self]]:
-        """The members of the family that are derived from this class, by kind, in the order of their definition."""
+        """Return the members derived from this class, by kind, in the order of definition."""
         return {kind: member for kind, member in cls._registered.items() if issubclass(member, cls)}
 
 
 def same_definition(one: type, other: type) -> bool:
-    """Whether two classes come from the same place in the same module, which may have been run twice."""
+    """Whether two classes come from the same definition in the same module, which may have been run twice."""
     return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
 
 
 @dataclass(frozen=True)
 class _OfFamily:
-    """The validator of a field that holds any member of a family."""
+    """Validator of a field that accepts any member of a family."""
 
     contract: type[Member]
     validator: Callable[[Any], Any]
@@ -87,12 +87,12 @@ class _OfFamily:
 
 
 def family_of(validator: Any) -> type[Member] | None:
-    """The family whose members a validator takes, if `by_kind` made it."""
+    """Return the family that a validator made by `by_kind` accepts, otherwise None."""
     return validator.contract if isinstance(validator, _OfFamily) else None
 
 
 def by_kind(contract: type[Member]) -> Callable[[Any], Any]:
-    """A validator for a field that holds any member of a family: fields with their ``kind`` become the member.
+    """Return a validator for a field that holds any member of a family: a table with its ``kind`` becomes the member.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def by_kind(contract: type[Member]) -> Callable[[Any], Any]:
     Raises
     ------
     ValueError
-        (the validator) If there is no member of that kind; the sentence lists those there are.
+        (from the validator) If there is no member of that kind; the message lists the known kinds.
     """
 
     def validator(value: Any) -> Any:
@@ -109,10 +109,10 @@ def by_kind(contract: type[Member]) -> Callable[[Any], Any]:
             return value
         kinds, kind = contract.kinds(), value.get("kind")
         if kind is None:
-            raise ValueError(f"the table must say its kind, one of {', '.join(kinds)}")
+            raise ValueError(f"the table must give its kind, one of {', '.join(kinds)}")
         if kind not in kinds:
             raise ValueError(
-                f"{unknown(f'{contract.family_name} of the kind', kind, kinds, 'kinds')}, and those of modules yet to be imported"
+                f"{unknown(f'{contract.family_name} of the kind', kind, kinds, 'kinds')}, and those of modules not yet imported"
             )
         return kinds[kind].model_validate(value)
 

@@ -1,11 +1,11 @@
-"""Fields over fields: the one way in which a change is laid over what somebody said.
+"""Changes of given fields: the only implementation of overrides of a specification.
 
-A specification holds choices. Options of the command line, ``--set``, `Specification.but`, study files, the study of a run that is
-taken up again, and the axes of a sweep all change choices, and all do it here, by `lay`. What follows from the choices (a mapping for
-a device, an optimiser for a scheme, a network for a data set) is no field of what `lay` takes or gives: the specification fills it in
-when it is made from the fields (see `Specification.consequences`), so that it always follows from the *final* choices.
+A specification holds choices. Command-line options, ``--set``, `Specification.but`, study files, resumed runs and the axes of a sweep
+all change choices, and all use `lay`. Values derived from the choices (a mapping for a device, an optimiser for a scheme, a network for
+a data set) are not among the fields that `lay` takes or returns: the specification derives them when it is created from the fields
+(see `Specification.consequences`), so they always follow from the *final* choices.
 
-What a change does:
+Rules for changes:
 
 =================================  =================================================================================================
 ``{"substrate.rows": 64}``         A path ends in one field: that field changes, and nothing else.
@@ -39,30 +39,30 @@ Changes = list[tuple[Path, Any]]
 
 
 def lay(kind: type[Specification], fields: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay changes over the fields of a specification.
+    """Apply changes to the fields of a specification.
 
-    Nothing is filled in and no value is checked; ``kind.from_dict`` does both with the result.
+    Derived fields are not filled in and values are not validated; ``kind.from_dict`` does both with the result.
 
     Parameters
     ----------
     kind : subclass of Specification
-        Whose fields these are: it knows which names stand for what.
+        Specification that has the fields; it defines which names are shorthands.
     fields : mapping
-        What was said so far: nested tables as in a TOML file, in which short names, Python values and whole specifications may stand.
-        `Specification.said` gives what was said of a specification. Not changed.
+        Given fields: nested tables as in a TOML file, which may contain short names, Python values and whole specifications.
+        `Specification.said` returns those of a specification. Not modified.
     changes : mapping of path to value
         A path is a field, or several joined by dots, such as "substrate.adc.bits".
 
     Returns
     -------
     dict
-        The fields afterwards, with shorthands such as ``adc_bits`` written out.
+        The changed fields, with shorthands such as ``adc_bits`` expanded.
 
     Raises
     ------
     SpecificationError
-        If a path enters what has no fields, a short name is not known, one field is given two values, or another kind lacks a field
-        that was said.
+        If a path enters a value without fields, a short name is not known, a field is given two values, or the new kind lacks a
+        field that was given.
 
     Examples
     --------
@@ -77,12 +77,12 @@ def lay(kind: type[Specification], fields: Mapping[str, Any], changes: Mapping[s
 
 
 def written_out(kind: type[Specification], fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The same fields with all shorthands written out; see `lay`."""
+    """Return the same fields with all shorthands expanded; see `lay`."""
     return _laid(kind, {}, [((name,), value) for name, value in fields.items()], ())
 
 
 def completes(usual: Any, given: Any) -> bool:
-    """Whether ``given`` is a table that only changes ``usual``, what a field is without a word: it names the same kind, or none."""
+    """Whether ``given`` is a table that only changes the default ``usual``: it gives the same kind, or none."""
     if not isinstance(given, Mapping) or not isinstance(usual, Specification):
         return False
     kind = type(usual)
@@ -91,12 +91,12 @@ def completes(usual: Any, given: Any) -> bool:
 
 
 def over(usual: Specification, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of ``usual`` with those of ``given`` laid over them."""
+    """Return the fields of ``usual``, overridden by those of ``given``."""
     return _laid(type(usual), table_of(usual), [((name,), value) for name, value in given.items()], ())
 
 
 def field_path(kind: type[Specification], location: Sequence[Any]) -> str:
-    """The dotted path of an error that pydantic reports, without the tags of unions that it puts between the names of fields."""
+    """Return the dotted path of a pydantic error, without the tags of unions between the names of fields."""
     path: list[str] = []
     members: list[Kind] = [kind]
     entries: list[Kind] = []
@@ -106,7 +106,7 @@ def field_path(kind: type[Specification], location: Sequence[Any]) -> str:
             if not isinstance(part, int):
                 annotations = [_annotation(member, part) for member in members]
                 members = [found for one in annotations for found in _members(one)]
-                # The entries of a table whose names are free.
+                # Entries of a table with arbitrary names.
                 tables = [inner for one in annotations for inner in _parts(one) if get_origin(inner) is dict]
                 entries = [found for table in tables for found in _members(get_args(table)[1])]
         elif entries:
@@ -121,7 +121,7 @@ def field_path(kind: type[Specification], location: Sequence[Any]) -> str:
 
 
 def _laid(kind: Kind | None, fields: Mapping[str, Any], changes: Changes, place: Path) -> dict[str, Any]:
-    """``fields`` with ``changes`` laid over them; ``place`` is where the fields stand, for messages."""
+    """Return ``fields`` with ``changes`` applied; ``place`` is their path, for messages."""
     laid = dict(fields)
     for name, (whole, inside) in _by_first(_expanded(kind, changes, place), place).items():
         annotation = _annotation(kind, name)
@@ -140,7 +140,7 @@ def _laid(kind: Kind | None, fields: Mapping[str, Any], changes: Changes, place:
 
 
 def _expanded(kind: Kind | None, changes: Changes, place: Path) -> Iterator[tuple[Path, Any]]:
-    """Changes in which shorthands, and tables without a kind, are written as paths."""
+    """Yield the changes with shorthands, and tables without a kind, written as paths."""
     if kind is None:
         yield from changes
         return
@@ -157,7 +157,7 @@ def _expanded(kind: Kind | None, changes: Changes, place: Path) -> Iterator[tupl
 
 
 def _by_first(changes: Iterable[tuple[Path, Any]], place: Path) -> dict[str, tuple[list[Any], Changes]]:
-    """For every field, the value that takes its place, if there is one, and the changes by paths inside of it."""
+    """Return, for every field, the value that replaces it, if any, and the changes by paths inside it."""
     groups: dict[str, tuple[list[Any], Changes]] = {}
     for path, value in changes:
         whole, inside = groups.setdefault(path[0], ([], []))
@@ -166,12 +166,12 @@ def _by_first(changes: Iterable[tuple[Path, Any]], place: Path) -> dict[str, tup
         elif not whole:
             whole.append(value)
         elif type(whole[0]) is not type(value) or whole[0] != value:
-            raise SpecificationError(f"{_dotted((*place, path[0]))} is given two values, {whole[0]!r} and {value!r}; say one")
+            raise SpecificationError(f"{_dotted((*place, path[0]))} is given two values, {whole[0]!r} and {value!r}; give one")
     return groups
 
 
 def _entered(annotation: Any, held: Any, inside: Changes, place: Path) -> Any:
-    """What a field holds, with changes by paths inside of it."""
+    """Return the value of a field with changes by paths inside it applied."""
     if isinstance(held, str):
         held = _opened(annotation, held, place)
     if isinstance(held, (list, tuple)):
@@ -194,15 +194,15 @@ def _entered(annotation: Any, held: Any, inside: Changes, place: Path) -> Any:
 
 
 def _left_over(kind: Kind, named: Any, left: Sequence[str], place: Path) -> str:
-    """Why another kind cannot take over what was said of the one before."""
+    """Return the message for a new kind that lacks fields that were given for the previous one."""
     return (
-        f"{_dotted((*place, kind.identity))} = {named!r} does not go with what was said before, for it has no field "
-        f'{", ".join(left)}; to begin anew, say {_dotted(place)} = {{{kind.identity} = "{named}"}}'
+        f"{_dotted((*place, kind.identity))} = {named!r} is not compatible with the fields given before: it has no field "
+        f'{", ".join(left)}; to begin anew, set {_dotted(place)} = {{{kind.identity} = "{named}"}}'
     )
 
 
 def _items(annotation: Any, held: Sequence[Any], inside: Changes, place: Path) -> list[Any]:
-    """A list, with changes by paths that begin with the number of an entry."""
+    """Return a list with changes applied whose paths begin with the index of an entry."""
     kept = list(held)
     for name, (whole, deeper) in _by_first(iter(inside), place).items():
         if not name.isdecimal() or int(name) >= len(kept):
@@ -215,7 +215,7 @@ def _items(annotation: Any, held: Sequence[Any], inside: Changes, place: Path) -
 
 
 def _opened(annotation: Any, name: str, place: Path) -> dict[str, Any]:
-    """The fields of what a short name stands for."""
+    """Return the fields of the specification that a short name stands for."""
     try:
         made = TypeAdapter(annotation).validate_python(name)
     except ValidationError as error:
@@ -227,13 +227,13 @@ def _opened(annotation: Any, name: str, place: Path) -> dict[str, Any]:
 
 
 def _partial(annotation: Any, table: Mapping[str, Any]) -> bool:
-    """Whether a table does not say what it is, so that it only changes what there is."""
+    """Whether a table gives neither kind nor identity, so that it only changes fields of the present value."""
     members = _members(annotation)
     return bool(members) and not any(kind.identity in table for kind in members)
 
 
 def _member(members: Sequence[Kind], table: Mapping[str, Any], names: Sequence[str]) -> Kind | None:
-    """Which of the kinds a table has fields of; ``names`` are going to be laid over them. None if that cannot be told."""
+    """Return the kind that the fields of a table, and the ``names`` applied next, belong to; None if it is ambiguous."""
     for kind in members:
         if kind.identity in table and _default_identity(kind) == table[kind.identity]:
             return kind
@@ -251,7 +251,7 @@ def _default_identity(kind: Kind) -> Any:
 
 
 def _annotation(kind: Kind | None, name: str) -> Any:
-    """The full annotation of a field: with what turns short names into what they stand for."""
+    """Return the full annotation of a field, including the validators that resolve short names."""
     if kind is None or name not in kind.model_fields:
         return Any
     field = kind.model_fields[name]
@@ -263,7 +263,7 @@ def _annotation(kind: Kind | None, name: str) -> Any:
 
 
 def _members(annotation: Any) -> list[Kind]:
-    """The specifications that a field may hold, with all that are derived from them."""
+    """Return the specifications that a field may hold, with all their subclasses."""
     found: dict[Kind, None] = {}
     for part in _parts(annotation):
         if isinstance(part, type) and issubclass(part, Member):
@@ -274,7 +274,7 @@ def _members(annotation: Any) -> list[Kind]:
 
 
 def _kinds(annotation: Any) -> list[str]:
-    """The kinds that a field tells apart, each of which stands for a specification of that kind; empty where short names stand."""
+    """Return the kinds that a field distinguishes, each of which is also a short name; empty if other short names are used."""
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         families = [family_of(one.func) for one in parts[1:] if isinstance(one, BeforeValidator)]

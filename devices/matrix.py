@@ -1,4 +1,4 @@
-"""The protocol between networks and hardware: a logical matrix that is read in both directions and learns from local products."""
+"""Interface between networks and hardware: a logical matrix that is read in both directions and learns from local products."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from analogpc.kernels.products import matmul, outer, outer_macs
 from analogpc.kernels.random.streams import Key
 
 Products = Iterable[tuple[np.ndarray, np.ndarray]]
-"""Pairs (pre, post) of shapes (n, n_in) and (n, n_out): n presynaptic vectors beside their n postsynaptic errors.
+"""Pairs (pre, post) of shapes (n, n_in) and (n, n_out): n presynaptic vectors with their n postsynaptic errors.
 
-A ``pre`` of shape (n,), int32, stands for vectors that are 1 at that place and 0 elsewhere.
+A ``pre`` of shape (n,), int32, represents one-hot vectors by the index of the 1.
 """
 
 P = TypeVar("P", bound=tuple[Any, ...])
@@ -34,8 +34,8 @@ P = TypeVar("P", bound=tuple[Any, ...])
 class TwoPhases(Generic[P]):
     """Products of two phases that nearly cancel: those of ``plus`` are added, those of ``minus`` subtracted.
 
-    Iterating over it gives first the products of ``plus``, then those of ``minus`` with the sign of ``post`` inverted. A scheme of
-    updates that can tell phases apart may send them to different devices.
+    Iteration yields first the products of ``plus``, then those of ``minus`` with the sign of ``post`` inverted. Update schemes that
+    distinguish the phases may send them to different devices.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class TwoPhases(Generic[P]):
 
 @dataclass
 class ReadStream:
-    """Where the noise of the next read comes from: a key and the number of reads drawn so far."""
+    """Noise stream of the reads: a key and the number of steps used so far."""
 
     key: Key
     step: int = 0
@@ -66,15 +66,15 @@ class ReadStream:
 
 
 class Matrix(Stateful):
-    """A logical matrix W of shape (n_out, n_in) that lives on a substrate.
+    """A logical matrix W of shape (n_out, n_in) on a substrate.
 
     Attributes
     ----------
     shape : (n_out, n_in)
     dtype : numpy.dtype
-        float32 or float64; reads and products are expected in it.
+        float32 or float64: the type of reads and products.
     meter : Meter
-        Counts of what was done; `swap_session` exchanges it together with the noise of the reads.
+        Counts of operations; `swap_session` exchanges it together with the noise stream of the reads.
     """
 
     shape: tuple[int, int]
@@ -84,85 +84,85 @@ class Matrix(Stateful):
     @property
     @abstractmethod
     def takes_increments(self) -> bool:
-        """Whether `increment` works."""
+        """Whether `increment` is supported."""
 
     @property
     def repeatable(self) -> bool:
-        """Whether reads and learning do the same every time, without looking at any number that they compute.
+        """Whether reads and learning always perform the same operations, independent of computed values.
 
-        Then a captured graph of the GPU can repeat them, as long as `baked` stays the same.
+        A captured CUDA graph can then repeat them, as long as `baked` does not change.
         """
         return True
 
     @property
     def baked(self) -> Any:
-        """Numbers of the host, besides the specification, on which a captured graph depends; they can be compared."""
+        """Host values, besides the specification, on which a captured graph depends; comparable with ``==``."""
         return None
 
     def counters(self) -> list[tuple[Any, str]]:
-        """What learning and reading advance, and where random streams take their steps from (see `graphs.Graph`)."""
+        """Counters that learning and reading increment and that random streams use as steps (see `graphs.Graph`)."""
         return []
 
     def counting(self) -> list[Any]:
-        """The objects in which learning and reading count."""
+        """Objects in which learning and reading keep their counters."""
         return [self.meter]
 
     def forget(self) -> None:
-        """Forget what was formed from the devices or weights: they have changed behind the back of the matrix."""
+        """Discard values cached from the devices or weights, after these were changed from outside the matrix."""
         return
 
     @property
     def exact(self) -> bool:
         """Whether reads are plain products, up to rounding.
 
-        Then the read of a sum is the sum of the reads, reading again gives the same, and how a batch is cut into reads does not matter.
+        The read of a sum is then the sum of the reads, repeated reads agree, and the partition of a batch into reads does not matter.
         """
         return False
 
     @abstractmethod
     def forward(self, x: np.ndarray) -> np.ndarray:
-        """W x for every row of ``x``: (n, n_in) -> (n, n_out)."""
+        """Return W x for every row of ``x``: (n, n_in) -> (n, n_out)."""
 
     def forward_constant(self, like: np.ndarray) -> np.ndarray:
-        """W x of a matrix of one input for a constant 1, as scales and biases are read: (1, n_out), where ``like`` is."""
+        """Return W x of a one-input matrix for the constant 1, as scales and biases are read: (1, n_out), on the backend of ``like``."""
         return self.forward(filled((1, 1), 1, self.dtype, like))
 
     @abstractmethod
     def backward(self, g: np.ndarray) -> np.ndarray:
-        """The transposed read of the same devices, W^T g for every row of ``g``: (n, n_out) -> (n, n_in)."""
+        """Transposed read of the same devices, W^T g for every row of ``g``: (n, n_out) -> (n, n_in)."""
 
     def look_up(self, ids: np.ndarray) -> np.ndarray:
-        """W x for vectors x that are 1 at one place and 0 elsewhere, given by the numbers of these places: (n,) int32 -> (n, n_out)."""
+        """Return W x for one-hot vectors x, given by the indices of their ones: (n,) int32 -> (n, n_out)."""
         refuse_numbers_of_inputs(ids, self.shape[1])
         self.meter.look_ups += len(ids)
         return self.forward(one_hot(ids, self.shape[1], self.dtype))
 
     @abstractmethod
     def learn(self, products: Products, rate: float) -> None:
-        """Change W by ``rate`` times the sum of the outer products post pre^T, in the order given, as the substrate can."""
+        """Change W by ``rate`` times the sum of the outer products post pre^T, in the given order, as the substrate can."""
 
     @abstractmethod
     def increment(self, change: np.ndarray) -> None:
-        """Change W by a digitally formed ``change`` (n_out, n_in).
+        """Change W by a digitally computed ``change`` (n_out, n_in).
 
         Raises
         ------
         UnsupportedUpdateError
-            If the update scheme of the substrate has no way to apply one.
+            If the update scheme of the substrate cannot apply it.
         """
 
     def increment_by(self, change: Callable[[np.ndarray], np.ndarray]) -> None:
-        """Change W by what ``change`` makes of W, both (n_out, n_in); it must not write to what it gets, nor keep it."""
+        """Change W by ``change(W)``, both (n_out, n_in); the function must neither write to its argument nor keep it."""
         self.increment(change(self.weights()))
 
     @abstractmethod
     def weights(self) -> np.ndarray:
-        """The logical weights (n_out, n_in) as an ideal read would find them; a copy."""
+        """Return the logical weights (n_out, n_in) that an ideal read would find; a copy."""
 
     @property
     @abstractmethod
     def backend(self) -> Backend:
-        """Where its arrays are, and those that it takes and gives: "cpu" or "gpu"."""
+        """Backend of its arrays, inputs and outputs: "cpu" or "gpu"."""
 
     @abstractmethod
     def all_finite(self) -> Any:
@@ -170,31 +170,31 @@ class Matrix(Stateful):
 
     @abstractmethod
     def elapse(self, seconds: float) -> None:
-        """Let time pass."""
+        """Let time pass for the devices."""
 
     def template(self) -> dict[str, Any]:
-        """What a state of this matrix looks like; see `state.fitted`."""
+        """Return the template of a state of this matrix; see `state.fitted`."""
         return self.held()
 
     def refuse_state(self) -> None:
-        """Refuse a state, just taken over from a file, in which a number cannot be; by a `StateError`."""
+        """Reject a state, just loaded from a file, with invalid numbers, by a `StateError`."""
 
     @abstractmethod
     def key_streams(self, key: Key) -> None:
-        """Draw all coming read and update noise from streams of ``key``; which devices these are does not change."""
+        """Draw all future read and update noise from streams of ``key``; the devices stay the same."""
 
     @abstractmethod
     def swap_session(self, reads: ReadStream, meter: Meter) -> tuple[ReadStream, Meter]:
-        """Exchange read noise and meter, and return the former ones; an evaluation done in between leaves no trace."""
+        """Exchange the read noise stream and the meter, and return the former ones, so that an evaluation leaves no trace."""
 
 
 def checked(products: Products, shape: tuple[int, int]) -> Products:
-    """The same products, refused unless they fit a matrix of that shape (n_out, n_in): those of a list at once, others as they come.
+    """Check that products match a matrix of shape (n_out, n_in): a list immediately, other iterables while iterating.
 
     Raises
     ------
     ValueError
-        If a pair is not of the shapes (n, n_in), or (n,) for numbers of inputs, and (n, n_out).
+        If a pair does not have the shapes (n, n_in), or (n,) for input indices, and (n, n_out).
     """
     if isinstance(products, TwoPhases):
         return TwoPhases(checked(products.plus, shape), checked(products.minus, shape))
@@ -223,34 +223,34 @@ def _refuse_product(pre: np.ndarray, post: np.ndarray, shape: tuple[int, int]) -
 
 
 def refuse_numbers_of_inputs(ids: np.ndarray, n_in: int) -> None:
-    """Refuse (n,) numbers that stand for inputs, if one is not from 0 to n_in - 1; those on a GPU are not looked at."""
+    """Reject (n,) input indices outside 0 to n_in - 1; indices on a GPU are not checked."""
     if ids.dtype.kind not in "iu":
-        raise ValueError(f"numbers of inputs are whole numbers, not {ids.dtype}")
+        raise ValueError(f"input indices must be integers, not {ids.dtype}")
     if not on_gpu(ids) and ids.size and not (ids.min() >= 0 and ids.max() < n_in):
-        raise ValueError(f"numbers of inputs lie from 0 to {n_in - 1}, not from {ids.min()} to {ids.max()}")
+        raise ValueError(f"input indices must lie from 0 to {n_in - 1}, not from {ids.min()} to {ids.max()}")
 
 
 class UnsupportedUpdateError(ValueError):
-    """The substrate has no physical way to do the update that was asked of it."""
+    """The substrate has no physical way to perform the requested update."""
 
 
 class NonFiniteError(ArithmeticError):
-    """A state, a product or a weight stopped being a number."""
+    """A state, a product or a weight is not finite."""
 
 
 class DigitalMatrix(Matrix):
-    """The exact matrix: an array in memory and the plain matrix product.
+    """Exact matrix: an array in memory and the ordinary matrix product.
 
     Parameters
     ----------
     weights : (n_out, n_in) array, float32 or float64
-        Copied.
+        Initial weights; copied.
     """
 
     specified = ("shape", "dtype")
 
     def __init__(self, weights: np.ndarray) -> None:
-        # Stored input by input, as the crossbar stores its devices, so that both substrates call the same products.
+        # Stored transposed, as the crossbar stores its devices, so that both substrates call the same products.
         self._stored = copied(weights.T)
         self.shape = weights.shape
         self.dtype = self._stored.dtype
@@ -278,7 +278,7 @@ class DigitalMatrix(Matrix):
     def forward_constant(self, like: np.ndarray) -> np.ndarray:
         self.meter.forward_reads += 1
         note(FORWARD, self, 1)
-        # The product with 1 is the column itself, to the bit.
+        # The product with 1 is bit-identical to the column.
         return self._stored.copy()
 
     @override
@@ -303,10 +303,10 @@ class DigitalMatrix(Matrix):
         count_digital(self, self._learn(products, scale), 2 * self._stored.size)
 
     def _learn(self, products: Products, scale: np.ndarray) -> int:
-        """Learn, and say with how many multiply-adds."""
+        """Learn, and return the number of multiply-adds."""
         macs = 0
         if isinstance(products, TwoPhases):
-            # What nearly cancels is subtracted before it is added to anything large.
+            # Nearly cancelling terms are subtracted before they are added to anything large.
             change = np.zeros_like(self._stored)
             for pre, post in products:
                 self.meter.updates += len(pre)
@@ -347,7 +347,7 @@ class DigitalMatrix(Matrix):
         return np.isfinite(self._stored).all()
 
     def elapse(self, seconds: float) -> None:
-        """Nothing ages here."""
+        """Do nothing: digital weights do not age."""
         passing_seconds(seconds)
 
     @override
@@ -360,7 +360,7 @@ class DigitalMatrix(Matrix):
         self._stored = copied(tree["weights"].T.astype(self.dtype, copy=False), backend)
 
     def key_streams(self, key: Key) -> None:
-        """Nothing is random here."""
+        """Do nothing: a digital matrix has no randomness."""
 
     @override
     def swap_session(self, reads: ReadStream, meter: Meter) -> tuple[ReadStream, Meter]:

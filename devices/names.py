@@ -1,4 +1,4 @@
-"""What is said about names that do not exist, and how quantities are written."""
+"""Messages about unknown names, and formatting of quantities."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def suggestion(name: object, names: Iterable[str]) -> str:
-    """ "; did you mean 'pcm'?" for a name close to one of ``names``, otherwise nothing.
+    """Return "; did you mean 'pcm'?" for a name close to one of ``names``, otherwise an empty string.
 
     Examples
     --------
@@ -20,7 +20,7 @@ def suggestion(name: object, names: Iterable[str]) -> str:
 
 
 def unknown(what: str, name: object, names: Iterable[str], plural: str = "") -> str:
-    """The sentence for a name that is none of ``names``: all of them, and the nearest."""
+    """Return the message for an unknown name: all valid names, and the closest one."""
     names = list(names)
     return f"there is no {what} {str(name)!r}; the {plural or what + 's'} are {', '.join(names)}{suggestion(name, names)}"
 
@@ -29,7 +29,7 @@ _PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"), (1
 
 
 def unit_of(value: float) -> tuple[float, str]:
-    """The largest unit (factor and prefix) in which a value is at least 1.
+    """Return the largest unit (factor and prefix) in which a value is at least 1.
 
     Examples
     --------
@@ -40,7 +40,7 @@ def unit_of(value: float) -> tuple[float, str]:
 
 
 def in_unit(value: float, unit: str) -> str:
-    """A quantity in a unit that reads well.
+    """Format a quantity with a unit prefix.
 
     Examples
     --------

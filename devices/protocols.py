@@ -1,4 +1,4 @@
-"""What update schemes and mappings need of a matrix on hardware, and no more: a matrix that has these verbs can be given to any of them."""
+"""Interfaces that update schemes and mappings need of a matrix on hardware; any matrix that implements them can be used."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ if TYPE_CHECKING:
     from analogpc.kernels.random.streams import Key
 
 PulsedLegs = Literal["all", "plus", "minus"]
-"""Devices of a weight that pulses reach: all, or those that count positively or negatively."""
+"""Devices of a weight that pulses reach: all, or those with positive or negative sign."""
 
 
 class PulsedArray(Protocol):
-    """A grid of devices (rows, columns), one for each leg of a mapping."""
+    """A grid of devices (rows, columns), one per leg of a mapping."""
 
     state: np.ndarray
 
     @property
     def apparent(self) -> np.ndarray:
-        """The states that a read finds now."""
+        """States that a read finds now."""
 
     def conductance(self) -> np.ndarray:
-        """What a read finds, in siemens."""
+        """Return the conductances that a read finds, in siemens."""
 
     def line_siemens(self, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
-        """Conductance of all devices on a line, tile by tile, in siemens."""
+        """Return the summed conductance of all devices on each line, tile by tile, in siemens."""
 
     def reset(self, where: np.ndarray) -> None:
         """Reset the devices at ``where`` (rows, columns) bool."""
 
     def pulse_each(self, counts: np.ndarray, key: Key, step: int) -> tuple[Any, Any]:
-        """Send every device its own number of pulses; what was received, and its conductance in siemens."""
+        """Send every device its own number of pulses; return the number received and their conductance in siemens."""
 
 
 class DeviceGrid(Protocol):
@@ -43,20 +43,20 @@ class DeviceGrid(Protocol):
 
     @property
     def arrays(self) -> Sequence[PulsedArray]:
-        """The grids (n_in, n_out), one for each leg of the mapping."""
+        """Grids (n_in, n_out), one per leg of the mapping."""
 
     @property
     def tile(self) -> tuple[int, int]:
         """Rows and columns of a physical array."""
 
     def program(self, wanted: np.ndarray, where: np.ndarray | None = None) -> None:
-        """Bring the weights to state differences (n_in, n_out), all of them or those at ``where``."""
+        """Program the weights, all or those at ``where``, to the given state differences (n_in, n_out)."""
 
     def difference(self) -> np.ndarray:
-        """The state differences (n_in, n_out) that an ideal read finds."""
+        """Return the state differences (n_in, n_out) that an ideal read finds."""
 
     def sensed(self, key: Key, step: int) -> np.ndarray:
-        """The state differences (n_in, n_out) that reads of single devices find, with their noise."""
+        """Return the state differences (n_in, n_out) found by noisy reads of single devices."""
 
 
 class PulsedMatrix(Protocol):
@@ -68,9 +68,9 @@ class PulsedMatrix(Protocol):
     dtype : numpy.dtype
     meter : Meter
     memory : dict
-        What the update scheme remembers of the matrix.
+        Memory of the update scheme for this matrix.
     gain : float
-        What all outputs are multiplied by to make up for drift.
+        Factor on all outputs that compensates for drift.
     """
 
     shape: tuple[int, int]
@@ -81,7 +81,7 @@ class PulsedMatrix(Protocol):
 
     @property
     def device(self) -> Device:
-        """What its devices are."""
+        """Specification of its devices."""
 
     @property
     def cells(self) -> DeviceGrid:
@@ -89,46 +89,46 @@ class PulsedMatrix(Protocol):
 
     @property
     def extra(self) -> Mapping[str, DeviceGrid]:
-        """Further devices that the scheme asked for, by name (see `Scheme.extra_cells`)."""
+        """Further devices requested by the scheme, by name (see `Scheme.extra_cells`)."""
 
     @property
     def reach(self) -> float:
-        """The largest difference of states that the mean devices of a weight can hold in both directions."""
+        """Largest difference of states that the mean devices of a weight can hold in both directions."""
 
     @property
     def anchor(self) -> np.ndarray:
-        """An array on the backend of the matrix: for ``like`` of the functions that make arrays."""
+        """An array on the backend of the matrix, for the ``like`` argument of array constructors."""
 
     @property
     def granularity(self) -> float:
-        """Mean logical change of one coincidence where the scale is largest; 0 for devices without pulses."""
+        """Mean logical change per coincidence where the scale is largest; 0 for devices without pulses."""
 
     @property
     def update_key(self) -> Key:
-        """Stream of the updates."""
+        """Random stream of the updates."""
 
     @property
     def update_cycles(self) -> int:
-        """Update cycles so far."""
+        """Number of update cycles so far."""
 
     @property
     def maintenance_key(self) -> Key:
-        """Stream of the noise of what the mapping does besides learning."""
+        """Random stream of the maintenance by the mapping."""
 
     def granules(self, lines: Any = slice(None)) -> np.ndarray:
-        """Mean logical change of one coincidence at every weight: (n_in, n_out), or a number if all are alike."""
+        """Return the mean logical change per coincidence for every weight: (n_in, n_out), or a number if all are equal."""
 
     def scale_grid(self, lines: Any = slice(None)) -> np.ndarray:
-        """Logical weight per unit of state difference, gain included: (n_in, n_out), or a number if all are alike."""
+        """Return the logical weight per unit of state difference, gain included: (n_in, n_out), or a number if all are equal."""
 
     def zeros(self, dtype: Any = None) -> np.ndarray:
-        """Zeros (n_in, n_out) on the backend of the matrix."""
+        """Return zeros (n_in, n_out) on the backend of the matrix."""
 
     def one_by_one(self, lines: slice) -> np.ndarray:
-        """Inputs (lines, n_in) that drive some word lines, one of them in each."""
+        """Return inputs (lines, n_in) that drive the given word lines one at a time."""
 
     def blocks(self) -> list[tuple[slice, np.ndarray | None]]:
-        """Inputs that share their scales, and those scales relative to the largest, (n_out,): None where all are that one."""
+        """Return inputs that share their scales, with those scales relative to the largest, (n_out,), or None if all equal it."""
 
     def shift(self, change: np.ndarray) -> None:
         """Write a logical change (n_in, n_out) exactly, up to the bounds of the devices."""
@@ -150,7 +150,7 @@ class PulsedMatrix(Protocol):
         """Apply n rank-one products by pulse trains; see `CrossbarMatrix.pulse`."""
 
     def pulse_each(self, counts: np.ndarray, key: Key, step: int, cells: str | None = None) -> None:
-        """Send the devices of every weight their own number of pulses (n_in, n_out) int32, negative ones to lower it."""
+        """Send the devices of every weight their own number of pulses (n_in, n_out) int32; negative counts lower it."""
 
     def read_extra(self, name: str, x: np.ndarray) -> np.ndarray:
-        """Read the extra cells of that name alone: (n, n_in) -> (n, n_out), in logical units."""
+        """Read only the extra cells of that name: (n, n_in) -> (n, n_out), in logical units."""

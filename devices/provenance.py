@@ -1,4 +1,4 @@
-"""Where the numbers of a device come from: measurements, intervals, assumptions, and what the fit's uncertainty leaves open."""
+"""Provenance of a device's parameters: measurements, intervals, assumptions, and the uncertainty of the fit."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class Source(Specification):
-    """A measurement that was used.
+    """A measurement used in a fit.
 
     Attributes
     ----------
     kind : str
-        What was measured: "pulses", "drift", "reads", "programming", "iv", "endurance" or "step-table".
+        Measured quantity: "pulses", "drift", "reads", "programming", "iv", "endurance" or "step-table".
     file : str
         Name of the file, without its folder.
     sha256 : str
-        Of its content; empty where the data were no file.
+        SHA-256 digest of its content; empty if the data did not come from a file.
     readings, devices, cycles : int
-        What it holds.
+        Number of readings, devices and cycles in it.
     understood : str
-        How the columns were read, in a sentence.
+        Interpretation of the columns, in one sentence.
     """
 
     kind: str
@@ -43,11 +43,11 @@ class Interval(Specification):
     Attributes
     ----------
     name : str
-        What it is.
+        Name of the quantity.
     value, low, high : float
     unit : str
     field : str
-        The field of the device that holds it, as in "response.dw_min_std"; empty if it is none or follows from several.
+        Field of the device that holds it, such as "response.dw_min_std"; empty if no single field does.
     """
 
     name: str
@@ -59,18 +59,18 @@ class Interval(Specification):
 
 
 class StepModel(Specification):
-    """The fitted steps with their covariance, from which devices can be drawn that the data allow as well.
+    """The fitted steps with their covariance, from which further devices compatible with the data can be drawn.
 
     Attributes
     ----------
     family : str
         Name of the family; empty if no steps were fitted.
     parameters : tuple of float
-        Of the family; see `devices.calibration.families`.
+        Parameters of the family; see `devices.calibration.families`.
     covariance : tuple of tuple of float
-        Lower triangle, row by row.
+        Lower triangle of the covariance matrix, row by row.
     low_bound, high_bound : float
-        Hard bounds as places; infinite for none.
+        Hard bounds in units of place; infinite if there are none.
     base_siemens, unit_siemens : float
         Conductance = base + unit times place.
     """
@@ -91,17 +91,17 @@ class StepModel(Specification):
 
 
 class Curve(Specification):
-    """A measured curve, for pictures.
+    """A measured curve for plots.
 
     Attributes
     ----------
     pulses : tuple of int
-        Pulses since the first reading.
+        Numbers of pulses since the first reading.
     upward : tuple of bool
-        The direction of the pulses before each reading.
+        Direction of the pulses before each reading.
     siemens : tuple of float
     begins : tuple of int
-        Places at which a series begins.
+        Indices at which a series begins.
     """
 
     pulses: tuple[int, ...] = ()
@@ -111,21 +111,21 @@ class Curve(Specification):
 
 
 class Provenance(Specification):
-    """What a device was made from.
+    """Sources and uncertainty of a fitted device.
 
     Attributes
     ----------
     sources : tuple of Source
     intervals : tuple of Interval
     assumptions : tuple of str
-        What was not measured, and what was taken instead.
+        Properties that were not measured, with the assumed values.
     remarks : tuple of str
-        What to know before trusting the device.
+        Caveats about the device.
     verdict : str
-        "passed", or what spoke against the fit when it was accepted all the same.
+        "passed", or the objections to a fit that was accepted nevertheless.
     step_model : StepModel
     measured : Curve
-        A part of the measured pulse series.
+        Part of the measured pulse series.
     """
 
     sources: tuple[Source, ...] = ()
@@ -138,5 +138,5 @@ class Provenance(Specification):
 
     @property
     def measured_any(self) -> bool:
-        """Whether the device was made from measurements."""
+        """Whether the device was fitted to measurements."""
         return bool(self.sources)

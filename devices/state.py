@@ -1,6 +1,6 @@
-"""States as trees: what a matrix or network holds, as nested dictionaries; and whether a tree that comes from elsewhere can be one.
+"""States as trees: the state of a matrix or network as nested dictionaries, and the validation of trees from elsewhere.
 
-There is one way to copy, move, save and load: see `Stateful`.
+Copying, moving, saving and loading all use one mechanism: see `Stateful`.
 """
 
 from __future__ import annotations
@@ -19,62 +19,62 @@ Tree = dict[str, Any]
 
 
 class Settled(dict[str, Any]):
-    """A part of a tree whose arrays are never changed, only replaced: snapshots share them."""
+    """Part of a tree whose arrays are replaced but never modified, so that snapshots can share them."""
 
 
 class Stateful(ABC):
-    """What has a state that can be copied, moved to another backend, saved and loaded, all by one tree.
+    """Base class of objects whose state can be copied, moved to another backend, saved and loaded as one tree.
 
-    A class says which attributes specify it, what it holds, and how it takes over such a tree. Copying, moving and loading follow
-    from that; none of them draws a device or programs one.
+    A class defines which attributes specify it, what state it holds, and how it adopts such a tree. Copying, moving and loading follow
+    from that; none of them draws or programs a device.
     """
 
     specified: ClassVar[tuple[str, ...]]
-    """Attributes that say what it is: they never change, and copies share them."""
+    """Names of the attributes that specify the object: they never change, and copies share them."""
 
     @abstractmethod
     def held(self) -> Tree:
-        """Everything that later results depend on: nested dictionaries of numbers, texts and the very arrays at work, not copies."""
+        """Return everything that later results depend on: nested dictionaries of numbers, texts and the live arrays, not copies."""
 
     @abstractmethod
     def _adopt(self, tree: Tree, backend: Backend) -> None:
-        """Take over what `held` gave, in arrays of its own on a backend; forget what was formed from the former state."""
+        """Adopt a tree from `held`, in arrays of its own on a backend, and discard cached values of the former state."""
 
     @property
     @abstractmethod
     def backend(self) -> Backend:
-        """Where its arrays are."""
+        """Backend of its arrays."""
 
     @classmethod
     def from_snapshot(cls, specification: Mapping[str, Any], tree: Tree, backend: Backend = "cpu") -> Self:
-        """Make one from its specification and a tree, whose arrays may come from either backend, without drawing anything."""
+        """Create an object from its specification and a tree, whose arrays may be on either backend, without random draws."""
         made = cls.__new__(cls)
         vars(made).update(specification)
         made._adopt(tree, backend)
         return made
 
     def snapshot(self, into: Tree | None = None) -> Tree:
-        """What it holds now: a tree that stays as it is while this goes on.
+        """Return the present state as a tree that later operations do not change.
 
         Parameters
         ----------
         into : dict
-            An earlier snapshot, whose arrays are written over where they fit: that spares their allocation.
+            An earlier snapshot, whose arrays are overwritten where they match, to avoid their allocation.
         """
         return copied_tree(self.held(), into)
 
     def restore(self, tree: Tree) -> None:
-        """Take over a tree, whose arrays may come from either backend and are copied."""
+        """Replace the state by a tree, whose arrays may be on either backend and are copied."""
         self._adopt(tree, self.backend)
 
     def copy(self, backend: Backend | None = None) -> Self:
-        """An independent one in the same state, on another backend if one is named."""
+        """Return an independent object in the same state, optionally on another backend."""
         specification = {name: getattr(self, name) for name in self.specified}
         return self.from_snapshot(specification, self.held(), backend or self.backend)
 
 
 def copied_tree(tree: Any, into: Any = None) -> Any:
-    """A copy of a tree, its arrays in those of an earlier copy ``into`` where their shapes and types fit."""
+    """Return a copy of a tree, reusing arrays of an earlier copy ``into`` where shapes and types match."""
     if isinstance(tree, Settled):
         return tree
     if isinstance(tree, dict):
@@ -85,7 +85,7 @@ def copied_tree(tree: Any, into: Any = None) -> Any:
     if isinstance(into, np.ndarray) and into is not tree and (into.shape, into.dtype) == (tree.shape, tree.dtype):
         np.copyto(into, tree)
         return into
-    # In the layout that it has: turning it would take longer than copying it.
+    # Keep the memory layout: transposing takes longer than copying.
     return tree.copy(order="K")
 
 
@@ -94,12 +94,12 @@ _LARGEST_KEY = 2**64 - 1
 
 
 class StateError(ValueError):
-    """A state does not fit what is to take it over; the sentence names the place and what is expected there."""
+    """A state does not match the object that it is loaded into; the message gives the place and what is expected there."""
 
 
 @dataclass(frozen=True)
 class Shaped:
-    """An array that is expected, known by its shape and its possible types alone."""
+    """An expected array, given by its shape and its possible types."""
 
     shape: tuple[int, ...]
     dtypes: tuple[str, ...]
@@ -107,29 +107,29 @@ class Shaped:
 
 @dataclass(frozen=True)
 class Varying:
-    """A part of a state whose names depend on what has happened: ``expected`` gives the template for the part that was given."""
+    """Part of a state whose names depend on its history: ``expected`` returns the template for a given part."""
 
     expected: Callable[[Tree], Tree]
 
 
 def fitted(given: Any, template: Any, place: str = "") -> Any:
-    """A state that came from elsewhere, refused unless it has the form of a template, with all its numbers finite.
+    """Return a state from elsewhere, rejecting it unless it matches a template and all its numbers are finite.
 
     Parameters
     ----------
     given : nested dict
-        Of arrays, numbers and texts. Arrays may be promises, with ``shape``, ``dtype`` and ``read()``, which are read as soon as
-        their shapes and types are seen to be right: so nothing large is read that is not wanted.
+        Arrays, numbers and texts. Arrays may be lazy, with ``shape``, ``dtype`` and ``read()``; they are read only after their shapes
+        and types have been checked, so that unexpected data are not read.
     template : nested dict
-        A state of the same thing: names, shapes and types count, and not the values. `Shaped` and `Varying` stand for what it cannot
-        show.
+        A state of the same object: names, shapes and types count, values do not. `Shaped` and `Varying` describe parts that it
+        cannot show.
     place : str
-        For messages.
+        Path of the state, for messages.
 
     Returns
     -------
     nested dict
-        With all arrays read.
+        The state with all arrays read.
 
     Raises
     ------
@@ -195,30 +195,30 @@ def _fitted_value(given: Any, template: Any, place: str) -> Any:
 
 
 def whole(given: Any, place: str, low: int, high: int) -> int:
-    """A whole number from a file, refused unless it lies from ``low`` to ``high``."""
+    """Return an integer from a file, rejecting values outside ``low`` to ``high``."""
     if isinstance(given, (bool, np.bool_)) or not isinstance(given, (int, np.integer)) or not low <= given <= high:
-        raise StateError(f"{place} = {_kind(given)} is not allowed: it is a whole number from {low} to {high}")
+        raise StateError(f"{place} = {_kind(given)} is not allowed: give an integer from {low} to {high}")
     return int(given)
 
 
 def real(given: Any, place: str, low: float = -math.inf, high: float = math.inf) -> float:
-    """A finite number from a file, refused unless it lies from ``low`` to ``high``."""
+    """Return a finite number from a file, rejecting values outside ``low`` to ``high``."""
     number = isinstance(given, (float, int, np.floating, np.integer)) and not isinstance(given, bool)
     if not number or not math.isfinite(given) or not low <= given <= high:
         ends = "" if (low, high) == (-math.inf, math.inf) else f" from {low:g} to {high:g}"
-        raise StateError(f"{place} = {_kind(given)} is not allowed: it is a finite number{ends}")
+        raise StateError(f"{place} = {_kind(given)} is not allowed: give a finite number{ends}")
     return float(given)
 
 
 def text(given: Any, place: str) -> str:
-    """A text from a file."""
+    """Return a text from a file."""
     if not isinstance(given, str):
         raise StateError(f"{place} must be a text, not {_kind(given)}")
     return given
 
 
 def _kind(given: Any) -> str:
-    """What was given, shortly."""
+    """Return a short description of a given value."""
     if isinstance(given, dict):
         return "a group"
     if hasattr(given, "shape") and not isinstance(given, np.generic):

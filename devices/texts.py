@@ -1,4 +1,4 @@
-"""Texts that somebody wrote: files in UTF-8, and TOML."""
+"""Reading of text files in UTF-8, and of TOML."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 _LONGEST_TEXT = 16 * 2**20
-"""Bytes of a text file; a specification has some thousand."""
+"""Largest size of a text file in bytes; a specification has a few thousand."""
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """The fields that a TOML text gives; a byte order mark in front of it counts for nothing.
+    """Parse TOML text into fields; a leading byte order mark is ignored.
 
     Raises
     ------
     ValueError
-        In one sentence, if it is not TOML.
+        In one sentence, if the text is not TOML.
     """
     try:
         return tomllib.loads(text.removeprefix("\ufeff"))
@@ -25,18 +25,18 @@ def parse_toml(text: str) -> dict[str, Any]:
         raise ValueError("it nests too deep") from None
     except tomllib.TOMLDecodeError:
         raise
-    except ValueError:  # Python converts no numbers of more than 4300 digits, and knows no 30th of February.
+    except ValueError:  # Python converts no numbers of more than 4300 digits, and rejects dates such as 30 February.
         raise ValueError("it holds a number that is too long, or a date that does not exist") from None
 
 
 def read_text(path: str | Path) -> str:
-    """The text of a file that somebody wrote, in UTF-8 with or without a byte order mark.
+    """Read a text file in UTF-8 with or without a byte order mark.
 
     Raises
     ------
     ValueError
-        In one sentence with the path, if it cannot be read, is not a regular file, is larger than a specification can be, or holds
-        anything but such text.
+        In one sentence with the path, if it cannot be read, is not a regular file, is larger than a specification can be, or is not
+        UTF-8 text.
     """
     try:
         held = Path(path).stat()
@@ -44,7 +44,7 @@ def read_text(path: str | Path) -> str:
             raise ValueError(f"{path} cannot be read: it is not a regular file")
         if held.st_size > _LONGEST_TEXT:
             raise ValueError(
-                f"{path} cannot be read: {held.st_size} bytes are more than the {_LONGEST_TEXT} that a text may have"
+                f"{path} cannot be read: {held.st_size} bytes exceed the limit of {_LONGEST_TEXT} for a text"
             )
         content = Path(path).read_bytes()
     except OSError as error:
@@ -58,7 +58,7 @@ def read_text(path: str | Path) -> str:
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
-    """The fields that a TOML file gives.
+    """Read and parse a TOML file.
 
     Raises
     ------

@@ -217,7 +217,7 @@ class Array(ReadableArray, Stateful):
     def _response(self) -> PulseResponse:
         response = self.device.response
         if not isinstance(response, PulseResponse):
-            raise TypeError(f"the device '{self.device.name}' does not answer to pulses")
+            raise TypeError(f"the device '{self.device.name}' does not respond to pulses")
         return response
 
     def reset(self, where: np.ndarray) -> None:

@@ -1,5 +1,5 @@
-"""A logical matrix on crossbars: reads, products, writes, tiles, netlists, and the matrix for users (`crossbar`).
+"""Logical matrices on crossbars: reads, products, writes, tiles, netlists, and the user's matrix (`crossbar`).
 
-Enters: what combines arrays, converters, mappings and schemes into one matrix.
-A new way of mapping weights goes to `mappings`, a new way of writing them to `schemes`.
+Contains: code that combines arrays, converters, mappings and schemes into one matrix.
+A new way of mapping weights belongs in `mappings`, a new way of writing them in `schemes`.
 """

@@ -1,4 +1,4 @@
-"""From a substrate, which is pure description, to a matrix that lives on it."""
+"""Creation of a matrix from a substrate specification."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from analogpc.kernels.random.streams import Key
 
 
 def make_matrix(substrate: Digital | Analog, weights: np.ndarray, key: Key) -> Matrix:
-    """A matrix on a substrate.
+    """Create a matrix on a substrate.
 
     Parameters
     ----------
     substrate : Digital or Analog
     weights : (n_out, n_in) array, float32 or float64
-        Copied, or programmed as near as the devices allow.
+        Initial weights: copied, or programmed as precisely as the devices allow.
     key : Key
-        Which devices and converters the matrix gets.
+        Random stream of the devices and converters.
 
     Examples
     --------

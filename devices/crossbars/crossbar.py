@@ -1,4 +1,4 @@
-"""An analog matrix on its own, for people who want ``A @ x`` and no network."""
+"""A stand-alone analog matrix with the interface ``A @ x``."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from analogpc.kernels.random.streams import Key
 
 
 class Crossbar:
-    """A matrix of weights on memristor crossbars, which multiplies like a NumPy matrix and refuses what a crossbar cannot do.
+    """Weight matrix on memristor crossbars that multiplies like a NumPy matrix and rejects what a crossbar cannot do.
 
     Parameters
     ----------
     weights : (n_out, n_in) array
-        Real numbers; programmed as near as the devices allow. float32 and float64 are kept, other types become float32.
+        Real numbers, programmed as precisely as the devices allow. float32 and float64 are kept, other types become float32.
     device : Device, Analog or str
-        A device, the name of a preset or device file, or a whole substrate.
+        Device specification, name of a preset or device file, or a whole substrate.
     seed : int
-        Which devices these are, and their noise.
+        Seed of the devices and their noise.
     **fields
-        Further fields of `Analog`: ``rows``, ``columns``, ``adc_bits``, ``read_noise``, ``mapping`` and so on. Unless the headroom of
-        the mapping is said, the largest weight takes the whole range of the devices (headroom 1), since nothing learns here.
+        Further fields of `Analog`, such as ``rows``, ``columns``, ``adc_bits``, ``read_noise`` and ``mapping``. Unless the headroom
+        of the mapping is given, the largest weight uses the whole range of the devices (headroom 1), since nothing learns here.
 
     Raises
     ------
@@ -46,7 +46,7 @@ class Crossbar:
     (3, 3)
     """
 
-    # Makes NumPy leave ``x @ A`` to this class.
+    # NumPy then leaves ``x @ A`` to this class.
     __array_ufunc__ = None
     ndim = 2
 
@@ -61,15 +61,15 @@ class Crossbar:
     def from_siemens(
         cls, plus: np.ndarray, minus: np.ndarray | None = None, device: Device | Analog | str = "idealized", **fields: Any
     ) -> Self:
-        """A crossbar whose devices are programmed to given conductances; ``A @ volts`` is in amperes.
+        """Create a crossbar whose devices are programmed to given conductances; ``A @ volts`` is in amperes.
 
         Parameters
         ----------
         plus : (n_in, n_out) array
-            Conductances in siemens, word lines (inputs) by bit lines (outputs), as `conductances` gives them.
+            Conductances in siemens, word lines (inputs) by bit lines (outputs), as returned by `conductances`.
         minus : (n_in, n_out) array
-            Of the second device of every pair, whose current is subtracted. If not given, the lowest conductance of the device; where
-            every device has a reference of its own (see `Device.has_reference`), there is no ``minus``.
+            Conductances of the second device of every pair, whose current is subtracted; by default the lowest conductance of the
+            device. Not allowed if every device has its own reference device (see `Device.has_reference`).
         device, seed, fields
             As for a crossbar of weights.
 
@@ -83,7 +83,7 @@ class Crossbar:
         names = tuple(leg.name for leg in substrate.mapping.legs)
         if names not in (("plus", "minus"), ("plus",)) or (names == ("plus",) and minus is not None):
             raise ValueError(
-                f"from_siemens makes pairs of devices, but the mapping '{substrate.mapping.kind}' has the devices {', '.join(names)}"
+                f"from_siemens needs pairs of devices, but the mapping '{substrate.mapping.kind}' has {', '.join(names)}"
             )
         grids = {"plus": _real(plus, "plus")}
         if "minus" in names:
@@ -98,12 +98,12 @@ class Crossbar:
 
     @property
     def matrix(self) -> CrossbarMatrix:
-        """The matrix below, with its arrays, tiles and learning; shared with the transpose."""
+        """Underlying matrix with its arrays, tiles and learning; shared with the transpose."""
         return self._matrix
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(n_out, n_in), or the other way round for a transpose."""
+        """(n_out, n_in), or the reverse for a transpose."""
         n_out, n_in = self._matrix.shape
         return (n_in, n_out) if self._transposed else (n_out, n_in)
 
@@ -114,18 +114,18 @@ class Crossbar:
 
     @property
     def T(self) -> Crossbar:
-        """The same devices read from the other side."""
+        """Transpose: the same devices, read from the other side."""
         twin = object.__new__(type(self))
         twin._matrix, twin._transposed, twin._history = self._matrix, not self._transposed, self._history
         return twin
 
     @property
     def meter(self) -> Meter:
-        """Counts of what was done."""
+        """Counts of the operations performed."""
         return self._matrix.meter
 
     def weights(self) -> np.ndarray:
-        """The weights that an ideal read would find, in the shape of this matrix."""
+        """Return the weights that an ideal read would find, in the shape of this matrix."""
         weights = self._matrix.weights()
         return weights.T if self._transposed else weights
 
@@ -135,15 +135,15 @@ class Crossbar:
         Parameters
         ----------
         seconds : float
-            From 0.
+            Nonnegative duration.
         """
         self._matrix.elapse(seconds)
         self._history.seconds.append(float(seconds))
 
     def conductances(self) -> dict[str, np.ndarray]:
-        """Conductances in siemens as a read finds them now: (n_in, n_out) arrays, word lines by bit lines, by the names of the devices.
+        """Return the present conductances in siemens: (n_in, n_out) arrays, word lines by bit lines, by the names of the devices.
 
-        A differential pair has "plus" and "minus"; what is subtracted as a whole column is repeated for every output.
+        A differential pair has "plus" and "minus"; a subtracted column is repeated for every output.
         """
         n_out, n_in = self._matrix.shape
         whole: dict[str, np.ndarray] = {}
@@ -154,31 +154,31 @@ class Crossbar:
         return whole
 
     def stuck(self) -> np.ndarray:
-        """Weights of which a device cannot move or carries no current: bool, in the shape of this matrix."""
+        """Return which weights have a device that cannot be moved or carries no current: bool, in the shape of this matrix."""
         stuck = np.zeros(self._matrix.shape[::-1], bool)
         for tile in self._matrix.tiles():
             stuck[tile.rows, tile.columns] = tile.stuck
         return stuck if self._transposed else stuck.T
 
     def error_report(self, x: np.ndarray) -> ErrorReport:
-        """Where the error of a product comes from, source by source (see `ErrorReport`).
+        """Decompose the error of a product by source (see `ErrorReport`).
 
         Parameters
         ----------
         x : (n_in,) or (n_in, k) array
-            Inputs: the error is that of all k products together.
+            Inputs; the error is that of all k products together.
         """
         return error_report(self._history, np.atleast_2d(self._vectors(x).T), self._transposed)
 
     def netlist(self, array: str = "", volts: float | None = None) -> str:
-        """One physical array with its wires as a SPICE netlist, of which ``ngspice -b`` prints the bit-line currents.
+        """Return one physical array with its wires as a SPICE netlist, whose bit-line currents ``ngspice -b`` prints.
 
         Parameters
         ----------
         array : str
-            "TILE/DEVICES", such as "0/plus"; the first there is if not given.
+            "TILE/DEVICES", such as "0/plus"; by default the first one.
         volts : float
-            On every word line; the read voltage of the substrate if not given.
+            Voltage on every word line; by default the read voltage of the substrate.
         """
         tiles = {f"{n}/{name}": g for n, tile in enumerate(self._matrix.tiles()) for name, g in tile.conductances.items()}
         array = array or next(iter(tiles))
@@ -187,26 +187,26 @@ class Crossbar:
         substrate = self._matrix.substrate
         conduction = substrate.device.conduction
         if conduction.kind not in ("ohmic", "sinh"):
-            raise ValueError(f"a netlist has ohmic and sinh devices, and not the conduction '{conduction.kind}'")
+            raise ValueError(f"a netlist supports the conductions 'ohmic' and 'sinh', not '{conduction.kind}'")
         drive = np.full(len(tiles[array]), substrate.read_volts if volts is None else volts)
         curve = conduction.scale_volts if conduction.kind == "sinh" else np.inf
         return netlist(tiles[array], substrate.wires, drive, f"{array} of {substrate.device.name}", sinh_volts=curve)
 
     def __matmul__(self, x: np.ndarray) -> np.ndarray:
-        """Read: (n_in,) -> (n_out,), or column by column (n_in, k) -> (n_out, k)."""
+        """Read the matrix: (n_in,) -> (n_out,), or column by column (n_in, k) -> (n_out, k)."""
         vectors = self._vectors(x)
         read = self._matrix.backward if self._transposed else self._matrix.forward
         return read(np.ascontiguousarray(np.atleast_2d(vectors.T))).T.reshape(self.shape[0], *vectors.shape[1:])
 
     def __rmatmul__(self, x: np.ndarray) -> np.ndarray:
-        """A transposed read: (n_out,) -> (n_in,), or row by row (k, n_out) -> (k, n_in)."""
+        """Read the transpose: (n_out,) -> (n_in,), or row by row (k, n_out) -> (k, n_in)."""
         vectors = real_array(x, "inputs of a crossbar")
         if vectors.ndim not in (1, 2) or vectors.shape[-1] != self.shape[0]:
             raise ValueError(f"x @ crossbar needs x of shape ({self.shape[0]},) or (k, {self.shape[0]}), not {vectors.shape}")
         return (self.T @ vectors.T).T
 
     def _vectors(self, x: np.ndarray) -> np.ndarray:
-        """Refuse what the lines cannot carry."""
+        """Check inputs and arrange them as row vectors."""
         vectors = real_array(x, "inputs of a crossbar", dtype=self.dtype)
         if vectors.ndim not in (1, 2) or vectors.shape[0] != self.shape[1]:
             raise ValueError(f"crossbar @ x needs x of shape ({self.shape[1]},) or ({self.shape[1]}, k), not {vectors.shape}")
@@ -225,7 +225,7 @@ class Crossbar:
 
 
 def _real(given: Any, what: str) -> np.ndarray:
-    """A finite real matrix in a floating type."""
+    """Return a finite real matrix in a floating-point type."""
     array = real_array(given, what, ("n", "m"))
     if not array.size:
         raise ValueError(f"{what} must be a matrix of at least one number, not of shape {array.shape}")
@@ -233,7 +233,7 @@ def _real(given: Any, what: str) -> np.ndarray:
 
 
 def _for_reading(device: Device | Analog | str, fields: dict[str, Any]) -> Analog:
-    """The substrate of a matrix that is only read: whatever was said, and headroom 1 if nothing was said of it."""
+    """Return the substrate of a matrix that is only read: the given fields, with headroom 1 unless given."""
     substrate = (device.but(**fields) if fields else device) if isinstance(device, Analog) else Analog(device=device, **fields)
     said = substrate.said().get("mapping", {})
     if "headroom" in (said if isinstance(said, dict) else said.said()):

@@ -1,4 +1,4 @@
-"""A whole logical matrix on crossbars: mapped to devices, cut into tiles, read through converters, written by pulses."""
+"""Logical matrix on crossbars: mapped to devices, cut into tiles, read through converters, written by pulses."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ from analogpc.kernels.random.streams import Key
 class CrossbarMatrix(Matrix):
     """A logical matrix W (n_out, n_in) held by devices on crossbars: word lines are inputs, bit lines outputs.
 
-    It is composed of the devices (`cells`), the read path with its converters, and the pulse writer; update schemes and mappings see
-    it as a `PulsedMatrix`.
+    It is composed of the devices (`cells`), the read path with its converters, and the pulse writer; update schemes and mappings
+    access it as a `PulsedMatrix`.
 
-    It is made in main memory; a copy of it may live on a GPU, where the same devices give the same bits up to the rounding of
-    products and of functions such as exp. There, reads wait for the GPU only where ``bound_management = "iterative"`` asks for it;
-    updates wait at least once.
+    It is created in main memory. A copy may be placed on a GPU, where the same devices give identical bits up to the rounding of
+    products and of functions such as exp. There, reads synchronise only with ``bound_management = "iterative"``; updates synchronise
+    at least once.
 
     Parameters
     ----------
     weights : (n_out, n_in) array, float32 or float64
-        Programmed as near as the devices allow.
+        Initial weights, programmed as precisely as the devices allow.
     substrate : Analog
     key : Key
-        Which devices and converters these are; also the noise, until `key_streams` is called.
+        Random stream of the devices and converters, and of the noise until `key_streams` is called.
     scale : float
-        Logical weight per unit of state difference; by default the mapping chooses.
+        Logical weight per unit of state difference; by default chosen by the mapping.
 
     Attributes
     ----------
@@ -57,16 +57,16 @@ class CrossbarMatrix(Matrix):
     cells : Cells
         The devices of the weights.
     extra : dict of Cells
-        Those that the update scheme keeps beside them.
+        Extra cells that the update scheme keeps besides the weights.
     memory : dict
-        What the update scheme remembers: arrays, numbers and texts.
+        Memory of the update scheme: arrays, numbers and texts.
     update_key, products_done, update_cycles
-        Stream of the updates, rank-one products applied from it, and calls of `learn`.
+        Stream of the updates, number of rank-one products applied from it, and number of calls of `learn`.
     gain : float
-        What all outputs are multiplied by to make up for drift.
+        Factor on all outputs that compensates for drift.
     """
 
-    # Copies have the same converters, which need not be drawn again.
+    # Copies share the converters, which need not be drawn again.
     specified = ("substrate", "shape", "dtype", "_read_path")
 
     def __init__(self, weights: np.ndarray, substrate: Analog, key: Key, scale: float | None = None) -> None:
@@ -137,12 +137,12 @@ class CrossbarMatrix(Matrix):
         return self.substrate.reads_exactly
 
     def program(self, weights: np.ndarray) -> None:
-        """Write all weights (n_out, n_in), with the scales at hand, as near as the devices allow; the update scheme starts anew.
+        """Write all weights (n_out, n_in) with the present scales, as precisely as the devices allow; resets the update scheme.
 
         Raises
         ------
         ValueError
-            If the weights are not finite real numbers, one for each of the matrix.
+            If the weights are not finite real numbers of the shape of the matrix.
         """
         weights = copied(real_array(weights, "weights", self.shape, self.dtype), self.backend)
         self.gain, self._readout = 1.0, 0.0
@@ -168,13 +168,13 @@ class CrossbarMatrix(Matrix):
 
     @contextmanager
     def _noted(self, kind: str, vectors: int) -> Iterator[None]:
-        """Note the vectors read within, those that are read again among them."""
+        """Record the vectors read within the context, repeated reads included."""
         repeated = self.meter.repeated_reads
         yield
         note(kind, self, vectors + self.meter.repeated_reads - repeated)
 
     def read_extra(self, name: str, x: np.ndarray) -> np.ndarray:
-        """Read the extra cells of that name alone: (n, n_in) -> (n, n_out), in logical units."""
+        """Read only the extra cells of that name: (n, n_in) -> (n, n_out), in logical units."""
         with self._noted(FORWARD, len(x)):
             return self._read_path.read_extra(name, x, self.gain, self._reads, self.meter)
 
@@ -184,13 +184,13 @@ class CrossbarMatrix(Matrix):
         self._finish_cycle()
 
     def _in_full(self, products: Products) -> Products:
-        """Products whose presynaptic vectors are written out: what a word line carries is 1 or 0 where a number stood for them."""
+        """Expand input indices among the presynaptic vectors to one-hot vectors, the values on the word lines."""
         if isinstance(products, TwoPhases):
             return TwoPhases(self._in_full(products.plus), self._in_full(products.minus))
         return ((one_hot(pre, self.shape[1], self.dtype) if pre.ndim == 1 else pre, post) for pre, post in products)
 
     def _finish_cycle(self) -> None:
-        """What happens after every update cycle, however it was written."""
+        """Perform the maintenance after an update cycle, however it was written."""
         self.update_cycles += 1
         self.meter.update_cycles += 1
         response = self.substrate.device.response
@@ -203,50 +203,50 @@ class CrossbarMatrix(Matrix):
 
     @property
     def device(self) -> Device:
-        """What its devices are."""
+        """Specification of its devices."""
         return self.substrate.device
 
     @property
     def arrays(self) -> list[Array]:
-        """The grids of devices (n_in, n_out), one for each leg of the mapping."""
+        """Grids of devices (n_in, n_out), one per leg of the mapping."""
         return self.cells.arrays
 
     @property
     def reach(self) -> float:
-        """The largest difference of states that the mean devices of a weight can hold in both directions."""
+        """Largest difference of states that the mean devices of a weight can hold in both directions."""
         return self.substrate.mapping.range(self.device)
 
     @property
     def update_key(self) -> Key:
-        """Stream of the updates."""
+        """Random stream of the updates."""
         return self._writer.key
 
     @property
     def products_done(self) -> int:
-        """Rank-one products applied from the stream of the updates."""
+        """Number of rank-one products applied from the stream of the updates."""
         return self._writer.products_done
 
     @property
     def maintenance_key(self) -> Key:
-        """Stream of the noise of what the mapping does besides learning."""
+        """Random stream of the maintenance by the mapping."""
         return self.update_key.fold("maintenance")
 
     @property
     def granularity(self) -> float:
-        """Mean logical change of one coincidence where the scale is largest; 0 for devices without pulses."""
+        """Mean logical change per coincidence where the scale is largest; 0 for devices without pulses."""
         response = self.device.response
         if not isinstance(response, PulseResponse):
             return 0.0
         return float(self.scales.max()) * self.gain * response.dw_min * self.substrate.mapping.steps(self.device)
 
     def granules(self, lines: Any = slice(None)) -> np.ndarray:
-        """Mean logical change of one coincidence at every weight: (n_in, n_out), or a number if all are alike; see `scale_grid`."""
+        """Return the mean logical change per coincidence for every weight: (n_in, n_out), or a number; see `scale_grid`."""
         return self.scale_grid(lines) * self.dtype.type(self.granularity / (float(self.scales.max()) * self.gain))
 
     def scale_grid(self, lines: Any = slice(None)) -> np.ndarray:
-        """Logical weight per unit of state difference at all crosspoints, gain included: (n_in, n_out), or a number if all are alike.
+        """Return the logical weight per unit of state difference, gain included: (n_in, n_out), or a number if all are equal.
 
-        ``lines`` are the word lines that are wanted, by their numbers or as a slice.
+        ``lines`` selects word lines, by their indices or as a slice.
         """
         if self._read_path.ports.uniform:
             return self.dtype.type(self.scales[0, 0] * self.gain)
@@ -255,26 +255,26 @@ class CrossbarMatrix(Matrix):
 
     @property
     def anchor(self) -> np.ndarray:
-        """An array on the backend of the matrix: for ``like`` of the functions that make arrays."""
+        """An array on the backend of the matrix, for the ``like`` argument of array constructors."""
         return self.arrays[0].state
 
     def zeros(self, dtype: Any = None) -> np.ndarray:
-        """Zeros for all crosspoints, (n_in, n_out), in the type of the matrix unless another is given."""
+        """Return zeros for all crosspoints, (n_in, n_out), by default in the type of the matrix."""
         return np.zeros(self.shape[::-1], dtype or self.dtype, like=self.anchor)
 
     def one_by_one(self, lines: slice) -> np.ndarray:
-        """Inputs (lines, n_in) that drive some word lines, one of them in each: rows of the identity."""
+        """Return inputs (lines, n_in) that drive the given word lines one at a time: rows of the identity."""
         return np.asarray(np.eye(lines.stop - lines.start, self.shape[1], lines.start, dtype=self.dtype), like=self.anchor)
 
     def blocks(self) -> list[tuple[slice, np.ndarray | None]]:
-        """Inputs that share their scales, and those scales relative to the largest, (n_out,): None where all are that one."""
+        """Return inputs that share their scales, with those scales relative to the largest, (n_out,), or None if all equal it."""
         if self._read_path.ports.uniform:
             return [(slice(0, self.shape[1]), None)]
         relative = (self._read_path.ports.grid / float(self.scales.max())).astype(self.dtype)
         return list(zip(self._read_path.ports.blocks, relative, strict=True))
 
     def shift(self, change: np.ndarray) -> None:
-        """Write a logical change (n_in, n_out) exactly, up to the devices' bounds."""
+        """Write a logical change (n_in, n_out) exactly, up to the bounds of the devices."""
         count(self.meter, programmed=np.count_nonzero(change) * len(self.arrays))
         note(PROGRAMMED, self, min(self.shape[1], self.substrate.rows))
         self.cells.shift((change / self.scale_grid()).astype(self.dtype, copy=False))
@@ -299,28 +299,28 @@ class CrossbarMatrix(Matrix):
         Parameters
         ----------
         inputs : slice
-            The word lines that are driven.
+            Driven word lines.
         pre, post : (n, driven word lines) and (n, n_out) arrays
         gain_pre, gain_post : (n,) float64 arrays
-            Pulse probability per unit of value; these and ``length`` in main memory.
+            Pulse probability per unit of value. These and ``length`` are in main memory.
         length : (n,) int64 array
-            Slots used.
+            Number of slots used.
         cells : str or None
-            Names extra cells that are pulsed instead of the weights.
+            Name of extra cells to pulse instead of the weights.
         deterministic : bool
             Trains with a fixed number of pulses (see `schemes.deterministic_trains`) instead of random ones.
         separate : bool
-            First all pulses upwards of all products, then all downwards: two passes for each polarity of the inputs.
+            Send first all upward pulses of all products, then all downward ones: two passes for each polarity of the inputs.
         legs : "all", "plus" or "minus"
-            The devices that are reached: all of a weight, or those that count positively or negatively.
+            Devices that are reached: all of a weight, or those with positive or negative sign.
         """
         self._writer.pulse(self.meter, inputs, pre, post, gain_pre, gain_post, length, cells, deterministic, separate, legs)
         self._read_path.forget()
 
     def pulse_each(self, counts: np.ndarray, key: Key, step: int, cells: str | None = None) -> None:
-        """Send the devices of every weight their own number of pulses, ``counts`` (n_in, n_out) int32, negative ones to lower it.
+        """Send the devices of every weight their own number of pulses, ``counts`` (n_in, n_out) int32; negative counts lower it.
 
-        Every leg gets them, in its own direction; one-sided pairs raise the one device or the other.
+        Every leg receives them, in its own direction; in one-sided pairs one device or the other is raised.
         """
         self._writer.pulse_each(self.meter, counts, key, step, cells)
         self._read_path.forget()
@@ -361,19 +361,19 @@ class CrossbarMatrix(Matrix):
             self.gain *= self._readout / now if now > 0 else 1.0
 
     def _mean_readout(self) -> float:
-        """Mean magnitude of all outputs for inputs of one line at a time: what global drift compensation compares."""
+        """Return the mean magnitude of all outputs for one driven line at a time, which global drift compensation compares."""
         return float(np.abs(self.forward(self.one_by_one(slice(0, self.shape[1])))).mean(dtype=np.float64))
 
     @property
     def factors(self) -> dict[str, float]:
-        """What each of the conductances of `tiles` counts in the sum that makes a weight: all that a read sees."""
+        """Return the factor of each conductance of `tiles` in the sum that forms a weight."""
         factors = dict(self.cells.factors)
         for name, share in self.substrate.scheme.visible.items():
             factors |= {f"{name}.{leg}": share * factor for leg, factor in self.extra[name].factors.items()}
         return factors
 
     def tiles(self) -> Iterator[Tile]:
-        """The physical arrays, row of tiles by row of tiles; in main memory."""
+        """Yield the physical arrays, row of tiles by row of tiles; in main memory."""
         return tiles_of(self)
 
     @override
@@ -409,11 +409,11 @@ class CrossbarMatrix(Matrix):
 
     @property
     def _of_cells(self) -> dict[str, Any]:
-        """What its cells are specified by."""
+        """Return the specification of its cells."""
         return {"substrate": self.substrate, "shape": self.shape[::-1], "dtype": self.dtype}
 
     def _converters(self, key: Key, backend: Backend) -> ReadPath:
-        """Converters before the cells: those at hand, if they are of that key, else drawn anew."""
+        """Return the converters: the present ones if they belong to that key, otherwise newly drawn ones."""
         former: ReadPath | None = getattr(self, "_read_path", None)
         if former is None or not former.serves(key, self.scales):
             return ReadPath.drawn(self.substrate, self.cells, self.extra, self.scales, key, backend)
@@ -436,12 +436,12 @@ class CrossbarMatrix(Matrix):
 
     @override
     def copy(self, backend: Backend | None = None) -> Self:
-        """An independent matrix in the same state, on another backend if one is named.
+        """Return an independent matrix in the same state, optionally on another backend.
 
         Raises
         ------
         ValueError
-            If the GPU is named and cannot do what the substrate asks for (see `Analog.refuse_backend`).
+            If the GPU is requested but does not support the substrate (see `Analog.refuse_backend`).
         """
         backend = backend or self.backend
         if reason := self.substrate.refuse_backend(backend):

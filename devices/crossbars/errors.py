@@ -1,4 +1,4 @@
-"""Where the error of a product on a crossbar comes from: the same product with one source after the other switched off."""
+"""Decomposition of the error of a product on a crossbar: the same product with sources of error switched off."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from analogpc.kernels.random.streams import Key
 
 @dataclass
 class History:
-    """What a crossbar was made of and what happened to it, so that it can be made again with something switched off.
+    """Construction and history of a crossbar, from which it can be rebuilt with a source of error switched off.
 
     Attributes
     ----------
@@ -38,11 +38,11 @@ class History:
     substrate : Analog
     seed : int
     scale : float or None
-        Of the states, if it was not left to the mapping.
+        Logical weight per unit of state difference, if it was not chosen by the mapping.
     given : dict of (n_in, n_out) arrays or None
-        Conductances in siemens that were programmed in place of the weights.
+        Conductances in siemens that were programmed instead of the weights.
     seconds : list of float
-        Times that passed.
+        Durations that passed.
     """
 
     weights: np.ndarray
@@ -53,7 +53,7 @@ class History:
     seconds: list[float] = field(default_factory=list)
 
     def program(self, matrix: CrossbarMatrix) -> None:
-        """Write the given conductances, device by device."""
+        """Program the given conductances, device by device."""
         device = matrix.substrate.device
         low, high = device.g_min_siemens, device.g_max_siemens
         slack = 1e-6 * (high - low)
@@ -69,7 +69,7 @@ class History:
         matrix.forget()
 
     def again(self, substrate: Analog) -> CrossbarMatrix:
-        """The same weights on the devices of the same seed, on another substrate, after the same times."""
+        """Rebuild the same weights on the devices of the same seed, on another substrate, after the same durations."""
         matrix = CrossbarMatrix(self.weights, substrate, Key(self.seed), self.scale)
         if self.given is not None:
             self.program(matrix)
@@ -78,7 +78,7 @@ class History:
         return matrix
 
     def exact(self) -> np.ndarray:
-        """The weights (n_out, n_in) that were meant."""
+        """Return the exact target weights (n_out, n_in)."""
         if self.given is None:
             return self.weights.astype(np.float64)
         device = self.substrate.device
@@ -87,7 +87,7 @@ class History:
 
 
 def without_programming(substrate: Analog) -> Analog:
-    """Devices take exactly the conductance that is asked for, if it is in their range."""
+    """Switch off programming errors: devices take exactly the requested conductance, within their range."""
     device, changes = substrate.device, {"programming": ExactProgramming(), "levels": Levels()}
     if getattr(device.response, "write_noise_std", 0.0):
         changes["response"] = device.response.but(write_noise_std=0.0)
@@ -95,33 +95,33 @@ def without_programming(substrate: Analog) -> Analog:
 
 
 def without_read_noise(substrate: Analog) -> Analog:
-    """No white, 1/f or telegraph noise of devices, and none at the converters."""
+    """Switch off white, 1/f and telegraph noise of devices, and noise at the converters."""
     quiet = substrate.device.but(read_noise=NoReadNoise(), flicker=Flicker(), telegraph=Telegraph())
     return substrate.but(device=quiet, read_noise=0.0)
 
 
 def without_converters(substrate: Analog) -> Analog:
-    """Inputs and outputs of any size and any number of bits."""
+    """Switch off converters: inputs and outputs of any size with infinite resolution."""
     return substrate.but(dac=DAC(bits=math.inf, bound=math.inf), adc=ADC(bits=math.inf, bound=math.inf))
 
 
 def without_wires(substrate: Analog) -> Analog:
-    """Lines and drivers without resistance."""
+    """Switch off the resistances of lines and drivers."""
     return substrate.but(wires=Wires())
 
 
 def without_faults(substrate: Analog) -> Analog:
-    """Every device works."""
+    """Switch off faults: every device works."""
     return substrate.but(device=substrate.device.but(faults=Faults(), endurance=Endurance()))
 
 
 def without_drift(substrate: Analog) -> Analog:
-    """Conductances stay as they were programmed, at every temperature."""
+    """Switch off drift and temperature dependence: conductances stay as programmed."""
     return substrate.but(device=substrate.device.but(drift=NoDrift(), thermal=Thermal()))
 
 
 def without_curves(substrate: Analog) -> Analog:
-    """Currents proportional to voltages."""
+    """Switch off nonlinear conduction: currents are proportional to voltages."""
     return substrate.but(device=substrate.device.but(conduction=Ohmic()))
 
 
@@ -134,23 +134,23 @@ SOURCES = {
     "read noise": without_read_noise,
     "converters": without_converters,
 }
-"""What switches each source off, in the order in which they are removed one after the other."""
+"""Functions that switch off each source, in the order of their cumulative removal."""
 
 
 @dataclass(frozen=True, eq=False)
 class ErrorReport:
-    """The error of products A @ x, as \\|A x - W x\\| / \\|W x\\| over all values of all inputs, by source.
+    """Error of products A @ x by source: \\|A x - W x\\| / \\|W x\\| over all values of all inputs.
 
     Attributes
     ----------
     total : float
-        Of the crossbar as it is.
+        Error of the crossbar with all sources.
     without : dict of floats
-        With one source switched off, everything else as it is. Sources hide each other: clipping by a converter can be the larger for
-        a fault, so that these do not add up.
+        Error with one source switched off. Sources can mask each other: a fault can cause clipping in a converter, for example, so
+        these contributions do not add up.
     remaining : dict of floats
-        With this source and all before it switched off: from the first to the last row the error falls from ``total`` to what the
-        range and the spread of the devices leave.
+        Error with this source and all previous ones switched off: from the first to the last row it falls from ``total`` to the
+        error due to the range and spread of the devices.
     """
 
     total: float
@@ -159,9 +159,9 @@ class ErrorReport:
 
     @property
     def shares(self) -> dict[str, float]:
-        """The part of the squared total error that goes when a source is removed after those before it, and "the rest"; their sum is 1.
+        """Share of each source in the squared total error when removed after the previous ones, and "the rest"; they sum to 1.
 
-        A part is negative where a source made up for another one.
+        A share is negative if a source compensated for another one.
         """
         if self.total == 0:
             return dict.fromkeys((*self.remaining, "the rest"), 0.0)
@@ -170,7 +170,7 @@ class ErrorReport:
         return dict(zip((*self.remaining, "the rest"), (*parts, squares[-1] / self.total**2), strict=True))
 
     def rows(self) -> list[tuple[str, float, float, float]]:
-        """(source, error without it alone, error without it and those before, share of the squared error)."""
+        """Return (source, error without it, error without it and the previous ones, share of the squared error)."""
         shares = self.shares
         return [(name, self.without[name], self.remaining[name], shares[name]) for name in self.without]
 
@@ -190,17 +190,17 @@ class ErrorReport:
 
 
 def error_report(history: History, x: np.ndarray, transposed: bool) -> ErrorReport:
-    """Take the error of products apart (see `ErrorReport`).
+    """Decompose the error of products by source (see `ErrorReport`).
 
-    All crossbars are made anew, of the devices of the same seed, with the same noise.
+    All crossbars are rebuilt from the devices of the same seed, with the same noise.
 
     Parameters
     ----------
     history : History
     x : (k, n) array
-        Inputs, one in a row.
+        Inputs, one per row.
     transposed : bool
-        Whether they drive the bit lines.
+        Whether the inputs drive the bit lines.
     """
     exact = x.astype(np.float64) @ (history.exact() if transposed else history.exact().T)
     size = float(np.linalg.norm(exact))

@@ -1,4 +1,4 @@
-"""The conductance that driven lines see: what heats the devices in reads and pulses, as meters count it."""
+"""Conductances of the driven lines, from which meters compute the energy dissipated in devices by reads and pulses."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
     from analogpc.devices.arrays.sums import Curve
 
 Lines = list[tuple[np.ndarray, "Curve | None"]]
-"""Conductance sums (lines,) in siemens, each with the function of the voltage that it is multiplied by; None for a proportional current."""
+"""Conductance sums (lines,) in siemens, each with the function of the voltage that multiplies it; None for ohmic conduction."""
 
 
 @dataclass
 class DrivenLines:
-    """The lines of one side of a matrix, all their devices in all arrays together.
+    """Lines of one side of a matrix, with all their devices in all arrays.
 
     Attributes
     ----------
     lines : Lines
     arrays : int
-        Arrays in which a value drives a line: those of all legs, side by side.
+        Number of arrays in which a value drives a line: those of all legs.
     charged : "charged_rows" or "charged_columns"
-        What kind of line that is.
+        Counter of these lines in the meter.
     volts : float
-        The read voltage.
+        Read voltage.
     references : (driven tiles,) array or None
         Conductance of the reference column of every tile, if it is driven against all others.
     tiles : sequence of slice
-        The lines of each tile.
+        Lines of each tile.
     """
 
     lines: Lines
@@ -49,9 +49,9 @@ class DrivenLines:
     _meter: Meter | None = None
 
     def squares(self, meter: Meter, unit: float) -> np.ndarray | None:
-        """Where a read that ``meter`` counts adds the squares of what each line carries, in ``unit``; None if it takes more than them.
+        """Accumulator for the squares of the values on each line, in ``unit``, of reads counted by ``meter``; None if they do not suffice.
 
-        Sums of conductances are multiplied by them once for many reads: when somebody looks at the meter, or the devices change.
+        The sums of conductances multiply them once for many reads: when the meter is read, or the devices change.
         """
         if self._squares is not None and self._meter is meter:
             return self._squares
@@ -65,7 +65,7 @@ class DrivenLines:
         return self._squares
 
     def settle(self) -> None:
-        """Count the reads whose squares have been added up."""
+        """Count the reads whose squares have been accumulated."""
         meter, self._meter = self._meter, None
         if meter is None or self._squares is None:
             return
@@ -76,7 +76,7 @@ class DrivenLines:
         count(meter, read_siemens=siemens, **{self.charged: charged})
 
     def count(self, meter: Meter, values: np.ndarray, full_voltage: bool) -> None:
-        """Count a read of ``values`` (n, lines), in units of the read voltage or, for a full voltage, of the time of a read."""
+        """Count a read of ``values`` (n, lines), in units of the read voltage or, for full-voltage drive, of the duration of a read."""
         siemens: Any = 0.0
         driven = line_magnitudes(values) if full_voltage else line_squares(values)
         for sums, curve in self.lines:
@@ -90,7 +90,7 @@ class DrivenLines:
         count(meter, read_siemens=siemens, **{self.charged: charged * float(self.arrays)})
 
     def _curved(self, values: np.ndarray, curve: Curve, full_voltage: bool) -> np.ndarray:
-        """The sum of v f(v) / volts^2 of every line, over all vectors: times a conductance, what it takes at the read voltage."""
+        """Sum v f(v) / volts^2 over all vectors for every line; multiplies a conductance at the read voltage."""
         kind = values.dtype.type
         volts = (np.sign(values) if full_voltage else values) * kind(self.volts)
         power = np.abs(volts * curve(volts)) / kind(self.volts**2)
@@ -98,12 +98,12 @@ class DrivenLines:
 
 
 class Loads:
-    """The conductances of all lines of a matrix as they are now.
+    """Present conductances of all lines of a matrix.
 
     Parameters
     ----------
     every : list of Cells
-        All that a read drives: those of the weights, and extra ones that it sees beside them.
+        All cells that a read drives: those of the weights, and extra cells visible to reads.
     """
 
     def __init__(self, every: list[Cells]) -> None:
@@ -122,7 +122,7 @@ class Loads:
         self._backward: dict[int | None, DrivenLines] = {}
 
     def settle(self) -> None:
-        """Count the reads so far: the conductances change."""
+        """Count the pending reads before the conductances change."""
         for lines in (self._forward, *self._backward.values()):
             if lines is not None:
                 lines.settle()
@@ -135,7 +135,7 @@ class Loads:
         return self._forward
 
     def backward(self, tile: int | None = None) -> DrivenLines:
-        """The bit lines of all rows of tiles, or of one."""
+        """Return the bit lines of all rows of tiles, or of one."""
         if tile not in self._backward:
             self._backward[tile] = self._bit_lines(tile)
         return self._backward[tile]
@@ -155,7 +155,7 @@ def _added(arrays: Any) -> np.ndarray:
 
 
 def _line_terms(cells: Cells) -> list[tuple[np.ndarray, np.ndarray, Curve | None]]:
-    """Line sums of all devices of a grid and of what is subtracted from them, with the functions that they are multiplied by."""
+    """Return line sums of the devices of a grid and of its subtracted devices, with the functions that multiply them."""
     tile = cells.substrate.rows, cells.substrate.columns
     terms = [term for array in cells.arrays for term in array.line_terms(*tile)]
     device, conduction = cells.substrate.device, cells.substrate.device.conduction
@@ -165,7 +165,7 @@ def _line_terms(cells: Cells) -> list[tuple[np.ndarray, np.ndarray, Curve | None
         functions = [(siemens, None)] if conduction.linear else list(conduction.terms(siemens))
         terms += [(*line_sums(matrix, *tile), function) for matrix, function in functions]
     if cells.shared is not None:
-        # The column stands beside each tile: its devices are on the same word lines.
+        # The reference column belongs to every tile: its devices are on the same word lines.
         for along, across, function in cells.shared.line_terms(cells.substrate.rows, 1):
             terms.append((along, np.zeros((across.shape[0], cells.shape[1]), like=across), function))
     return terms

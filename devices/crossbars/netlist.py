@@ -1,4 +1,4 @@
-"""One array with its wires as a SPICE netlist, for circuit simulators."""
+"""SPICE netlist of one array with its wires, for circuit simulators."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Resistor = tuple[str, str, str, float]
 
 
 class _Nodes:
-    """Nodes that belong together: one name stands for all, that of the first in the earliest call of `join`."""
+    """Union of electrical nodes: each set is named after its first node in the earliest call of `join`."""
 
     def __init__(self) -> None:
         self._parent: dict[str, str] = {}
@@ -31,7 +31,7 @@ class _Nodes:
 
 
 def _line(name: str, port: str, nodes: list[str], ohms: np.ndarray) -> Iterator[Resistor]:
-    """Segments of one line, open ones left out: from its port along its nodes, and back to the port where the far end is connected."""
+    """Yield the segments of one line, omitting open ones: from its port along its nodes, and back to the port at a connected far end."""
     path = [port, *nodes, port]
     for number, value in enumerate(ohms):
         if np.isfinite(value):
@@ -49,11 +49,11 @@ def netlist(
     row_ohms: ArrayLike | None = None,
     column_ohms: ArrayLike | None = None,
 ) -> str:
-    """A netlist of which ``ngspice -b`` prints the sensed currents.
+    """Return a netlist for which ``ngspice -b`` prints the sensed currents.
 
-    Word line i has the port ``in`` or ``out`` i, whichever way the array is read, and nodes w{i}_{j}; bit line j has nodes b{i}_{j}.
-    Segments without resistance make one node of two, open segments and devices without conductance are left out, and so is
-    whatever then hangs on no port.
+    Word line i has the port ``in`` or ``out`` i, depending on the read direction, and nodes w{i}_{j}; bit line j has nodes b{i}_{j}.
+    Segments without resistance merge their two nodes. Open segments, devices without conductance, and parts without connection to a
+    port are omitted.
 
     Parameters
     ----------
@@ -69,12 +69,12 @@ def netlist(
     sinh_volts : float
         Devices carry G V_s sinh(V / V_s) with this V_s, as behavioural sources; infinite for resistors.
     row_ohms, column_ohms : arrays, optional
-        In place of those of ``wires``, segment by segment (see `kernels.parasitics.effective_conductance`).
+        Segment resistances that replace those of ``wires`` (see `kernels.parasitics.effective_conductance`).
 
     Returns
     -------
     str
-        The sensed currents are those of the sources vout0, vout1 and so on, in amperes into virtual ground.
+        Netlist; the sensed currents are those of the sources vout0, vout1 and so on, in amperes into virtual ground.
 
     Raises
     ------
@@ -93,10 +93,10 @@ def netlist(
     if volts.shape != (driven,) or not np.isfinite(volts).all():
         raise ValueError(f"volts must be {driven} finite numbers, not an array of the shape {volts.shape}")
     if not sinh_volts > 0:
-        raise ValueError(f"sinh_volts = {sinh_volts!r} is not allowed: it is positive, or inf for linear devices")
+        raise ValueError(f"sinh_volts = {sinh_volts!r} is not allowed: give a positive number, or inf for linear devices")
     if not title.isprintable():
         raise ValueError("title must be one line of printable characters")
-    # The caller's numbers of the lines, in the order of the grid.
+    # Line numbers of the caller, in the order of the grid.
     names = np.arange(rows)[grid.places[0]], np.arange(columns)[grid.places[1]]
     row_port, column_port = ("out", "in") if transposed else ("in", "out")
     wire = [
@@ -121,7 +121,7 @@ def netlist(
 
 
 def _elements(conductance: np.ndarray, wire: list[Resistor], ports: list[str], sinh_volts: float) -> list[str]:
-    """Lines of the netlist for wires and devices."""
+    """Return the netlist lines of wires and devices."""
     same, held = _Nodes(), _Nodes()
     for port in ports:
         same.find(port)
@@ -129,7 +129,7 @@ def _elements(conductance: np.ndarray, wire: list[Resistor], ports: list[str], s
     for _, first, second, ohms in wire:
         held.join(first, second)
         if ohms == 0:
-            # Ports come first, so that a node without resistance to one is called after it.
+            # Ports come first, so that a node joined to one takes its name.
             port_second = second in ports
             same.join(*((second, first) if port_second else (first, second)))
     devices = [(i, j, float(conductance[i, j])) for i, j in np.ndindex(conductance.shape) if conductance[i, j] > 0]

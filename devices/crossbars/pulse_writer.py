@@ -1,4 +1,4 @@
-"""The pulse writer of a matrix: products become pulse trains on its lines, and counts become pulses of single devices."""
+"""Pulse writer of a matrix: converts products to pulse trains on its lines, and counts to pulses of single devices."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from analogpc.kernels.random.streams import Key
 
 
 class PulseWriter:
-    """Sends pulses to the devices of a matrix, and to the extra cells of its update scheme.
+    """Send pulses to the devices of a matrix, and to the extra cells of its update scheme.
 
     Parameters
     ----------
     cells : Cells
         The devices of the weights.
     extra : dict of Cells
-        Those that the update scheme keeps beside them.
+        Extra cells that the update scheme keeps besides the weights.
     key : Key
-        Stream of the updates.
+        Random stream of the updates.
 
     Attributes
     ----------
     products_done : int
-        Rank-one products applied from that stream so far.
+        Number of rank-one products applied from that stream so far.
     """
 
     def __init__(self, cells: Cells, extra: Mapping[str, Cells], key: Key) -> None:

@@ -1,4 +1,4 @@
-"""The read path of a matrix: its converters on both sides, and what its devices multiply by, formed once after every change."""
+"""Read path of a matrix: its converters on both sides, and the operands of its devices, formed once after every change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from analogpc.kernels.random.streams import Key
 
 
 class ReadPath:
-    """Reads the devices of a matrix in both directions, and the extra cells of its update scheme by themselves.
+    """Read the devices of a matrix in both directions, and the extra cells of its update scheme separately.
 
     Parameters
     ----------
@@ -26,11 +26,11 @@ class ReadPath:
     cells : Cells
         The devices of the weights.
     extra : dict of Cells
-        Those that the update scheme keeps beside them; reads of the weights add those that the scheme makes visible.
+        Extra cells that the update scheme keeps; reads of the weights add those that the scheme makes visible.
     ports : Ports
-        The converters of the weights.
+        Converters of the weights.
     extra_ports : dict of Ports
-        Those of the extra cells.
+        Converters of the extra cells.
     """
 
     def __init__(
@@ -46,51 +46,51 @@ class ReadPath:
     def drawn(
         cls, substrate: Analog, cells: Cells, extra: Mapping[str, Cells], scales: np.ndarray, key: Key, backend: Backend = "cpu"
     ) -> ReadPath:
-        """With converters that are drawn from ``key``."""
+        """Create a read path with converters drawn from ``key``."""
         groups, seen = len(substrate.mapping.group_weights), len(substrate.scheme.visible)
         ports = Ports(substrate, cells.shape, scales, groups * (1 + seen), key, cells.dtype).at(scales, backend)
         own = {name: Ports(substrate, cells.shape, scales, groups, key.fold(name), cells.dtype) for name in extra}
         return cls(substrate, cells, extra, ports, {name: one.at(scales, backend) for name, one in own.items()})
 
     def of(self, cells: Cells, extra: Mapping[str, Cells], scales: np.ndarray, backend: Backend) -> ReadPath:
-        """The same converters before other devices, on a backend."""
+        """Return a read path with the same converters for other devices, on a backend."""
         ports = {name: one.at(scales, backend) for name, one in self._extra_ports.items()}
         return ReadPath(self.substrate, cells, extra, self.ports.at(scales, backend), ports)
 
     def serves(self, key: Key, scales: np.ndarray) -> bool:
-        """Whether its converters are those that would be drawn from that key, for these scales."""
+        """Whether its converters are those drawn from that key, for these scales."""
         return self.ports.serve(key, scales)
 
     def forget(self) -> None:
-        """Forget what reads multiply by: the devices have changed."""
+        """Discard the operands of the reads after a change of the devices."""
         if self._loads is not None:
             self._loads.settle()
         self._operands = self._transposed = self._loads = None
 
     def _all_operands(self, transposed: bool) -> list[Operand]:
-        """Of the weights, and of the extra cells that reads see beside them."""
+        """Return the operands of the weights, and of the extra cells visible to reads."""
         operands = self._cells.operands(transposed)
         for name, share in self.substrate.scheme.visible.items():
             operands += [operand.weighted(share) for operand in self._extra[name].operands(transposed)]
         return operands
 
     def forward(self, x: np.ndarray, gain: float, stream: ReadStream, meter: Meter) -> np.ndarray:
-        """(n, n_in) -> (n, n_out), in logical units."""
+        """Read (n, n_in) -> (n, n_out), in logical units."""
         if self._operands is None:
             self._operands = self._all_operands(False)
         return self.ports.forward(x, self._operands, gain, stream, meter, self.loads)
 
     def backward(self, g: np.ndarray, gain: float, stream: ReadStream, meter: Meter) -> np.ndarray:
-        """The transposed read of the same devices, (n, n_out) -> (n, n_in)."""
+        """Transposed read of the same devices, (n, n_out) -> (n, n_in)."""
         if self._transposed is None:
-            # Turning what is there takes less time than forming it again; wires differ from one side to the other.
+            # Transposing the operand is faster than forming it again; with wires the two directions differ.
             ready = self._operands if not self.substrate.wires.present else None
             turned: list[Operand] = [operand.transposed for operand in ready or [] if isinstance(operand, MatrixOperand)]
             self._transposed = turned or self._all_operands(True)
         return self.ports.backward(g, self._transposed, gain, stream, meter, self.loads)
 
     def read_extra(self, name: str, x: np.ndarray, gain: float, stream: ReadStream, meter: Meter) -> np.ndarray:
-        """Read the extra cells of that name alone: (n, n_in) -> (n, n_out), in logical units."""
+        """Read only the extra cells of that name: (n, n_in) -> (n, n_out), in logical units."""
         cells = self._extra[name]
         loads = Loads([cells])
         found = self._extra_ports[name].forward(x, cells.operands(), gain, stream, meter, loads)
@@ -99,7 +99,7 @@ class ReadPath:
 
     @property
     def loads(self) -> Loads:
-        """The conductances that a read drives."""
+        """Conductances that a read drives."""
         if self._loads is None:
             self._loads = Loads([self._cells, *(self._extra[name] for name in self.substrate.scheme.visible)])
         return self._loads

@@ -1,4 +1,4 @@
-"""How a grid of conductances is read from one side: DACs, currents, noise, ADCs, and what is done about saturation."""
+"""Read of a grid of conductances from one side: DACs, currents, noise, ADCs, and the treatment of saturation."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Reader:
     ----------
     substrate : Analog
     shape : (driven lines, sensed lines)
-        Of the matrix.
+        Shape of the matrix.
     tile : (driven lines, sensed lines)
-        Of a physical array.
+        Shape of a physical array.
     groups : int
-        Converters per output line.
+        Number of converters per output line.
     key : Key
-        Which converters these are.
+        Random stream of the converters.
     dtype : numpy.dtype
     """
 
@@ -48,7 +48,7 @@ class Reader:
         self._adcs = [AdcBank(substrate.adc, len(self.cuts), shape[1], tile[1], bank, dtype) for bank in banks]
 
     def to(self, backend: Backend) -> Reader:
-        """The same converters on a backend."""
+        """Return the same converters on a backend."""
         twin = copy.copy(self)
         twin._dacs, twin._adcs = self._dacs.to(backend), [bank.to(backend) for bank in self._adcs]
         return twin
@@ -62,9 +62,9 @@ class Reader:
         meter: Meter,
         lines: DrivenLines,
     ) -> np.ndarray:
-        """Drive ``x`` (n, a) into the operands, again and weaker for vectors that saturate, if that is asked for: (n, b).
+        """Drive ``x`` (n, a) into the operands and return the outputs (n, b); with bound management, repeat saturated vectors more weakly.
 
-        Only the second needs to know at once which vectors saturate, and waits for the GPU.
+        Only the repetition needs to know which vectors saturate, and synchronises with the GPU.
 
         Parameters
         ----------
@@ -74,7 +74,7 @@ class Reader:
         scales : (cuts, b) array or float
             Digital factors of the outputs of every array.
         stream, meter
-            Where the noise comes from and what is counted.
+            Noise stream, and counters of the operations.
         lines : DrivenLines
         """
         total, clipped = self._attempt(x, operands, scales, 1.0, stream, meter, lines)
@@ -100,10 +100,10 @@ class Reader:
         meter: Meter,
         lines: DrivenLines,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """One read, array by array along the driven side, the converted partial sums added; and the clipped outputs of each vector.
+        """Perform one read, adding the converted partial sums of the arrays along the driven side; also return the clipped counts (n,).
 
-        All arrays side by side along the sensed side carry the same inputs: one pass does them together, so that cutting the
-        sensed side changes not a bit.
+        Arrays side by side along the sensed side carry the same inputs and are processed in one pass, so that the partition of the
+        sensed side does not change a single bit.
         """
         reads = self.substrate.dac.reads
         step = stream.take(reads * len(operands) * len(self.cuts))
@@ -142,7 +142,7 @@ class Reader:
         key: Key,
         step: int,
     ) -> np.ndarray:
-        """Currents of the arrays of one cut, converted and added to ``total``, or the first there; the clipped outputs of each vector."""
+        """Convert the currents of the arrays of one cut and add them to ``total`` (overwritten by the first); return the clipped counts."""
         part = self.cuts[cut]
         driven = values[:, part]
         sums = operand.sums(driven, cut, part, drive.full_voltage, self.substrate.read_volts)
@@ -159,26 +159,26 @@ class Reader:
 
 
 class Ports:
-    """Both sides of a matrix.
+    """Converters on both sides of a matrix.
 
     Parameters
     ----------
     substrate : Analog
     shape : (n_in, n_out)
     scales : (arrays along the inputs, n_out) array
-        Logical weight of one unit of state difference.
+        Logical weight per unit of state difference.
     groups : int
-        Converters per output line.
+        Number of converters per output line.
     key : Key
-        Which converters these are.
+        Random stream of the converters.
     dtype : numpy.dtype
 
     Attributes
     ----------
     uniform : bool
-        Whether all scales are the same.
+        Whether all scales are equal.
     grid : (arrays along the inputs, n_out) array
-        The scales, where the converters are.
+        Scales on the backend of the converters.
     """
 
     def __init__(
@@ -188,7 +188,7 @@ class Ports:
         self._scales, self.grid, self.dtype, self.key = scales, scales, dtype, key
         self.uniform = bool((scales == scales[0, 0]).all())
         self._inputs = Reader(substrate, shape, (rows, columns), groups, key.fold("forward"), dtype)
-        # With scales that differ, each row of arrays is driven with inputs of its own in the transposed read.
+        # If scales differ, each row of arrays is driven with its own inputs in the transposed read.
         self.blocks = [slice(0, n_in)] if self.uniform else [slice(cut.start, min(cut.stop, n_in)) for cut in self._inputs.cuts]
         self._outputs = [
             Reader(substrate, (n_out, block.stop - block.start), (columns, rows), groups, key.fold("backward", number), dtype)
@@ -196,11 +196,11 @@ class Ports:
         ]
 
     def serve(self, key: Key, scales: np.ndarray) -> bool:
-        """Whether these are the converters that would be drawn from that key, for these scales."""
+        """Whether these are the converters drawn from that key, for these scales."""
         return self.key == key and np.array_equal(self._scales, scales)
 
     def at(self, scales: np.ndarray, backend: Backend) -> Ports:
-        """The same converters on a backend, with the same ``scales`` in an array of main memory that is referred to."""
+        """Return the same converters on a backend, referring to the same ``scales`` in an array in main memory."""
         twin = copy.copy(self)
         twin._scales, twin.grid = scales, scales if backend == "cpu" else copied(scales, backend)
         twin._inputs, twin._outputs = self._inputs.to(backend), [reader.to(backend) for reader in self._outputs]

@@ -1,4 +1,4 @@
-"""What a floating type can tell apart: devices, steps and scales beyond it are refused, since they would do nothing, and say nothing."""
+"""Checks that devices, steps and scales are resolved by a floating-point type, since changes below its resolution are lost silently."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from analogpc.devices.device import Device
 from analogpc.devices.responses import PulseResponse
 
 FEWEST_STATES = 1000
-"""Conductances within the window that a type must be able to tell apart."""
+"""Smallest number of distinct conductances in the window that a type must resolve."""
 
 
 class ResolutionError(ValueError):
-    """A floating type is too coarse, or its range too small, for devices or weights."""
+    """A floating-point type has too little precision or range for the devices or weights."""
 
 
 def refuse_unresolved(device: Device, scales: np.ndarray, dtype: np.dtype) -> None:
-    """Refuse devices and scales that numbers of a type cannot stand for.
+    """Reject devices and scales that a type cannot represent.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def refuse_unresolved(device: Device, scales: np.ndarray, dtype: np.dtype) -> No
     scales : array
         Logical weight per unit of state difference.
     dtype : numpy.dtype
-        Of the matrix.
+        Type of the matrix.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The physical arrays that a logical matrix is cut into, as they are exported and reported."""
+"""Physical arrays of a logical matrix, as they are exported and reported."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tile:
-    """One physical array: the part of the logical matrix that it holds and its conductances; all arrays are in main memory.
+    """One physical array: its part of the logical matrix and its conductances; all arrays are in main memory.
 
     Attributes
     ----------
     rows, columns : slice
         Inputs and outputs of the logical matrix.
     conductances : dict of (rows, columns) arrays
-        In siemens, by the names of the legs of the mapping, and what is subtracted: "minus" or, as one column, "reference".
+        Conductances in siemens, by the names of the legs, and what is subtracted: "minus" or, as one column, "reference".
     stuck : (rows, columns) bool array
         Weights of which at least one device cannot move or carries no current.
     scale : (columns,) array
-        Logical weight of one unit of state difference, drift compensation included.
+        Logical weight per unit of state difference, drift compensation included.
     """
 
     rows: slice
@@ -38,10 +38,10 @@ class Tile:
 
 
 def tiles_of(matrix: CrossbarMatrix) -> Iterator[Tile]:
-    """The physical arrays, row of tiles by row of tiles.
+    """Yield the physical arrays, row of tiles by row of tiles.
 
-    A fixed reference is a column pair's second device, at the conductance of zero weight. Devices that reads add to the weights, such
-    as fast cells, have names like "fast.plus".
+    A fixed reference appears as the second device of a pair, at the conductance of zero weight. Devices that reads add to the weights,
+    such as fast cells, have names like "fast.plus".
     """
     (n_out, n_in), substrate = matrix.shape, matrix.substrate
     seen = {"": matrix.cells} | {f"{name}.": matrix.extra[name] for name in substrate.scheme.visible}

@@ -1,4 +1,4 @@
-"""Published devices by name, every one with its source."""
+"""Published devices by name, each with its source."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ PRESETS: dict[str, Device] = {device.name: device for device in (*TRAINING, *INF
 
 
 def presets() -> tuple[str, ...]:
-    """The names of all presets; `preset` gives the device of a name."""
+    """Return the names of all presets; `preset` returns the device of a name."""
     return tuple(PRESETS)
 
 
 def preset(name: str) -> Device:
-    """The preset of that name, or the device that a TOML file describes.
+    """Return the preset of that name, or the device that a TOML file describes.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def preset(name: str) -> Device:
     Raises
     ------
     ValueError
-        If there is none; the sentence lists those there are.
+        If there is no such preset; the message lists the names.
     """
     if isinstance(name, str) and name.endswith(".toml"):
         return Device.from_toml(read_text(name))

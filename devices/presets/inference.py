@@ -1,7 +1,7 @@
-"""Devices that are programmed once and read: published programming errors, noise and drift.
+"""Devices that are programmed once and then read: published programming errors, noise and drift.
 
-The response is `Programmable`; conductances leave the programming range a little, as far as the window says. No source gives the
-duration of the reads in which the white noise was seen; 100 ns is assumed.
+The response is `Programmable`; conductances may leave the programming range slightly, within the window. No source gives the duration
+of the reads in which the white noise was measured; 100 ns is assumed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Devices that learn: published pulse responses.
+"""Devices for in-situ training: published pulse responses.
 
-Numbers are those of aihwkit's presets (Rasch et al., arXiv 2104.02184), fitted to the measurements named in each ``source``. Where
-aihwkit's code and its formula of the asymmetry disagree, the steps that its code takes are kept.
+The numbers are those of aihwkit's presets (Rasch et al., arXiv 2104.02184), fitted to the measurements named in each ``source``. Where
+aihwkit's code contradicts its formula of the asymmetry, the steps of its code are used.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _WINDOW = (
     "Nature 608:504 (2022), and fixes the unit of exported conductances only."
 )
 
-# aihwkit takes an asymmetry of 0.259359 from the step downwards alone: up 0.00135, down 0.00135 (1 - 0.259359). As mean and
+# aihwkit subtracts an asymmetry of 0.259359 from the downward step only: up 0.00135, down 0.00135 (1 - 0.259359). As mean and
 # asymmetry about it, with all spreads and the write noise relative to that mean:
 _ES_MEAN = 0.00135 * (1 - 0.259359 / 2)
 _ES_ASYMMETRY = 0.259359 / (2 - 0.259359)

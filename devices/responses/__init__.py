@@ -1,6 +1,6 @@
-"""Responses: what one update pulse, or programming, does to a device. A new response is a new file here, or anywhere, and nothing else.
+"""Responses of devices to update pulses or programming. A new response is one new file, here or in your own package.
 
-Enters: subclasses of `DeviceResponse`, most of them of `PulseResponse`; each is registered by its ``kind``.
+Contains: subclasses of `DeviceResponse`, most of them of `PulseResponse`; each is registered by its ``kind``.
 """
 
 from typing import Annotated
@@ -20,7 +20,7 @@ from analogpc.devices.responses.programmable import Programmable
 import_members(__path__, __name__)
 
 Response = Annotated[SerializeAsAny[DeviceResponse], BeforeValidator(by_kind(DeviceResponse))]
-"""Any response, or its fields with its ``kind``."""
+"""Any response, or a table of its fields with its ``kind``."""
 
 __all__ = [
     "ConstantStep",

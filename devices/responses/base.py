@@ -1,7 +1,7 @@
-"""What one update pulse does to a device: the contract of the pulse responses, and the spreads that they share.
+"""Base classes of the responses of a device to update pulses, with the spreads that all of them share.
 
-A response speaks of a device by its *state* w, the normalised weight that a single device contributes; the device specification
-says which conductances the states stand for. Field names and their meaning follow aihwkit (Rasch et al. 2021, arXiv 2104.02184).
+A response describes a device by its *state* w, the normalised weight that a single device contributes; the device specification
+maps states to conductances. Field names and their meaning follow aihwkit (Rasch et al. 2021, arXiv 2104.02184).
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ Spread = Annotated[FiniteFloat, Field(ge=0)]
 Positive = Annotated[FiniteFloat, Field(gt=0)]
 
 WINDOW_SIGMAS = 3.0
-"""Beyond so many standard deviations of its spread a bound is cut: a normal spread has no end, a conductance window has one."""
+"""Number of standard deviations at which a bound is clipped: a normal distribution is unbounded, a conductance window is not."""
 
 
 class DeviceResponse(Member):
-    """How a device takes a new state: the contract of all responses, pulsed or programmed.
+    """Base class of all responses, pulsed or programmed: how a device takes a new state.
 
-    A subclass with a ``kind`` of its own is known as soon as its module is imported (see `analogpc.devices.families`).
+    A subclass with its own ``kind`` is registered when its module is imported (see `analogpc.devices.families`).
 
     Attributes
     ----------
     bounded : bool, of the class
         Whether states lie within limits. Without limits, conductances can be negative.
     headroom : float, of the class
-        The headroom of a differential pair of such devices, if they do not move in pulses.
+        Default headroom of a differential pair of such devices, if they are not pulsed.
     """
 
     family_name: ClassVar[str] = "response"
@@ -45,12 +45,12 @@ class DeviceResponse(Member):
     @property
     @abstractmethod
     def window(self) -> tuple[float, float]:
-        """The lowest and the highest state that any device can have; it maps onto the conductance window."""
+        """Lowest and highest state that any device can have; it maps onto the conductance window."""
 
     @property
     @abstractmethod
     def reach(self) -> float:
-        """The largest weight of a single device, or of a pair of unipolar ones."""
+        """Largest weight of a single device, or of a pair of unipolar ones."""
 
     @property
     @abstractmethod
@@ -59,21 +59,21 @@ class DeviceResponse(Member):
 
     @abstractmethod
     def sample(self, key: Key, shape: tuple[int, int], dtype: np.dtype) -> dict[str, np.ndarray]:
-        """Draw the parameters of a population, once, each of ``shape``: bounds "low" and "high", and what the response needs besides."""
+        """Draw the parameters of a population once, each of ``shape``: bounds "low" and "high", and what the response needs besides."""
 
 
 class PulseResponse(DeviceResponse):
-    """Shared fields of all responses that move in pulses.
+    """Base class of responses to pulses, with their common fields.
 
-    A response is one class: its law of the step (see `kernels.pulses.updates.apply_pulses`) and its fields; `shapes` draws what the law
-    needs to know of each device.
+    A response is one class with its law of the step (see `kernels.pulses.updates.apply_pulses`) and its fields; `shapes` draws the
+    parameters of the law for each device.
 
     Attributes
     ----------
     dw_min : float
-        Mean change of state of one pulse at w = 0 (for laws that say so, at the start of the range).
+        Mean change of state per pulse at w = 0 (for laws that say so, at the start of the range).
     up_down : float
-        Asymmetry β: a pulse upwards moves by dw_min (1 + β), one downwards by dw_min (1 - β).
+        Asymmetry β: a pulse upwards changes the state by dw_min (1 + β), a pulse downwards by dw_min (1 - β).
     w_max, w_min : float
         Mean upper (positive) and lower (negative or zero) bound of the state. A device with w_min = 0 is unipolar: a weight needs
         two of them.
@@ -84,25 +84,25 @@ class PulseResponse(DeviceResponse):
     dw_min_std : float
         Cycle-to-cycle standard deviation of a step relative to its mean.
     write_noise_std : float
-        Reads see the state plus this many dw_min times a normal number that is drawn anew whenever the device is written.
+        Reads see the state plus this many dw_min times a normal number, which is drawn anew whenever the device is written.
     corrupt_prob : float
         Probability that a device is stuck: both its bounds coincide at a uniformly random state.
     corrupt_range : float
-        Stuck devices lie between minus and plus this state, as far as their bounds allow.
+        Stuck devices lie between minus and plus this state, within their bounds.
     lifetime, lifetime_dtod : float
-        Update cycles after which a state has decayed to 1/e of its distance from the reset state, and its relative spread: in
-        every cycle w moves by (b - w) / lifetime.
+        Number of update cycles in which the distance of a state from the reset state decays to 1/e, and its relative spread: in
+        every cycle w changes by (b - w) / lifetime.
     diffusion, diffusion_dtod : float
-        Standard deviation of the random walk of the state in one update cycle, and its relative spread.
+        Standard deviation of the random walk of the state per update cycle, and its relative spread.
     reset, reset_dtod, reset_std : float
-        Where a reset takes the state: b = reset + reset_dtod ξ, fixed for a device, plus reset_std ξ at every reset.
+        State after a reset: b = reset + reset_dtod ξ, fixed for a device, plus reset_std ξ at every reset.
     cycle_seconds : float
-        How long an update cycle takes: what time that merely passes is divided by, to decay and diffuse. In seconds.
+        Duration of an update cycle in seconds. Elapsed time is divided by it to compute decay and diffusion.
 
     References
     ----------
-    Gokmen and Vlasov, Front. Neurosci. 10:333 (2016); aihwkit, ``PulsedDevice``. There the code takes the whole asymmetry from the
-    weaker direction, against its own formula; here the formula holds.
+    Gokmen and Vlasov, Front. Neurosci. 10:333 (2016); aihwkit, ``PulsedDevice``, whose code, against its own formula, subtracts the
+    whole asymmetry from the weaker direction; here the formula holds.
     """
 
     dw_min: Positive
@@ -136,13 +136,13 @@ class PulseResponse(DeviceResponse):
     @property
     @override
     def window(self) -> tuple[float, float]:
-        """The lowest and the highest state that any device can have; it maps onto the conductance window."""
+        """Lowest and highest state that any device can have; it maps onto the conductance window."""
         return self.w_min * (1 + WINDOW_SIGMAS * self.w_min_dtod), self.w_max * (1 + WINDOW_SIGMAS * self.w_max_dtod)
 
     @property
     @override
     def reach(self) -> float:
-        """The largest weight of a single device, or of a pair of unipolar ones: min(w_max, -w_min), or w_max."""
+        """Largest weight of a single device, or of a pair of unipolar ones: min(w_max, -w_min), or w_max."""
         return self.w_max if self.unipolar else min(self.w_max, -self.w_min)
 
     @property
@@ -153,7 +153,7 @@ class PulseResponse(DeviceResponse):
 
     @property
     def leaks(self) -> bool:
-        """Whether the state changes in an update cycle without pulses."""
+        """Whether the state changes in update cycles without pulses."""
         return np.isfinite(self.lifetime) or self.diffusion > 0
 
     @property
@@ -164,15 +164,15 @@ class PulseResponse(DeviceResponse):
     @property
     @abstractmethod
     def law(self) -> Law:
-        """What a pulse does to a state."""
+        """Law of the change of state per pulse."""
 
     @override
     def sample(self, key: Key, shape: tuple[int, int], dtype: np.dtype) -> dict[str, np.ndarray]:
-        """Draw the parameters of a population, once, each of ``shape``.
+        """Draw the parameters of a population once, each of ``shape``.
 
-        Steps "up" and "down", bounds "low" and "high", the "shape_up" and "shape_down" of the law, the "reset" state where it
-        differs from device to device, "decay" and "diffusion" for devices that leak, and "reference" where one is subtracted.
-        Steps are never negative and the bounds never change sign: magnitudes are taken, as aihwkit's ``enforce_consistency`` does.
+        Steps "up" and "down", bounds "low" and "high", "shape_up" and "shape_down" of the law, the "reset" state if it varies
+        from device to device, "decay" and "diffusion" for devices that leak, and "reference" if one is subtracted. Magnitudes are
+        taken, so that steps are nonnegative and bounds keep their signs, as in aihwkit's ``enforce_consistency``.
         """
 
         def xi(name: str) -> np.ndarray:
@@ -203,19 +203,19 @@ class PulseResponse(DeviceResponse):
 
     @abstractmethod
     def shapes(self, drawn: dict[str, np.ndarray], xi: Callable[[str], np.ndarray]) -> dict[str, np.ndarray]:
-        """The arrays "shape_up" and "shape_down" of the law for devices with the steps and bounds ``drawn``.
+        """Return the arrays "shape_up" and "shape_down" of the law for devices with the steps and bounds ``drawn``.
 
-        It may also give new "low" and "high", and a "reference".
+        The result may also replace "low" and "high", and contain a "reference".
         """
 
     @property
     def without_spread(self) -> Self:
-        """The same response for devices that are all alike and free of noise."""
+        """Return the same response for identical devices without noise."""
         spreads = [name for name in type(self).model_fields if name.endswith(("_dtod", "_std", "_prob"))]
         return self.but(**dict.fromkeys(spreads, 0.0))
 
     def trajectory(self, start: float, upward: Sequence[bool]) -> np.ndarray:
-        """The states (n,) of the mean device after each of n pulses, from the state ``start``; float64."""
+        """Return the states (n,) of the mean device after each of n pulses from the state ``start``; float64."""
         mean, shape = self.without_spread, (1, 1)
         parameters = mean.sample(Key(0), shape, np.dtype(np.float64))
         state = np.clip(np.full(shape, start), parameters["low"], parameters["high"])

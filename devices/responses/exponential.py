@@ -1,4 +1,4 @@
-"""The exponential step: steps that fade, or grow, exponentially along the range."""
+"""Exponential step: the step size decreases or grows exponentially along the range."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ExponentialStep(PulseResponse):
     A_up, A_down, gamma_up, gamma_down : float
         Amplitudes and rates of both directions; with a negative amplitude the step grows above dw.
     dw_min_std_add, dw_min_std_slope : float
-        If one of them is not zero, the noise of a pulse has the standard deviation
+        If either is nonzero, the noise of a pulse has the standard deviation
         dw_min_std (|step| + dw_min_std_add + dw_min_std_slope |w|), so that it does not vanish with the step.
 
     References
@@ -51,5 +51,5 @@ class ExponentialStep(PulseResponse):
 
     @override
     def shapes(self, drawn: dict[str, np.ndarray], xi: Callable[[str], np.ndarray]) -> dict[str, np.ndarray]:
-        # The law has no parameter of its own that differs from device to device; the kernel reads the place and ignores it.
+        # No parameter of the law varies from device to device; the kernel reads this entry and ignores it.
         return {"shape_up": np.zeros_like(drawn["up"]), "shape_down": np.zeros_like(drawn["up"])}

@@ -1,4 +1,4 @@
-"""The device without physics: any change, to any value, exactly."""
+"""Ideal device: states change exactly, to any value."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from analogpc.kernels.random.streams import Key
 
 
 class Ideal(DeviceResponse):
-    """No pulses, no noise, no bounds: the state takes whatever value it is given.
+    """Ideal response without pulses, noise and bounds: the state takes any given value.
 
-    States from -1 to 1 stand for the conductance window of the device; others lie outside it, as no real device could.
+    States from -1 to 1 represent the conductance window of the device; other states lie outside it, which no real device allows.
     """
 
     kind: Literal["ideal"] = "ideal"
@@ -24,13 +24,13 @@ class Ideal(DeviceResponse):
     @property
     @override
     def window(self) -> tuple[float, float]:
-        """The states that the conductance window stands for."""
+        """States that the conductance window represents."""
         return -1.0, 1.0
 
     @property
     @override
     def reach(self) -> float:
-        """The nominal range."""
+        """Nominal range of the states."""
         return 1.0
 
     @property
@@ -41,5 +41,5 @@ class Ideal(DeviceResponse):
 
     @override
     def sample(self, key: Key, shape: tuple[int, int], dtype: np.dtype) -> dict[str, np.ndarray]:
-        """No parameters."""
+        """Return no parameters."""
         return {}

@@ -1,4 +1,4 @@
-"""Responses whose step is a linear function of the state: constant step, linear step and the soft bounds in their variants."""
+"""Responses whose step is a linear function of the state: constant step, linear step and variants of soft bounds."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Draw = Callable[[str], np.ndarray]
 
 
 class LinearResponse(PulseResponse):
-    """A pulse moves w by ± step · (1 + shape · w), with noise of its own at every pulse.
+    """A pulse changes w by ± step · (1 + shape · w), with independent noise at every pulse.
 
     Attributes
     ----------
     mult_noise : bool
-        True: the cycle-to-cycle noise multiplies the step that the state allows; False: it adds to it, so that it does not
-        fade towards the bounds.
+        If true, the cycle-to-cycle noise multiplies the step at the present state; if false, it is added to it and does not vanish
+        towards the bounds.
     """
 
     mult_noise: bool = True
@@ -46,17 +46,17 @@ class ConstantStep(LinearResponse):
 
 
 class LinearStep(LinearResponse):
-    """A step that fades linearly, but not to zero: dw (1 - γ_up w / w_max) upwards and dw (1 - γ_down w / w_min) downwards.
+    """Step that decreases linearly, but not to zero: dw (1 - γ_up w / w_max) upwards and dw (1 - γ_down w / w_min) downwards.
 
-    The bounds in the formula are the mean ones; a device whose own bound lies so far out that its step would change sign before
-    it gets the slope that just reaches zero there.
+    The formula uses the mean bounds. A device whose own bound lies so far out that its step would change sign before the bound gets
+    the slope that just reaches zero there.
 
     Attributes
     ----------
     gamma_up, gamma_down : float
-        How much of the step is lost at the mean bound: 0 gives the constant step, 1 nearly the soft bounds.
+        Fraction of the step that is lost at the mean bound: 0 gives the constant step, 1 nearly the soft bounds.
     gamma_up_dtod, gamma_down_dtod : float
-        Their standard deviations from device to device; magnitudes are taken.
+        Standard deviations from device to device; magnitudes are taken.
 
     References
     ----------
@@ -74,7 +74,7 @@ class LinearStep(LinearResponse):
     def shapes(self, drawn: Drawn, xi: Draw) -> Drawn:
         up = -np.abs(self.gamma_up + self.gamma_up_dtod * xi("gamma_up")) / self.w_max
         down = -np.abs(self.gamma_down + self.gamma_down_dtod * xi("gamma_down")) / self.w_min
-        # Where a bound is not on its own side of zero (a stuck device), no step is taken and no limit is needed.
+        # Where a bound is on the wrong side of zero (a stuck device), no step is taken and no limit is needed.
         steepest_up = np.divide(-1.0, drawn["high"], out=np.full_like(up, -np.inf), where=drawn["high"] > 0)
         steepest_down = np.divide(-1.0, drawn["low"], out=np.full_like(down, np.inf), where=drawn["low"] < 0)
         return {"shape_up": np.maximum(up, steepest_up), "shape_down": np.minimum(down, steepest_down)}
@@ -96,7 +96,7 @@ class SoftBoundsResponse(LinearResponse):
 
 
 class SoftBounds(SoftBoundsResponse):
-    """Steps that fade towards the bound: upwards dw (1 - w/w_max), downwards dw (1 - w/w_min), with the device's own bounds.
+    """Steps that decrease towards the bound: upwards dw (1 - w/w_max), downwards dw (1 - w/w_min), with the device's own bounds.
 
     A train of pulses in one direction approaches the bound exponentially; equal numbers of pulses up and down carry the device to
     its symmetry point, where both steps are equal (Fusi and Abbott, Nat. Neurosci. 10:485, 2007).
@@ -106,16 +106,16 @@ class SoftBounds(SoftBoundsResponse):
 
     @classmethod
     def from_pulses(cls, pulses: float, rate: float, lowest: float = -1.0, highest: float = 1.0, **fields: Any) -> SoftBounds:
-        """Soft bounds as one measures them: n pulses upwards take a device from ``lowest`` along B (1 - exp(-rate n)) + lowest.
+        """Create soft bounds from measured parameters: n pulses upwards move a device along B (1 - exp(-rate n)) + lowest.
 
         Parameters
         ----------
         pulses : float
-            How many pulses take the device from ``lowest`` to ``highest`` (p_max).
+            Number of pulses from ``lowest`` to ``highest`` (p_max).
         rate : float
-            Curvature of that way, per pulse (α).
+            Curvature of the trajectory, per pulse (α).
         lowest, highest : float
-            States at the ends of the way; the lowest is negative.
+            States at the ends of the trajectory; the lowest is negative.
         **fields
             Other fields of the class.
 
@@ -128,26 +128,26 @@ class SoftBounds(SoftBoundsResponse):
         """
         for name, value in (("pulses", pulses), ("rate", rate)):
             if not 0 < value < math.inf:
-                raise ValueError(f"{name} = {value!r} is not allowed: a positive number")
+                raise ValueError(f"{name} = {value!r} is not allowed: give a positive number")
         if not lowest < 0 < highest:
-            raise ValueError(f"lowest = {lowest!r} and highest = {highest!r} must lie on both sides of zero")
+            raise ValueError(f"lowest = {lowest!r} and highest = {highest!r} must have opposite signs")
         span = (highest - lowest) / -math.expm1(-rate * pulses)
         soft = {"dw_min": rate * span / 2, "up_down": 1 + 2 * lowest / span, "w_min": lowest, "w_max": lowest + span}
         return cls(**{**soft, **fields})
 
 
 class SoftBoundsReference(SoftBoundsResponse):
-    """Soft bounds, of which the state of a reference device is subtracted when they are read: a weight is w - r.
+    """Soft bounds with a reference device, whose state is subtracted on reading: a weight is w - r.
 
     Attributes
     ----------
     slope_up_dtod, slope_down_dtod : float
-        Relative spreads of the slopes besides those that follow from the steps and bounds; they move the bounds, where the step
-        vanishes.
+        Relative spreads of the slopes in addition to those that follow from the steps and bounds; they move the bounds, where the
+        step vanishes.
     reference_mean, reference_std : float
-        Of r, from device to device.
+        Mean and standard deviation of r over devices.
     subtract_symmetry_point : bool
-        r also holds the state at which pulses up and down have equal effect, so that the weight of zero is stable.
+        Whether r also contains the state at which pulses up and down have equal effect, so that zero weight is stable.
 
     References
     ----------

@@ -19,24 +19,24 @@ Quantiles = Annotated[tuple[FiniteFloat, ...], Field(min_length=2)]
 
 
 class MeasuredSteps(PulseResponse):
-    """A pulse moves w by dw times a number that is drawn from a table by its inverse distribution function.
+    """A pulse changes w by dw times a number drawn from a table by its inverse distribution function.
 
-    A draw is interpolated linearly between the chances, and between the quantiles of the neighbouring places. A step may point the
-    wrong way, as measured ones do.
+    Draws are interpolated linearly between the chances and between the quantiles of neighbouring places. A step may have the wrong
+    sign, as measured steps do.
 
     Attributes
     ----------
     chances : tuple of float
         Cumulative probabilities, increasing from 0 to 1.
     quantiles_up, quantiles_down : tuple of tuple of float
-        For each of some places, equally spaced from the lower to the upper bound of the device: the steps relative to dw that are not
-        exceeded with these chances, in the direction of the pulse. Never decreasing.
+        For each of several places, equally spaced from the lower to the upper bound of the device: the steps relative to dw that are
+        not exceeded with these chances, in the direction of the pulse. Nondecreasing.
     dw_min_std : float
-        How much of the measured scatter is drawn: 1 for all of it, 0 for the mean steps alone.
+        Share of the measured scatter that is drawn: 1 for all of it, 0 for the mean steps only.
 
     References
     ----------
-    The look-up tables of CrossSim (Agarwal et al., IJCNN 2016), which are read as they are.
+    Look-up tables of CrossSim (Agarwal et al., IJCNN 2016), which are accepted unchanged.
     """
 
     kind: Literal["measured-steps"] = "measured-steps"
@@ -51,7 +51,7 @@ class MeasuredSteps(PulseResponse):
             raise ValueError("chances must increase from 0 to 1")
         if len(self.quantiles_up) != len(self.quantiles_down):
             raise ValueError(
-                f"quantiles_up has {len(self.quantiles_up)} places and quantiles_down {len(self.quantiles_down)}: they need the same"
+                f"quantiles_up has {len(self.quantiles_up)} places and quantiles_down {len(self.quantiles_down)}; the numbers must be equal"
             )
         for name in ("quantiles_up", "quantiles_down"):
             for row in getattr(self, name):
@@ -63,24 +63,24 @@ class MeasuredSteps(PulseResponse):
 
     @cached_property
     def means(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean steps up and down relative to dw at the places; two (places,) arrays."""
+        """Return the mean steps up and down relative to dw at the places; two (places,) arrays."""
         chances = np.array(self.chances)
         return tuple(np.trapezoid(np.array(rows), chances, axis=1) for rows in (self.quantiles_up, self.quantiles_down))  # type: ignore[return-value]
 
     @property
     def cycle_deviation(self) -> float:
-        """Standard deviation of a step over its mean, averaged over the places and both directions."""
+        """Standard deviation of a step relative to its mean, averaged over the places and both directions."""
         deviations = []
         for rows, mean in zip((self.quantiles_up, self.quantiles_down), self.means, strict=True):
             q, gaps = np.array(rows), np.diff(self.chances)
-            # The second moment of a distribution function made of straight pieces.
+            # Second moment of a piecewise linear distribution function.
             second = ((q[:, 1:] ** 2 + q[:, 1:] * q[:, :-1] + q[:, :-1] ** 2) / 3 * gaps).sum(axis=1)
             deviations.append(np.sqrt(np.maximum(second - mean**2, 0)).mean() / max(abs(mean.mean()), 1e-12))
         return self.dw_min_std * float(np.mean(deviations))
 
     @cached_property
     def _constants(self) -> tuple[float, ...]:
-        """What the kernel takes; the scatter around the means is scaled by dw_min_std."""
+        """Return the table for the kernel; the scatter around the means is scaled by dw_min_std."""
         tables = []
         for rows, mean in zip((self.quantiles_up, self.quantiles_down), self.means, strict=True):
             q = np.array(rows)
@@ -92,11 +92,11 @@ class MeasuredSteps(PulseResponse):
     @override
     def law(self) -> Law:
         if self.dw_min_std == 0:
-            # Mean steps that point the wrong way stay where they are.
+            # Mean steps with the wrong sign are kept.
             return Law(PIECEWISE, tuple(np.maximum(np.concatenate(self.means), 0).tolist()), 0.0, MULTIPLICATIVE)
         return Law(MEASURED, self._constants, 1.0, MULTIPLICATIVE)
 
     @override
     def shapes(self, drawn: dict[str, np.ndarray], xi: Callable[[str], np.ndarray]) -> dict[str, np.ndarray]:
-        # The table is the same for all devices; the kernel reads the place and ignores it.
+        # The table is the same for all devices; the kernel reads this entry and ignores it.
         return {"shape_up": np.zeros_like(drawn["up"]), "shape_down": np.zeros_like(drawn["up"])}

@@ -1,4 +1,4 @@
-"""The piecewise step: a table of steps along the range. This is where measured data goes."""
+"""Piecewise step: a table of steps along the range, such as measured data."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Nodes = Annotated[tuple[Annotated[FiniteFloat, Field(ge=0)], ...], Field(min_len
 
 
 class PiecewiseStep(PulseResponse):
-    """A pulse moves w by dw times a factor that is interpolated linearly between nodes.
+    """A pulse changes w by dw times a factor that is interpolated linearly between nodes.
 
     Attributes
     ----------
     nodes_up, nodes_down : tuple of float
-        Factors for pulses upwards and downwards at states equally spaced from the lower to the upper bound of the device: as many
-        for both, at least 2, none negative.
+        Factors for pulses upwards and downwards at states equally spaced from the lower to the upper bound of the device: equally
+        many for both, at least 2, none negative.
 
     References
     ----------
@@ -37,7 +37,7 @@ class PiecewiseStep(PulseResponse):
     def _as_many_up_as_down(self) -> PiecewiseStep:
         up, down = len(self.nodes_up), len(self.nodes_down)
         if up != down:
-            raise ValueError(f"nodes_up has {up} factors and nodes_down {down}: they need the same places")
+            raise ValueError(f"nodes_up has {up} factors and nodes_down {down}; the numbers must be equal")
         return self
 
     @property
@@ -47,5 +47,5 @@ class PiecewiseStep(PulseResponse):
 
     @override
     def shapes(self, drawn: dict[str, np.ndarray], xi: Callable[[str], np.ndarray]) -> dict[str, np.ndarray]:
-        # The table is the same for all devices; the kernel reads the place and ignores it.
+        # The table is the same for all devices; the kernel reads this entry and ignores it.
         return {"shape_up": np.zeros_like(drawn["up"]), "shape_down": np.zeros_like(drawn["up"])}

@@ -1,4 +1,4 @@
-"""The power step: steps that follow a power of the room that is left."""
+"""Power step: the step is a power of the remaining range."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from analogpc.kernels.pulses.updates import MULTIPLICATIVE, POWER, Law
 
 
 class PowerStep(PulseResponse):
-    """With ω = (w_max - w) / (w_max - w_min) a pulse moves w upwards by dw ω^γ_up, downwards by dw (1 - ω)^γ_down.
+    """With ω = (w_max - w) / (w_max - w_min), a pulse changes w by dw ω^γ_up upwards and dw (1 - ω)^γ_down downwards.
 
     The step is dw at the far end of the range. Exponents are γ_up = γ (1 + β_γ) and γ_down = γ (1 - β_γ).
 
@@ -25,7 +25,7 @@ class PowerStep(PulseResponse):
     pow_up_down, pow_up_down_dtod : float
         β_γ and its standard deviation from device to device.
     reference_mean, reference_std : float
-        Of the state r of a reference device, from device to device, that is subtracted on reading: a weight is w - r.
+        Mean and standard deviation over devices of the reference state r that is subtracted on reading: a weight is w - r.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Devices that are programmed to a conductance, not moved by pulses."""
+"""Devices that are programmed to a conductance instead of being pulsed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from analogpc.kernels.random.streams import Key
 
 
 class Programmable(DeviceResponse):
-    """A closed loop brings the state to any value from 0 to 1; how far off it ends is the device's `programming`.
+    """A closed loop brings the state to any value from 0 to 1; the device's `programming` gives the remaining error.
 
     Attributes
     ----------
     overshoot, undershoot : float
-        Errors of programming may leave the range: states from -undershoot to 1 + overshoot exist, and conductances accordingly.
+        Extension of the range by programming errors: states lie from -undershoot to 1 + overshoot, and conductances accordingly.
     """
 
     kind: Literal["programmable"] = "programmable"
@@ -28,23 +28,23 @@ class Programmable(DeviceResponse):
     @property
     @override
     def window(self) -> tuple[float, float]:
-        """The states that the conductance window stands for."""
+        """States that the conductance window represents."""
         return -self.undershoot, 1.0 + self.overshoot
 
     @property
     @override
     def reach(self) -> float:
-        """The largest weight of a pair."""
+        """Largest weight of a pair."""
         return 1.0
 
     @property
     @override
     def unipolar(self) -> bool:
-        """Targets are never negative."""
+        """Always true: targets are never negative."""
         return True
 
     @override
     def sample(self, key: Key, shape: tuple[int, int], dtype: np.dtype) -> dict[str, np.ndarray]:
-        """The bounds, alike for all devices."""
+        """Return the bounds, equal for all devices."""
         low, high = self.window
         return {"low": np.full(shape, low, dtype), "high": np.full(shape, high, dtype)}

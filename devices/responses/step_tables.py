@@ -1,4 +1,4 @@
-"""From changes of state at equally spaced nodes to a piecewise response."""
+"""Conversion of steps at equally spaced nodes to a piecewise response."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from analogpc.devices.responses import PiecewiseStep
 
 
 def piecewise_from_steps(up: np.ndarray, down: np.ndarray) -> PiecewiseStep:
-    """The response of states from -1 to 1 that takes these steps.
+    """Return the response with states from -1 to 1 that has the given steps.
 
     Parameters
     ----------
     up, down : (nodes,)
-        Changes of state of one pulse at equally spaced states, an odd number of them; those downwards are negative. Where a step
-        points the wrong way it becomes zero.
+        Changes of state per pulse at equally spaced states, an odd number of them; downward changes are negative. Steps with the
+        wrong sign become zero.
 
     Returns
     -------
     PiecewiseStep
-        Without noise and spread; its factors are 1 at w = 0.
+        Response without noise and spread; its factors are 1 at w = 0.
 
     Raises
     ------
     ValueError
-        If the number of nodes is even, or a step in the middle is zero or points the wrong way.
+        If the number of nodes is even, or a step in the middle is zero or has the wrong sign.
     """
     if len(up) != len(down) or len(up) % 2 == 0:
-        raise ValueError(f"{len(up)} steps up and {len(down)} down are not allowed: as many of both, and an odd number")
+        raise ValueError(f"{len(up)} steps up and {len(down)} down are not allowed: give equally many of both, an odd number")
     rise, fall = float(up[len(up) // 2]), -float(down[len(down) // 2])
     for name, size in (("up", rise), ("down", fall)):
         if not size > 0:

@@ -214,7 +214,7 @@ def test_a_kind_stands_for_what_is_of_that_kind(change, found):
     analog = apc.Analog(device="idealized", mapping="offset-column", scheme="tiki-taka")
     assert analog == apc.Analog(device="idealized", mapping={"kind": "offset-column"}, scheme={"kind": "tiki-taka"})
     with pytest.raises(
-        SpecificationError, match="optimiser = 'adam' is not allowed: a table of fields that says its kind is needed"
+        SpecificationError, match="optimiser = 'adam' is not allowed: a table of fields with a kind"
     ):
         Study(rule="pc", optimiser="adam")
     with pytest.raises(SpecificationError, match="there is no kind 'adam'; the kinds are 'sgd', 'adamw'"):

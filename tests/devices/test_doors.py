@@ -55,9 +55,9 @@ def test_products_of_another_shape_are_refused(number, pre, post, way):
 @pytest.mark.parametrize("ids", [[0, 3], [-1, 0], [0.0, 1.0]])
 def test_numbers_of_inputs_that_there_are_not_are_refused(number, ids):
     matrix, ids = MATRICES[number].copy(), np.array(ids)
-    with pytest.raises(ValueError, match="numbers of inputs"):
+    with pytest.raises(ValueError, match="input indices"):
         matrix.learn([(ids, np.ones((2, N_OUT), np.float32))], 0.1)
-    with pytest.raises(ValueError, match="numbers of inputs"):
+    with pytest.raises(ValueError, match="input indices"):
         matrix.look_up(ids)
 
 
