@@ -13,12 +13,12 @@ from typing_extensions import override
 from analogpc.devices.costs.digital import count_digital
 from analogpc.devices.costs.meter import Meter
 from analogpc.devices.costs.schedule import BACKWARD, FORWARD, LOOK_UP, note
-from analogpc.devices.state import Stateful, Tree
+from analogpc.devices.state import Settled, Stateful, Tree
 from analogpc.kernels.checks import passing_seconds, refuse_shape
 from analogpc.kernels.gpu.arrays import Backend, as_type, backend_of, copied, on_gpu
 from analogpc.kernels.lookups import one_hot, rows_of
 from analogpc.kernels.memory import filled
-from analogpc.kernels.products import matmul, outer, outer_macs
+from analogpc.kernels.products import added, matmul, outer, outer_macs
 from analogpc.kernels.random.streams import Key
 
 Products = Iterable[tuple[np.ndarray, np.ndarray]]
@@ -248,6 +248,7 @@ class DigitalMatrix(Matrix):
     """
 
     specified = ("shape", "dtype")
+    _shared = False
 
     def __init__(self, weights: np.ndarray) -> None:
         # Stored transposed, as the crossbar stores its devices, so that both substrates call the same products.
@@ -312,14 +313,14 @@ class DigitalMatrix(Matrix):
                 self.meter.updates += len(pre)
                 macs += outer_macs(pre, post, self.shape[1])
                 change += outer(pre, post, self.shape[1])
-            self._stored += scale * change
+            self._add(scale * change)
             return macs
         for pre, post in products:
             self.meter.updates += len(pre)
             macs += outer_macs(pre, post, self.shape[1])
             change = outer(pre, post, self.shape[1])
             change *= scale
-            self._stored += change
+            self._add(change)
         return macs
 
     @override
@@ -327,7 +328,14 @@ class DigitalMatrix(Matrix):
         refuse_shape(change, "changes", self.shape)
         self.meter.update_cycles += 1
         count_digital(self, self._stored.size, 2 * self._stored.size)
-        self._stored += change.T
+        self._add(change.T)
+
+    def _add(self, change: np.ndarray) -> None:
+        """Add to the weights (n_in, n_out): in place, unless a tree of `held` has the same memory."""
+        if self._shared:
+            self._stored, self._shared = added(self._stored, change), False
+        else:
+            self._stored += change
 
     @override
     def increment_by(self, change: Callable[[np.ndarray], np.ndarray]) -> None:
@@ -352,12 +360,17 @@ class DigitalMatrix(Matrix):
 
     @override
     def held(self) -> Tree:
-        return {"weights": self._stored.T, "meter": self.meter.as_dict()}
+        tree = {"weights": self._stored.T, "meter": self.meter.as_dict()}
+        if self.backend == "gpu":
+            return tree
+        # The next update writes elsewhere, so that nothing need be copied. Graphs of a GPU need weights that stay where they are.
+        self._shared = True
+        return Settled(tree)
 
     @override
     def _adopt(self, tree: Tree, backend: Backend) -> None:
         self.meter, self._reads = Meter(**tree["meter"]), ReadStream(Key(0))
-        self._stored = copied(tree["weights"].T.astype(self.dtype, copy=False), backend)
+        self._stored, self._shared = copied(tree["weights"].T.astype(self.dtype, copy=False), backend), False
 
     def key_streams(self, key: Key) -> None:
         """Do nothing: a digital matrix has no randomness."""

@@ -253,4 +253,11 @@ class Meter:
 
     def as_dict(self) -> dict[str, Any]:
         """The counts by name: int, or float for those in siemens."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        kept = self.__dict__
+        if kept.get(_OWED) or len(kept) > len(_NAMES) + (_OWED in kept):
+            return {name: getattr(self, name) for name in _NAMES}
+        # Nothing is owed, and nothing is on a GPU.
+        return {name: kept[name] for name in _NAMES}
+
+
+_NAMES = tuple(field.name for field in fields(Meter))

@@ -22,7 +22,7 @@ from analogpc.devices.device import Device
 from analogpc.devices.matrix import Matrix, Products, ReadStream, TwoPhases, checked
 from analogpc.devices.protocols import PulsedLegs
 from analogpc.devices.responses import PulseResponse
-from analogpc.devices.state import StateError, Tree, whole
+from analogpc.devices.state import Settled, StateError, Tree, whole
 from analogpc.devices.substrate import Analog
 from analogpc.kernels.checks import passing_seconds, real_array, refuse_shape
 from analogpc.kernels.gpu.arrays import Backend, backend_of, copied, in_tree, to_host
@@ -391,7 +391,7 @@ class CrossbarMatrix(Matrix):
             "converter_key": self._read_path.ports.key.value,
             "gain": self.gain,
             "readout": self._readout,
-            "meter": self.meter.as_dict(),
+            "meter": Settled(self.meter.as_dict()),
         }
 
     @override

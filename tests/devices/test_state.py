@@ -7,7 +7,7 @@ from analogpc.devices.arrays import array as arrays
 from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
 from analogpc.devices.crossbars.reading import Ports
 from analogpc.devices.device import Device
-from analogpc.devices.matrix import DigitalMatrix
+from analogpc.devices.matrix import DigitalMatrix, TwoPhases
 from analogpc.devices.nonidealities.endurance import Endurance
 from analogpc.devices.responses import SoftBounds
 from analogpc.devices.state import Settled, copied_tree
@@ -82,15 +82,43 @@ def test_copies_and_loaded_ones_go_on_alike_and_draw_nothing(name, rng, monkeypa
 
 
 def test_a_snapshot_writes_over_an_earlier_one(rng):
-    for matrix in (DigitalMatrix(rng.normal(size=(7, 9)).astype(np.float32)), made(SUBSTRATES["memory"], rng)):
-        first = matrix.snapshot()
-        former = {name: value for name, value in leaves(first) if isinstance(value, np.ndarray)}
-        used(matrix, rng)
-        second = matrix.snapshot(first)
-        same(second, matrix.held())
-        assert all(value is former[name] for name, value in leaves(second) if name in former)
-        used(matrix, rng)
-        assert any(not np.array_equal(value, dict(leaves(matrix.held()))[name]) for name, value in leaves(second))
+    matrix = made(SUBSTRATES["memory"], rng)
+    first = matrix.snapshot()
+    former = {name: value for name, value in leaves(first) if isinstance(value, np.ndarray)}
+    used(matrix, rng)
+    second = matrix.snapshot(first)
+    same(second, matrix.held())
+    assert all(value is former[name] for name, value in leaves(second) if name in former)
+    used(matrix, rng)
+    assert any(not np.array_equal(value, dict(leaves(matrix.held()))[name]) for name, value in leaves(second))
+
+
+@pytest.mark.parametrize("way", ["learn", "two phases", "increment"])
+def test_a_snapshot_of_a_digital_matrix_shares_its_memory_until_the_next_update(way, rng):
+    matrix, plain = (DigitalMatrix(rng.normal(size=(7, 9)).astype(np.float32)) for _ in range(2))
+    plain.restore(matrix.held())
+    x, g = rng.normal(size=(6, 9)).astype(np.float32), rng.normal(size=(6, 7)).astype(np.float32)
+
+    def update(one):
+        if way == "increment":
+            one.increment(0.1 * g.T @ x)
+        else:
+            one.learn(TwoPhases([(x, g)], [(-x, g)]) if way == "two phases" else [(x, g), (x, g)], 0.1)
+
+    for _ in range(2):
+        before, kept = matrix.weights(), matrix.snapshot()
+        assert np.shares_memory(kept["weights"], matrix.held()["weights"])
+        for _ in range(2):
+            update(matrix)
+            update(plain)
+            np.testing.assert_array_equal(kept["weights"], before)
+            np.testing.assert_array_equal(matrix.weights(), plain.weights())
+        now = matrix.weights()
+        matrix.restore(kept)
+        np.testing.assert_array_equal(matrix.weights(), before)
+        update(matrix)
+        np.testing.assert_array_equal(kept["weights"], before)
+        matrix.restore({**kept, "weights": now})
 
 
 def test_devices_that_wear_out_are_copied_and_others_shared(rng):
