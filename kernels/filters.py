@@ -132,6 +132,52 @@ def filter_readings(
 
 
 @compiled(nogil=True)
+def _variants(y, sign, pulses, device, steps, which, first, spacing, affine, bounds, noise, surprise, variance):
+    mean, spread = np.empty(y.size), np.empty(y.size)
+    for k in range(which.size):
+        up, down = steps[which[k], 0], steps[which[k], 1]
+        _filter(
+            y, sign, pulses, device, up, down, first, spacing, affine[k], bounds[k], noise[k],
+            surprise[k], variance[k], mean, spread,
+        )  # fmt: skip
+
+
+def filter_variants(
+    readings: np.ndarray,
+    sign: np.ndarray,
+    pulses: np.ndarray,
+    device: np.ndarray,
+    steps: np.ndarray,
+    which: np.ndarray,
+    grid: tuple[float, float],
+    affine: np.ndarray,
+    bounds: np.ndarray,
+    noise: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Innovations and their variances of several models of the same readings.
+
+    Parameters
+    ----------
+    readings, sign, pulses, device, grid
+        Those of `filter_readings`.
+    steps : (tables, 2, m)
+        Steps up and down on the grid.
+    which : (models,) int64
+        The table of each model.
+    affine : (models, devices, 4)
+    bounds : (models, 2)
+    noise : (models, 4)
+
+    Returns
+    -------
+    surprise, variance : (models, n)
+    """
+    out = np.empty((2, which.size, readings.size))
+    _variants(readings, sign, pulses, device, steps, which, *grid, affine, bounds, noise, *out)
+    return out[0], out[1]
+
+
+@compiled(nogil=True)
 def _roll(start, sign, pulses, device, up, down, first, spacing, affine, bounds, cycle, mean, spread):
     m, p = 0.0, 0.0
     for n in range(sign.size):

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 
 from analogpc.devices.calibration.families import PLACES, SMOOTH, TABLES, Family
+from analogpc.devices.calibration.hierarchy import with_devices
 from analogpc.devices.calibration.state_space import (
     BOTTOM,
     CYCLE,
@@ -19,7 +20,6 @@ from analogpc.devices.calibration.state_space import (
     Fit,
     Readings,
     climb,
-    with_devices,
 )
 
 NOISE_PENALTY = 1.5

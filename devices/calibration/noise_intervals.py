@@ -3,85 +3,153 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analogpc.devices.calibration.state_space import CYCLE, EXTRA, WHITE, Fit, Readings, climb, covariance
+from analogpc.devices.calibration.restricted import restricted_climb
+from analogpc.devices.calibration.state_space import CYCLE, EXTRA, MEMORY, SLOW, WHITE, Fit, Readings, covariance
 
 LR_90 = 1.353
 """A log-likelihood that is lower by so much bounds the 90 % interval of one parameter (Wilks, Ann. Math. Stat. 9:60, 1938)."""
 _LEAST_SIGMA_LOG = -9.5
-_WELL_KNOWN = 0.15
+_WELL_KNOWN = 0.1
+_FAINT = -7.0
+"""Logarithm of a read noise that a model without it is given to start from."""
 
 
 class _Profile:
-    """Restricted log-likelihood (with a minus) of one noise model against ln σ_c, everything else at its best.
+    """R of a noise model (see `restricted`) against the logarithm of one noise, everything else at its best.
 
-    Mean steps and the devices' own parameters are integrated out (Patterson and Thompson, Biometrika 58:545, 1971): what was spent
-    on them is not counted as evidence of little noise.
+    R may have several hollows, such as one noise in place of another: each of ``starts`` descends, and the lowest counts.
     """
 
-    def __init__(self, fit: Fit, data: Readings) -> None:
-        self.data, self.near, self.place = data, fit, len(fit.theta) - EXTRA + CYCLE
+    def __init__(self, starts: Sequence[Fit], data: Readings, which: int) -> None:
+        self.data, self.place = data, len(starts[0].theta) - EXTRA + which
+        self.near = [(fit, fit.marginal(mean_steps=True)) for fit in starts]
         self.found: dict[float, tuple[float, Fit]] = {}
+
+    @property
+    def middle(self) -> float:
+        """The parameter where R is known to be least."""
+        best = min(self.near, key=lambda one: one[1])[0]
+        return float(np.clip(best.theta[self.place], _LEAST_SIGMA_LOG + 1, 3))
 
     def __call__(self, value: float) -> float:
         if value not in self.found:
-            # From the best known place: a noise that has faded elsewhere would never come back.
-            theta = self.near.theta.copy()
-            theta[self.place] = value
-            fit = climb(replace(self.near, theta=theta), self.data, (self.place,), rounds=20, tolerance=1e-2)
-            if fit.loss < self.near.loss:
-                self.near = fit
-            self.found[value] = fit.marginal(mean_steps=True), fit
+            options = []
+            for number, (near, least) in enumerate(self.near):
+                # From the best known place: a noise that has faded elsewhere would never come back.
+                theta = near.theta.copy()
+                theta[self.place] = value
+                fit, loss = restricted_climb(replace(near, theta=theta), self.data, (self.place,))
+                if loss < least:
+                    self.near[number] = fit, loss
+                options.append((loss, fit))
+            self.found[value] = min(options, key=lambda one: one[0])
         return self.found[value][0]
 
 
-def settle_cycle_noise(models: Sequence[Fit], data: Readings) -> tuple[Fit, tuple[float, float, float]]:
-    """The fit at the restricted-likelihood estimate of σ_c in the chosen noise model; the estimate and its 90 % interval.
+def whole_models(models: Sequence[Fit], data: Readings) -> list[Fit]:
+    """The hollows of R in the noise model with everything, found from every noise model; the lowest first."""
+    out: list[tuple[Fit, float]] = []
+    for model in models:
+        theta, free = model.theta.copy(), model.free.copy()
+        for which in (WHITE, SLOW):
+            if not free[-EXTRA + which]:
+                theta[-EXTRA + which] = _FAINT
+        free[-EXTRA:][[WHITE, SLOW, MEMORY]] = True
+        fit, value = restricted_climb(replace(model, theta=theta, free=free, information=None), data)
+        if not any(abs(value - other) < 0.05 and _alike(fit, before) for before, other in out):
+            out.append((fit, value))
+    return [fit for fit, _ in sorted(out, key=lambda one: one[1])]
 
-    The interval is that of the richest noise model, joined with that of the chosen one: where the data cannot tell slow read noise
-    from noise of the steps, it holds what either would say. Its low end is 0 where the data do not exclude that.
+
+def _alike(one: Fit, other: Fit) -> bool:
+    """Whether two fits have the same noises, to a tenth of a step and of the larger read noise."""
+    a, b = np.array(one.noise[:3]), np.array(other.noise[:3])
+    return bool((np.abs(a - b) < 0.1 * np.array([1, *2 * [max(a[1:].max(), b[1:].max())]])).all())
+
+
+@dataclass(frozen=True)
+class Noises:
+    """What pulse series say about their noises.
+
+    Attributes
+    ----------
+    fit : Fit
+        The chosen noise model at its restricted-likelihood estimate.
+    cycle, white, slow : (value, low, high)
+        σ_c, σ_r and σ_e with their 90 % intervals.
+    covariance : (parameters,) squared
+        Of all parameters, averaged over what σ_c may be: steps are known as well as the noise of steps lets them be.
+    """
+
+    fit: Fit
+    cycle: tuple[float, float, float]
+    white: tuple[float, float, float]
+    slow: tuple[float, float, float]
+    covariance: np.ndarray
+
+
+def noise_intervals(models: Sequence[Fit], data: Readings) -> Noises:
+    """The fit of the chosen noise model, and the 90 % intervals of all noises.
+
+    The intervals are those of the noise model with everything, that of σ_c joined with its interval in the chosen one: where the
+    data cannot tell one noise from another, they hold what either would say. A noise that was not found has an interval, too, from
+    0 to what the data allow. A low end is 0 where the data do not exclude that. Where all noises are known to a tenth and R has one
+    hollow, its curvature gives the same intervals, and no profile is drawn.
 
     Parameters
     ----------
     models : sequence of Fit
-        The chosen noise model first.
+        Noise models at their restricted-likelihood estimates (`restricted_climb`), the chosen one first.
     data : Readings
     """
-    found = []
-    richest = max(models, key=lambda one: one.parameters)
-    profiles = [_Profile(fit, data) for fit in ([models[0]] if richest is models[0] else [models[0], richest])]
-    for profile in profiles:
-        place = float(np.clip(profile.near.extra[CYCLE], _LEAST_SIGMA_LOG + 1, 3))
-        found.append(_interval_of(profile, place))
-    best, low, high = found[0][0], min(one[1] for one in found), max(one[2] for one in found)
-    fit = profiles[0].found[best][1]
-    return replace(fit, information=None), (float(np.exp(best)), float(np.exp(low)), float(np.exp(high)))
+    chosen, whole = models[0], whole_models(models, data)
+    first = len(chosen.theta) - EXTRA
+    known = _well_known(whole)
+    errors = covariance(chosen)
+    if not known.size:
+        cycle = _Profile([chosen], data, CYCLE)
+        _, *ends = _interval_of(cycle, cycle.middle)
+        chosen = min(cycle.near, key=lambda one: one[1])[0]
+    out = []
+    for which in (CYCLE, WHITE, SLOW):
+        if known.size:
+            middle, half = float(whole[0].theta[first + which]), 1.645 * float(known[which])
+            low, high = middle - half, middle + half
+        else:
+            profile = _Profile(whole, data, which)
+            _, low, high = _interval_of(profile, profile.middle)
+            if which == CYCLE:
+                low, high = min(low, ends[0]), max(high, ends[1])
+                errors = _averaged(profile)
+        value = chosen.noise[which] if chosen.free[first + which] else 0.0
+        out.append((value, min(float(np.exp(low)), value), max(float(np.exp(high)), value)))
+    return Noises(chosen, *out, errors)
 
 
-def read_noise_interval(fit: Fit, data: Readings, which: int) -> tuple[float, float, float]:
-    """σ_r or σ_e with its 90 % interval, whose low end is 0 where the data do not exclude that."""
-    place = len(fit.theta) - EXTRA + which
-    if not fit.free[place]:
-        return 0.0, 0.0, 0.0
-    error = float(np.sqrt(covariance(fit)[place, place]))
-    if which == WHITE and error < _WELL_KNOWN:
-        value = float(np.exp(fit.theta[place]))
-        return value, value * float(np.exp(-1.645 * error)), value * float(np.exp(1.645 * error))
-    # The mean steps hardly depend on it.
-    held = (place, *range(len(fit.theta) - EXTRA), *range(len(fit.theta), len(fit.theta) + fit.own.size))
+def _well_known(whole: Sequence[Fit]) -> np.ndarray:
+    """Standard errors of the logarithms of σ_c, σ_r and σ_e; empty where one is too large for a normal likelihood."""
+    if len(whole) > 1:
+        return np.zeros(0)
+    first = len(whole[0].theta) - EXTRA
+    errors = np.sqrt(np.diag(covariance(whole[0]))[first + np.array([CYCLE, WHITE, SLOW])])
+    faint = np.array(whole[0].noise[:3]) < np.exp(_FAINT)
+    return errors if (errors < _WELL_KNOWN).all() and not faint.any() else np.zeros(0)
 
-    def loss(value: float) -> float:
-        theta = fit.theta.copy()
-        theta[place] = value
-        return climb(replace(fit, theta=theta), data, held, rounds=20, tolerance=1e-2).loss
 
-    _, low, high = _interval_of(loss, float(np.clip(fit.theta[place], _LEAST_SIGMA_LOG + 1, 3)))
-    # The device gets the value of the fit.
-    value = float(np.exp(fit.theta[place]))
-    return value, min(float(np.exp(low)), value), max(float(np.exp(high)), value)
+def _averaged(profile: _Profile) -> np.ndarray:
+    """The covariance of all parameters, and of their estimates, over σ_c with a density of exp(-R)."""
+    places = sorted(profile.found)
+    fits = [profile.found[place][1] for place in places]
+    losses = np.array([profile.found[place][0] for place in places])
+    weights = np.gradient(np.exp(places)) * np.exp(losses.min() - losses)
+    weights /= weights.sum()
+    all_of = np.array([np.concatenate([fit.theta, fit.own.ravel()]) for fit in fits])
+    off = all_of - weights @ all_of
+    return sum(w * covariance(fit) for w, fit in zip(weights, fits, strict=True)) + (off * weights[:, None]).T @ off
 
 
 def _interval_of(profile: Callable[[float], float], middle: float) -> tuple[float, float, float]:
@@ -93,14 +161,20 @@ def _interval_of(profile: Callable[[float], float], middle: float) -> tuple[floa
         while grid[end] - min(grid.values()) < 1.3 * LR_90 and _LEAST_SIGMA_LOG < end < 4:
             end += way * step
             grid[end], step = profile(end), 1.4 * step
-    if min(grid, key=lambda p: grid[p]) > _LEAST_SIGMA_LOG + 1:
+    least = min(grid, key=lambda p: grid[p])
+    if least != middle and least > _LEAST_SIGMA_LOG + 1:
         for turn in range(4):
             value = _between(grid, halve=turn < 2)
             grid[value] = profile(value)
     places = np.array(sorted(grid))
     losses = np.array([grid[p] for p in places])
     best = int(np.argmin(losses))
-    excess = losses - losses[best] - LR_90
+
+    def over(loss: float) -> float:
+        # The root of a likelihood ratio is nearly a straight line.
+        return float(np.sqrt(max(loss - losses[best], 0.0)) - np.sqrt(LR_90))
+
+    excess = np.array([over(loss) for loss in losses])
 
     def crossing(way: int) -> float:
         # The outermost crossing: several noise models may leave a gap between what each allows.
@@ -110,13 +184,12 @@ def _interval_of(profile: Callable[[float], float], middle: float) -> tuple[floa
         if not [o for o in outside if way * (o - k) > 0]:
             return -np.inf if way < 0 else float(places[-1])
         near, far, low, high = places[k], places[k + way], excess[k], excess[k + way]
-        for _ in range(3):
-            middle = near + (far - near) * float(np.clip(-low / (high - low), 0.15, 0.85))
-            over = profile(middle) - losses[best] - LR_90
-            if over > 0:
-                far, high = middle, over
+        for _ in range(2):
+            place = near + (far - near) * float(np.clip(-low / (high - low), 0.15, 0.85))
+            if (value := over(profile(place))) > 0:
+                far, high = place, value
             else:
-                near, low = middle, over
+                near, low = place, value
         return float(near + (far - near) * -low / (high - low))
 
     low, high = crossing(-1), crossing(1)

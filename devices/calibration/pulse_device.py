@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from analogpc.devices.calibration.families import ConstantFamily
+from analogpc.devices.calibration.hierarchy import own_estimates, spread_interval
 from analogpc.devices.calibration.pulse_fit import PulseFit
 from analogpc.devices.calibration.responses import response_of
-from analogpc.devices.calibration.state_space import EXTRA, own_estimates, spread_interval
+from analogpc.devices.calibration.state_space import EXTRA
 from analogpc.devices.nonidealities import ConstantNoise, NoReadNoise
 from analogpc.devices.provenance import Interval, StepModel
 from analogpc.devices.responses import PulseResponse

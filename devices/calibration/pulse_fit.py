@@ -5,24 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import stats
 from scipy.ndimage import uniform_filter1d
 
-from analogpc.devices.calibration.choice import Ranked, noise_models, presses, rank_families, refit
+from analogpc.devices.calibration.choice import Ranked, noise_models, penalty, presses, rank_families, refit
 from analogpc.devices.calibration.families import PLACES, PiecewiseFamily
+from analogpc.devices.calibration.hierarchy import with_devices
 from analogpc.devices.calibration.measurements import CalibrationError, PulseData
-from analogpc.devices.calibration.noise_intervals import read_noise_interval, settle_cycle_noise
-from analogpc.devices.calibration.state_space import (
-    CYCLE,
-    EXTRA,
-    SLOW,
-    WHITE,
-    Fit,
-    Readings,
-    climb,
-    covariance,
-    derivatives,
-    with_devices,
-)
+from analogpc.devices.calibration.noise_intervals import noise_intervals
+from analogpc.devices.calibration.restricted import restricted_climb
+from analogpc.devices.calibration.state_space import EXTRA, Fit, Readings
 
 FEWEST_PULSES = 8
 
@@ -60,7 +52,12 @@ class PulseFit:
     band: np.ndarray
 
     def steps_at(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Steps up and down at ``places`` and their standard errors, all positive, in units of the range."""
+        """Steps up and down at ``places`` and their standard errors, all positive, in units of the range.
+
+        1.645 of these errors make a 90 % interval: where they rest on the spread of few devices, they are enlarged by Student's t.
+        They hold how far other families, which fit nearly as well, lie apart, by their Akaike weights (Buckland, Burnham and
+        Augustin, Biometrics 53:603, 1997).
+        """
         fit, count = self.fit, len(self.fit.theta)
         up, down = (np.interp(places, PLACES, one) for one in fit.family.steps(fit.theta[:-EXTRA]))
         slopes = np.zeros((2, len(places), count))
@@ -74,7 +71,32 @@ class PulseFit:
                     slope = (np.interp(places, PLACES, one) - before) / sign
                     slopes[which, :, k] = np.where(np.abs(slope) > np.abs(slopes[which, :, k]), slope, slopes[which, :, k])
         errors = np.sqrt(np.maximum(np.einsum("wpi,ij,wpj->wp", slopes, self.covariance[:count, :count], slopes), 0))
+        best = np.stack([up, down])
+        errors = np.sqrt(errors**2 + self._between_families(places, best)) * self._students(best, errors)
         return up, down, errors[0], errors[1]
+
+    def _between_families(self, places: np.ndarray, best: np.ndarray) -> np.ndarray:
+        """Mean square (2, places) of what families make of the steps, about the ``best`` one's."""
+        if not any(one.fit.label == self.fit.label for one in self.ranking):
+            return np.zeros_like(best)
+        count = np.log(self.data.inner.sum())
+        # From Schwarz's criterion to Akaike's.
+        scores = np.array([one.criterion - one.fit.parameters * (count - 2) for one in self.ranking])
+        weights = np.exp((scores.min() - scores) / 2)
+        others = [one.fit.family.steps(one.fit.theta[:-EXTRA]) for one in self.ranking]
+        apart = np.array([[np.interp(places, PLACES, way) for way in steps] for steps in others])
+        # About the same family in the ranking: what changed since then is no other opinion.
+        middle = next(k for k, one in enumerate(self.ranking) if one.fit.label == self.fit.label)
+        return np.einsum("f,fwp->wp", weights / weights.sum(), (apart - apart[middle]) ** 2)
+
+    def _students(self, steps: np.ndarray, errors: np.ndarray) -> np.ndarray:
+        """Factors (2, places) of standard errors by Welch's and Satterthwaite's degrees of freedom (Biometrics Bull. 2:110, 1946)."""
+        devices = len(self.fit.own)
+        if devices == 1:
+            return np.ones_like(errors)
+        by_devices = steps * self.fit.spreads[:2, None] / np.sqrt(devices)
+        share = np.clip(by_devices / np.maximum(errors, 1e-12), 1e-3, 1.0)
+        return stats.t.ppf(0.95, (devices - 1) / share**4) / stats.norm.ppf(0.95)
 
 
 def fit_pulses(data: PulseData, nodes: int | None = None) -> PulseFit:
@@ -100,15 +122,12 @@ def fit_pulses(data: PulseData, nodes: int | None = None) -> PulseFit:
     best = ranking[0].fit if nodes is None else refit(ranking[0].fit, readings, PiecewiseFamily(f"table of {nodes}", nodes))
     if readings.devices > 1:
         best = with_devices(best, readings, presses(readings))
-    models = noise_models(readings, best)
-    best, cycle = settle_cycle_noise(models, readings)
-    best = climb(best, readings, (len(best.theta) - EXTRA + CYCLE,))
-    # How well anything is known depends on how well the noise of steps is.
-    _, _, information = derivatives(best, readings, np.zeros(len(best.theta) + best.own.size, bool))
-    best = replace(best, information=information)
-    noises = (cycle, *(read_noise_interval(best, readings, which) for which in (WHITE, SLOW)))
+    restricted = [restricted_climb(model, readings)[0] for model in noise_models(readings, best)]
+    noises = noise_intervals(sorted(restricted, key=lambda one: one.marginal(mean_steps=True) + penalty(one)), readings)
+    best = noises.fit
     mean, band = mean_curve(best, readings)
-    return PulseFit(best, readings, base, unit, ranking, noises, covariance(best), mean, band)
+    told = (noises.cycle, noises.white, noises.slow)
+    return PulseFit(best, readings, base, unit, ranking, told, noises.covariance, mean, band)
 
 
 def _scaled(data: PulseData) -> tuple[Readings, float, float]:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import least_squares
 
+from analogpc.devices.calibration.hierarchy import spread_interval
 from analogpc.devices.calibration.parts import Panel, Part, column, groups, interval
-from analogpc.devices.calibration.state_space import spread_interval
 from analogpc.devices.calibration.tables import CalibrationError
 from analogpc.devices.calibration.understanding import Understood
 from analogpc.devices.nonidealities import ConstantExponent, LogarithmicExponent, PowerLawDrift, Relaxation, Retention

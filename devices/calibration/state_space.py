@@ -7,29 +7,31 @@ Fisher scoring with Marquardt's damping: with innovations v_n and variances S_n,
     -∇ℓ = Σ v ∇v / S + ∇S (1 - v² / S) / (2 S),    I = Σ ∇v ∇vᵀ / S + ∇S ∇Sᵀ / (2 S²).
 
 Devices differ by factors on their steps up and down and by the ends of their range. These have normal priors whose deviations, the
-spreads from device to device, are estimated by the EM algorithm (empirical Bayes).
+spreads from device to device, are estimated by the EM algorithm (empirical Bayes; see `hierarchy`).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
 from analogpc.devices.calibration.families import GRID, Family
-from analogpc.kernels.filters import filter_readings, mean_path
+from analogpc.kernels.filters import filter_readings, filter_variants, mean_path
 
 CYCLE, WHITE, SLOW, MEMORY, TOP, BOTTOM = range(6)
 """Places behind the family's parameters: ln σ_c, ln σ_r, ln σ_e, ln of the memory in pulses, and hard bounds as places."""
 EXTRA = 6
 OWN = 4
 """Parameters of a device: ln of the factors on steps up and down, and shifts of the low and high end of its range."""
+SHORTEST = math.log(2.0)
+"""Logarithm of the shortest memory of slow noise, in pulses: what lasts less than two pulses is white."""
 _LEAST_LOG, _MOST_LOG = -11.0, 3.0
 _DIFFERENCE = 1e-5
 _CAREFUL = 0.05
-_FIRST_SPREADS = np.array([0.3, 0.3, 0.05, 0.05])
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class Fit:
             math.exp(min(max(logs[k], _LEAST_LOG), _MOST_LOG)) if free[k] else 0.0 for k in (CYCLE, WHITE, SLOW)
         )
         # Without any read noise the filter would divide by zero where a device does not move.
-        return cycle, max(white, 1e-6), slow, math.exp(-math.exp(-min(max(logs[MEMORY], -1.0), 7.0)))
+        return cycle, max(white, 1e-6), slow, math.exp(-math.exp(-min(max(logs[MEMORY], SHORTEST), 7.0)))
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -214,77 +216,93 @@ def _bends(nodes: int) -> tuple[np.ndarray, np.ndarray]:
     return bends, bends.T @ bends
 
 
+def _innovations(fits: Sequence[Fit], data: Readings) -> tuple[np.ndarray, np.ndarray]:
+    """Innovations and variances (fits, readings that are not first) of fits of one family."""
+    tables: dict[bytes, int] = {}
+    steps, which = [], []
+    for fit in fits:
+        key = fit.theta[:-EXTRA].tobytes()
+        if key not in tables:
+            tables[key] = len(steps)
+            steps.append(fit.family.steps(fit.theta[:-EXTRA]))
+        which.append(tables[key])
+    same = fits[0].affine
+    affine = np.array([same if fit.own is fits[0].own else fit.affine for fit in fits])
+    bounds = np.array([fit.bounds for fit in fits])
+    given = data.y, data.sign, data.pulses, data.device, np.array(steps), np.array(which), GRID, affine, bounds
+    surprise, variance = filter_variants(*given, np.array([fit.noise for fit in fits]))
+    return surprise[:, data.inner], variance[:, data.inner]
+
+
 def _moved(fit: Fit, change: np.ndarray) -> Fit:
     count = len(fit.theta)
     return replace(fit, theta=fit.theta + change[:count], own=fit.own + change[count:].reshape(fit.own.shape))
 
 
-def derivatives(fit: Fit, data: Readings, fixed: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """Loss, gradient and information of all parameters; those of ``fixed`` (bool) are left out."""
+def derivatives(fit: Fit, data: Readings, fixed: tuple[int, ...] = ()) -> tuple[float, np.ndarray, np.ndarray]:
+    """Loss, gradient and information of all parameters; those at the places ``fixed`` of theta are left out."""
     inner, count = data.inner, len(fit.theta)
-    surprise, variance, _, _ = fit.run(data)
-    v, s = surprise[inner], variance[inner]
     device = data.device[inner]
     size = count + fit.own.size
     gradient, information = np.zeros(size), np.zeros((size, size))
-
-    def slope(moved: Fit) -> tuple[np.ndarray, np.ndarray]:
-        other = moved.run(data)
-        return (other[0][inner] - v) / _DIFFERENCE, (other[1][inner] - s) / _DIFFERENCE
-
-    shared = np.flatnonzero(fit.free & ~fixed[:count])
-    parts = []
-    for place in shared:
-        theta = fit.theta.copy()
-        theta[place] += _DIFFERENCE
-        parts.append(slope(replace(fit, theta=theta)))
-    owned = []
+    free = fit.free.copy()
+    free[list(fixed)] = False
+    shared = np.flatnonzero(free)
     active = np.flatnonzero(fit.spreads > 0) if len(fit.own) > 1 else np.zeros(0, int)
-    if len(active):
-        for k in active:
-            own = fit.own.copy()
-            own[:, k] += _DIFFERENCE
-            owned.append(slope(replace(fit, own=own)))
-    by_v = np.array([one[0] for one in parts + owned]) / np.sqrt(s)
-    by_s = np.array([one[1] for one in parts + owned]) / (np.sqrt(2) * s)
+    moved = [replace(fit, theta=fit.theta + _DIFFERENCE * (np.arange(count) == place)) for place in shared]
+    # A parameter of its own moves for all devices at once: no device feels that of another.
+    moved += [replace(fit, own=fit.own + _DIFFERENCE * (np.arange(OWN) == k)) for k in active]
+    surprises, variances = _innovations([fit, *moved], data)
+    v, s = surprises[0], variances[0]
+    by_v = (surprises[1:] - v) / (_DIFFERENCE * np.sqrt(s))
+    by_s = (variances[1:] - s) / (_DIFFERENCE * np.sqrt(2) * s)
     pulls = by_v * (v / np.sqrt(s)) + by_s * ((1 - v * v / s) / np.sqrt(2))
     few = len(shared)
     gradient[shared] = pulls[:few].sum(axis=1)
     information[np.ix_(shared, shared)] = by_v[:few] @ by_v[:few].T + by_s[:few] @ by_s[:few].T
     # Readings of a device lie together; where its series are apart, their parts add up.
     breaks = np.flatnonzero(np.diff(device)) + 1
-    for first, last in zip([0, *breaks], [*breaks, len(device)], strict=True) if owned else ():
+    for first, last in zip([0, *breaks], [*breaks, len(device)], strict=True) if len(active) else ():
         at = count + OWN * device[first] + active
         own_v, own_s = by_v[few:, first:last], by_s[few:, first:last]
         gradient[at] += pulls[few:, first:last].sum(axis=1)
         information[at[:, None], at] += own_v @ own_v.T + own_s @ own_s.T
         information[shared[:, None], at] += by_v[:few, first:last] @ own_v.T + by_s[:few, first:last] @ own_s.T
-    if owned:
+    if len(active):
         information[count:, :count] = information[:count, count:].T
     value, pull, curvature = _prior(fit)
-    use = np.concatenate([fit.free, np.tile(fit.spreads > 0, len(fit.own))]) & ~fixed
+    use = np.concatenate([free, np.tile(fit.spreads > 0, len(fit.own))])
     gradient += np.where(use, pull, 0)
     information += np.where(np.outer(use, use), curvature, 0)
     return float((np.log(s) + v * v / s).sum() / 2) + value, gradient, information
 
 
-def climb(fit: Fit, data: Readings, fixed: tuple[int, ...] = (), rounds: int = 60, tolerance: float = 1e-3) -> Fit:
-    """The fit of greatest likelihood near ``fit``; parameters of the family at the places ``fixed`` stay.
+def climb(fit: Fit, data: Readings, rounds: int = 60, tolerance: float = 1e-3) -> Fit:
+    """The fit of greatest likelihood near ``fit``.
 
     It ends when a step promises less than ``tolerance`` of a unit of the log-likelihood.
     """
-    size = len(fit.theta) + fit.own.size
-    held = np.zeros(size, bool)
-    held[list(fixed)] = True
-    damping = 1e-3
-    loss, gradient, information = derivatives(fit, data, held)
+    return climb_some(fit, data, (), rounds, tolerance)[0]
+
+
+def climb_some(
+    fit: Fit, data: Readings, fixed: tuple[int, ...], rounds: int = 60, tolerance: float = 1e-3, leave_out: bool = False
+) -> tuple[Fit, np.ndarray]:
+    """As `climb`, where parameters at the places ``fixed`` of theta stay; with the gradient.
+
+    The information and the gradient are of all parameters, unless it shall ``leave_out`` the fixed ones.
+    """
+    moves = np.ones(len(fit.theta) + fit.own.size, bool)
+    moves[list(fixed)] = False
+    damping, without = 1e-3, fixed if leave_out else ()
+    loss, gradient, information = derivatives(fit, data, without)
     for _ in range(rounds):
         diagonal = np.diag(information).copy()
-        use = diagonal > 0
+        use = (diagonal > 0) & moves
         matrix = information[np.ix_(use, use)]
         scale = np.sqrt(diagonal[use])
         matrix = matrix / np.outer(scale, scale)
-        change = np.zeros(size)
+        change = np.zeros(len(moves))
         # What is hardly known (a noise that is nearly absent) gets short steps, and nothing moves by more than a factor of e.
         ridge = damping + _CAREFUL / diagonal[use]
         change[use] = np.clip(-np.linalg.solve(matrix + np.diag(ridge), gradient[use] / scale) / scale, -1.0, 1.0)
@@ -293,12 +311,12 @@ def climb(fit: Fit, data: Readings, fixed: tuple[int, ...] = (), rounds: int = 6
         moved = _moved(fit, change)
         if loss_of(moved, data) < loss:
             fit, damping = moved, max(damping / 5, 1e-9)
-            loss, gradient, information = derivatives(fit, data, held)
+            loss, gradient, information = derivatives(fit, data, without)
         else:
             damping = max(damping * 8, 1e-4)
             if damping > 1e8:
                 break
-    return replace(fit, loss=loss, information=information)
+    return replace(fit, loss=loss, information=information), gradient
 
 
 def covariance(fit: Fit) -> np.ndarray:
@@ -312,58 +330,3 @@ def covariance(fit: Fit) -> np.ndarray:
     out = np.zeros_like(fit.information)
     out[np.ix_(use, use)] = inverse / np.outer(scale, scale)
     return out
-
-
-def with_devices(fit: Fit, data: Readings, bounded: bool, rounds: int = 6) -> Fit:
-    """The fit with parameters of its own for every device, and their spreads.
-
-    The ends of a device's range are known only where it is ``bounded``: where its readings pile up there.
-    """
-    if data.devices == 1:
-        return climb(fit, data)
-    if not (fit.spreads > 0).any():
-        fit = replace(
-            fit, own=np.zeros((data.devices, OWN)), spreads=np.where([True, True, bounded, bounded], _FIRST_SPREADS, 0.0)
-        )
-    for turn in range(rounds):
-        fit = climb(fit, data, rounds=8 if turn else 40, tolerance=1e-2)
-        centred, variances = own_estimates(fit)
-        before, spreads = fit.spreads, spreads_of(centred, variances)
-        fit = replace(fit, spreads=np.where(before > 0, np.maximum(spreads, 1e-3), 0.0))
-        active = before > 0
-        if np.abs(np.log(fit.spreads[active] / before[active])).max() < 0.05:
-            break
-    return climb(fit, data, tolerance=1e-2)
-
-
-def own_estimates(fit: Fit) -> tuple[np.ndarray, np.ndarray]:
-    """Parameters of the devices as their own data have them, without the pull of the prior, and their variances: (devices, 4) each."""
-    count, values, variances = len(fit.theta), np.zeros_like(fit.own), np.zeros_like(fit.own)
-    assert fit.information is not None
-    active = np.flatnonzero(fit.spreads > 0)
-    prior = np.diag(1 / np.maximum(fit.spreads[active], 1e-4) ** 2)
-    for d in range(len(fit.own)):
-        place = count + OWN * d + active
-        whole = fit.information[np.ix_(place, place)]
-        alone = whole - prior + 1e-6 * np.eye(len(active))
-        inverse = np.linalg.pinv(alone, hermitian=True)
-        values[d, active], variances[d, active] = inverse @ whole @ fit.own[d, active], np.maximum(np.diag(inverse), 0)
-    return values, variances
-
-
-def spreads_of(values: np.ndarray, variances: np.ndarray) -> np.ndarray:
-    """Deviations τ from device to device of estimates with known variances, by restricted likelihood: (columns,)."""
-    return np.array([spread_interval(values[:, k], variances[:, k])[0] for k in range(values.shape[1])])
-
-
-def spread_interval(values: np.ndarray, variances: np.ndarray, drop: float = 1.353) -> tuple[float, float, float]:
-    """τ of values N(μ, τ² + variance), and where its restricted log-likelihood is lower by ``drop`` (90 % by default)."""
-    scale = max(float(np.std(values)), float(np.sqrt(variances.mean())), 1e-9)
-    taus = scale * np.concatenate([[0.0], np.geomspace(1e-3, 20, 600)])
-    total = taus[:, None] ** 2 + variances + 1e-18
-    weight = 1 / total
-    mean = (weight * values).sum(axis=1) / weight.sum(axis=1)
-    logs = -(np.log(total).sum(axis=1) + (weight * (values - mean[:, None]) ** 2).sum(axis=1) + np.log(weight.sum(axis=1))) / 2
-    best = int(np.argmax(logs))
-    inside = np.flatnonzero(logs >= logs[best] - drop)
-    return float(taus[best]), float(taus[inside[0]]), float(taus[inside[-1]])

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 _COMMENTS = ("#", "%", "//")
+_MOST_BYTES = 200_000_000
 _DECIMAL_COMMA = re.compile(r"^\s*[+-]?\d+,\d+([eE][+-]?\d+)?\s*$")
 
 
@@ -68,6 +69,10 @@ def read_table(path: str | Path) -> Table:
     """
     path = Path(path)
     try:
+        if (size := path.stat().st_size) > _MOST_BYTES:
+            raise CalibrationError(
+                f"{path} holds {size / 1e6:,.0f} MB, and {_MOST_BYTES / 1e6:.0f} MB are allowed: leave out devices, cycles or readings"
+            )
         content = path.read_bytes()
     except OSError as error:
         raise CalibrationError(f"{path} cannot be read: {error.strerror or error}") from None
@@ -85,6 +90,10 @@ def read_table(path: str | Path) -> Table:
     for number, row in enumerate(body, 1):
         if header and len(row) < len(header) and any(len(other) == len(header) for other in body) and _long(header):
             raise CalibrationError(f"{path}: data row {number} has {len(row)} cells and the header {len(header)}")
+        if header and len(row) > len(header) and any(row[len(header) :]) and _long(header):
+            raise CalibrationError(
+                f"{path}: data row {number} has {len(row)} cells and the header {len(header)} (decimal commas need another separator)"
+            )
     columns = tuple(_column(body, k) for k in range(width))
     used = [k for k in range(width) if columns[k] or (k < len(header) and header[k])]
     kept = tuple(header[k] if k < len(header) else "" for k in used) if header else ()
@@ -112,7 +121,7 @@ def _split_header(rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
     if not named(rows[0]) or (len(rows) > 1 and not any(is_number(cell) for row in rows[1:] for cell in row)):
         return ([], rows) if not named(rows[0]) else (rows[0], rows[1:])
     header, body = [cell.strip() for cell in rows[0]], rows[1:]
-    if body and not any(is_number(cell) for cell in body[0]) and len(body) > 1:
+    if len(body) > 1 and len(body[0]) <= len(header) and not any(re.search(r"\d", cell) for cell in body[0]):
         units = [cell.strip().strip("[]()") for cell in body[0]]
         header = [f"{name} [{unit}]" if unit else name for name, unit in zip(header, units, strict=False)]
         body = body[1:]

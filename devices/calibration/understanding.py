@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from analogpc.devices.calibration.headers import column_of, unit_of
+from analogpc.devices.calibration.headers import Column, column_of, unit_of
 from analogpc.devices.calibration.tables import CalibrationError, Table, is_number, read_table
 
 KINDS = ("pulses", "drift", "reads", "programming", "iv", "endurance", "step-table")
@@ -196,6 +196,7 @@ def _long(table: Table, reading: Reading, found: list[Any]) -> Understood:
         if role in places:
             raise CalibrationError(f"the data need one column '{role}', and have '{places[role]}' and '{name}'")
         places[role] = name
+        _fits(name, column)
         if role in _LABELS:
             columns[role] = cells
         else:
@@ -206,6 +207,31 @@ def _long(table: Table, reading: Reading, found: list[Any]) -> Understood:
     return Understood(kind, table, columns, tuple(notes), tuple(questions), tuple(meaning))
 
 
+_UNITS = {
+    "conductance": "S, mS, uS or nS",
+    "target": "S, mS, uS or nS",
+    "result": "S, mS, uS or nS",
+    "resistance": "ohm, kohm or Mohm",
+    "current": "A, mA, uA or nA",
+    "volts": "V or mV",
+    "pulse_volts": "V or mV",
+    "seconds": "s, ms, min, h or days",
+}
+
+
+def _fits(name: str, column: Column) -> None:
+    """Refuse a unit that is not one of the quantity."""
+    if not column.unit or column.role not in _UNITS:
+        return
+    quantity = _ALIKE.get(column.role, column.role)
+    known = (unit_of(column.unit) or ("", 1.0))[0]
+    # Headers in any case: "us" beside a conductance is microsiemens.
+    loose = quantity == "conductance" and known == "seconds" and column.unit.lower().endswith("s")
+    if known not in (quantity, "normalised") and not loose:
+        raise CalibrationError(f"column '{name}': '{column.unit}' is no unit of it; allowed are {_UNITS[column.role]}")
+
+
+_ALIKE = {"target": "conductance", "result": "conductance", "pulse_volts": "volts"}
 _READINGS = ("conductance", "resistance", "current", "normalised", "result", "target")
 
 

@@ -66,40 +66,38 @@ def measurement(
 def checked(draw: int, noise: str, population: tuple[int, int, int]) -> dict[str, Any]:
     """One fit: what was found, and which truths the intervals hold."""
     family, (white, slow) = list(FAMILIES)[draw % len(FAMILIES)], NOISES[noise]
-    started = time.perf_counter()
+    started = time.process_time()
     fit = calibrate(measurement((draw, population[0]), family, white, slow, population), accept=True)
-    low, high = fit.cycle_noise_interval
-    held = {"cycle": low <= CYCLE_NOISE <= high}
-    for name, true, (least, most) in (
-        ("white", white, fit.read_noise_interval),
-        ("slow", slow, fit.slow_noise_interval),
+    found = {"cycle": [fit.cycle_noise, *fit.cycle_noise_interval, CYCLE_NOISE]}
+    for name, true, value, ends in (
+        ("white", white, fit.read_noise, fit.read_noise_interval),
+        ("slow", slow, fit.slow_noise, fit.slow_noise_interval),
     ):
-        if true > 0:
-            held[name] = least <= RANGE * true <= most
-    up, down = FAMILIES[family]
+        found[name] = [number / RANGE for number in (value, *ends, RANGE * true)]
     for word, law, steps, errors in (
-        ("up", up, fit.step_up, fit.step_up_error),
-        ("down", down, -fit.step_down, fit.step_down_error),
+        ("up", FAMILIES[family][0], fit.step_up, fit.step_up_error),
+        ("down", FAMILIES[family][1], -fit.step_down, fit.step_down_error),
     ):
         at = len(steps) // 2
-        true = RANGE * float(law((fit.node_conductance[at] - BASE) / RANGE))
-        held[f"step {word}"] = bool(abs(steps[at] - true) <= 1.645 * errors[at])
+        true = float(law((fit.node_conductance[at] - BASE) / RANGE))
+        value, error = steps[at] / RANGE, 1.645 * errors[at] / RANGE
+        found[f"step {word}"] = [value, value - error, value + error, true]
     return {
         "noise": noise,
         "devices": population[0],
         "family": family,
         "found": fit.family,
-        "cycle": [fit.cycle_noise, low, high],
+        "estimate, low, high, true": {name: [float(f"{x:.5g}") for x in values] for name, values in found.items()},
+        "held": {name: bool(low <= true <= high) for name, (_, low, high, true) in found.items()},
         "slow found": fit.slow_noise > 0,
-        "held": {name: bool(value) for name, value in held.items()},
         "refused": list(fit.checks.failures),
-        "seconds": round(time.perf_counter() - started, 1),
+        "seconds": round(time.process_time() - started, 1),
     }
 
 
-def coverages(draws: int) -> Iterator[dict[str, Any]]:
+def coverages(draws: int, first: int = 0) -> Iterator[dict[str, Any]]:
     """Fits of all noises and populations, the families in turn; a draw of everything before the next."""
-    for draw in range(draws):
+    for draw in range(first, first + draws):
         for population in POPULATIONS:
             for noise in NOISES:
                 yield checked(draw, noise, population)
@@ -146,11 +144,12 @@ def main() -> None:
     """Fit, keep every fit, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=48)
+    parser.add_argument("--first", type=int, default=0, help="number of the first draw: others are fresh")
     parser.add_argument("--cycles", action="store_true", help="intervals by devices and cycles, instead of coverage")
     parser.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args()
     fits: list[dict[str, Any]] = []
-    for one in (widths if chosen.cycles else coverages)(chosen.draws):
+    for one in widths(chosen.draws) if chosen.cycles else coverages(chosen.draws, chosen.first):
         fits.append(one)
         chosen.out.write_text(json.dumps({"fits": fits}, indent=1) + "\n", encoding="utf-8")
     print((width_table if chosen.cycles else summary)(fits))

@@ -168,3 +168,50 @@ def test_layouts_and_doubts(tmp_path):
     for bad, sentence in (([-1e-6, -2e-6, -3e-6], "negative"), ([1e-6 + 1j, 2e-6, 3e-6], "complex")):
         with pytest.raises(CalibrationError, match=sentence):
             understand({"pulse": [0, 1, 2], "conductance": np.array(bad)})
+
+
+PULSES = [(k, 2 + 0.05 * min(k, 79 - k), "up" if k < 40 else "down") for k in range(80)]
+
+
+def written(header, row):
+    return header + "\n" + "\n".join(row(*one) for one in PULSES) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (written("pulse,conductance [V],direction", "{},{},{}".format), "'V' is no unit of it; allowed are S, mS, uS or nS"),
+        (written("pulse,conductance [kg],direction", "{},{},{}".format), "'kg' is no unit of it"),
+        (written("pulse,direction", lambda k, g, way: f"{k},{way}"), "no column of readings is recognised"),
+        ("pulse,conductance_us,direction\n0,2.0,up\n", "0 readings after pulses up"),
+        (written("pulse,conductance_us,direction", lambda k, g, way: f"{k},{-g},{way}"), "conductances are negative"),
+        (
+            written("pulse,conductance_us,direction", lambda k, g, way: f"{k},{g if k - 7 else ''},{way}"),
+            "data row 8: '' is not a",
+        ),
+        (
+            written("pulse,conductance_us,direction", lambda k, g, way: f"{k},{g},{way}" if k % 2 else f"{k};{g};{way}"),
+            "data row 1 has 1 cells and the header 3",
+        ),
+        (
+            written("pulse;conductance_ns;direction", lambda k, g, way: f"{k};{1000 * g:,.2f};{way}"),
+            "'2,000.00' is not a number",
+        ),
+        (
+            written("pulse,conductance_us,direction", lambda k, g, way: f"{k},{str(g + 0.01).replace('.', ',')},{way}"),
+            "decimal commas need another separator",
+        ),
+    ],
+)
+def test_files_that_are_no_measurement_are_refused_in_one_sentence(text, sentence, tmp_path):
+    (tmp_path / "bad.csv").write_text(text)
+    with pytest.raises(CalibrationError, match=sentence) as refusal:
+        calibrate_files([tmp_path / "bad.csv"])
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_gigabyte_is_refused_before_it_is_read(tmp_path):
+    with (tmp_path / "huge.csv").open("wb") as file:
+        file.truncate(1 << 30)
+    with pytest.raises(CalibrationError, match="1,074 MB, and 200 MB are allowed"):
+        understand(tmp_path / "huge.csv")
