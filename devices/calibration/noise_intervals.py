@@ -127,7 +127,7 @@ def noise_intervals(models: Sequence[Fit], data: Readings) -> Noises:
                 errors = _averaged(profile)
         value = chosen.noise[which] if chosen.free[first + which] else 0.0
         out.append((value, min(float(np.exp(low)), value), max(float(np.exp(high)), value)))
-    return Noises(chosen, *out, errors)
+    return Noises(chosen, out[0], out[1], out[2], errors)
 
 
 def _well_known(whole: Sequence[Fit]) -> np.ndarray:

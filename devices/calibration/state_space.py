@@ -219,7 +219,8 @@ def _bends(nodes: int) -> tuple[np.ndarray, np.ndarray]:
 def _innovations(fits: Sequence[Fit], data: Readings) -> tuple[np.ndarray, np.ndarray]:
     """Innovations and variances (fits, readings that are not first) of fits of one family."""
     tables: dict[bytes, int] = {}
-    steps, which = [], []
+    steps: list[tuple[np.ndarray, np.ndarray]] = []
+    which = []
     for fit in fits:
         key = fit.theta[:-EXTRA].tobytes()
         if key not in tables:
