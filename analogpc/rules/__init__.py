@@ -1,4 +1,4 @@
-"""Learning rules: schedules over layers. A new rule is a new file here, and nothing else (see ``docs/rules.md``)."""
+"""Learning rules: schedules over layers. To add a rule, add one file here (see ``docs/rules.md``)."""
 
 from analogpc.devices.families import import_members
 from analogpc.rules.backprop import Backprop

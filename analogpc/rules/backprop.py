@@ -1,4 +1,4 @@
-"""Backpropagation on the same blocks: the reference rule."""
+"""Backpropagation on the same blocks as the other rules: the reference rule."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from analogpc.rules.swept import backprop_step
 
 
 class Backprop(Rule):
-    """Gradient descent on what the output pays, by transposed reads from the output to the first layer.
+    """Gradient descent on the loss at the output layer, by transposed reads from the output to the first layer.
 
-    The energies that it reports are those of the backpropagated errors, layer by layer, and the loss at the output.
+    The reported energies are those of the backpropagated errors of each layer, and the loss at the output.
 
     Attributes
     ----------
     output : "squared-error" or "cross-entropy"
-        1/2 ||target - output||^2, or the cross-entropy of the softmax of the output.
+        Loss: 1/2 ||target - output||^2, or the cross-entropy of the softmax of the output.
     """
 
     names: ClassVar[Mapping[str, Mapping[str, Any]]] = {"bp": {}}
@@ -47,7 +47,7 @@ class Backprop(Rule):
             errors.append(layer.vjp(tape, errors[-1]))
             work("gradient", errors[-1].size)
         errors.reverse()
-        # All errors first: a matrix must not have learnt when its transpose is read.
+        # Compute all errors first: a matrix must not be updated before its transpose is read.
         for layer, tape, error in at_once(zip(network.layers, tapes, errors, strict=True)):
             apply(layer.products(tape, error), 1.0)
         hidden = [energy(error) for error in errors[:-1]]

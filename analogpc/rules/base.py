@@ -1,4 +1,4 @@
-"""The contract of the learning rules: schedules over layers that say when to read, and which products to learn."""
+"""Interface of the learning rules: schedules over layers that determine the reads and the products to learn."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from analogpc.networks.network import Network
 __all__ = ["AnyRule", "Apply", "NamedRule", "Rule", "StepContext", "StepResult", "as_rule", "energy", "named_rule", "named_rules"]
 
 Apply = Callable[[Iterable[Product], float], None]
-"""Takes the products of one layer and a gain, and lets the matrices learn from them at once."""
+"""Callable that takes the products of one layer and a gain, and immediately updates the matrices."""
 
 
 @dataclass(frozen=True)
 class StepContext:
-    """The place of a training step in a run, for rules that change from epoch to epoch or draw random numbers.
+    """Position of a training step in a run, for rules that change between epochs or draw random numbers.
 
     Attributes
     ----------
     key : Key
-        Of the draws of the rule in this run.
+        Key of the random numbers of the rule in this run.
     epoch : int
-        Epochs finished before.
+        Number of finished epochs.
     step : int
-        Training steps done before, in all epochs.
+        Number of finished training steps, over all epochs.
     """
 
     key: Key
@@ -45,15 +45,15 @@ class StepContext:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a rule reports of one training step.
+    """Result of one training step.
 
     Attributes
     ----------
     outputs : (n, *output_shape) array
-        The feed-forward prediction before the weights were updated.
+        Feed-forward prediction before the weight update.
     energies : (layers,) float64 array
-        Energy of each layer, mean over the batch, at the moment of learning: the sum of squared errors over two, and for the output
-        layer under cross-entropy the cross-entropy.
+        Energy of each layer at the weight update, averaged over the batch: half the sum of squared errors, or for the output layer under
+        cross-entropy the cross-entropy.
     """
 
     outputs: np.ndarray
@@ -61,18 +61,18 @@ class StepResult:
 
 
 class Rule(Member):
-    """A learning rule. It relaxes states and yields products, and does not depend on the substrate of a matrix.
+    """Base class of learning rules, which relax states and yield products, independently of the substrate of a matrix.
 
-    A subclass with a ``kind`` of its own is known to studies, files and the command line as soon as its module is imported.
+    A subclass with its own ``kind`` is available in studies, files and the command line once its module is imported.
 
     Attributes
     ----------
     names : dict of dicts, of the class
-        Short names, each with the fields in which the rule of that name differs from the defaults.
+        Short names, each with the fields that differ from the defaults.
     sweeps : bool, of the class
-        Whether it trains networks whose value nodes lie inside the layers.
+        Whether the rule trains networks with value nodes inside the layers.
     watchable : bool, of the class
-        Whether its `train_step` takes a ``watch``, which sees every step of the relaxation (see `analysis.energy_profile`).
+        Whether `train_step` accepts a ``watch``, called at every step of the relaxation (see `analysis.energy_profile`).
     """
 
     family_name: ClassVar[str] = "rule"
@@ -91,73 +91,73 @@ class Rule(Member):
         return next((name for name, fields in names.items() if type(self)(**fields) == self), "")
 
     def refuse(self, architecture: str) -> str:
-        """Why the rule cannot train networks of an architecture of that kind; empty if it can."""
+        """Return the reason why the rule cannot train networks of this architecture; empty if it can."""
         if architecture == "hopfield":
-            return f"the rule '{self.kind}' teaches predictive networks, not networks of the architecture 'hopfield'"
+            return f"the rule '{self.kind}' trains predictive networks, not networks of the architecture 'hopfield'"
         if architecture == "transformer" and not self.sweeps:
-            return f"the rule '{self.kind}' needs a state behind every layer, and transformers have none: bp, pc, ipc and zil teach them"
+            return f"the rule '{self.kind}' needs a state after every layer, which transformers lack: use bp, pc, ipc or zil"
         return ""
 
     @property
     def usual_rate(self) -> float:
-        """Learning rate of plain SGD where none is chosen (found as documented in ``experiments/results/defaults.md``)."""
+        """Default learning rate of plain SGD (determined as documented in ``experiments/results/defaults.md``)."""
         return 0.3
 
     def repeatable(self, network: Network) -> bool:
-        """Whether `train_step` does the same to every batch of one shape, without looking at any number that it computes.
+        """Return whether `train_step` performs the same operations for every batch of one shape, whatever values it computes.
 
-        Then the GPU can record it as a graph and repeat it. A rule that waits for a number to decide what comes next cannot be; nor
-        one that carries anything of its own from batch to batch.
+        The GPU can then record it as a graph and replay it. A rule that waits for a number to decide what comes next is not
+        repeatable, nor is one that keeps state from batch to batch.
         """
         return False
 
     def settled(self) -> Self:
-        """The rule with all that it takes from files named for good, as a run begins with it; the rule itself if it takes nothing."""
+        """Return the rule with all references to files resolved, for the start of a run; the rule itself if there are none."""
         return self
 
     def at(self, context: StepContext) -> Self:
-        """The rule as it is at one moment of a run; the rule itself unless it changes from epoch to epoch, or draws.
+        """Return the rule for one training step; the rule itself unless it changes between epochs or draws random numbers.
 
-        Training uses, for every batch, the rule at its place in the run.
+        Training calls this for every batch.
         """
         return self
 
     @abstractmethod
     def train_step(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> StepResult:
-        """Learn from one batch.
+        """Train the network on one batch.
 
         Parameters
         ----------
         network : Network
         x : (n, *input_shape) array
         target : (n, *output_shape) array
-            What the outputs should be.
+            Targets of the outputs.
         apply
-            Called with products whose sum post pre^T over the batch is the direction of learning (the negative gradient of the
-            energy), once or as often as the rule wants.
+            Called with products whose sum post pre^T over the batch is the direction of the update (the negative gradient of the
+            energy), once or several times.
         """
 
 
 def _refuse_taken_names(rule: type[Rule]) -> None:
-    """Refuse a short name that another rule has."""
+    """Refuse a short name of another rule."""
     others = [other for other in Rule.kinds().values() if not same_definition(other, rule)]
     taken = {name for other in others for name in other.__dict__.get("names", ())}
     if clash := taken.intersection(rule.__dict__.get("names", ())):
-        raise TypeError(f"{rule.__qualname__}: there is another rule of the name '{min(clash)}'")
+        raise TypeError(f"{rule.__qualname__}: another rule has the name '{min(clash)}'")
 
 
 def named_rules() -> dict[str, Rule]:
-    """The rules with short names, by these names."""
+    """Return the rules by short name."""
     return {name: kind(**fields) for kind in Rule.kinds().values() for name, fields in kind.__dict__.get("names", {}).items()}
 
 
 def named_rule(name: str) -> Rule:
-    """The rule of that short name.
+    """Return the rule with a short name.
 
     Raises
     ------
     ValueError
-        If there is none; the sentence lists those there are.
+        If there is none; the message lists the names.
     """
     rules = named_rules()
     if name not in rules:
@@ -166,18 +166,18 @@ def named_rule(name: str) -> Rule:
 
 
 def as_rule(given: Rule | str) -> Rule:
-    """A rule, or the one of a short name.
+    """Return a rule, given as an object or by short name.
 
     Raises
     ------
     ValueError
-        If it is neither.
+        If ``given`` is neither.
     """
     if isinstance(given, Rule):
         return given
     if isinstance(given, str):
         return named_rule(given)
-    raise ValueError(f"a rule is expected, or the name of one, not {type(given).__name__}")
+    raise ValueError(f"expected a rule or the name of a rule, not {type(given).__name__}")
 
 
 def _by_name(value: Any) -> Any:
@@ -185,7 +185,7 @@ def _by_name(value: Any) -> Any:
 
 
 AnyRule = Annotated[SerializeAsAny[Rule], BeforeValidator(by_kind(Rule))]
-"""A rule, or its fields with its ``kind``."""
+"""A rule, or its fields including ``kind``."""
 
 NamedRule = Annotated[AnyRule, BeforeValidator(_by_name)]
 """A rule, its fields, or its short name."""

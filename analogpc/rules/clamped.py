@@ -1,4 +1,4 @@
-"""What the rules with a held output share: how far the output is pulled to the target, and what it pays for its errors."""
+"""Shared parts of the rules with a clamped output: nudging towards the target, and the loss at the output."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ Positive = Annotated[FiniteFloat, Field(gt=0)]
 
 
 class Nudging(Specification):
-    """How far the output is pulled from its feed-forward prediction u towards the target y.
+    """Nudging of the output from its feed-forward prediction u towards the target y.
 
-    In epoch e = 0, 1, ... the strength is beta_e = sign (beta + growth e), and 1 as soon as its absolute value reaches 1: also a
-    negative one then turns into +1, as in the reference code of Pinchetti et al. Whatever is learnt is divided by beta_e.
+    In epoch e = 0, 1, ... the strength is beta_e = sign (beta + growth e), and 1 once its absolute value reaches 1; a negative
+    strength then also becomes +1, as in the reference code of Pinchetti et al. The update is divided by beta_e.
 
     Attributes
     ----------
     beta : float
-        Above 0, at most 1. The default, 1, holds the output at the target.
+        Strength, above 0 and at most 1. The default 1 clamps the output at the target.
     growth : float
-        Per epoch.
+        Increase of the strength per epoch.
     sign : "positive", "negative" or "random"
-        Random signs are drawn batch by batch, with equal chances ("centered nudging" of predictive coding).
+        Sign of the nudge; random signs are drawn for each batch, with equal probability ("centered nudging" of predictive coding).
     form : "clamped-target" or "precision"
-        Hold the output at u + beta (y - u), u being the initial prediction (for cross-entropy its softmax), as the reference code
-        does; or at y, with precision beta, as Qi et al. print it. Both begin with the same error beta (y - u). Later the one has
-        beta (y - u) - (u_t - u), the other beta (y - u_t).
+        Clamp the output at u + beta (y - u), where u is the initial prediction (for cross-entropy its softmax), as in the reference
+        code; or at y, with precision beta, as printed by Qi et al. Both start with the error beta (y - u). Later the error is
+        beta (y - u) - (u_t - u) for the first form, and beta (y - u_t) for the second.
 
     References
     ----------
@@ -49,11 +49,11 @@ class Nudging(Specification):
 
     @property
     def settled(self) -> bool:
-        """Whether the strength is the same at every moment."""
+        """Whether the strength is the same in every training step."""
         return self.growth == 0 and self.sign != "random"
 
     def at(self, context: StepContext) -> Nudging:
-        """The nudging of one moment, which neither grows nor draws."""
+        """Return the nudging of one training step, with fixed strength and sign."""
         sign = self.sign
         if sign == "random":
             drawn = uniforms(context.key.fold("nudging"), context.step, (1,), np.float64)[0]
@@ -62,29 +62,29 @@ class Nudging(Specification):
 
     @property
     def strength(self) -> float:
-        """The beta of a settled nudging, with its sign.
+        """Signed strength beta of a settled nudging.
 
         Raises
         ------
         ValueError
-            If it is not settled.
+            If the nudging is not settled.
         """
         if not self.settled:
             raise ValueError(
-                f"a nudging with sign = '{self.sign}' and growth = {self.growth:g} has no strength of its own; "
-                "take the rule of a moment first, by rule.at(context)"
+                f"a nudging with sign = '{self.sign}' and growth = {self.growth:g} has no fixed strength: "
+                "use the rule of a training step, rule.at(context)"
             )
         return -self.beta if self.sign == "negative" and self.beta < 1 else self.beta
 
 
 class ClampedRule(Rule):
-    """A rule whose output is held.
+    """A rule with a clamped output.
 
     Attributes
     ----------
     output : "squared-error" or "cross-entropy"
-        What the output layer pays: 1/2 ||h - u||^2, or - sum h log softmax(u) for a prediction u of the held h, whose error then is
-        h - softmax(u).
+        Loss at the output layer: 1/2 ||h - u||^2, or - sum h log softmax(u) for the clamped output h and its prediction u; the error
+        of the latter is h - softmax(u).
     nudging : Nudging
     """
 
@@ -96,7 +96,7 @@ class ClampedRule(Rule):
         return self if self.nudging.settled else self.but(nudging=self.nudging.at(context))
 
     def held(self, outputs: np.ndarray, target: np.ndarray) -> np.ndarray:
-        """Where the output is held: (n, *output_shape), for feed-forward ``outputs`` and a ``target`` of that shape."""
+        """Return the clamped output (n, *output_shape), for feed-forward ``outputs`` and a ``target`` of that shape."""
         beta = self.nudging.strength
         if beta == 1 or self.nudging.form == "precision":
             return target
@@ -104,22 +104,22 @@ class ClampedRule(Rule):
         return start - start.dtype.type(beta) * (start - target)
 
     def output_precision(self) -> float:
-        """The factor that nudging puts on the precision of the output layer."""
+        """Factor of the nudging on the precision of the output layer."""
         return self.nudging.strength if self.nudging.form == "precision" else 1.0
 
     def begin(self, network: Network, x: np.ndarray, target: np.ndarray) -> Relaxation:
-        """A relaxation from feed-forward states, its output held."""
+        """Start a relaxation from feed-forward states, with the output clamped."""
         relaxation = Relaxation(network.layers, x, target, self.output, self.memory())
         relaxation.hold(self.held(relaxation.prediction(-1), target))
         return relaxation
 
     def memory(self) -> StateMemory | None:
-        """How finely states are held; None for the floating type."""
+        """Memory of the states; None for the floating type."""
         return None
 
 
 class RelaxingRule(ClampedRule):
-    """A rule that relaxes all hidden states at once, by gradient descent on the energy.
+    """A rule that relaxes all hidden states together, by gradient descent on the energy.
 
     With errors e_l = x_l - mu_l(x_{l-1}) and precisions P_l the energy is E = 1/2 sum_l P_l ||e_l||^2 (per sample). A step is
 
@@ -130,17 +130,17 @@ class RelaxingRule(ClampedRule):
     Attributes
     ----------
     steps : int or "layers"
-        Relaxation steps T; "layers" for as many as there are layers. A layer l of L sees an error only if T >= L - l.
+        Relaxation steps T; "layers": as many as there are layers. Layer l of L receives an error only if T >= L - l.
     step_size : float
-        Of the states.
+        Step size of the states.
     momentum : float
     nesterov : bool
-        Look ahead: x_l <- x_l - step_size (g_l + momentum v_l).
+        Nesterov momentum: x_l <- x_l - step_size (g_l + momentum v_l).
     state_bits : int
-        Bits of the digital memory that holds the hidden states between reads (see `StateMemory`); 0, the default, for the floating
-        type of the network.
+        Bits of the digital memory of the hidden states between reads (see `StateMemory`); 0, the default, for the floating type of
+        the network.
     state_memory : "states" or "deviations"
-        Whether that memory holds the states, or how far they have moved since the feed-forward pass.
+        Content of that memory: the states, or their deviations from the feed-forward pass.
     """
 
     steps: Annotated[int, Field(ge=0)] | Literal["layers"] = 8
@@ -154,7 +154,7 @@ class RelaxingRule(ClampedRule):
     @classmethod
     def _two_bits_at_least(cls, bits: int) -> int:
         if bits == 1:
-            raise ValueError("state_bits = 1 has no level but zero; 0 stands for the floating type, and 2 to 24 for a memory")
+            raise ValueError("state_bits = 1 has only the level zero: use 0 for the floating type, or 2 to 24")
         return bits
 
     @override
@@ -162,5 +162,5 @@ class RelaxingRule(ClampedRule):
         return StateMemory(bits=self.state_bits, holds=self.state_memory) if self.state_bits > 0 else None
 
     def step_count(self, layers: int) -> int:
-        """Relaxation steps in a network of so many layers."""
+        """Return the number of relaxation steps for the given number of layers."""
         return layers if self.steps == "layers" else self.steps

@@ -1,4 +1,4 @@
-"""What the nudged rules share: the sign and the drive of the nudge, and sums of products over phases."""
+"""Shared parts of the nudged rules: sign and drive of the nudge, and sums of products over phases."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _matrix(product: Product) -> int:
 
 
 def apply_together(apply: Apply, sets: Sequence[Iterable[Product]], gain: float) -> None:
-    """Let matrices learn the sum of several sets of products of the same blocks, one matrix at a time."""
+    """Update matrices by the sum of several sets of products of the same blocks, one matrix at a time."""
     for groups in zip(*(groupby(products, _matrix) for products in sets), strict=True):
         if len({matrix for matrix, _ in groups}) != 1:
             raise ValueError("the products do not belong to the same matrices in the same order")
@@ -28,18 +28,18 @@ def apply_together(apply: Apply, sets: Sequence[Iterable[Product]], gain: float)
 
 
 class NudgedRule(Rule):
-    """A rule that nudges the output of a network at its free equilibrium, and learns from how far the network gives way.
+    """A rule that nudges the output of a network at its free equilibrium, and learns from the response of the states.
 
     Attributes
     ----------
     beta : float
         Strength of the nudge, in units of the loss.
     nudging : "positive", "negative", "random" or "centered"
-        Nudge with +beta; with -beta; with one of the two, drawn batch by batch with equal chances; or first with the one and then,
-        from the free state again, with the other.
+        Nudge with +beta; with -beta; with one of them, drawn for each batch with equal probability; or with one after the other, both
+        starting from the free state.
     drive : "nudge" or "clamp"
-        The output state moves with the others, pulled by -beta dC/do at where it is; or it is held at its free value minus
-        beta dC/do there (coupled learning; for the squared error and beta = 1 that is the target).
+        "nudge": the output state moves with the others under the force -beta dC/do at its current value. "clamp": it is clamped at its
+        free value minus beta dC/do there (coupled learning; for the squared error and beta = 1 this is the target).
     output : "squared-error" or "cross-entropy"
         The loss C: half the squared error of the output, or the cross-entropy of its softmax.
     """
@@ -65,13 +65,13 @@ class NudgedRule(Rule):
         return self.but(nudging="positive" if drawn < 0.5 else "negative")
 
     def signs(self) -> tuple[int, ...]:
-        """The sign of beta in each nudged phase.
+        """Signs of beta in the nudged phases.
 
         Raises
         ------
         ValueError
-            If it has yet to be drawn.
+            If the sign is not drawn yet.
         """
         if self.nudging == "random":
-            raise ValueError("nudging = 'random' draws its sign at a moment of a run; take the rule of that, by rule.at(context)")
+            raise ValueError("nudging = 'random' draws its sign in each training step: use rule.at(context)")
         return {"positive": (1,), "negative": (-1,), "centered": (1, -1)}[self.nudging]

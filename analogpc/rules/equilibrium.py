@@ -1,4 +1,4 @@
-"""Equilibrium propagation on the energies of predictive coding: nudge the output a little, and learn from the errors that appear."""
+"""Equilibrium propagation on the energies of predictive coding: nudge the output, and learn from the resulting errors."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ class EquilibriumPropagation(NudgedRule):
 
     The energy is F = 1/2 sum_k ||h_k - f_k(h_{k-1})||^2 + beta C(h_L, y). Without a nudge (beta = 0) its minimum is the feed-forward
     pass, where F and all its derivatives with respect to the weights vanish; so a single nudged phase gives a gradient,
-    (1/beta) dF/dW, off by O(beta), and two of opposite sign give one that is off by O(beta^2).
+    (1/beta) dF/dW, with an error of O(beta), and two of opposite sign give one with an error of O(beta^2).
 
     Attributes
     ----------
     iterations : int or "layers"
-        K, sweeps through even and odd states in each nudged phase; "layers" for as many as there are layers. From the output the
-        nudge passes two layers in each sweep (one in the first if the number of layers is odd).
+        Number K of sweeps through even and odd states in each nudged phase; "layers": as many as there are layers. The nudge passes
+        two layers per sweep, starting at the output (one in the first sweep if the number of layers is odd).
     projection : "modified" or "plain"
-        How states are kept where their activation can be (see `Projection`).
+        Projection of the states onto the range of their activation (see `Projection`).
     beta, nudging, drive, output
-        See `NudgedRule`. A clamped output makes the errors smaller than those of backpropagation, by the inverse of
+        See `NudgedRule`. A clamped output reduces the errors relative to backpropagation, by the inverse of
         (I + J J^T + ...) even as beta goes to zero, and the sweeps then settle only if ||J J^T|| < 1.
 
     References
     ----------
     Kerjan, Hoier and Scellier, "Training a predictive coding network on ImageNet using equilibrium propagation", arXiv 2606.03584.
-    The sign of the feedback is that of descent, + J^T e.
+    The feedback has the sign of gradient descent, + J^T e.
     """
 
     names: ClassVar[Mapping[str, Mapping[str, Any]]] = {"ep": {}}
@@ -50,17 +50,17 @@ class EquilibriumPropagation(NudgedRule):
     projection: Literal["modified", "plain"] = "modified"
 
     def iteration_count(self, layers: int) -> int:
-        """Sweeps of each phase in a network of so many layers."""
+        """Return the number of sweeps per phase for the given number of layers."""
         return layers if self.iterations == "layers" else self.iterations
 
     def free(self, network: Network, x: np.ndarray) -> Equilibration:
-        """The free equilibrium, by one feed-forward pass."""
+        """Compute the free equilibrium by one feed-forward pass."""
         modified = self.projection == "modified"
         projections = [Projection(layer, modified) for layer in network.architecture.layers()]
         return Equilibration(network.layers, projections, x)
 
     def relax(self, free: Equilibration, target: np.ndarray, beta: float) -> Equilibration:
-        """The state after the sweeps of one phase that starts from the free one, nudged with ``beta`` (of either sign)."""
+        """Relax the free state for one phase, nudged with ``beta`` (of either sign)."""
         phase, depth = free.copy(), len(free.layers)
         strength = target.dtype.type(beta)
         if self.drive == "clamp":
@@ -71,7 +71,7 @@ class EquilibriumPropagation(NudgedRule):
 
         for _ in range(self.iteration_count(depth)):
             for parity in (0, 1):
-                # The output moves with the states of its parity.
+                # The output is updated with the states of its parity.
                 moves: list[Callable[[], None]] = [partial(phase.sweep, parity)]
                 if self.drive == "nudge" and parity == depth % 2:
                     moves.append(nudge)
@@ -97,7 +97,7 @@ class EquilibriumPropagation(NudgedRule):
         phases = [self.relax(free, target, sign * self.beta) for sign in signs]
         errors = [phase.errors() for phase in phases]
         for index, layer in at_once(enumerate(network.layers)):
-            # The sign of a phase goes to the errors, so that no gain is negative.
+            # The errors carry the sign of the phase, so that no gain is negative.
             one, *other = (layer.products(p.tapes[index], e[index]) for p, e in zip(phases, errors, strict=True))
             if other:
                 apply(TwoPhases(one, other[0]), 0.5 / self.beta)

@@ -1,4 +1,4 @@
-"""Error-based predictive coding (ePC): the equilibrium of predictive coding, found by relaxing errors instead of states."""
+"""Error-based predictive coding (ePC): the equilibrium of predictive coding, reached by relaxing errors instead of states."""
 
 from __future__ import annotations
 
@@ -23,25 +23,24 @@ class ErrorBasedPC(RelaxingRule):
     """Predictive coding in the coordinates of its errors.
 
     The energy of predictive coding as a function of the hidden errors e_l, with x_l = mu_l(x_{l-1}) + e_l from the input upwards, has the
-    same stationary points. Its gradient comes by reverse mode: with d_L = h - u (or its cross-entropy form) and
+    same stationary points. Its gradient is computed in reverse mode: with d_L = h - u (or its cross-entropy form) and
     d_l = J_{l+1}^T d_{l+1} it is g_l = e_l - d_l. A step
 
         v_l <- momentum v_l + g_l;   e_l <- e_l - step_size v_l
 
-    carries the error of the output through all layers at once, so that the equilibrium needs some ten times fewer steps
-    than plain descent of the states in networks of 20 layers (experiments/benchmarks/error_based.py). The price is that a
-    step is a whole forward and a whole backward pass: this is a reference, by which other equilibrators are judged, and
-    no local rule. It also presumes that both passes read the same weights. On noisy matrices it
-    runs, but relaxes towards an equilibrium that moves with the noise of every read.
+    carries the error of the output through all layers, so the equilibrium needs about ten times fewer steps than plain descent of
+    the states in networks of 20 layers (experiments/benchmarks/error_based.py). In return, a step is a full forward and a full
+    backward pass: this is a reference for other equilibration methods, not a local rule. It also assumes that both passes read
+    the same weights. On noisy matrices it runs, but relaxes towards an equilibrium that changes with the noise of every read.
 
     After one step of size s from feed-forward states the hidden errors are s times those of backpropagation.
 
     Attributes
     ----------
     steps, step_size, momentum, nesterov
-        Of the errors, otherwise as in `RelaxingRule`; here every layer sees an error from the first step on.
+        As in `RelaxingRule`, but for the errors; every layer receives an error from the first step on.
     tolerance : float
-        Relaxation ends before ``steps`` as soon as no component of g_l exceeds this; 0 for never.
+        Stop the relaxation once no component of g_l exceeds this value; 0: never.
 
     References
     ----------
@@ -58,7 +57,7 @@ class ErrorBasedPC(RelaxingRule):
     @model_validator(mode="after")
     def _holds_no_states(self) -> ErrorBasedPC:
         if self.state_bits > 0:
-            raise ValueError(f"state_bits = {self.state_bits} means nothing here: 'error-based-pc' relaxes errors, not states")
+            raise ValueError(f"state_bits = {self.state_bits} does not apply: 'error-based-pc' relaxes errors, not states")
         return self
 
     @override
@@ -69,7 +68,7 @@ class ErrorBasedPC(RelaxingRule):
     def train_step(
         self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply, watch: Watch | None = None
     ) -> StepResult:
-        """See `Rule.train_step`; a ``watch`` sees the relaxation (see `relax`)."""
+        """See `Rule.train_step`; ``watch`` is passed to `relax`."""
         errors = ErrorRelaxation(network.layers, x)
         outputs = errors.predictions[-1]
         held = self.held(outputs, target)
@@ -80,7 +79,7 @@ class ErrorBasedPC(RelaxingRule):
         return StepResult(outputs, self._energies(errors, held))
 
     def relax(self, errors: ErrorRelaxation, held: np.ndarray, watch: Watch | None = None) -> None:
-        """Relax the errors below an output held at ``held``; a ``watch`` sees them before every step and after the last."""
+        """Relax the errors with the output clamped at ``held``; ``watch`` is called before every step and after the last."""
         for _ in range(self.step_count(len(errors.layers))):
             self._show(errors, held, watch)
             errors.differentiate(self.top(held, errors.predictions[-1]))
@@ -97,28 +96,28 @@ class ErrorBasedPC(RelaxingRule):
         return row([*map(energy, errors.errors), output_energy(self.output, held, errors.predictions[-1])], held)
 
     def top(self, held: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-        """The weighted error of the output, held at ``held``: (n, *output_shape)."""
+        """Return the weighted error of the output clamped at ``held``: (n, *output_shape)."""
         error = output_error(self.output, held, prediction)
         return error if self.output_precision() == 1 else error.dtype.type(self.output_precision()) * error
 
 
 class ErrorRelaxation:
-    """Hidden errors of a network above a held input, and the states that follow from them.
+    """Hidden errors of a network with a clamped input, and the resulting states.
 
     Parameters
     ----------
     layers : sequence of Block
     x : (n, ...) array
-        The input, held.
+        Clamped input.
 
     Attributes
     ----------
     errors : list of arrays
-        Of the hidden states 1, ..., L - 1; zero at first.
+        Errors of the hidden states 1, ..., L - 1; initially zero.
     predictions, tapes : lists
-        Of all layers, at the states that follow from ``errors``.
+        Predictions and tapes of all layers, at the states given by ``errors``.
     gradients : list of arrays
-        Of the energy with respect to ``errors``, at the latest `differentiate`.
+        Gradients of the energy with respect to ``errors``, at the last `differentiate`.
     """
 
     def __init__(self, layers: list[Block], x: np.ndarray) -> None:
@@ -129,14 +128,14 @@ class ErrorRelaxation:
         self._velocities = [np.zeros_like(error) for error in self.errors]
 
     def differentiate(self, top: np.ndarray) -> None:
-        """Find ``gradients``, given the weighted error of the output (n, *output_shape)."""
+        """Compute ``gradients`` from the weighted error of the output (n, *output_shape)."""
         for j in range(len(self.layers) - 1, 0, -1):
             top = self.layers[j].vjp(self.tapes[j], top)
             self.gradients[j - 1] = self.errors[j - 1] - top
             work("gradient", top.size)
 
     def descend(self, step_size: float, momentum: float = 0.0, nesterov: bool = False) -> None:
-        """Move all errors down the gradients found last, then bring predictions up to date, from the second layer upwards."""
+        """Move all errors down the last gradients, then update the predictions from the second layer upwards."""
         for j, gradient in at_once(enumerate(self.gradients)):
             work("momentum step", gradient.size)
             self.errors[j] = momentum_step(self.errors[j], gradient, self._velocities[j], step_size, momentum, nesterov)
@@ -145,9 +144,9 @@ class ErrorRelaxation:
             self.predictions[j], self.tapes[j] = self.layers[j].forward(self.predictions[j - 1] + error)
 
     def states(self) -> list[np.ndarray]:
-        """The hidden states 1, ..., L - 1."""
+        """Hidden states 1, ..., L - 1."""
         return [prediction + error for prediction, error in zip(self.predictions[:-1], self.errors, strict=True)]
 
     def residual(self) -> float:
-        """The largest absolute component of ``gradients``; 0 if there is none."""
+        """Return the largest absolute component of ``gradients``; 0 if there is none."""
         return max(map(largest, self.gradients), default=0.0)

@@ -1,4 +1,4 @@
-"""Predictive coding with fixed predictions: errors relax while all Jacobians and predictions stay those of the feed-forward pass."""
+"""Predictive coding with fixed predictions: errors relax with the Jacobians and predictions of the feed-forward pass."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from analogpc.rules.clamped import ClampedRule
 class FixedPrediction(ClampedRule):
     """Predictive coding under the fixed-prediction assumption.
 
-    Predictions mu_l and Jacobians J_l stay those of the feed-forward pass, so that every error relaxes on its own,
+    Predictions mu_l and Jacobians J_l stay those of the feed-forward pass, so every error relaxes independently,
 
         e_l <- (1 - step_size) e_l + step_size J_{l+1}^T e_{l+1},
 
-    towards that of backpropagation, and weights learn with the inputs of the feed-forward pass. With a step size of 1 and as many steps
-    as layers it is reached exactly. (The reference code calls this 'FixedPred'; its 'Exact' is `Backprop`, and its 'Strict' is
-    `PredictiveCoding` with one step fewer, whose errors it pairs with the inputs of one step later.)
+    towards that of backpropagation, and the weights learn with the inputs of the feed-forward pass. A step size of 1 and as many
+    steps as layers give it exactly. (The reference code calls this 'FixedPred'; its 'Exact' is `Backprop`, and its 'Strict' is
+    `PredictiveCoding` with one step less, which pairs the errors with the inputs of the next step.)
 
     Attributes
     ----------
     steps : int or "layers"
-        n >= 1; "layers" for as many as there are layers. Weights learn from the errors that step n starts from, as in the reference
-        code, so that n = 1 is the delta rule.
+        n >= 1; "layers": as many as there are layers. Weights learn from the errors before step n, as in the reference code, so that
+        n = 1 is the delta rule.
     step_size : float
-        Above 0, at most 1.
+        Step size of the errors, above 0 and at most 1.
 
     References
     ----------
@@ -68,7 +68,7 @@ class FixedPrediction(ClampedRule):
         return StepResult(state, row([*map(energy, found[:-1]), output_energy(self.output, held, state)], state))
 
     def _sweep(self, layers: list[Block], tapes: list[Any], errors: list[np.ndarray | None]) -> None:
-        """Move all hidden errors at once; None is zero."""
+        """Update all hidden errors simultaneously; None is zero."""
         former = list(errors)
         for j in at_once(range(1, len(layers))):
             above, own = former[j], former[j - 1]

@@ -1,4 +1,4 @@
-"""Incremental predictive coding: states and weights move together, at every step."""
+"""Incremental predictive coding: states and weights are updated together, at every step."""
 
 from __future__ import annotations
 
@@ -18,19 +18,18 @@ from analogpc.rules.swept import ipc_step
 
 
 class IncrementalPC(RelaxingRule):
-    """Predictive coding whose weights learn at every relaxation step, from the same errors that move the states (iPC).
+    """Incremental predictive coding (iPC): weights learn at every relaxation step, from the errors that move the states.
 
-    In each of T = ``steps`` steps the errors of all layers are found once; the states move down their gradient (see `RelaxingRule`),
-    then every layer learns from its error and its input as they were. The memory of an optimiser lasts from step to step. Schedules
-    of the learning rate count batches: a batch of T updates is one step of theirs, which is what the reference code gets by
-    multiplying the lengths of its schedule by T, but for the rate being the same during a batch.
+    In each of T = ``steps`` steps the errors of all layers are computed once; the states move down their gradient (see
+    `RelaxingRule`), then every layer learns from the error and input before the move. The optimiser state persists from step to
+    step. Learning-rate schedules count batches: a batch of T updates is one step. The reference code multiplies the lengths of its
+    schedule by T to the same effect, except that here the rate is constant during a batch.
 
     Attributes
     ----------
     stoppable : bool
-        Layers that the error has not reached yet do not learn at all: no step, no change of the moments of an optimiser, no weight
-        decay (the stoppable optimiser of the reference code of Qi et al., as it is meant). Otherwise they learn from an error of
-        zero.
+        Layers not yet reached by the error do not learn: no step, no change of optimiser moments, no weight decay (the stoppable
+        optimiser of the reference code of Qi et al., as intended there). Otherwise they learn from an error of zero.
 
     References
     ----------
@@ -58,7 +57,7 @@ class IncrementalPC(RelaxingRule):
     def train_step(
         self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply, watch: Watch | None = None
     ) -> StepResult:
-        """See `Rule.train_step`; a ``watch`` sees the states before every step and after the last."""
+        """See `Rule.train_step`; ``watch`` is called before every step and after the last."""
         if network.swept:
             return ipc_step(self, network, x, target, apply, watch)
         layers = network.layers
@@ -81,14 +80,14 @@ class IncrementalPC(RelaxingRule):
 
         steps = self.step_count(len(layers))
         for step in range(steps):
-            # What a step has found is learnt while the next one reads, where arrays allow it.
+            # Where arrays allow it, the update of a step overlaps with the reads of the next.
             for do in at_once((learn, differentiate), WHILE_WRITTEN):
                 do()
             relaxation.show(watch)
             if step == steps - 1:
                 energies = relaxation.energies()
             found = list(zip(range(len(layers)), relaxation.tapes, relaxation.errors, strict=True))
-            # The states go first: they must not see what the weights learn from the same errors.
+            # Move the states first: they must not depend on the weight update from the same errors.
             relaxation.descend(self.step_size, self.momentum, self.nesterov)
         learn()
         relaxation.show(watch)

@@ -1,4 +1,4 @@
-"""Predictive coding: relax the states to lower the energy of the prediction errors, then learn from the errors that remain."""
+"""Predictive coding: relax the states to minimise the energy of the prediction errors, then learn from the remaining errors."""
 
 from __future__ import annotations
 
@@ -18,50 +18,50 @@ from analogpc.rules.clamped import Positive, RelaxingRule
 from analogpc.rules.swept import pc_step
 
 _TAIL = 0.01
-"""What the reference code of Qi et al. multiplies a decaying precision by."""
+"""Factor on decaying precisions in the reference code of Qi et al."""
 
 
-# What the names begin from: numbers within the ranges of Pinchetti et al., and those of Qi et al.
+# Base values of the named rules: within the ranges of Pinchetti et al., and those of Qi et al.
 _PLAIN: dict[str, Any] = {"steps": 8, "step_size": 0.02, "momentum": 0.3}
 _SCHEDULED: dict[str, Any] = {"steps": "layers", "step_size": 0.5}
 
 
 class PredictiveCoding(RelaxingRule):
-    """Discriminative predictive coding with a held output and feed-forward initialisation.
+    """Discriminative predictive coding with a clamped output and feed-forward initialisation.
 
-    All hidden states move at once, ``steps`` times (see `RelaxingRule`). Then every layer learns from its error and its input.
-    Whether the layers are f(W x) or W f(x) is the network's.
+    All hidden states are updated together, ``steps`` times (see `RelaxingRule`). Then every layer learns from its error and input.
+    The network determines whether layers are f(W x) or W f(x).
 
     Attributes
     ----------
     precision : str
-        With T steps t = 0, 1, ..., T - 1 and L layers l = 1, ..., L, after Qi et al.; the error reaches layer l at t = L - l.
+        Schedule of the precisions, after Qi et al., with T steps t = 0, 1, ..., T - 1 and L layers l = 1, ..., L; the error reaches
+        layer l at t = L - l.
 
         - "standard": all precisions 1.
-        - "spiking": layer L - t has precision 1, the layers above it ``base_precision``, and those below do not take part, as in their
+        - "spiking": layer L - t has precision 1, layers above it ``base_precision``, and layers below are inactive, as in their
           code. (Their eq. 4, read literally with one alpha, would erase every error one step after its arrival.)
         - "decay-paper": eq. 5. Layer l, once reached, has exp(-k (l - L + t)) / sum_j exp(-k j), j = 0, ..., T - L + l, k being ``decay``;
-          before that 1. (The sum is 1 only over t = L - l, ..., T: one step more than there are.)
-        - "decay-code": what their code does. 1 when reached, then exp(-k i) / 100 times sum_j exp(-k j), j = 0, ..., n - 1, after i
-          more of the n = T - L + l steps that are left to the layer; layers not reached do not take part.
+          before that, 1. (The sum is 1 only over t = L - l, ..., T, one step more than available.)
+        - "decay-code": their code. 1 when reached, then exp(-k i) / 100 times sum_j exp(-k j), j = 0, ..., n - 1, after i more of the
+          n = T - L + l remaining steps of the layer; layers not reached are inactive.
     base_precision : float
-        See "spiking".
+        Precision of the layers above the active one under "spiking".
     decay : float
         k of the decaying precisions; 1 in the reference code.
     update : "standard" or "forward"
         Learn from the errors at the relaxed states; or from x_l(T) - mu_l(0) and the initial inputs of each layer (forward update,
-        eq. 6 there, as in its code: both the prediction and the presynaptic activity are those of the feed-forward pass).
-        Either way precisions do not weigh the products.
+        eq. 6 there, as in its code: prediction and presynaptic activity are both those of the feed-forward pass). In both cases the
+        products are not weighted by precisions.
     gain : "none" or "closed-form"
-        Spiking precision with forward updates gives the gradient of backpropagation times (1 - s) s^(L-l) in hidden layer l, s being
+        Spiking precision with forward updates gives the gradient of backpropagation times (1 - s) s^(L-l) in hidden layer l, where s is
         the step size, up to O(base_precision). "closed-form" multiplies the products of every layer by the inverse. An
-        optimiser that normalises gradients does not notice; pulsed devices of finite granularity do.
+        optimiser that normalises gradients is not affected by the factor; pulsed devices of finite granularity are.
     step_decay : float
-        The step size is multiplied by this whenever the energy of the batch has risen (0.9 for the language models of Salvatori
-        et al., ICLR 2024); 1 leaves it alone. Needs standard precision: under a schedule the energy rises by itself.
+        Factor on the step size whenever the energy of the batch has risen (0.9 for the language models of Salvatori
+        et al., ICLR 2024); 1 keeps it. Needs standard precision: a schedule changes the energy.
     tolerance : float
-        Relaxation ends before ``steps`` as soon as no component of the gradient of the energy with respect to a state exceeds this;
-        0 for never.
+        Stop the relaxation once no component of the gradient of the energy with respect to a state exceeds this value; 0: never.
 
     References
     ----------
@@ -109,7 +109,9 @@ class PredictiveCoding(RelaxingRule):
         if self.step_size >= 1:
             raise ValueError(f"gain = 'closed-form' needs step_size below 1, not {self.step_size:g}: the gain has no limit there")
         if self.tolerance > 0:
-            raise ValueError(f"gain = 'closed-form' needs tolerance = 0, not {self.tolerance:g}: it counts on every step")
+            raise ValueError(
+                f"gain = 'closed-form' needs tolerance = 0, not {self.tolerance:g}: it assumes that all steps are made"
+            )
         return self
 
     @property
@@ -121,7 +123,7 @@ class PredictiveCoding(RelaxingRule):
         return 0.3 if scheduled or self.nudging.beta < 1 else 1.0
 
     def precisions(self, layers: int, step: int) -> list[float]:
-        """The precision of every layer at a relaxation step, first layer first; zero where a layer takes no part."""
+        """Return the precision of every layer at a relaxation step, first layer first; zero for inactive layers."""
         if self.precision == "standard":
             return [1.0] * layers
         # Steps since the error reached the layer; negative before.
@@ -136,12 +138,12 @@ class PredictiveCoding(RelaxingRule):
         ]
 
     def gains(self, layers: int) -> list[float]:
-        """The factor on the products of every layer, first layer first, apart from nudging.
+        """Return the factor on the products of every layer, first layer first, without nudging.
 
         Raises
         ------
         ValueError
-            If the closed form is asked for with fewer steps than layers.
+            If gain = "closed-form" and there are fewer steps than layers.
         """
         if self.gain == "none":
             return [1.0] * layers
@@ -152,20 +154,20 @@ class PredictiveCoding(RelaxingRule):
 
     @override
     def repeatable(self, network: Network) -> bool:
-        # Where value nodes lie inside layers, step sizes are found on the GPU.
+        # With value nodes inside layers, step sizes are computed on the GPU.
         return self.tolerance == 0 and (self.step_decay == 1 or (network.swept and self.momentum == 0))
 
     @override
     def train_step(
         self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply, watch: Watch | None = None
     ) -> StepResult:
-        """See `Rule.train_step`; a ``watch`` sees the relaxation (see `relax`)."""
+        """See `Rule.train_step`; ``watch`` is passed to `relax`."""
         if network.swept:
             return pc_step(self, network, x, target, apply, watch)
         layers = network.layers
         beta = self.nudging.strength
         gains = [gain / beta for gain in self.gains(len(layers))]
-        # The precision of the output does not weigh its products, and it holds all of beta there.
+        # Products are not weighted by the output precision, which contains all of beta here.
         gains[-1] *= self.output_precision()
         relaxation = self.begin(network, x, target)
         outputs = relaxation.prediction(-1)
@@ -179,10 +181,9 @@ class PredictiveCoding(RelaxingRule):
         return StepResult(outputs, relaxation.energies())
 
     def relax(self, relaxation: Relaxation, watch: Watch | None = None) -> None:
-        """Move the states by the schedule.
+        """Relax the states according to the schedule.
 
-        A ``watch`` sees the states before every step and after the last, for which predictions that the rule itself may not need
-        are read once more.
+        ``watch`` is called before every step and after the last; it may need an additional read of the predictions.
         """
         layers = len(relaxation.layers)
         step_size, last = self.step_size, math.inf
@@ -201,5 +202,5 @@ class PredictiveCoding(RelaxingRule):
 
 
 def _decays(k: float, terms: int) -> float:
-    """sum_j exp(-k j) over j = 0, ..., terms - 1."""
+    """Return sum_j exp(-k j) over j = 0, ..., terms - 1."""
     return math.fsum(math.exp(-k * j) for j in range(terms))

@@ -1,4 +1,4 @@
-"""The rules on networks whose value nodes lie inside the layers (`SweepRelaxation`): the same schedules, sweep by sweep."""
+"""The rules on networks with value nodes inside the layers (`SweepRelaxation`): the same schedules, sweep by sweep."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def begin_sweeps(rule: ClampedRule, network: Network, x: np.ndarray, target: np.ndarray) -> SweepRelaxation:
-    """A relaxation from feed-forward states, its output held at the target.
+    """Start a relaxation from feed-forward states, with the output clamped at the target.
 
     Raises
     ------
@@ -34,22 +34,20 @@ def begin_sweeps(rule: ClampedRule, network: Network, x: np.ndarray, target: np.
             f"nudging.beta = {rule.nudging.beta:g} is not allowed in networks with value nodes inside layers: it is 1 there"
         )
     if rule.memory() is not None:
-        raise ValueError(
-            "state_bits is not allowed in networks with value nodes inside layers: their states have the floating type"
-        )
+        raise ValueError("state_bits is not allowed in networks with value nodes inside layers: use state_bits = 0")
     relaxation = SweepRelaxation(network, x, target, rule.output)
     if not relaxation.nodes:
-        raise ValueError(f"the rule '{rule.kind}' needs value nodes, and the network has none: only backpropagation learns there")
+        raise ValueError(f"the rule '{rule.kind}' needs value nodes, which the network lacks: use backpropagation")
     return relaxation
 
 
 def step_count(rule: Any, relaxation: SweepRelaxation) -> int:
-    """Relaxation steps of a rule; "layers" counts the nodes and the output."""
+    """Return the number of relaxation steps of a rule; "layers" counts the nodes and the output."""
     return rule.step_count(len(relaxation.nodes) + 1)
 
 
 def backprop_step(rule: Backprop, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> StepResult:
-    """One sweep back, through nodes that hand on what they get. Of the energies only that of the output is not zero."""
+    """Run one backward sweep through transparent nodes. Only the energy of the output is nonzero."""
     relaxation = SweepRelaxation(network, x, target, rule.output, cut=False)
     relaxation.differentiate()
     energies = relaxation.energies()
@@ -60,12 +58,12 @@ def backprop_step(rule: Backprop, network: Network, x: np.ndarray, target: np.nd
 def pc_step(
     rule: PredictiveCoding, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply, watch: Watch | None
 ) -> StepResult:
-    """T steps of the states, T + 1 sweeps; what learns are the matrices that an error has reached, from the last sweep.
+    """Run T steps of the states (T + 1 sweeps); the matrices reached by an error learn from the last sweep.
 
     Raises
     ------
     ValueError
-        If the rule has schedules that count layers.
+        If the rule has a schedule that counts layers.
     """
     if rule.precision != "standard" or rule.update != "standard":
         raise ValueError(
@@ -92,7 +90,7 @@ def pc_step(
 
 
 def _decayed(step_size: Any, factor: float, now: Any, last: Any) -> Any:
-    """The step size, multiplied by ``factor`` if the energy has risen; computed on the GPU without synchronisation if ``now`` is there."""
+    """Return the step size, times ``factor`` if the energy has risen; without synchronisation if ``now`` is on the GPU."""
     if last is None:
         return step_size
     if on_gpu(now):
@@ -103,12 +101,12 @@ def _decayed(step_size: Any, factor: float, now: Any, last: Any) -> Any:
 def ipc_step(
     rule: IncrementalPC, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply, watch: Watch | None
 ) -> StepResult:
-    """In every sweep, states move down their gradient, then every matrix that an error has reached learns.
+    """In every sweep, move the states down their gradient, then update every matrix reached by an error.
 
     Raises
     ------
     ValueError
-        If matrices that no error has reached are to learn.
+        If matrices not reached by an error should learn.
     """
     if not rule.stoppable:
         raise ValueError(
@@ -124,14 +122,14 @@ def ipc_step(
             relaxation.learn(apply)
 
     for step in range(steps):
-        # What a sweep has found is learnt while the next one reads, where arrays allow it.
+        # Where arrays allow it, the update of a sweep overlaps with the reads of the next.
         for do in at_once((learn, relaxation.differentiate), WHILE_WRITTEN):
             do()
         found = True
         relaxation.show(watch)
         if step == steps - 1:
             energies = relaxation.energies()
-        # The states go first: they must not see what the weights learn from the same errors.
+        # Move the states first: they must not depend on the weight update from the same errors.
         relaxation.descend(rule.step_size, rule.momentum, rule.nesterov)
     learn()
     relaxation.show(watch)
@@ -139,13 +137,13 @@ def ipc_step(
 
 
 def zil_step(rule: ZIL, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> StepResult:
-    """Every matrix learns at the sweep at which an error reaches it, until none is left or none is reached any more.
+    """Update every matrix in the sweep in which an error reaches it, until all are updated or none is reached.
 
-    With nodes in "levels", squared errors and a step size of 1, that is backpropagation.
+    With nodes in "levels", squared errors and a step size of 1, this is backpropagation.
     """
     if network.architecture.tied:
         raise ValueError(
-            "the rule 'zil' lets every matrix learn at a moment of its own, and a tied decoder shares one with the embedding: give the "
+            "the rule 'zil' updates every matrix at a different sweep, but a tied decoder shares one with the embedding: give the "
             "network tied_decoder = false"
         )
     relaxation = begin_sweeps(rule, network, x, target)

@@ -1,4 +1,4 @@
-"""Z-IL: predictive coding that learns every layer at the moment when its error is that of backpropagation."""
+"""Z-IL: predictive coding that updates every layer when its error equals that of backpropagation."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from analogpc.rules.swept import zil_step
 class ZIL(ClampedRule):
     """Zero-divergence inference learning: from feed-forward states, with a step size of 1, layer L - t learns at step t.
 
-    At step t = 0, ..., L - 1 layer L - t learns from its error and input as they are before the states move. With a step size of 1,
-    no momentum and precisions of 1 that error is the one of backpropagation (Song et al., NeurIPS 2020): the direction of learning is
-    the gradient of what the output pays, with nudging that of a target at u + beta (y - u), divided by beta.
+    At step t = 0, ..., L - 1 layer L - t learns from its error and input before the states move. With a step size of 1, no momentum
+    and precisions of 1 that error equals that of backpropagation (Song et al., NeurIPS 2020): the update follows the gradient of the
+    loss at the output; with nudging, that of a target at u + beta (y - u), divided by beta.
 
     Attributes
     ----------
     step_size : float
-        Of the states; with any other than 1 it is not backpropagation.
+        Step size of the states; equivalence with backpropagation requires 1.
     sweep : "front" or "all"
-        Which states move at step t: only that below the layer that learns, as in the reference code of Pinchetti et al., which then
-        reads no more than backpropagation; or all of them, as the rule is written. What is learnt is the same on exact matrices.
+        States updated at step t: only the state below the learning layer, as in the reference code of Pinchetti et al., which then
+        needs no more reads than backpropagation; or all states, as the rule is written. On exact matrices the updates are equal.
 
     References
     ----------

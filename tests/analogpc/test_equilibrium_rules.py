@@ -187,7 +187,7 @@ def test_random_signs_are_drawn_batch_by_batch():
         assert drawn.count("positive") + drawn.count("negative") == 400
         assert drawn == [rule.at(StepContext(Key(7), epoch=2, step=step)).nudging for step in range(400)]
         assert drawn != [rule.at(StepContext(Key(8), step=step)).nudging for step in range(400)]
-        with pytest.raises(ValueError, match="take the rule of that"):
+        with pytest.raises(ValueError, match="use rule.at"):
             rule.signs()
     settled = EquilibriumPropagation()
     assert settled.at(StepContext(Key(7))) is settled
@@ -220,13 +220,13 @@ def test_contradictory_hopfield_specifications_are_refused(make, sentence):
 @pytest.mark.parametrize(
     ("network", "rule", "sentence"),
     [
-        (apc.mlp([64, 10]), HopfieldEP(), "teaches networks of the architecture 'hopfield', not 'mlp'"),
+        (apc.mlp([64, 10]), HopfieldEP(), "trains networks of the architecture 'hopfield', not 'mlp'"),
         (
             hopfield(readout="softmax"),
             HopfieldEP(),
-            "output = 'squared-error' does not go with a network whose readout is 'softmax'",
+            "output = 'squared-error' cannot be used with readout = 'softmax'",
         ),
-        (hopfield(readout="softmax"), HopfieldEP(output="cross-entropy", drive="clamp"), "needs an output state to hold"),
+        (hopfield(readout="softmax"), HopfieldEP(output="cross-entropy", drive="clamp"), "needs an output state to clamp"),
         (hopfield(), BackpropThroughTime(), "needs a network with order = 'synchronous'"),
     ],
 )
@@ -248,9 +248,9 @@ def test_specifications_survive_toml():
 
 def test_rules_and_networks_that_do_not_fit_are_refused_before_anything_is_trained():
     for rule, network, sentence in (
-        ("pc", {"kind": "hopfield", "widths": [64, 10]}, "teaches predictive networks"),
-        ("zil", {"kind": "hopfield", "widths": [64, 10]}, "teaches predictive networks"),
-        ("ep-hopfield", {"kind": "mlp", "widths": [64, 10]}, "teaches networks of the architecture 'hopfield'"),
+        ("pc", {"kind": "hopfield", "widths": [64, 10]}, "trains predictive networks"),
+        ("zil", {"kind": "hopfield", "widths": [64, 10]}, "trains predictive networks"),
+        ("ep-hopfield", {"kind": "mlp", "widths": [64, 10]}, "trains networks of the architecture 'hopfield'"),
     ):
         with pytest.raises(SpecificationError, match=sentence):
             apc.Study(rule=rule, network=network)

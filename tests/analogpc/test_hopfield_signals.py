@@ -62,7 +62,7 @@ def test_a_missing_or_another_teacher_is_told_in_one_sentence(tmp_path):
         if case == "missing":
             file.rename(tmp_path / "moved.h5")
             with pytest.raises(
-                TeacherError, match=r"cannot be loaded: .*teacher\.h5 does not exist; put its run file there or give"
+                TeacherError, match=r"cannot be loaded: .*teacher\.h5 does not exist; put its run file there, or pass"
             ):
                 run.train(data, progress=False, batches=1)
         elif case == "other":
@@ -181,9 +181,9 @@ def test_refusals_are_one_sentence():
         Hopfield(widths=(6, 9, 8, 7, 4), heads=(1, 2), head_features=(5,))
     with pytest.raises(SpecificationError, match="heads need head_features"):
         Hopfield(input_shape=(4, 4, 1), blocks=(apc.Conv2d(channels=2), apc.Conv2d(channels=2)), heads=(1,))
-    with pytest.raises(SpecificationError, match="drive = 'clamp' does not go with intermediate signals"):
+    with pytest.raises(SpecificationError, match="drive = 'clamp' cannot be used with intermediate signals"):
         SignalsEP(drive="clamp")
-    with pytest.raises(SpecificationError, match=r"states = \(1, 1\) names a state twice"):
+    with pytest.raises(SpecificationError, match=r"states = \(1, 1\) contains a state twice"):
         LocalError(states=(1, 1))
     teacher = Teacher.of(Network(MLP(widths=(6, 9, 8, 4)), seed=11))
     with pytest.raises(SpecificationError, match=r"states = \(1, 2\) and teacher_states = \(1,\) must have equal lengths"):
@@ -198,14 +198,14 @@ def test_refusals_are_one_sentence():
         (refusal({}), "local errors need a network with heads"),
         (
             refusal({"heads": (1,)}, states=(2,)),
-            r"state 2 has no head: give the network one, for example by Hopfield\(..., heads=\(2,\)\)",
+            r"state 2 has no head: construct the network with one, for example by Hopfield\(..., heads=\(2,\)\)",
         ),
         (
             refusal({"heads": (1,), "head_features": (5,)}),
-            "the head of state 1 has 5 values, and there are 4 outputs: set head_features",
+            "the head of state 1 has 5 values, but there are 4 outputs: set head_features",
         ),
-        (refusal({}, states=(2,), **distil), "state 2 has 8 channels and the teacher 9 there"),
-        (refusal({}, states=(4,), **distil), r"states = \(4,\) must be numbers of hidden states, which are 1 to 3"),
+        (refusal({}, states=(2,), **distil), "state 2 has 8 channels but the teacher state 9"),
+        (refusal({}, states=(4,), **distil), r"states = \(4,\) must be numbers of hidden states, from 1 to 3"),
         (
             refusal({}, states=(1,), **{**distil, "teacher_states": (4,)}),
             r"teacher_states = \(4,\) must be numbers of layers of the teacher",
@@ -213,13 +213,13 @@ def test_refusals_are_one_sentence():
         (refusal({}, states=(1,), **weighted), "state 1 has no head"),
         (
             refusal({"heads": (1,)}, states=(1,), **weighted),
-            "the head of state 1 has 4 values, and there are 9 channels of the teacher",
+            "the head of state 1 has 4 values, but there are 9 channels of the teacher",
         ),
     ):
         with pytest.raises(ValueError, match=sentence) as told:
             call()
         assert "\n" not in str(told.value)
-    with pytest.raises(SpecificationError, match="teaches networks of the architecture 'hopfield', not 'mlp'"):
+    with pytest.raises(SpecificationError, match="trains networks of the architecture 'hopfield', not 'mlp'"):
         Study(rule=SignalsEP(), network=MLP(widths=(64, 10)))
 
 

@@ -78,7 +78,7 @@ def test_a_rule_that_depends_on_the_moment_does_not_teach_without_one(make, nudg
     network = apc.mlp([4, 5, 3])
     x, target = np.ones((2, 4), "float32"), np.ones((2, 3), "float32")
     rule = make(nudging=nudging)
-    with pytest.raises(ValueError, match="take the rule of a moment first"):
+    with pytest.raises(ValueError, match="use the rule of a training step"):
         rule.train_step(network, x, target, lambda *_: None)
     settled = rule.at(StepContext(Key(0), epoch=1, step=3))
     assert settled.nudging.settled

@@ -117,7 +117,7 @@ def test_values_that_do_not_go_together_are_rows_and_one_that_goes_with_nothing_
     axes = {"rule": ["bp", "ep-hopfield"], "network": ["64-10", {"kind": "hopfield", "input_shape": [64], "blocks": blocks}]}
     found = apc.sweep({**SMALL, "axes": axes}, out=tmp_path / "out", workers=0, progress=False)
     assert [row["status"] for row in found.rows] == ["finished", "failed", "failed", "finished"]
-    assert "teaches predictive networks, not networks of the architecture" in found.rows[1]["sentence"]
+    assert "trains predictive networks, not networks of the architecture" in found.rows[1]["sentence"]
     with pytest.raises(ValueError, match="axes: rule = nope is not allowed in any setting"):
         apc.sweep({**SMALL, "axes": {"rule": ["bp", "nope"]}}, out=tmp_path / "none", workers=0, progress=False)
     assert not (tmp_path / "none").exists()

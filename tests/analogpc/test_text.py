@@ -213,7 +213,7 @@ def test_eval_tells_the_perplexity_after_time_and_on_other_hardware(tmp_path, ca
 
 
 def test_rules_that_need_states_behind_layers_are_refused():
-    with pytest.raises(ValueError, match="transformers have none: bp, pc, ipc and zil teach them"):
+    with pytest.raises(ValueError, match="which transformers lack: use bp, pc, ipc or zil"):
         fit_text(transformer(40, **SMALL), "epc", small_text())
     with pytest.raises(DataError, match="the network takes 8 positions of 50 tokens"):
         fit_text(transformer(50, **SMALL), "bp", small_text())

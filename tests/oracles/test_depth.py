@@ -114,7 +114,7 @@ def test_a_chip_s_memory_ends_the_precision_unless_it_holds_deviations():
 
 
 def test_state_bits_say_what_they_take():
-    with pytest.raises(ValueError, match="state_bits = 1 has no level but zero"):
+    with pytest.raises(ValueError, match="state_bits = 1 has only the level zero"):
         apc.PredictiveCoding(state_bits=1)
     with pytest.raises(ValueError, match="relaxes errors, not states"):
         apc.ErrorBasedPC(state_bits=8)

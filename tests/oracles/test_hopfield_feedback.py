@@ -307,7 +307,7 @@ def test_angles():
         for matrix in block.matrices.values():
             matrix.increment(-3 * matrix.weights())
     assert all(angle == pytest.approx(180, abs=1e-5) for angle in feedback_angle(tied).values())
-    with pytest.raises(ValueError, match="sent back through its own transpose"):
+    with pytest.raises(ValueError, match="the feedback of every layer of this network is its transpose"):
         feedback_angle(hopfield(feedback="transposed")[0])
 
 

@@ -252,5 +252,5 @@ def test_the_strength_is_that_of_the_epoch():
     steady = SignalsEP(signals=signals, gamma=Steady(start=0.5), beta=0.2, output=output, nudging=at[1].nudging)
     for name, direction in by_name(steady, network, x, target)[0].items():
         np.testing.assert_array_equal(by_name(at[1], network, x, target)[0][name], direction)
-    with pytest.raises(ValueError, match="gamma changes from epoch to epoch"):
+    with pytest.raises(ValueError, match="gamma changes between epochs"):
         rule.but(nudging="centered").train_step(network, x, target, lambda products, gain: None)

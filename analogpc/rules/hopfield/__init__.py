@@ -1,5 +1,5 @@
-"""Learning rules for networks of Hopfield type: equilibrium propagation and its references.
+"""Learning rules for Hopfield networks: equilibrium propagation and its references.
 
-Enters: rules whose states see the layers below and above through the two reads of one matrix.
-A new rule of this family is a new module here, and nothing else.
+Contains rules whose states interact with the layers below and above through the two reads of one matrix.
+To add a rule of this family, add one module here.
 """

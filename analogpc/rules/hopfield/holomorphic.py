@@ -28,22 +28,22 @@ from analogpc.rules.hopfield.hopfield_ep import check_target, hopfield_only, rec
 class HolomorphicEP(Rule):
     """Equilibrium propagation with N nudges on a circle, beta_k = beta exp(2 pi i k / N), each relaxed from the free state.
 
-    The weights move along 1/N sum_k 1/beta_k dPhi/dW(s^{beta_k}), which is minus the gradient of the loss up to O(beta^N): Cauchy's
-    formula by the trapezoidal rule. Two points are centered equilibrium propagation. States of conjugate nudges are conjugate, so
+    The weights change along 1/N sum_k 1/beta_k dPhi/dW(s^{beta_k}), which is minus the gradient of the loss up to O(beta^N): Cauchy's
+    formula by the trapezoidal rule. Two points give centered equilibrium propagation. States of conjugate nudges are conjugate, so
     that only half of them is relaxed.
 
-    It runs on the digital substrate only, in networks of the architecture `Hopfield` whose activation is holomorphic
-    ("steep_sigmoid", "soft_half_sigmoid" or "tanh"), whose layers do not pool by the maximum (but softly or by the mean, if they do),
-    and whose feedback is the transpose.
+    It runs on the digital substrate only, in networks of the architecture `Hopfield` with a holomorphic activation
+    ("steep_sigmoid", "soft_half_sigmoid" or "tanh"), no max-pooling (soft or mean pooling is allowed),
+    and transposed feedback.
 
     Attributes
     ----------
     points : int
-        N, at least 2.
+        Number N of points, at least 2.
     beta : float
         Radius of the circle.
     steps : int
-        Of each nudged phase.
+        Number of steps of each nudged phase.
     output : "squared-error" or "cross-entropy"
         The loss, see `NudgedRule`.
 
@@ -59,11 +59,11 @@ class HolomorphicEP(Rule):
     output: Output = "squared-error"
 
     def begin(self, network: Network, x: np.ndarray, target: np.ndarray) -> tuple[Recurrent, Hopfield]:
-        """The free equilibrium and the architecture, after all checks."""
+        """Return the free equilibrium and the architecture, after all checks."""
         architecture = recurrent(self, network, self.output)
         if not isinstance(network.substrate, Digital):
             raise ValueError(
-                "the rule 'holomorphic-ep' relaxes complex states, which crossbars cannot read; take network.on(analogpc.Digital())"
+                "the rule 'holomorphic-ep' relaxes complex states, which crossbars cannot read; use network.on(analogpc.Digital())"
             )
         for name in architecture.activations or (architecture.activation,):
             if not STATE_FUNCTIONS[name].holomorphic:
@@ -78,7 +78,7 @@ class HolomorphicEP(Rule):
         return free, architecture
 
     def relax(self, free: Recurrent, architecture: Hopfield, target: np.ndarray, k: int) -> ComplexRecurrent:
-        """The states of phase k."""
+        """Relax the states of phase k."""
         states = ComplexRecurrent.continued(free)
         strength = self._strength(k, states.states[0].dtype)
         states.relax(self.steps, architecture.order, lambda now: strength * output_error(self.output, target, now.output()))
@@ -89,7 +89,7 @@ class HolomorphicEP(Rule):
         return dtype.type(self.beta * exact)
 
     def _products(self, states: ComplexRecurrent, target: np.ndarray, index: int, k: int) -> list[Product]:
-        """Re (1/beta_k dPhi/dW) N beta, counted twice for a nudge that stands for its conjugate too."""
+        """Re (1/beta_k dPhi/dW) N beta, counted twice for a nudge that also represents its conjugate."""
         beta = self._strength(k, states.states[0].dtype)
         if index + 1 < len(states.states):
             post = states.states[index + 1] * (self.beta / beta)

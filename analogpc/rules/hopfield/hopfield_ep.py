@@ -1,4 +1,4 @@
-"""Equilibrium propagation in networks of Hopfield type: the contrast of two equilibria is the gradient of the loss."""
+"""Equilibrium propagation in Hopfield networks: the contrast of two equilibria is the gradient of the loss."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ from analogpc.rules.hopfield.traces import Traces, learn_averaged, learn_contras
 
 
 def recurrent(rule: Rule, network: Network, output: Output) -> Hopfield:
-    """The architecture of a network of Hopfield type, whose read-out goes with the loss.
+    """Return the architecture of a Hopfield network; check that its read-out matches the loss.
 
     Raises
     ------
     ValueError
-        If the network is of another type, or its read-out is a softmax and the loss is not the cross-entropy.
+        If the architecture differs, or if the read-out is a softmax and the loss is not the cross-entropy.
     """
     architecture = network.architecture
     if not isinstance(architecture, Hopfield):
         raise ValueError(hopfield_only(rule, architecture.kind))
     if architecture.readout == "softmax" and output != "cross-entropy":
-        raise ValueError(f"output = '{output}' does not go with a network whose readout is 'softmax'; use 'cross-entropy'")
+        raise ValueError(f"output = '{output}' cannot be used with readout = 'softmax': use 'cross-entropy'")
     return architecture
 
 
 def hopfield_only(rule: Rule, architecture: str) -> str:
-    """Why a network of an architecture of that kind cannot be taught by a rule for Hopfield networks; empty if it can."""
+    """Return the reason why a rule for Hopfield networks cannot train this architecture; empty if it can."""
     if architecture == "hopfield":
         return ""
     return (
-        f"the rule '{rule.kind}' teaches networks of the architecture 'hopfield', not '{architecture}'; "
-        "for predictive networks there is 'equilibrium-propagation'"
+        f"the rule '{rule.kind}' trains networks of the architecture 'hopfield', not '{architecture}'; "
+        "for predictive networks use 'equilibrium-propagation'"
     )
 
 
 def step_result(free: Recurrent, target: np.ndarray, output: Output) -> StepResult:
-    """What is reported of a batch: the free output, and -<s^n, layer_n(s^{n-1})> of every layer in the free state.
+    """Return the result of a batch: the free output, and -<s^n, layer_n(s^{n-1})> of every layer in the free state.
 
     For a softmax read-out the last number is the cross-entropy.
     """
@@ -74,44 +74,44 @@ class Phase:
     force: Force | None
 
     def traces(self) -> Traces:
-        """What learns from the present states."""
+        """Return the traces of the current states."""
         return Traces.of(self.states, None if self.force is None else self.force(self.states))
 
     def before(self, free: Recurrent) -> Traces:
-        """The same of the free states, where no force acts."""
+        """Return the traces of the free states, without a force."""
         return Traces.of(free, None)
 
 
 class HopfieldEP(NudgedRule):
     """Equilibrium propagation in a network of the architecture `Hopfield`.
 
-    The free phase is the network's own relaxation. From the free state s* the output is nudged, and with the primitive function Phi
-    the weights move along
+    The free phase is the relaxation of the network. From the free state s* the output is nudged, and with the primitive function Phi
+    the weights change along
 
         (1/beta) (dPhi/dW(s^beta) - dPhi/dW(s*)),  (1/beta) (dPhi/dW(s*) - dPhi/dW(s^-beta)),  or half their sum (centered),
 
-    which is minus the gradient of the loss at the free state, off by O(beta) or, centered, O(beta^2). Every dense layer sees its own
-    pre- and postsynaptic states in two phases, which go to the matrices as `TwoPhases`. With drive = "clamp" this is coupled
-    learning (contrastive learning for beta = 1).
+    which is minus the gradient of the loss at the free state, with an error of O(beta) or, centered, O(beta^2). Every dense layer
+    provides its pre- and postsynaptic states in two phases, which are passed to the matrices as `TwoPhases`. With drive = "clamp" this
+    is coupled learning (contrastive learning for beta = 1).
 
     Attributes
     ----------
     steps : int
-        Of each nudged phase.
+        Number of steps of each nudged phase.
     update : "equilibrium" or "continual"
-        Learn at the end of the phases, or at every nudged step from the step of the states (C-EP), which sums up to the same for
-        small learning rates. Before a second nudged phase the states, put back to the free ones, relax ``steps`` times under the new
-        weights. Meant for plain SGD: an optimiser with memory would take each step for a batch. The
-        states answer to the weights that change under them, so that learning rates of the order of beta / ||s||^2 are too large.
+        Update at the end of the phases, or at every nudged step from the change of the states in it (C-EP); for small learning rates
+        the sums are equal. Before a second nudged phase the states are reset to the free ones and relaxed for ``steps`` steps under
+        the new weights. Intended for plain SGD: an optimiser with state would count each step as a batch. The states respond to the
+        changing weights, so learning rates of the order of beta / ||s||^2 are too large.
     feedback_update : "own" or "averaged"
-        Of networks with feedback = "separate", which have no Phi: forward and backward weights learn their own presynaptic state of
-        the free phase times the difference of their postsynaptic states; or both learn the mean of their contrasts.
+        For networks with feedback = "separate", which have no Phi. "own": forward and backward weights learn the presynaptic state
+        of the free phase times the difference of their postsynaptic states. "averaged": both learn the mean of their contrasts.
     warm_start : bool
-        The free phase of a batch starts from the free states of the batch before, of which the first are taken if it was larger; it
-        starts as the network says if it was smaller. Predictions never do that.
+        Start the free phase of a batch from the free states of the previous batch (the first ones, if that was larger); if it was
+        smaller, use the initial states of the network. Predictions never use a warm start.
     beta, nudging, drive, output
-        See `NudgedRule`. A network with a softmax read-out needs the cross-entropy and can only be nudged; its last layer learns
-        from its own error in the nudged phases, (target - softmax) s^T.
+        See `NudgedRule`. A network with a softmax read-out needs the cross-entropy and can only be nudged; its last layer is trained
+        by its own error in the nudged phases, (target - softmax) s^T.
 
     References
     ----------
@@ -138,10 +138,10 @@ class HopfieldEP(NudgedRule):
         return hopfield_only(self, architecture)
 
     def begin(self, network: Network, x: np.ndarray, target: np.ndarray) -> Recurrent:
-        """The free equilibrium, after all checks."""
+        """Return the free equilibrium, after all checks."""
         architecture = recurrent(self, network, self.output)
         if architecture.readout == "softmax" and self.drive == "clamp":
-            raise ValueError("drive = 'clamp' needs an output state to hold, and a network whose readout is 'softmax' has none")
+            raise ValueError("drive = 'clamp' needs an output state to clamp, which a network with readout = 'softmax' lacks")
         if self.feedback_update != "own" and architecture.feedback == "transposed":
             raise ValueError(f"feedback_update = '{self.feedback_update}' needs a network with feedback = 'separate'")
         warm = self.warm_start and network.carried and len(x) <= len(network.carried[0])
@@ -153,12 +153,12 @@ class HopfieldEP(NudgedRule):
         return free
 
     def force(self, target: np.ndarray, beta: float) -> Force:
-        """The pull at the output, -beta dC/do at the present states."""
+        """Return the force at the output, -beta dC/do at the current states."""
         strength = target.dtype.type(beta)
         return lambda states: strength * output_error(self.output, target, states.output())
 
     def nudged(self, free: Recurrent, target: np.ndarray, beta: float) -> tuple[Recurrent, Force | None]:
-        """The states at the start of a nudged phase, and the force that acts in it; a held output needs none."""
+        """Return the initial states of a nudged phase and its force; None if the output is clamped."""
         states, force = free.copy(), self.force(target, beta)
         if self.drive == "nudge":
             return states, force
@@ -166,7 +166,7 @@ class HopfieldEP(NudgedRule):
         return states, None
 
     def phase(self, network: Network, free: Recurrent, target: np.ndarray, beta: float) -> Phase:
-        """A nudged phase at its start; a rule that pulls at other states, too, begins here."""
+        """Start a nudged phase; override this to apply forces at other states."""
         return Phase(*self.nudged(free, target, beta))
 
     @override
@@ -200,7 +200,7 @@ class HopfieldEP(NudgedRule):
         return result
 
     def _learn(self, apply: Apply, plus: Traces, minus: Traces, base: Recurrent, gain: float) -> None:
-        """Learn from two phases; ``base`` are the states before both."""
+        """Update the weights from two phases; ``base`` are the states before both."""
         if not base.separate:
             learn_contrast(apply, plus, minus, gain)
         elif self.feedback_update == "averaged":
@@ -209,7 +209,7 @@ class HopfieldEP(NudgedRule):
             learn_vector_field(apply, plus, minus, Traces.of(base, None), len(base.states) - 1, gain)
 
     def _learn_on_the_way(self, phase: Phase, free: Recurrent, sign: int, order: Order, apply: Apply, gain: float) -> None:
-        """One nudged phase with a change of the weights at each step."""
+        """Run one nudged phase with a weight update at each step."""
         before, former = phase.before(free), free
         for _ in range(self.steps):
             phase.states.step(order, phase.force)
@@ -220,7 +220,7 @@ class HopfieldEP(NudgedRule):
 
 
 def feedback_angle(network: Network) -> dict[int, float]:
-    """The angle between forward and backward weights of a network with feedback = "separate".
+    """Compute the angle between forward and backward weights of a network with feedback = "separate".
 
     Parameters
     ----------
@@ -229,19 +229,19 @@ def feedback_angle(network: Network) -> dict[int, float]:
     Returns
     -------
     dict of float by int
-        Degrees, by the number of the layer: arccos of the cosine similarity of all weights of the layer, biases left out. 0 is the
-        transpose, 90 what independent weights have on average.
+        Angle in degrees, by layer number: arccos of the cosine similarity of all weights of the layer, without biases. 0 is the
+        transpose; independent weights have 90 on average.
 
     Raises
     ------
     ValueError
-        If no layer has a block of feedback.
+        If no layer has a feedback block.
     """
     backward = {
         int(name.removeprefix("feedback")): block for name, block in network.extras.items() if name.startswith("feedback")
     }
     if not backward:
-        raise ValueError("there is no angle: every layer of this network is sent back through its own transpose")
+        raise ValueError("there is no angle: the feedback of every layer of this network is its transpose")
     angles = {}
     for number, block in backward.items():
         forward = network.layers[number - 1].matrices

@@ -1,4 +1,4 @@
-"""Intermediate losses: what chosen hidden states of a network of Hopfield type should tell, beside the output."""
+"""Intermediate losses of selected hidden states of a Hopfield network."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ Numbers = tuple[Annotated[int, Field(ge=1)], ...]
 
 @dataclass(frozen=True)
 class Signal:
-    """One intermediate loss during one batch: tau^2 times the cross-entropy of softmax(z / tau), z being read from one state.
+    """One intermediate loss in one batch: tau^2 times the cross-entropy of softmax(z / tau), where z is read from one state.
 
     Attributes
     ----------
     number : int
-        Of the state.
+        Number of the state.
     temperature : float
-        tau.
+        Temperature tau.
     wanted : (n, k) array
-        The probabilities that softmax(z / tau) should have, held.
+        Fixed target probabilities of softmax(z / tau).
     head : Block or None
-        Reads z from the state; without one, z are the means of the channels over all positions.
+        Block that reads z from the state; None: z are the means of the channels over all positions.
     """
 
     number: int
@@ -44,13 +44,13 @@ class Signal:
     head: Block | None = None
 
     def read(self, states: Recurrent) -> tuple[np.ndarray, Any]:
-        """Wanted minus present probabilities, and the tape of the head."""
+        """Return target minus current probabilities, and the tape of the head."""
         state = states.states[self.number]
         z, tape = (channel_means(state), None) if self.head is None else self.head.forward(state)
         return self.wanted - softmax(z / z.dtype.type(self.temperature)), tape
 
     def force(self, strength: float) -> Force:
-        """The pull ``strength`` tau w^T (p_T - p_S) at the state, which is minus ``strength`` times the gradient of the loss (eq. 14)."""
+        """Return the force ``strength`` tau w^T (p_T - p_S) at the state, minus ``strength`` times the gradient of the loss (eq. 14)."""
 
         def pull(states: Recurrent) -> np.ndarray:
             error, tape = self.read(states)
@@ -65,7 +65,7 @@ class Signal:
         return pull
 
     def loss(self, states: Recurrent) -> float:
-        """tau^2 KL(p_T || p_S), summed over the batch, in float64."""
+        """Return tau^2 KL(p_T || p_S), summed over the batch, in float64."""
         state = states.states[self.number]
         z = (channel_means(state) if self.head is None else self.head.forward(state)[0]).astype(np.float64) / self.temperature
         z -= z.max(axis=1, keepdims=True)
@@ -76,14 +76,14 @@ class Signal:
 
 
 class SignalsBase(Specification):
-    """Which losses pull at which hidden states.
+    """Base class of specifications of intermediate losses.
 
     Attributes
     ----------
     states : tuple of int
-        Their numbers, from 1 on. (The paper counts convolutions from 0.)
+        Numbers of the hidden states, from 1. (The paper counts convolutions from 0.)
     temperature : float
-        tau, of all softmaxes.
+        Temperature tau of all softmaxes.
     """
 
     states: Numbers
@@ -92,47 +92,47 @@ class SignalsBase(Specification):
     @model_validator(mode="after")
     def _once_each(self) -> Self:
         if len(set(self.states)) < len(self.states):
-            raise ValueError(f"states = {self.states} names a state twice")
+            raise ValueError(f"states = {self.states} contains a state twice")
         return self
 
     def settled(self) -> Self:
-        """The same with all that it takes from files named for good (see `Rule.settled`)."""
+        """Return the specification with all references to files resolved (see `Rule.settled`)."""
         return self
 
     @abstractmethod
     def of(self, network: Network, free: Recurrent, target: np.ndarray) -> list[Signal]:
-        """The signals of a batch with the targets (n, *output_shape), whose network is in its free equilibrium.
+        """Return the signals of a batch with targets (n, *output_shape), at the free equilibrium of the network.
 
         Raises
         ------
         ValueError
-            If the network lacks a state or a head, or the sizes do not go together.
+            If the network lacks a state or a head, or the sizes do not match.
         """
 
     def soft(self, logits: np.ndarray, like: np.ndarray) -> np.ndarray:
-        """softmax(logits / tau) per sample, in the type of ``like``."""
+        """Return softmax(logits / tau) per sample, in the type of ``like``."""
         return softmax(logits.astype(like.dtype, copy=False) / like.dtype.type(self.temperature))
 
 
 class LocalError(SignalsBase):
-    """Every chosen state should tell through its head what the output should: r = w s, softmax(r / tau) against the label.
+    """Local errors: every selected state predicts the target through its head, r = w s, softmax(r / tau) against the label.
 
-    The output of a network that knows nothing yet has little to say to its lower layers (docs/hopfield.md).
+    In an untrained network the output has little effect on the lower layers (docs/hopfield.md).
 
     Attributes
     ----------
     states : tuple of int
-        The chosen hidden states; empty for all that have a head.
+        Selected hidden states; empty for all that have a head.
     target : "label" or "output"
-        What softmax(r / tau) should be: the target of the batch, whose values have to sum to 1 as those of a one-hot label do; or
-        softmax(yhat / tau), yhat being the output (for a softmax read-out, the logits) in the free state, held in the nudged phases.
-        Were it that of the present state, the pull would not be the gradient of any loss.
+        Target of softmax(r / tau): the target of the batch, with values of sum 1 as in a one-hot label; or softmax(yhat / tau), where
+        yhat is the output (for a softmax read-out, the logits) in the free state, kept fixed in the nudged phases. With the yhat of
+        the current state, the force would not be the gradient of any loss.
     smoothing : float
-        What of a label is spread over all classes: (1 - smoothing) y + smoothing / classes.
+        Label smoothing: (1 - smoothing) y + smoothing / classes.
 
     References
     ----------
-    Lin et al., arXiv 2508.15989, eq. 7, whose pseudo-targets are labels, as in Frenkel et al., Front. Neurosci. 15:629892 (2021).
+    Lin et al., arXiv 2508.15989, eq. 7, with labels as pseudo-targets, as in Frenkel et al., Front. Neurosci. 15:629892 (2021).
     """
 
     kind: Literal["local-error"] = "local-error"
@@ -143,11 +143,11 @@ class LocalError(SignalsBase):
     @model_validator(mode="after")
     def _labels_are_smoothed(self) -> Self:
         if self.smoothing > 0 and self.target != "label":
-            raise ValueError(f"smoothing = {self.smoothing:g} smoothes labels, and does nothing with target = '{self.target}'")
+            raise ValueError(f"smoothing = {self.smoothing:g} applies to labels and has no effect with target = '{self.target}'")
         return self
 
     def _wanted(self, free: Recurrent, target: np.ndarray) -> np.ndarray:
-        """The probabilities that all heads should give: (n, k)."""
+        """Return the target probabilities of all heads: (n, k)."""
         if self.target == "output":
             output = free.output()
             return self.soft(output.reshape(len(output), -1), output)
@@ -160,24 +160,24 @@ class LocalError(SignalsBase):
         wanted = self._wanted(free, target)
         numbers = self.states or tuple(int(name.removeprefix("head")) for name in network.extras if name.startswith("head"))
         if not numbers:
-            raise ValueError("local errors need a network with heads: give it some, for example by Hopfield(..., heads=(1,))")
+            raise ValueError("local errors need a network with heads: construct it, for example, by Hopfield(..., heads=(1,))")
         return [Signal(n, self.temperature, wanted, _head(network, n, wanted.shape[1], "outputs")) for n in numbers]
 
 
 class Distillation(SignalsBase):
-    """Every chosen state should resemble one of a teacher: softmax(z_T / tau) against softmax(z_S / tau), without any matrix.
+    """Distillation: match selected states to states of a teacher, softmax(z_T / tau) against softmax(z_S / tau), without a matrix.
 
-    z_S and z_T are means of the channels over all positions, and of states without positions their values: student and teacher must
-    have equally many channels there, on maps of any size.
+    z_S and z_T are the means of the channels over all positions, or the values of states without positions: student and teacher must
+    have the same number of channels, on maps of any size.
 
     Attributes
     ----------
     states : tuple of int
-        The chosen hidden states.
+        Selected hidden states.
     teacher : Teacher
-        Or the path of a run file.
+        Teacher, or the path of a run file.
     teacher_states : tuple of int
-        For each of ``states`` the state of the teacher that it should resemble; n is what layer n of the teacher gives.
+        Matching state of the teacher for each of ``states``; n is the output of layer n of the teacher.
 
     References
     ----------
@@ -207,7 +207,7 @@ class Distillation(SignalsBase):
     @override
     def of(self, network: Network, free: Recurrent, target: np.ndarray) -> list[Signal]:
         if max(self.states) >= len(network.layers):
-            raise ValueError(f"states = {self.states} must be numbers of hidden states, which are 1 to {len(network.layers) - 1}")
+            raise ValueError(f"states = {self.states} must be numbers of hidden states, from 1 to {len(network.layers) - 1}")
         vectors = self.teacher.vectors(free.states[0], self.teacher_states)
         return [
             Signal(number, self.temperature, self.soft(vector, free.states[0]), self._reader(network, number, vector.shape[1]))
@@ -215,18 +215,18 @@ class Distillation(SignalsBase):
         ]
 
     def _reader(self, network: Network, number: int, width: int) -> Block | None:
-        """What reads state ``number`` for as many values as the teacher has there."""
+        """Return the block that reads ``width`` values from state ``number``."""
         channels = network.layers[number - 1].output_shape[-1]
         if channels != width:
             raise ValueError(
-                f"state {number} has {channels} channels and the teacher {width} there: they must be as many; "
-                "'weighted-distillation' maps one to the other"
+                f"state {number} has {channels} channels but the teacher state {width}: make them equal, or use "
+                "'weighted-distillation', which maps one to the other"
             )
         return None
 
 
 class WeightedDistillation(Distillation):
-    """Distillation through heads: z_S = w s of the flattened state, with as many values as the teacher has channels there.
+    """Distillation through heads: z_S = w s of the flattened state, with one value per channel of the teacher state.
 
     References
     ----------
@@ -244,12 +244,14 @@ Signals = Annotated[LocalError | Distillation | WeightedDistillation, Field(disc
 
 
 def _head(network: Network, number: int, width: int, what: str) -> Block:
-    """The head of a state, which must have so many values."""
+    """Return the head of a state; check that it has ``width`` values."""
     head = network.extras.get(f"head{number}")
     if head is None:
-        raise ValueError(f"state {number} has no head: give the network one, for example by Hopfield(..., heads=({number},))")
+        raise ValueError(
+            f"state {number} has no head: construct the network with one, for example by Hopfield(..., heads=({number},))"
+        )
     if head.output_shape != (width,):
         raise ValueError(
-            f"the head of state {number} has {head.output_shape[0]} values, and there are {width} {what}: set head_features"
+            f"the head of state {number} has {head.output_shape[0]} values, but there are {width} {what}: set head_features"
         )
     return head

@@ -1,4 +1,4 @@
-"""Exact gradients of networks of Hopfield type, against which equilibrium propagation is measured."""
+"""Exact gradients of Hopfield networks, as references for equilibrium propagation."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ Products = Callable[[], list[Product]]
 
 @dataclass
 class Instant:
-    """One synchronous step: the states before it, the tapes of their reads, and the slopes of the states that it led to.
+    """One synchronous step: the states before it, the tapes of their reads, and the slopes of the resulting states.
 
     Attributes
     ----------
     states : list of arrays
-        From the input on.
+        States from the input on.
     tapes : list
-        One for each layer that leads to a state.
+        Tapes, one for each layer that leads to a state.
     returns : list of (block, tape)
-        Through what each of these layers is sent back.
+        Feedback block and tape of each of these layers.
     slopes : list of arrays
-        One for each state after the input.
+        Slopes, one for each state after the input.
     """
 
     states: list[np.ndarray]
@@ -49,20 +49,20 @@ class Instant:
 
     @classmethod
     def of(cls, states: Recurrent) -> Instant:
-        """The step that is about to be taken."""
+        """Record the next step."""
         numbers = range(1, len(states.states))
         slopes = [states.slope(number, states.pre_activation(number)) for number in numbers]
         tapes = [states.read(number - 1)[1] for number in numbers]
         return cls(list(states.states), tapes, [states.feedback(number - 1) for number in numbers], slopes)
 
     def through(self, adjoints: list[np.ndarray]) -> list[np.ndarray]:
-        """The derivatives with respect to what is inside the nonlinearities, from those with respect to the states after the step."""
+        """Convert derivatives with respect to the states after the step into those with respect to the nonlinearity arguments."""
         return [slope * adjoint for slope, adjoint in zip(self.slopes, adjoints, strict=True)]
 
     def back(self, layers: list[Block], errors: list[np.ndarray]) -> tuple[list[np.ndarray], list[Products]]:
-        """The derivatives with respect to the states before the step, and for every layer what gives its products.
+        """Return the derivatives with respect to the states before the step, and for every layer a function for its products.
 
-        Both are of <errors, all that is inside the nonlinearities>: with a primitive function, of <errors, dPhi/ds>.
+        Both are derivatives of <errors, arguments of the nonlinearities>: with a primitive function, of <errors, dPhi/ds>.
         """
         adjoints = [np.zeros_like(error) for error in errors]
         learnt: list[Products] = [partial(_products, layers[0], self.tapes[0], errors[0])]
@@ -91,14 +91,14 @@ def _both(one: Products, other: Products) -> list[Product]:
 
 
 class RecurrentReference(Rule):
-    """A gradient of the loss of the free relaxation of a network of the architecture `Hopfield`.
+    """Gradient of the loss of the free relaxation of a network of the architecture `Hopfield`.
 
     Attributes
     ----------
     steps : int
-        How far back the gradient goes.
+        Number of relaxation steps that the gradient covers.
     output : "squared-error" or "cross-entropy"
-        The loss at the end of the free relaxation.
+        Loss at the end of the free relaxation.
     """
 
     steps: Annotated[int, Field(ge=1)] = 10
@@ -106,25 +106,25 @@ class RecurrentReference(Rule):
 
     @abstractmethod
     def increments(self, free: Recurrent, history: list[Instant], adjoints: list[np.ndarray]) -> Iterator[list[list[Product]]]:
-        """The products of every layer that leads to a state, as often as there are contributions, the latest step first.
+        """Yield the products of every layer that leads to a state, one list per contribution, the last step first.
 
         Parameters
         ----------
         free : Recurrent
-            After the last step.
+            States after the last step.
         history : list of Instant
             The last steps, in order.
         adjoints : list of arrays
-            Minus the derivative of the loss with respect to every state after the last step.
+            Negative derivative of the loss with respect to every state after the last step.
         """
 
     @property
     @abstractmethod
     def remembered(self) -> int:
-        """Of how many steps the history is needed."""
+        """Return the number of steps of history needed."""
 
     def begin(self, network: Network, x: np.ndarray, target: np.ndarray) -> tuple[Recurrent, list[Instant]]:
-        """The state after the free relaxation, and the history of its last steps."""
+        """Return the state after the free relaxation, and the history of its last steps."""
         architecture = self._architecture(network)
         free = architecture.states(network.layers, x, network.extras)
         history: list[Instant] = []
@@ -144,7 +144,7 @@ class RecurrentReference(Rule):
     def contributions(
         self, free: Recurrent, history: list[Instant], target: np.ndarray
     ) -> tuple[Iterator[list[list[Product]]], list[Product]]:
-        """What `increments` gives, and the products of a softmax read-out."""
+        """Yield the results of `increments` and the products of a softmax read-out."""
         pulled = output_error(self.output, target, free.output())
         adjoints = [np.zeros_like(state) for state in free.states[1:]]
         if free.readout != "softmax":
@@ -167,7 +167,7 @@ class RecurrentReference(Rule):
         free, history = self.begin(network, x, target)
         result = step_result(free, target, self.output)
         steps, read_out = self.contributions(free, history, target)
-        # All reads first: a matrix must not have learnt when it is read.
+        # Perform all reads first: a matrix must not be updated before it is read.
         per_layer = list(zip(*steps, strict=True))
         for sets in at_once(per_layer):
             apply_together(apply, sets, 1.0)
@@ -179,7 +179,7 @@ class RecurrentReference(Rule):
 class BackpropThroughTime(RecurrentReference):
     """Backpropagation through the last ``steps`` steps of the free relaxation, which must be synchronous.
 
-    It needs the history of all states, which no equilibrating hardware keeps: a reference for the truth of the others.
+    It needs the history of all states, which equilibrating hardware does not keep: a reference for the other rules.
 
     References
     ----------
@@ -210,10 +210,10 @@ class BackpropThroughTime(RecurrentReference):
 
 
 class RecurrentBackprop(RecurrentReference):
-    """Recurrent backpropagation: the errors themselves relax at the free equilibrium, for ``steps`` steps.
+    """Recurrent backpropagation: the errors relax at the free equilibrium, for ``steps`` steps.
 
-    With e <- f' (H e + r), H = d2Phi/ds2 at the free state and r the error of the output, the gradient of the loss at the equilibrium
-    is d<e, dPhi/ds>/dW. Either order of the relaxation will do.
+    With e <- f' (H e + r), H = d2Phi/ds2 at the free state and the error r of the output, the gradient of the loss at the equilibrium
+    is d<e, dPhi/ds>/dW. Any order of the relaxation is allowed.
 
     References
     ----------

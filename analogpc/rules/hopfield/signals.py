@@ -1,4 +1,4 @@
-"""Equilibrium propagation with intermediate signals: besides the output, chosen hidden states are pulled by losses of their own."""
+"""Equilibrium propagation with intermediate signals: selected hidden states are also nudged, by their own losses."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ Epochs = Annotated[int, Field(ge=1)]
 
 
 class Steady(Specification):
-    """The same gamma in every epoch."""
+    """Constant gamma."""
 
     kind: Literal["constant"] = "constant"
     start: Strength = 0.65
 
     def at(self, epoch: int) -> float:
-        """Gamma in an epoch, of which the first is 0."""
+        """Return gamma in an epoch, counted from 0."""
         return self.start
 
 
 class Linear(Specification):
-    """start - (start - end) e / epochs until e = epochs, then end."""
+    """Linear change of gamma: start - (start - end) e / epochs until e = epochs, then end."""
 
     kind: Literal["linear"] = "linear"
     start: Strength = 0.65
@@ -42,12 +42,12 @@ class Linear(Specification):
     epochs: Epochs
 
     def at(self, epoch: int) -> float:
-        """Gamma in an epoch, of which the first is 0."""
+        """Return gamma in an epoch, counted from 0."""
         return self.start - (self.start - self.end) * min(1.0, epoch / self.epochs)
 
 
 class Exponential(Specification):
-    """start ratio^e, but not below end."""
+    """Exponential decay of gamma: start ratio^e, but not below end."""
 
     kind: Literal["exponential"] = "exponential"
     start: Strength = 0.65
@@ -55,12 +55,12 @@ class Exponential(Specification):
     ratio: Annotated[FiniteFloat, Field(gt=0, lt=1)] = 0.98
 
     def at(self, epoch: int) -> float:
-        """Gamma in an epoch, of which the first is 0."""
+        """Return gamma in an epoch, counted from 0."""
         return max(self.end, self.start * self.ratio**epoch)
 
 
 class Cosine(Specification):
-    """end + (start - end) (1 + cos(pi e / epochs)) / 2 until e = epochs, then end."""
+    """Cosine decay of gamma: end + (start - end) (1 + cos(pi e / epochs)) / 2 until e = epochs, then end."""
 
     kind: Literal["cosine"] = "cosine"
     start: Strength = 0.65
@@ -68,17 +68,17 @@ class Cosine(Specification):
     epochs: Epochs
 
     def at(self, epoch: int) -> float:
-        """Gamma in an epoch, of which the first is 0."""
+        """Return gamma in an epoch, counted from 0."""
         return self.end + 0.5 * (self.start - self.end) * (1 + math.cos(math.pi * min(1.0, epoch / self.epochs)))
 
 
 Gamma = Annotated[Steady | Linear | Exponential | Cosine, Field(discriminator="kind")]
-"""How strong the intermediate signals are, epoch by epoch (Lin et al., arXiv 2508.15989, eq. 16)."""
+"""Strength of the intermediate signals by epoch (Lin et al., arXiv 2508.15989, eq. 16)."""
 
 
 @dataclass
 class SignalledPhase(Phase):
-    """A nudged phase in whose end the heads of the signals learn, too, from their own errors times beta."""
+    """A nudged phase at whose end the heads of the signals also learn, from their own errors times beta."""
 
     signals: list[Signal]
     beta: float
@@ -103,26 +103,26 @@ class SignalledPhase(Phase):
 
 
 class SignalsEP(HopfieldEP):
-    """Equilibrium propagation that also pulls at hidden states, for networks too deep for the pull at the output to be felt below.
+    """Equilibrium propagation that also nudges hidden states, for networks too deep for the nudge at the output to reach lower layers.
 
-    In a nudged phase every chosen state n feels beta gamma tau w^T (p_T - p_S) inside its nonlinearity, where p_S = softmax(w s / tau)
-    and p_T is what it should be: minus beta gamma times the gradient of L^n = tau^2 KL(p_T || p_S). All pulls change their sign with
-    beta. So what the layers learn is minus the gradient of L + gamma sum_n L^n at the free state, with p_T held, off by O(beta) or,
+    In a nudged phase the force on every selected state n is beta gamma tau w^T (p_T - p_S) inside its nonlinearity, where
+    p_S = softmax(w s / tau) and p_T is its target: minus beta gamma times the gradient of L^n = tau^2 KL(p_T || p_S). All forces change sign with
+    beta. The layers thus learn minus the gradient of L + gamma sum_n L^n at the free state, with p_T fixed, with an error of O(beta) or,
     centered, O(beta^2). Heads learn (p_T - p_S) s^T of the nudged phases, their mean if centered: minus the gradient of L^n / tau
-    whatever gamma is. Networks with feedback = "separate" have no such gradient, and learn as in `HopfieldEP`.
+    for any gamma. Networks with feedback = "separate" have no such gradient, and learn as in `HopfieldEP`.
 
-    This is a reconstruction from the equations of the paper, whose code could not be had. The paper leaves open what states of
-    convolutional layers are compared by; here heads read the flattened state, and distillation without heads compares the means of
-    the channels.
+    This is a reconstruction from the equations of the paper, whose code was not available. The paper leaves open how states of
+    convolutional layers are compared; here heads read the flattened state, and distillation without heads compares the means of the
+    channels.
 
     Attributes
     ----------
     signals : LocalError, Distillation or WeightedDistillation
-        Which losses, where.
+        Intermediate losses and their states.
     gamma : Steady, Linear, Exponential or Cosine
-        Their strength by epoch.
+        Strength of the losses by epoch.
     beta, nudging, output, steps, update
-        See `HopfieldEP`; there is no drive = "clamp".
+        See `HopfieldEP`; drive = "clamp" is not available.
 
     References
     ----------
@@ -143,7 +143,7 @@ class SignalsEP(HopfieldEP):
     @model_validator(mode="after")
     def _only_nudges(self) -> Self:
         if self.drive != "nudge":
-            raise ValueError(f"drive = '{self.drive}' does not go with intermediate signals, which nudge; use 'nudge'")
+            raise ValueError(f"drive = '{self.drive}' cannot be used with intermediate signals: use 'nudge'")
         return self
 
     @override
@@ -163,7 +163,7 @@ class SignalsEP(HopfieldEP):
     @override
     def phase(self, network: Network, free: Recurrent, target: np.ndarray, beta: float) -> Phase:
         if not isinstance(self.gamma, Steady):
-            raise ValueError("gamma changes from epoch to epoch; take the rule of a moment of a run, by rule.at(context)")
+            raise ValueError("gamma changes between epochs: use the rule of a training step, rule.at(context)")
         states, force = self.nudged(free, target, beta)
         signals = self.signals.of(network, free, target)
         if self.gamma.start > 0:

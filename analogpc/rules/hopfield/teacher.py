@@ -1,4 +1,4 @@
-"""Teachers: trained predictive networks whose states other networks are to resemble."""
+"""Teachers: trained predictive networks whose states are matched by other networks."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from analogpc.kernels.gpu.arrays import Backend, backend_of
 from analogpc.networks.base import ArchitectureBase
 from analogpc.networks.network import Network
 
-# Specifications hold no arrays. The networks are kept here by their fingerprints, ideal-digital, and are never changed.
+# Specifications hold no arrays. The networks are cached here by fingerprint, as ideal digital networks, and are never changed.
 _KNOWN: dict[str, Network] = {}
 _ASKED: dict[str, str] = {}
-"""Fingerprints of what files held that were named without one."""
+"""Fingerprints of files that were given without one."""
 _MOVED: dict[tuple[str, Backend], Network] = {}
-"""Copies on the GPU of those that were asked for there."""
+"""Copies on the GPU of the teachers used there."""
 
 
 class TeacherError(ValueError):
-    """There is no such teacher; the sentence says why."""
+    """Raised if a teacher is not available; the message gives the reason."""
 
 
 class Teacher(Specification):
-    """A trained predictive network, by what it is and by where it lies.
+    """A trained predictive network, given by its fingerprint and its file.
 
-    The fingerprint tells the network: its architecture, weights and kept statistics. So any copy of the run file will do, and also a
-    network of that fingerprint that was given in Python before, by `Teacher.of`; the file is read when the teacher is first asked.
-    It answers as an ideal-digital network in evaluation mode, with the weights that its own substrate holds.
+    The fingerprint identifies the network: architecture, weights and stored statistics. Any copy of the run file can be used, or a
+    network with that fingerprint passed to `Teacher.of` before; the file is read at the first use of the teacher. The teacher is
+    evaluated as an ideal digital network in evaluation mode, with the weights stored in its substrate.
 
     Attributes
     ----------
     path : str
-        A run file; empty for a teacher that was given as a network.
+        Path of a run file; empty for a teacher given as a network.
     fingerprint : str
-        SHA-256 of the network. Empty for whatever network the file holds when the teacher is first asked; a run writes down which one
-        that was, and goes on with no other.
+        SHA-256 of the network. If empty, the network in the file at the first use; a run records its fingerprint, and resumes only
+        with the same network.
 
     Examples
     --------
@@ -58,17 +58,17 @@ class Teacher(Specification):
     @model_validator(mode="after")
     def _has_a_name(self) -> Self:
         if not (self.path or self.fingerprint):
-            raise ValueError("a teacher needs a path, that of a run file, or the fingerprint of a network that is known here")
+            raise ValueError("a teacher needs the path of a run file, or the fingerprint of a network known to this process")
         return self
 
     @classmethod
     def of(cls, source: Network | str | Path) -> Self:
-        """The teacher that a network, or the network of a run file, makes as it is now.
+        """Create a teacher from the current state of a network, or from a run file.
 
         Raises
         ------
         TeacherError
-            If the network is not a predictive one.
+            If the network is not a predictive network.
         StorageError
             If the file cannot be used.
         """
@@ -76,22 +76,22 @@ class Teacher(Specification):
         return cls(path=path, fingerprint=_remember(source if isinstance(source, Network) else _load(path)))
 
     def network(self) -> Network:
-        """The network, which must not be changed.
+        """Return the network, which must not be changed.
 
         Raises
         ------
         TeacherError
-            If the file is missing or unusable, or holds another network; or if there is no file and no such network is known here.
+            If the file is missing or unusable, or holds another network; or if there is no file and the network is unknown here.
         """
         if self.fingerprint in _KNOWN:
             return _KNOWN[self.fingerprint]
         if not self.fingerprint:
             return self._by_file().network()
-        again = "put its run file there or give the same network by Teacher.of(...) first"
+        again = "put its run file there, or pass the same network to Teacher.of(...) first"
         if not self.path:
             raise TeacherError(
                 f"the teacher {self.fingerprint[:12]} was given as a network and is not known to this process: "
-                "give the same network by Teacher.of(...) first"
+                "pass the same network to Teacher.of(...) first"
             )
         try:
             found = _remember(_load(self.path))
@@ -104,7 +104,7 @@ class Teacher(Specification):
         return _KNOWN[found]
 
     def _by_file(self) -> Teacher:
-        """The teacher that the file held when this process asked it first."""
+        """Return the teacher in the file at its first use in this process."""
         if _ASKED.get(self.path) not in _KNOWN:
             try:
                 _ASKED[self.path] = Teacher.of(self.path).fingerprint
@@ -113,14 +113,14 @@ class Teacher(Specification):
         return Teacher(path=self.path, fingerprint=_ASKED[self.path])
 
     def vectors(self, x: np.ndarray, numbers: Sequence[int]) -> list[np.ndarray]:
-        """Some states of the teacher, those of images as means over all positions.
+        """Return some states of the teacher; for images, means over all positions.
 
         Parameters
         ----------
         x : (n, ...) array
-            Samples, of as many values as the teacher takes.
+            Samples with the number of values that the teacher takes.
         numbers : sequence of int
-            Of the states: n is what layer n gives.
+            Numbers of the states: n is the output of layer n.
 
         Returns
         -------
@@ -129,7 +129,7 @@ class Teacher(Specification):
         Raises
         ------
         ValueError
-            If the teacher has no such states, or takes samples of another size.
+            If the teacher lacks a state, or takes samples of another size.
         """
         self.widths(numbers)
         network = self._beside(x)
@@ -139,7 +139,7 @@ class Teacher(Specification):
         return [channel_means(states[number]) for number in numbers]
 
     def _beside(self, x: np.ndarray) -> Network:
-        """The network, where ``x`` is; it is moved once."""
+        """Return the network on the backend of ``x``; it is moved once."""
         place = (self if self.fingerprint else self._by_file()).fingerprint, backend_of(x)
         if place[1] == "cpu":
             return self.network()
@@ -148,7 +148,7 @@ class Teacher(Specification):
         return _MOVED[place]
 
     def widths(self, numbers: Sequence[int]) -> list[int]:
-        """How many values each of these `vectors` has per sample."""
+        """Return the number of values per sample of each of the `vectors`."""
         layers = self.network().layers
         for number in numbers:
             if not 1 <= number <= len(layers):
@@ -159,7 +159,7 @@ class Teacher(Specification):
 
 
 def _by_path(value: Any) -> Any:
-    """A text stands for the run file of that path."""
+    """Interpret a string as the path of a run file."""
     return {"path": str(value)} if isinstance(value, (str, Path)) else value
 
 
@@ -168,12 +168,12 @@ NamedTeacher = Annotated[Teacher, BeforeValidator(_by_path)]
 
 
 def channel_means(state: np.ndarray) -> np.ndarray:
-    """(n, ..., channels) -> (n, channels): means over all positions, of vectors themselves."""
+    """(n, ..., channels) -> (n, channels): means over all positions; vectors are unchanged."""
     return state.reshape(len(state), -1, state.shape[-1]).mean(axis=1)
 
 
 def fingerprint(network: Network) -> str:
-    """SHA-256 of the architecture, the weights that the substrate holds, and what blocks keep besides."""
+    """Return the SHA-256 of the architecture, the weights stored in the substrate, and other block state."""
     digest = hashlib.sha256(network.architecture.to_toml().encode())
     for name, array in sorted({**{n: m.weights() for n, m in network.matrices().items()}, **network.buffers()}.items()):
         array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
@@ -183,14 +183,14 @@ def fingerprint(network: Network) -> str:
 
 
 def _load(path: str) -> Network:
-    # The file of a run needs the studies, and these need the rules.
+    # Imported here: run files need the studies, which need the rules.
     from analogpc.training.run_file import load
 
     return load(path)
 
 
 def _remember(network: Network) -> str:
-    """Keep an ideal-digital copy of a network as it is now; return its fingerprint."""
+    """Cache an ideal digital copy of the current network; return its fingerprint."""
     if type(network.architecture).predict is not ArchitectureBase.predict:
         raise TeacherError(f"a teacher is a predictive network, not one of the architecture '{network.architecture.kind}'")
     twin = network.copy(trained=True, backend="cpu").on(Digital())

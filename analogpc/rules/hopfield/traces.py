@@ -1,4 +1,4 @@
-"""What the layers of a network of Hopfield type keep of a phase, and how they learn from two phases."""
+"""Traces that the layers of a Hopfield network keep of a phase, and learning from two phases."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from analogpc.rules.base import Apply
 
 @dataclass
 class Traces:
-    """What every layer needs of one phase to learn.
+    """Data of one phase from which every layer learns.
 
     Attributes
     ----------
     layers : list of Block
     parts : list of (tape, post)
-        Of every layer its tape, and the state above it, or the error of what is only read; None where there is nothing to learn from.
+        Tape of every layer, and the state above it, or the error of a read-out; None for layers that do not learn.
     returns : dict of (block, tape) by index of the layer
-        For layers with a block of feedback of their own: that, and its tape at the state below.
+        Separate feedback block of a layer, and its tape at the state below.
     """
 
     layers: list[Block]
@@ -34,7 +34,7 @@ class Traces:
 
     @classmethod
     def of(cls, states: Recurrent, pulled: np.ndarray | None) -> Traces:
-        """Those of the present states; ``pulled`` is the force at a softmax read-out, if there is one."""
+        """Return the traces of the current states; ``pulled`` is the force at a softmax read-out, if there is one."""
         posts: list[np.ndarray | None] = [*states.states[1:]]
         if states.readout == "softmax":
             posts.append(pulled)
@@ -42,27 +42,27 @@ class Traces:
         return cls(list(states.layers), parts, {index: states.feedback(index) for index in states.separate})
 
     def part(self, index: int) -> tuple[Any, np.ndarray]:
-        """Tape and post of one layer that learns."""
+        """Return tape and post of one layer that learns."""
         part = self.parts[index]
         if part is None:
             raise ValueError(f"layer {index + 1} has nothing to learn from in this phase")
         return part
 
     def products(self, index: int, sign: float = 1) -> Iterable[Product]:
-        """The products of one layer, post times ``sign``; none where there is nothing to learn from."""
+        """Return the products of one layer, with post times ``sign``; empty for layers that do not learn."""
         if self.parts[index] is None:
             return ()
         tape, post = self.part(index)
         return self.layers[index].products(tape, post if sign == 1 else post.dtype.type(sign) * post)
 
     def returned(self, index: int, above: np.ndarray) -> Iterable[Product]:
-        """The products of the block of feedback of one layer, with the present state below and the state ``above``."""
+        """Return the products of the feedback block of one layer, with the current state below and the state ``above``."""
         block, tape = self.returns[index]
         return block.products(tape, above)
 
 
 def learn_contrast(apply: Apply, plus: Traces, minus: Traces, gain: float) -> None:
-    """Let every layer learn dPhi/dW of ``plus`` minus that of ``minus``, times ``gain``."""
+    """Update every layer by dPhi/dW of ``plus`` minus that of ``minus``, times ``gain``."""
     for index in at_once(range(len(plus.layers))):
         _learn_layer(apply, plus, minus, index, gain)
 
@@ -77,19 +77,19 @@ def _learn_layer(apply: Apply, plus: Traces, minus: Traces, index: int, gain: fl
 
 
 def learn_vector_field(apply: Apply, plus: Traces, minus: Traces, base: Traces, joined: int, gain: float) -> None:
-    """Let the layers learn where there is no primitive function: presynaptic states of ``base``, differences of postsynaptic ones.
+    """Update the layers without a primitive function: presynaptic states of ``base`` times differences of postsynaptic states.
 
-    Forward weights learn pre(base) x (post(plus) - post(minus)), post being the state above; backward weights the same the other
-    way round, pre being the state above, with the maxima of pooling where the state below has them in either phase.
+    Forward weights learn pre(base) x (post(plus) - post(minus)), where post is the state above. Backward weights learn the reverse,
+    where pre is the state above, with the pooling maxima at which the state below has them in either phase.
 
     Parameters
     ----------
     plus, minus : Traces
-        Of the two phases.
+        Traces of the two phases.
     base : Traces
-        Of the phase that gives the presynaptic states.
+        Traces of the phase of the presynaptic states.
     joined : int
-        How many layers lead to a state; the others learn their errors as ever.
+        Number of layers that lead to a state; the others learn from their errors as usual.
     gain : float
 
     References
@@ -107,9 +107,9 @@ def learn_vector_field(apply: Apply, plus: Traces, minus: Traces, base: Traces, 
 
 
 def learn_averaged(apply: Apply, plus: Traces, minus: Traces, gain: float) -> None:
-    """Let forward and backward weights learn the mean of their own contrasts, so that with weight decay they become equal.
+    """Update forward and backward weights by the mean of their contrasts, so that with weight decay they become equal.
 
-    The contrast of the backward weights is that of the forward weights wherever both pool at the same maxima.
+    Both contrasts are equal wherever both phases pool at the same maxima.
 
     References
     ----------
