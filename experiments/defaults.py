@@ -1,4 +1,4 @@
-"""How the default learning rates were chosen: every named rule on three substrates, by the accuracy on a validation part.
+"""Search for the default learning rates: every named rule on three substrates, by validation accuracy.
 
 python experiments/defaults.py --out experiments/results/defaults.json
 """
@@ -18,7 +18,7 @@ SUBSTRATES = ("digital", "idealized", "reram-sb")
 
 
 def one(rule: str, substrate: str, rate: float, seed: int, dataset: str, images: int, epochs: int, batch: int) -> dict:
-    """A run on the training part less a stratified fifth, which judges it; the test part is never looked at."""
+    """Train without a stratified fifth of the training set, and evaluate on that fifth; the test set is not used."""
     kind = "adamw" if substrate == "digital" else "sgd"
     study = apc.Study(
         dataset=dataset,
@@ -44,7 +44,7 @@ def one(rule: str, substrate: str, rate: float, seed: int, dataset: str, images:
 
 
 def main() -> None:
-    """Work through the grid; rows that are in the file already are kept."""
+    """Run the grid; append to the rows that are already in the file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("experiments/results/defaults.json"))
     parser.add_argument("--dataset", default="digits")

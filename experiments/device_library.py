@@ -1,4 +1,4 @@
-"""The presets in numbers and pictures: the generated part of docs/devices.md, and docs/devices/NAME.png.
+"""Write the tables and figures of the presets: the generated part of docs/devices.md, and docs/devices/NAME.png.
 
 python experiments/device_library.py [--out docs] [--seed 0] [--table-only]
 """
@@ -45,7 +45,7 @@ INFERENCE = {
 
 
 def table(devices: list[Device], columns: dict[str, str]) -> str:
-    """A table of devices in Markdown, with the headings of ``columns`` over the cells that its keys name."""
+    """Return a Markdown table of devices; ``columns`` maps the fields of a device to column headings."""
     lines = ["| name | response | " + " | ".join(columns.values()) + " |"]
     lines.append("|---|---|" + "---:|" * len(columns))
     for device in devices:
@@ -57,7 +57,7 @@ def table(devices: list[Device], columns: dict[str, str]) -> str:
 
 
 def generated() -> str:
-    """Tables, sources and pictures of all presets in Markdown."""
+    """Return the tables, sources and figures of all presets as Markdown."""
     learning = [device for device in PRESETS.values() if isinstance(device.response, PulseResponse)]
     others = [device for device in PRESETS.values() if not isinstance(device.response, PulseResponse)]
     parts = ["### Devices that learn", table(learning, LEARNING), "### Devices that are programmed", table(others, INFERENCE)]
@@ -66,18 +66,18 @@ def generated() -> str:
         parts += [
             f"### {device.name}",
             device.source,
-            f"![{device.name}: what the panels show is told above](devices/{device.name}.png)",
+            f"![{device.name}: see above for the panels](devices/{device.name}.png)",
         ]
     return "\n\n".join(parts)
 
 
 def page(text: str) -> str:
-    """The page with its generated part renewed.
+    """Return the page with its generated part replaced.
 
     Raises
     ------
     ValueError
-        If a mark is missing.
+        If a marker line is missing.
     """
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -87,7 +87,7 @@ def page(text: str) -> str:
 
 
 def draw(device: Device, path: Path, seed: int) -> None:
-    """The device's picture as a PNG with a palette, which is a third as large."""
+    """Return the figure of a device as a PNG with a palette, which is a third of the size."""
     whole = BytesIO()
     draw_device(device, seed).savefig(whole, format="png", dpi=100)
     image = Image.open(whole).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
@@ -95,11 +95,11 @@ def draw(device: Device, path: Path, seed: int) -> None:
 
 
 def main() -> None:
-    """Write the page and the pictures."""
+    """Write the page and the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=PAGE.parent)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--table-only", action="store_true", help="leave the pictures as they are")
+    parser.add_argument("--table-only", action="store_true", help="do not redraw the figures")
     arguments = parser.parse_args()
     pictures = arguments.out / "devices"
     pictures.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The page of every_rule.toml: what every rule reaches on both substrates, every seed shown."""
+"""Page of every_rule.toml: test accuracy of every rule on both substrates, with all seeds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ WANTED = 0.9
 
 
 def page(swept: Swept) -> list[str]:
-    """One line for each rule."""
+    """Lines of the page, with one table row per rule."""
     rows = []
     for case in swept.values("case"):
         cells = [case]

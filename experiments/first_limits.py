@@ -1,4 +1,4 @@
-"""The page of first_limits.toml: what each nonideality costs, every seed shown."""
+"""Page of first_limits.toml: accuracy lost to each nonideality, with all seeds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tables import Swept, every, main, markdown, mean
 
 
 def page(swept: Swept) -> list[str]:
-    """One line for each substrate."""
+    """Lines of the page, with one table row per substrate."""
     return [
         "# What limits S+F on reram-sb",
         "",

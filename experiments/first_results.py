@@ -1,4 +1,4 @@
-"""The page of first_results.toml: what each rule reaches on each substrate, every seed shown."""
+"""Page of first_results.toml: test accuracy of each rule on each substrate, with all seeds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tables import Swept, every, main, markdown, mean, pulses_per_weight, satura
 
 
 def page(swept: Swept) -> list[str]:
-    """One line for each case."""
+    """Lines of the page, with one table row per case."""
     rows = []
     for one in swept.settings:
         study, pulses = swept.study(one), pulses_per_weight(swept, one)

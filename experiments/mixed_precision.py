@@ -1,4 +1,4 @@
-"""The page of mixed_precision.toml: how far each substrate is from digital with the same optimiser."""
+"""Page of mixed_precision.toml: accuracy of each substrate relative to digital with the same optimiser."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from analogpc.studies.comparison import difference
 
 
 def page(swept: Swept) -> list[str]:
-    """One line for each optimiser and substrate."""
+    """Lines of the page, with one table row per optimiser and substrate."""
     rows = []
     for one in swept.settings:
         (digital,) = swept.where(optimiser=one.cells["optimiser"], substrate="digital")

@@ -1,4 +1,4 @@
-"""What the tables of experiments share: the record of their sweep, Markdown, and one command line."""
+"""Shared code of the study scripts: the record of a sweep, Markdown tables, and the command line."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from analogpc.training.study import Study
 
 @dataclass(frozen=True)
 class Swept:
-    """A sweep as its figures see it.
+    """Results of a sweep.
 
     Attributes
     ----------
     name : str
-        Of the study file.
+        Name of the study file.
     record : dict
-        What ``sweep.json`` holds.
+        Contents of ``sweep.json``.
     settings : list of Setting
+        Combinations of the axes, in the order of the study file.
     """
 
     name: str
@@ -36,21 +37,21 @@ class Swept:
     settings: list[Setting]
 
     def where(self, **cells: Any) -> list[Setting]:
-        """The settings with these values in their columns."""
+        """Return the settings with the given column values."""
         return [one for one in self.settings if all(one.cells.get(name) == value for name, value in cells.items())]
 
     def values(self, column: str) -> list[Any]:
-        """What a column holds, in the order of the study file."""
+        """Return the distinct values of a column, in the order of the study file."""
         return list(dict.fromkeys(one.cells[column] for one in self.settings))
 
     def study(self, one: Setting) -> Study | None:
-        """The study of the first trial of a setting; None if there is none."""
+        """Return the study of the first trial of a setting, or None if there is none."""
         text = self.record["studies"].get(str(one.numbers[0]))
         return Study.from_toml(text) if text else None
 
     @property
     def said(self) -> str:
-        """Date, version, seeds and command, for the foot of a page."""
+        """Date, version, seeds and command, for the end of a page."""
         seeds = sorted({row[name] for row in self.record["rows"] for name in self.record["varied"] if name in SEEDS})
         return (
             f"{datetime.now(UTC):%Y-%m-%d}, analogpc {self.record['analogpc']}, seeds {', '.join(map(str, seeds)) or 'that of the study'}. "
@@ -59,21 +60,21 @@ class Swept:
 
 
 def main(file: str, page: Callable[[Swept], Sequence[str]], figure: Callable[[Swept], Figure] | None = None) -> None:
-    """Write the page of a sweep, and its picture; the command line of every experiment.
+    """Command line of a study script: write the page and the figure of a sweep.
 
     Parameters
     ----------
     file : str
-        ``__file__`` of the experiment, whose name is that of its study file.
+        ``__file__`` of the script; the study file has the same name.
     page : function
-        From the sweep to lines of Markdown.
-    figure : function
-        From the sweep to a picture, if there is one.
+        Maps the sweep to lines of Markdown.
+    figure : function, optional
+        Maps the sweep to a figure.
     """
     here = Path(file)
-    parser = argparse.ArgumentParser(description=f"The page of experiments/{here.stem}.toml.")
-    parser.add_argument("folder", type=Path, nargs="?", default=Path(f"{here.stem}-sweep"), help="what analogpc sweep has made")
-    parser.add_argument("--out", type=Path, default=here.parent / "results" / here.stem, help="the page, without its ending")
+    parser = argparse.ArgumentParser(description=f"Write the page of experiments/{here.stem}.toml.")
+    parser.add_argument("folder", type=Path, nargs="?", default=Path(f"{here.stem}-sweep"), help="folder of the sweep")
+    parser.add_argument("--out", type=Path, default=here.parent / "results" / here.stem, help="path of the page, without suffix")
     chosen = parser.parse_args()
     record = read_record(chosen.folder)
     swept = Swept(here.stem, record, settings(record["rows"], record["metric"], record["varied"]))
@@ -86,22 +87,22 @@ def main(file: str, page: Callable[[Swept], Sequence[str]], figure: Callable[[Sw
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table in Markdown."""
+    """Return the lines of a Markdown table."""
     return [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}", *(f"| {' | '.join(row)} |" for row in rows)]
 
 
 def mean(one: Setting) -> str:
-    """The mean over the seeds, in percent."""
+    """Format the mean over the seeds, in percent."""
     return f"{one.mean:.2%}" if one.values else "refused" if one.other else "–"
 
 
 def every(one: Setting) -> str:
-    """Every seed, in percent; or why there is none."""
+    """Format the value of every seed, in percent, or the reason why there is none."""
     return ", ".join(f"{value:.2%}" for value in one.values.values()) or "; ".join(dict.fromkeys(one.other))
 
 
 def pulses_per_weight(swept: Swept, one: Setting) -> float:
-    """Pulses that the devices received for each weight on crossbars, mean over the seeds; 0 for digital runs."""
+    """Return the mean number of pulses received per weight on crossbars; 0 for digital runs."""
     study, pulses = swept.study(one), one.mean_of("pulses")
     if study is None or not pulses > 0:
         return 0.0
@@ -110,6 +111,6 @@ def pulses_per_weight(swept: Swept, one: Setting) -> float:
 
 
 def saturated(one: Setting) -> str:
-    """The part of ADC conversions that was clipped, in percent."""
+    """Format the fraction of clipped ADC conversions, in percent."""
     conversions = one.mean_of("conversions_out")
     return f"{one.mean_of('saturated_out') / conversions:.2%}" if conversions > 0 else "–"

@@ -1,11 +1,11 @@
-"""Plain SGD on asymmetric devices is drawn to their symmetry point; the Tiki-Taka family is not.
+"""Show that plain SGD on asymmetric devices drifts to their symmetry point, and that the Tiki-Taka family does not.
 
     python experiments/tiki_taka.py [--seeds 0 1 2] [--steps 2000] [--out experiments/results/tiki_taka]
 
-Left: weights that start anywhere and get updates of zero mean. Right: noisy least squares with targets on both sides of the symmetry
-point; learnt weights (mean over the last third of the way) against their targets. Soft-bounds devices with bounds -1 and 0.8, steps up 1.5
-times those down, 0.005 in the mean, so that they stand still at 0.174 (Gokmen and Haensch, Front. Neurosci. 14:103, 2020). Writes OUT.png
-and OUT.md.
+Left: weights with random initial values and zero-mean updates. Right: noisy least squares with targets on both sides of the symmetry
+point; learnt weights (mean over the last third of the steps) against their targets. Soft-bounds devices with bounds -1 and 0.8 and a mean
+step of 0.005; up steps are 1.5 times the down steps, so the symmetry point is 0.174 (Gokmen and Haensch, Front. Neurosci. 14:103, 2020).
+Writes OUT.png and OUT.md.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SCHEMES: dict[str, Scheme] = {
 
 
 def crossbar(scheme: Scheme, shape: tuple[int, int], seed: int, start: float = 0.0) -> CrossbarMatrix:
-    """A matrix whose weights are the states of single devices against a perfect reference."""
+    """Build a matrix whose weights are the states of single devices minus an ideal reference."""
     device = Device(name="asymmetric", response=RESPONSE, g_min_siemens=1e-6, g_max_siemens=4e-5)
     substrate = Analog.ideal(device=device, scheme=scheme, mapping=DifferentialPair(minus="reference"))
     matrix = CrossbarMatrix(np.zeros(shape), substrate, Key(seed), scale=1.0)
@@ -47,7 +47,7 @@ def crossbar(scheme: Scheme, shape: tuple[int, int], seed: int, start: float = 0
 
 
 def wander(start: float, seed: int) -> np.ndarray:
-    """Mean weight after every batch of updates of zero mean."""
+    """Mean weight after every batch of zero-mean updates."""
     matrix, rng = crossbar(StochasticPulses(), (40, 40), seed, start), np.random.default_rng(seed)
     means = [start]
     for _ in range(60):
@@ -57,7 +57,7 @@ def wander(start: float, seed: int) -> np.ndarray:
 
 
 def learnt(scheme: Scheme, steps: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Targets of noisy least squares, and the weights that were learnt."""
+    """Targets and learnt weights of noisy least squares."""
     rng = np.random.default_rng(seed)
     target = rng.uniform(-0.3, 0.3, (20, 16))
     matrix, total = crossbar(scheme, target.shape, seed), np.zeros_like(target)
@@ -72,7 +72,7 @@ def learnt(scheme: Scheme, steps: int, seed: int) -> tuple[np.ndarray, np.ndarra
 
 
 def main() -> None:
-    """Run, draw and tabulate."""
+    """Run the experiment; write the figure and the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=2000)
@@ -88,11 +88,11 @@ def main() -> None:
     lines = [
         "# Tiki-Taka",
         "",
-        f"Root mean square error of the weights in noisy least squares, and how far they lie towards the symmetry point ({SYMMETRY:.3f}) "
-        f"on average: mean and every seed ({', '.join(map(str, chosen.seeds))}). Settings were chosen on seed 0. Command: "
+        f"Root mean square error of the weights in noisy least squares, and their mean shift towards the symmetry point "
+        f"({SYMMETRY:.3f}): mean and every seed ({', '.join(map(str, chosen.seeds))}). Settings were selected on seed 0. Command: "
         "`python experiments/tiki_taka.py`.",
         "",
-        "| scheme | error | towards the symmetry point |",
+        "| scheme | error | shift |",
         "|---|---|---|",
     ]
     for panel, (name, scheme) in zip(panels[1:], SCHEMES.items(), strict=True):

@@ -1,4 +1,4 @@
-"""The page and the picture of tolerance.toml: how much of each nonideality every rule bears, and what a device must reach."""
+"""Page and figure of tolerance.toml: the tolerance of every rule to each nonideality, and the requirements on a device."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from analogpc.report.page_pictures import style
 from analogpc.studies.comparison import Setting, mean_interval
 
 BASE, LOSS = "nothing", 0.05
-"""The point without any nonideality; the relative loss at which a curve has its knee."""
+"""Name of the point without nonidealities, and the relative loss of accuracy that defines the tolerance."""
 
 FEWER_IS_WORSE = ("states", "bits of the ADC", "bits of the DAC")
-"""Where less of it harms more."""
+"""Nonidealities for which a smaller amount is more harmful."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Curve:
     Attributes
     ----------
     amounts : list of float
-        From little to much harm.
+        In order of increasing harm.
     relative : list of list of float
-        For every amount: accuracy over that of the ideal device, of every seed.
+        For every amount and seed, the accuracy relative to the ideal device.
     """
 
     rule: str
@@ -39,15 +39,15 @@ class Curve:
 
     @property
     def knees(self) -> list[float]:
-        """For every seed the amount from which on the accuracy stays below 1 - LOSS, interpolated between amounts; NaN if it is borne.
+        """For every seed, the smallest amount from which the accuracy stays below 1 - LOSS, interpolated; NaN if there is none.
 
-        Before the first amount that was tried nothing is known: a curve that is below there has its knee at that amount.
+        A curve that is below this level at the first tested amount has its knee at that amount.
         """
         return [_knee([values[seed] for values in self.relative], self.amounts) for seed in range(min(map(len, self.relative)))]
 
     @property
     def said(self) -> str:
-        """Mean and range of the knee over the seeds, or what was borne."""
+        """Mean and range of the knee over the seeds, or the largest tolerated amount."""
         knees = self.knees
         found = [one for one in knees if not math.isnan(one)]
         more = "<" if self.name in FEWER_IS_WORSE else ">"
@@ -92,29 +92,29 @@ def _relative(one: Setting, base: Setting) -> list[float]:
 
 
 def page(swept: Swept) -> list[str]:
-    """What a device must reach; then every point."""
+    """Lines of the page: the requirements, then all points."""
     rules, found = swept.values("rule"), curves(swept)
     study = swept.study(swept.settings[0])
     assert study is not None
     network = "-".join(map(str, study.network.widths))
     lines = [
-        "# What your device must reach",
+        "# Requirements on a device",
         "",
         f"{study.dataset.capitalize()}, the first {study.train_images} training images, {network}, {study.epochs} epochs, batches of "
-        f"{study.batch_size}, learning in place by stochastic pulses on a device with 2,000 equal states, without noise, read by ideal "
-        "converters; then one nonideality at a time. The learning rate is the usual one of the rule and not chosen anew. Test "
-        "accuracy on 360 images over that of the ideal device, paired by seed.",
+        f"{study.batch_size}, learning in place by stochastic pulses on a noiseless device with 2,000 equal states and ideal "
+        "converters; then one nonideality at a time. The learning rate is the default of the rule and is not adjusted. Test "
+        "accuracy on 360 images relative to that of the ideal device, paired by seed.",
         "",
-        "## The knee: where 5 % of the accuracy are lost",
+        "## Tolerance: amount that costs 5 % of the accuracy",
         "",
-        "Mean and range over the seeds of the amount from which on 5 % are lost, interpolated between the amounts tried; > and < where "
-        "the knee lies beyond them. A seed that loses 5 % at the first amount already counts with that amount.",
+        "Mean and range over the seeds of the smallest amount from which 5 % are lost, interpolated between the tested amounts; > and < if "
+        "it lies outside them. A seed that loses 5 % at the first amount counts with that amount.",
         "",
     ]
     names = list(dict.fromkeys(one.name for one in found))
     by = {(one.name, one.rule): one for one in found}
     rows = [[name, *(by[name, rule].said if (name, rule) in by else "–" for rule in rules)] for name in names]
-    lines += [*markdown(["nonideality", *rules], rows), "", "## Every point", ""]
+    lines += [*markdown(["nonideality", *rules], rows), "", "## All points", ""]
     rows = [
         [str(point), *(_cell(swept, one) for rule in rules for one in swept.where(point=point, rule=rule))]
         for point in swept.values("point")
@@ -133,7 +133,7 @@ def _cell(swept: Swept, one: Setting) -> str:
 
 
 def figure(swept: Swept) -> Figure:
-    """One panel for each nonideality, one line for each rule: mean and range of the seeds; harm grows to the right."""
+    """One panel per nonideality and one line per rule, with mean and range over the seeds; harm increases to the right."""
     found = curves(swept)
     names = list(dict.fromkeys(one.name for one in found))
     columns = min(4, len(names))
@@ -144,7 +144,7 @@ def figure(swept: Swept) -> Figure:
     for panel in panels[len(names) :]:
         panel.axis("off")
     for panel in panels[::columns]:
-        panel.set_ylabel("% of the ideal device's")
+        panel.set_ylabel("% of the ideal device")
     handles, labels = panels[0].get_legend_handles_labels()
     drawn.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False, fontsize=9)
     return drawn

@@ -1,4 +1,4 @@
-"""The page and the picture of update_schemes.toml: accuracy and pulses of every scheme on every device."""
+"""Page and figure of update_schemes.toml: accuracy and pulses of every scheme on every device."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from analogpc.studies.comparison import Setting
 
 
 def page(swept: Swept) -> list[str]:
-    """One table for each rule; then why combinations were refused."""
+    """Lines of the page: one table per rule, then the reasons for refused combinations."""
     devices = [name for name in swept.values("device") if name != "digital"]
     lines = [
         "# Update schemes",
         "",
         "Fashion-MNIST, the first 5,000 training images, 2 epochs, 784-128-10; test accuracy on all 10,000 test images: mean, every seed; "
-        "then pulses that the devices received, per weight. Plain SGD with a rate of 0.1 unless said; headroom of the ranges as in the "
+        "then pulses received per weight. Plain SGD with a rate of 0.1 unless noted; headroom of the ranges as in the "
         "study file.",
         "",
-        "`ep` is centered equilibrium propagation on the energies of predictive coding: each phase hands over error times activity, and "
-        "errors are of the order of the nudge, so that two opposite pulse trains carry no more noise than the single product of "
-        "`s+f`. In networks of Hopfield type the products s sᵀ of both phases are of order 1 and nearly cancel: as two trains they give "
-        "a variance of about 2 |s sᵀ| Δw η / (2 β) per weight and update against a mean of order η (tests/devices/test_schemes_pulses.py).",
+        "`ep` is centered equilibrium propagation on the energies of predictive coding: the product of each phase is error times activity, "
+        "and errors are of the order of the nudge, so two opposite pulse trains carry no more noise than the single product of "
+        "`s+f`. In Hopfield-type networks the products s sᵀ of both phases are of order 1 and nearly cancel: two trains then have "
+        "a variance of about 2 |s sᵀ| Δw η / (2 β) per weight and update, for a mean of order η (tests/devices/test_schemes_pulses.py).",
     ]
     refused: dict[str, None] = {}
     for rule in swept.values("rule"):
@@ -45,7 +45,7 @@ def _cell(swept: Swept, one: Setting) -> str:
 
 
 def figure(swept: Swept) -> Figure:
-    """Accuracy against pulses per weight, one panel for each device and rule, one mark for each scheme (mean and range of the seeds)."""
+    """Accuracy against pulses per weight: one panel per device and rule, one marker per scheme (mean and range over the seeds)."""
     devices, rules = [name for name in swept.values("device") if name != "digital"], swept.values("rule")
     drawn = Figure(figsize=(13, 3.6 * len(rules)), layout="constrained")
     panels = drawn.subplots(len(rules), len(devices), sharey=True, squeeze=False)

@@ -1,12 +1,11 @@
-"""States and gradients of a deep network of Hopfield type, layer by layer: plain equilibrium propagation and intermediate signals.
+"""States and gradients of a deep Hopfield-type network by layer: plain equilibrium propagation and intermediate signals.
 
     python experiments/vanishing_ep.py [--seeds 0 1 2] [--depth 10] [--epochs 12] [--out experiments/results/vanishing_ep]
 
-Digits, dense layers of 32 units without biases, tanh, softmax read-out, in float64 so that small numbers are no rounding. Signals at
-every hidden state: local errors (of the network's own output, and of the label), or weighted distillation of the logits of a
-perceptron that was trained
-by backprop (Lin et al., arXiv 2508.15989). Before and after training, means over the units and 64 samples: the free states, how far
-the nudges move them, and what a weight learns from a batch. Writes OUT.json, OUT.md and OUT.png.
+Digits, dense layers of 32 units without biases, tanh, softmax read-out, in float64 so that small numbers are not rounding errors. Signals
+at every hidden state: local errors (against the network's own output, and against the label), or weighted distillation of the logits of a
+perceptron trained by backprop (Lin et al., arXiv 2508.15989). Measured before and after training, as means over the units and 64 samples:
+the free states, their displacement by the nudges, and the update of a weight by a batch. Writes OUT.json, OUT.md and OUT.png.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ Profile = dict[str, list[float]]
 
 
 def cases(depth: int, data: Dataset) -> dict[str, HopfieldEP]:
-    """The rules by name, all with the same nudge."""
+    """Rules by name, all with the same nudge."""
     taught = fit(mlp([64, 64, 10], seed=100), Backprop(), data, epochs=8, batch_size=32, progress=False)
     print(f"teacher: {taught.history['test_accuracy'][-1]:.2%}", flush=True)
     hidden = tuple(range(1, depth))
@@ -47,7 +46,7 @@ def cases(depth: int, data: Dataset) -> dict[str, HopfieldEP]:
 
 
 def student(depth: int, seed: int) -> Network:
-    """So many layers, whose couplings are weak enough for the states to settle."""
+    """Build a network of the given depth, with couplings weak enough for the states to converge."""
     widths = (WIDTH,) * (depth - 1) + (10,)
     blocks = tuple(Dense(features=width, bias=False, init_gain=0.5) for width in widths)
     heads = tuple(range(1, depth))
@@ -56,7 +55,7 @@ def student(depth: int, seed: int) -> Network:
 
 
 def profile(network: Network, rule: HopfieldEP, data: Dataset) -> Profile:
-    """The three measures, by layer."""
+    """Compute the three measures by layer."""
     indices = np.arange(SAMPLES)
     x = network.inputs(data.inputs("train", indices, dtype="float64"))
     target = np.eye(10)[data.labels("train", indices)]
@@ -81,7 +80,7 @@ def profile(network: Network, rule: HopfieldEP, data: Dataset) -> Profile:
 
 
 def draw(rows: list[dict], path: Path) -> None:
-    """Rows: before and after training; columns: the measures by layer; on the right the accuracies."""
+    """Draw the measures by layer (columns) before and after training (rows), and the accuracies on the right."""
     figure = Figure(figsize=(14, 6), layout="constrained")
     panels = figure.subplot_mosaic([["b0", "b1", "b2", "acc"], ["a0", "a1", "a2", "acc"]])
     for row in rows:
@@ -105,12 +104,12 @@ def draw(rows: list[dict], path: Path) -> None:
 
 
 def table(rows: list[dict], chosen: argparse.Namespace) -> str:
-    """Numbers as Markdown: each measure at the end that is farthest from its source, geometric means over the seeds."""
+    """Markdown table: each measure at the layer farthest from its source, as geometric means over the seeds."""
     lines = [
         f"# Vanishing states and gradients in a network of {chosen.depth} layers",
         "",
         f"Seeds {', '.join(map(str, chosen.seeds))}, {chosen.epochs} epochs. State: mean |s| of the last hidden state. Move and gradient: "
-        "mean |s(β) - s(-β)| of the first state, and mean change learnt by a weight of the first layer. Geometric means over the seeds. "
+        "mean |s(β) - s(-β)| of the first state, and mean update of a weight of the first layer. Geometric means over the seeds. "
         "Accuracies: test, mean and every seed. Command: `python experiments/vanishing_ep.py`.",
         "",
         "| rule | when | state | move | gradient | accuracy |",
@@ -128,7 +127,7 @@ def table(rows: list[dict], chosen: argparse.Namespace) -> str:
 
 
 def main() -> None:
-    """Measure, train, measure again, draw and tabulate."""
+    """Measure, train, measure again; write the figure and the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--depth", type=int, default=10)

@@ -1,13 +1,13 @@
-"""Energies that fade towards the first layers in predictive coding, and what spiking precision and forward updates do about it.
+"""Vanishing energies in the first layers of predictive coding, and the effect of spiking precision and forward updates.
 
     python experiments/vanishing_pc.py [--seed 0] [--out experiments/results/vanishing_pc]
 
 Networks of 7 and 10 layers: perceptrons of width 64 on digits, and VGG7 and VGG10 with a sixteenth of their channels on Fashion-MNIST
-(padded to 32 x 32). One batch of test images, squared error, output held at the one-hot target, as many relaxation steps as layers.
-Shown are the energies that the weights would learn from, and what every weight matrix would learn beside the gradient of
-backpropagation, at initialisation and after training each network shortly with its own rule; in float64, since errors that are small
-beside their states drown in the rounding of float32, in which the training runs. Writes OUT.png (by layer), OUT_steps.png (energies by
-layer and step of the perceptrons, at initialisation), OUT.md and OUT.json.
+(padded to 32 x 32). One batch of test images, squared error, output clamped to the one-hot target, as many relaxation steps as layers.
+The figures show the energies that the weights learn from, and the update of every weight matrix relative to the gradient of
+backpropagation, at initialisation and after a short training of each network with its own rule. They are computed in float64, because
+errors much smaller than their states are lost in the rounding of float32, the type used for training. Writes OUT.png (by layer),
+OUT_steps.png (energies of the perceptrons by layer and step, at initialisation), OUT.md and OUT.json.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ VGG_IMAGES, BATCH = 2560, 32
 
 
 def networks(seed: int) -> dict[str, tuple[apc.Network, apc.Dataset]]:
-    """The networks with their data, by name."""
+    """Networks and their data, by name."""
     digits, fashion = apc.load_data("digits"), apc.load_data("fashion-mnist", augment=False).take(VGG_IMAGES, 1000)
     room = ((0, 0), (2, 2), (2, 2), (0, 0))
     padded = replace(fashion, train_images=np.pad(fashion.train_images, room), test_images=np.pad(fashion.test_images, room))
@@ -58,7 +58,7 @@ def networks(seed: int) -> dict[str, tuple[apc.Network, apc.Dataset]]:
 
 
 def measured(network: apc.Network, rule: Rule, data: apc.Dataset) -> dict[str, Any]:
-    """What one batch of test images shows, in float64; and the directions in float32."""
+    """Analyse one batch of test images in float64, and the update directions also in float32."""
     exact = exact_copy(network)
     x, target = batch(network, data)
     record = energy_profile(exact, rule, x, target)
@@ -82,7 +82,7 @@ def batch(network: apc.Network, data: apc.Dataset) -> tuple[np.ndarray, np.ndarr
 
 
 def study(seed: int) -> tuple[dict[str, Any], dict[str, RelaxationRecord]]:
-    """All numbers by network, rule and moment; and the relaxations of the perceptrons at initialisation."""
+    """Compute all numbers by network, rule and time of measurement, and the relaxations of the perceptrons at initialisation."""
     rows: dict[str, Any] = {}
     records: dict[str, RelaxationRecord] = {}
     for name, (network, data) in networks(seed).items():
@@ -103,13 +103,13 @@ def study(seed: int) -> tuple[dict[str, Any], dict[str, RelaxationRecord]]:
 
 PANELS = (
     ("energy", "energy per sample", "energies learnt from"),
-    ("norm_ratio", "norm beside backprop", "size of what is learnt"),
-    ("cosine", "cosine with backprop", "direction of what is learnt"),
+    ("norm_ratio", "norm relative to backprop", "size of the update"),
+    ("cosine", "cosine with backprop", "direction of the update"),
 )
 
 
 def draw(rows: dict[str, Any], path: Path) -> None:
-    """One row of panels for each network; full lines at initialisation, dashed ones after training."""
+    """Draw one row of panels per network; solid lines at initialisation, dashed lines after training."""
     figure = Figure(figsize=(15, 3 * len(rows)), layout="constrained")
     grid = figure.subplots(len(rows), len(PANELS) + 1, width_ratios=[1, 1, 1, 0.7])
     for panels, (name, row) in zip(grid, rows.items(), strict=True):
@@ -129,7 +129,7 @@ def draw(rows: dict[str, Any], path: Path) -> None:
 
 
 def draw_shares(axes: Axes, row: dict[str, Any]) -> None:
-    """The part of the energy that the first layer has, rule by rule: full at initialisation, pale after training."""
+    """Draw the energy share of the first layer for each rule: opaque at initialisation, pale after training."""
     for place, (found, colour) in enumerate(zip(row["rules"].values(), COLOURS, strict=False)):
         for offset, moment, alpha in ((-0.2, "initial", 1.0), (0.2, "trained", 0.45)):
             axes.bar(place + offset, found[moment]["first_share"], 0.4, color=colour, alpha=alpha)
@@ -141,16 +141,16 @@ def draw_shares(axes: Axes, row: dict[str, Any]) -> None:
 
 
 def table(rows: dict[str, Any], seed: int) -> str:
-    """The ends of the curves as Markdown."""
+    """Return the values of the first layer as a Markdown table."""
     lines = [
         "# Vanishing energies",
         "",
         f"First layer, at initialisation → after short training (seed {seed}); one batch of {BATCH} test images, T = L relaxation steps. "
-        "Share: the part that the first layer has of the energy that the weights learn from. Norm and cosine: what its weights would "
-        "learn, beside the gradient of backpropagation; in float64 but for the column that says otherwise (nan: nothing is learnt). "
-        f"{EQUILIBRIUM}: close to the equilibrium, by 60 steps of its errors; units that end at a kink of the leaky ReLU or of max-pooling "
-        "keep a residual there. Stable: the largest stable step size at the feed-forward states, 2/λmax. Training: digits 10 epochs, "
-        f"AdamW at 0.001; Fashion-MNIST {VGG_IMAGES} images once, AdamW at 0.003, so that accuracies say only whether a network learns. "
+        "Share: fraction of the first layer in the energy that the weights learn from. Norm and cosine: update of its weights relative "
+        "to the gradient of backpropagation, in float64 except in the float32 column (nan: no update). "
+        f"{EQUILIBRIUM}: close to the equilibrium, after 60 steps of its errors; units that end at a kink of the leaky ReLU or of max "
+        "pooling keep a residual. Stable: the largest stable step size at the feed-forward states, 2/λmax. Training: digits 10 epochs, "
+        f"AdamW at 0.001; Fashion-MNIST {VGG_IMAGES} images once, AdamW at 0.003, so accuracies only show whether a network learns. "
         "Command: `python experiments/vanishing_pc.py`.",
         "",
         "| network | rule | stable | share | norm | cosine | cosine, float32 | test accuracy |",
@@ -172,7 +172,7 @@ def table(rows: dict[str, Any], seed: int) -> str:
 
 
 def main() -> None:
-    """Measure, draw and tabulate."""
+    """Measure; write the figures and the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("experiments/results/vanishing_pc"))

@@ -1,9 +1,9 @@
-"""What learning would cost on hardware: every figure, table and number of docs/costs.md.
+"""Costs of learning on hardware: every figure, table and number of docs/costs.md.
 
     python experiments/costs/costs.py [--again]
 
-Trains what rules.toml and steps.toml say and writes results/costs.json; then draws the figures and writes the numbers into the page.
-Without --again, runs that are in costs.json already are not trained again.
+Trains the runs of rules.toml and steps.toml, writes results/costs.json, draws the figures and inserts the tables into the page.
+Runs that are already in costs.json are skipped unless --again is given.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ PAGE = HERE.parents[1] / "docs" / "costs.md"
 RECORD = HERE / "results" / "costs.json"
 TECHNOLOGIES = ("isaac-32nm", "neurosim-22nm")
 WANTED = 0.9
-"""The accuracy whose price is told."""
+"""Test accuracy at which costs are compared."""
 COLOURS = {"bp": "#1f4e79", "pc": "#c55a11", "s+f": "#548235", "ipc": "#7f3f98", "zil": "#b8860b", "ep": "#444444"}
 SHARING, BITS = (1, 2, 4, 8, 16, 32, 64, 128), (4, 5, 6, 7, 8, 9, 10)
 
 
 def told(run: Run) -> dict[str, Any]:
-    """Everything that the page needs of a run."""
+    """Collect the numbers of a run that the page needs."""
     matrices = run.network.matrices()
     hardware = {name: Hardware.of(matrix) for name, matrix in matrices.items()}
     tally = run.ledger.total()
@@ -73,7 +73,7 @@ def _total(billed: Any) -> list[float]:
 
 
 def train(name: str, record: dict[str, Any], again: bool) -> None:
-    """Train all runs of a study file that are not in the record."""
+    """Train the runs of a study file that are not in the record."""
     plan, data = read_plan(HERE / f"{name}.toml"), load_data("digits")
     for setting in plan.settings:
         for seed in plan.seeds:
@@ -87,7 +87,7 @@ def train(name: str, record: dict[str, Any], again: bool) -> None:
 
 
 def rules(record: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """The runs of rules.toml, by rule."""
+    """Return the runs of rules.toml, by rule."""
     found: dict[str, list[dict[str, Any]]] = {}
     for one in record.values():
         if one["study"] == "rules":
@@ -96,7 +96,7 @@ def rules(record: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
 
 
 def mean(runs: list[dict[str, Any]], *path: Any) -> Any:
-    """The mean over seeds of what lies there in each run."""
+    """Return the mean over the seeds of the entry at this path of each run."""
     values = []
     for run in runs:
         for step in path:
@@ -106,7 +106,7 @@ def mean(runs: list[dict[str, Any]], *path: Any) -> Any:
 
 
 def draw_accuracy(record: dict[str, Any]) -> None:
-    """Accuracy against joules and against seconds, a point for each epoch, digital twins beside."""
+    """Draw accuracy against energy and against latency, one point per epoch, with the digital twins."""
     figure = Figure(figsize=(11, 7), layout="constrained")
     for row, name in zip(figure.subplots(2, 2), TECHNOLOGIES, strict=True):
         for axis, place, unit in zip(row, (0, 1), ("energy (J)", "latency (s)"), strict=True):
@@ -122,7 +122,7 @@ def draw_accuracy(record: dict[str, Any]) -> None:
 
 
 def draw_parts(record: dict[str, Any]) -> None:
-    """What the energy of a sample goes to."""
+    """Draw the energy of a sample by part."""
     figure = Figure(figsize=(11, 4), layout="constrained")
     found = rules(record)
     for axis, name in zip(figure.subplots(1, 2), TECHNOLOGIES, strict=True):
@@ -145,7 +145,7 @@ def _parts(record: dict[str, Any]) -> list[str]:
 
 
 def draw_changes(record: dict[str, Any]) -> None:
-    """How far predictive coding is from backprop, by relaxation steps, by columns that share a converter, and by bits."""
+    """Draw the costs of predictive coding relative to backprop, by relaxation steps, columns per converter, and bits."""
     figure = Figure(figsize=(12, 4), layout="constrained")
     steps_axis, sharing_axis, bits_axis = figure.subplots(1, 3)
     found = rules(record)
@@ -170,7 +170,7 @@ def draw_changes(record: dict[str, Any]) -> None:
 
 
 def reached(runs: list[dict[str, Any]], name: str, kind: str) -> str:
-    """What it takes to the accuracy that is wanted: mean over the seeds, of the first epoch at which each has it."""
+    """Return the cost up to the first epoch with the wanted accuracy, as a mean over the seeds."""
     costs = []
     for run in runs:
         ready = [epoch for epoch, accuracy in enumerate(run["test_accuracy"]) if accuracy >= WANTED]
@@ -182,7 +182,7 @@ def reached(runs: list[dict[str, Any]], name: str, kind: str) -> str:
 
 
 def rule_table(record: dict[str, Any], name: str) -> list[str]:
-    """One line for each rule."""
+    """Return a table with one row per rule."""
     lines = [
         f"| {name} | energy for each sample | latency for each sample | twin: energy, latency | to {WANTED:.0%}: energy, latency | "
         "twin to the same | accuracy, every seed |",
@@ -201,7 +201,7 @@ def rule_table(record: dict[str, Any], name: str) -> list[str]:
 
 
 def part_table(record: dict[str, Any], name: str) -> list[str]:
-    """The shares of the parts, one line for each rule."""
+    """Return the shares of the parts, with one row per rule."""
     found = rules(record)
     shares = {
         rule: {part: mean(runs, name, "bill", "joules_by_part", part) for part in _parts(record)} for rule, runs in found.items()
@@ -218,7 +218,7 @@ READING = ("arrays", "lines", "drivers", "converters", "sums")
 
 
 def read_table(record: dict[str, Any], name: str) -> list[str]:
-    """What is left of the energy of a sample without the pulses, and how it is made up."""
+    """Return the energy of a sample without pulses, and its composition."""
     lines = [
         f"| {name} | energy for each sample without pulses | over that of bp | reads | of them converters | states | buffers |",
         "|---|---|---|---|---|---|---|",
@@ -238,7 +238,7 @@ def read_table(record: dict[str, Any], name: str) -> list[str]:
 
 
 def change_table(record: dict[str, Any]) -> list[str]:
-    """Cost of predictive coding over that of backprop."""
+    """Return the cost of predictive coding relative to backprop."""
     found = rules(record)
     lines = ["| what changes | technology | energy, PC over BP | latency, PC over BP |", "|---|---|---|---|"]
     by_steps = sorted((one for one in record.values() if one["study"] == "steps"), key=lambda one: one["cells"]["rule.steps"])
@@ -256,7 +256,7 @@ def change_table(record: dict[str, Any]) -> list[str]:
 
 
 def write_page(record: dict[str, Any]) -> None:
-    """Put the tables between the marks of the page."""
+    """Insert the tables between the markers of the page."""
     text = PAGE.read_text(encoding="utf-8")
     tables = {"changes": change_table(record)}
     for kind, table in (("rules", rule_table), ("parts", part_table), ("reads", read_table)):
@@ -269,7 +269,7 @@ def write_page(record: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Train, draw and write."""
+    """Train the runs; write the figures and tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--again", action="store_true", help="train all runs again")
     arguments = parser.parse_args()
