@@ -1,7 +1,8 @@
-"""Reading of text files in UTF-8, and of TOML."""
+"""Reading of text files in UTF-8, of TOML, and of JSON."""
 
 from __future__ import annotations
 
+import json
 import stat
 import tomllib
 from pathlib import Path
@@ -27,6 +28,24 @@ def parse_toml(text: str) -> dict[str, Any]:
         raise
     except ValueError:  # Python converts no numbers of more than 4300 digits, and rejects dates such as 30 February.
         raise ValueError("it holds a number that is too long, or a date that does not exist") from None
+
+
+def parse_json(text: str) -> Any:
+    """Parse a JSON text.
+
+    Raises
+    ------
+    ValueError
+        In one sentence, if it is not JSON.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it nests too deep") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is not JSON: {error}") from None
+    except ValueError:  # Python converts no numbers of more than 4300 digits.
+        raise ValueError("it holds a number that is too long") from None
 
 
 def read_text(path: str | Path) -> str:

@@ -1,12 +1,18 @@
-"""Run files with a good seal and wrong content, made at random and read; run as a script, which prints one line for each file.
+"""Files with wrong content, made at random and read; run as a script, which prints one line for each file.
 
-python fuzzed_files.py RUN.h5 FIRST COUNT
+python fuzzed_files.py KIND FILE FIRST COUNT
+
+KIND is "run" (a run file, whose seal is made good again), "device" (TOML), "data" (.npz or .h5) or "sweep" (a file in the folder of a
+sweep: its memory, its record or its study).
 """
 
+import contextlib
 import io
 import json
 import random
+import re
 import resource
+import shutil
 import signal
 import sys
 import tempfile
@@ -16,6 +22,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+import analogpc as apc
+from analogpc.commands import app
 from analogpc.files.storage import BLOCK, _seal, describe
 from analogpc.training.run import Run
 
@@ -160,6 +168,111 @@ STUDY_VALUES = (*["-1", "0", "1e300", "nan", "99999999999999999999", "true", "[[
 MUTATIONS = (flip_bytes, edit_array, edit_attribute, edit_study)
 
 
+def flip_any_bytes(raw, rng):
+    raw = bytearray(raw)
+    for _ in range(rng.choice((1, 1, 2, 8))):
+        raw[rng.randrange(len(raw))] = rng.randrange(256)
+    return bytes(raw), False
+
+
+def cut(raw, rng):
+    return raw[: rng.randrange(len(raw))], False
+
+
+def edit_text(raw, rng):
+    """A value, a line or a word of a text changed; of other files a piece moved."""
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        at, to = sorted(rng.randrange(len(raw)) for _ in range(2))
+        return raw[:at] + raw[to:] + raw[at:to], False
+    values = list(re.finditer(r"(?<=[=:,\[] )[^,\]\n]+|(?<=\")[a-z_]+(?=\":)", text))
+    if not values:
+        return cut(raw, rng)
+    found = rng.choice(values)
+    return (text[: found.start()] + rng.choice((*STUDY_VALUES, "[]", "{}", "null")) + text[found.end() :]).encode(), False
+
+
+def edit_json(raw, rng):
+    """A value of a JSON text changed, left out, or of another kind."""
+    try:
+        tree = json.loads(raw)
+    except ValueError:
+        return edit_text(raw, rng)
+    node = tree
+    while True:
+        places = list(node) if isinstance(node, dict) else list(range(len(node)))
+        place = rng.choice(places)
+        if not isinstance(node[place], (dict, list)) or not node[place] or rng.random() < 0.2:
+            break
+        node = node[place]
+    if rng.random() < 0.2:
+        del node[place]
+    else:
+        node[place] = rng.choice((-1, 0, 10**30, 1e300, True, None, "text", "\x1b]0;owned\x07", [], {}, [1, [2]], {"a": {}}))
+    return json.dumps(tree).encode(), False
+
+
+def edit_archive(raw, rng):
+    """An array of a NumPy archive, or a data set of an HDF5 file, of another shape, type or kind."""
+    if raw[:2] != b"PK":
+        return edited(raw, lambda file: ARRAY_EDITS[rng.choice(list(ARRAY_EDITS))](file, rng.choice(places(file)[0]))), False
+    with np.load(io.BytesIO(raw)) as archive:
+        arrays = dict(archive)
+    name = rng.choice(sorted(arrays))
+    given = arrays[name]
+    arrays[name] = rng.choice(
+        (given[..., None], given[:0], given[:3], given.astype("U4"), given.astype(complex), given * np.nan, given.T, given[()][0])
+    )
+    held = io.BytesIO()
+    np.savez(held, **arrays)
+    return held.getvalue(), False
+
+
+def use_device(path):
+    from analogpc.devices.crossbars.builder import make_matrix
+    from analogpc.kernels.random.streams import Key
+
+    matrix = make_matrix(apc.Analog(device=str(path), rows=8), np.eye(4, 3), Key(0))
+    matrix.forward(np.ones((2, 3)))
+    matrix.elapse(60.0)
+    return command("devices", str(path))
+
+
+def use_data(path):
+    data = apc.load_data(str(path))
+    network = apc.mlp([int(np.prod(data.input_shape)), data.n_classes])
+    apc.fit(network, "bp", data, epochs=1, batches=1, batch_size=8, progress=False)
+    return ""
+
+
+def use_sweep(path):
+    """The same sweep again, which remembers its trials, and the page of it."""
+    folder = path.parent
+    page = "report", str(folder), "--out", str(folder.parent / "page")
+    if path.name == "sweep.json":
+        return command(*page)
+    return command("sweep", str(folder / "study.toml"), "--out", str(folder), "--workers", "0") or command(*page)
+
+
+def command(*arguments):
+    """What a command refuses, in a sentence; anything but that is an error of its own."""
+    told = io.StringIO()
+    with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
+        status = app._run(list(arguments))
+    return told.getvalue().splitlines()[-1] if status else ""
+
+
+def used(kind, path, study):
+    """What becomes of a file of some kind; see `read`."""
+    if kind == "run":
+        return read(path, study)
+    try:
+        return {"device": use_device, "data": use_data, "sweep": use_sweep}[kind](path) or "went on"
+    except (ValueError, ArithmeticError, OSError, MemoryError) as error:
+        return f"{type(error).__name__}: {error}"
+
+
 def read(path, study):
     """What becomes of a file: a sentence, or a run that goes on; by one batch if its study is still the honest one.
 
@@ -177,23 +290,33 @@ def read(path, study):
     return "went on"
 
 
-def outcomes(base, first, count):
+def outcomes(kind, base, first, count):
     """Read mutations ``first`` and so on; yield what came out of each."""
-    raw = Path(base).read_bytes()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "mutated.h5"
-        path.write_bytes(raw)
-        study = Run.load(path).study
-        read(path, study)  # what is needed anyway, kernels above all, counts for nothing
-        for number in range(first, first + count):
+    base = Path(base)
+    raw, mutations = base.read_bytes(), MUTATIONS if kind == "run" else PLAIN_MUTATIONS[kind]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "own"
+        for number in range(first - 1, first + count):
             rng = random.Random(number)
-            mutation = MUTATIONS[number % len(MUTATIONS)]
+            shutil.rmtree(folder, ignore_errors=True)
+            # Of a sweep the other files of its folder belong to it.
+            shutil.copytree(base.parent, folder) if kind == "sweep" else folder.mkdir()
+            path = folder / base.name
+            if number < first:  # What is needed anyway, kernels above all, counts for nothing.
+                path.write_bytes(raw)
+                if kind == "sweep":
+                    (folder / "sweep.db").unlink()
+                study = Run.load(path).study if kind == "run" else None
+                found = used(kind, path, study)
+                assert found == "went on", found
+                continue
+            mutation = mutations[number % len(mutations)]
             content, refused = mutation(raw, rng)
-            path.write_bytes(resealed(content))
+            path.write_bytes(resealed(content) if kind == "run" else content)
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             signal.alarm(SECONDS)
             try:
-                found, bad = read(path, study), ""
+                found, bad = used(kind, path, study), ""
             except BaseException as error:
                 found, bad = f"{type(error).__name__}: {error}", traceback.format_exc()
             signal.alarm(0)
@@ -202,6 +325,13 @@ def outcomes(base, first, count):
             yield told | {"accepted": refused and found == "went on"}
 
 
+PLAIN_MUTATIONS = {
+    "device": (edit_text, flip_any_bytes, edit_text, cut),
+    "data": (edit_archive, flip_any_bytes, edit_archive, cut),
+    "sweep": (edit_json, flip_any_bytes, edit_text, cut),
+}
+
+
 if __name__ == "__main__":
-    for outcome in outcomes(sys.argv[1], *map(int, sys.argv[2:])):
+    for outcome in outcomes(*sys.argv[1:3], *map(int, sys.argv[3:])):
         print(json.dumps(outcome), flush=True)

@@ -13,6 +13,7 @@ from analogpc.assessment.keeping import Kept, kept
 from analogpc.assessment.protocol import AS_IT_IS, NONE_LEFT, QUICK, Protocol, learning_plan, limits_plan, schemes
 from analogpc.devices.device import Device
 from analogpc.devices.presets import preset
+from analogpc.devices.texts import parse_json, read_text
 from analogpc.files.atomic import make_folder, replace_file
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.studies.api import SweepResult, run_plan
@@ -192,14 +193,23 @@ def _check(folder: Path, device: Device, quick: bool, seed: int) -> None:
         if not folder.is_dir() or (any(folder.iterdir()) and not file.exists()):
             raise ValueError(f"{folder} exists and is not the folder of an assessment: name another one with --out")
         # Devices are compared, not texts: a file of an earlier version lacks fields that have their defaults now.
-        kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-        if kept and (Device.from_toml(kept["device"]), kept["quick"], kept.get("seed", 0)) != (device, quick, seed):
+        kept = _held(file) if file.exists() else None
+        if kept is not None and kept != (device, quick, seed):
             raise ValueError(
                 f"{folder} holds the assessment of another device, or of the same one in the other mode or with another seed: name "
                 "another folder with --out"
             )
     make_folder(folder)
     replace_file(file, json.dumps({"device": device.to_toml(), "quick": quick, "seed": seed}).encode())
+
+
+def _held(file: Path) -> tuple[Device, Any, Any]:
+    """The device of an assessment, its mode and its seed."""
+    try:
+        kept = parse_json(read_text(file))
+        return Device.from_toml(kept["device"]), kept["quick"], kept.get("seed", 0)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError(f"{file} is not what an assessment writes: name another folder with --out") from None
 
 
 def _write(assessment: Assessment, command: str) -> None:

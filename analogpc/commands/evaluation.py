@@ -102,13 +102,15 @@ def _arrays(path: Path) -> tuple[Any, Any]:
     """Read raw samples and labels from an HDF5 file."""
     import h5py
 
+    from analogpc.data.own_files import whole_data
+
     if not path.exists():
         raise ValueError(f"--data {path}: file not found")
     try:
         with h5py.File(path) as file:
             for x, y in (("test/x", "test/y"), ("x", "y")):
                 if x in file and y in file:
-                    return file[x][()], file[y].asstr()[()] if h5py.check_string_dtype(file[y].dtype) else file[y][()]
+                    return tuple(whole_data(path, name) for name in (x, y))
     except OSError as error:
         raise ValueError(f"--data {path} is not an HDF5 file: {error}") from None
     raise ValueError(f"--data {path} contains neither test/x and test/y nor x and y")

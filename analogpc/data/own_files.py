@@ -56,14 +56,14 @@ def from_hdf5(
     path = Path(path)
     _refuse_layout(path, train, layout)
     turned = layout or "channels-last"
-    labels = _labels_of(path, train[1])
+    labels = whole_data(path, train[1])
     targets = Targets.of(labels, "the training labels", task, classes)
     parts: dict[str, Any] = {}
     for split, given in (("validation", validation), ("test", test)):
         names = given or _usual(path, split)
         if names is not None:
             parts[f"{split}_images"] = HDF5Samples(path, names[0], turned)
-            parts[f"{split}_labels"] = targets.encode(_labels_of(path, names[1]), f"the {split} labels")
+            parts[f"{split}_labels"] = targets.encode(whole_data(path, names[1]), f"the {split} labels")
     samples = HDF5Samples(path, train[0], turned)
     encoded = targets.encode(labels, "the training labels")
     return assembled(name or path.stem, samples, encoded, targets, normalisation, augmentation, parts)
@@ -84,10 +84,18 @@ def _usual(path: Path, split: str) -> tuple[str, str] | None:
         return (f"{split}/x", f"{split}/y") if f"{split}/x" in file and f"{split}/y" in file else None
 
 
-def _labels_of(path: Path, name: str) -> np.ndarray:
+def whole_data(path: Path, name: str) -> np.ndarray:
+    """All of a data set of an HDF5 file: numbers or texts.
+
+    Raises
+    ------
+    DataError
+        If there is none, or it cannot be read.
+    """
     import h5py
 
     data = hdf5_data(path, name)
+    refuse_beyond_memory(data.size, data.dtype, f"'{name}' of {path}")
     return data.asstr()[:] if h5py.check_string_dtype(data.dtype) else data[:]
 
 

@@ -6,11 +6,16 @@ Whatever is larger than memory is read batch by batch; a batch has the same bits
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+
+_UNPACKED = 1 << 28
+"""Bytes of packed data that are looked through before they are used; larger data sets are taken as they are."""
 
 _VALUES = 1 << 20
 """Values in one block of samples, at most, where a whole split is looked at block by block."""
@@ -98,14 +103,39 @@ def hdf5_data(path: Path, name: str) -> Any:
         file = h5py.File(path, "r")
     except OSError as error:
         raise DataError(f"{path} is not an HDF5 file that can be read: {error}") from None
-    data = file.get(name)
-    if not isinstance(data, h5py.Dataset):
-        found: list[str] = []
-        file.visititems(lambda at, item: found.append(at) if isinstance(item, h5py.Dataset) else None)
-        raise DataError(f"{path} has no data set '{name}'; it has {', '.join(sorted(found)) or 'none at all'}")
-    if not data.shape:
-        raise DataError(f"'{name}' of {path} is a single value, not one for each sample")
-    return data
+    try:
+        data = file.get(name)
+        if not isinstance(data, h5py.Dataset):
+            found: list[str] = []
+            file.visititems(lambda at, item: found.append(at) if isinstance(item, h5py.Dataset) else None)
+            raise DataError(f"{path} has no data set '{name}'; it has {', '.join(sorted(found)) or 'none at all'}")
+        if not data.shape:
+            raise DataError(f"'{name}' of {path} is a single value, not one for each sample")
+        _refuse_more_than_is_there(data, f"'{name}' of {path}")
+        return data
+    except DataError:
+        raise
+    except Exception as error:  # What HDF5 finds wrong in a file has any type.
+        raise DataError(f"'{name}' of {path} cannot be read: {type(error).__name__}: {error}") from None
+
+
+def _refuse_more_than_is_there(data: Any, what: str) -> None:
+    """Refuse pieces that are missing, or that unpack to more than they may: HDF5 itself would fill in, or unpack, without bound."""
+    if data.chunks is None or data.external or data.is_virtual:
+        return
+    pieces = math.prod(-(-length // piece) for length, piece in zip(data.shape, data.chunks, strict=True))
+    if pieces != data.id.get_num_chunks():
+        raise DataError(f"{what} does not hold as many values as its shape {data.shape} says")
+    size = math.prod(data.chunks) * data.dtype.itemsize
+    if data.compression != "gzip" or data.id.get_storage_size() > _UNPACKED:
+        return
+    for number in range(pieces):
+        _, raw = data.id.read_direct_chunk(data.id.get_chunk_info(number).chunk_offset)
+        stream = zlib.decompressobj()
+        with suppress(zlib.error):  # Of a piece that is not compressed, or damaged, which HDF5 finds out.
+            stream.decompress(raw, size + 1024)
+            if stream.unconsumed_tail:
+                raise DataError(f"{what} unpacks to more than its shape {data.shape} says")
 
 
 class ImageFiles:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from analogpc.devices.texts import parse_json
 from analogpc.files.atomic import make_folder, replace_file
 from analogpc.report.page import Part, TablePart, render
 from analogpc.report.page_pictures import Picture
 from analogpc.report.sweeps import interval, is_fraction, spread
 from analogpc.studies.comparison import best_setting, difference, settings
+from analogpc.studies.table import Record
 
 if TYPE_CHECKING:
     from analogpc.training.run import Run
@@ -99,7 +102,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     """
     file = folder / "sweep.json"
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = parse_json(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ReportError(f"{folder} is not the folder of a sweep: it has no sweep.json (analogpc sweep makes it)") from None
     except (OSError, ValueError) as error:
@@ -108,7 +111,11 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise ReportError(f"{file} is not the record of a sweep")
     if record.get("format_version") != 1:
         raise ReportError(f"{file} was written by another version (format {record.get('format_version')}; this version reads 1)")
-    return record
+    try:
+        return dict(TypeAdapter(Record).validate_python(record, strict=True))
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise ReportError(f"{file} does not hold what a sweep writes: its {where} is missing or of another kind") from None
 
 
 def _setting_row(one: Any, first: Any, metric: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from analogpc.devices.texts import parse_json
 from analogpc.files.atomic import replace_file
 from analogpc.studies.plan import Plan
 from analogpc.studies.search import direction
@@ -75,7 +76,7 @@ class Memory:
         """Store results that could not be stored earlier."""
         for file in sorted(self._unsaved.glob("*.json")):
             with suppress(ValueError, KeyError, TypeError):
-                told = json.loads(file.read_text(encoding="utf-8"))
+                told = parse_json(file.read_text(encoding="utf-8"))
                 if told["key"] not in self._known:
                     self._add(told["key"], told["cells"], Result.from_json(told["result"]))
             file.unlink()

@@ -7,7 +7,10 @@ import io
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired
+
+from pydantic import AfterValidator
+from typing_extensions import TypedDict
 
 from analogpc.files.atomic import replace_file
 from analogpc.studies.plan import Plan
@@ -87,6 +90,31 @@ def frame(rows: list[Row], names: list[str]) -> Any:
         if len(kinds) > 1 and not kinds <= {int, float}:
             made[name] = [str(row[name]) if name in row else None for row in rows]
     return made
+
+
+def _whole_row(row: Row) -> Row:
+    kinds = {"trial": int, "setting": int, "status": str, "sentence": str}
+    if not all(isinstance(row.get(name), kind) for name, kind in kinds.items()):
+        raise ValueError(f"a row has {', '.join(kinds)}")
+    return row
+
+
+Cell = bool | int | float | str | None
+
+
+class Record(TypedDict):
+    """What `write_record` writes, and `read_record` of the reports takes."""
+
+    name: str
+    study: str
+    metric: str
+    maximise: bool
+    varied: list[str]
+    columns: list[str]
+    rows: list[Annotated[dict[str, Cell], AfterValidator(_whole_row)]]
+    histories: dict[str, dict[str, list[Cell | list[Cell]]]]
+    environment: dict[str, Cell | dict[str, Cell]]
+    command: NotRequired[str]
 
 
 def write_record(path: Path, plan: Plan, rows: list[Row], told: dict[str, Any]) -> None:

@@ -14,7 +14,9 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import tomli_w
+from pydantic import TypeAdapter
 
+from analogpc.devices.texts import parse_json
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.training.study import Study
 
@@ -122,8 +124,18 @@ class Result:
 
     @classmethod
     def from_json(cls, text: str) -> Result:
-        """Restore a result from `to_json`."""
-        return cls(**json.loads(text))
+        """Restore a result from `to_json`.
+
+        Raises
+        ------
+        ValueError
+            If the text is not that of a result.
+        """
+        try:
+            return TypeAdapter(cls).validate_python(parse_json(text))
+        except ValueError as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"it holds a result that no sweep has written ({reason})") from None
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("analogpc", "devices", "kernels", "tests", "setup.cfg", "pyproject.toml")
+COPIED = ("analogpc", "devices", "kernels", "tests", "experiments/benchmarks", "setup.cfg", "pyproject.toml")
 
 TESTS = {
     "analogpc/dynamics/relaxation.py": (
@@ -54,6 +54,9 @@ TESTS = {
 }
 """The modules of the core, and the tests that answer for each."""
 
+SELECTED = "not random_moments"
+"""All of these tests but the one that sends signals to processes, which takes long."""
+
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.LtE,
     ast.LtE: ast.Lt,
@@ -77,9 +80,9 @@ SWAPS: dict[type[ast.AST], type[ast.AST]] = {
 
 
 def statements(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes whose change can matter: no texts, no annotations, no sentences of errors."""
+    """All nodes whose change can matter: no texts, no annotations, no sentences of errors, nothing that only measures or shows."""
     for child in ast.iter_child_nodes(tree):
-        if isinstance(child, (ast.Raise, ast.JoinedStr, ast.Import, ast.ImportFrom)):
+        if isinstance(child, (ast.Raise, ast.JoinedStr, ast.Import, ast.ImportFrom)) or _only_watches(child):
             continue
         if isinstance(child, ast.arg) or child in (getattr(tree, "annotation", None), getattr(tree, "returns", None)):
             continue
@@ -110,6 +113,12 @@ def faults(tree: ast.Module) -> list[tuple[int, str]]:
     return found
 
 
+def _only_watches(node: Any) -> bool:
+    """Whether a statement only measures times (``work``) or shows states to whoever watches a relaxation (``show``)."""
+    call = node.value if isinstance(node, ast.Expr) else None
+    return isinstance(call, ast.Call) and getattr(call.func, "attr", getattr(call.func, "id", "")) in ("work", "show")
+
+
 def _only_for_types(node: Any) -> bool:
     return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
@@ -135,10 +144,23 @@ def put(tree: ast.Module, number: int) -> tuple[int, str, str]:
     return node.lineno, before, ast.unparse(ast.fix_missing_locations(node)).splitlines()[0]
 
 
-def run_tests(folder: Path, module: str, seconds: float) -> tuple[str, float]:
-    """What the tests of a module say ("passed", "failed" or "too long"), and how long they take."""
-    tests = [str(folder / "tests" / name) for name in TESTS[module]]
-    command = [sys.executable, "-m", "pytest", "-n", "0", "-x", "-p", "no:cacheprovider", "--hypothesis-seed=0", *tests]
+def run_tests(folder: Path, names: Iterable[str], seconds: float) -> tuple[str, float]:
+    """What some tests say ("passed", "failed" or "too long"), and how long they take."""
+    tests = [str(folder / "tests" / name) for name in names]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-n",
+        "0",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        "--hypothesis-seed=0",
+        "-k",
+        SELECTED,
+        *tests,
+    ]
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     began = time.perf_counter()
     with subprocess.Popen(
@@ -153,18 +175,19 @@ def run_tests(folder: Path, module: str, seconds: float) -> tuple[str, float]:
 
 
 def chosen(count: int, seed: int) -> list[tuple[str, int, str]]:
-    """A sample of all faults: module, number of the node, kind; so many of each module as it has of all, and one at least."""
+    """A sample of all faults in random order: module, number of the node, kind; of each module in proportion, and one at least."""
     rng = random.Random(seed)
     everything = {module: faults(ast.parse((ROOT / module).read_text(encoding="utf-8"))) for module in TESTS}
     total = sum(map(len, everything.values()))
     sample = []
     for module, there in everything.items():
         share = max(1, round(count * len(there) / total))
-        sample += [(module, *fault) for fault in sorted(rng.sample(there, min(share, len(there))))]
+        sample += [(module, *fault) for fault in rng.sample(there, min(share, len(there)))]
+    rng.shuffle(sample)
     return sample
 
 
-def measure(count: int, seed: int, longest: float) -> Iterator[dict[str, Any]]:
+def measure(sample: list[tuple[str, int, str]], longest: float) -> Iterator[dict[str, Any]]:
     """Put the faults in, one at a time, in a copy of the tree."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -173,21 +196,18 @@ def measure(count: int, seed: int, longest: float) -> Iterator[dict[str, Any]]:
                 shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.pyc"))
             else:
                 shutil.copy(ROOT / name, folder / name)
-        limits: dict[str, float] = {}
-        for module, number, kind in chosen(count, seed):
+        found, _ = run_tests(folder, sorted({name for module, *_ in sample for name in TESTS[module]}), 3600)
+        if found != "passed":
+            raise RuntimeError(f"the tests {found} without any fault")
+        for module, number, kind in sample:
             path = folder / module
             right = path.read_text(encoding="utf-8")
-            if module not in limits:
-                found, _ = run_tests(folder, module, longest)  # Compiles what is not in the cache, which was copied, too.
-                if found != "passed":
-                    raise RuntimeError(f"the tests of {module} {found} without any fault")
-                limits[module] = min(longest, 60 + 5 * run_tests(folder, module, longest)[1])
             tree = ast.parse(right)
             line, before, after = put(tree, number)
             path.write_text(ast.unparse(tree), encoding="utf-8")
-            found, took = run_tests(folder, module, limits[module])
+            found, took = run_tests(folder, TESTS[module], longest)
             path.write_text(right, encoding="utf-8")
-            told = {"module": module, "line": line, "kind": kind, "before": before, "after": after}
+            told = {"module": module, "number": number, "line": line, "kind": kind, "before": before, "after": after}
             yield told | {"tests": found, "seconds": round(took, 1)}
 
 
@@ -197,10 +217,12 @@ def main() -> None:
     parser.add_argument("--mutants", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--longest", type=float, default=600.0, help="seconds for the tests of one fault")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, help="what it holds already is not computed again")
     options = parser.parse_args()
-    rows = []
-    for row in measure(options.mutants, options.seed, options.longest):
+    rows = json.loads(options.out.read_text(encoding="utf-8")) if options.out and options.out.exists() else []
+    known = {(row["module"], row["number"]) for row in rows}
+    sample = [one for one in chosen(options.mutants, options.seed) if one[:2] not in known]
+    for row in measure(sample, options.longest):
         rows.append(row)
         print(f"{row['tests']:8} {row['module']}:{row['line']}  {row['before']}  ->  {row['after']}", flush=True)
         if options.out:

@@ -1,6 +1,6 @@
 """Files with a good seal and wrong content: a sentence, or a run that goes on; no traceback, no crash, no hang, no flood of memory.
 
-``--fuzz N`` reads N files of each of the two kinds below instead of a few.
+``--fuzz N`` reads N files of each kind below instead of a few.
 """
 
 import json
@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 import analogpc as apc
@@ -20,25 +22,84 @@ SUBSTRATES = {
         device="pcm", scheme={"kind": "agad"}, mapping={"kind": "differential-pair", "minus": "active"}, rows=40, wire_ohms=1.0
     ),
 }
+MORE_SUBSTRATES = {
+    "drift": apc.Analog(device="pcm-inference", scheme={"kind": "ideal"}, rows=24, columns=24, drift_compensation=True),
+    "tiki-taka": apc.Analog(device="idealized", scheme={"kind": "tiki-taka", "gamma": 0.5}, rows=24),
+    "bit slices": apc.Analog(device="reram-wan", mapping={"kind": "bit-sliced", "slices": 2}),
+    "spread": apc.Analog(device=apc.preset("reram-sb").but(faults={"stuck_low": 0.02}), mapping={"spare_columns": 2}, rows=40),
+}
+"""For a long test only."""
+FEW = 10
 SMALL = 32 * 2**20
 """Bytes of working memory that no file is blamed for."""
 
 
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("substrate", SUBSTRATES)
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("substrate", [*SUBSTRATES, *MORE_SUBSTRATES])
 def test_wrong_content_gives_a_sentence(substrate, tmp_path, request):
-    base = tmp_path / "run.h5"
-    network = apc.mlp([64, 12, 10], substrate=SUBSTRATES[substrate])
-    apc.fit(network, apc.PredictiveCoding(steps=2), apc.load_data("digits"), epochs=3, batches=14, progress=False).save(base)
     count = request.config.getoption("--fuzz")
+    if substrate in MORE_SUBSTRATES and count <= FEW:
+        pytest.skip(f"--fuzz more than {FEW} reads such files, too")
+    base = tmp_path / "run.h5"
+    network = apc.mlp([64, 12, 10], substrate=(SUBSTRATES | MORE_SUBSTRATES)[substrate])
+    apc.fit(network, apc.PredictiveCoding(steps=2), apc.load_data("digits"), epochs=3, batches=14, progress=False).save(base)
+    assert any(one["found"] != "went on" for one in outcomes("run", base, count))
+
+
+@pytest.mark.timeout(7200)
+def test_wrong_devices_give_a_sentence(tmp_path, request):
+    base = tmp_path / "device.toml"
+    base.write_text(apc.preset("pcm-inference").to_toml())
+    outcomes("device", base, request.config.getoption("--fuzz"))
+
+
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("name", ["data.npz", "data.h5"])
+def test_wrong_data_give_a_sentence(name, tmp_path, request):
+    base, rng = tmp_path / name, np.random.default_rng(0)
+    x, y = rng.normal(size=(20, 6)), np.arange(20) % 3
+    if base.suffix == ".npz":
+        np.savez(base, x_train=x, y_train=y, x_test=x, y_test=y)
+    else:
+        with h5py.File(base, "w") as file:
+            for name, value in (("train/x", x), ("train/y", y), ("test/x", x), ("test/y", y)):
+                file[name] = value
+    outcomes("data", base, request.config.getoption("--fuzz"))
+
+
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("name", ["sweep.json", "sweep.db", "study.toml"])
+def test_wrong_files_of_a_sweep_give_a_sentence(name, tmp_path, request):
+    pytest.importorskip("optuna")
+    study = tmp_path / "study.toml"
+    study.write_text(SWEPT)
+    apc.sweep(study, out=tmp_path / "sweep", workers=0, progress=False)
+    count = request.config.getoption("--fuzz")
+    outcomes("sweep", tmp_path / "sweep" / name, 2 if count <= FEW else count)
+
+
+SWEPT = """
+rule = "bp"
+epochs = 1
+network = "64-10"
+train_images = 32
+test_images = 16
+
+[axes]
+batch_size = [8, 16]
+"""
+
+
+def outcomes(kind, base, count):
+    """What became of so many wrong files, each of which had to end in a sentence, or to go on."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
-    command = [sys.executable, str(ROOT / "tests" / "fuzzed_files.py"), str(base), "0", str(count)]
+    command = [sys.executable, str(ROOT / "tests" / "fuzzed_files.py"), kind, str(base), "0", str(count)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    outcomes = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(outcomes) == count, f"file {len(outcomes)} ended the process with {done.returncode}: {done.stderr[-2000:]}"
-    for one in outcomes:
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(told) == count, f"file {len(told)} ended the process with {done.returncode}: {done.stderr[-2000:]}"
+    for one in told:
         assert not one["traceback"], one
         assert not one["accepted"], f"an array that was changed was taken over without a word: {one}"
         assert "\n" not in one["found"], one
         assert one["grown"] < SMALL + 2 * base.stat().st_size, one
-    assert any(one["found"] != "went on" for one in outcomes)
+    return told
