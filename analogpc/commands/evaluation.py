@@ -110,7 +110,7 @@ def _arrays(path: Path) -> tuple[Any, Any]:
         with h5py.File(path) as file:
             for x, y in (("test/x", "test/y"), ("x", "y")):
                 if x in file and y in file:
-                    return tuple(whole_data(path, name) for name in (x, y))
+                    return whole_data(path, x), whole_data(path, y)
     except OSError as error:
         raise ValueError(f"--data {path} is not an HDF5 file: {error}") from None
     raise ValueError(f"--data {path} contains neither test/x and test/y nor x and y")
