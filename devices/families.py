@@ -110,7 +110,7 @@ def by_kind(contract: type[Member]) -> Callable[[Any], Any]:
         kinds, kind = contract.kinds(), value.get("kind")
         if kind is None:
             raise ValueError(f"the table must give its kind, one of {', '.join(kinds)}")
-        if kind not in kinds:
+        if not isinstance(kind, str) or kind not in kinds:
             raise ValueError(
                 f"{unknown(f'{contract.family_name} of the kind', kind, kinds, 'kinds')}, and those of modules not yet imported"
             )

@@ -151,6 +151,8 @@ REFUSED = [
     (lambda: begun(3), "architecture = 3 is not allowed"),
     (lambda: begun(callbacks=3), "callbacks are functions of the run"),
     (lambda: begun(metrics="f1"), "there is no metric 'f1'"),
+    (lambda: apc.preset("pcm").but(drift={"kind": {}}), "kind"),
+    (lambda: apc.Study(rule={"kind": []}), "kind"),
     (lambda: apc.Crossbar(np.eye(3)).elapse(1e300), "longer than the age of the universe"),
     (lambda: begun(backend="tpu"), "backend = 'tpu' is not allowed: it is 'cpu' or 'gpu'"),
     (lambda: apc.mlp([64, 10]).to("cuda"), "backend = 'cuda' is not allowed"),
