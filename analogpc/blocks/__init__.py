@@ -1,4 +1,4 @@
-"""Blocks: the differentiable functions that layers are made of. A new block is a new file here (or anywhere: see ``docs/rules.md``)."""
+"""Blocks: the differentiable functions of layers. To add a block, add one file, here or elsewhere (see ``docs/rules.md``)."""
 
 from analogpc.blocks.activation import Activation, ActivationName, register_activation
 from analogpc.blocks.attention import Attention

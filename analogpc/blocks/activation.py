@@ -35,7 +35,7 @@ _SLOPE = 0.01
 _CUBIC = 0.044715
 _ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
 _PEAK = 1 / math.sqrt(2 * math.pi)
-# Where the error of the formula of Gauss, d^4 / 4320 of the fifth derivative, meets the rounding of a difference.
+# Step at which the error of the Gauss formula, d^4 / 4320 of the fifth derivative, equals the rounding of a difference.
 _SHORT, _SHORT_SINGLE = 4e-3, 0.2
 
 Array = np.ndarray
@@ -48,13 +48,13 @@ class Function:
     Attributes
     ----------
     value : callable
-        f(x).
+        Function f(x).
     product : callable
-        The product of its derivative at x with g, of x and g.
+        Function of x and g: derivative at x times g.
     shift : callable
-        f(y) - f(x) of x, y and d = y - x, to the relative precision of d: written so that nothing large cancels.
+        Function of x, y and d = y - x: f(y) - f(x), to the relative precision of d, without cancellation.
     product_at : callable or None
-        As ``product``, of f(x) in the place of x, where that says enough and spares computing it again.
+        As ``product``, but of f(x) instead of x, where that suffices; it saves recomputation.
     """
 
     value: Callable[[Array], Array]
@@ -100,7 +100,7 @@ def _tanh_shift(x: Array, y: Array, d: Array) -> Array:
 
 
 def _sigmoid_shift(x: Array, y: Array, d: Array) -> Array:
-    # s(y) - s(x) = s(y) s(-x) (1 - exp(-d)), with y the larger one, so that exp overflows nowhere.
+    # s(y) - s(x) = s(y) s(-x) (1 - exp(-d)), with y the larger one, so that exp does not overflow.
     size = -np.expm1(-np.abs(d))
     return np.sign(d) * logistic(np.maximum(x, y)) * logistic(-np.minimum(x, y)) * size
 
@@ -110,7 +110,7 @@ def _silu_shift(x: Array, y: Array, d: Array) -> Array:
 
 
 def _by_nodes(value: Callable[[Array], Array], slope: Callable[[Array], Array]) -> Callable[[Array, Array, Array], Array]:
-    """The shift of a smooth function: by the formula of Gauss with two nodes over short steps, by subtraction over others."""
+    """Return the shift of a smooth function: two-node Gauss quadrature for short steps, subtraction otherwise."""
 
     def shift(x: Array, y: Array, d: Array) -> Array:
         off, middle = d * (0.5 / math.sqrt(3)), x + 0.5 * d
@@ -164,27 +164,27 @@ FUNCTIONS: dict[str, Function] = {
     "gelu_tanh": _by_slope(lambda x: 0.5 * x * (1 + _gelu_inner(x)), _gelu_tanh_slope, _gelu_tanh_shift),
     "silu": _by_slope(lambda x: x * logistic(x), _silu_slope, _silu_shift),
 }
-"""By their names; `register_activation` adds yours."""
+"""Activation functions by name; `register_activation` adds more."""
 
 
 def register_activation(name: str, value: Callable[[Array], Array], slope: Callable[[Array], Array]) -> None:
-    """Make an elementwise function known by a name, to every network, study and file from then on.
+    """Register an elementwise function under a name, for all networks, studies and files.
 
-    Files keep the name alone, so the module that registers it has to be imported before they are loaded.
+    Files store only the name: import the module that registers it before loading them.
 
     Parameters
     ----------
     name : str
     value : callable
-        The function of the pre-activations: an array of any shape to one of the same shape and floating type.
+        Function of the pre-activations: maps an array of any shape to one of the same shape and floating type.
     slope : callable
-        Its derivative, in the same way. Arrays are NumPy's, or on a GPU CuPy's, which answer to most functions of NumPy.
+        Derivative, in the same form. Arrays are NumPy arrays, or on a GPU CuPy arrays, which support most NumPy functions.
 
     Raises
     ------
     ValueError
         If the name is one of the built-in activations, or the functions do not keep shape and type, or the derivative is not that of
-        the function (compared with finite differences at places between -4 and 4, of which one in ten may be kinks).
+        the function (compared with finite differences at points between -4 and 4, one in ten of which may be kinks).
 
     Examples
     --------
@@ -193,7 +193,7 @@ def register_activation(name: str, value: Callable[[Array], Array], slope: Calla
     'softplus'
     """
     if name in _BUILT_IN:
-        raise ValueError(f"there is a built-in activation '{name}'; give yours another name")
+        raise ValueError(f"'{name}' is a built-in activation: use another name")
     _refuse_wrong_slope(name, value, slope)
     FUNCTIONS[name] = _by_slope(value, slope, _by_nodes(value, slope))
 
@@ -210,7 +210,7 @@ def _refuse_wrong_slope(name: str, value: Callable[[Array], Array], slope: Calla
     off = np.abs((value(x + h) - value(x - h)) / (2 * h) - slope(x)) > 1e-4 * (1 + np.abs(slope(x)))
     if off.mean() > 0.1:
         place = x[off.argmax()]
-        raise ValueError(f"the slope of '{name}' is not the derivative of its value, for one at x = {place:.3f}")
+        raise ValueError(f"the slope of '{name}' is not the derivative of its value, for example at x = {place:.3f}")
 
 
 _BUILT_IN = tuple(FUNCTIONS)
@@ -223,7 +223,7 @@ def _known(name: str) -> str:
 
 
 ActivationName = Annotated[str, AfterValidator(_known)]
-"""The name of a function in `FUNCTIONS`."""
+"""Name of a function in `FUNCTIONS`."""
 
 
 class Activation(BlockSpecification):
@@ -238,10 +238,10 @@ class Activation(BlockSpecification):
         - "tanh".
         - "hard_tanh": x clipped to [-1, 1]; its derivative at both ends is 1, as in JAX.
         - "sigmoid": 1 / (1 + exp(-x)).
-        - "hard_sigmoid": x clipped to [0, 1], as in equilibrium propagation (not the one of slope 1/6 that other libraries call
-          so); its derivative at both ends is 1, so that a state held at an end can leave it.
+        - "hard_sigmoid": x clipped to [0, 1], as in equilibrium propagation (not the function of slope 1/6 with this name in other
+          libraries); its derivative at both ends is 1, so that a state at an end can leave it.
         - "gelu": x Phi(x) with the normal distribution function Phi (Hendrycks and Gimpel, arXiv 1606.08415).
-        - "gelu_tanh": its approximation by tanh, the same authors' and the default of JAX.
+        - "gelu_tanh": the approximation of "gelu" by tanh, of the same authors and the default of JAX.
         - "silu": x sigmoid(x) (Elfwing et al., arXiv 1702.03118).
     """
 

@@ -1,4 +1,4 @@
-"""Self-attention: every position looks at the others, by projections that are matrices and by products of activations that are digital."""
+"""Self-attention: projections by matrices, and digital products of activations."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ class Attention(BlockSpecification):
 
         Q, K, V = X W^T + b;  s = Q K^T / sqrt(d_h);  a = softmax(s);  C = a V;  Y = C W_o^T + b_o
 
-    Features are split evenly among the heads, d_h for each. The four projections are matrices, on a crossbar like all others; Q K^T and
-    a V multiply two activations and are digital. There is no bias of the keys: it would shift every row of s by a constant, which softmax
-    does not notice, so that its gradient would be nothing but rounding.
+    Features are split evenly among the heads, d_h for each. The four projections are matrices on the substrate; Q K^T and
+    a V are products of activations and digital. The keys have no bias: it would shift every row of s by a constant, to which softmax
+    is invariant, so its gradient would be rounding noise.
 
-    Padding (see `Sweep`) and, if ``causal``, later positions are not looked at. That acts within the softmax, never on a state.
+    Padding (see `Sweep`) and, if ``causal``, later positions are masked within the softmax, never in a state.
 
     Attributes
     ----------
     heads : int
     causal : bool
     init : Initialisation
-        Of the four projections.
+        Initialisation of the four projections.
     name : str
         Prefix of the names of the value nodes.
     nodes : "none", "scores" or "levels"
-        Value nodes within the block: none; on the scores s before the softmax; or on Q, K and V, then on s and V once more, then on C,
-        so that all ways through the block are equally long.
+        Value nodes within the block: none; on the scores s before the softmax; or on Q, K and V, then on s and again V, then on C,
+        so that all paths through the block are equally long.
     score_energy : "softmax" or "squared-error"
-        Of the node on the scores; see `ValueNode`.
+        Energy of the node on the scores; see `ValueNode`.
 
     References
     ----------
@@ -64,7 +64,7 @@ class Attention(BlockSpecification):
     @model_validator(mode="after")
     def _nodes_have_names(self) -> Attention:
         if self.nodes != "none" and not self.name:
-            raise ValueError(f"nodes = '{self.nodes}' needs a name, which the names of the value nodes begin with")
+            raise ValueError(f"nodes = '{self.nodes}' needs a name, the prefix of the names of the value nodes")
         return self
 
     @override
@@ -90,14 +90,14 @@ class Attention(BlockSpecification):
 
 
 class AttentionTape(NamedTuple):
-    """What `AttentionBlock` remembers.
+    """Tape of `AttentionBlock`.
 
     Attributes
     ----------
     projections, nodes : dicts
-        Tapes of these, by name.
+        Tapes of projections and nodes, by name.
     q, k, v, a : arrays
-        Item by item, (n * heads, positions, features of a head), and the probabilities (n * heads, positions, positions).
+        Per sample and head, (n * heads, positions, features of a head), and the probabilities (n * heads, positions, positions).
     """
 
     projections: dict[str, Any]
@@ -119,7 +119,7 @@ class AttentionBlock(Block):
     projections : dict of DenseBlock
         "queries", "keys", "values" and "output". Matrices are named "queries.weight" and so on.
     nodes : dict of ValueNodeBlock
-        By what carries a node; no node elsewhere.
+        Value nodes by position.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class AttentionBlock(Block):
 
     @override
     def products(self, tape: Any, g: np.ndarray) -> Iterator[Product]:
-        """See `Block.products`; the transposed reads within the block are done when this is called."""
+        """See `Block.products`; the transposed reads within the block are performed at the call."""
         _, products = self.pass_back(tape, g, Sweep(cut=False), onward=False)
         return (product for part in products for product in part)
 
@@ -203,7 +203,7 @@ class AttentionBlock(Block):
         return _total(backs), products
 
     def _behind_context(self, tape: AttentionTape, context: np.ndarray | None, node: Any) -> dict[str, np.ndarray | None]:
-        """What goes back to the three projections, each (n, positions, features) or None."""
+        """Return the errors of the three projections, each (n, positions, features) or None."""
         parts: dict[str, np.ndarray | None] = dict.fromkeys(("queries", "keys", "values"))
         if context is None:
             return parts
@@ -218,7 +218,7 @@ class AttentionBlock(Block):
         return parts
 
     def _split(self, x: np.ndarray) -> np.ndarray:
-        """Head by head: (n, positions, features) -> (n * heads, positions, features of a head)."""
+        """Split the heads: (n, positions, features) -> (n * heads, positions, features of a head)."""
         n, positions, features = x.shape
         if self._heads == 1:
             return x
@@ -226,7 +226,7 @@ class AttentionBlock(Block):
         return np.ascontiguousarray(apart, like=x).reshape(n * self._heads, positions, features // self._heads)
 
     def _merge(self, x: np.ndarray) -> np.ndarray:
-        """The reverse of `_split`."""
+        """Invert `_split`."""
         items, positions, features = x.shape
         if self._heads == 1:
             return x
@@ -244,11 +244,11 @@ class AttentionBlock(Block):
 
 
 def _total(parts: list[np.ndarray]) -> np.ndarray | None:
-    """The sum; None of none."""
+    """Return the sum; None if there are no parts."""
     if not parts:
         return None
     total = parts[0]
     for part in parts[1:]:
-        # Transposed reads belong to nobody else.
+        # The results of transposed reads are not shared, so they are changed in place.
         total += part
     return total

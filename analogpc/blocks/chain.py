@@ -1,4 +1,4 @@
-"""Blocks one after the other."""
+"""Sequences of blocks."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from analogpc.kernels.random.streams import Key
 
 
 class Chain(BlockSpecification):
-    """Blocks one after the other, the output of each being the input of the next.
+    """A sequence of blocks; the output of each is the input of the next.
 
     Attributes
     ----------
     blocks : tuple of block specifications
-        At least one; chains may hold chains.
+        At least one block; chains may be nested.
 
     Examples
     --------
@@ -45,7 +45,7 @@ class Chain(BlockSpecification):
                 built.append(block.build(shape, make, key.fold(index), dtype))
             except ShapeError as error:
                 raise ShapeError(f"block {index} of the chain: {error}") from None
-            # Value nodes have no number: with and without them the others have the same names and initial weights.
+            # Value nodes are not numbered, so that names and initial weights of other blocks do not depend on them.
             index += not isinstance(block, ValueNode)
             shape = built[-1].output_shape
         return ChainBlock(built)
@@ -57,7 +57,7 @@ class ChainBlock(Block):
     Parameters
     ----------
     blocks : sequence of Block
-        At least one, each taking the shape that the one before it gives. Their matrices and buffers are named by place, value nodes
+        At least one block; each takes the output shape of the previous one. Matrices and buffers are named by position, value nodes
         not counted: "0.weight", "0.bias", "2.weight" and so on.
     """
 
@@ -99,7 +99,7 @@ class ChainBlock(Block):
     def shift(
         self, tape: Any, dx: np.ndarray, x: np.ndarray | None = None, steps: list[np.ndarray] | None = None
     ) -> tuple[np.ndarray, Any]:
-        """See `Block.shift`; the ``steps`` before each block, those within chains included, are put at the end of a list."""
+        """See `Block.shift`; the ``steps`` before each block, including nested chains, are appended to a list."""
         tapes = []
         for block, own in zip(self.blocks, tape, strict=True):
             if steps is not None and isinstance(block, ChainBlock):
@@ -127,8 +127,8 @@ class ChainBlock(Block):
     def products(self, tape: Any, g: np.ndarray) -> Iterator[Product]:
         """See `Block.products`.
 
-        All transposed reads happen now, not as the products are consumed: the consumer may update a matrix as soon as it gets its
-        product, and errors must not pass back through updated weights. Reads stop at the lowest block that has matrices.
+        All transposed reads are performed at the call, not as the products are consumed: the consumer may update a matrix once it has its
+        product, and errors must not be propagated through updated weights. Reads stop at the lowest block with matrices.
         """
         learning = [index for index, block in enumerate(self.blocks) if block.matrices]
         pending: list[Iterator[Product]] = []
@@ -161,7 +161,7 @@ class ChainBlock(Block):
     def pass_back(
         self, tape: Any, g: np.ndarray, sweep: Sweep, onward: bool = True
     ) -> tuple[np.ndarray | None, list[Iterable[Product]]]:
-        """See `Block.pass_back`; nothing goes further down than to the lowest block with a matrix or a node, unless it goes on."""
+        """See `Block.pass_back`; errors stop at the lowest block with a matrix or a node, unless ``onward``."""
         wanted = [index for index, block in enumerate(self.blocks) if block.matrices or any(True for _ in block.nodes())]
         lowest = 0 if onward else min(wanted, default=len(self.blocks))
         products: list[Iterable[Product]] = []

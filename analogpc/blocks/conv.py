@@ -21,15 +21,15 @@ from analogpc.kernels.random.streams import Key
 Size = Annotated[int, Field(ge=1)]
 
 PATCH_BYTES = 64 * 2**20
-"""Patches repeat every pixel kernel**2 times. Work goes through chunks of whole samples whose patches fit into so many bytes, or
-through single samples where not even one fits. Exact matrices give the same result whatever the chunks, up to rounding; noisy
-ones draw their noise read by read, so that the number is part of what a seed means."""
+"""Memory for patches, in bytes. Patches repeat every pixel kernel**2 times. Samples are processed in chunks whose patches fit, or one
+by one if not even one fits. Exact matrices give the same result for any chunks, up to rounding; noisy matrices draw noise per
+read, so this number is part of the meaning of a seed."""
 _GPU_PATCH_BYTES = 2**30
-"""The same for exact matrices on a GPU, which is busy only with large products."""
+"""Memory for patches of exact matrices on a GPU, which is used efficiently only by large products."""
 
 
 class Conv2d(LinearSpecification):
-    """A convolution (cross-correlation, as everywhere in this field) of images (height, width, channels) with zero padding.
+    """A convolution (cross-correlation) of images (height, width, channels) with zero padding.
 
     Attributes
     ----------
@@ -38,13 +38,13 @@ class Conv2d(LinearSpecification):
     kernel : int
         Side of the square window, in pixels.
     stride : int
-        Pixels from one window to the next.
+        Distance between windows, in pixels.
     padding : int
         Rings of zeros around the image.
     bias : bool
-        Whether every output channel has an offset: a matrix (channels, 1) of its own, with a constant input of 1.
+        Whether every output channel has an offset: a separate matrix (channels, 1) with a constant input of 1.
     gain : float
-        A digital factor behind the reads of the weights; the bias does not get it, what the weights learn does.
+        Digital factor on the reads of the weights and on their updates, but not on the bias.
     init : str
         Initial weights; see `Initialisation`. fan_in is kernel**2 times the input channels, fan_out kernel**2 times ``channels``.
     init_gain, bias_gain : float
@@ -78,7 +78,7 @@ class Conv2d(LinearSpecification):
 
 
 class Conv2dBlock(LinearBlock):
-    """Built from `Conv2d`; the tape is the input, from which patches are cut again when they are needed."""
+    """Built from `Conv2d`; the tape is the input, from which patches are extracted again when needed."""
 
     def __init__(
         self, window: Conv2d, input_shape: tuple[int, ...], output_shape: tuple[int, ...], matrices: dict[str, Matrix]
@@ -87,14 +87,14 @@ class Conv2dBlock(LinearBlock):
         self._window = (window.kernel, window.stride, window.padding)
 
     def _chunks(self, batch: np.ndarray) -> Iterator[slice]:
-        """Slices of samples; an empty batch is one empty chunk, so that it passes every step like any other."""
+        """Yield slices of samples; an empty batch is one empty chunk."""
         weight, samples = self.matrices["weight"], len(batch)
         each = math.prod(self.output_shape[:2]) * weight.shape[1] * batch.dtype.itemsize
         size = max(1, (_GPU_PATCH_BYTES if weight.exact and on_gpu(batch) else PATCH_BYTES) // each)
         return (slice(first, min(first + size, samples)) for first in range(0, max(samples, 1), size))
 
     def _columns(self, g: np.ndarray) -> np.ndarray:
-        """One row for each output position: (n, rows, columns, channels) -> (n * rows * columns, channels)."""
+        """Return one row for each output position: (n, rows, columns, channels) -> (n * rows * columns, channels)."""
         return g.reshape(math.prod(g.shape[:3]), g.shape[3])
 
     @override
@@ -107,7 +107,7 @@ class Conv2dBlock(LinearBlock):
         return y, x
 
     def _read(self, x: np.ndarray) -> np.ndarray:
-        """Without the bias, one row for each output position: (n * rows * columns, channels)."""
+        """Read without the bias, one row for each output position: (n * rows * columns, channels)."""
         return self._scaled(self.matrices["weight"].forward(patches(x, *self._window)))
 
     @override
@@ -136,7 +136,7 @@ class Conv2dBlock(LinearBlock):
 
     @override
     def products(self, tape: Any, g: np.ndarray) -> Iterator[Product]:
-        """See `Block.products`; one product of the weight for each chunk, whose patches are cut when its turn comes."""
+        """See `Block.products`; one product of the weight for each chunk, whose patches are extracted when it is consumed."""
         for chunk in self._chunks(g):
             yield self.matrices["weight"], patches(tape[chunk], *self._window), self._scaled(self._columns(g[chunk]))
         yield from bias_products(self.matrices, self._columns(g))

@@ -15,16 +15,16 @@ from analogpc.kernels.random.streams import Key
 
 
 class Dense(LinearSpecification):
-    """y = gain * W x + b, on samples of shape (n_in,), or at every position of samples of shape (positions, n_in).
+    """Fully connected layer y = gain * W x + b, on samples of shape (n_in,), or at every position of samples of shape (positions, n_in).
 
     Attributes
     ----------
     features : int
-        Outputs.
+        Number of outputs.
     bias : bool
-        Whether there is a b: a matrix (features, 1) of its own, with a constant input of 1.
+        Whether there is a bias b: a separate matrix (features, 1) with a constant input of 1.
     gain : float
-        A digital factor behind the reads of W; the bias does not get it, what W learns does.
+        Digital factor on the reads of W and on its updates, but not on the bias.
     init : str
         Initial weights; see `Initialisation`.
     init_gain, bias_gain : float
@@ -38,7 +38,7 @@ class Dense(LinearSpecification):
     def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> DenseBlock:
         if len(input_shape) not in (1, 2):
             raise ShapeError(
-                f"Dense takes samples of shape (n_in,), not {input_shape}; Flatten makes them so. It also takes (positions, n_in)"
+                f"Dense takes samples of shape (n_in,), not {input_shape}: add Flatten before it. It also takes (positions, n_in)"
             )
         matrices = self.make_matrices(make, (self.features, input_shape[-1]), self.features, key, dtype)
         return DenseBlock(input_shape, (*input_shape[:-1], self.features), matrices, self.gain)
@@ -71,5 +71,5 @@ class DenseBlock(LinearBlock):
 
 
 def _rows(x: np.ndarray) -> np.ndarray:
-    """One row for each position of each sample: (n, ..., values) -> (n * positions, values)."""
+    """Return one row for each position of each sample: (n, ..., values) -> (n * positions, values)."""
     return x.reshape(-1, x.shape[-1]) if x.ndim > 2 else x

@@ -1,4 +1,4 @@
-"""Embeddings: whole numbers become vectors, by a table that is read row by row."""
+"""Embeddings: integers are mapped to vectors by a table read row by row."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from analogpc.kernels.random.streams import Key, normals
 
 
 class Embedding(BlockSpecification):
-    """Tokens to vectors: y[s] = E[ids[s]] + P[s], for samples of shape (positions,), whole numbers.
+    """Tokens to vectors: y[s] = E[ids[s]] + P[s], for integer samples of shape (positions,).
 
-    E equals the product with vectors that are 1 at one place, and on a crossbar that is what it is: one word line is driven for each
-    token, and no other row sees a voltage. Its products name the rows by their numbers, and add up where a token comes again. Nothing goes
-    back through it. The table P of the positions is digital on every substrate, as biases are.
+    Reading E is a product with one-hot vectors: on a crossbar one word line is driven per token, and no other row sees a voltage. The
+    products contain row indices, and repeated tokens add up. There is no error to the input. The table P of the positions is digital
+    on every substrate, as biases are.
 
     Attributes
     ----------
     vocabulary : int
-        How many tokens there are; ids are 0 to ``vocabulary`` - 1.
+        Number of tokens; ids are 0 to ``vocabulary`` - 1.
     features : int
     std : float
-        E and P start as normal numbers of this standard deviation.
+        Standard deviation of the initial normal values of E and P.
     """
 
     kind: Literal["embedding"] = "embedding"
@@ -65,12 +65,12 @@ class EmbeddingBlock(Block):
         Raises
         ------
         ShapeError
-            Also for numbers of another type.
+            Also for other data types.
         """
         if x.shape[1:] != self.input_shape:
             raise ShapeError(f"Embedding was built for batches of shape (n, {self.input_shape[0]}), not {x.shape}")
         if x.dtype != np.int32:
-            raise ShapeError(f"Embedding takes whole numbers of type int32, not {x.dtype}")
+            raise ShapeError(f"Embedding takes integers of type int32, not {x.dtype}")
         y = self.matrices["weight"].look_up(x.reshape(-1)).reshape(len(x), *self.output_shape)
         return y + self.matrices["positions"].look_up(self._order(x)), x
 
@@ -79,16 +79,14 @@ class EmbeddingBlock(Block):
 
     @override
     def vjp(self, tape: Any, g: np.ndarray) -> np.ndarray:
-        """There is none.
+        """Not defined.
 
         Raises
         ------
         ShapeError
-            Always: the inputs are whole numbers.
+            Always: the inputs are integers.
         """
-        raise ShapeError(
-            "Embedding has no transpose: its inputs are whole numbers, with respect to which nothing has a derivative"
-        )
+        raise ShapeError("Embedding has no transpose: its inputs are integers, so there is no derivative")
 
     @override
     def products(self, tape: Any, g: np.ndarray) -> Iterator[Product]:
@@ -103,10 +101,10 @@ class EmbeddingBlock(Block):
 
 
 class TiedDecoder(BlockSpecification):
-    """Features to the logits of tokens by the table of an `Embedding`: z = E h + b, for samples of shape (features,).
+    """Decoder of features to token logits by the table of an `Embedding`: z = E h + b, for samples of shape (features,).
 
-    The one array is read row by row where tokens go in, and in full, the other way, where logits come out. It learns from both: once a
-    batch, by the sum of sparse and of full products. The network joins the two blocks (`ArchitectureBase.join`).
+    The array is read row by row for input tokens, and in full in the other direction for logits. It learns from both, once per batch,
+    by the sum of sparse and full products. The network connects the two blocks (`ArchitectureBase.join`).
 
     Attributes
     ----------
@@ -129,7 +127,7 @@ class TiedDecoderBlock(Block):
     Attributes
     ----------
     embedding : EmbeddingBlock
-        Whose table it reads; set by whoever builds the network.
+        Embedding with the shared table; set when the network is built.
     """
 
     embedding: EmbeddingBlock
@@ -156,9 +154,9 @@ class TiedDecoderBlock(Block):
 
 
 class AtTargets(BlockSpecification):
-    """Only the positions that have a target: (positions, features) -> (features,), one row for each of them.
+    """Selection of the positions with a target: (positions, features) -> (features,), one row for each of them.
 
-    Outside of sweeps, or where a sweep names no places, these are all positions of all samples, one after the other.
+    Outside of sweeps, or in a sweep without ``places``, all positions of all samples are selected, in order.
     """
 
     kind: Literal["at-targets"] = "at-targets"

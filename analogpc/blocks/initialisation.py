@@ -1,4 +1,4 @@
-"""Initial weights, and what the linear blocks share: the pair of weight and bias matrices, and the gain."""
+"""Initial weights, and the common base of linear blocks: weight and bias matrices, and the gain."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ Gain = Annotated[FiniteFloat, Field(ge=0)]
 def initial_weights(init: Initialisation, shape: tuple[int, int], fan_out: int, key: Key) -> tuple[np.ndarray, np.ndarray]:
     """Draw a weight matrix and its bias.
 
-    Drawn in float64 whatever the type of the network, so that networks of both types start from the same numbers.
+    Weights are drawn in float64 for all floating types, so that networks of both types start from equal numbers.
 
     Parameters
     ----------
     init : Initialisation
     shape : (n_out, fan_in)
-        Of the matrix; a unit has as many inputs as the matrix has columns.
+        Shape of the matrix; the number of inputs of a unit is the number of columns.
     fan_out : int
-        Outputs that one input reaches: n_out, times the window area in a convolution.
+        Number of outputs connected to one input: n_out, times the window area in a convolution.
     key : Key
 
     Returns
@@ -57,14 +57,14 @@ def _uniform(bound: float, shape: tuple[int, int], key: Key) -> np.ndarray:
 
 
 class LinearSpecification(BlockSpecification):
-    """What dense and convolutional blocks have in common: y = gain * W x + b.
+    """Base class of dense and convolutional blocks: y = gain * W x + b.
 
     Attributes
     ----------
     bias : bool
-        Whether there is a b: a matrix (n_out, 1) of its own, with a constant input of 1.
+        Whether there is a bias b: a separate matrix (n_out, 1) with a constant input of 1.
     gain : float
-        A digital factor behind the reads of W, forward and transposed, which the bias does not get. What W learns carries it, too.
+        Digital factor on the reads of W, forward and transposed, and on its updates, but not on the bias.
     init : Initialisation
     init_gain : float
         Factor on the drawn weights.
@@ -83,13 +83,13 @@ class LinearSpecification(BlockSpecification):
     def _bias_gain_has_a_bias(self) -> LinearSpecification:
         if self.bias_gain != 1 and not (self.bias and self.init == "kaiming-uniform"):
             start = f"with init = '{self.init}' biases start at zero" if self.bias else "there is no bias"
-            raise ValueError(f"bias_gain = {self.bias_gain:g} would do nothing: {start}")
+            raise ValueError(f"bias_gain = {self.bias_gain:g} has no effect: {start}")
         return self
 
     def make_matrices(
         self, make: MatrixMaker, shape: tuple[int, int], fan_out: int, key: Key, dtype: np.dtype
     ) -> dict[str, Matrix]:
-        """The matrix "weight" (n_out, n_in) and, if asked for, "bias" (n_out, 1)."""
+        """Create the matrix "weight" (n_out, n_in) and, if requested, "bias" (n_out, 1)."""
         refuse_beyond_memory(math.prod(shape), np.float64, f"a matrix of {shape[0]} x {shape[1]} weights")
         weight, offset = initial_weights(self.init, shape, fan_out, key)
         matrices = {"weight": make("weight", (self.init_gain * weight).astype(dtype))}
@@ -99,7 +99,7 @@ class LinearSpecification(BlockSpecification):
 
 
 class LinearBlock(Block):
-    """A block with one weight matrix, perhaps a bias, and a gain.
+    """A block with one weight matrix, an optional bias, and a gain.
 
     Parameters
     ----------
@@ -116,18 +116,18 @@ class LinearBlock(Block):
         self._gain = gain
 
     def _scaled(self, values: np.ndarray) -> np.ndarray:
-        """``values`` times the gain, in their type."""
+        """Return ``values`` times the gain, in their type."""
         return values if self._gain == 1 else values * self._gain
 
 
 def read_bias(matrices: dict[str, Matrix], like: np.ndarray) -> np.ndarray:
-    """The bias as a row (1, n_out), by one read with a constant input of 1, in the type and place of ``like``; zeros if there is none."""
+    """Read the bias as a row (1, n_out), with a constant input of 1, in the type and on the backend of ``like``; zeros without bias."""
     if "bias" not in matrices:
         return np.zeros((1, matrices["weight"].shape[0]), like.dtype, like=like)
     return matrices["bias"].forward_constant(like)
 
 
 def bias_products(matrices: dict[str, Matrix], g: np.ndarray) -> Iterator[Product]:
-    """The products of the bias, if there is one: its input is 1 for each of the n errors ``g`` (n, n_out)."""
+    """Yield the products of the bias, if there is one: its input is 1 for each of the n errors ``g`` (n, n_out)."""
     if "bias" in matrices:
         yield matrices["bias"], filled((len(g), 1), 1, g.dtype, g), g

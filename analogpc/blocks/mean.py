@@ -24,7 +24,7 @@ class GlobalMean(BlockSpecification):
 
 
 class GlobalMeanBlock(Block):
-    """Built from `GlobalMean`; nothing needs to be remembered."""
+    """Built from `GlobalMean`; the tape is empty."""
 
     @override
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:

@@ -24,36 +24,35 @@ Positive = Annotated[FiniteFloat, Field(gt=0)]
 
 
 class BatchNorm(BlockSpecification):
-    """Batch normalisation: every channel to mean 0 and variance 1 over a batch and all positions, then scaled and shifted.
+    """Batch normalisation: normalises every channel to mean 0 and variance 1 over batch and positions, then scales and shifts.
 
         y = scale (x - mean) / sqrt(variance + eps) + bias
 
-    A channel is an index of the last axis, so that dense samples (n, features) are normalised feature by feature over the batch, and
+    A channel is an index of the last axis, so dense samples (n, features) are normalised per feature over the batch, and
     images (n, height, width, channels) over the batch and all pixels. The variance is the biased one.
 
-    Learning always normalises with the statistics of the batch, also while states relax; its samples then see each other, and
-    `vjp` is the transpose for the whole batch. `infer` takes the running statistics.
+    Training always normalises with the statistics of the batch, also during relaxation; the samples of a batch are then coupled, and
+    `vjp` is the transpose for the whole batch. `infer` uses the running statistics.
 
     Attributes
     ----------
     eps : float
-        In the units of x squared.
+        Constant added to the variance, in units of x squared.
     momentum : float
-        See ``convention``.
+        Momentum of the running statistics; see ``convention``.
     freezing : bool
-        The running statistics stand still while states relax. They move when the block learns, by the statistics of the tape from
-        which it learns (the freezing of Qi et al.): as soon as the products of that tape are taken. That is once per batch for a rule
-        that learns once; rules that learn several times from one batch, as incremental predictive coding does at every step and
-        equilibrium propagation in each of its phases, move them every time. Otherwise every evaluation moves them: at first, at
-        each step of a relaxation in which the layer takes part, whether or not its input has moved since and had to be read again,
-        and when weights are to be learnt. (The phases of equilibrium propagation count the reads that they do.)
-    convention : "pytorch" or "pcx"
+        Freeze the running statistics during relaxation. They are then updated when the block learns, by the statistics of the tape it
+        learns from (the freezing of Qi et al.), once the products of that tape are taken. This is once per batch for a rule with one
+        update; rules that learn several times from a batch, as incremental predictive coding in every step and equilibrium propagation
+        in each phase, update them every time. Without freezing, every evaluation updates them: the first, each relaxation step in which
+        the layer is active, whether or not its input changed and needed a read, and the one before the weight update. (In equilibrium
+        propagation, the reads of the phases count.)
         "pytorch": the running statistics become (1 - momentum) running + momentum batch, with the unbiased variance; learning
         normalises by the batch alone.
 
-        "pcx": what PCX takes from Equinox (its mode "ema"). They become momentum running + (1 - momentum) batch, with the biased
-        variance, and those of the first batch are copied; learning normalises by these running statistics, through which the
-        gradient flows as far as they hold the batch.
+        "pcx": the behaviour of PCX, from Equinox (mode "ema"). They become momentum running + (1 - momentum) batch, with the biased
+        variance, and those of the first batch are copied; training normalises by these running statistics, and the gradient flows
+        through the share of the batch in them.
 
     Notes
     -----
@@ -82,18 +81,18 @@ class BatchNorm(BlockSpecification):
 
 
 class LayerNorm(BlockSpecification):
-    """Layer normalisation: the values of every position to mean 0 and variance 1, then scaled and shifted value by value.
+    """Layer normalisation: normalises the values of every position to mean 0 and variance 1, then scales and shifts each value.
 
         y = scale (x - mean) / sqrt(variance + eps) + bias
 
-    Mean and (biased) variance are those over the last axis, of each sample and each position on its own: over all features of dense
+    Mean and (biased) variance are those over the last axis, separately for each sample and position: over all features of dense
     samples (n, features), over the features of each token of (n, tokens, features), and over the channels of each pixel of an image.
-    It learns and infers in the same way.
+    Training and inference are identical.
 
     Attributes
     ----------
     eps : float
-        In the units of x squared.
+        Constant added to the variance, in units of x squared.
 
     Notes
     -----
@@ -121,19 +120,19 @@ def _affine(channels: int, make: MatrixMaker, dtype: np.dtype) -> dict[str, Matr
 
 
 class _NormBlock(Block):
-    """Scale and bias behind a normalisation, whose tapes hold the normalised values."""
+    """Base class of normalisations with scale and bias; tapes hold the normalised values."""
 
     def _rows(self, x: np.ndarray) -> np.ndarray:
-        """One row for each position of each sample: (n, ..., channels) -> (n * positions, channels)."""
+        """Return one row for each position of each sample: (n, ..., channels) -> (n * positions, channels)."""
         return x.reshape(-1, self.input_shape[-1])
 
     def _read(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Scale and bias, (channels,) each, by one read with a constant input of 1, in the type and place of ``x``."""
+        """Read scale and bias, (channels,) each, with a constant input of 1, in the type and on the backend of ``x``."""
         return self.matrices["scale"].forward_constant(x)[0], self.matrices["bias"].forward_constant(x)[0]
 
     @abstractmethod
     def _normal(self, tape: Any) -> np.ndarray:
-        """The normalised values of a tape, as rows."""
+        """Return the normalised values of a tape, as rows."""
 
     @override
     def products(self, tape: Any, g: np.ndarray) -> Iterator[Product]:
@@ -143,22 +142,22 @@ class _NormBlock(Block):
 
 
 class BatchTape(NamedTuple):
-    """What `BatchNormBlock` remembers of a batch.
+    """Tape of `BatchNormBlock`.
 
     Attributes
     ----------
     normal : (rows, channels) array
-        The normalised values.
+        Normalised values.
     inverse : (channels,) array
-        1 / sqrt(variance + eps), with the variance that normalises.
+        1 / sqrt(variance + eps), with the variance used for normalisation.
     scale : (channels,) array
-        As it was read.
+        Scale as read.
     mean, variance : (channels,) float64 arrays
-        Of the batch; the variance is the biased one.
+        Statistics of the batch; the variance is biased.
     centre, spread : (channels,) float64 arrays
-        The mean and the variance that normalise.
+        Mean and variance used for normalisation.
     share : number, or (1,) array
-        The part of them that is the batch's.
+        Share of the batch in them.
     """
 
     normal: np.ndarray
@@ -172,9 +171,9 @@ class BatchTape(NamedTuple):
 
 
 class BatchNormBlock(_NormBlock):
-    """Built from `BatchNorm`; the tape is a `BatchTape`. Statistics are accumulated in float64, whatever the type of the samples.
+    """Built from `BatchNorm`; the tape is a `BatchTape`. Statistics are accumulated in float64 for all types of samples.
 
-    An empty batch passes, and leaves no trace.
+    An empty batch has no effect.
     """
 
     def __init__(
@@ -200,7 +199,7 @@ class BatchNormBlock(_NormBlock):
         Raises
         ------
         ShapeError
-            Also for a batch that holds a single value of every channel.
+            Also for a batch with a single value per channel.
         """
         self._check(x)
         work("normalisation", x.size)
@@ -219,7 +218,7 @@ class BatchNormBlock(_NormBlock):
         return y.reshape(x.shape), tape
 
     def _statistics(self, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray, Any]:
-        """The statistics that normalise a batch of that mean and variance, and its share in them."""
+        """Return the statistics that normalise a batch of the given mean and variance, and its share in them."""
         if self._specification.convention == "pytorch":
             return mean, variance, 1.0
         share = 1 - self._specification.momentum * self.buffers["started"].astype(np.float64)
@@ -235,7 +234,7 @@ class BatchNormBlock(_NormBlock):
     @property
     @override
     def steady(self) -> bool:
-        # Running statistics that move at every evaluation, and normalise the next.
+        # Running statistics change at every evaluation, and normalise the next.
         return self._specification.freezing or self._specification.convention == "pytorch"
 
     @override
@@ -245,7 +244,7 @@ class BatchNormBlock(_NormBlock):
 
     @override
     def shift(self, tape: BatchTape, dx: np.ndarray, x: np.ndarray | None = None) -> tuple[np.ndarray, BatchTape]:
-        """See `Block.shift`. Moments of the step alone, and of its products with the normalised values, say how all moments move."""
+        """See `Block.shift`. The change of all moments follows from moments of the step and of its products with the normalised values."""
         work("normalisation", dx.size)
         d, inverse = self._rows(dx), tape.inverse.astype(np.float64)
         if len(d) == 0:
@@ -253,7 +252,7 @@ class BatchNormBlock(_NormBlock):
         step, roughness = column_moments(d)
         slope = column_pair_means(d, tape.normal)[1]
         bend = 2 * (slope / inverse + (tape.centre - tape.mean) * step) + roughness
-        # 1 / sqrt(v + dv) beside 1 / sqrt(v).
+        # 1 / sqrt(v + dv) relative to 1 / sqrt(v).
         stretch = tape.share * bend * inverse**2
         root = np.sqrt(np.maximum(1 + stretch, 0))
         shrinking = -stretch / (root * (1 + root))
@@ -288,7 +287,7 @@ class BatchNormBlock(_NormBlock):
         factor, rows = tape.inverse * tape.scale, self._rows(g)
         if self._specification.convention == "pytorch":
             return normalisation_transposed(rows, tape.normal, factor).reshape(g.shape)
-        # Only the share of the batch in the statistics moves with it.
+        # Only the share of the batch in the statistics depends on it.
         mean, slope = (tape.share * value for value in column_pair_means(rows, tape.normal))
         lag = (tape.centre - tape.mean) * tape.inverse
         back = rows - (mean + lag * slope).astype(g.dtype)
@@ -298,7 +297,7 @@ class BatchNormBlock(_NormBlock):
 
     @override
     def products(self, tape: BatchTape, g: np.ndarray) -> Iterator[Product]:
-        """See `Block.products`. With freezing, the running statistics move when the first product is taken."""
+        """See `Block.products`. With freezing, the running statistics are updated when the first product is taken."""
         if self._specification.freezing:
             self._keep(tape)
         yield from super().products(tape, g)
@@ -311,7 +310,7 @@ class BatchNormBlock(_NormBlock):
         return (1 / np.sqrt(variance + self._specification.eps)).astype(dtype)
 
     def _keep(self, tape: BatchTape) -> None:
-        """Move the running statistics."""
+        """Update the running statistics."""
         count = len(tape.normal)
         if count == 0:
             return
@@ -326,16 +325,16 @@ class BatchNormBlock(_NormBlock):
 
 
 class LayerTape(NamedTuple):
-    """What `LayerNormBlock` remembers of a batch.
+    """Tape of `LayerNormBlock`.
 
     Attributes
     ----------
     normal : (rows, features) array
-        The normalised values, one row for each position.
+        Normalised values, one row for each position.
     factor : (rows, 1) array
         1 / sqrt(variance + eps).
     scale : (features,) array
-        As it was read.
+        Scale as read.
     """
 
     normal: np.ndarray
@@ -344,7 +343,7 @@ class LayerTape(NamedTuple):
 
 
 class LayerNormBlock(_NormBlock):
-    """Built from `LayerNorm`; the tape is a `LayerTape`. Statistics are accumulated in float64, whatever the type of the samples."""
+    """Built from `LayerNorm`; the tape is a `LayerTape`. Statistics are accumulated in float64 for all types of samples."""
 
     def __init__(self, specification: LayerNorm, input_shape: tuple[int, ...], matrices: dict[str, Matrix]) -> None:
         super().__init__(input_shape, input_shape, matrices)
@@ -365,7 +364,7 @@ class LayerNormBlock(_NormBlock):
         kind, inverse = dx.dtype, tape.factor.astype(np.float64)
         d = self._rows(dx)
         d = d - row_means(d).astype(kind)
-        # The variance grows by 2 <normal d> / factor + <d d>: 1 / sqrt(v + dv) beside 1 / sqrt(v).
+        # The variance grows by 2 <normal d> / factor + <d d>: 1 / sqrt(v + dv) relative to 1 / sqrt(v).
         stretch = (2 * row_means(tape.normal * d) / inverse + row_means(d * d)) * inverse**2
         root = np.sqrt(np.maximum(1 + stretch, 0))
         there = (inverse / root).astype(kind)
@@ -386,6 +385,6 @@ class LayerNormBlock(_NormBlock):
 
 
 def _moments_of_none(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What stands for the mean and the variance of no rows: those of standard normal numbers."""
+    """Return placeholder mean and variance for zero rows: 0 and 1."""
     columns = rows.shape[1]
     return np.zeros(columns, np.float64, like=rows), filled((columns,), 1, np.float64, rows)

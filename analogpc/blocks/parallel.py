@@ -1,4 +1,4 @@
-"""Blocks side by side, with which one state can hold several tensors: branches, and the sum in which they meet again."""
+"""Parallel blocks, by which one state can hold several tensors: branches, and their sum."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ Shape = tuple[Annotated[int, Field(ge=1)], ...]
 
 
 class Parallel(BlockSpecification):
-    """Branches side by side: each makes its part of one flat sample.
+    """Parallel branches; each computes its part of one flat sample.
 
-    With empty ``shapes`` every branch takes the whole sample, of any shape (a fork). Otherwise samples are flat, one part after the
-    other, and every branch takes its own part, in its own shape. The outputs, flattened, are put one after the other.
+    With empty ``shapes`` every branch takes the whole sample, of any shape (a fork). Otherwise samples are flat concatenations of
+    parts, and every branch takes its part, in its own shape. The flattened outputs are concatenated.
 
     Attributes
     ----------
     branches : tuple of block specifications
         At least two.
     shapes : tuple of tuples of int
-        What the branches take; empty for a fork.
+        Input shapes of the branches; empty for a fork.
     precisions : tuple of float
-        Weights of the energies of the values that each branch predicts, where this is the last block of a layer; empty for 1 each.
-        They weigh errors, as do the precisions of a schedule (see `Block.precision`). Only branches without matrices may have one
-        other than 1, so that no product would have to be weighed.
+        Weights of the energies of the values that each branch predicts, if this is the last block of a layer; empty for 1 each. They
+        weight errors, as do the precisions of a schedule (see `Block.precision`). Only branches without matrices may have a value
+        other than 1, so that no product has to be weighted.
 
     Examples
     --------
@@ -81,7 +81,7 @@ class Parallel(BlockSpecification):
 
 
 def _per_value(built: Sequence[Block], precisions: Sequence[float], dtype: np.dtype) -> np.ndarray | None:
-    """The precision of every value behind the branches; None if all are 1."""
+    """Return the precision of every output value of the branches; None if all are 1."""
     if all(weight == 1 for weight in precisions):
         return None
     sizes = [math.prod(branch.output_shape) for branch in built]
@@ -94,9 +94,9 @@ class ParallelBlock(Block):
     Parameters
     ----------
     branches : sequence of Block
-        Their matrices and buffers are named by place: "0.weight", "1.2.bias" and so on.
+        Branches; their matrices and buffers are named by position: "0.weight", "1.2.bias" and so on.
     split : bool
-        Whether each takes its own part of flat samples; otherwise all take the same.
+        Whether each branch takes its own part of flat samples; otherwise all take the whole sample.
     precision : array or None
         See `Block.precision`.
     """
@@ -166,7 +166,7 @@ class ParallelBlock(Block):
 
     @override
     def products(self, tape: Any, g: np.ndarray) -> Iterator[Any]:
-        """See `Block.products`; what needs transposed reads within branches is done when this is called, as by `Chain`."""
+        """See `Block.products`; transposed reads within branches are performed at the call, as in `Chain`."""
         parts = zip(self.branches, tape, self._outputs(g), strict=True)
         return itertools.chain.from_iterable([branch.products(own, part) for branch, own, part in parts if branch.matrices])
 
@@ -216,7 +216,7 @@ class Sum(BlockSpecification):
     Attributes
     ----------
     shape : tuple of int
-        Of each part, and of the sum; samples are flat, and have a multiple of its size.
+        Shape of each part and of the sum; samples are flat, with a multiple of its size.
     """
 
     kind: Literal["sum"] = "sum"
@@ -233,7 +233,7 @@ class Sum(BlockSpecification):
 
 
 class SumBlock(Block):
-    """Built from `Sum`; nothing needs to be remembered."""
+    """Built from `Sum`; the tape is empty."""
 
     @override
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
@@ -254,17 +254,17 @@ class SumBlock(Block):
 
 
 def _ends(shapes: Sequence[tuple[int, ...]]) -> list[int]:
-    """Where in a flat sample each part ends."""
+    """Return the end of each part in a flat sample."""
     return list(itertools.accumulate(map(math.prod, shapes)))
 
 
 def _cut(x: np.ndarray, ends: Sequence[int], shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
-    """The parts of flat samples, each contiguous and in its own shape."""
+    """Return the parts of flat samples, each contiguous and in its own shape."""
     parts = np.split(x, ends[:-1], axis=1)
     return [np.ascontiguousarray(part, like=part).reshape(len(x), *shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def _side_by_side(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Samples flattened, one part after the other."""
+    """Flatten the parts of samples and concatenate them."""
     sizes = [math.prod(part.shape[1:]) for part in parts]
     return beside([part.reshape(len(part), size) for part, size in zip(parts, sizes, strict=True)])

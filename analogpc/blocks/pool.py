@@ -18,7 +18,7 @@ from analogpc.kernels.random.streams import Key
 
 
 class MaxPool(BlockSpecification):
-    """The largest value of every window of images (height, width, channels), channel by channel.
+    """Maximum over every window of images (height, width, channels), per channel.
 
     The derivative goes to the first maximum of a window, in reading order.
 
@@ -27,8 +27,8 @@ class MaxPool(BlockSpecification):
     size : int
         Side of the square window, in pixels.
     stride : int
-        Pixels from one window to the next; 0 means ``size``. Pixels that no window reaches at the lower and right edges are left
-        out.
+        Distance between windows, in pixels; 0 means ``size``. Pixels at the lower and right edges outside of all windows are
+        ignored.
     """
 
     kind: Literal["max-pool"] = "max-pool"
@@ -41,7 +41,7 @@ class MaxPool(BlockSpecification):
 
 
 class AvgPool(BlockSpecification):
-    """The mean of every window of images (height, width, channels), channel by channel; it takes complex images, too.
+    """Mean over every window of images (height, width, channels), per channel; also for complex images.
 
     Attributes
     ----------
@@ -59,11 +59,11 @@ class AvgPool(BlockSpecification):
 
 
 class SoftPool(BlockSpecification):
-    """A soft maximum of every window of images (height, width, channels), channel by channel: the mean with softmax weights,
+    """Soft maximum over every window of images (height, width, channels), per channel: the mean with softmax weights,
 
         y = sum_k v_k e^(v_k / T) / sum_k e^(v_k / T)
 
-    It lies between the mean (T to infinity) and the maximum (T to 0), and is smooth. On complex images it is holomorphic, away from the
+    It is between the mean (T to infinity) and the maximum (T to 0), and is smooth. On complex images it is holomorphic, away from the
     zeros of the denominator: `Block.vjp` is the transpose of the complex derivative, without any conjugation.
 
     Attributes
@@ -90,12 +90,12 @@ class SoftPool(BlockSpecification):
 
 
 class PoolBlock(Block):
-    """A block that makes one pixel of every window of an image.
+    """Base class of pooling blocks.
 
     Attributes
     ----------
     window : (int, int)
-        The side of the window, and the pixels from one to the next.
+        Side of the window, and distance between windows, in pixels.
     """
 
     def __init__(self, input_shape: tuple[int, ...], size: int, stride: int) -> None:
@@ -110,14 +110,14 @@ class PoolBlock(Block):
 
 
 class MaxTape(NamedTuple):
-    """What `MaxPoolBlock` remembers of a batch.
+    """Tape of `MaxPoolBlock`.
 
     Attributes
     ----------
     where : (n, out_height, out_width, channels) array of unsigned integers
-        Where in its window each maximum was.
+        Position of each maximum in its window.
     x : array or None
-        The input; None where nothing can move from here.
+        Input; None if `shift` is not needed.
     """
 
     where: np.ndarray
@@ -148,7 +148,7 @@ class MaxPoolBlock(PoolBlock):
 
 
 class AvgPoolBlock(PoolBlock):
-    """Built from `AvgPool`; nothing needs to be remembered."""
+    """Built from `AvgPool`; the tape is empty."""
 
     @override
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
@@ -167,14 +167,14 @@ class AvgPoolBlock(PoolBlock):
 
 
 class SoftTape(NamedTuple):
-    """What `SoftPoolBlock` remembers of a batch.
+    """Tape of `SoftPoolBlock`.
 
     Attributes
     ----------
     x, y : arrays
         Input and output.
     weights : (n, out_height, out_width, size * size, channels) array
-        The softmax weights of the places of each window.
+        Softmax weights of the positions in each window.
     """
 
     x: np.ndarray

@@ -1,4 +1,4 @@
-"""Residual blocks: a body beside a shortcut."""
+"""Residual blocks: a body in parallel with a shortcut."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from analogpc.kernels.random.streams import Key
 
 
 class Residual(BlockSpecification):
-    """The sum of what two blocks make of the same input, within one layer: y = shortcut(x) + body(x).
+    """Sum of two blocks of the same input, within one layer: y = shortcut(x) + body(x).
 
     In a predictive network there is no state between the two; to give each branch its own states, see `Parallel`.
 
     Attributes
     ----------
     body, shortcut : block specifications
-        With outputs of the same shape. The default shortcut is the identity.
+        Blocks with outputs of the same shape. The default shortcut is the identity.
 
     Notes
     -----
-    Matrices and buffers are named by their place: "body.0.weight", "body.1.running_mean", "shortcut.weight" and so on.
+    Matrices and buffers are named by position: "body.0.weight", "body.1.running_mean", "shortcut.weight" and so on.
 
     References
     ----------
@@ -60,8 +60,8 @@ class Residual(BlockSpecification):
         body, shortcut = built["body"], built["shortcut"]
         if body.output_shape != shortcut.output_shape:
             raise ShapeError(
-                f"Residual adds a body and a shortcut of the same shape, but samples of shape {input_shape} leave the body as "
-                f"{body.output_shape} and the shortcut as {shortcut.output_shape}"
+                f"Residual adds a body and a shortcut of the same shape, but samples of shape {input_shape} give the body output "
+                f"{body.output_shape} and the shortcut output {shortcut.output_shape}"
             )
         return ResidualBlock(body, shortcut)
 
@@ -72,7 +72,7 @@ class ResidualBlock(Block):
     Parameters
     ----------
     body, shortcut : Block
-        Of the same input and output shapes.
+        Blocks with the same input and output shapes.
     """
 
     def __init__(self, body: Block, shortcut: Block) -> None:
@@ -121,7 +121,7 @@ class ResidualBlock(Block):
 
     @override
     def products(self, tape: Any, g: np.ndarray) -> Iterator[Product]:
-        """See `Block.products`; transposed reads within both branches are done when this is called, as by `Chain`."""
+        """See `Block.products`; transposed reads within both branches are performed at the call, as in `Chain`."""
         return itertools.chain.from_iterable([self.body.products(tape[0], g), self.shortcut.products(tape[1], g)])
 
     @property

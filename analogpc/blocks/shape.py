@@ -13,7 +13,7 @@ from analogpc.kernels.random.streams import Key
 
 
 class Flatten(BlockSpecification):
-    """All values of a sample in one row, in C order: an image in the order (row, column, channel)."""
+    """Flattening of samples, in C order: an image in the order (row, column, channel)."""
 
     kind: Literal["flatten"] = "flatten"
 
@@ -23,7 +23,7 @@ class Flatten(BlockSpecification):
 
 
 class FlattenBlock(Block):
-    """Built from `Flatten`; nothing needs to be remembered."""
+    """Built from `Flatten`; the tape is empty."""
 
     @override
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:

@@ -1,4 +1,4 @@
-"""What the blocks of a network share while it is swept, forward and back: which positions are real, and the states of value nodes."""
+"""Shared state of the blocks of a network during forward and backward sweeps: masks, and the states of value nodes."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ import numpy as np
 from analogpc.kernels.softmax import BLOCKED
 
 Extent = Literal["all", "positions", "scores", "targets"]
-"""Which values of a node count.
+"""Values of a node that count.
 
-All; those of real positions; scores of real queries for keys that they may see; those that have a target.
+All; those at real positions; scores of real queries for visible keys; those with a target.
 """
 
 
 class Sweep:
-    """The common knowledge of the blocks of one network while one batch is swept.
+    """Shared state of the blocks of one network during the sweeps of one batch.
 
     Parameters
     ----------
     real : (n, positions) bool array or None
-        Which positions hold a token; None for all.
+        True at positions with a token; None for all.
     places : (p,) int32 array or None
-        Where outputs are wanted, as position + positions * sample; None for everywhere.
+        Positions of the outputs, as position + positions * sample; None for all.
     counted : (p,) bool array or None
-        Which of ``places`` have a target; None for all.
+        True for ``places`` with a target; None for all.
     cut : bool
-        Whether value nodes hold states of their own. Otherwise they hand on what they get, and a sweep back is backpropagation.
+        Whether value nodes have their own states. Otherwise they are transparent, and a backward sweep is backpropagation.
 
     Attributes
     ----------
     real, places, counted, cut
         As given.
     states : dict of arrays
-        Of the value nodes that have moved, by name; all others follow their predictions.
+        States of the value nodes that have moved, by name; all others equal their predictions.
     predictions : dict of arrays
-        What each value node got at the latest sweep forward.
+        Prediction of each value node in the last forward sweep.
     gradients : dict of arrays or None
-        Of the energy with respect to the state of each node, from the latest sweep back; None where zero by construction.
+        Gradient of the energy with respect to the state of each node, from the last backward sweep; None if zero by construction.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Sweep:
         self._weights: dict[tuple[Extent, bool], np.ndarray | None] = {}
 
     def blocked(self, causal: bool, scores: np.ndarray) -> np.ndarray | None:
-        """What is added to scores (n, heads, positions, positions) so that attention ignores padding and later positions, or None."""
+        """Return the mask added to scores (n, heads, positions, positions) to exclude padding and later positions, or None."""
         if causal not in self._blocked:
             self._blocked[causal] = self._find_blocked(causal, scores)
         return self._blocked[causal]
@@ -72,7 +72,7 @@ class Sweep:
         return None if seen is None else (kind(1) - seen.astype(scores.dtype)) * kind(BLOCKED)
 
     def weight(self, extent: Extent, causal: bool, values: np.ndarray) -> np.ndarray | None:
-        """1 where ``values`` of a node count and 0 elsewhere, with as many axes as these; None if all count."""
+        """Return 1 where ``values`` of a node count and 0 elsewhere, with the same number of axes; None if all count."""
         if (extent, causal) not in self._weights:
             self._weights[extent, causal] = self._find_weight(extent, causal, values)
         return self._weights[extent, causal]

@@ -1,4 +1,4 @@
-"""Value nodes inside a network: states between blocks, at which sweeps forward are substituted and sweeps back are cut."""
+"""Value nodes inside a network: states between blocks, which replace values in forward sweeps and cut backward sweeps."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ NodeEnergyName = Literal["squared-error", "softmax"]
 
 
 class ValueNode(BlockSpecification):
-    """A state between two blocks, with an energy that ties it to its prediction.
+    """A state between two blocks, with an energy that couples it to its prediction.
 
-    In a sweep forward the node takes a prediction mu and hands on its state x. In a sweep back it gets -dE/dx of all that lies behind it,
-    and hands on only -dE_own/dmu. A node whose error is zero by construction follows its prediction: x is mu, and nothing is handed
-    back. Outside of sweeps, and in backpropagation, the node is not there: it hands on what it gets, both ways.
+    In a forward sweep the node takes a prediction mu and outputs its state x. In a backward sweep it receives -dE/dx of everything
+    after it, and passes on only -dE_own/dmu. A node whose error is zero by construction follows its prediction: x equals mu, and no
+    error is passed on. Outside of sweeps, and in backpropagation, the node is transparent in both directions.
 
     Attributes
     ----------
     name : str
-        Each node of a network has its own.
+        Name, unique in the network.
     energy : "squared-error" or "softmax"
         With sums over all values:
 
         - "squared-error": 1/2 (x - mu)^2, the Gaussian node.
         - "softmax": sum p (log p - log q) with p = softmax(x) and q = softmax(mu) over the last axis: the Kullback-Leibler divergence of
-          nodes whose state goes through a softmax (F_KL). The state is logits: any real number is valid, so that a step down the
-          gradient stays among the valid ones.
+          nodes whose state goes through a softmax (F_KL). The state consists of logits: any real number is valid, so a step down the
+          gradient remains valid.
     extent : "all", "positions", "scores" or "targets"
-        Which values count; errors and energies of all others are 0. See `Extent`.
+        Values that count; errors and energies of all others are 0. See `Extent`.
 
     References
     ----------
@@ -56,20 +56,20 @@ class ValueNode(BlockSpecification):
 
 
 class NodeEnergy(ABC):
-    """What a node pays for a state x and a prediction mu, both (n, ..., values), where ``weight`` is 1 (everywhere if None).
+    """Energy of a state x and a prediction mu, both (n, ..., values), where ``weight`` is 1 (everywhere if None).
 
     ``blocked`` is added to both before a softmax.
     """
 
     @abstractmethod
     def value(self, x: np.ndarray, mu: np.ndarray, weight: np.ndarray | None, blocked: np.ndarray | None) -> Any:
-        """The sum over all values: a number, or on the GPU an array without axes."""
+        """Return the sum over all values: a number, or a 0-d device array."""
 
     @abstractmethod
     def slopes(
         self, x: np.ndarray, mu: np.ndarray, weight: np.ndarray | None, blocked: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """dE/dx and -dE/dmu."""
+        """Return dE/dx and -dE/dmu."""
 
 
 class _SquaredError(NodeEnergy):
@@ -107,7 +107,7 @@ class _Softmax(NodeEnergy):
 
 
 ENERGIES: dict[NodeEnergyName, NodeEnergy] = {"squared-error": _SquaredError(), "softmax": _Softmax()}
-"""By name."""
+"""Node energies by name."""
 
 
 class ValueNodeBlock(Block):
@@ -118,7 +118,7 @@ class ValueNodeBlock(Block):
     specification : ValueNode
     input_shape : tuple of int
     causal : bool
-        Whether scores look at no later key.
+        Whether scores of later keys are masked.
     """
 
     def __init__(self, specification: ValueNode, input_shape: tuple[int, ...], causal: bool = False) -> None:
@@ -154,7 +154,7 @@ class ValueNodeBlock(Block):
             return g, []
         state, prediction = tape
         if state is prediction:
-            # The error is zero by construction, and so is what is handed on.
+            # The error is zero by construction, so none is passed on.
             sweep.gradients[self.name] = -g
             return None, []
         own, error = self._energy.slopes(state, prediction, *self._masks(state, sweep))
@@ -162,7 +162,7 @@ class ValueNodeBlock(Block):
         return error, []
 
     def energy(self, sweep: Sweep) -> Any:
-        """What the node pays in all: a number, or on the GPU an array without axes."""
+        """Return the total energy of the node: a number, or a 0-d device array."""
         if self.name not in sweep.states:
             return 0.0
         state = sweep.states[self.name]

@@ -1,7 +1,7 @@
 """Networks: architectures as specifications, and the network that is built from one.
 
-Enters: subclasses of `ArchitectureBase`, each registered by its ``kind``; `network` (blocks whose matrices live on one substrate);
-`zoo` (networks by one call). A new architecture is a new file here, or anywhere, and nothing else.
+Contains the subclasses of `ArchitectureBase`, each registered by its ``kind``; `network` (blocks with matrices on one substrate);
+`zoo` (networks by one call). To add an architecture, add one file, here or elsewhere.
 """
 
 from typing import Annotated
@@ -18,7 +18,7 @@ from analogpc.networks.transformer import Transformer
 from analogpc.networks.vgg import VGG
 
 Architecture = Annotated[SerializeAsAny[ArchitectureBase], BeforeValidator(by_kind(ArchitectureBase))]
-"""Any architecture, or its fields with its ``kind``."""
+"""Any architecture, or its fields including ``kind``."""
 
 import_members(__path__, __name__)
 

@@ -1,4 +1,4 @@
-"""The contract of the architectures: networks as specifications, from which `Network` builds blocks and matrices."""
+"""Interface of the architectures: networks as specifications, from which `Network` builds blocks and matrices."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Size = Annotated[int, Field(ge=1)]
 
 
 def usual_width(inputs: int) -> int:
-    """Units of a hidden layer that are usual for so many inputs: 64 below 256 inputs, 256 from there on."""
+    """Return the default number of hidden units: 64 below 256 inputs, otherwise 256."""
     return 64 if inputs < 256 else 256
 
 
 class ArchitectureBase(Member):
-    """What every architecture tells.
+    """Base class of architectures.
 
     Attributes
     ----------
@@ -37,41 +37,41 @@ class ArchitectureBase(Member):
     dtype: Literal["float32", "float64"] = "float32"
 
     if TYPE_CHECKING:
-        # A field in some architectures, derived from the sizes of the layers in others.
+        # A field in some architectures; in others derived from the layer sizes.
         @property
         def input_shape(self) -> tuple[int, ...]:
             """Shape of one sample."""
 
     @property
     def tied(self) -> bool:
-        """Whether two blocks read one matrix; see `join`."""
+        """Whether two blocks share one matrix; see `join`."""
         return False
 
     def join(self, layers: Sequence[Block]) -> None:
-        """Let blocks know of each other that share a matrix; called whenever layers have been built or copied."""
+        """Connect blocks that share a matrix; called after layers are built or copied."""
         return
 
     @classmethod
     def short_names(cls) -> dict[str, dict[str, Any]]:
-        """Names that stand for networks of this kind, each with its fields: the kind, and with a depth behind it if it has one."""
+        """Return the short names of networks of this kind with their fields: the kind, followed by the depth if there is one."""
         kind = cls.model_fields["kind"].default
         depths = get_args(cls.model_fields["depth"].annotation) if "depth" in cls.model_fields else ()
         return {kind: {"kind": kind}, **{f"{kind}{depth}": {"kind": kind, "depth": depth} for depth in depths}}
 
     @classmethod
     def usual(cls, input_shape: Sequence[int], outputs: int, given: Mapping[str, Any]) -> Self | None:
-        """The network of this kind that is usual for data of a shape; None if there is none.
+        """Return the default network of this kind for data of a shape; None if there is none.
 
-        Here the network that the defaults of all fields but ``input_shape`` and ``classes`` make, for kinds that have these two.
+        The base class uses the defaults of all fields except ``input_shape`` and ``classes``, for kinds with these two.
 
         Parameters
         ----------
         input_shape : sequence of int
-            Of one sample.
+            Shape of one sample.
         outputs : int
-            Classes, or numbers to be predicted.
+            Number of classes or regression targets.
         given : mapping
-            Fields that are going to be laid over those of this network.
+            Fields that will override those of the network.
 
         Raises
         ------
@@ -84,30 +84,30 @@ class ArchitectureBase(Member):
         try:
             return cls(**ends)
         except SpecificationError:
-            # Another depth, or no pooling, may be what makes the network small enough.
+            # Another depth, or no pooling, may make the network small enough.
             return cls(**{**ends, **{name: value for name, value in given.items() if name != "kind"}})
 
     @property
     def swept(self) -> bool:
-        """Whether states are value nodes inside the layers, relaxed by `SweepRelaxation`; otherwise one lies after each layer."""
+        """Whether states are value nodes inside the layers, relaxed by `SweepRelaxation`, instead of one state after each layer."""
         return False
 
     @property
     def tokens(self) -> int:
-        """How many tokens there are, if inputs and targets are tokens: whole numbers. 0 if they are not."""
+        """Number of tokens if inputs and targets are tokens (integers); otherwise 0."""
         return 0
 
     @property
     def predicted_shape(self) -> tuple[int, ...]:
-        """Shape of the prediction of one sample, if it is another than that of the last layer; otherwise empty."""
+        """Shape of the prediction of one sample if it differs from that of the last layer; otherwise empty."""
         return ()
 
     def sweep(self, x: np.ndarray, target: np.ndarray | None, cut: bool) -> Sweep:
-        """What the blocks of a network with value nodes share while a batch is swept."""
+        """Return the shared state of the blocks of a network with value nodes during the sweeps of a batch."""
         return Sweep(cut=cut)
 
     def samples(self, x: np.ndarray, target: np.ndarray) -> Any:
-        """Over how many samples the gradients of a batch are a mean: a number, or an array of the GPU without axes."""
+        """Return the number of samples over which gradients are averaged: a number, or a 0-d device array."""
         return len(x)
 
     @abstractmethod
@@ -115,25 +115,25 @@ class ArchitectureBase(Member):
         """One block specification for each layer."""
 
     def extras(self) -> dict[str, tuple[int, BlockSpecification]]:
-        """Blocks besides the layers, by name: the number of the state that each reads (0 is the input), and what it is."""
+        """Return additional blocks by name: the number of the state that each reads (0 is the input), and its specification."""
         return {}
 
     def predict(self, layers: Sequence[Block], extras: Mapping[str, Block], x: np.ndarray) -> np.ndarray:
-        """What built blocks answer to a batch: (n, *input_shape) -> (n, *output_shape). Here one feed-forward pass."""
+        """Compute the prediction for a batch: (n, *input_shape) -> (n, *output_shape). By default one feed-forward pass."""
         for layer in layers:
             x = layer.infer(x)
         return x
 
 
 class Layers(ArchitectureBase):
-    """Any sequence of layers.
+    """An arbitrary sequence of layers.
 
     Attributes
     ----------
     input_shape : tuple of int
         Shape of one sample, channels last.
     blocks : tuple of block specifications
-        One for each layer; a state lies after each of them.
+        One for each layer; each layer is followed by a state.
     """
 
     kind: Literal["layers"] = "layers"
@@ -147,12 +147,12 @@ class Layers(ArchitectureBase):
     @property
     @override
     def swept(self) -> bool:
-        """Whether any block is a `ValueNode`, or holds one; then the nodes are the only states."""
+        """Whether any block is or contains a `ValueNode`; then the nodes are the only states."""
         return any(_has_nodes(block.to_dict()) for block in self.blocks)
 
 
 def _has_nodes(fields: Any) -> bool:
-    """Whether a block, given by its fields, has value nodes."""
+    """Return whether a block, given by its fields, contains value nodes."""
     if isinstance(fields, dict):
         inside = fields.get("kind") == "value-node" or (fields.get("kind") == "attention" and fields.get("nodes") != "none")
         return inside or any(map(_has_nodes, fields.values()))

@@ -1,4 +1,4 @@
-"""Small convolutional networks: those of the papers on incremental predictive coding, and the frame that all of them share."""
+"""Small convolutional networks: networks of the papers on incremental predictive coding, and their common base class."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from analogpc.networks.plans import scaled
 
 @dataclass(frozen=True)
 class Stage:
-    """One convolutional layer: its convolution, and whether 2x2 max-pooling follows the activation."""
+    """One convolutional layer: a convolution, and optional 2x2 max-pooling after the activation."""
 
     channels: int
     pooled: bool
@@ -37,15 +37,15 @@ class Stage:
     padding: int = 1
 
     def side(self, before: int) -> int:
-        """Pixels of a side behind the layer; below 1 if the convolution or the pooling finds nothing."""
+        """Return the side length of images after the layer, in pixels; below 1 if the input is too small."""
         after = (before + 2 * self.padding - self.kernel) // self.stride + 1
         return after // 2 if self.pooled else after
 
 
 class Convolutional(ArchitectureBase):
-    """What the convolutional networks have in common: convolution, normalisation if wanted, activation, pooling, then the state.
+    """Base class of convolutional networks: convolution, optional normalisation, activation, pooling, then the state.
 
-    Behind the convolutions follow dense layers with the activation, and a linear output.
+    The convolutions are followed by dense layers with the activation, and a linear output.
 
     Attributes
     ----------
@@ -55,17 +55,17 @@ class Convolutional(ArchitectureBase):
     width : float
         Factor on all channels, rounded down, and at least 1 each.
     widen_dense : bool
-        Whether it counts for the hidden dense layers, too.
+        Whether ``width`` also applies to the hidden dense layers.
     batch_norm : bool
         `BatchNorm` between every convolution and its activation. Biases of the convolutions stay, as in the code of Qi et al.
     freezing : bool
-        Whether its running statistics stand still while states relax; see `BatchNorm`.
+        Whether the running statistics are frozen during relaxation; see `BatchNorm`.
     norm_convention : "pytorch" or "pcx"
-        How its running statistics are kept, and whether they normalise while learning; see `BatchNorm`.
+        Update of the running statistics, and their use in training; see `BatchNorm`.
     init : str
         See `Dense`.
     init_gain, output_init_gain : float
-        Factors on the drawn weights: on all, and a further one on those of the output layer (0.2 for ImageNet 32x32 with squared
+        Factors on the drawn weights: on all, and an additional one on those of the output layer (0.2 for ImageNet 32x32 with squared
         errors in Kerjan et al., arXiv 2606.03584).
     """
 
@@ -83,15 +83,15 @@ class Convolutional(ArchitectureBase):
 
     @abstractmethod
     def stages(self) -> list[Stage]:
-        """The convolutional layers, of scaled width."""
+        """Return the convolutional layers, with scaled width."""
 
     @abstractmethod
     def hidden(self) -> tuple[int, ...]:
-        """The sizes of the hidden dense layers at width 1."""
+        """Return the sizes of the hidden dense layers at width 1."""
 
     @property
     def title(self) -> str:
-        """What messages call the network."""
+        """Name of the network in messages."""
         return type(self).__name__
 
     @model_validator(mode="after")
@@ -100,12 +100,12 @@ class Convolutional(ArchitectureBase):
         for stage in self.stages():
             size = stage.side(size)
             if size < 1:
-                raise ValueError(f"input_shape = {self.input_shape} is too small for {self.title}: nothing is left to pool")
+                raise ValueError(f"input_shape = {self.input_shape} is too small for {self.title}: the images become empty")
         return self
 
     @override
     def layers(self) -> tuple[BlockSpecification, ...]:
-        """Convolutional layers, each with its pooling, then the dense ones."""
+        """Return the convolutional layers, each with its pooling, then the dense layers."""
         groups: list[list[BlockSpecification]] = [self._convolution(stage) for stage in self.stages()]
         tail: list[BlockSpecification] = [Flatten()]
         for size in self.hidden():
@@ -136,19 +136,19 @@ class CNN(Convolutional):
     """A small convolutional network: convolutions, each with 2x2 max-pooling, then dense layers.
 
     The defaults are the network of the width study of Salvatori et al.: three convolutions of 8, 16 and 8 channels, all pooled, and a
-    hidden dense layer of 128 units. Its table has width factors C = 1 to 20: ``width`` = C. Their network for SVHN and
-    CIFAR-10 has ``channels`` = (64, 128, 64) and two dense layers; they do not print the size of the hidden one.
+    hidden dense layer of 128 units. Their table has width factors C = 1 to 20: ``width`` = C. Their network for SVHN and
+    CIFAR-10 has ``channels`` = (64, 128, 64) and two dense layers; the paper does not give the size of the hidden one.
 
     Attributes
     ----------
     channels : tuple of int
-        Of the convolutions, before ``width``.
+        Channels of the convolutions, before ``width``.
     kernel : int
-        Side of their windows.
+        Side of the windows.
     padding : int
-        Rings of zeros; -1 for as many as keep the size of images, which takes an odd kernel.
+        Rings of zeros; -1 preserves the image size, which requires an odd kernel.
     pooled : bool
-        Whether every convolution is pooled; otherwise none.
+        Whether every convolution is pooled, or none.
     dense : tuple of int
         Sizes of the hidden dense layers, before ``width``.
     input_shape, classes, activation, width, widen_dense, batch_norm, freezing, init, init_gain, output_init_gain
@@ -157,8 +157,8 @@ class CNN(Convolutional):
     References
     ----------
     Salvatori et al., "A stable, fast, and fully automatic learning algorithm for predictive coding networks", ICLR 2024: Table 1 (SVHN
-    and CIFAR-10) and Table 2 (widths). Kernels, activation and whether the width factor also counts for the dense layer are not
-    printed there: 3x3 with padding, ReLU and no are choices made here.
+    and CIFAR-10) and Table 2 (widths). Kernels, activation and whether the width factor also counts for the dense layer are not given
+    there: here 3x3 with padding, ReLU, and no.
 
     Examples
     --------
@@ -177,7 +177,7 @@ class CNN(Convolutional):
     @model_validator(mode="after")
     def _padding_exists(self) -> CNN:
         if self.padding == -1 and self.kernel % 2 == 0:
-            raise ValueError(f"kernel = {self.kernel} has no padding that keeps the size of images; give padding")
+            raise ValueError(f"kernel = {self.kernel} has no padding that preserves the image size: set padding")
         return self
 
     @override
@@ -191,7 +191,7 @@ class CNN(Convolutional):
 
 
 class AlexNet(Convolutional):
-    """AlexNet for 32x32 images: five convolutions, of which the first, second and fifth are pooled, and three dense layers.
+    """AlexNet for 32x32 images: five convolutions, the first, second and fifth with pooling, and three dense layers.
 
     Attributes
     ----------
@@ -204,7 +204,7 @@ class AlexNet(Convolutional):
     ----------
     Krizhevsky, Sutskever and Hinton, NeurIPS 2012, in the single-column form of Krizhevsky, arXiv 1404.5997 (64, 192, 384, 256 and 256
     channels, dense layers of 4096), with 3x3 windows and 2x2 pooling, as is usual for CIFAR-10 in public PyTorch code (the first
-    stride is 2 there). Salvatori et al., ICLR 2024, who train AlexNet by predictive coding, print no more than its name.
+    stride is 2 there). Salvatori et al., ICLR 2024, who train AlexNet by predictive coding, give no further details.
     """
 
     kind: Literal["alexnet"] = "alexnet"

@@ -1,4 +1,4 @@
-"""The convolutional networks of Hopfield type of the papers on equilibrium propagation (convergent recurrent networks, CRNNs)."""
+"""The convolutional Hopfield networks of the papers on equilibrium propagation (convergent recurrent networks, CRNNs)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from analogpc.networks.hopfield import Hopfield
 from analogpc.networks.plans import Entry, PlanName, convolution_plan, dense_plan, remaining
 
 Pooling = Literal["max", "average", "soft"]
-"""By what 2x2 windows are pooled, before the nonlinearity: their largest value; their mean; or the mean weighted by exp(value)."""
+"""Pooling of 2x2 windows, before the nonlinearity: maximum; mean; or mean weighted by exp(value)."""
 
 _POOLS: dict[str, BlockSpecification] = {"max": MaxPool(size=2), "average": AvgPool(size=2), "soft": SoftPool(size=2)}
 
@@ -40,33 +40,33 @@ def hopfield_cnn(
     init_gains: Sequence[float] = (),
     **fields: Any,
 ) -> Hopfield:
-    """A convolutional network of Hopfield type: one state after every convolution (and its pooling) and after every dense layer.
+    """Create a convolutional Hopfield network: one state after every convolution (and its pooling) and after every dense layer.
 
     Parameters
     ----------
     plan : PlanName
-        Where the convolutions and poolings are; see `analogpc.networks.plans`. What is not given below is as published with
+        Plan of convolutions and poolings; see `analogpc.networks.plans`. The defaults are those published with
 
-        - "laborieux": activation "half_hard_sigmoid", a softmax read-out, 250 synchronous steps. For squared errors its authors take
+        - "laborieux": activation "half_hard_sigmoid", a softmax read-out, 250 synchronous steps. For squared errors its authors use
           readout = "activated".
         - "scellier": activation "hard_sigmoid", a linear read-out, 60 asynchronous steps; weights within +-0.5 / sqrt(fan_in), as
-          their comparative study. Their best results are of gains (0.4, 0.7, 0.6, 0.3, 0.4) for CIFAR-10 and
+          their comparative study. Their best results use gains (0.4, 0.7, 0.6, 0.3, 0.4) for CIFAR-10 and
           (0.5, 0.4, 0.5, 0.8, 0.5) for CIFAR-100.
-        - "crnn-...": activation "hard_sigmoid", a softmax read-out, synchronous steps; of the networks taught by distillation alone
-          (VGG-10 and VGG-12) the states start within 0 and 1, and the convolutions of VGG-12 have the activation "relu". VGG-11,
-          VGG-12 and VGG-13 start from half the weights.
+        - "crnn-...": activation "hard_sigmoid", a softmax read-out, synchronous steps; in the networks trained by distillation alone
+          (VGG-10 and VGG-12) the initial states are between 0 and 1, and the convolutions of VGG-12 have the activation "relu". VGG-11,
+          VGG-12 and VGG-13 start from weights scaled by one half.
 
-        Other plans, of predictive networks, get what `Hopfield` gives.
+        Other plans, of predictive networks, use the defaults of `Hopfield`.
     input_shape : (height, width, channels)
     classes : int
-        Outputs.
+        Number of outputs.
     width : float
         Factor on all channels and on the sizes of hidden dense layers, rounded down, and at least 1 each.
     pooling : Pooling
     init_gains : sequence of float
-        Factors on the drawn weights of the layers in order, the output layer included; or one for all.
+        Factors on the drawn weights of each layer, including the output layer; or one for all.
     **fields
-        Further fields of `Hopfield`, before those of the papers.
+        Further fields of `Hopfield`, which override those of the papers.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def hopfield_cnn(
         raise ValueError(f"pooling = '{pooling}' is not allowed: it is one of {', '.join(get_args(Pooling))}")
     entries, hidden = convolution_plan(plan, width), dense_plan(plan, width)
     if remaining(entries, min(input_shape[:2])) < 1:
-        raise ValueError(f"input_shape = {tuple(input_shape)} is too small for the plan '{plan}': nothing is left to pool")
+        raise ValueError(f"input_shape = {tuple(input_shape)} is too small for the plan '{plan}': the images become empty")
     convolutions = sum(entry != "P" for entry in entries)
     gains = _gains(plan, tuple(init_gains), convolutions + len(hidden) + 1)
     groups = _layers(entries, (*hidden, classes), gains, _BIAS_GAINS.get(plan, 1.0), _POOLS[pooling])
@@ -108,7 +108,7 @@ def hopfield_cnn(
 def _layers(
     entries: tuple[Entry, ...], dense: tuple[int, ...], gains: tuple[float, ...], bias_gain: float, pool: BlockSpecification
 ) -> list[list[BlockSpecification]]:
-    """The blocks of every layer: convolutions with their poolings, then dense ones."""
+    """Return the blocks of every layer: convolutions with their poolings, then dense layers."""
     groups: list[list[BlockSpecification]] = []
     for entry in entries:
         if entry == "P":
@@ -123,7 +123,7 @@ def _layers(
 
 
 def _gains(plan: PlanName, given: tuple[float, ...], layers: int) -> tuple[float, ...]:
-    """One factor for each layer."""
+    """Return one factor for each layer."""
     gains = given or (_INIT_GAINS.get(plan, 1.0),)
     if len(gains) == 1:
         return gains * layers

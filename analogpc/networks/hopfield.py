@@ -1,4 +1,4 @@
-"""Networks of Hopfield type, for equilibrium propagation."""
+"""Hopfield networks, for equilibrium propagation."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from analogpc.networks.mlp import MLP
 
 
 class Hopfield(ArchitectureBase):
-    """A network of Hopfield type: its layers join states symmetrically, and it predicts by relaxing to its free equilibrium.
+    """A Hopfield network: its layers couple states symmetrically, and it predicts by relaxing to its free equilibrium.
 
-    The layers are those of any network, without nonlinearities: layer n gives the forward read from state n - 1 to state n and, by
+    Layers contain no nonlinearities: layer n gives the forward read from state n - 1 to state n and, by
     the transpose of the same matrix, the read back. All states relax from zero by s <- f(dPhi/ds) (see `Recurrent`), where
     Phi = sum_n <s^n, layer_n(s^{n-1})> is the scalar primitive function; a pooling within a layer comes before f.
 
@@ -35,35 +35,35 @@ class Hopfield(ArchitectureBase):
     blocks : tuple of block specifications
         One for each layer, of `Dense`, `Conv2d`, `MaxPool`, `AvgPool`, `SoftPool`, `Flatten` and chains of them.
     activation : str
-        f; see `StateActivation`.
+        Nonlinearity f; see `StateActivation`.
     activations : tuple of str
-        An f of its own for each state, in place of ``activation``; empty for none.
+        Separate f for each state, in place of ``activation``; empty for none.
     readout : "linear", "activated" or "softmax"
-        The last layer leads to a state that is linear (Scellier et al.) or activated (Laborieux et al., squared error); or it is no
+        The last layer leads to a state that is linear (Scellier et al.) or activated (Laborieux et al., squared error); or it is not
         part of the dynamics, but read at the end as the logits of a softmax (Laborieux et al., cross-entropy). The prediction is
         the last state, or the softmax.
     steps : int
-        Steps of the free relaxation; of both halves each, if asynchronous.
+        Number of steps of the free relaxation; each updates both halves, if asynchronous.
     order : "synchronous" or "asynchronous"
-        All states at once; or those of odd number, then those of even number, which settles in fewer steps.
+        Update all states together; or odd states, then even states, which converges in fewer steps.
     tolerance : float
-        The free relaxation ends early when no value changes by more; 0 for never.
+        Stop the free relaxation when no value changes by more than this; 0: never.
     start : "zeros" or "uniform"
-        Where the states start; "uniform" is within 0 and 1, drawn once for each unit and the same for all samples and seeds, so that
-        an answer depends neither on the place in a batch nor on earlier answers.
+        Initial states; "uniform" is between 0 and 1, drawn once per unit and equal for all samples and seeds, so that a prediction
+        depends neither on the position in a batch nor on earlier predictions.
     feedback : "transposed" or "separate"
-        Through what states see those above: the transposed read of the layer's own matrix; or, for every layer n from 2 on that
-        leads to a state, that of a second block "feedbackN" of the same specification, with weights of its own and without a bias,
-        whose pooling is its own, too (Laborieux et al., vector fields). Then no Phi is behind the dynamics.
+        Feedback from the states above: the transposed read of the matrix of the layer; or, for every layer n from 2 on that leads to a
+        state, the transposed read of a second block "feedbackN" of the same specification, with separate weights, no bias and separate
+        pooling (Laborieux et al., vector fields). The dynamics then have no Phi.
     heads : tuple of int
-        Hidden states, by their numbers from 1 on, that are also read by a matrix of their own, without a bias: the extra "headN"
-        takes state N, flattened. Heads are no part of the dynamics; rules with intermediate signals use them.
+        Numbers of hidden states (from 1) that are also read by a separate matrix without a bias: the extra "headN" reads the flattened
+        state N. Heads are not part of the dynamics; rules with intermediate signals use them.
     head_features : tuple of int
-        What each head maps to; empty for as many values as the network has outputs.
+        Number of values of each head; empty: the number of outputs of the network.
 
     Notes
     -----
-    ``widths``, with ``bias`` and ``init`` if wanted, stands for ``input_shape`` and dense ``blocks``.
+    ``widths``, optionally with ``bias`` and ``init``, is short for ``input_shape`` and dense ``blocks``.
 
     References
     ----------
@@ -103,7 +103,7 @@ class Hopfield(ArchitectureBase):
         if "widths" not in fields:
             return fields
         if twice := [name for name in ("input_shape", "blocks") if name in fields]:
-            raise SpecificationError(f"widths stand for input_shape and blocks: give no {' and no '.join(twice)} beside them")
+            raise SpecificationError(f"widths replace input_shape and blocks: leave out {' and '.join(twice)}")
         fields = dict(fields)
         mlp = MLP(widths=fields.pop("widths"), **{name: fields.pop(name) for name in ("bias", "init") if name in fields})
         blocks = tuple(Dense(features=width, bias=mlp.bias, init=mlp.init) for width in mlp.widths[1:])
@@ -115,7 +115,7 @@ class Hopfield(ArchitectureBase):
             if foreign := _foreign(block):
                 raise ValueError(
                     f"layer {number} holds a block of kind '{foreign}', but layers of a Hopfield network are made of dense, "
-                    "conv2d, max-pool, avg-pool, soft-pool and flatten; the nonlinearity is that of the states"
+                    "conv2d, max-pool, avg-pool, soft-pool and flatten; the nonlinearity belongs to the states"
                 )
         if self.readout == "softmax" and len(self.blocks) == 1:
             raise ValueError("readout = 'softmax' needs at least two layers: the last one leads to no state")
@@ -129,7 +129,7 @@ class Hopfield(ArchitectureBase):
     def _heads_read_hidden_states(self) -> Hopfield:
         hidden = len(self.blocks) - 1
         if len(set(self.heads)) < len(self.heads) or max(self.heads, default=0) > hidden:
-            raise ValueError(f"heads = {self.heads} must be numbers of different hidden states, which are 1 to {hidden}")
+            raise ValueError(f"heads = {self.heads} must be numbers of different hidden states, from 1 to {hidden}")
         if self.head_features and len(self.head_features) != len(self.heads):
             raise ValueError(
                 f"head_features = {self.head_features} must be empty or have one number for each of the {len(self.heads)} heads"
@@ -153,11 +153,11 @@ class Hopfield(ArchitectureBase):
         return found
 
     def _count(self) -> int:
-        """How many states there are besides the input."""
+        """Return the number of states after the input."""
         return len(self.blocks) - (self.readout == "softmax")
 
     def _separate(self) -> range:
-        """Indices of the layers (the first is 0) that have a block of feedback; the read back to the input is never needed."""
+        """Return the indices of layers with a feedback block, from 0; feedback to the input is never needed."""
         return range(1, self._count() if self.feedback == "separate" else 1)
 
     def states(
@@ -167,16 +167,16 @@ class Hopfield(ArchitectureBase):
         extras: Mapping[str, Block] = MappingProxyType({}),
         start: Sequence[np.ndarray] = (),
     ) -> Recurrent:
-        """The states of built ``layers`` before the free relaxation.
+        """Return the states of built ``layers`` before the free relaxation.
 
         Parameters
         ----------
         layers : sequence of Block
         x : (n, *input_shape) array
         extras : dict of Block by name
-            As built; blocks of feedback are taken from there.
+            Built extra blocks, including feedback blocks.
         start : sequence of (n, ...) arrays
-            Where the states after the input start, in place of `start`.
+            Initial states after the input, in place of `start`.
         """
         if not start and self.start == "uniform":
             start = [_drawn(layers[index].output_shape, index + 1, x) for index in range(self._count())]
@@ -190,7 +190,7 @@ class Hopfield(ArchitectureBase):
         extras: Mapping[str, Block] = MappingProxyType({}),
         start: Sequence[np.ndarray] = (),
     ) -> Recurrent:
-        """The states of built ``layers`` after the free relaxation; the parameters are those of `states`."""
+        """Return the states of built ``layers`` after the free relaxation; for the parameters see `states`."""
         states = self.states(layers, x, extras, start)
         states.relax(self.steps, self.order, tolerance=self.tolerance)
         return states
@@ -202,27 +202,27 @@ class Hopfield(ArchitectureBase):
 
 
 def _foreign(block: AnyBlock) -> str:
-    """The kind of the first block that is neither linear nor a pooling; empty if there is none."""
+    """Return the kind of the first block that is neither linear nor a pooling; empty if there is none."""
     if isinstance(block, Chain):
         return next(filter(None, map(_foreign, block.blocks)), "")
     return "" if isinstance(block, (Dense, Conv2d, MaxPool, AvgPool, SoftPool, Flatten)) else block.kind
 
 
 def _features(block: AnyBlock) -> int:
-    """The outputs of a block that ends in a dense one; 0 for others."""
+    """Return the number of outputs of a block that ends in a dense block; 0 for others."""
     if isinstance(block, Chain):
         return _features(block.blocks[-1])
     return block.features if isinstance(block, Dense) else 0
 
 
 def _without_bias(block: AnyBlock) -> AnyBlock:
-    """A block whose transposed read is all that is wanted of it."""
+    """Return a block without bias, used only for its transposed read."""
     if isinstance(block, Chain):
         return Chain(blocks=tuple(map(_without_bias, block.blocks)))
     return block.but(bias=False, bias_gain=1.0) if isinstance(block, (Dense, Conv2d)) else block
 
 
 def _drawn(shape: tuple[int, ...], number: int, x: np.ndarray) -> np.ndarray:
-    """One start of state ``number`` for all samples of a batch."""
+    """Return the initial state ``number``, equal for all samples of a batch."""
     drawn = uniforms(Key(0).fold("start", number), 0, (1, *shape), np.float64).astype(x.dtype)
     return np.repeat(drawn, len(x), axis=0)

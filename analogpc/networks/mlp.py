@@ -15,45 +15,45 @@ from analogpc.networks.base import ArchitectureBase, Size, usual_width
 
 
 class MLP(ArchitectureBase):
-    """Fully connected layers.
+    """A fully connected network.
 
     Attributes
     ----------
     widths : tuple of int
         Sizes of the states, input and output included.
     activation : str
-        Of the hidden layers; the output is linear.
+        Activation of the hidden layers; the output is linear.
     convention : "f(Wx)" or "Wf(x)"
-        Where the nonlinearity stands: states are what leaves it (as in PCX and in the EP papers) or what enters it (as the
-        predictive-coding papers write it; the first layer then acts on the input as it is).
+        Position of the nonlinearity: states are its outputs (as in PCX and in the EP papers) or its inputs (as in the
+        predictive-coding papers; the first layer then reads the input without the nonlinearity).
     bias : bool
     init : str
-        See `Dense`. If not given, "kaiming-uniform" in the standard parametrisation and "normal", the only one allowed, in the others.
+        See `Dense`. Default: "kaiming-uniform" in the standard parametrisation; "normal", the only allowed value, in the others.
     parametrisation : "standard", "ntk" or "mupc"
         Gains of the layers (see `Dense`) with n inputs each, in a network of L layers:
 
         - "standard": 1.
-        - "ntk": 1 / sqrt(n) in all layers, so that at the start the sizes of activations and of the changes of the function in
-          learning do not depend on the widths (Jacot et al.).
-        - "mupc": 1 / sqrt(n), but 1 / n in the output layer, so that in wide networks features move in learning (Innocenti et al.).
+        - "ntk": 1 / sqrt(n) in all layers, so that at initialisation the sizes of activations and of function changes in
+          training do not depend on the widths (Jacot et al.).
+        - "mupc": 1 / sqrt(n), but 1 / n in the output layer, so that features of wide networks change in training (Innocenti et al.).
 
-        In both, hidden layers with a skip have 1 / sqrt(n L). Biases have no gain and start at zero.
+        In both, hidden layers with a skip have the gain 1 / sqrt(n L). Biases have no gain and start at zero.
     skips : bool
         Identity skips across single layers between hidden states of equal sizes, not from the input, nor to the output.
     gamma : float
-        Divides the gain of the output layer.
+        Divisor of the gain of the output layer.
     init_gain : float
         Factor on all drawn weights.
 
     Notes
     -----
     Gains are those of ``_get_param_scalings`` in JPC, the code of Innocenti et al., which writes D and N for our n of the first and of
-    the other layers, and also multiplies biases by them. What JPC calls "ntp" draws weights uniformly within 1 / sqrt(n) and
-    multiplies by 1 / sqrt(n) besides; "ntk" here is the parametrisation of Jacot et al., with weights of unit variance.
+    the other layers, and also multiplies biases by them. The parametrisation "ntp" of JPC draws weights uniformly within 1 / sqrt(n) and
+    also multiplies by 1 / sqrt(n); "ntk" here is the parametrisation of Jacot et al., with weights of unit variance.
 
-    JPC has the convention "Wf(x)". In the convention "f(Wx)" the skip goes around the activation, too: x + f(gain * W x).
+    JPC uses the convention "Wf(x)". In the convention "f(Wx)" the skip also bypasses the activation: x + f(gain * W x).
 
-    The best learning rate is one of weights of unit variance: for Adam and wide networks JPC divides it by sqrt(N), with skips by
+    The best learning rate refers to weights of unit variance: for Adam and wide networks JPC divides it by sqrt(N), with skips by
     sqrt(N L); for plain gradient descent it multiplies it by N gamma**2.
 
     References
@@ -91,9 +91,7 @@ class MLP(ArchitectureBase):
     @model_validator(mode="after")
     def _parts_fit(self) -> MLP:
         if self.parametrisation != "standard" and self.init != "normal":
-            raise ValueError(
-                f"init = '{self.init}' does not belong to parametrisation = '{self.parametrisation}', whose weights are 'normal'"
-            )
+            raise ValueError(f"init = '{self.init}' cannot be used with parametrisation = '{self.parametrisation}': use 'normal'")
         if self.skips and not any(self._skipped(number) for number in range(len(self.widths) - 1)):
             raise ValueError(f"skips need two hidden states of equal sizes one after the other, but widths = {self.widths}")
         return self
@@ -104,11 +102,11 @@ class MLP(ArchitectureBase):
         return self.widths[:1]
 
     def _skipped(self, number: int) -> bool:
-        """Whether layer ``number``, counted from 0, has a skip."""
+        """Return whether layer ``number``, counted from 0, has a skip."""
         return self.skips and 0 < number < len(self.widths) - 2 and self.widths[number] == self.widths[number + 1]
 
     def gains(self) -> list[float]:
-        """The gain of every layer, first layer first."""
+        """Return the gain of every layer, first layer first."""
         depth = len(self.widths) - 1
         if self.parametrisation == "standard":
             gains = [1.0] * depth
@@ -121,7 +119,7 @@ class MLP(ArchitectureBase):
 
     @override
     def layers(self) -> tuple[BlockSpecification, ...]:
-        """Dense layers with the activation after them, or before."""
+        """Return dense layers with the activation after or before each."""
         act = Activation(function=self.activation)
         layers: list[BlockSpecification] = []
         for number, (width, gain) in enumerate(zip(self.widths[1:], self.gains(), strict=True)):

@@ -1,4 +1,4 @@
-"""Networks by short names, as studies and options give them: "vgg7", "784-256-10", "resnet18"."""
+"""Networks by short names, used by studies and options: "vgg7", "784-256-10", "resnet18"."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _WIDTHS = re.compile(r"(?:([a-z][a-z0-9-]*):)?(\d+(?:-\d+)+)")
 
 
 def network_names() -> tuple[str, ...]:
-    """The names that stand for a network by themselves, those of your own architectures included.
+    """Return the short names of networks, including those of user-defined architectures.
 
-    Widths such as "784-256-10" stand for a perceptron besides.
+    Widths such as "784-256-10" also denote a perceptron.
 
     Examples
     --------
@@ -31,12 +31,12 @@ def _names() -> dict[str, dict[str, Any]]:
 
 
 def named_network(name: str) -> dict[str, Any]:
-    """The fields that a short name stands for.
+    """Return the fields of a short name.
 
     Parameters
     ----------
     name : str
-        One of `network_names`; or widths joined by hyphens, input and output included, for a perceptron, or behind "KIND:" for any
+        One of `network_names`; or widths joined by hyphens, including input and output, for a perceptron; or after "KIND:" for any
         kind of network that has widths, as in "hopfield:784-256-10".
 
     Raises
@@ -63,7 +63,7 @@ def named_network(name: str) -> dict[str, Any]:
 
 
 def usual_network(kind: str, input_shape: Sequence[int], outputs: int, given: Mapping[str, Any]) -> Architecture | None:
-    """The network of a kind that is usual for data of a shape; see `ArchitectureBase.usual`. None for unknown kinds.
+    """Return the default network of a kind for data of a shape; see `ArchitectureBase.usual`. None for unknown kinds.
 
     Examples
     --------

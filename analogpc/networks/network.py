@@ -1,4 +1,4 @@
-"""A network: states joined by blocks, whose matrices live on one substrate."""
+"""A network: states connected by blocks with matrices on one substrate."""
 
 from __future__ import annotations
 
@@ -25,38 +25,40 @@ from analogpc.networks.base import ArchitectureBase
 
 
 class Network:
-    """A sequence of layers; between two layers lies a state (a value node of predictive coding).
+    """A sequence of layers with a state (a value node of predictive coding) between each pair.
 
     Parameters
     ----------
     architecture : Architecture
         `MLP`, `VGG` or `Layers`.
     substrate : Digital, Analog or str
-        Where the weight matrices live, or its short name; ideal-digital if not given. Biases, and the scales of normalisations, are
+        Substrate of the weight matrices, or its short name; ideal digital by default. Biases, and the scales of normalisations, are
         digital on every substrate.
     seed : int
-        Chooses the initial weights and, on an analog substrate, the devices.
+        Seed of the initial weights and, on an analog substrate, of the devices.
 
     Attributes
     ----------
     layers : list of Block
         Layer l maps state l to the prediction of state l + 1; state 0 is the input.
     extras : dict of Block by name
-        Blocks besides the layers, which read states, too: whatever the architecture asks for.
+        Additional blocks of the architecture that read states.
     carried : list of arrays
-        States that a rule carries over to the next batch; empty unless one does. Saved and copied with the network.
+        States that a rule carries over to the next batch; usually empty. Saved and copied with the network.
     tokeniser : Tokeniser or None
-        What its tokens stand for, once a text has taught it; see `generate` and `fill`.
+        Tokeniser of a network trained on a text; see `generate` and `fill`.
     backend : "cpu" or "gpu"
-        Where its arrays are: in main memory as NumPy's, or on a GPU as CuPy's. Networks are made in main memory; `to` moves them.
+        Backend of the arrays: NumPy in main memory, or CuPy on a GPU. Networks are created in main memory; `to` moves them.
     """
 
-    # Within `isolated_reads`: the noise streams and meters that the network goes on with afterwards.
+    # Within `isolated_reads`: the noise streams and meters to restore afterwards.
     _outside: dict[str, tuple[ReadStream, Meter]] | None = None
 
     def __init__(self, architecture: Architecture, substrate: Digital | Analog | str | None = None, seed: int = 0) -> None:
         if not isinstance(architecture, ArchitectureBase):
-            raise SpecificationError(f"architecture = {architecture!r} is not allowed: it is one such as MLP(widths=(64, 10))")
+            raise SpecificationError(
+                f"architecture = {architecture!r} is not allowed: use an architecture such as MLP(widths=(64, 10))"
+            )
         chosen = Digital() if substrate is None else as_substrate(substrate)
         self._describe(architecture, chosen, whole_number(seed, "seed", 0, 2**63 - 1))
         self._initial: list[np.ndarray] | None = self._build(None)
@@ -68,17 +70,17 @@ class Network:
         self.layers: list[Block] = []
         self.extras: dict[str, Block] = {}
         self.carried: list[np.ndarray] = []
-        # A Tokeniser: the room of the data imports from this one.
+        # A Tokeniser, not imported because `data` imports this package.
         self.tokeniser: Any = None
         self._place("cpu")
 
     def _place(self, backend: Backend) -> None:
         self.backend: Backend = backend
-        # Stands for all arrays there, wherever NumPy wants to know where to make one.
+        # Reference array of the backend, for NumPy functions that take ``like``.
         self._anchor = copied(np.empty(0, self.dtype), backend)
 
     def _build(self, given: list[np.ndarray] | None) -> list[np.ndarray]:
-        """Make the layers, with the weights of `given` or else those that the blocks draw; return the weights, in order."""
+        """Build the layers with the weights of ``given``, or with drawn weights; return the weights, in order."""
         root = Key(self.seed)
         used: list[np.ndarray] = []
 
@@ -106,37 +108,37 @@ class Network:
         return self.architecture.predicted_shape or self.layers[-1].output_shape
 
     def matrices(self) -> dict[str, Matrix]:
-        """All matrices by name, in the order of the layers: "layer1.0.weight" is that of block 0 in the first layer."""
+        """Return all matrices by name, in layer order: "layer1.0.weight" is that of block 0 in the first layer."""
         return {f"{place}.{name}": matrix for place, block in self._named().items() for name, matrix in block.matrices.items()}
 
     def buffers(self) -> dict[str, np.ndarray]:
-        """What blocks keep besides matrices, such as running statistics, by name."""
+        """Return other arrays of the blocks, such as running statistics, by name."""
         return {f"{place}.{name}": kept for place, block in self._named().items() for name, kept in block.buffers.items()}
 
     @property
     def swept(self) -> bool:
-        """Whether its states are value nodes inside the layers; see `SweepRelaxation`."""
+        """Whether the states are value nodes inside the layers; see `SweepRelaxation`."""
         return self.architecture.swept
 
     @property
     def nodes(self) -> list[ValueNodeBlock]:
-        """The value nodes inside the layers, in the order in which a sweep meets them."""
+        """Value nodes inside the layers, in the order of a sweep."""
         return [node for layer in self.layers for node in layer.nodes()]
 
     @property
     def energies(self) -> int:
-        """How many energies a rule reports of a batch: one for each layer, or for each node inside the layers and the output."""
+        """Number of energies that a rule reports per batch: one for each layer, or for each node inside the layers and the output."""
         return len(self.nodes) + 1 if self.swept else len(self.layers)
 
     def inputs(self, x: np.ndarray) -> np.ndarray:
-        """Bring a batch of samples into the input shape and type of the network, without changing any value.
+        """Convert a batch of samples to the input shape and type of the network, without changing values.
 
-        Networks of tokens take whole numbers, and keep them so.
+        Networks of tokens take integers.
 
         Raises
         ------
         ValueError
-            If the samples are not finite real numbers, or have another shape; flat samples, flat networks and axes of size 1 fit by
+            If the samples are not finite real numbers, or have another shape; flat samples, flat networks and axes of size 1 match by
             their number of values.
         """
         x = real_array(x, "samples", dtype=None if self.architecture.tokens else self.dtype)
@@ -147,30 +149,30 @@ class Network:
         return self.brought(x.reshape(len(x), *self.input_shape))
 
     def refuse_samples(self, shape: tuple[int, ...]) -> None:
-        """Refuse samples of a shape that is not that of the network, so that no pixel lands in another place."""
+        """Refuse samples of another shape than that of the network, so that no pixel is misplaced."""
         flat = len(shape) == 1 or len(self.input_shape) == 1
         alike = flat or [n for n in shape if n > 1] == [n for n in self.input_shape if n > 1]
         if not shape or math.prod(shape) != math.prod(self.input_shape) or not alike:
             raise ValueError(f"the network takes samples of shape {self.input_shape}, not {tuple(shape)}")
 
     def brought(self, x: np.ndarray) -> np.ndarray:
-        """An array of samples on the backend of the network, contiguous and in its type; from wherever it comes."""
+        """Return samples as a contiguous array of the type and backend of the network."""
         kind: np.dtype[Any] = self.dtype
         if self.architecture.tokens:
             if x.dtype.kind not in "iu":
-                raise ValueError(f"the network takes tokens, whole numbers, not {x.dtype}")
+                raise ValueError(f"the network takes integer tokens, not {x.dtype}")
             if not on_gpu(x) and x.size and not (x.min() >= -(2**31) and x.max() < 2**31):
-                raise ValueError(f"tokens and places are whole numbers of 32 bits, not from {x.min()} to {x.max()}")
+                raise ValueError(f"tokens and positions are 32-bit integers, not from {x.min()} to {x.max()}")
             kind = np.dtype(np.int32)
         if self.backend == "gpu":
             return np.ascontiguousarray(np.asarray(x, dtype=kind, like=self._anchor), like=self._anchor)
         return np.ascontiguousarray(to_host(x), dtype=kind)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """What the architecture answers to a batch of finite real numbers: (n, *input_shape) -> (n, *output_shape).
+        """Compute the prediction for a batch of finite real numbers: (n, *input_shape) -> (n, *output_shape).
 
-        That is one feed-forward pass, which for predictive coding is inference without a label: its energy is zero; or, for an
-        architecture of Hopfield type, a free relaxation.
+        This is one feed-forward pass, which for predictive coding is inference without a label: its energy is zero; or, for a
+        Hopfield network, a free relaxation.
         """
         return self.architecture.predict(self.layers, self.extras, self.inputs(x))
 
@@ -180,45 +182,45 @@ class Network:
         Parameters
         ----------
         prompt : str
-            May be empty.
+            Text to continue; may be empty.
         tokens : int
-            At most so many.
+            Maximum number of tokens.
         temperature : float
-            Tokens are drawn with probabilities proportional to exp(logit / temperature); 0 for the most probable one.
+            Tokens are drawn with probabilities proportional to exp(logit / temperature); 0: the most probable token.
         seed : int
-            Of the draws and of read noise.
+            Seed of sampling and read noise.
 
         Returns
         -------
         str
-            The prompt and what follows.
+            Prompt and continuation.
 
         Raises
         ------
         DataError
-            If it has learnt no text, fills in masked tokens instead, or a number is not allowed.
+            If the network was not trained on a text, is a masked language model, or an argument is invalid.
         """
         from analogpc.training.generation import generate, words_of
 
         return generate(self, words_of(self), prompt, tokens=tokens, temperature=temperature, key=Key(seed))
 
     def fill(self, text: str) -> str:
-        """A text with its ``<mask>`` tokens filled in, each by the most probable token, by a masked language model.
+        """Fill in the ``<mask>`` tokens of a text, each with the most probable token, by a masked language model.
 
         Raises
         ------
         DataError
-            If it has learnt no text, nothing is masked, the text is too long, or it says the next token instead.
+            If the network was not trained on a text, is a conditional model, nothing is masked, or the text is too long.
         """
         from analogpc.training.generation import fill, words_of
 
         return fill(self, words_of(self), text)
 
     def on(self, substrate: Digital | Analog | str) -> Network:
-        """The same network on another substrate, which may be given by its short name.
+        """Return the network on another substrate, which may be given by its short name.
 
-        A network that was never trained starts there from the very weights that it was initialised with; a trained one from the
-        weights that its devices hold.
+        An untrained network starts there from its exact initial weights; a trained one from the
+        weights stored in its devices.
         """
         twin = self._unbuilt(as_substrate(substrate))
         if self._initial is not None:
@@ -232,20 +234,20 @@ class Network:
         return twin.to(self.backend)
 
     def _unbuilt(self, substrate: Digital | Analog) -> Network:
-        """A network of the same architecture and seed, as yet without layers: nothing is drawn or programmed."""
+        """Return a network of the same architecture and seed without layers; nothing is drawn or programmed."""
         twin = Network.__new__(Network)
         twin._describe(self.architecture, substrate, self.seed)
         return twin
 
     def copy(self, *, trained: bool = False, backend: Backend | None = None) -> Network:
-        """An independent network in the same state.
+        """Return an independent network in the same state.
 
         Parameters
         ----------
         trained : bool
-            Mark that its weights are its own from now on.
+            Mark the copy as trained.
         backend : "cpu" or "gpu"
-            Where its arrays are to be; where those of this network are, if not said.
+            Backend of the copy; by default that of this network.
         """
         backend = self.backend if backend is None else as_backend(backend)
         twin = self._unbuilt(self.substrate)
@@ -259,7 +261,7 @@ class Network:
         return twin
 
     def to(self, backend: Backend) -> Network:
-        """This network on a backend: itself if it is there, else an independent one in the same state.
+        """Return this network on a backend: itself if it is there, else an independent network in the same state.
 
         All devices, weights, states and random draws are the same on both; products of matrices, and functions such as exp, round
         differently.
@@ -272,13 +274,13 @@ class Network:
         return self if backend == self.backend else self.copy(backend=backend)
 
     def key_streams(self, key: Key) -> None:
-        """Draw all coming read, pulse and write noise from streams of ``key``; the devices stay the same."""
+        """Draw all future read, pulse and write noise from streams of ``key``; the devices are unchanged."""
         for name, matrix in self.matrices().items():
             matrix.key_streams(key.fold(name))
 
     @contextmanager
     def isolated_reads(self, key: Key) -> Iterator[dict[str, Meter]]:
-        """Read within this block without leaving a trace: noise from streams of ``key``, counts in meters of their own."""
+        """Isolate the reads in this block: noise from streams of ``key``, counts in separate meters."""
         matrices = self.matrices()
         meters = {name: Meter() for name in matrices}
         former = {name: m.swap_session(ReadStream(key.fold(name)), meters[name]) for name, m in matrices.items()}
@@ -295,7 +297,7 @@ class Network:
 
     @contextmanager
     def own_session(self) -> Iterator[None]:
-        """Undo `isolated_reads` within this block, to save or bill with the noise streams and counts of the network itself."""
+        """Suspend `isolated_reads` in this block, to save or bill with the network's own noise streams and counts."""
         matrices, outside = self.matrices(), self._outside
         if outside is None:
             yield
@@ -308,14 +310,14 @@ class Network:
                 matrix.swap_session(*inner[name])
 
     def elapse(self, seconds: float) -> None:
-        """Let time pass for every device."""
+        """Advance the time of every device."""
         for matrix in self.matrices().values():
             matrix.elapse(seconds)
 
     def held(self) -> Tree:
-        """Everything that the matrices hold, and the buffers of the blocks, by their names; and the carried states, if there are any.
+        """Return the state of all matrices and buffers by name, and the carried states, if there are any.
 
-        The arrays are in main memory: those at work, if the network is there.
+        The arrays are in main memory; they are not copied if the network is there.
         """
         kept: Tree = {name: {"values": array} for name, array in self.buffers().items()}
         if self.carried:
@@ -325,31 +327,31 @@ class Network:
         return tree if self.backend == "cpu" else in_tree(to_host, tree)
 
     def snapshot(self, into: Tree | None = None) -> Tree:
-        """What the network holds now, in main memory: a tree that stays as it is while the network learns.
+        """Return a copy of the network state in main memory, independent of further training.
 
         Parameters
         ----------
         into : dict
-            An earlier snapshot, whose arrays are written over where they fit: that spares their allocation.
+            An earlier snapshot, whose arrays are reused where they match.
         """
         return copied_tree(self.held(), into)
 
     @classmethod
     def from_snapshot(cls, specification: Mapping[str, Any], tree: Tree, backend: Backend = "cpu") -> Network:
-        """A network in the state that `held` or `snapshot` gave; the weights count as trained.
+        """Create a network from a result of `held` or `snapshot`; the weights count as trained.
 
         Parameters
         ----------
         specification : dict
             "architecture", "substrate" and "seed".
         tree : dict
-            Its arrays may be promises (see `state.fitted`).
+            State; its arrays may be loaded lazily (see `state.fitted`).
         backend : "cpu" or "gpu"
 
         Raises
         ------
         StateError
-            If it is not a state of such a network; the sentence names the place.
+            If it is not a state of such a network; the message names the entry.
         """
         network = cls(**specification)
         network.restore(tree)
@@ -357,7 +359,7 @@ class Network:
 
     @property
     def specification(self) -> dict[str, Any]:
-        """What `from_snapshot` needs besides a state."""
+        """Return the specification that `from_snapshot` needs besides a state."""
         return {"architecture": self.architecture, "substrate": self.substrate, "seed": self.seed}
 
     def __repr__(self) -> str:
@@ -371,29 +373,29 @@ class Network:
         return network_html(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Networks are pickled by their specifications and their state."""
+        """Pickle a network as its specification and state."""
         return _restored, (self.specification, self.held(), self._initial, self.backend, self.tokeniser)
 
     def template(self) -> dict[str, Any]:
-        """What `held` looks like; see `state.fitted`."""
+        """Return the structure of `held`; see `state.fitted`."""
         kept = {name: {"values": array} for name, array in self.buffers().items()}
         return {name: matrix.template() for name, matrix in self.matrices().items()} | kept
 
     def _carried_template(self, given: dict[str, Any]) -> dict[str, Any]:
-        """States that a rule carries over: one for each layer, of any number of samples."""
+        """Return the structure of carried states: one for each layer, of any number of samples."""
         samples = {array.shape[0] for array in given.values() if getattr(array, "ndim", 0)}
         if len(samples) != 1:
-            raise StateError("the carried states are not of one number of samples")
+            raise StateError("the carried states have different numbers of samples")
         shapes = [(min(samples), *layer.output_shape) for layer in self.layers]
         return {str(number): Shaped(shape, (self.dtype.name,)) for number, shape in enumerate(shapes)}
 
     def fitted(self, state: dict[str, Any]) -> dict[str, Any]:
-        """A state that came from elsewhere, such as a file, with all its arrays read.
+        """Check a state from elsewhere, such as a file, and read all its arrays.
 
         Raises
         ------
         StateError
-            If it is not a state of this network; the sentence names the place.
+            If it is not a state of this network; the message names the entry.
         """
         template = self.template()
         if isinstance(state, dict) and "carried" in state:
@@ -401,13 +403,13 @@ class Network:
         return fitted(state, template)
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `held` or `snapshot` gave; the weights count as trained from then on.
+        """Restore a result of `held` or `snapshot`; the weights then count as trained.
 
         Raises
         ------
         StateError
-            If it is not a state of this network, or holds a number that cannot be; the sentence names the place. In the latter case
-            the network is of no use any more.
+            If it is not a state of this network, or contains an invalid number; the message names the entry. In the latter case the
+            network must not be used any more.
         """
         state = self.fitted(state)
         for name, matrix in self.matrices().items():
@@ -424,22 +426,22 @@ class Network:
 
 
 def as_network(value: Any) -> Network:
-    """A network, also from the description of one; other things are refused in a sentence.
+    """Return a network, given as such or by its description.
 
     Raises
     ------
     ValueError
-        If it is neither.
+        If ``value`` is neither.
     """
     if isinstance(value, Network):
         return value
     if isinstance(value, ArchitectureBase):
         return Network(value)
-    raise ValueError(f"network = {value!r} is not allowed: it is a network, such as apc.mlp([64, 10]), or a loaded one")
+    raise ValueError(f"network = {value!r} is not allowed: use a network, such as apc.mlp([64, 10]) or a loaded network")
 
 
 def _restored(specification: Mapping[str, Any], tree: Tree, initial: Any, backend: Backend, tokeniser: Any) -> Network:
-    """A network from what was pickled of it."""
+    """Restore a pickled network."""
     network = Network.from_snapshot(specification, tree)
     network._initial, network.tokeniser = initial, tokeniser
     return network.to(backend)

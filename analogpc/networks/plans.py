@@ -1,8 +1,8 @@
-"""Channel plans of the convolutional networks of the papers: which convolutions there are, and where the images are pooled.
+"""Channel plans of the convolutional networks of the papers: sequences of convolutions and poolings.
 
 - "pc-vgg5", "pc-vgg7", "pc-vgg9", "pc-vgg10", "pc-vgg11", "pc-vgg13", "pc-vgg15": the predictive-coding networks of Pinchetti et
-  al. (PCX, arXiv 2407.01163; 5 and 7) and Qi et al. (arXiv 2506.23800), as in their code; their printed tables disagree with that
-  code in the paddings of VGG5 and in the lengths of the lists, and have no VGG9, 11 and 13.
+  al. (PCX, arXiv 2407.01163; 5 and 7) and Qi et al. (arXiv 2506.23800), as in their code; their printed tables differ from that
+  code in the paddings of VGG5 and in the lengths of the lists, and lack VGG9, 11 and 13.
 - "crnn-vgg7": the network of "Scalable Equilibrium Propagation via Intermediate Error Signals for Deep Convolutional CRNNs", as
   printed there.
 - "crnn-vgg10", "crnn-vgg11", "crnn-vgg12", "crnn-vgg13": networks of the same paper, in part *reconstructed*. It states the number
@@ -39,12 +39,12 @@ PlanName = Literal[
 ]
 
 Entry = tuple[int, int] | Literal["P"]
-"""The channels and the padding of a 3x3 convolution of stride 1, or "P" for 2x2 max-pooling of what lies before it."""
+"""The channels and the padding of a 3x3 convolution of stride 1, or "P" for 2x2 max-pooling."""
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """``channels`` of the padded convolutions with "P" for a pooling, ``unpadded`` the places of those without, and what follows."""
+    """``channels`` of the padded convolutions with "P" for a pooling, positions ``unpadded`` without padding, and dense layers."""
 
     channels: tuple[int | Literal["P"], ...]
     unpadded: tuple[int, ...] = ()
@@ -52,7 +52,7 @@ class _Plan:
 
 
 def _blocks(*convolutions: int) -> tuple[int | Literal["P"], ...]:
-    """Five blocks of so many convolutions each, with the channels of Simonyan and Zisserman, pooled after each block."""
+    """Return five blocks with the given numbers of convolutions, the channels of Simonyan and Zisserman, and pooling after each."""
     plan: list[int | Literal["P"]] = []
     for count, channels in zip(convolutions, (64, 128, 256, 512, 512), strict=True):
         plan += [channels] * count
@@ -80,7 +80,7 @@ _PLANS: dict[PlanName, _Plan] = {
 
 
 def scaled(channels: int, width: float) -> int:
-    """``channels`` times the width factor, rounded down, and at least 1."""
+    """Return ``channels`` times the width factor, rounded down, and at least 1."""
     return max(1, math.floor(channels * width))
 
 
@@ -91,7 +91,7 @@ def _plan(name: PlanName) -> _Plan:
 
 
 def convolution_plan(name: PlanName, width: float = 1.0) -> tuple[Entry, ...]:
-    """The convolutions of a network, in order.
+    """Return the convolutions of a plan, in order.
 
     Parameters
     ----------
@@ -121,12 +121,12 @@ def convolution_plan(name: PlanName, width: float = 1.0) -> tuple[Entry, ...]:
 
 
 def dense_plan(name: PlanName, width: float = 1.0) -> tuple[int, ...]:
-    """The sizes of the dense layers between the last convolution and the output; arguments as for `convolution_plan`."""
+    """Return the sizes of the dense layers between the last convolution and the output; for arguments see `convolution_plan`."""
     return tuple(scaled(size, width) for size in _plan(name).dense)
 
 
 def remaining(plan: tuple[Entry, ...], side: int) -> int:
-    """Pixels that are left of a side after all of a plan; below 1 if a convolution or a pooling finds nothing."""
+    """Return the side length of images after a plan, in pixels; below 1 if the input is too small."""
     for entry in plan:
         side = side // 2 if entry == "P" else side + 2 * entry[1] - 2
         if side < 1:

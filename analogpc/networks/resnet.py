@@ -1,4 +1,4 @@
-"""Residual networks, whose skips carry value nodes of their own."""
+"""Residual networks with value nodes on the skips."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Image = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class _Residual:
-    """One residual block: the shapes of the images that it takes and gives, and its stride."""
+    """One residual block: the input and output shapes, and the stride."""
 
     before: Image
     after: Image
@@ -50,18 +50,18 @@ class ResNet(ArchitectureBase):
     """A residual network for small images, with states before the activations, as in the code of Qi et al.
 
     A 3x3 convolution of 64 channels, four groups of residual blocks with 64, 128, 256 and 512 channels, the first block of each but the
-    first group with stride 2; at last the activation, the mean over all pixels and a dense layer. A residual block is activation,
-    convolution, activation, convolution, plus its input as it is, or a 1x1 convolution of it where the shape changes. Convolutions
+    first group with stride 2; finally the activation, the mean over all pixels and a dense layer. A residual block is activation,
+    convolution, activation, convolution, plus its input, or a 1x1 convolution of it where the shape changes. Convolutions
     have no biases.
 
-    With ``delay``, a state lies behind every convolution, and the skip has states, too: beside each state of the main path a *delay
-    state* of the same moment, which the layer below predicts by handing on what it got (or by the 1x1 convolution). So the error from
-    above arrives at the fork by both ways at the same step. Both lie in one state of the network, one after the other in a flat
-    sample (n, values of the main path + values of the skip); the next layer adds them where the paths meet. For
-    relaxation, rules and storage it is a sequence of ``depth`` layers like any other.
+    With ``delay``, every convolution is followed by a state, and the skip has states as well: each state of the main path has a *delay
+    state* at the same level, whose prediction is the input of the layer below (or its 1x1 convolution). The error from above thus
+    reaches the fork by both paths in the same step. Both form one state of the network, concatenated in a flat sample
+    (n, values of the main path + values of the skip); the next layer adds them where the paths meet. For relaxation, rules and
+    storage it is a sequence of ``depth`` layers like any other.
 
-    Without ``delay`` each residual block is one layer: two convolutions and the skip lie between one state and the next. A skip
-    across several states that has none of its own cannot be written as a sequence of layers, and is not offered.
+    Without ``delay`` each residual block is one layer: two convolutions and the skip between one state and the next. A skip across
+    several states without states of its own cannot be written as a sequence of layers, and is not available.
 
     Attributes
     ----------
@@ -75,19 +75,18 @@ class ResNet(ArchitectureBase):
     delay : bool
         Whether there are delay states.
     delay_precision : float
-        Weight of the energies of the delay states that are predicted by handing on. With 1 / (step size of the states), as in the
-        reference code, and without momentum, a delay state moves to its prediction plus the step size times the error above it, so
-        that an arriving error is passed on undiminished, as by a delay line; with 1 errors shrink on the skip by the step size in
-        every layer, as they do on the main path.
-        It is heeded where states are relaxed by their energy (`Relaxation`: predictive coding and incremental predictive coding).
-        Z-IL, error-based predictive coding and equilibrium propagation take all weights as 1, the value with which Z-IL is
+        Weight of the energies of the delay states predicted by an identity. With 1 / (step size of the states), as in the reference
+        code, and without momentum, a delay state moves to its prediction plus the step size times the error above it, so that errors
+        are passed on unattenuated, as by a delay line; with 1, errors on the skip shrink by the step size in every layer, as on the
+        main path. It applies where states are relaxed by their energy (`Relaxation`: predictive coding and incremental predictive
+        coding). Z-IL, error-based predictive coding and equilibrium propagation use 1 for all weights, the value for which Z-IL equals
         backpropagation; fixed predictions and backpropagation have no such energies.
     batch_norm : bool
-        `BatchNorm` behind the two 3x3 convolutions of every residual block, before the state.
+        `BatchNorm` after the two 3x3 convolutions of every residual block, before the state.
     freezing : bool
-        Whether its running statistics stand still while states relax; see `BatchNorm`.
+        Whether the running statistics are frozen during relaxation; see `BatchNorm`.
     norm_convention : "pytorch" or "pcx"
-        How its running statistics are kept, and whether they normalise while learning; see `BatchNorm`.
+        Update of the running statistics, and their use in training; see `BatchNorm`.
     init : str
         See `Dense`.
 
@@ -131,7 +130,7 @@ class ResNet(ArchitectureBase):
 
     @override
     def layers(self) -> tuple[BlockSpecification, ...]:
-        """The first convolution, the residual blocks, and the read-out."""
+        """Return the first convolution, the residual blocks and the read-out."""
         residuals = self._residuals()
         first = Chain(blocks=(self._convolution(residuals[0].before[2]),))
         inner: list[BlockSpecification] = []
@@ -142,7 +141,7 @@ class ResNet(ArchitectureBase):
         return (first, *inner, Chain(blocks=(*meet, self._act(), GlobalMean(), dense)))
 
     def _delayed(self, residual: _Residual, meets: bool) -> list[BlockSpecification]:
-        """The two layers of a residual block; the first adds, if the state below it holds two parts, and forks."""
+        """Return the two layers of a residual block; the first adds the two parts of the state below, if any, and forks."""
         enter = [Sum(shape=residual.before)] if meets else []
         passed = 1.0 if residual.projects else self.delay_precision
         fork = Parallel(branches=(self._main(residual, residual.stride), self._shortcut(residual)), precisions=(1.0, passed))
@@ -152,7 +151,7 @@ class ResNet(ArchitectureBase):
         return [Chain(blocks=(*enter, fork)), Chain(blocks=(beside,))]
 
     def _at_once(self, residual: _Residual) -> BlockSpecification:
-        """A residual block as one layer."""
+        """Return a residual block as one layer."""
         body = Chain(blocks=(*self._main(residual, residual.stride).blocks, *self._main(residual, 1).blocks))
         shortcut = self._projection(residual) if residual.projects else Activation(function="identity")
         return Residual(body=body, shortcut=shortcut)
@@ -161,7 +160,7 @@ class ResNet(ArchitectureBase):
         return Chain(blocks=(self._act(), self._convolution(residual.after[2], stride), *self._norm()))
 
     def _shortcut(self, residual: _Residual) -> BlockSpecification:
-        """Across the first convolution: the input as it is, or its projection."""
+        """Return the skip across the first convolution: the identity, or a projection."""
         return self._projection(residual) if residual.projects else Flatten()
 
     def _projection(self, residual: _Residual) -> Conv2d:

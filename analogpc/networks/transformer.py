@@ -41,47 +41,47 @@ Placement = Literal["none", "nonlinear", "residual", "scores+residual", "levels"
 class Transformer(ArchitectureBase):
     """A language model: tokens (n, positions) to the logits of the next token, or of masked ones.
 
-    An embedding of tokens and positions; blocks of self-attention and a perceptron of one hidden layer, each with a skip and a
-    `LayerNorm` behind it (post-LN, as BERT); and a head, one hidden layer and the decoder, at the positions that have a target. Token 0
-    is padding, which attention ignores.
+    An embedding of tokens and positions; blocks of self-attention and a perceptron of one hidden layer, each with a skip followed by a
+    `LayerNorm` (post-LN, as in BERT); and a head, one hidden layer and the decoder, at the positions with a target. Token 0
+    is padding, which is ignored by attention.
 
     Attributes
     ----------
     vocabulary : int
         Number of tokens, special ones included.
     task : "masked" or "conditional"
-        Fill in masked tokens, from both sides; or say the next token, looking back alone.
+        Fill in masked tokens, with bidirectional attention; or predict the next token, with causal attention.
     positions : int
         Longest sequence.
     features : int
     hidden : int
-        Units of the hidden layers of the perceptrons.
+        Number of units of the hidden layers of the perceptrons.
     blocks, heads : int
     activation : str
-        Of the perceptrons and of the head.
+        Activation of the perceptrons and of the head.
     layer_norm : bool
-        Behind the embedding, behind every skip and in the head.
+        Layer normalisation after the embedding, after every skip and in the head.
     nodes : str
-        Where value nodes lie, besides the output.
+        Positions of value nodes, besides the output.
 
-        - "none": nowhere; only backpropagation learns there.
+        - "none": none; only backpropagation trains such networks.
         - "nonlinear": on the scores of the attention before the softmax, on the hidden layers of the perceptrons and on that of the head,
-          each behind its nonlinearity. The residual stream has no states, so that an error reaches all of these nodes at once: every
+          each after its nonlinearity. The residual stream has no states, so an error reaches all of these nodes together: every
           matrix has a gradient after three sweeps, whatever the number of blocks.
-        - "residual": on the embedding, behind both skips of every block, on the hidden layers of the perceptrons and of the head;
+        - "residual": on the embedding, after both skips of every block, on the hidden layers of the perceptrons and of the head;
           2 blocks + 3 sweeps.
         - "scores+residual": both of these.
         - "levels": everywhere, with delay states on the skips, so that all paths between two nodes are equally long; 6 blocks + 3 sweeps.
-          Z-IL is backpropagation there, with squared errors.
+          With squared errors, Z-IL then equals backpropagation.
     score_energy : "softmax" or "squared-error"
-        Of the nodes on the scores; see `ValueNode`.
+        Energy of the nodes on the scores; see `ValueNode`.
     tied_decoder : bool
-        Whether the decoder reads the table of the embedding in place of a matrix of its own; see `TiedDecoder`. Z-IL, in which every
-        matrix learns at a moment of its own, does not teach such models.
+        Whether the decoder reads the table of the embedding in place of a separate matrix; see `TiedDecoder`. Z-IL, which updates every
+        matrix at a different sweep, cannot train such models.
     embedding_std : float
         Standard deviation of the initial embeddings.
     init : Initialisation
-        Of all other matrices.
+        Initialisation of all other matrices.
 
     References
     ----------
@@ -138,7 +138,7 @@ class Transformer(ArchitectureBase):
 
     @override
     def layers(self) -> tuple[BlockSpecification, ...]:
-        """The embedding, the blocks, and the head."""
+        """Return the embedding, the blocks and the head."""
         embedding = Embedding(vocabulary=self.vocabulary, features=self.features, std=self.embedding_std)
         first = Chain(blocks=(embedding, *self._norm(), *self._node("embedding", "residual")))
         return (first, *(self._block(f"block{number}") for number in range(1, self.blocks + 1)), self._head())
@@ -196,7 +196,7 @@ class Transformer(ArchitectureBase):
         decoder.embedding = embedding
 
     def _node(self, name: str, *placements: str, extent: Literal["positions", "targets"] = "positions") -> tuple[ValueNode, ...]:
-        """A node, if it belongs to the placement at hand; "levels" has all."""
+        """Return a node, if it belongs to the current placement; "levels" has all."""
         present = self.nodes == "levels" or any(one in placements for one in self._placements())
         return (ValueNode(name=name, extent=extent),) if present else ()
 
@@ -204,7 +204,7 @@ class Transformer(ArchitectureBase):
         return ("nonlinear", "residual") if self.nodes == "scores+residual" else (self.nodes,)
 
     def _delay(self, name: str, steps: int) -> BlockSpecification:
-        """A skip, with as many delay states as there are nodes beside it."""
+        """Return a skip with as many delay states as there are nodes on the parallel path."""
         if self.nodes != "levels":
             return Activation(function="identity")
         return Chain(blocks=tuple(ValueNode(name=f"{name} delayed {step}", extent="positions") for step in range(1, steps + 1)))
@@ -217,7 +217,7 @@ class Transformer(ArchitectureBase):
 
     @override
     def sweep(self, x: np.ndarray, target: np.ndarray | None, cut: bool) -> Sweep:
-        """The common knowledge of a sweep: padding, and the places of the targets, (p, 2) int32 (see `samples`)."""
+        """Return the shared state of a sweep: padding, and the positions of the targets, (p, 2) int32 (see `samples`)."""
         if target is None:
             return Sweep(real=x != PAD, cut=cut)
         places = np.ascontiguousarray(target[:, 0], like=target)
@@ -225,19 +225,19 @@ class Transformer(ArchitectureBase):
 
     @override
     def samples(self, x: np.ndarray, target: np.ndarray) -> Any:
-        """The number of targets.
+        """Return the number of targets.
 
         Parameters
         ----------
         x : (n, positions) int32 array
         target : (p, 2) int32 array
-            Of each target, its place (position + positions * sample) and its token. Rows whose token is -1 count nothing.
+            Position (position + positions * sample) and token of each target. Rows with token -1 do not count.
         """
         return np.maximum((target[:, 1] >= 0).sum(), 1)
 
     @override
     def predict(self, layers: Sequence[Block], extras: Mapping[str, Block], x: np.ndarray) -> np.ndarray:
-        """The logits at all positions: (n, positions) -> (n, positions, vocabulary)."""
+        """Compute the logits at all positions: (n, positions) -> (n, positions, vocabulary)."""
         sweep = self.sweep(x, None, cut=False)
         y = x
         for layer in layers:

@@ -1,4 +1,4 @@
-"""Networks by one call."""
+"""Functions that create networks."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from analogpc.networks.network import Network
 
 
 def mlp(widths: Sequence[int], *, substrate: Digital | Analog | str | None = None, seed: int = 0, **fields: Any) -> Network:
-    """A fully connected network.
+    """Create a fully connected network.
 
     Parameters
     ----------
     widths : sequence of int
         Sizes of the states, input and output included.
     substrate : Digital, Analog or str
-        Where the weights live, or its short name, such as "reram-sb"; ideal-digital if not given.
+        Substrate of the weights, or its short name, such as "reram-sb"; ideal digital by default.
     seed : int
-        Initial weights and devices.
+        Seed of initial weights and devices.
     **fields
         Further fields of `MLP`: ``activation``, ``convention``, ``bias``, ``init``, ``parametrisation``, ``skips``, ``dtype`` and more.
 
@@ -33,7 +33,7 @@ def mlp(widths: Sequence[int], *, substrate: Digital | Analog | str | None = Non
 
 
 def vgg(depth: int = 5, *, substrate: Digital | Analog | str | None = None, seed: int = 0, **fields: Any) -> Network:
-    """A VGG-type convolutional network of 5, 7, 9, 10, 11, 12, 13 or 15 weight layers.
+    """Create a VGG-type convolutional network of 5, 7, 9, 10, 11, 12, 13 or 15 weight layers.
 
     Parameters
     ----------
@@ -50,12 +50,12 @@ def vgg(depth: int = 5, *, substrate: Digital | Analog | str | None = None, seed
 def cnn(
     channels: Sequence[int] = (8, 16, 8), *, substrate: Digital | Analog | str | None = None, seed: int = 0, **fields: Any
 ) -> Network:
-    """A small convolutional network; by default that of the width study of Salvatori et al., ICLR 2024.
+    """Create a small convolutional network; by default that of the width study of Salvatori et al., ICLR 2024.
 
     Parameters
     ----------
     channels : sequence of int
-        Of the convolutions, each of which is pooled.
+        Channels of the convolutions, each with pooling.
     substrate, seed
         As for `mlp`.
     **fields
@@ -71,7 +71,7 @@ def cnn(
 
 
 def alexnet(*, substrate: Digital | Analog | str | None = None, seed: int = 0, **fields: Any) -> Network:
-    """AlexNet for 32x32 images.
+    """Create AlexNet for 32x32 images.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def alexnet(*, substrate: Digital | Analog | str | None = None, seed: int = 0, *
 
 
 def resnet(depth: int = 10, *, substrate: Digital | Analog | str | None = None, seed: int = 0, **fields: Any) -> Network:
-    """A residual network of 10 or 18 weight layers, whose skips have delay states.
+    """Create a residual network of 10 or 18 weight layers, with delay states on the skips.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def resnet(depth: int = 10, *, substrate: Digital | Analog | str | None = None, 
 
 
 def transformer(vocabulary: int, *, substrate: Digital | Analog | str | None = None, seed: int = 0, **fields: Any) -> Network:
-    """A language model with value nodes; by default a causal one of two blocks and 64 features.
+    """Create a language model with value nodes; by default a causal one of two blocks and 64 features.
 
     Parameters
     ----------
@@ -121,5 +121,5 @@ def transformer(vocabulary: int, *, substrate: Digital | Analog | str | None = N
 
 
 def _sizes(given: Any) -> Any:
-    """Sizes as a specification takes them, which refuses what is not a row of whole numbers."""
+    """Convert sizes to a tuple; the specification refuses anything but integers."""
     return tuple(given) if isinstance(given, Iterable) and not isinstance(given, (str, bytes)) else given

@@ -92,7 +92,7 @@ def test_bad_normalisations_pools_and_residuals_are_refused_in_one_sentence():
         build(BatchNorm(), (4,)).forward(np.zeros((1, 4)))
     with pytest.raises(
         ShapeError,
-        match=r"^Residual adds .* samples of shape \(4, 4, 1\) leave the body as \(4, 4, 2\) and the shortcut as \(4, 4, 1\)$",
+        match=r"^Residual adds .* samples of shape \(4, 4, 1\) give the body output \(4, 4, 2\) and the shortcut output \(4, 4, 1\)$",
     ):
         build(Residual(body=Conv2d(channels=2)), (4, 4, 1))
     with pytest.raises(ShapeError, match=r"^shortcut of the residual: Dense takes samples of shape \(n_in,\), not \(4, 4, 1\)"):

@@ -213,9 +213,7 @@ def test_a_kind_stands_for_what_is_of_that_kind(change, found):
     assert Study(rule="pc").but(change).optimiser == found
     analog = apc.Analog(device="idealized", mapping="offset-column", scheme="tiki-taka")
     assert analog == apc.Analog(device="idealized", mapping={"kind": "offset-column"}, scheme={"kind": "tiki-taka"})
-    with pytest.raises(
-        SpecificationError, match="optimiser = 'adam' is not allowed: a table of fields with a kind"
-    ):
+    with pytest.raises(SpecificationError, match="optimiser = 'adam' is not allowed: a table of fields with a kind"):
         Study(rule="pc", optimiser="adam")
     with pytest.raises(SpecificationError, match="there is no kind 'adam'; the kinds are 'sgd', 'adamw'"):
         Study(rule="pc", optimiser={"kind": "adam"})

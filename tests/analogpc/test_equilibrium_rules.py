@@ -187,7 +187,7 @@ def test_random_signs_are_drawn_batch_by_batch():
         assert drawn.count("positive") + drawn.count("negative") == 400
         assert drawn == [rule.at(StepContext(Key(7), epoch=2, step=step)).nudging for step in range(400)]
         assert drawn != [rule.at(StepContext(Key(8), step=step)).nudging for step in range(400)]
-        with pytest.raises(ValueError, match="use rule.at"):
+        with pytest.raises(ValueError, match="draws its sign in each training step"):
             rule.signs()
     settled = EquilibriumPropagation()
     assert settled.at(StepContext(Key(7))) is settled

@@ -169,9 +169,7 @@ def refusal(fields, **signals):
 
 
 def test_refusals_are_one_sentence():
-    with pytest.raises(
-        SpecificationError, match=r"heads = \(1, 4\) must be numbers of different hidden states, which are 1 to 3"
-    ):
+    with pytest.raises(SpecificationError, match=r"heads = \(1, 4\) must be numbers of different hidden states, from 1 to 3"):
         Hopfield(widths=(6, 9, 8, 7, 4), heads=(1, 4))
     with pytest.raises(SpecificationError, match=r"heads = \(2, 2\)"):
         Hopfield(widths=(6, 9, 8, 7, 4), heads=(2, 2))

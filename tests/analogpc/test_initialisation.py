@@ -102,7 +102,7 @@ def test_weights_and_biases_of_the_networks_of_scellier():
 
 @pytest.mark.parametrize("fields", [{"init": "normal"}, {"bias": False}])
 def test_a_bias_gain_without_anything_to_multiply_is_refused(fields):
-    with pytest.raises(ValueError, match=r"^Dense: bias_gain = 0.5 would do nothing: "):
+    with pytest.raises(ValueError, match=r"^Dense: bias_gain = 0.5 has no effect: "):
         Dense(features=2, bias_gain=0.5, **fields)
 
 

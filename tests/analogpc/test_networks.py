@@ -141,7 +141,7 @@ def test_cnn_of_any_form():
     )
     assert shapes(network) == [(8, 25), (12, 200), (14, 4 * 3 * 12), (10, 14), (10, 10)]
     assert CNN.from_toml(network.architecture.to_toml()) == network.architecture
-    with pytest.raises(ValueError, match="kernel = 4 has no padding that keeps the size of images"):
+    with pytest.raises(ValueError, match="kernel = 4 has no padding that preserves the image size"):
         CNN(kernel=4)
     with pytest.raises(ValueError, match="too small for CNN"):
         CNN(input_shape=(4, 4, 1))

@@ -97,7 +97,7 @@ def test_parametrisations_survive_toml_and_refuse_other_initialisations():
     spec = MLP(widths=(4, 6, 6, 2), parametrisation="mupc", skips=True, gamma=2)
     assert spec.init == "normal"
     assert MLP.from_toml(spec.to_toml()) == spec
-    with pytest.raises(ValueError, match="init = 'kaiming-uniform' does not belong to parametrisation = 'mupc'"):
+    with pytest.raises(ValueError, match="init = 'kaiming-uniform' cannot be used with parametrisation = 'mupc'"):
         MLP(widths=(4, 6, 2), init="kaiming-uniform").but(parametrisation="mupc")
     assert MLP(widths=(4, 6, 2)).but(parametrisation="mupc").init == "normal"
     with pytest.raises(ValueError, match="skips need two hidden states of equal sizes"):

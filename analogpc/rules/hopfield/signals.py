@@ -106,10 +106,10 @@ class SignalsEP(HopfieldEP):
     """Equilibrium propagation that also nudges hidden states, for networks too deep for the nudge at the output to reach lower layers.
 
     In a nudged phase the force on every selected state n is beta gamma tau w^T (p_T - p_S) inside its nonlinearity, where
-    p_S = softmax(w s / tau) and p_T is its target: minus beta gamma times the gradient of L^n = tau^2 KL(p_T || p_S). All forces change sign with
-    beta. The layers thus learn minus the gradient of L + gamma sum_n L^n at the free state, with p_T fixed, with an error of O(beta) or,
-    centered, O(beta^2). Heads learn (p_T - p_S) s^T of the nudged phases, their mean if centered: minus the gradient of L^n / tau
-    for any gamma. Networks with feedback = "separate" have no such gradient, and learn as in `HopfieldEP`.
+    p_S = softmax(w s / tau) and p_T is its target: minus beta gamma times the gradient of L^n = tau^2 KL(p_T || p_S). All forces
+    change sign with beta. The layers thus learn minus the gradient of L + gamma sum_n L^n at the free state, with p_T fixed, with an
+    error of O(beta) or, centered, O(beta^2). Heads learn (p_T - p_S) s^T of the nudged phases, their mean if centered: minus the
+    gradient of L^n / tau for any gamma. Networks with feedback = "separate" have no such gradient, and learn as in `HopfieldEP`.
 
     This is a reconstruction from the equations of the paper, whose code was not available. The paper leaves open how states of
     convolutional layers are compared; here heads read the flattened state, and distillation without heads compares the means of the
