@@ -62,9 +62,7 @@ def read_text(path: str | Path) -> str:
         if not stat.S_ISREG(held.st_mode):
             raise ValueError(f"{path} cannot be read: it is not a regular file")
         if held.st_size > _LONGEST_TEXT:
-            raise ValueError(
-                f"{path} cannot be read: {held.st_size} bytes exceed the limit of {_LONGEST_TEXT} for a text"
-            )
+            raise ValueError(f"{path} cannot be read: {held.st_size} bytes exceed the limit of {_LONGEST_TEXT} for a text")
         content = Path(path).read_bytes()
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None

@@ -1,5 +1,5 @@
 """Arrays of devices: conductances, per-device parameters, cells of several devices, reads and ageing.
 
-Enters: whatever holds device state or acts on it with physical verbs (read, pulse, program, elapse).
-What a device *is* goes to the rooms of specifications (`responses`, `nonidealities`); what an array is used for goes to `crossbars`.
+Contains: code that holds device state or acts on it physically (read, pulse, program, elapse).
+Device specifications belong in `responses` and `nonidealities`; uses of arrays belong in `crossbars`.
 """

@@ -1,4 +1,4 @@
-"""What time does to a grid of devices after they were written: drift, slow noise, and the temperature they are read at."""
+"""Effects of time on a grid of written devices: drift, slow noise, and the read temperature."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from analogpc.kernels.random.streams import Key, normals
 
 
 class Ageing(Stateful):
-    """The history of a grid of devices: when each was last written and to what, and the slow noise that has built up since.
+    """History of a grid of devices: time and target of the last write of each, and the slow noise accumulated since.
 
-    Published statistics of drift are functions of the conductance that programming aimed at. Where programming has
-    errors, that target is kept beside what they left, and so is the part of an error that the end of the range cut off: a deviation
-    that grows with time grows about the target, and is cut once.
+    Published statistics of drift are functions of the conductance that programming aimed at. If programming has errors, this target
+    is stored besides the result, and so is the part of the error that was clipped at the end of the range: a deviation that grows
+    with time grows about the target and is clipped once.
 
     Parameters
     ----------
     device : Device
     shape : (rows, columns)
     key : Key
-        Which devices these are, and their noise.
+        Random stream of the devices and their noise.
     dtype : numpy.dtype
 
     Attributes
@@ -37,7 +37,7 @@ class Ageing(Stateful):
     def __init__(self, device: Device, shape: tuple[int, int], key: Key, dtype: np.dtype) -> None:
         self.device, self.kelvin = device, 300.0
         self._key, self._steps = key, 0
-        # A clock that runs faster in the heat. In double precision, so that minutes do not vanish beside years.
+        # A clock that runs faster at high temperature. In double precision, so that minutes are resolved after years.
         self._clock_seconds = 0.0
         self._held: dict[str, np.ndarray] = {"written_seconds": np.zeros(shape)}
         held = self._held
@@ -56,7 +56,7 @@ class Ageing(Stateful):
             held["telegraph_high"] = device.telegraph.start(key.fold("high"), 0, shape)
 
     def present(self, written: np.ndarray, meant: np.ndarray) -> np.ndarray:
-        """What a read finds now, (rows, columns), siemens; not yet clipped.
+        """Return the conductances that a read finds now, (rows, columns), siemens; not yet clipped.
 
         Parameters
         ----------
@@ -74,7 +74,7 @@ class Ageing(Stateful):
         return g
 
     def drifted(self, written: np.ndarray, meant: np.ndarray) -> np.ndarray:
-        """The conductances that a write finds, (rows, columns), siemens: those of `present` without noise and temperature."""
+        """Return the conductances that a write finds, (rows, columns), siemens: `present` without noise and temperature."""
         device, held = self.device, self._held
         if device.drift.kind == "none":
             return written
@@ -95,17 +95,17 @@ class Ageing(Stateful):
         self._steps += 1
 
     def rewritten(self, touched: np.ndarray, meant: np.ndarray, aimed: tuple[np.ndarray, np.ndarray] | None = None) -> None:
-        """Devices were just written: their clocks and their slow noise start anew.
+        """Restart the clocks and the slow noise of devices that were just written.
 
         Parameters
         ----------
         touched : (rows, columns) bool array
-            Which devices.
+            The written devices.
         meant : (rows, columns) array
-            Where the write has left them, in siemens, but for the noise of writing.
+            Conductances in siemens after the write, without the noise of writing.
         aimed : two (rows, columns) arrays
-            If programming has written them: the conductances in siemens that it aimed at, and what the ends of the range have cut
-            off its errors. Other writes aim at what they leave.
+            For programming: the target conductances in siemens, and the part of the errors that was clipped at the ends of the range.
+            The target of other writes is their result.
         """
         self._held["written_seconds"][touched] = self._clock_seconds
         if "target_siemens" in self._held:
@@ -116,13 +116,13 @@ class Ageing(Stateful):
             modes, flicker = self._held["flicker_modes"], self.device.flicker
             fresh = np.zeros_like(modes)
             if self.device.drift.kind == "power-law":
-                # The moment after writing is, in that model, t0 after the last pulse.
+                # In that model, the time just after writing is t0 after the last pulse.
                 flicker.evolve(fresh, self.device.drift.t0_seconds, self._key.fold("start"), self._steps)
                 self._steps += 1
             np.copyto(modes, fresh, where=np.broadcast_to(touched, modes.shape))
 
     def key_streams(self, key: Key) -> None:
-        """Draw the coming noise from ``key``; the devices stay the same."""
+        """Draw future noise from ``key``; the devices stay the same."""
         self._key, self._steps = key, 0
 
     @property
@@ -136,9 +136,9 @@ class Ageing(Stateful):
         return scalars | dict(self._held)
 
     def refuse_state(self) -> None:
-        """Refuse times that have not come yet, and a temperature that cannot be; by a `StateError`."""
+        """Reject future times and invalid temperatures, by a `StateError`."""
         if self._clock_seconds < 0 or (self._held["written_seconds"] > self._clock_seconds).any():
-            raise StateError("a device was written at a time that has not come yet")
+            raise StateError("a device was written at a time in the future")
         if self.kelvin <= 0:
             raise StateError(f"kelvin = {self.kelvin} is not a temperature")
 

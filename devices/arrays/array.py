@@ -1,4 +1,4 @@
-"""A grid of devices: conductances in siemens, and what can physically be done to them."""
+"""A grid of devices: conductances in siemens, and the physical operations on them."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ from analogpc.kernels.random.streams import Key, normals
 
 
 class Array(ReadableArray, Stateful):
-    """A grid of devices of one kind, word lines (rows) by bit lines (columns).
+    """A grid of devices of one specification, word lines (rows) by bit lines (columns).
 
-    The grid may be larger than a physical array: `crossbar` matrices keep one grid for a whole logical matrix and cut it into
-    tiles when they read. Every device is drawn from its place in the grid, so that cutting changes no device. Devices are drawn in
-    main memory; a copy may be on a GPU, and takes and gives arrays there.
+    The grid may be larger than a physical array: `crossbar` matrices keep one grid for a whole logical matrix and cut it into tiles
+    when they read. Every device is drawn from its position in the grid, so the tiling does not change any device. Devices are drawn
+    in main memory; a copy may be on a GPU, whose inputs and outputs are there too.
 
     Parameters
     ----------
     device : Device
-        What each of them is.
+        Specification of the devices.
     shape : (rows, columns)
     key : Key
-        Which devices these are.
+        Random stream of the devices.
     dtype : numpy.dtype
         float32 or float64.
     parameters : dict of (rows, columns) arrays
-        From `population`, which by default draws them with the same key.
+        Parameters from `population`; by default drawn with the same key.
 
     Attributes
     ----------
     state : (rows, columns) array
-        The devices' own states when they were last written (normalised; `Device.conductance` gives siemens).
+        States of the devices at their last write (normalised; `Device.conductance` gives siemens).
     parameters : dict of (rows, columns) arrays
-        What differs from device to device: steps, shapes, bounds, and "open" where a device carries no current.
+        Parameters that vary from device to device: steps, shapes, bounds, and "open" where a device carries no current.
     pulses : int
-        Pulses that the devices have received.
+        Number of pulses that the devices have received.
     writes : int
-        Writes so far, whichever devices they reached: the step of the noise of the next one.
+        Number of writes so far, whichever devices they reached: the step of the noise of the next write.
     """
 
     specified = ("device",)
@@ -78,9 +78,9 @@ class Array(ReadableArray, Stateful):
         self._apparent = self._lines = None
 
     def program(self, target: np.ndarray, where: np.ndarray | None = None) -> None:
-        """Bring devices to ``target`` (rows, columns), states, as near as levels, programming and bounds allow.
+        """Program devices to the states ``target`` (rows, columns), as precisely as levels, programming and bounds allow.
 
-        All of them, or those at ``where`` (rows, columns) bool.
+        By default all devices, or those at ``where`` (rows, columns) bool.
         """
         device, kind = self.device, self.state.dtype.type
         target, aimed = target.astype(self.state.dtype, copy=False), None
@@ -102,7 +102,7 @@ class Array(ReadableArray, Stateful):
         self._rewritten(touched, aimed)
 
     def _cut_off(self, g: np.ndarray) -> np.ndarray:
-        """How far conductances lie beyond the window, (rows, columns), siemens; 0 for devices with ends of their own within it."""
+        """Distance of conductances beyond the window, (rows, columns), siemens; 0 for devices with their own ends within it."""
         low, high = (g.dtype.type(end) for end in self.device.response.window)
         beyond_low = np.where(self.parameters["low"] == low, np.minimum(g - self.device.g_min_siemens, 0), 0)
         beyond_high = np.where(self.parameters["high"] == high, np.maximum(g - self.device.g_max_siemens, 0), 0)
@@ -110,12 +110,12 @@ class Array(ReadableArray, Stateful):
 
     @property
     def _write_noise(self) -> float:
-        """Standard deviation of the noise of every write, of states."""
+        """Standard deviation of the write noise, in states."""
         response = self.device.response
         return response.write_noise_std * response.dw_min if isinstance(response, PulseResponse) else 0.0
 
     def _draw(self, name: str) -> np.ndarray:
-        """Standard normal numbers of the next write, (rows, columns)."""
+        """Draw standard normal numbers for the next write, (rows, columns)."""
         return normals(self._write_key.fold(name), self.writes, self.state.shape, self.state.dtype, like=self.state)
 
     def shift(self, change: np.ndarray) -> None:
@@ -138,26 +138,26 @@ class Array(ReadableArray, Stateful):
         ----------
         rows, columns : (n, rows) and (n, columns) uint32 arrays
         one_sided : bool
-            Only pulses upwards reach the devices.
+            Whether only upward pulses reach the devices.
         key, first_step
-            Stream of the cycle-to-cycle noise.
+            Random stream of the cycle-to-cycle noise.
 
         Returns
         -------
         pulses : int
-            Pulses that devices received.
+            Number of pulses that devices received.
         siemens : float
-            The conductance of the device, over all of them, as they found it. On a GPU both are arrays without axes.
+            Sum over these pulses of the conductance of the device before the batch. On a GPU both are 0-d device arrays.
 
         Raises
         ------
         TypeError
-            If the devices do not answer to pulses.
+            If the devices do not respond to pulses.
         """
         law = self._response().law
         received = np.zeros_like(self.state, np.int32)
         shown = self.apparent
-        # The kernels of the processor add up the states that they find; in all other cases those are kept for afterwards.
+        # CPU kernels accumulate the states that they find; otherwise the states are kept for a later sum.
         summed = shown is self.state and len(rows) <= MAX_BATCH and not on_gpu(self.state)
         before = self._kept_state() if self.drifts or (shown is self.state and not summed) else None
         if shown is self.state and before is not None:
@@ -166,7 +166,7 @@ class Array(ReadableArray, Stateful):
         found = np.zeros(len(self.state)) if summed else None
         pulses = apply_batch(self.state, rows, columns, self.parameters, law, one_sided, key, first_step, received, found)
         weighted = weighted_count(received, shown) if found is None else float(found.sum())
-        # Which devices fire is known only afterwards; the others keep the state that they were written to.
+        # Which devices fire is known only afterwards; the others keep their written state.
         touched = received != 0 if self._ageing is not None or self._written is not None else None
         if drifted and before is not None and touched is not None:
             np.copyto(self.state, before, where=~touched)
@@ -176,33 +176,33 @@ class Array(ReadableArray, Stateful):
         return pulses, self._in_siemens(weighted, pulses)
 
     def _kept_state(self) -> np.ndarray:
-        """The states as they are, for when they have changed."""
+        """Return the present states, for use after they have changed."""
         kept = empty(self.state.shape, self.state.dtype, self.state)
         np.copyto(kept, self.state)
         return kept
 
     def _siemens(self, counts: np.ndarray, states: np.ndarray, total: Any) -> Any:
-        """The sum of counts, ``total`` together, times the conductances of ``states``; both (rows, columns)."""
+        """Return the sum of counts (``total`` in all) times the conductances of ``states``; both (rows, columns)."""
         return self._in_siemens(weighted_count(counts, states), total)
 
     def _in_siemens(self, weighted: Any, total: Any) -> Any:
-        """A sum of ``total`` conductances by that of their states."""
+        """Convert a sum over ``total`` states to the sum of their conductances."""
         unit = self.device.siemens_per_state
         rest = self.device.g_min_siemens - self.device.response.window[0] * unit
         return weighted * unit + total * rest
 
     def pulse_each(self, counts: np.ndarray, key: Key, step: int) -> tuple[Any, Any]:
-        """Send every device its own number of pulses, ``counts`` (rows, columns) int32, negative ones downwards.
+        """Send every device its own number of pulses, ``counts`` (rows, columns) int32; negative counts are downward pulses.
 
         Returns
         -------
         pulses, siemens
-            As those of `pulse`.
+            As returned by `pulse`.
 
         Raises
         ------
         TypeError
-            If the devices do not answer to pulses.
+            If the devices do not respond to pulses.
         """
         law, touched = self._response().law, counts != 0
         sent = np.abs(counts)
@@ -221,7 +221,7 @@ class Array(ReadableArray, Stateful):
         return response
 
     def reset(self, where: np.ndarray) -> None:
-        """Bring the devices at ``where`` (rows, columns) bool to their reset states, each time with fresh noise."""
+        """Reset the devices at ``where`` (rows, columns) bool, each time with fresh noise."""
         response = self._response()
         place = self.parameters.get("reset", np.full_like(self.state, response.reset))
         if response.reset_std > 0:
@@ -232,7 +232,7 @@ class Array(ReadableArray, Stateful):
         self._rewritten(where)
 
     def leak(self, cycles: float) -> None:
-        """Let the states decay to their reset states and diffuse, for so many update cycles."""
+        """Let the states decay to their reset states and diffuse for the given number of update cycles."""
         decay, diffusion = self.parameters.get("decay"), self.parameters.get("diffusion")
         if cycles == 0 or (decay is None and diffusion is None):
             return
@@ -242,14 +242,14 @@ class Array(ReadableArray, Stateful):
             place = self.parameters.get("reset", kind(self._response().reset))
             log_kept = np.log1p(-np.minimum(decay.astype(np.float64), 1 - 1e-12)) * cycles
             self.state -= (self.state - place) * (-np.expm1(log_kept)).astype(kind)
-            # Variance of the sum of ``cycles`` steps, each of which has decayed since.
+            # Variance of the sum of ``cycles`` steps with the decay after each.
             walked = np.expm1(2 * log_kept) / np.expm1(2 * log_kept / cycles)
         if diffusion is not None:
             self.state += self._draw("diffusion") * diffusion * np.sqrt(walked).astype(kind)
             self.writes += 1
         self._clip()
         if self._written is not None:
-            # The write noise is that of the last write and stays.
+            # The write noise of the last write does not change.
             self._written += self.state - before
             self._limit(self._written)
         self._apparent = self._lines = None
@@ -271,13 +271,13 @@ class Array(ReadableArray, Stateful):
             self._apparent = self._lines = None
 
     def warm(self, kelvin: float) -> None:
-        """Bring the devices to a temperature."""
+        """Set the temperature of the devices."""
         if self._ageing is not None:
             self._ageing.kelvin = kelvin
             self._apparent = self._lines = None
 
     def forget(self) -> None:
-        """Forget what was formed from the states: they have changed behind the back of the array."""
+        """Discard values cached from the states, after these were changed from outside the array."""
         self._apparent = self._lines = None
 
     def _clip(self) -> None:
@@ -285,7 +285,7 @@ class Array(ReadableArray, Stateful):
             np.clip(self.state, self.parameters["low"], self.parameters["high"], out=self.state)
 
     def _wear(self, received: np.ndarray) -> None:
-        """Use up what devices have left of their lives: those without any are stuck from now on."""
+        """Reduce the remaining life of devices by the received pulses; devices without remaining life become stuck."""
         if "pulses_left" not in self.parameters:
             return
         left = self.parameters["pulses_left"]
@@ -296,11 +296,11 @@ class Array(ReadableArray, Stateful):
         self._clip()
 
     def _limit(self, states: np.ndarray) -> None:
-        """Cut states to the window in place."""
+        """Clip states to the window in place."""
         np.clip(states, *(states.dtype.type(end) for end in self.device.response.window), out=states)
 
     def _catch_up(self, where: np.ndarray | None) -> bool:
-        """Give devices (all, or ``where``) the state that a write finds; False if that is what they have."""
+        """Set devices (all, or ``where``) to the state that a write finds; return False if they already have it."""
         found = self.found
         if found is self.state:
             return False
@@ -311,9 +311,9 @@ class Array(ReadableArray, Stateful):
         return True
 
     def _rewritten(self, touched: np.ndarray | None, aimed: tuple[np.ndarray, np.ndarray] | None = None) -> None:
-        """Draw the write noise of the devices that were just written anew, and start their clocks (see `Ageing.rewritten`).
+        """Draw new write noise for devices that were just written, and restart their clocks (see `Ageing.rewritten`).
 
-        ``touched`` (rows, columns) bool are these devices; None if devices have neither write noise nor clocks.
+        ``touched`` (rows, columns) bool marks these devices; None if devices have neither write noise nor clocks.
         """
         self.writes += 1
         self._apparent = self._lines = None
@@ -329,14 +329,14 @@ class Array(ReadableArray, Stateful):
             np.copyto(self._written, noisy, where=touched)
 
     def key_streams(self, key: Key) -> None:
-        """Draw all coming noise of writing and ageing from ``key``."""
+        """Draw all future noise of writing and ageing from ``key``."""
         self._write_key, self.writes = key.fold("write"), 0
         if self._ageing is not None:
             self._ageing.key_streams(key.fold("ageing"))
 
     @override
     def held(self) -> Tree:
-        # Devices are drawn once; only those that wear out change.
+        # Devices are drawn once; only their wear changes them.
         parameters = dict(self.parameters) if self.device.endurance.active else Settled(self.parameters)
         state = {"state": self.state, "parameters": parameters, "age_seconds": self._age_seconds}
         state |= {"write_key": self._write_key.value, "writes": self.writes, "pulses": self.pulses}
@@ -347,7 +347,7 @@ class Array(ReadableArray, Stateful):
         return state
 
     def refuse_state(self) -> None:
-        """Refuse states beyond the bounds of their devices, and times that have not come yet; by a `StateError`."""
+        """Reject states beyond the bounds of their devices, and future times, by a `StateError`."""
         parameters = self.parameters
         if "low" in parameters and not ((parameters["low"] <= self.state) & (self.state <= parameters["high"])).all():
             raise StateError("a device has a state beyond its bounds")

@@ -1,4 +1,4 @@
-"""The devices of a logical matrix: the grids of all legs of its mapping, and what reads multiply by."""
+"""Devices of a logical matrix: the grids of all legs of its mapping, and the operands of reads."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ from analogpc.kernels.memory import filled
 
 
 class Cells(Stateful):
-    """All devices of a logical matrix, whatever the number of physical arrays that they are on.
+    """All devices of a logical matrix, regardless of the number of physical arrays.
 
     Parameters
     ----------
     substrate : Analog
     shape : (n_in, n_out)
     key : Key
-        Which devices these are.
+        Random stream of the devices.
     dtype : numpy.dtype
 
     Attributes
     ----------
     arrays : list of Array
-        The grids (n_in, n_out), one for each leg of the mapping.
+        Grids (n_in, n_out), one per leg of the mapping.
     shared : Array or None
-        The columns of devices at rest that an offset mapping has, (n_in, arrays along the outputs).
+        Columns of devices at rest of an offset mapping, (n_in, arrays along the outputs).
     """
 
     specified = ("substrate", "shape", "dtype")
@@ -66,7 +66,7 @@ class Cells(Stateful):
         return [*self.arrays, *([] if self.shared is None else [self.shared])]
 
     def _build(self, key: Key) -> list[Array]:
-        """Draw the devices of all legs, and leave out the worst lines where there are spare ones."""
+        """Draw the devices of all legs, and leave out the worst lines if there are spare ones."""
         substrate, legs, shape = self.substrate, self.substrate.mapping.legs, self.shape
         mapping, device, tile = substrate.mapping, substrate.device, (substrate.rows, substrate.columns)
         spare = (mapping.spare_rows, mapping.spare_columns)
@@ -89,7 +89,7 @@ class Cells(Stateful):
         shape = self.shape[0], -(-self.shape[1] // substrate.columns)
         parameters = population(substrate.device, shape, own, self.dtype, (substrate.rows, 1))
         if "open" in parameters:
-            # A word line that is broken in an array is broken for its reference column, too.
+            # A broken word line of an array is also broken for its reference column.
             broken = self.arrays[0].parameters["open"]
             for number, left in enumerate(range(0, self.shape[1], substrate.columns)):
                 parameters["open"][:, number] |= broken[:, left : left + substrate.columns].all(axis=1)
@@ -99,16 +99,16 @@ class Cells(Stateful):
 
     @property
     def stuck(self) -> np.ndarray:
-        """True where a device of a weight cannot move or carries no current, (n_in, n_out) bool."""
+        """Weights with a device that cannot be moved or carries no current, (n_in, n_out) bool."""
         first, *others = (array.stuck for array in self.arrays)
         return functools.reduce(np.logical_or, others, first)
 
     def all_finite(self) -> Any:
-        """Whether every state is a finite number: a bool, or an array of the GPU without axes."""
+        """Whether every state is finite: a bool, or a 0-d device array (no synchronisation)."""
         return np.stack([np.isfinite(array.state).all() for array in self.arrays]).all()
 
     def program(self, wanted: np.ndarray, where: np.ndarray | None = None) -> None:
-        """Write state differences (n_in, n_out), as near as the devices allow: all, or those at ``where`` (n_in, n_out) bool."""
+        """Write state differences (n_in, n_out), as precisely as the devices allow: all, or those at ``where`` (n_in, n_out) bool."""
         mapping = self.substrate.mapping
         targets = mapping.split(wanted, self.substrate.device)
         for number, (array, target) in enumerate(zip(self.arrays, targets, strict=True)):
@@ -118,7 +118,7 @@ class Cells(Stateful):
             self._compensate(wanted, targets, where)
 
     def _compensate(self, wanted: np.ndarray, targets: list[np.ndarray], where: np.ndarray | None) -> None:
-        """Program the working partners of stuck devices once more, so that they make up for them."""
+        """Reprogram the working partners of stuck devices to compensate for them."""
         mapping = self.substrate.mapping
         error = wanted - self.difference()
         stuck = [array.stuck for array in self.arrays]
@@ -131,25 +131,25 @@ class Cells(Stateful):
             array.program(target + share.astype(self.dtype), affected & ~bad)
 
     def shift(self, change: np.ndarray) -> None:
-        """Change the state differences by ``change`` (n_in, n_out) exactly, up to the devices' bounds."""
+        """Change the state differences by exactly ``change`` (n_in, n_out), up to the bounds of the devices."""
         states = [array.found for array in self.arrays]
         parts = self.substrate.mapping.changes(change, states, self.substrate.device)
         for array, part in zip(self.arrays, parts, strict=True):
             array.shift(part)
 
     def difference(self) -> np.ndarray:
-        """The state differences that a read finds, (n_in, n_out)."""
+        """Return the state differences that a read finds, (n_in, n_out)."""
         return self.substrate.mapping.difference([array.apparent for array in self.arrays], self.subtracted())
 
     def sensed(self, key: Key, step: int) -> np.ndarray:
-        """The state differences as one read of every device finds them, white noise of the devices included: (n_in, n_out)."""
+        """Return the state differences found by one read of every device, white noise included: (n_in, n_out)."""
         found, mapping = self.difference(), self.substrate.mapping
         factors = [leg.factor * mapping.group_weights[leg.group] for leg in mapping.legs]
         variance = device_noise(self, list(zip(factors, self.arrays, strict=True)))
         return found if variance is None else found + np.sqrt(variance) * normals(key, step, found.shape, self.dtype, like=found)
 
     def subtracted(self) -> np.ndarray | float:
-        """The states that are subtracted from those of the legs: (n_in, n_out), or one number."""
+        """Return the states that are subtracted from those of the legs: (n_in, n_out), or one number."""
         reference = self.arrays[0].reference
         if reference is not None:
             return reference
@@ -158,19 +158,19 @@ class Cells(Stateful):
         return self.substrate.mapping.rest(self.substrate.device)
 
     def subtracted_grid(self) -> np.ndarray:
-        """The same as an array, (n_in, n_out). Not to be written to."""
+        """Return the subtracted states as an array, (n_in, n_out), which must not be modified."""
         subtracted = self.subtracted()
         if isinstance(subtracted, float):
             subtracted = filled((1, 1), subtracted, self.dtype, self.arrays[0].state)
         return np.broadcast_to(subtracted, self.shape)
 
     def operands(self, transposed: bool = False) -> list[Operand]:
-        """What reads multiply by, one for each group of legs: (n_in, n_out), or (n_out, n_in) if ``transposed``."""
+        """Return the operands of reads, one per group of legs: (n_in, n_out), or (n_out, n_in) if ``transposed``."""
         return form_operands(self, transposed)
 
     @property
     def factors(self) -> dict[str, float]:
-        """What each of `conductances` counts in the sum that makes a weight."""
+        """Return the factor of each of `conductances` in the sum that forms a weight."""
         mapping = self.substrate.mapping
         factors = {leg.name: leg.factor * mapping.group_weights[leg.group] for leg in mapping.legs}
         if mapping.subtracts != "nothing":
@@ -182,15 +182,15 @@ class Cells(Stateful):
         return "reference" if self.substrate.mapping.subtracts == "column" else "minus"
 
     def conductances(self, place: tuple[slice, slice]) -> dict[str, np.ndarray]:
-        """Conductances in siemens at a place of the grid, by the names of the legs, and what is subtracted from them.
+        """Return conductances in siemens at a place of the grid, by the names of the legs, and what is subtracted from them.
 
-        That is "minus" for a fixed reference device of every weight, or the column "reference" (rows, 1) of an offset mapping.
+        The latter is "minus" for a fixed reference device of every weight, or the column "reference" (rows, 1) of an offset mapping.
         """
         device, mapping = self.substrate.device, self.substrate.mapping
         held = {leg.name: array.conductance()[place] for leg, array in zip(mapping.legs, self.arrays, strict=True)}
         if mapping.subtracts != "nothing":
             states = self.subtracted_grid()[place]
-            # All columns of an array subtract the same one.
+            # All columns of an array subtract the same conductance.
             held[self._subtracted_name] = device.conductance(states[:, :1] if mapping.subtracts == "column" else states)
         return held
 
@@ -210,19 +210,19 @@ class Cells(Stateful):
         Parameters
         ----------
         meter : Meter
-            What counts the pulses.
+            Meter that counts the pulses.
         inputs : slice
-            The word lines that are driven; the bit lines are driven in their arrays.
+            Driven word lines; the bit lines are driven in their arrays.
         rows, columns : (n, n_in) and (n, n_out) uint32 arrays
             Trains that raise the weights (see `kernels.pulses.updates.trains`).
         chooser : Key
-            Of the draw of devices that a product reaches, where the mapping draws them.
+            Stream from which the mapping draws the devices that a product reaches, if it does.
         noise : function of int
-            Stream of the cycle-to-cycle noise of each leg.
+            Random stream of the cycle-to-cycle noise of each leg.
         first : int
             Number of the first product.
         legs : "all", "plus" or "minus"
-            All devices of a weight, or those that count positively or negatively.
+            Devices that are reached: all of a weight, or those with positive or negative sign.
         """
         mapping, tile = self.substrate.mapping, self.tile
         tops = range(inputs.start // tile[0], -(-inputs.stop // tile[0]))
@@ -232,7 +232,7 @@ class Cells(Stateful):
                 continue
             chosen = mapping.receives(np.arange(first, first + len(rows)), number, chooser)
             own = rows if chosen is None else np.where(np.asarray(chosen, like=rows)[:, None], rows, np.uint32(0))
-            # A pulse goes downwards where the signs of its lines differ: the rows are turned, and the columns are the same for all legs.
+            # A pulse is downward if the signs of its lines differ: the row signs are inverted, the columns are common to all legs.
             turned = own if leg.factor > 0 else own ^ SIGN
             count_trains(meter, array, tile, tops, on_rows if chosen is None else line_pulses(own), on_columns)
             pulses, siemens = array.pulse(turned, sent, mapping.one_sided, noise(number), first)
@@ -244,10 +244,10 @@ class Cells(Stateful):
         return self.substrate.rows, self.substrate.columns
 
     def pulse_each(self, meter: Meter, counts: np.ndarray, key: Key, step: int) -> Any:
-        """Send the devices of every weight ``counts`` (n_in, n_out) int32 pulses, negative ones to lower it.
+        """Send the devices of every weight ``counts`` (n_in, n_out) int32 pulses; negative counts lower the weight.
 
-        Where an update reaches only some of the devices, ``step`` is the number that chooses them. The result is the number of time
-        slots of the array that needs most of them.
+        If an update reaches only some of the devices, ``step`` is the number that selects them. Returns the number of time slots of
+        the array that needs most of them.
         """
         mapping, slots = self.substrate.mapping, []
         one_sided = mapping.one_sided
@@ -263,7 +263,7 @@ class Cells(Stateful):
         return np.stack(slots).max() if slots else 0
 
     def leak(self) -> None:
-        """One update cycle of decay and diffusion."""
+        """Apply one update cycle of decay and diffusion."""
         for array in self.arrays:
             array.leak(1.0)
 
@@ -273,7 +273,7 @@ class Cells(Stateful):
             array.elapse(seconds)
 
     def key_streams(self, key: Key) -> None:
-        """Draw all coming noise of writing and ageing from ``key``."""
+        """Draw all future noise of writing and ageing from ``key``."""
         for number, array in enumerate(self.arrays):
             array.key_streams(key.fold("array", number))
         if self.shared is not None:
@@ -290,7 +290,7 @@ class Cells(Stateful):
         return {"wiring": wiring} | {str(number): array.held() for number, array in enumerate(self._all)}
 
     def template(self) -> dict[str, Any]:
-        """What `held` looks like; which wires have been solved depends on what was read."""
+        """Return the template of `held`; which solutions of wires it contains depends on the reads so far."""
         return self.held() | {"wiring": Varying(self._wiring_template)}
 
     def _wiring_template(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -298,7 +298,7 @@ class Cells(Stateful):
         return {name: Varying(Wiring(self.substrate, self.shape).template) for name in given if name in names}
 
     def refuse_state(self) -> None:
-        """Refuse states beyond the bounds of their devices, and times that have not come yet; by a `StateError`."""
+        """Reject states beyond the bounds of their devices, and future times, by a `StateError`."""
         for array in self._all:
             array.refuse_state()
 

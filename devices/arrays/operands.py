@@ -1,4 +1,4 @@
-"""What reads of a grid of devices multiply by: state differences, curved currents, wires, and the white noise of the devices."""
+"""Operands of reads of a grid of devices: state differences, nonlinear currents, wires, and white noise of the devices."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Parts = list[tuple[str, float, np.ndarray]]
 
 
 def form_operands(cells: Cells, transposed: bool) -> list[Operand]:
-    """One operand for each group of legs: (n_in, n_out), or (n_out, n_in) if ``transposed``.
+    """Return one operand per group of legs: (n_in, n_out), or (n_out, n_in) if ``transposed``.
 
-    White noise of devices behind wires is weakened like their currents, crosspoint by crosspoint: an approximation, since noise of
-    one device also reaches other lines.
+    White noise of devices behind wires is attenuated like their currents, crosspoint by crosspoint. This is an approximation, since
+    noise of one device also reaches other lines.
     """
     substrate, mapping = cells.substrate, cells.substrate.mapping
     conduction, wired = substrate.device.conduction, substrate.wires.present
@@ -49,7 +49,7 @@ def form_operands(cells: Cells, transposed: bool) -> list[Operand]:
 
 
 def _with_reference_noise(cells: Cells, operand: Operand, transposed: bool) -> Operand:
-    """The operand with the white noise of the reference columns, if there are any; wires do not weaken it here."""
+    """Return the operand with the white noise of the reference columns, if any; it is not attenuated by wires."""
     deviation = None if cells.shared is None else cells.shared.read_deviation(cells.substrate.read_seconds)
     if deviation is None or not isinstance(operand, MatrixOperand):
         return operand
@@ -58,16 +58,16 @@ def _with_reference_noise(cells: Cells, operand: Operand, transposed: bool) -> O
 
 
 def _in_siemens(cells: Cells, parts: Parts) -> list[tuple[float, np.ndarray, Wiring]]:
-    """Factor, conductances and wires of every part."""
+    """Return factor, conductances and wires of every part."""
     device = cells.substrate.device
     wiring = [cells.wiring.setdefault(name, Wiring(cells.substrate, cells.shape)) for name, _, _ in parts]
     return [(factor, device.conductance(states), own) for (_, factor, states), own in zip(parts, wiring, strict=True)]
 
 
 def _wired(cells: Cells, parts: Parts, transposed: bool) -> tuple[np.ndarray, np.ndarray]:
-    """State differences as they are seen through the wires, and what part of a current the wires leave.
+    """Return the state differences seen through the wires, and the fraction of each current that the wires leave.
 
-    Networks of wires are solved by the CPU, wherever the devices are: for each update, their states travel to and fro.
+    Wire networks are solved on the CPU, so that the states of devices on a GPU are copied in both directions for each update.
     """
     device, kind, backend = cells.substrate.device, cells.dtype.type, backend_of(parts[0][2])
     legs = _in_siemens(cells, [(name, factor, to_host(states)) for name, factor, states in parts])
@@ -86,11 +86,11 @@ def _wired(cells: Cells, parts: Parts, transposed: bool) -> tuple[np.ndarray, np
 
 
 def _terms(cells: Cells, parts: Parts) -> list[tuple[np.ndarray, Curve | None]]:
-    """Products that make the current of devices without wires, in units of state."""
+    """Return the products that form the current of devices without wires, in units of state."""
     device, kind = cells.substrate.device, cells.dtype.type
     if device.conduction.linear and sum(factor for _, factor, _ in parts) == 0:
         return [(weighted_sum([(factor, states) for _, factor, states in parts]), None)]
-    # Where currents are not subtracted from each other a converter sees the conductances, not the states.
+    # Unless currents are subtracted from each other, a converter sees the conductances, not the states.
     unit = kind(device.siemens_per_state)
     curves = [(factor, device.conduction.terms(device.conductance(states))) for _, factor, states in parts]
     return [
@@ -103,7 +103,7 @@ def _terms(cells: Cells, parts: Parts) -> list[tuple[np.ndarray, Curve | None]]:
 
 
 def device_noise(cells: Cells, legs: list[tuple[float, Array]]) -> np.ndarray | None:
-    """Variance of the white noise of every crosspoint, in states squared: (n_in, n_out), or None without any."""
+    """Variance of the white noise of every crosspoint, in states squared: (n_in, n_out), or None without noise."""
     variances = []
     for factor, array in legs:
         deviation = array.read_deviation(cells.substrate.read_seconds)
@@ -113,7 +113,7 @@ def device_noise(cells: Cells, legs: list[tuple[float, Array]]) -> np.ndarray | 
 
 
 def weighted_sum(parts: list[tuple[float, np.ndarray]]) -> np.ndarray:
-    """Sum of arrays with factors; a single array with factor 1 is returned as it is."""
+    """Return the sum of arrays with factors; a single array with factor 1 is returned without a copy."""
     (factor, first), *others = parts
     total = first if factor == 1 else first * first.dtype.type(factor)
     for factor, part in others:

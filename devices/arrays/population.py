@@ -1,4 +1,4 @@
-"""The devices of a grid as made: what differs from one to the next, and which of them do not work."""
+"""Populations of devices: their individual parameters and faults."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from analogpc.kernels.random.streams import Key
 def population(
     device: Device, shape: tuple[int, int], key: Key, dtype: np.dtype, tile: tuple[int, int] | None = None
 ) -> dict[str, np.ndarray]:
-    """Draw what differs from device to device in a grid, faults included: (rows, columns) arrays by name.
+    """Draw the parameters that vary from device to device in a grid, faults included: (rows, columns) arrays by name.
 
     Parameters
     ----------
     device : Device
     shape : (rows, columns)
     key : Key
-        Which devices these are.
+        Random stream of the devices.
     dtype : numpy.dtype
     tile : (rows, columns)
-        Lines of a physical array, for faults of whole lines; by default the grid is one.
+        Numbers of lines of a physical array, for faults of whole lines; by default the whole grid.
     """
     parameters = device.response.sample(key.fold("devices"), shape, dtype)
     if device.faults.active:
@@ -29,14 +29,14 @@ def population(
         low_g, high_g = device.nominal_siemens
         level = device.state(low_g + faults["level"].astype(np.float64) * (high_g - low_g))
         level = np.clip(level, *device.response.window).astype(dtype)
-        # Bounds that coincide: nothing can ever move such a device.
+        # A device with equal bounds can never move.
         for bound in ("low", "high"):
             parameters[bound] = np.where(faults["stuck"], level, parameters[bound])
         parameters["open"] = faults["open"]
     if device.endurance.active:
         lives = device.endurance.sample(key.fold("endurance"), shape)
         ends = np.clip(device.state(np.array(device.nominal_siemens)), *device.response.window).astype(dtype)
-        # The bounds of a device move together where its pulses are used up; they are its own from here on.
+        # Wear moves the bounds of a device, so they need arrays of their own.
         parameters |= {bound: np.array(np.broadcast_to(parameters[bound], shape)) for bound in ("low", "high")}
         parameters["pulses_left"] = lives["life"]
         parameters["worn_state"] = np.where(lives["high"], ends[1], ends[0])
@@ -44,9 +44,9 @@ def population(
 
 
 def faulty(parameters: dict[str, np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
-    """True where a device of such a `population` cannot move or carries no current, (rows, columns) bool."""
+    """Return which devices of a `population` cannot be moved or carry no current, (rows, columns) bool."""
     if "low" not in parameters:
-        return np.zeros(shape, bool)  # Devices without limits move always.
+        return np.zeros(shape, bool)  # Devices without limits can always move.
     stuck = parameters["low"] == parameters["high"]
     return stuck | parameters["open"] if "open" in parameters else stuck
 
@@ -54,24 +54,24 @@ def faulty(parameters: dict[str, np.ndarray], shape: tuple[int, ...]) -> np.ndar
 def working_lines(
     bad: np.ndarray, shape: tuple[int, int], tile: tuple[int, int], spare: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which crosspoints of a grid with spare lines stand for those of a logical matrix, array by array.
+    """Return which crosspoints of a grid with spare lines represent those of a logical matrix, array by array.
 
-    In every physical array the rows with most bad devices are left out, as many as are spare, then the columns with most bad
-    devices in the rows that are kept; the order of the others stays, and with equal counts the last ones are left out.
+    Every physical array leaves out the rows with most bad devices, as many as there are spare rows, then the columns with most bad
+    devices in the remaining rows. The order of the others is kept; for equal counts the last ones are left out.
 
     Parameters
     ----------
     bad : (rows, columns) array
-        Numbers of bad devices at the crosspoints of the physical grid, in which every array has its spare lines behind its own.
+        Numbers of bad devices at the crosspoints of the physical grid, in which every array has its spare lines after the others.
     shape : (rows, columns)
-        Of the logical matrix.
+        Shape of the logical matrix.
     tile, spare : (rows, columns)
-        Lines of an array that are used, and spare lines.
+        Numbers of used lines and spare lines of an array.
 
     Returns
     -------
     rows, columns : int arrays of ``shape``
-        Physical places.
+        Physical positions.
     """
     rows, columns = np.empty(shape, np.intp), np.empty(shape, np.intp)
     for k, top in enumerate(range(0, shape[0], tile[0])):

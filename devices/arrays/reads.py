@@ -1,4 +1,4 @@
-"""Reading a grid of devices: states, conductances as they are now, and currents."""
+"""Reads of a grid of devices: states, present conductances, and currents."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from analogpc.kernels.products import matmul
 
 
 class ReadableArray:
-    """The half of an `Array` that is read; the other half writes, ages and is kept.
+    """Base class of `Array` with the operations that read; the subclass writes and ages.
 
     Attributes
     ----------
     device : Device
     state : (rows, columns) array
-        The devices' own states when they were last written.
+        States of the devices at their last write.
     parameters : dict of (rows, columns) arrays
-        What differs from device to device.
+        Parameters that vary from device to device.
     """
 
     device: Device
     state: np.ndarray
     parameters: dict[str, np.ndarray]
     _age_seconds: float
-    # What reads find instead of the states, with the noise of the last write; the slow processes; and both together, once asked for.
+    # Caches: the states with the noise of the last write; the slow processes; and both together.
     _written: np.ndarray | None
     _ageing: Ageing | None
     _apparent: np.ndarray | None
-    # Sums over its lines, tile by tile, once asked for.
+    # Cached sums over the lines, tile by tile.
     _lines: tuple[np.ndarray, np.ndarray] | None
 
     @property
     def backend(self) -> Backend:
-        """Where the states are: "cpu" or "gpu"."""
+        """Backend of the states: "cpu" or "gpu"."""
         return backend_of(self.state)
 
     @property
     def age_seconds(self) -> float:
-        """Time passed since the array was made."""
+        """Time in seconds since the array was created."""
         return self._age_seconds
 
     @property
     def apparent(self) -> np.ndarray:
-        """The states that a read finds now, (rows, columns), white noise left out. Not to be written to."""
+        """States that a read finds now, (rows, columns), without white noise. Must not be modified."""
         written = self.state if self._written is None else self._written
         if self._ageing is None and "open" not in self.parameters:
             return written
@@ -65,12 +65,12 @@ class ReadableArray:
 
     @property
     def drifts(self) -> bool:
-        """Whether states change by themselves once they are written."""
+        """Whether states change after they are written, without pulses."""
         return self._ageing is not None and self.device.drift.kind != "none"
 
     @property
     def found(self) -> np.ndarray:
-        """The states that a write starts from, (rows, columns): those that were written, after drift. Not to be written to."""
+        """Return the states that a write starts from, (rows, columns): the written states after drift. Must not be modified."""
         if self._ageing is None or not self.drifts:
             return self.state
         g = self.device.conductance(self.state)
@@ -80,22 +80,22 @@ class ReadableArray:
 
     @property
     def stuck(self) -> np.ndarray:
-        """True where a device cannot move or carries no current, (rows, columns) bool."""
+        """Devices that cannot be moved or carry no current, (rows, columns) bool."""
         if "low" not in self.parameters:
             return np.zeros_like(self.state, bool)
         return faulty(self.parameters, self.state.shape)
 
     @property
     def reference(self) -> np.ndarray | None:
-        """The states of the reference devices, (rows, columns), if the response has any."""
+        """States of the reference devices, (rows, columns), if the response has any."""
         return self.parameters.get("reference")
 
     def line_siemens(self, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
-        """Conductance of all devices on a line, tile by tile, in siemens (see `kernels.lines.line_sums`)."""
+        """Return the summed conductance of all devices on each line, tile by tile, in siemens (see `kernels.lines.line_sums`)."""
         if self._lines is None:
             device = self.device
             if not device.response.bounded:
-                # Nothing keeps these from being negative.
+                # These conductances can be negative.
                 self._lines = line_sums(np.abs(self.conductance()), rows, columns)
             else:
                 unit = device.siemens_per_state
@@ -104,18 +104,18 @@ class ReadableArray:
         return self._lines
 
     def line_terms(self, rows: int, columns: int) -> list[tuple[np.ndarray, np.ndarray, Function | None]]:
-        """The same for every product that makes the current of a device, with its function of the voltage; None for the voltage itself."""
+        """Return `line_siemens` for every product in the current of a device, with its function of the voltage; None for ohmic."""
         conduction = self.device.conduction
         if conduction.linear:
             return [(*self.line_siemens(rows, columns), None)]
         return [(*line_sums(matrix, rows, columns), function) for matrix, function in conduction.terms(self.conductance())]
 
     def conductance(self) -> np.ndarray:
-        """What a read finds, in siemens: (rows, columns)."""
+        """Return the conductances that a read finds, in siemens: (rows, columns)."""
         return self.device.conductance(self.apparent)
 
     def read_deviation(self, seconds: float) -> np.ndarray | None:
-        """Standard deviation, in states, of the white noise of reads that last ``seconds``: (rows, columns), or None without any."""
+        """Return the standard deviation, in states, of the white noise of a read of ``seconds``: (rows, columns), or None."""
         device = self.device
         if device.read_noise.kind == "none":
             return None
@@ -123,11 +123,11 @@ class ReadableArray:
         return device.read_noise.deviation(g, device.nominal_siemens[1], seconds) / g.dtype.type(device.siemens_per_state)
 
     def read(self, volts: np.ndarray) -> np.ndarray:
-        """Bit-line currents in amperes (n, columns) for word-line voltages (n, rows), by Kirchhoff; white noise left out."""
+        """Return bit-line currents in amperes (n, columns) for word-line voltages (n, rows), by Kirchhoff's law, without white noise."""
         return self._currents(volts, self.conductance())
 
     def read_transposed(self, volts: np.ndarray) -> np.ndarray:
-        """Word-line currents in amperes (n, rows) for bit-line voltages (n, columns)."""
+        """Return word-line currents in amperes (n, rows) for bit-line voltages (n, columns)."""
         return self._currents(volts, self.conductance().T)
 
     def _currents(self, volts: np.ndarray, conductance: np.ndarray) -> np.ndarray:

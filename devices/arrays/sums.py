@@ -1,4 +1,4 @@
-"""What reads multiply by: the sums that one group of devices makes of what the lines carry."""
+"""Operands of reads: the sums over one group of devices of the values on the lines."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Curve = Callable[[np.ndarray], np.ndarray]
 
 
 class Operand(ABC):
-    """What a read multiplies by, in units of state: the sums of one group of devices.
+    """Operand of a read, in units of state: the sums over one group of devices.
 
     Attributes
     ----------
     weight : float
-        What the sums count digitally.
+        Digital weight of the sums.
     """
 
     weight: float
@@ -29,44 +29,44 @@ class Operand(ABC):
     @property
     @abstractmethod
     def sensed(self) -> int:
-        """Sensed lines."""
+        """Number of sensed lines."""
 
     @abstractmethod
     def sums(self, values: np.ndarray, cut: int, part: slice, full_voltage: bool, volts: float) -> np.ndarray:
-        """The sums (n, sensed lines) that ``values`` (n, lines) on the driven lines ``part`` of one cut cause; 1 is ``volts``."""
+        """Return the sums (n, sensed lines) for ``values`` (n, lines) on the driven lines ``part`` of one cut; 1 is ``volts``."""
 
     def variance(self, values: np.ndarray, cut: int, part: slice) -> np.ndarray | None:
-        """Variance of the sums by white noise that each has for itself, like the sums; None without any."""
+        """Return the variance of the independent white noise of the sums, in their shape; None without noise."""
         return None
 
     def shared_noise(self, values: np.ndarray, cut: int, part: slice, key: Key, step: int) -> np.ndarray | None:
-        """White noise that several sums have in common, like the sums; None without any."""
+        """Return white noise that several sums have in common, in their shape; None without noise."""
         return None
 
     @abstractmethod
     def of_columns(self, columns: slice) -> Operand:
-        """The part for some of the sensed lines."""
+        """Return the part for some of the sensed lines."""
 
     @abstractmethod
     def weighted(self, share: float) -> Operand:
-        """The same, counting ``share`` times as much."""
+        """Return the same operand with ``share`` times the weight."""
 
 
 @dataclass(frozen=True)
 class MatrixOperand(Operand):
-    """Sums that are matrix products.
+    """Sums computed by matrix products.
 
     Attributes
     ----------
     terms : list of ((a, b) array, function or None)
-        The sums are f(drive) @ matrix, added over the terms; None stands for a proportional current.
+        The sums are f(drive) @ matrix, added over the terms; None for an ohmic current.
     noise : (a, b) array or None
-        Variance of the white noise of every crosspoint, drawn anew for every vector.
+        Variance of the white noise of every crosspoint, drawn for every vector.
     weight : float
     column_noise : (n_in, arrays along the outputs) array or None
-        The same for the reference columns, whose current is subtracted from all others of their array.
+        Variance of the white noise of the reference columns, whose current is subtracted from all others of their array.
     column_of : (n_out,) int array or None
-        The array of every output.
+        Index of the array of every output.
     turned : bool
         Whether the outputs are driven.
     """
@@ -85,7 +85,7 @@ class MatrixOperand(Operand):
 
     @property
     def transposed(self) -> MatrixOperand:
-        """The same devices read from the other side."""
+        """Return the same devices, read from the other side."""
         noise = None if self.noise is None else self.noise.T
         terms = [(matrix.T, curve) for matrix, curve in self.terms]
         return replace(self, terms=terms, noise=noise, turned=not self.turned)
@@ -114,11 +114,11 @@ class MatrixOperand(Operand):
 
     @override
     def variance(self, values: np.ndarray, cut: int, part: slice) -> np.ndarray | None:
-        # Independent noise of every device and vector makes exactly this normal noise of their sum.
+        # Independent noise of every device and vector adds up to exactly this normal noise.
         variance = None if self.noise is None else matmul(np.square(values), self.noise[part])
         if self.column_noise is None or not self.turned:
             return variance
-        # The reference column is driven against all others of its array, of which there is one for each cut.
+        # The reference column is driven against all others of its array, of which there is one per cut.
         opposed = np.square(values.sum(axis=1, keepdims=True)) * self.column_noise[:, cut]
         return opposed if variance is None else variance + opposed
 
@@ -136,6 +136,6 @@ def _driven(values: np.ndarray, curve: Curve | None, full_voltage: bool, volts: 
         return values
     kind = values.dtype.type
     if full_voltage:
-        # The line carries plus or minus the full voltage for a time that stands for the value.
+        # The line carries plus or minus the full voltage for a time proportional to the value.
         return np.abs(values) * curve(np.sign(values) * kind(volts)) / kind(volts)
     return curve(values * kind(volts)) / kind(volts)

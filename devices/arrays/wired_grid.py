@@ -1,4 +1,4 @@
-"""A grid of devices behind wires: the physical arrays one by one, and what reads of them multiply by."""
+"""A grid of devices behind wires: its physical arrays, and the operands of their reads."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 
 class Wiring(Stateful):
-    """The wires of all physical arrays of one leg.
+    """Wires of all physical arrays of one leg.
 
-    Devices of different legs are in arrays of their own. The reference column of an offset mapping lies in the array behind the
-    others.
+    Devices of different legs are in separate arrays. The reference column of an offset mapping is in the same array, after the other
+    columns.
 
     Parameters
     ----------
     substrate : Analog
-        Says how large arrays are, and their wires.
+        Substrate that specifies the array size and the wires.
     shape : (n_in, n_out)
-        Of the grid.
+        Shape of the grid.
     """
 
     specified = ("wires", "_rows", "_columns")
@@ -44,14 +44,14 @@ class Wiring(Stateful):
         self._arrays: dict[tuple[int, int], WiredArray] = {}
 
     def _tiles(self, conductance: np.ndarray, beside: np.ndarray | None) -> Iterator[tuple[int, int, np.ndarray]]:
-        """Place and conductances of every array, with its column of the grid ``beside`` (n_in, arrays along the outputs), if any."""
+        """Yield place and conductances of every array, with its column of ``beside`` (n_in, arrays along the outputs), if any."""
         for k, rows in enumerate(self._rows):
             for n, columns in enumerate(self._columns):
                 tile = conductance[rows, columns]
                 yield k, n, tile if beside is None else np.concatenate([tile, beside[rows, n : n + 1]], axis=1)
 
     def effective(self, conductance: np.ndarray, beside: np.ndarray | None, transposed: bool) -> np.ndarray:
-        """What linear devices and their wires make together, in siemens: (n_in, n_out), or (n_out, n_in) if ``transposed``.
+        """Effective conductances of linear devices with their wires, in siemens: (n_in, n_out), or (n_out, n_in) if ``transposed``.
 
         Parameters
         ----------
@@ -65,7 +65,7 @@ class Wiring(Stateful):
         out = np.empty(conductance.shape[::-1] if transposed else conductance.shape, conductance.dtype)
         for k, n, tile in self._tiles(conductance, beside):
             array = self._arrays.setdefault((k, n), WiredArray(self.wires, tile.shape))
-            # What is sensed along the first axis, what is driven along the second.
+            # The first axis is sensed, the second driven.
             matrix = array.matrix(np.ascontiguousarray(tile), transposed)
             if beside is not None:
                 matrix = matrix[:, :-1] - matrix[:, -1:] if transposed else matrix[:-1] - matrix[-1:]
@@ -76,17 +76,17 @@ class Wiring(Stateful):
     def currents(
         self, conductance: np.ndarray, conduction: ConductionModel, volts: np.ndarray, cut: int, transposed: bool
     ) -> np.ndarray:
-        """Currents in amperes of curved devices behind their wires, of the arrays of one cut: (n, sensed lines).
+        """Currents in amperes of nonlinear devices behind wires, of the arrays of one cut: (n, sensed lines).
 
         Parameters
         ----------
         conductance : (n_in, n_out) array
             Siemens.
         conduction : ConductionModel
-            With a single term.
+            Conduction with a single term.
         volts : (n, driven lines of the cut) array
         cut : int
-            Number of the arrays along the driven side.
+            Index of the arrays along the driven side.
         transposed : bool
             Drive the bit lines.
         """
@@ -110,7 +110,7 @@ class Wiring(Stateful):
         return {f"{k} {n}": Settled({"lines": np.array(array.shape), **array.held()}) for (k, n), array in self._arrays.items()}
 
     def template(self, given: dict[str, Any]) -> dict[str, Any]:
-        """What `held` looks like where it has the names of ``given``; see `state.fitted`."""
+        """Return the template of `held` with the names of ``given``; see `state.fitted`."""
         places = {
             f"{k} {n}": (rows.stop - rows.start, columns.stop - columns.start)
             for k, rows in enumerate(self._rows)
@@ -124,7 +124,7 @@ class Wiring(Stateful):
         for name, held in tree.items():
             rows, columns = (int(lines) for lines in held["lines"])
             if any(np.shape(values) not in ((rows, columns), (columns, rows)) for key, values in held.items() if key != "lines"):
-                raise StateError(f"the wires of the array {name} have other lines than their conductances")
+                raise StateError(f"the wires of the array {name} do not match the lines of its conductances")
             k, n = (int(number) for number in name.split())
             array = WiredArray(self.wires, (rows, columns))
             array.restore({key: values for key, values in held.items() if key != "lines"})
@@ -132,14 +132,14 @@ class Wiring(Stateful):
 
 
 def _array_template(lines: tuple[int, int], given: dict[str, Any]) -> dict[str, Any]:
-    """What is kept of an array of so many lines; a column of references may lie beside it."""
+    """Return the template of an array with the given numbers of lines, with or without a reference column."""
     rows, columns = lines
     found = tuple(getattr(given.get("conductance_forward", given.get("conductance_transposed")), "shape", ()))
     if found == (rows, columns + 1):
         columns += 1
     shapes = {"conductance_forward": (rows, columns), "missed_forward": (columns, rows)}
     shapes |= {"conductance_transposed": (rows, columns), "missed_transposed": (rows, columns)}
-    # The two of a direction belong together.
+    # The two entries of a direction belong together.
     both = {
         f"{what}_{direction}"
         for direction in ("forward", "transposed")
@@ -151,7 +151,7 @@ def _array_template(lines: tuple[int, int], given: dict[str, Any]) -> dict[str, 
 
 @dataclass(frozen=True)
 class CurvedOperand(Operand):
-    """Curved devices behind wires: every vector meets a nonlinear network of its own.
+    """Nonlinear devices behind wires: every vector requires the solution of a nonlinear network.
 
     Attributes
     ----------
@@ -164,7 +164,7 @@ class CurvedOperand(Operand):
         Whether the bit lines are driven.
     weight : float
     columns : slice
-        Sensed lines that are wanted.
+        Sensed lines that are computed.
     """
 
     legs: list[tuple[float, np.ndarray, Wiring]]

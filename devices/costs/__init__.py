@@ -1,5 +1,5 @@
-"""What it costs: counts of reads, conversions and pulses.
+"""Costs: counts of reads, conversions and pulses, and their prices.
 
-Enters: meters, schedules, and technology files with prices.
-A new price is an entry of a technology file; a new count goes to `meter`.
+Contains: meters, schedules, and technology files with prices.
+A new price is an entry of a technology file; a new count belongs in `meter`.
 """

@@ -1,4 +1,4 @@
-"""The bill: what was counted, times what a technology asks for it; joules, seconds and square metres, by part and by matrix."""
+"""Bills: counts times the prices of a technology, in joules, seconds and square metres, by part and by matrix."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from analogpc.devices.costs.technology import Technology, TechnologyError
 from analogpc.devices.names import in_unit
 
 PARTS = ("arrays", "lines", "drivers", "converters", "sums", "buffers", "states", "pulses", "programming", "digital", "static")
-"""Parts of a bill of energy, in the order in which they are shown."""
+"""Parts of a bill of energy, in the order of display."""
 
 _TIMES = {
     FORWARD: "reads",
@@ -37,16 +37,16 @@ class Charge:
     part : str
         One of `PARTS`.
     matrix : str
-        Empty for what belongs to no single matrix.
+        Name of the matrix; empty for costs of no single matrix.
     what : str
-        What was counted, in words.
+        Description of what was counted.
     count : float
-        How much of it.
+        Amount.
     unit : str
-        Of the count; empty for a number.
+        Unit of the count; empty for a number.
     joules : float
     entries : tuple of str
-        The entries of the technology that went into the price.
+        Entries of the technology from which the price was computed.
     """
 
     part: str
@@ -60,7 +60,7 @@ class Charge:
 
 @dataclass(frozen=True)
 class Area:
-    """One line of the bill of area: ``count`` pieces of a part, all for one matrix."""
+    """One line of the bill of area: ``count`` pieces of a part, all of one matrix."""
 
     part: str
     matrix: str
@@ -71,20 +71,20 @@ class Area:
 
 @dataclass(frozen=True)
 class Bill:
-    """What some training cost.
+    """Cost of a training run or part of it.
 
     Attributes
     ----------
     technology : Technology
     samples, batches : int
-        That were taught.
+        Numbers of samples and batches trained.
     charges : tuple of Charge
     path : dict of float by (what, matrix)
-        Seconds along the critical path: they add up to the latency.
+        Seconds along the critical path; their sum is the latency.
     utilisation : float
-        Busy array-seconds of reads over arrays times the latency.
+        Busy array-seconds of reads over the number of arrays times the latency.
     areas : tuple of Area
-        Empty if the technology lacks an entry for them; then ``no_area`` says which.
+        Empty if the technology lacks an entry for the area; ``no_area`` then names it.
     no_area : str
     """
 
@@ -104,40 +104,40 @@ class Bill:
 
     @property
     def joules(self) -> float:
-        """All energy."""
+        """Total energy."""
         return sum(charge.joules for charge in self.charges)
 
     @property
     def seconds(self) -> float:
-        """The latency: samples one after the other, layers as the rule reads them."""
+        """Latency: samples one after the other, layers in the order of the rule."""
         return sum(self.path.values())
 
     @property
     def square_millimetres(self) -> float:
-        """All area.
+        """Total area.
 
         Raises
         ------
         TechnologyError
-            If the technology lacks an entry for it.
+            If the technology lacks an entry for the area.
         """
         if self.no_area:
             raise TechnologyError(self.no_area)
         return 1e6 * sum(area.square_metres for area in self.areas)
 
     def by_part(self) -> dict[str, float]:
-        """Joules of every part; they add up to all energy."""
+        """Return the joules of every part; their sum is the total energy."""
         return {part: sum(c.joules for c in self.charges if c.part == part) for part in PARTS}
 
     def by_matrix(self) -> dict[str, float]:
-        """Joules of every matrix, and under "" what belongs to none; they add up to all energy."""
+        """Return the joules of every matrix, and under "" those of none; their sum is the total energy."""
         total: dict[str, float] = {}
         for charge in self.charges:
             total[charge.matrix] = total.get(charge.matrix, 0.0) + charge.joules
         return total
 
     def trace(self, part: str) -> list[Charge]:
-        """The charges of one part, the largest first.
+        """Return the charges of one part, largest first.
 
         Raises
         ------
@@ -149,7 +149,7 @@ class Bill:
         return sorted((c for c in self.charges if c.part == part and c.count), key=lambda c: -c.joules)
 
     def to_dict(self) -> dict[str, Any]:
-        """Numbers, texts and lists: what the command line prints as JSON."""
+        """Return numbers, texts and lists, as printed in JSON by the command line."""
         steps: dict[str, float] = {}
         for (what, _), seconds in self.path.items():
             steps[what] = steps.get(what, 0.0) + seconds
@@ -172,19 +172,19 @@ class Bill:
 
 @dataclass
 class _Prices:
-    """Charges under way: every price is asked of the technology where it is needed, and only if something was counted."""
+    """Charges being collected; a price is looked up only if something was counted."""
 
     technology: Technology
     charges: list[Charge] = field(default_factory=list)
 
     def charge(self, part: str, matrix: str, what: str, count: float, unit: str, price: Any, *entries: str) -> None:
-        """Add a line; ``price`` is a function without arguments that gives the joules of one."""
+        """Add a line; ``price`` is a function without arguments that returns the joules per unit."""
         if count:
             self.charges.append(Charge(part, matrix, what, count, unit, count * price(), entries))
 
 
 def bill(tally: Tally, hardware: Mapping[str, Hardware], technology: Technology) -> Bill:
-    """Price a tally.
+    """Compute the bill of a tally.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def bill(tally: Tally, hardware: Mapping[str, Hardware], technology: Technology)
     Raises
     ------
     TechnologyError
-        If the technology lacks an entry that is needed.
+        If the technology lacks a required entry.
     """
     prices = _Prices(technology)
     for name, meter in tally.meters.items():
@@ -230,7 +230,7 @@ def bill(tally: Tally, hardware: Mapping[str, Hardware], technology: Technology)
 
 
 def _analog(prices: _Prices, name: str, own: Hardware, meter: Meter) -> None:
-    """What a matrix on crossbars has done."""
+    """Charge the operations of a matrix on crossbars."""
     t, bits, charge = prices.technology, own.bits, prices.charge
     reads = meter.forward_reads + meter.backward_reads + meter.repeated_reads
     if t.has("array.cell_energy"):
@@ -252,7 +252,7 @@ def _analog(prices: _Prices, name: str, own: Hardware, meter: Meter) -> None:
     _moved(prices, name, own, reads)
     volts = "write.pulse_voltage", "write.pulse_time"
     half, full = meter.half_selected_siemens, meter.pulsed_siemens
-    # On a selected device the halves of both lines add up to the whole voltage: four times the power of a half, not twice.
+    # On a selected device the half voltages of both lines add up to the full voltage: four times the power of a half, not twice.
     charge("pulses", name, "conductance times half voltages", half, "S", lambda: 0.25 * _pulse(t, None, *volts), *volts)
     charge("pulses", name, "conductance times coincidences", full, "S", lambda: 0.5 * _pulse(t, None, *volts), *volts)
     if not t.has("array.cell_energy"):
@@ -267,10 +267,10 @@ def _analog(prices: _Prices, name: str, own: Hardware, meter: Meter) -> None:
 
 
 def _digital(prices: _Prices, name: str, own: Hardware, meter: Meter) -> None:
-    """What a digital matrix has done, at the prices of the digital twin."""
+    """Charge the operations of a digital matrix, at the prices of the digital twin."""
     t, charge = prices.technology, prices.charge
     reads = meter.forward_reads + meter.backward_reads
-    # Where the input is 1 at one place, one row is fetched and nothing is multiplied.
+    # For one-hot inputs, one row is fetched and nothing is multiplied.
     whole = reads - meter.look_ups
     macs, word = whole * own.size + meter.digital_macs, "twin.word"
     charge("digital", name, "multiply-adds", macs, "", lambda: t.quantity("twin.mac_energy"), "twin.mac_energy")
@@ -291,7 +291,7 @@ def _digital(prices: _Prices, name: str, own: Hardware, meter: Meter) -> None:
 
 
 def _moved(prices: _Prices, name: str, own: Hardware, reads: int) -> None:
-    """Inputs that reads fetch, and outputs that they store."""
+    """Charge the inputs that reads fetch, and the outputs that they store."""
     t, entries = prices.technology, ("buffer.energy", "digital.word")
     values = reads * (own.shape[0] + own.shape[1]) if not own.bias else 0
     prices.charge(
@@ -300,7 +300,7 @@ def _moved(prices: _Prices, name: str, own: Hardware, reads: int) -> None:
 
 
 def _beside(prices: _Prices, name: str, macs: int, words: int) -> None:
-    """Digital numbers that are kept beside a matrix."""
+    """Charge digital numbers that are kept besides a matrix."""
     t, memory = prices.technology, ("digital.memory_energy", "digital.word")
     charge = prices.charge
     charge("digital", name, "multiply-adds of updates", macs, "", lambda: t.quantity("digital.mac_energy"), "digital.mac_energy")
@@ -308,7 +308,7 @@ def _beside(prices: _Prices, name: str, macs: int, words: int) -> None:
 
 
 def _states(prices: _Prices, work: Counter[str]) -> None:
-    """Digital operations on states and errors."""
+    """Charge digital operations on states and errors."""
     t, entries = prices.technology, ("digital.memory_energy", "digital.word", "digital.mac_energy")
     for kind, values in sorted(work.items()):
         operation = OPERATIONS[kind]
@@ -324,12 +324,12 @@ _LINE = ("array.wire_capacitance", "array.cell_pitch", "array.cell_capacitance")
 
 
 def _pulse(t: Technology, bits: Any, volts: str, seconds: str) -> float:
-    """Joules of a siemens under a pulse."""
+    """Joules per siemens of a pulse."""
     return t.quantity(volts) ** 2 * t.quantity(seconds, bits)
 
 
 def _line(t: Technology, cells: int, volts: str, share: float) -> Any:
-    """Joules of charging a line of so many cells to a share of a voltage."""
+    """Return the function for the joules of charging a line with the given number of cells to a share of a voltage."""
 
     def price() -> float:
         farads = cells * (t.quantity(_LINE[0]) * t.quantity(_LINE[1]) + t.quantity(_LINE[2]))
@@ -339,7 +339,7 @@ def _line(t: Technology, cells: int, volts: str, share: float) -> Any:
 
 
 def _seconds(t: Technology, kind: str, own: Hardware | None) -> float:
-    """The seconds of one unit of a term of a path."""
+    """Seconds per unit of a term of a path."""
     if kind in (SLOTS, OVERLAPPED):
         return t.quantity("write.pulse_time")
     if kind in OPERATIONS:
@@ -357,7 +357,7 @@ def _seconds(t: Technology, kind: str, own: Hardware | None) -> float:
     read = t.quantity("array.read_time", own.bits)
     outputs = own.sensed(kind != BACKWARD)
     shared = t.quantity("array.columns_per_adc")
-    # So many converters has an array; the lines that are in use take turns at them.
+    # Number of converters of an array; the used lines are converted in turn.
     turns = -(-outputs // max(1, own.lines(kind != BACKWARD) // shared))
     convert = turns * t.quantity("adc.time", own.bits)
     planes = 1 if kind == SENSED else own.planes
@@ -367,7 +367,7 @@ def _seconds(t: Technology, kind: str, own: Hardware | None) -> float:
 
 
 def _areas(tally: Tally, hardware: Mapping[str, Hardware], t: Technology) -> tuple[tuple[Area, ...], str]:
-    """What the hardware takes in area, or why it is unknown."""
+    """Return the area of the hardware, or the reason why it is unknown."""
     areas: list[Area] = []
 
     def add(part: str, matrix: str, count: float, entry: str, bits: Any = None, factor: float = 1.0) -> None:
@@ -400,10 +400,10 @@ def _areas(tally: Tally, hardware: Mapping[str, Hardware], t: Technology) -> tup
 
 
 def digital_twin(tally: Tally, hardware: Mapping[str, Hardware]) -> tuple[Tally, dict[str, Hardware]]:
-    """The same reads and updates, done by one digital unit: tally and hardware for `bill`.
+    """Return the same reads and updates performed by one digital unit: tally and hardware for `bill`.
 
-    What arrays add of their own, such as reads again, pulses and accumulators, is left out. The unit does everything one after the
-    other, with all of its lanes.
+    Operations specific to arrays, such as repeated reads, pulses and accumulators, are left out. The unit works sequentially, with
+    all of its lanes.
     """
     twin = Tally(tally.samples, tally.batches, work=Counter(tally.work))
     twin.path.terms.update({(kind, ""): values for kind, values in tally.work.items()})

@@ -1,4 +1,4 @@
-"""Digital numbers that are kept beside the devices of a matrix."""
+"""Counts of digital numbers that are kept besides the devices of a matrix."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Metered(Protocol):
-    """Whatever has a meter of its own."""
+    """An object with a meter."""
 
     meter: Meter
 

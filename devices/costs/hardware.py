@@ -1,4 +1,4 @@
-"""What stands there for a matrix: its arrays, lines, cells and converters, as a bill counts them."""
+"""Hardware of a matrix as a bill counts it: arrays, lines, cells and converters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from analogpc.devices.costs.technology import Bits
 
 
 class Shaped(Protocol):
-    """A logical matrix (n_out, n_in); one on crossbars has a ``substrate`` besides."""
+    """A logical matrix (n_out, n_in); on crossbars it also has a ``substrate``."""
 
     shape: tuple[int, int]
 
@@ -19,28 +19,28 @@ _EIGHT = Bits(8, 8)
 
 @dataclass(frozen=True)
 class Hardware:
-    """The hardware of one matrix. Devices of different legs of a mapping are in arrays of their own, of ``rows`` by ``columns``.
+    """Hardware of one matrix. Devices of different legs of a mapping are in separate arrays of ``rows`` by ``columns``.
 
     Attributes
     ----------
     shape : (n_out, n_in)
     digital : bool
-        Whether it is a memory and an arithmetic unit instead.
+        Whether it is a memory and an arithmetic unit instead of arrays.
     bias : bool
-        Whether it is a row of digital offsets or scales, which are added on the way.
+        Whether it is a vector of digital offsets or scales, applied during a transfer.
     rows, columns : int
-        Of one array.
+        Lines of one array.
     devices : int
-        Of a weight, references included.
+        Devices per weight, references included.
     extra : int
-        Further devices of a weight, on arrays that no read of the weights drives.
+        Further devices per weight, on arrays that reads of the weights do not drive.
     groups : int
-        Conversions of an output.
+        Conversions per output.
     planes : int
-        Reads of a vector: one for each bit of bit-serial inputs.
+        Reads per vector: one for each bit of bit-serial inputs.
     bits : Bits
     reference_column : bool
-        Whether each array has a column of references besides.
+        Whether each array also has a column of references.
     """
 
     shape: tuple[int, int]
@@ -57,7 +57,7 @@ class Hardware:
 
     @classmethod
     def of(cls, matrix: Shaped) -> Hardware:
-        """That of a matrix."""
+        """Return the hardware of a matrix."""
         substrate: Any = getattr(matrix, "substrate", None)
         if substrate is None:
             return cls(matrix.shape, digital=True, bias=matrix.shape[1] == 1)
@@ -78,50 +78,50 @@ class Hardware:
 
     @property
     def size(self) -> int:
-        """Weights."""
+        """Number of weights."""
         return self.shape[0] * self.shape[1]
 
     @property
     def tiles(self) -> int:
-        """Places of arrays: rows of them times columns of them."""
+        """Number of tiles: rows of tiles times columns of tiles."""
         return -(-self.shape[1] // self.rows) * -(-self.shape[0] // self.columns)
 
     @property
     def arrays(self) -> int:
-        """All arrays; none of a digital matrix."""
+        """Total number of arrays; 0 for a digital matrix."""
         return 0 if self.digital else self.tiles * (self.devices + self.extra)
 
     @property
     def converting_arrays(self) -> int:
-        """Places of arrays times the conversions of each output there."""
+        """Number of tiles times the conversions of each output."""
         return self.tiles * self.groups
 
     @property
     def cells(self) -> int:
-        """Cells that a read drives and senses."""
+        """Number of cells that a read drives and senses."""
         references = self.shape[1] * -(-self.shape[0] // self.columns) if self.reference_column else 0
         return self.size * self.devices + references
 
     @property
     def array_cells(self) -> int:
-        """Cells of all arrays, in use or not."""
+        """Number of cells of all arrays, used or not."""
         return self.arrays * self.rows * self.row_cells
 
     @property
     def row_cells(self) -> int:
-        """Cells on a word line of an array."""
+        """Number of cells on a word line of an array."""
         return self.columns + self.reference_column
 
     @property
     def column_cells(self) -> int:
-        """Cells on a bit line of an array."""
+        """Number of cells on a bit line of an array."""
         return self.rows
 
     def lines(self, forward: bool) -> int:
-        """Sensed lines of an array in a read in that direction."""
+        """Return the number of sensed lines of an array in a read in that direction."""
         return self.columns if forward else self.rows
 
     def sensed(self, forward: bool) -> int:
-        """Those of them that are in use, in the array that has most."""
+        """Return the number of used sensed lines, in the array with most of them."""
         n_out, n_in = self.shape
         return min(n_out, self.columns) if forward else min(n_in, self.rows)

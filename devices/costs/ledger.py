@@ -1,4 +1,4 @@
-"""What a run has done, epoch by epoch, in a form that any technology can price later: counts, paths and digital work."""
+"""Record of the operations of a run by epoch, which any technology can price later: counts, paths and digital work."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 
 class LedgerError(ValueError):
-    """There is nothing that could be billed; the sentence says why."""
+    """There is nothing to bill; the message gives the reason."""
 
 
 @dataclass
 class Tally:
-    """What was done to teach some batches.
+    """Operations of the training on some batches.
 
     Attributes
     ----------
     samples, batches : int
     meters : dict of Meter by name of the matrix
     path : Path
-        In which order.
+        Order of the operations.
     work : Counter of str
-        Values of states and errors that each digital operation was done on; the kinds are those of `costs.operations`.
+        Number of values of states and errors that each digital operation processed; the kinds are those of `costs.operations`.
     """
 
     samples: int = 0
@@ -44,7 +44,7 @@ class Tally:
     work: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Tally) -> None:
-        """Add another one."""
+        """Add another tally."""
         self.samples += other.samples
         self.batches += other.batches
         for name, meter in other.meters.items():
@@ -54,21 +54,21 @@ class Tally:
 
 
 class Ledger:
-    """The tallies of the epochs of a run, and that of the epoch under way.
+    """Tallies of the finished epochs of a run, and of the present epoch.
 
     Parameters
     ----------
     matrices : dict of Matrix by name
-        Whose meters count.
+        Matrices whose meters count.
 
     Attributes
     ----------
     epochs : list of Tally
-        Of the epochs that are closed.
+        Tallies of the finished epochs.
     recorder : Recorder
-        Of the epoch under way.
+        Recorder of the present epoch.
     complete : bool
-        Whether it goes back to the first batch: False for runs that an earlier version began, which did not keep one.
+        Whether the record starts at the first batch: False for runs started by an earlier version without a record.
     """
 
     def __init__(self, matrices: Mapping[str, Metered]) -> None:
@@ -78,12 +78,12 @@ class Ledger:
         self.recorder = Recorder({id(matrix): name for name, matrix in matrices.items()})
 
     def batch(self, samples: int) -> None:
-        """Say that a batch of so many samples was taught."""
+        """Record the training on a batch with the given number of samples."""
         self._samples += samples
         self._batches += 1
 
     def under_way(self) -> Tally:
-        """What was done since the last epoch was closed."""
+        """Return the tally since the end of the last epoch."""
         meters = {}
         for name, matrix in self._matrices.items():
             now = matrix.meter.as_dict()
@@ -94,13 +94,13 @@ class Ledger:
         return Tally(self._samples, self._batches, meters, self.recorder.whole(), Counter(self.recorder.work))
 
     def close_epoch(self) -> None:
-        """Begin the next epoch."""
+        """Finish the present epoch."""
         self.epochs.append(self.under_way())
         self._samples = self._batches = 0
         self.recorder.forget()
 
     def total(self, epochs: int | None = None) -> Tally:
-        """The first epochs together, or all that was done.
+        """Return the sum of the first epochs, or of everything.
 
         Raises
         ------
@@ -109,7 +109,7 @@ class Ledger:
         """
         if not self.complete:
             raise LedgerError(
-                "the run was begun by a version that did not record what follows what, so that it cannot be billed: train it anew"
+                "the run was begun by a version that did not record the order of operations, so it cannot be billed: train it again"
             )
         if epochs is not None and not 1 <= epochs <= len(self.epochs):
             raise LedgerError(f"epochs = {epochs} is not allowed: the run has finished {len(self.epochs)}")
@@ -117,11 +117,11 @@ class Ledger:
         for tally in self.epochs[:epochs] if epochs else [*self.epochs, self.under_way()]:
             total.add(tally)
         if not total.samples:
-            raise LedgerError("nothing was taught yet, so that there is nothing to bill")
+            raise LedgerError("the run has not trained on any batch yet, so there is nothing to bill")
         return total
 
     def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs, as arrays and texts: (epochs and the one under way, matrices) for every count of `Meter`."""
+        """Return all data for `restore`, as arrays and texts: (epochs and the present one, matrices) for every count of `Meter`."""
         tallies = [*self.epochs, self.under_way()]
         names = list(self._matrices)
         counts = {
@@ -139,12 +139,12 @@ class Ledger:
         }
 
     def restore(self, state: dict[str, Any] | None, epochs: int) -> None:
-        """Take over what `state` gave after the given number of epochs; None for what an earlier version left.
+        """Restore the result of `state` after the given number of epochs; None for files of an earlier version.
 
         Raises
         ------
         StateError
-            If it is not what these matrices could have done.
+            If these matrices could not have produced it.
         """
         if state is None:
             self.complete = False
@@ -185,7 +185,7 @@ class Ledger:
         self.recorder.add(last.path, last.work)
 
     def _path(self, listed: Any) -> Path:
-        """A path from a file."""
+        """Read a path from a file."""
         try:
             path = Path.from_list(listed)
             known = all(
@@ -199,14 +199,14 @@ class Ledger:
         return path
 
     def _work(self, done: Any) -> Counter[str]:
-        """Digital work from a file."""
+        """Read digital work from a file."""
         if not isinstance(done, dict) or not all(kind in OPERATIONS and _is_count(values) for kind, values in done.items()):
             raise StateError(f"ledger/work must hold counts of the operations {', '.join(OPERATIONS)}")
         return Counter(done)
 
 
 UNPLACED = {SLOTS, OVERLAPPED, *OPERATIONS}
-"""Kinds of terms that have no place."""
+"""Kinds of terms without a place."""
 
 
 def _is_count(value: Any) -> bool:
@@ -214,7 +214,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _told(held: dict[str, Any], part: str, rows: int | None = None) -> list[Any]:
-    """A list that is kept as JSON text, of a length if one is given."""
+    """Return a list stored as JSON text, checking its length if one is given."""
     try:
         told = json.loads(held[part])
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What pulses on the lines of a grid of devices count, besides the pulses that devices receive."""
+"""Counts of pulses on the lines of a grid of devices, in addition to the pulses that devices receive."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class CountedArray(Protocol):
     state: np.ndarray
 
     def line_siemens(self, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
-        """Conductance of all devices on a line, tile by tile, in siemens."""
+        """Return the summed conductance of all devices on each line, tile by tile, in siemens."""
 
     def conductance(self) -> np.ndarray:
-        """What a read finds, in siemens."""
+        """Return the conductances that a read finds, in siemens."""
 
 
 def count_trains(
@@ -33,12 +33,12 @@ def count_trains(
     ----------
     meter : Meter
     array : CountedArray
-    tile : (rows, columns)
+    Lines of one physical array.
         Of one physical array.
     tops : range of int
-        Numbers of the rows of tiles whose bit lines are driven; word lines of others carry no pulse.
+        Indices of the rows of tiles whose bit lines are driven; word lines of others carry no pulse.
     on_rows, on_columns : (lines,) int64 arrays
-        Pulses (see `kernels.lines.line_pulses`).
+        Numbers of pulses (see `kernels.lines.line_pulses`).
     """
     along, across = array.line_siemens(*tile)
     part = across[tops.start : tops.stop]
@@ -48,17 +48,17 @@ def count_trains(
 
 
 def count_each(meter: Meter, array: CountedArray, tile: tuple[int, int], counts: np.ndarray) -> Any:
-    """Count pulses that are sent weight by weight, word line by word line, first upwards, then downwards; arrays do it at once.
+    """Count pulses sent to individual weights, by word lines, first upwards, then downwards; all arrays work in parallel.
 
     Parameters
     ----------
     counts : (rows, columns) int32 array
-        Pulses of every device, negative ones downwards.
+        Pulses of every device; negative counts are downward pulses.
 
     Returns
     -------
     int
-        The time slots of the array that needs most of them; on a GPU an array without axes.
+        Time slots of the array that needs most of them; on a GPU, a 0-d device array.
     """
     along, across = array.line_siemens(*tile)
     sizes = np.abs(counts)
@@ -82,7 +82,7 @@ def count_sensed(meter: Meter, arrays: Sequence[CountedArray], tile: tuple[int, 
     Returns
     -------
     int
-        Word lines of the array that reads most of them; if ``where`` is given, this synchronises with the GPU.
+        Number of word lines of the array that reads most of them; with ``where``, this synchronises with the GPU.
     """
     lines = min(arrays[0].state.shape[0], tile[0])
     if where is not None:

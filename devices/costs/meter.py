@@ -1,4 +1,4 @@
-"""Counters of what a matrix was asked to do: raw material of ledgers, of the history of a run and of tests against hand counts."""
+"""Counters of the operations of a matrix, used by ledgers, by the history of a run and by tests against counts by hand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 class Count:
     """A count as an attribute, read as an int.
 
-    Counts made on a GPU (see `count`) stay there until the attribute is read; only reading it synchronises.
+    Counts made on a GPU (see `count`) stay there until the attribute is read, which synchronises.
     """
 
     kind: type = int
@@ -43,7 +43,7 @@ class Count:
 
 
 class Amount(Count):
-    """The same for what is no whole number, such as a sum of conductances: a float."""
+    """A non-integer count, such as a sum of conductances, read as a float."""
 
     kind = float
 
@@ -52,14 +52,14 @@ class Amount(Count):
 
 
 class _Tally:
-    """A sum in the memory of the GPU to which a captured graph adds, and how much of it has been fetched."""
+    """A sum in GPU memory to which a captured graph adds, and the part of it that has been fetched."""
 
     def __init__(self, total: Any) -> None:
         self._total = total
         self._fetched: Any = 0
 
     def fetch(self) -> Any:
-        """What was added since the last time; waits for the GPU."""
+        """Return the amount added since the last call; synchronises with the GPU."""
         now = float(self._total) if self._total.dtype.kind == "f" else int(self._total)
         new, self._fetched = now - self._fetched, now
         return new
@@ -70,43 +70,43 @@ _OWED = "owed counts"
 
 
 class Debt(Protocol):
-    """What will count something in the end."""
+    """A pending count."""
 
     def settle(self) -> None:
-        """Count it now, with `settled`."""
+        """Count now, and remove the debt with `settled`."""
 
 
 def owe(holder: Any, debt: Debt) -> None:
-    """Let a debt be settled before anybody looks at the counts."""
+    """Register a debt, which is settled before the counts are read."""
     holder.__dict__.setdefault(_OWED, {})[id(debt)] = debt
 
 
 def settled(holder: Any, debt: Debt) -> None:
-    """Forget a debt."""
+    """Remove a debt."""
     holder.__dict__[_OWED].pop(id(debt))
 
 
 class GraphCounts:
-    """What the work of a captured graph counts, for every time it is launched.
+    """Counts of the work of a captured graph, added at every launch.
 
     Parameters
     ----------
     holders : list of objects
-        Meters, and others with attributes that are a `Count`. Waits for what the GPU has counted so far.
+        Meters, and other objects with `Count` attributes. Synchronises with the GPU to fetch earlier counts.
     like : array
-        One on that GPU.
+        An array on that GPU.
     """
 
     def __init__(self, holders: list[Any], like: Any) -> None:
         self._holders = holders
         self._before = [{name: getattr(holder, name) for name in _counts_of(holder)} for holder in holders]
         self._host: list[dict[str, Any]] = [{} for _ in holders]
-        # As many as the graph may need: they are made before it is captured, so that they outlive it.
+        # As many as the graph may need, created before the capture so that they outlive it.
         kinds = [np.float64 if isinstance(value, float) else np.int64 for before in self._before for value in before.values()]
         self._sums = [np.zeros((), kind, like=like) for kind in kinds]
 
     def close(self) -> None:
-        """At the end of the captured work: let the graph add what it counts on the GPU to sums that stay."""
+        """End the captured work: add its GPU counts to persistent sums."""
         place = 0
         for holder, before, host in zip(self._holders, self._before, self._host, strict=True):
             kept = holder.__dict__
@@ -120,14 +120,14 @@ class GraphCounts:
                 kept[name] = before[name]
 
     def add(self) -> None:
-        """After every launch: count what the host knows. What the GPU has counted is fetched when it is looked at."""
+        """Count the host's part after a launch. GPU counts are fetched when they are read."""
         for holder, host in zip(self._holders, self._host, strict=True):
             for name, amount in host.items():
                 if amount:
                     holder.__dict__[name] += amount
 
     def detach(self) -> None:
-        """When the graph is given up: fetch what it has counted, and forget its sums."""
+        """Fetch the remaining GPU counts and discard the sums, when the graph is discarded."""
         for holder, before in zip(self._holders, self._before, strict=True):
             for name in before:
                 getattr(holder, name)
@@ -137,7 +137,7 @@ class GraphCounts:
 
 
 def _counts_of(holder: Any) -> list[str]:
-    """Names of the attributes of an object that count."""
+    """Return the names of the counting attributes of an object."""
     if isinstance(holder, Meter):
         return [field.name for field in fields(holder)]
     return [name for name, value in vars(type(holder)).items() if isinstance(value, Count)]
@@ -158,65 +158,65 @@ def count(holder: Any, **amounts: Any) -> None:
 
 
 def _there(name: str) -> str:
-    """Where an object keeps what a GPU has added to its count of that name."""
+    """Return the name under which an object keeps the GPU part of a count."""
     return f"{name} on the GPU"
 
 
 @dataclass
 class Meter:
-    """Plain counts; one meter belongs to one matrix.
+    """Counters of one matrix.
 
-    What happens on a GPU is added by `count`, and fetched from there when it is looked at.
+    GPU operations are added by `count` and fetched when the attribute is read.
 
     Attributes
     ----------
     forward_reads, backward_reads : int
-        Input vectors sent through the matrix and through its transpose. A convolution counts one per output position.
+        Number of input vectors sent through the matrix and through its transpose. A convolution counts one per output position.
     look_ups : int
-        Those of the forward reads whose input is 1 at one place and 0 elsewhere, so that a single word line is driven.
+        Number of forward reads with one-hot inputs, so that a single word line is driven.
     conversions_in, conversions_out : int
-        Values that passed a DAC and an ADC (once per value and array).
+        Number of values converted by a DAC and by an ADC (once per value and array).
     saturated_in, saturated_out : int
-        Those of them that were clipped in the end.
+        Number of converted values that remained clipped.
     repeated_reads : int
-        Vectors read again because an output saturated (see `ADC.bound_management`).
+        Number of vectors read again because an output saturated (see `ADC.bound_management`).
     updates : int
-        Rank-one products applied.
+        Number of rank-one products applied.
     update_cycles : int
-        Times that the matrix learnt from products, or was given an increment.
+        Number of times that the matrix learnt from products or received an increment.
     device_reads : int
-        Devices read one by one, outside the reads above: to verify or to refresh them.
+        Number of devices read individually, outside the reads above, for verification or refresh.
     refreshed : int
-        Weights of one-sided pairs that were reset and written anew.
+        Number of weights of one-sided pairs that were reset and rewritten.
     pulses : int
-        Pulses that devices received (coincidences, counted once per device).
+        Number of pulses that devices received (coincidences, counted once per device).
     clipped_probabilities : int
-        Line values of update pulse trains whose wanted pulse probability exceeded 1.
+        Number of line values in update pulse trains whose requested pulse probability exceeded 1.
     pulse_slots : int
-        Time slots in which update pulses were sent: those of the trains, and of pulses that are counted weight by weight, which are
-        written word line by word line, first up, then down.
+        Number of time slots of update pulses: those of trains, and of pulses counted weight by weight, which are written by word
+        lines, first up, then down.
     programmed : int
-        Devices that learning brought to a target, exactly or as programming does it; one for each time.
+        Number of times that learning brought a device to a target, exactly or with programming errors.
     unverified : int
-        Weights that a verified write left outside its tolerance, once for each time.
+        Number of times that a verified write left a weight outside its tolerance.
     read_siemens : float
-        What heats the devices in reads: over all vectors and driven lines, the square of the drive times the conductance of all devices
-        on the line, those of both legs, references and reads of single devices included, in siemens. A drive of 1 is the read voltage
-        for a whole read; a line that carries the full voltage for a part of it counts with that part. Exact for devices without
-        wires; wires take a part of it.
+        Measure of the energy dissipated in devices by reads, in siemens: the sum over all vectors and driven lines of the squared
+        drive times the conductance of all devices on the line, with both legs, references and reads of single devices included. A
+        drive of 1 is the read voltage for a whole read; a line that carries the full voltage for part of the read counts with that
+        part. Exact for devices without wires; wires dissipate a part of it.
     charged_rows, charged_columns : float
-        Word lines and bit lines of single arrays that were charged for reads, each with the square of its voltage over the read
-        voltage.
+        Number of word lines and bit lines of single arrays charged for reads, each weighted with the square of its voltage relative
+        to the read voltage.
     row_pulses, column_pulses : int
-        Update pulses on word lines and on bit lines of single arrays, whether they met another pulse or not.
+        Number of update pulses on word lines and on bit lines of single arrays, whether or not they coincide with another pulse.
     half_selected_siemens : float
-        The conductance of all devices on a line, in siemens, over all these pulses; devices that were fully selected are counted in
+        Sum over all these pulses of the conductance of all devices on the line, in siemens; fully selected devices are counted in
         the sums of both of their lines.
     pulsed_siemens : float
-        The conductance of the device, in siemens, over all `pulses`: as the pulses of one batch found it.
+        Sum over all `pulses` of the conductance of the device before its batch, in siemens.
     digital_macs, digital_words : int
-        Multiply-adds, and words read or written, of digital numbers that are kept beside the devices: products that are added up before
-        they are written, accumulators and the memory of an optimiser.
+        Number of multiply-adds, and of words read or written, of digital numbers kept besides the devices: accumulated products,
+        accumulators and the memory of an optimiser.
     """
 
     forward_reads: int = 0

@@ -1,4 +1,4 @@
-"""Digital operations on values of states and errors: what each of them asks of memory and arithmetic."""
+"""Digital operations on values of states and errors, with their memory accesses and arithmetic."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Operation(NamedTuple):
-    """What one operation takes for each value: words read and written, and multiply-adds."""
+    """Cost of one operation per value: words read and written, and multiply-adds."""
 
     reads: int
     writes: int
@@ -23,9 +23,9 @@ OPERATIONS: dict[str, Operation] = {
     "step": Operation(2, 1, 1),
     "momentum step": Operation(3, 2, 2),
 }
-"""By the kinds that `schedule.work` is told.
+"""By the kinds of `schedule.work`.
 
-An activation takes its argument and gives its value, a slope takes argument and error; both count as one multiply-add, as does a
-comparison. An error is a state less its prediction; a gradient, an error less what came back from above; a step, a state less a
-multiple of its gradient, with a velocity that is read and written besides under momentum.
+An activation reads its argument and writes its value, a slope reads argument and error; both count as one multiply-add, as does a
+comparison. An error is a state less its prediction; a gradient is an error less the feedback from above; a step is a state less a
+multiple of its gradient, with a velocity that is also read and written under momentum.
 """

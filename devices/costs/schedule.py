@@ -1,12 +1,12 @@
-"""What follows what, and what happens at once: a loop that owns the order of reads and updates declares it, and a recorder keeps it.
+"""Sequential and concurrent operations: the loops that determine the order of reads and updates declare it to a recorder.
 
-Whatever is not declared happens one after the other. A loop over layers that hardware would do at once says so::
+Operations are sequential unless declared otherwise. A loop over layers that hardware would process concurrently is written as::
 
     for layer in at_once(layers):
         layer.forward(...)
 
-What a turn of such a loop does comes in its own order; the turns take as long as the longest of them, and at least as long as any single
-matrix is busy, which does one read at a time. Nothing here knows any rule: a new one has its latency without being known.
+The operations of one iteration are sequential; the iterations together take as long as the longest of them, and at least as long as
+any single matrix is busy, which performs one read at a time. Nothing here depends on the rule, so new rules have a latency too.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ from analogpc.devices.costs.meter import Count, count
 T = TypeVar("T")
 
 Term = tuple[str, str]
-"""(kind, place): what is done, and the matrix that does it; no place for what takes every matrix equally long."""
+"""(kind, place): an operation, and the matrix that performs it; no place for operations that take equally long on every matrix."""
 
 FORWARD, BACKWARD, SENSED, PROGRAMMED = "forward", "backward", "sensed", "programmed"
-"""Vectors read, and read backwards, by the matrix of that name; its devices that are read one by one, and programmed one by one."""
+"""Vectors read, and read backwards, by the matrix of that name; its devices read individually, and programmed individually."""
 SLOTS, MACS, LOOK_UP = "slots", "macs", "looked up"
-"""Time slots of update pulses; multiply-adds of digital numbers beside a matrix; rows of a digital matrix that are fetched alone."""
+"""Time slots of update pulses; multiply-adds of digital numbers besides a matrix; rows of a digital matrix fetched individually."""
 OVERLAPPED = "slots while read"
-"""Time slots of update pulses that are sent while layers are read, where hardware allows it."""
+"""Time slots of update pulses that are sent while layers are read, on hardware that allows it."""
 
 KINDS = (FORWARD, BACKWARD, SENSED, PROGRAMMED, MACS, LOOK_UP)
-"""Kinds of terms that have a place."""
+"""Kinds of terms with a place."""
 
 BOTH_WAYS, WHILE_WRITTEN = "reads both ways", "reads while written"
-"""What some hardware can do at once: read an array forwards and backwards; read layers while they are written."""
+"""Concurrency that some hardware supports: reading an array forwards and backwards; reading layers while they are written."""
 
 
 @dataclass(frozen=True)
 class Together:
-    """Paths that are gone at once.
+    """Concurrent paths.
 
     Attributes
     ----------
     only_if : str
-        What the hardware must be able to do, or else they are gone one after the other; empty for what any hardware does.
+        Ability that the hardware needs for the concurrency, without which the paths are sequential; empty if none is needed.
     branches : frozenset of (Path, int)
-        And how often each is among them.
+        Paths with their multiplicity.
     """
 
     only_if: str
@@ -61,7 +61,7 @@ class Together:
 
 @dataclass(frozen=True)
 class Frozen:
-    """A path that does not change any more, in whatever order it was gone."""
+    """An immutable path, independent of the order of its operations."""
 
     terms: frozenset[tuple[Term, int]]
     parts: frozenset[tuple[Together, int]]
@@ -69,48 +69,48 @@ class Frozen:
 
 @dataclass
 class Path:
-    """What is done one after the other: the time that it takes is the sum, so that no order need be kept.
+    """Sequential operations. Their time is a sum, so their order is not stored.
 
     Attributes
     ----------
     terms : Counter of Term
-        How much of each.
+        Amount of each operation.
     parts : Counter of Together
-        What is done at once in between, and how often.
+        Concurrent operations in between, with their multiplicity.
     """
 
     terms: Counter[Term] = field(default_factory=Counter)
     parts: Counter[Together] = field(default_factory=Counter)
 
     def add(self, other: Path | Frozen, times: int = 1) -> None:
-        """Go another path, too, so many times."""
+        """Append another path, the given number of times."""
         for mine, others in ((self.terms, other.terms), (self.parts, other.parts)):
             pairs: Iterable[tuple[Any, int]] = others.items() if isinstance(others, Mapping) else others
             for name, amount in pairs:
                 mine[name] += times * amount
 
     def frozen(self) -> Frozen:
-        """The path as it is now."""
+        """Return an immutable copy of the path."""
         return Frozen(frozenset(self.terms.items()), frozenset(self.parts.items()))
 
     def seconds(self, cost: Callable[[Term], float], able: frozenset[str] = frozenset()) -> float:
-        """How long it takes; see `composition`."""
+        """Return the duration of the path; see `composition`."""
         return math.fsum(self.composition(cost, able).values())
 
     def composition(self, cost: Callable[[Term], float], able: frozenset[str] = frozenset()) -> dict[Term, float]:
-        """What the time goes to: the seconds of every term along the critical path.
+        """Return the seconds of every term along the critical path.
 
         Parameters
         ----------
         cost : function
-            The seconds of one unit of a term.
+            Seconds per unit of a term.
         able : set of str
-            What the hardware can do at once, of `BOTH_WAYS` and `WHILE_WRITTEN`.
+            Concurrency that the hardware supports, of `BOTH_WAYS` and `WHILE_WRITTEN`.
         """
         paid = _composition(self.frozen(), cost, able)
         pulses = paid.get((OVERLAPPED, ""), 0.0)
         if pulses and WHILE_WRITTEN in able:
-            # Pulses and the reads beside them, each added up over all batches: the longer of the two is how long both take.
+            # Pulses and concurrent reads, each summed over all batches: together they take as long as the longer of the two.
             reads = math.fsum(
                 times * math.fsum(_of_part(part, cost, able).values())
                 for part, times in self.parts.items()
@@ -120,16 +120,16 @@ class Path:
         return paid
 
     def busy(self) -> Counter[Term]:
-        """All that is done, at once or not."""
+        """Return all operations, concurrent or not."""
         return _busy(self.frozen())
 
     def to_list(self) -> list[Any]:
-        """Lists, numbers and texts, for files; equal paths give equal lists."""
+        """Return lists, numbers and texts, for files; equal paths give equal lists."""
         return _listed(self.frozen())
 
     @classmethod
     def from_list(cls, listed: list[Any]) -> Path:
-        """The path of such a list."""
+        """Return the path of a list from `to_list`."""
         path = cls()
         path.add(_unlisted(listed))
         return path
@@ -146,12 +146,12 @@ def _composition(path: Frozen, cost: Callable[[Term], float], able: frozenset[st
 
 
 def _summed(paid: dict[Term, list[float]]) -> dict[Term, float]:
-    """Exact sums: sets come in another order every time."""
+    """Sum exactly, since the iteration order of sets varies."""
     return {term: math.fsum(paid[term]) for term in sorted(paid)}
 
 
 def _of_part(part: Together, cost: Callable[[Term], float], able: frozenset[str]) -> dict[Term, float]:
-    """The seconds of what decides how long branches take together: the longest of them, or the busiest matrix."""
+    """Return the seconds of the longest branch, or of the busiest matrix if that takes longer."""
     every = [(_composition(branch, cost, able), times) for branch, times in part.branches]
     if part.only_if and part.only_if not in able:
         paid: dict[Term, list[float]] = {}
@@ -159,7 +159,7 @@ def _of_part(part: Together, cost: Callable[[Term], float], able: frozenset[str]
             for term, own in seconds.items():
                 paid.setdefault(term, []).append(times * own)
         return _summed(paid)
-    # A matrix does one thing at a time; those that are read both ways at once, or read while they are written, are two.
+    # A matrix performs one operation at a time; if it is read both ways at once, or read while it is written, it counts as two.
     busy: dict[tuple[str, bool, bool], dict[Term, list[float]]] = {}
     for branch, times in part.branches:
         for term, amount in _busy(branch).items():
@@ -168,7 +168,7 @@ def _of_part(part: Together, cost: Callable[[Term], float], able: frozenset[str]
                 place = busy.setdefault((term[1], BOTH_WAYS in able and term[0] == BACKWARD, written), {})
                 place.setdefault(term, []).append(times * amount * cost(term))
     candidates = [*(seconds for seconds, _ in every), *map(_summed, busy.values())]
-    # Of equally long ones always the same.
+    # Ties are broken in a fixed way.
     return max(candidates, key=lambda one: (math.fsum(one.values()), sorted(one.items())), default={})
 
 
@@ -203,9 +203,9 @@ def _unlisted(listed: list[Any]) -> Frozen:
 
 
 def _joined(only_if: str, branches: list[Path], overlapped: bool) -> Together | Path | None:
-    """Branches as a part of a path, as simple as it gets without knowing any price; None if nothing is done.
+    """Join branches to a part of a path, simplified as far as possible without prices; None if nothing is done.
 
-    If slots are ``overlapped`` with a single branch, it remains a part of its own.
+    If slots are ``overlapped`` with a single branch, it remains a separate part.
     """
     kept: list[Path] = []
     for branch in branches:
@@ -218,34 +218,34 @@ def _joined(only_if: str, branches: list[Path], overlapped: bool) -> Together | 
 
 
 def _covers(one: Path, other: Path) -> bool:
-    """Whether the one takes at least as long as the other at any price. Only what has no place can be told: a matrix is busy itself."""
+    """Whether one path takes at least as long as the other at any price; only decidable for terms without a place."""
     if one.parts or other.parts or any(place for _, place in (*one.terms, *other.terms)):
         return False
     return all(one.terms[term] >= amount for term, amount in other.terms.items())
 
 
 class Recorder:
-    """Keeps the path that the loops of a batch declare.
+    """Record the path that the loops of a batch declare.
 
-    How many slots the pulse trains of a batch need differs from batch to batch. So they are kept apart: of layers that learn at once
-    the most slots count, beside whatever else of these layers takes longest. Those that are sent while layers are read count against the
-    time of these reads, both added up over all batches.
+    The number of slots of the pulse trains varies from batch to batch, so slots are recorded separately: for layers that learn
+    concurrently the largest number of slots counts, besides whatever else of these layers takes longest. Slots sent while layers are
+    read are compared with the time of these reads, both summed over all batches.
 
     Parameters
     ----------
     names : dict of str by id of a matrix
-        The matrices whose reads and updates are kept; others are other hardware.
+        Matrices whose reads and updates are recorded; others are other hardware.
     slots_of : Recorder
-        The one that counts the slots; itself if not given.
+        Recorder that counts the slots; by default this one.
 
     Attributes
     ----------
     path : Path
-        Without slots.
+        Path without slots.
     work : Counter of str
-        Digital operations on states and errors: how many values of each kind.
+        Number of values of each kind of digital operation on states and errors.
     slots, overlapped : int
-        Time slots of pulses: by themselves, and while layers are read.
+        Time slots of pulses: separate, and during reads of layers.
     """
 
     slots, overlapped = Count(), Count()
@@ -255,14 +255,14 @@ class Recorder:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Clear the record."""
         self.path, self.slots, self.overlapped = Path(), 0, 0
         self.work: Counter[str] = Counter()
         self._open: list[tuple[Path, list[Any]]] = [(self.path, [])]
         self._branches: list[list[tuple[Path, list[Any]]]] = []
 
     def add(self, path: Path, work: Mapping[str, int]) -> None:
-        """Keep what another recorder has kept, too."""
+        """Add the record of another recorder."""
         self.path.add(path)
         if sent := self.path.terms.pop((SLOTS, ""), 0):
             self.slots += sent
@@ -271,7 +271,7 @@ class Recorder:
         self.work.update(work)
 
     def whole(self) -> Path:
-        """The path, with its slots."""
+        """Return the path with its slots."""
         path = Path()
         path.add(self.path)
         if self.slots:
@@ -281,11 +281,11 @@ class Recorder:
         return path
 
     def mark(self) -> tuple[Path, Counter[str]]:
-        """Where it is, for `back_to`."""
+        """Return the present position, for `back_to`."""
         return self.whole(), Counter(self.work)
 
     def back_to(self, mark: tuple[Path, Counter[str]]) -> None:
-        """Forget what came after a mark."""
+        """Discard everything recorded after a mark."""
         self.forget()
         self.add(*mark)
 
@@ -341,7 +341,7 @@ _RECORDER: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
 
 @contextmanager
 def recording(recorder: Recorder | None) -> Iterator[None]:
-    """Record in ``recorder`` all that is declared within the block; None records nothing."""
+    """Record everything declared within the block in ``recorder``; None records nothing."""
     token = _RECORDER.set(recorder)
     try:
         yield
@@ -350,14 +350,14 @@ def recording(recorder: Recorder | None) -> Iterator[None]:
 
 
 def at_once(turns: Iterable[T], only_if: str = "") -> Iterator[T]:
-    """Say that the turns of a loop happen at once.
+    """Declare that the iterations of a loop are concurrent.
 
     Parameters
     ----------
     turns : iterable
-        Handed on as they are.
+        Items of the loop, yielded unchanged.
     only_if : str
-        What the hardware must be able to do for it, `BOTH_WAYS` or `WHILE_WRITTEN`; nothing for what any hardware does.
+        Ability that the hardware needs, `BOTH_WAYS` or `WHILE_WRITTEN`; empty if any hardware can do it.
     """
     recorder = _RECORDER.get()
     if recorder is None:
@@ -370,14 +370,14 @@ def at_once(turns: Iterable[T], only_if: str = "") -> Iterator[T]:
 
 
 def note(kind: str, matrix: Any, amount: Any) -> None:
-    """Say that a matrix did so much of a kind (see `Term`); None for what takes every matrix equally long."""
+    """Declare an amount of an operation on a matrix (see `Term`); None for operations that take equally long on every matrix."""
     recorder = _RECORDER.get()
     if recorder is not None:
         recorder.note(kind, matrix, amount)
 
 
 def work(kind: str, values: int) -> None:
-    """Say that a digital operation on so many values of states or errors was done; the kinds are those of `costs.operations`."""
+    """Declare a digital operation on the given number of values of states or errors; the kinds are those of `costs.operations`."""
     recorder = _RECORDER.get()
     if recorder is not None:
         recorder.work[kind] += values

@@ -1,4 +1,4 @@
-"""Technologies: what an event costs in energy, time and area, from files in which every entry has a value, a unit and a source."""
+"""Technologies: costs of events in energy, time and area, from files in which every entry has a value, a unit and a source."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from analogpc.devices.specification import Specification
 
 
 class TechnologyError(ValueError):
-    """A technology lacks an entry, or a file holds none; the sentence says which."""
+    """A technology lacks an entry, or a file is not a technology; the message gives the details."""
 
 
 ENTRIES: dict[str, tuple[str, str]] = {
@@ -56,7 +56,7 @@ ENTRIES: dict[str, tuple[str, str]] = {
     "twin.lane_area": ("m^2", "of a multiply-add unit of the digital twin"),
     "twin.memory_area": ("m^2/bit", "of the memory of the digital twin"),
 }
-"""All entries that a bill may ask for: unit, and meaning."""
+"""All entries that a bill may use: unit and meaning."""
 
 Ability = Literal["reads both ways", "reads while written", "converts while reading"]
 
@@ -77,18 +77,18 @@ class Entry(Specification):
     Attributes
     ----------
     value : float
-        Below zero where there are ``values``.
+        Value of the entry; negative with ``values``.
     values : dict of float
-        One for every pair "bits of inputs/bits of outputs", instead of a value.
+        Values by "bits of inputs/bits of outputs", instead of a single value.
     unit : str
         Any unit of the right dimension, such as "pJ", "fF/um" or "GHz".
     source : str
-        Where the number comes from.
+        Source of the number.
     bits : int
-        The resolution that the value belongs to; 0 if it belongs to any.
+        Resolution for which the value holds; 0 if it holds for any.
     law : "given" or "linear" or "exponential"
-        How the value goes over to other resolutions b: not at all; times b / bits (one step for each bit, as in successive
-        approximation); or times 2^(b - bits) (the figure of merit of Walden is constant).
+        Scaling to other resolutions b: none; by b / bits (one step per bit, as in successive approximation); or by 2^(b - bits) (the
+        Walden figure of merit is constant).
     """
 
     value: FiniteFloat = -1.0
@@ -101,23 +101,23 @@ class Entry(Specification):
     @model_validator(mode="after")
     def _has_one_kind_of_value(self) -> Entry:
         if (self.value < 0) == (not self.values):
-            raise ValueError("an entry has either a value, from zero on, or values by bits")
+            raise ValueError("an entry has either a nonnegative value or values by bits")
         if self.law != "given" and (self.bits == 0 or self.values):
-            raise ValueError(f"law = '{self.law}' needs a value and the bits that it belongs to")
+            raise ValueError(f"law = '{self.law}' needs a value and its bits")
         return self
 
 
 class Technology(Specification):
-    """A set of entries; see `ENTRIES` for those that there can be.
+    """A set of entries; see `ENTRIES` for the possible ones.
 
     Attributes
     ----------
     name, description : str
     include : str
-        Another technology, shipped or a file beside this one, that has the entries which this one lacks; empty for none.
+        Another technology, shipped or a file in the same folder, that provides missing entries; empty for none.
     abilities : tuple of str
-        What its arrays can do at once: "reads both ways" (forwards and backwards), "reads while written" (a layer is read while it
-        learns), "converts while reading" (the outputs of a read, during the next one).
+        Concurrency that its arrays support: "reads both ways" (forwards and backwards), "reads while written" (a layer is read while
+        it learns), "converts while reading" (the outputs of a read are converted during the next one).
     entries : dict of Entry
 
     Examples
@@ -141,13 +141,13 @@ class Technology(Specification):
         return self
 
     def quantity(self, name: str, bits: Bits | None = None) -> float:
-        """The value of an entry in SI units (energies and areas of memory for each bit).
+        """Return the value of an entry in SI units (energies and areas of memory per bit).
 
         Parameters
         ----------
         name : str
         bits : Bits
-            Of the converters for which it is asked, where that matters.
+            Resolution of the converters, if the entry depends on it.
 
         Raises
         ------
@@ -162,11 +162,11 @@ class Technology(Specification):
         return _value(self.name, name, entry, bits) * _factor(name, entry.unit)
 
     def has(self, name: str) -> bool:
-        """Whether there is such an entry."""
+        """Whether the entry exists."""
         return name in self.entries
 
     def changed(self, **values: float) -> Technology:
-        """The same with other values of some entries, in the units that these have; names with "_" for "." do, too.
+        """Return a copy with other values of some entries, in their units; names may be written with "_" instead of ".".
 
         Raises
         ------
@@ -216,7 +216,7 @@ def _units() -> Any:
 
 @functools.lru_cache(maxsize=256)
 def _factor(name: str, unit: str) -> float:
-    """What a value in ``unit`` is multiplied by to be in the unit of an entry."""
+    """Return the conversion factor from ``unit`` to the unit of an entry."""
     import pint
 
     wanted = ENTRIES[name][0]
@@ -227,7 +227,7 @@ def _factor(name: str, unit: str) -> float:
 
 
 def technologies() -> list[str]:
-    """The names of the technologies that are shipped."""
+    """Return the names of the shipped technologies."""
     return sorted(one.name.removesuffix(".toml") for one in _shipped().iterdir() if one.name.endswith(".toml"))
 
 
@@ -236,19 +236,19 @@ def _shipped() -> Any:
 
 
 def technology(source: str | Path | Technology, **values: float) -> Technology:
-    """A technology with all entries that it includes.
+    """Return a technology with all entries that it includes.
 
     Parameters
     ----------
     source : str, path or Technology
         A name of `technologies`, or a TOML file.
     **values : float
-        Other values of some entries; see `Technology.changed`.
+        Replaced values of some entries; see `Technology.changed`.
 
     Raises
     ------
     TechnologyError
-        If there is no such technology, or the file is none.
+        If there is no such technology, or the file is not a technology.
     """
     if not isinstance(source, Technology):
         source = _read(source, None, ())
@@ -286,7 +286,7 @@ def _read(source: str | Path, beside: Path | None, seen: tuple[str, ...]) -> Tec
 
 
 def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a file, its tables of entries as one dictionary."""
+    """Return the fields of a file, with its tables of entries merged into one dictionary."""
     plain = {name: value for name, value in fields.items() if not isinstance(value, dict)}
     groups = {name: value for name, value in fields.items() if isinstance(value, dict)}
     return {

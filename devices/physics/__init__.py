@@ -1,4 +1,4 @@
-"""Physical memristor models: what a voltage pulse does, by the published equations. A new model is a new file here."""
+"""Physical memristor models: the effect of a voltage pulse, by the published equations. A new model is one new file here."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ from analogpc.devices.physics.pulse_curves import Programming, pulse_curve, step
 from analogpc.devices.physics.vteam import VTEAM
 
 Physics = Annotated[VTEAM | Filament | LinearIonDrift, Field(discriminator="kind")]
-"""Any of the models, told apart by its ``kind``."""
+"""Any of the models, distinguished by its ``kind``."""
 
 __all__ = [
     "VTEAM",

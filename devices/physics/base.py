@@ -1,7 +1,7 @@
-"""The contract of the physical memristor models: a current, a rate of change, and the pulse that integrates it.
+"""Base class of the physical memristor models: a current, a rate of change, and a pulse that integrates it.
 
-A model has one internal state per device (a width, a gap, a fraction). Under a rectangular pulse the voltage is constant, so
-the state obeys a scalar autonomous equation: it moves in one direction, towards one limit, and never turns back.
+A model has one internal state per device (a width, a gap, a fraction). Under a rectangular pulse the voltage is constant, so the
+state obeys a scalar autonomous equation: it moves monotonically towards one limit.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class PhysicalModel(Specification):
     """
 
     def parameters(self) -> SimpleNamespace:
-        """The parameters as plain numbers, named as the fields."""
+        """Return the parameters as plain numbers, under the names of the fields."""
         return SimpleNamespace(**{name: getattr(self, name) for name in type(self).model_fields})
 
     def population(self, key: Key, n: int, spreads: Mapping[str, float]) -> SimpleNamespace:
@@ -37,7 +37,7 @@ class PhysicalModel(Specification):
         Parameters
         ----------
         key : Key
-            Names the population.
+            Random stream of the population.
         n : int
             Number of devices.
         spreads : mapping of field name to float
@@ -52,7 +52,7 @@ class PhysicalModel(Specification):
         Raises
         ------
         ValueError
-            If a name is not a number of this model, a spread is negative, or a drawn device contradicts itself.
+            If a name is not a number of this model, a spread is negative, or a drawn device is invalid.
         """
         values = vars(self.parameters())
         drawn = dict(values)
@@ -74,7 +74,7 @@ class PhysicalModel(Specification):
 
     @abstractmethod
     def limits(self, volts: Values, devices: SimpleNamespace | None = None) -> tuple[Values, Values]:
-        """The lowest and the highest state that motion at this voltage can reach, in the unit of the state."""
+        """Return the lowest and highest state that can be reached at this voltage, in the unit of the state."""
 
     @property
     @abstractmethod
@@ -83,27 +83,27 @@ class PhysicalModel(Specification):
 
     @abstractmethod
     def current(self, volts: Values, state: Values, devices: SimpleNamespace | None = None) -> np.ndarray:
-        """The current in amperes; zero at zero volts, whatever the state."""
+        """Return the current in amperes; zero at zero volts for every state."""
 
     @abstractmethod
     def rate(self, volts: Values, state: Values, devices: SimpleNamespace | None = None) -> np.ndarray:
-        """The noise-free rate of change of the state, in its unit per second."""
+        """Return the noise-free rate of change of the state, in its unit per second."""
 
     @abstractmethod
     def state_at(self, conductance: Values, read_volts: float, devices: SimpleNamespace | None = None) -> np.ndarray:
-        """The state whose conductance in siemens, read at ``read_volts``, is given: the inverse of `conductance`."""
+        """Return the state with the given conductance in siemens at ``read_volts``: the inverse of `conductance`."""
 
     def conductance(self, state: Values, read_volts: float, devices: SimpleNamespace | None = None) -> np.ndarray:
-        """Current over voltage at ``read_volts`` (not zero), in siemens."""
+        """Return current over voltage at ``read_volts`` (not zero), in siemens."""
         return self.current(read_volts, state, devices) / read_volts
 
     def noise(self, volts: Values, state: Values, devices: SimpleNamespace | None = None) -> Values:
-        """Strength of the white noise on the rate, in the state's unit per square root of a second; 0 for a sure model."""
+        """Strength of the white noise of the rate, in the state's unit per square root of a second; 0 for deterministic models."""
         return 0.0
 
     @property
     def noise_pieces(self) -> int:
-        """Into how many equal pieces a pulse is cut to let the noise act; 0 where there is none."""
+        """Number of equal intervals of a pulse in which the noise acts; 0 without noise."""
         return 0
 
     def pulse(
@@ -116,20 +116,20 @@ class PhysicalModel(Specification):
         step: int = 0,
         tolerance: float = 1e-9,
     ) -> np.ndarray:
-        """The states after a rectangular pulse.
+        """Return the states after a rectangular pulse.
 
         Parameters
         ----------
         state : (...)
-            States before it, within the limits of the model.
+            States before the pulse, within the limits of the model.
         volts, seconds : float or (...)
             Height and width of the pulse.
         devices : namespace, optional
             A population, see `population`.
         key : Key, optional
-            Names the noise; without it the pulse is noise-free.
+            Random stream of the noise; without it the pulse is noise-free.
         step : int
-            Number of the pulse; another pulse draws other noise.
+            Number of the pulse; different pulses draw different noise.
         tolerance : float
             Allowed integration error per step, relative to the distance between the limits.
 

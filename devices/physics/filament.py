@@ -1,4 +1,4 @@
-"""The stochastic filament of Stanford and Peking University: a gap that opens and closes under field and heat."""
+"""Stochastic filament model of Stanford and Peking University: a gap that opens and closes under field and heat."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _GAP_UNIT = 1e-9  # The local field enhancement falls with the cube of the gap i
 
 
 class Filament(PhysicalModel):
-    """The state is the gap g in metres between the tip of the filament and the electrode; positive pulses close it.
+    """Filament model; the state is the gap g in metres between filament tip and electrode. Positive pulses close it.
 
     i = i0 exp(-g/g0) sinh(v/v0); dg/dt = -velocity exp(-q Ea / kT) sinh(γ a0 q v / (L k T)); γ = γ0 - β (g / 1 nm)³;
-    T = ambient + thermal_resistance |v i|. Below the least local field, γ |v| / L < least_field, the gap does not move. Above it
+    T = ambient + thermal_resistance |v i|. Below the threshold of the local field, γ |v| / L < least_field, the gap does not move. Above it
     the rate carries white Gaussian noise of strength noise_velocity / (1 + exp((critical - T) / smoothing)).
 
     Attributes
@@ -42,29 +42,29 @@ class Filament(PhysicalModel):
     gamma0, beta : float
         Local field enhancement without gap, and its loss per cubed nanometre of gap.
     least_field : float
-        Local field in volts per metre below which the gap rests; 0 for no such threshold.
+        Local field in volts per metre below which the gap does not change; 0 for no threshold.
     gap_min, gap_max : float
         Limits of the gap in metres.
     ambient_kelvin : float
-        Temperature without current.
+        Temperature at zero current.
     thermal_resistance : float
-        Kelvins per watt.
+        Thermal resistance in kelvins per watt.
     noise_velocity : float
         Standard deviation of the rate in metres per second during each `noise_seconds`, when hot; 0 for a noise-free model.
     noise_critical_kelvin, noise_smoothing_kelvin : float
-        Temperature at which half of that noise acts, and how sharply it sets in.
+        Temperature at which half of that noise acts, and width of the transition.
     noise_seconds : float
         Time over which the noise is constant in the published simulation: its longest time step.
     pieces : int
-        Into how many pieces a pulse is cut to let the noise act.
+        Number of intervals of a pulse in which the noise acts.
 
     Notes
     -----
     The default numbers are those of the published compact model, version 1.0.0, in its dynamic mode (Jiang and Wong, Stanford
     University Resistive-Switching Random Access Memory Verilog-A Model, nanoHUB 2014, doi 10.4231/D37H1DN48). There the noise is
-    drawn anew at every time step, so that its effect depends on the step; here it is the white noise to which steps of
-    `noise_seconds` add up: in a time t at constant temperature the gap spreads by strength · sqrt(noise_seconds · t), however a
-    pulse is cut. There the noise also acts at rest; here it rests with the gap, or an idle device would lose its state at once.
+    drawn at every time step, so that its effect depends on the step; here it is the white noise that steps of `noise_seconds` add up
+    to: in a time t at constant temperature the gap spreads by strength · sqrt(noise_seconds · t), for any partition of a pulse. There
+    the noise also acts at rest; here it vanishes when the gap does not move, since an idle device would otherwise lose its state.
 
     References
     ----------
@@ -114,7 +114,7 @@ class Filament(PhysicalModel):
     def limits(self, volts: Values, devices: SimpleNamespace | None = None) -> tuple[Values, Values]:
         p = devices or self.parameters()
         volts = np.asarray(volts, np.float64)
-        # A negative pulse opens the gap only until the local field has fallen to its least value.
+        # A negative pulse opens the gap only until the local field has fallen to its threshold.
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             room = p.gamma0 - np.divide(p.least_field * p.thickness, np.abs(volts))
             rest = np.where(room > 0, np.cbrt(np.maximum(room, 0.0) / p.beta) * _GAP_UNIT, 0.0)
@@ -126,12 +126,12 @@ class Filament(PhysicalModel):
         return p.i0 * np.exp(-np.asarray(state, np.float64) / p.g0) * np.sinh(np.asarray(volts, np.float64) / p.v0)
 
     def temperature(self, volts: Values, state: Values, devices: SimpleNamespace | None = None) -> np.ndarray:
-        """Local temperature in kelvins."""
+        """Return the local temperature in kelvins."""
         p = devices or self.parameters()
         return p.ambient_kelvin + p.thermal_resistance * np.abs(volts * self.current(volts, state, devices))
 
     def _enhancement(self, volts: Values, state: Values, p: SimpleNamespace) -> np.ndarray:
-        """γ, or 0 where the local field is too weak to move anything."""
+        """Return γ, or 0 where the local field is below the threshold."""
         gamma = p.gamma0 - p.beta * (np.asarray(state, np.float64) / _GAP_UNIT) ** 3
         return np.where(gamma * np.abs(volts) / p.thickness >= p.least_field, gamma, 0.0)
 

@@ -1,7 +1,7 @@
-"""Integrates the state of many devices through one pulse, each with its own step size.
+"""Integration of the state of many devices through one pulse, with individual step sizes.
 
 Dormand-Prince 5(4) with step control per device (Hairer, Norsett and Wanner, Solving Ordinary Differential Equations I, II.5).
-The path is measured as the fraction u of the way from one limit to the other, so the same tolerances serve metres and fractions.
+Position is measured as the fraction u of the way from one limit to the other, so the same tolerances apply to metres and fractions.
 Where the rate vanishes at the limit, y = -ln(1 - u) is integrated instead: the approach to the limit, stiff in u, is a straight line
 in y.
 """
@@ -27,7 +27,7 @@ _A = (
 )
 _ERROR = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
 
-# A limit that is only approached is approached to this fraction of the way; nearer, the distance drowns in rounding.
+# An asymptotic limit is approached up to this fraction of the way; closer distances are lost in rounding.
 _NEAREST = 1e-12
 _MOST_STEPS = 100_000
 
@@ -40,7 +40,7 @@ def advance(
     seconds: np.ndarray,
     tolerance: float,
 ) -> np.ndarray:
-    """The noise-free states after ``seconds`` at ``volts``, see `PhysicalModel.pulse`; all arrays of one shape, float64.
+    """Return the noise-free states after ``seconds`` at ``volts``, see `PhysicalModel.pulse`; all arrays of one shape, float64.
 
     Raises
     ------
@@ -64,12 +64,12 @@ def advance(
     first = np.where(moving, (start - origin) / way, 0.0)
     path = _Path(model, devices, volts, origin, way)
     fraction = path.follow(np.clip(first, 0.0, 1.0), np.where(moving, np.broadcast_to(seconds, shape), 0.0), tolerance)
-    # The start is returned untouched where nothing moves, the limit exactly where it is reached.
+    # The start is returned unchanged where nothing moves, and the limit exactly where it is reached.
     return np.where(moving, np.where(fraction >= 1, target, origin + way * fraction), start)
 
 
 class _Path:
-    """The way of each device from its origin to its target."""
+    """Path of each device from its origin to its target."""
 
     def __init__(
         self, model: PhysicalModel, devices: SimpleNamespace | None, volts: np.ndarray, origin: np.ndarray, way: np.ndarray
@@ -79,7 +79,7 @@ class _Path:
         self.end = -np.log(_NEAREST) if self.settles else 1.0
 
     def speed(self, y: np.ndarray) -> np.ndarray:
-        """dy/dt, which is never negative."""
+        """Return dy/dt, which is nonnegative."""
         y = np.clip(y, 0.0, self.end)
         fraction = -np.expm1(-y) if self.settles else y
         with np.errstate(over="ignore", invalid="ignore"):
@@ -87,7 +87,7 @@ class _Path:
         return rate * np.exp(y) if self.settles else rate
 
     def follow(self, fraction: np.ndarray, seconds: np.ndarray, tolerance: float) -> np.ndarray:
-        """The fractions of the way after ``seconds``."""
+        """Return the fractions of the way after ``seconds``."""
         y = np.minimum(-np.log1p(-np.minimum(fraction, 1 - _NEAREST)), self.end) if self.settles else fraction
         began, left = y.copy(), seconds.astype(np.float64)
         slope = self.speed(y)

@@ -1,4 +1,4 @@
-"""Linear ion drift: the textbook memristor (Strukov et al. 2008)."""
+"""Linear ion drift: the memristor model of Strukov et al. (2008)."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class LinearIonDrift(PhysicalModel):
     thickness : float
         Film thickness D in metres.
     r_on, r_off : float
-        Resistances of the wholly doped and the undoped film in ohms; r_on < r_off.
+        Resistances of the fully doped and the undoped film in ohms; r_on < r_off.
     window : {"none", "joglekar", "biolek", "prodromakis"}
-        See `physics.windows.window`.
+        Window function; see `physics.windows.window`.
     window_p : float
         Exponent p of the window.
 
     Notes
     -----
-    Mobility 1e-10 cm²/(V s), D = 10 nm and r_off/r_on = 160 are the paper's own example (Fig. 2b); r_on = 100 ohm is a usual choice.
+    Mobility 1e-10 cm²/(V s), D = 10 nm and r_off/r_on = 160 are the example of the paper (Fig. 2b); r_on = 100 ohm is a common choice.
 
     References
     ----------

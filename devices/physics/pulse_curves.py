@@ -1,4 +1,4 @@
-"""From a physical model and its programming pulses to a pulse curve, a table of steps and a device for arrays."""
+"""Pulse curves, step tables and devices for arrays, computed from a physical model and its programming pulses."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from analogpc.kernels.random.streams import Key
 
 _FEWEST_SECTIONS, _MOST_SECTIONS = 8, 1024
 _SPREAD_NODES = 33
-# The window of a response is its bounds widened by this many deviations (`PulseResponse.window`).
+# The window of a response is its bounds extended by this many deviations (`PulseResponse.window`).
 
 
 class Programming(Specification):
-    """The pulses that move a device up and down, and the voltage at which its conductance is read.
+    """Pulses that move a device up and down, and the voltage at which its conductance is read.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Programming(Specification):
     read_volts : float
         Read voltage in volts, not zero; a read does not move the state.
     pulses : int
-        Pulses of one direction in a row; they set the range of conductance.
+        Number of consecutive pulses in one direction; they set the range of conductance.
     """
 
     volts_up: FiniteFloat
@@ -60,7 +60,7 @@ def pulse_curve(
     n: int = 1,
     key: Key | None = None,
 ) -> np.ndarray:
-    """Conductances of ``pulses`` pulses up and then ``pulses`` down, after ``pulses`` down from the middle of the state's range.
+    """Return the conductances during ``pulses`` pulses up and ``pulses`` down, after ``pulses`` down from the middle of the range.
 
     Parameters
     ----------
@@ -71,17 +71,17 @@ def pulse_curve(
     n : int
         Number of devices.
     key : Key, optional
-        With it, the curve carries the model's noise; its start does not.
+        If given, the curve includes the model's noise; its start does not.
 
     Returns
     -------
     (1 + 2 pulses, n), siemens
-        The highest in the middle.
+        The maximum is in the middle.
 
     Raises
     ------
     ValueError
-        If the pulses do not move the device, or move it the wrong way.
+        If the pulses do not move the device, or move it in the wrong direction.
     """
     low, high = (np.broadcast_to(limit, n) for limit in model.limits(0.0, devices))
     # A state exactly on a limit may be stuck there (see `windows`); from the middle every limit can be approached.
@@ -105,7 +105,7 @@ def _train(
     first: int,
     downwards_only: bool = False,
 ) -> np.ndarray:
-    """States of one cycle, (1 + 2 pulses, n): up, then down; or of its second half alone."""
+    """Return the states of one cycle, (1 + 2 pulses, n): up, then down; or only of its second half."""
     states = [state]
     for number in range(p.pulses if downwards_only else 0, 2 * p.pulses):
         volts, seconds = (p.volts_up, p.seconds_up) if number < p.pulses else (p.volts_down, p.seconds_down)
@@ -120,23 +120,23 @@ def step_table(
     devices: SimpleNamespace | None = None,
     key: Key | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What one pulse up and one pulse down change at given conductances.
+    """Return the changes of conductance by one pulse up and one pulse down at given conductances.
 
     Parameters
     ----------
     model : PhysicalModel
     programming : Programming
     conductance : (...)
-        Siemens; those that no state has stand for the nearest state.
+        In siemens; a value that no state has is replaced by that of the nearest state.
     devices : namespace, optional
         A population that broadcasts against ``conductance``.
     key : Key, optional
-        With it, every entry carries noise of its own.
+        If given, every entry includes independent noise.
 
     Returns
     -------
     up, down : (...), siemens
-        Changes; those downwards are negative.
+        Changes in siemens; downward changes are negative.
     """
     state = model.state_at(conductance, programming.read_volts, devices)
     before = model.conductance(state, programming.read_volts, devices)
@@ -159,26 +159,26 @@ def to_device(
     samples: int = 64,
     tolerance: float = 0.01,
 ) -> Device:
-    """A device whose piecewise response follows the model under these pulses.
+    """Build a device whose piecewise response follows the model under these pulses.
 
-    The states -1 and 1 stand for the ends of the pulse curve (`pulse_curve`). The table gets as many nodes as it needs for
-    its noise-free curve to stay within ``tolerance`` of the model's, and the cycle-to-cycle noise is the root mean square of the
-    model's noise over the nodes relative to that of the steps. Device-to-device spreads come from a population with ``spreads`` on
-    the model's parameters: of the steps at equal fractions of a device's own range, and of its ends; the spread of the lower end is
-    cut where the window would reach below zero siemens.
+    The states -1 and 1 represent the ends of the pulse curve (`pulse_curve`). The table gets as many nodes as its noise-free curve
+    needs to stay within ``tolerance`` of the model's. The cycle-to-cycle noise is the root mean square of the model's noise over the
+    nodes, relative to that of the steps. Device-to-device spreads come from a population with ``spreads`` of the model's parameters:
+    the spread of the steps at equal fractions of a device's own range, and of its ends; the spread of the lower end is limited so
+    that the window stays above zero siemens.
 
     Parameters
     ----------
     model : PhysicalModel
     programming : Programming
     name : str
-        The device's name.
+        Name of the device.
     spreads : mapping of field name to float, optional
         See `PhysicalModel.population`.
     key : Key, optional
-        Names the noise and the population; by default Key(0).
+        Random stream of the noise and the population; by default Key(0).
     population, samples : int
-        Devices in the population, and noisy pulses per node.
+        Number of devices in the population, and of noisy pulses per node.
     tolerance : float
         Largest allowed difference between the curves, relative to the range.
 
@@ -208,7 +208,7 @@ def to_device(
         error = np.abs(mean.trajectory(wanted[0], upward) - wanted[1:]).max() / 2
         sections *= 2
     spread = _spread(model, programming, low, half, mean, spreads or {}, key.fold("population"), population)
-    # The window must not begin below zero siemens.
+    # The window must not extend below zero siemens.
     spread["w_min_dtod"] = min(spread["w_min_dtod"], max(low, 0.0) / half / WINDOW_SIGMAS)
     noise = _cycle_noise(model, programming, low + (place + 1) * half, key.fold("cycles"), samples)
     response = mean.but(dw_min_std=noise, **spread)
@@ -224,7 +224,7 @@ def to_device(
 
 
 def _cycle_noise(model: PhysicalModel, programming: Programming, nodes: np.ndarray, key: Key, samples: int) -> float:
-    """Root mean square of the noise of a step over that of the step."""
+    """Root mean square of the noise of a step relative to that of the step."""
     if model.noise_pieces == 0:
         return 0.0
     noisy = step_table(model, programming, np.tile(nodes, (samples, 1)), key=key)

@@ -1,4 +1,4 @@
-"""VTEAM: the voltage threshold adaptive memristor (Kvatinsky et al. 2015)."""
+"""VTEAM: voltage threshold adaptive memristor model (Kvatinsky et al. 2015)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Negative = Annotated[FiniteFloat, Field(lt=0)]
 
 
 class VTEAM(PhysicalModel):
-    """The state x in metres grows above v_off > 0 and shrinks below v_on < 0; between the thresholds nothing moves.
+    """VTEAM model; the state x in metres grows above v_off > 0, shrinks below v_on < 0, and is constant between the thresholds.
 
     dx/dt = k_off (v/v_off - 1)^α_off f(x) for v > v_off, k_on (v/v_on - 1)^α_on f(x) for v < v_on, else 0. The resistance rises
     from r_on at x_on to r_off at x_off, so that *negative* pulses raise the conductance.
@@ -37,7 +37,7 @@ class VTEAM(PhysicalModel):
     resistance : {"linear", "exponential"}
         Whether the resistance or its logarithm is linear in the state.
     window : {"none", "joglekar", "biolek", "prodromakis"}
-        See `physics.windows.window`.
+        Window function; see `physics.windows.window`.
     window_p : float
         Exponent p of the window.
 

@@ -1,4 +1,4 @@
-"""Window functions: how the boundary of a device slows the state down. All speak of the fraction x of the way from one limit."""
+"""Window functions, which slow the state down near the limits; all depend on the fraction x of the way from one limit."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ WindowName = Literal["none", "joglekar", "biolek", "prodromakis"]
 
 
 def window(name: WindowName, fraction: np.ndarray, rising: np.ndarray, p: float | np.ndarray) -> np.ndarray:
-    """The factor, from 0 to 1, by which a window slows the motion of the state.
+    """Return the factor, from 0 to 1, by which a window slows the motion of the state.
 
     Parameters
     ----------
     name : {"none", "joglekar", "biolek", "prodromakis"}
-        Joglekar 1 - (2x - 1)^2p and Prodromakis 1 - ((x - 1/2)^2 + 3/4)^p vanish at both limits: a state that is exactly on a
-        limit never leaves it. Biolek, 1 - (x - [falling])^2p, vanishes only at the limit that the state moves to.
+        Joglekar 1 - (2x - 1)^2p and Prodromakis 1 - ((x - 1/2)^2 + 3/4)^p vanish at both limits: a state exactly on a limit never
+        leaves it. Biolek, 1 - (x - [falling])^2p, vanishes only at the limit that the state moves to.
     fraction : (...)
         The state x as a fraction, 0 at the lower limit and 1 at the upper one.
     rising : (...), bool

@@ -1,5 +1,5 @@
 """Wires of an array: their specification and arrays behind wires.
 
-Enters: what applies ``analogpc.kernels.wires`` to arrays that read and learn.
+Contains: code that applies ``analogpc.kernels.wires`` to arrays that read and learn.
 A new wire model is a field of `Wires` and a solver in the kernels.
 """

@@ -1,4 +1,4 @@
-"""The wires of an array, and one array whose wires are followed through training."""
+"""Wires of an array, and an array whose wire solution is updated through training."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class Wires(Specification):
     Attributes
     ----------
     row_ohms, column_ohms : float
-        Of every segment of a word line and of a bit line.
+        Resistance of every segment of a word line and of a bit line.
     driver_ohms, sense_ohms : float
-        At every connected end of a driven line, and of a sensed line; they change places when the array is read transposed.
+        Resistance at every connected end of a driven line and of a sensed line; they are exchanged in a transposed read.
     drive_end : "left", "right" or "both"
         Connected ends of the word lines.
     sense_end : "bottom", "top" or "both"
         Connected ends of the bit lines.
     refresh : float
-        Relative change of the conductances of an array, root mean square over root mean square, beyond which its wires are solved
-        exactly again; until then the last solution is corrected (see `WiredArray`). 0: exactly at every change.
+        Relative change of the conductances of an array (root mean square) beyond which its wires are solved exactly again; for
+        smaller changes the last solution is corrected (see `WiredArray`). 0 solves exactly at every change.
     """
 
     row_ohms: Ohms = 0.0
@@ -51,7 +51,7 @@ class Wires(Specification):
         return bool(self.row_ohms or self.column_ohms or self.driver_ohms or self.sense_ohms)
 
     def lines(self, transposed: bool = False) -> Lines:
-        """The keywords that the functions of `kernels.parasitics` take."""
+        """Return the keyword arguments for the functions of `kernels.parasitics`."""
         return Lines(
             row_ohms=self.row_ohms,
             column_ohms=self.column_ohms,
@@ -64,13 +64,13 @@ class Wires(Specification):
 
 
 class WiredArray(Stateful):
-    """The effective conductances of one array, followed through small changes of its devices.
+    """Effective conductances of one array, updated through small changes of its devices.
 
-    With ``refresh`` above zero, the result is the line model (`kernels.line_model`) of the present conductances plus what that model
-    missed at the last exact solution. Measured on 64 x 64 and 128 x 128 devices, each changed by a random 1 % of its range: where
-    the wires take 1, 8, 21, 46 % of the currents, the error is 6e-8, 6e-6, 4e-5, 2e-4 of their root mean square, at least 20 times
-    less than with the last matrix scaled by the ratio of the conductances; with changes shared by whole lines 5e-7, 4e-5, 3e-4,
-    1.4e-3, at least 6 times less. It grows in proportion to the change. The line model takes about a tenth of the time of an exact
+    With ``refresh`` above zero, the result is the line model (`kernels.line_model`) of the present conductances plus the error of that
+    model at the last exact solution. Measured on 64 x 64 and 128 x 128 devices, each changed by a random 1 % of its range, where the
+    wires reduce the currents by 1, 8, 21, 46 %: the error is 6e-8, 6e-6, 4e-5, 2e-4 of the root mean square of the currents, at least
+    20 times less than with the last matrix scaled by the ratio of the conductances; with changes shared by whole lines 5e-7, 4e-5,
+    3e-4, 1.4e-3, at least 6 times less. It is proportional to the change. The line model takes about a tenth of the time of an exact
     solution at 128 x 128.
 
     Parameters
@@ -78,7 +78,7 @@ class WiredArray(Stateful):
     wires : Wires
     shape : (rows, columns)
     row_ohms, column_ohms : arrays, optional
-        In place of those of ``wires``, segment by segment, ``inf`` where a line is open (see `effective_conductance`).
+        Segment resistances that replace those of ``wires``, ``inf`` where a line is open (see `effective_conductance`).
     """
 
     specified = ("wires", "shape", "_own")
@@ -93,7 +93,7 @@ class WiredArray(Stateful):
             self._own["row_ohms"] = np.array(row_ohms, np.float64)
         if column_ohms is not None:
             self._own["column_ohms"] = np.array(column_ohms, np.float64)
-        # By direction of reading: the conductances at the last exact solution, and what the line model missed there.
+        # By read direction: the conductances at the last exact solution, and the error of the line model there.
         self._last: dict[bool, tuple[np.ndarray, np.ndarray]] = {}
 
     @property
@@ -102,7 +102,7 @@ class WiredArray(Stateful):
         return "cpu"
 
     def matrix(self, conductance: np.ndarray, transposed: bool = False) -> np.ndarray:
-        """Line currents per voltage on the crossing lines: (columns, rows) siemens, or (rows, columns) if ``transposed``.
+        """Return line currents per voltage on the crossing lines: (columns, rows) siemens, or (rows, columns) if ``transposed``.
 
         Parameters
         ----------
@@ -114,7 +114,7 @@ class WiredArray(Stateful):
         if conductance.shape != self.shape:
             raise ValueError(f"conductance has the shape {conductance.shape}, but the array has {self.shape}")
         if self.wires.driver_ohms == self.wires.sense_ohms and transposed:
-            # Then both directions are one network, and it is reciprocal.
+            # Both directions are then the same network, which is reciprocal.
             return np.ascontiguousarray(self.matrix(conductance).T)
         lines = self.wires.lines(transposed) | self._own
         if self.wires.refresh == 0:

@@ -289,7 +289,7 @@ def test_refusals_are_sentences(run, tmp_path):
         run.bill().trace("nothing")
     run.ledger.complete = False
     try:
-        with pytest.raises(LedgerError, match="did not record what follows what"):
+        with pytest.raises(LedgerError, match="did not record the order of operations"):
             run.bill()
     finally:
         run.ledger.complete = True

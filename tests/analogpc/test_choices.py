@@ -196,7 +196,7 @@ def test_another_kind_keeps_the_fields_that_it_has_and_is_refused_if_it_lacks_on
     assert said.but({"optimiser.kind": "adamw"}).optimiser == apc.AdamW(learning_rate=0.2)
     assert said.but(optimiser={"kind": "adamw"}).optimiser == apc.AdamW()
     with pytest.raises(
-        SpecificationError, match=r"optimiser.kind = 'adamw' .* no field momentum; to begin anew, say optimiser ="
+        SpecificationError, match=r"optimiser.kind = 'adamw' .* no field momentum; to begin anew, set optimiser ="
     ):
         said.but({"optimiser.momentum": 0.9}).but({"optimiser.kind": "adamw"})
 

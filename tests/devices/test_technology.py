@@ -58,7 +58,7 @@ def test_what_is_missing_is_refused_by_name(two):
     [
         ('[adc]\nenergy = { value = 2, unit = "ns", source = "s" }', "'adc.energy' is a quantity in J, not in 'ns'"),
         ('[adc]\nenergy = { value = 2, unit = "parsnips", source = "s" }', "not in 'parsnips'"),
-        ('[adc]\nenergy = { value = -2, unit = "pJ", source = "s" }', "a value, from zero on"),
+        ('[adc]\nenergy = { value = -2, unit = "pJ", source = "s" }', "a nonnegative value"),
         ('[adc]\nenergy = { value = 2, unit = "pJ" }', "needs the field"),
         ('[adc]\nenergy = { value = 2, unit = "pJ", source = "" }', "source"),
         ('[adc]\nenergy = { value = 2, unit = "pJ", source = "s", law = "linear" }', "needs a value and the bits"),
