@@ -1,7 +1,7 @@
-"""From measurements to a device specification.
+"""Fits of device specifications to measurements.
 
-Enters: readers of measured data, statistical models of it, and fits.
-A new kind of measurement is a new module here.
+Contains: readers of measured data, statistical models of it, and fits.
+A new kind of measurement is one new module here.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ __all__ = ["Calibration", "CalibrationError", "RefusedFitError", "calibrate"]
 
 
 def __getattr__(name: str) -> Any:
-    # Imported on first use: a device specification needs no fits.
+    # Imported on first use: device specifications do not need the fits.
     if name in __all__:
         from analogpc.devices.calibration import fitting
 

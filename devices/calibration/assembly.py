@@ -1,4 +1,4 @@
-"""Several measurements make one device; what was not measured is said."""
+"""Combination of several measurements to one device, with assumptions for what was not measured."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _UNMEASURED = {
 
 
 class RefusedDeviceError(CalibrationError):
-    """A measurement failed its checks; ``fit`` is what it looks like."""
+    """A measurement failed its checks; ``fit`` holds the rejected fit."""
 
     def __init__(self, fit: DeviceFit) -> None:
         self.fit = fit
@@ -50,19 +50,19 @@ class RefusedDeviceError(CalibrationError):
 
 @dataclass(frozen=True)
 class DeviceFit:
-    """A device made of measurements.
+    """A device fitted to measurements.
 
     Attributes
     ----------
     device : Device
     understood : tuple of Understood
-        How each file was read.
+        Interpretation of each file.
     pulses : Calibration or None
-        What the pulse series say.
+        Fit of the pulse series.
     parts : tuple of Part
-        What the other measurements say.
+        Results of the other measurements.
     failures, remarks : tuple of str
-        Why it cannot be trusted, and what to know.
+        Reasons why the fit cannot be trusted, and caveats.
     """
 
     device: Device
@@ -81,29 +81,29 @@ def calibrate_files(
     reading: Reading | None = None,
     by_hand: dict[str, float] | None = None,
 ) -> DeviceFit:
-    """One device from one or several measurements.
+    """Fit one device to one or several measurements.
 
     Parameters
     ----------
     sources : sequence of path, or mapping of column name to sequence
-        Files of any kind; see `understanding.KINDS`. Several files of pulses are one measurement, and so are two tables of steps.
+        Files of any kind; see `understanding.KINDS`. Several files of pulses form one measurement, and so do two tables of steps.
     name : str
         Name of the device.
     nodes : int, optional
-        As in `fitting.calibrate`.
+        Number of nodes, as in `fitting.calibrate`.
     accept : bool
-        A fit that fails its checks is returned, and marked, instead of refused.
+        Return a fit that fails its checks, marked as such, instead of raising.
     reading : Reading, optional
-        What the data do not say themselves. Its unit and voltage hold for every file that gives none.
+        Interpretation of data that do not give it. Its unit and voltage apply to every file that gives none.
     by_hand : dict, optional
-        Values that are known better: "c2c" (of a step), "d2d" (of a step), "read_noise" (siemens).
+        Values to use instead of fitted ones: "c2c" (of a step), "d2d" (of a step), "read_noise" (siemens).
 
     Raises
     ------
     RefusedDeviceError
         If a fit fails its checks.
     CalibrationError
-        If a file cannot be used, or two measure the same.
+        If a file cannot be used, or two files measure the same quantity.
     """
     understood = tuple(_understood(source, reading) for source in sources)
     if not understood:
@@ -187,7 +187,7 @@ def _device(
 
 
 def _by_hand(fields: dict[str, Any], values: dict[str, float]) -> tuple[dict[str, Any], list[str]]:
-    """Values set by hand, which are said."""
+    """Replace values set by hand, and return a note on each."""
     said = []
     for name, value in values.items():
         response = fields["response"]

@@ -1,4 +1,4 @@
-"""What must be true of a fit before anybody trusts it: coverage, mean, ends and whiteness. A failed check refuses the fit."""
+"""Checks of a fit: coverage, mean curve, ends of the range and whiteness. A failed check rejects the fit."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _MOST_CORRELATION = 0.25
 
 @dataclass(frozen=True)
 class Checks:
-    """The checks of a fit.
+    """Results of the checks of a fit.
 
     Attributes
     ----------
     coverage : float
-        Fraction of the readings within the 90 % interval that the model predicts from those before.
+        Fraction of the readings within the 90 % interval predicted by the model from the previous readings.
     r_squared : float
-        Of the mean curve, over all series.
+        R² of the mean curve, over all series.
     curve_r_squared : (series,)
-        Of every series alone.
+        R² of every series.
     ends : dict
         For "up" and "down" at "low" and "high": mean step of the data, of the model, and the standard error of their difference,
         in units of the range.
     autocorrelation : (20,)
-        Of the standardised innovations, lags 1 to 20.
+        Autocorrelation of the standardised innovations, lags 1 to 20.
     p_white : float
-        Of Ljung and Box's test that they are white (Biometrika 65:297, 1978).
+        p-value of the Ljung-Box test that they are white (Biometrika 65:297, 1978).
     failures, remarks : tuple of str
-        Why the fit cannot be trusted; and what else to know.
+        Reasons why the fit cannot be trusted, and caveats.
     """
 
     coverage: float
@@ -50,7 +50,7 @@ class Checks:
 
 
 def check(fitted: PulseFit) -> Checks:
-    """All checks of a fit."""
+    """Run all checks of a fit."""
     data = fitted.data
     surprise, variance, _, _ = fitted.fit.run(data)
     z = (surprise / np.sqrt(variance))[data.inner]
@@ -101,7 +101,7 @@ def _times(fitted: PulseFit, value: float) -> str:
 
 
 def _whiteness(z: np.ndarray, data: Readings) -> tuple[np.ndarray, float]:
-    """Autocorrelation within series, pooled, and the p-value that it is noise."""
+    """Return the autocorrelation within series, pooled, and the p-value of the hypothesis that it is noise."""
     series = (np.cumsum(data.pulses < 0) - 1)[data.inner]
     z = np.clip(z, -4, 4) - np.clip(z, -4, 4).mean()
     total, out, statistic, n = float(z @ z), np.zeros(LAGS), 0.0, len(z)
@@ -113,12 +113,12 @@ def _whiteness(z: np.ndarray, data: Readings) -> tuple[np.ndarray, float]:
 
 
 def _ends(fitted: PulseFit) -> dict[str, dict[str, tuple[float, float, float]]]:
-    """Mean steps in the outer quarters of the range, of the data and of the model."""
+    """Return the mean steps in the outer quarters of the range, of the data and of the model."""
     data, fit = fitted.data, fitted.fit
     left = np.flatnonzero(data.inner) - 1
     right = left + 1
     rise = data.sign[right] * (data.y[right] - data.y[left])
-    # The model's mean moves, reading by reading, from where the mean curve is.
+    # The mean of the model changes from reading to reading, from the mean curve.
     expected = data.sign[right] * (fitted.mean[right] - fitted.mean[left])
     own = fit.affine[data.device[left]]
     place = (fitted.mean[left] - own[:, 0]) / own[:, 1]
@@ -132,7 +132,7 @@ def _ends(fitted: PulseFit) -> dict[str, dict[str, tuple[float, float, float]]]:
             if use.sum() < 5:
                 continue
             pulses = float(count[use].sum())
-            # Differences of neighbours telescope: what is left are the ends of the runs.
+            # Differences of neighbours telescope to the ends of the runs.
             runs = 1 + int((np.diff(np.flatnonzero(use)) > 1).sum())
             ends = 2 * runs * (white**2 + slow**2)
             error = np.sqrt(ends + float(np.sum((fit.noise[0] * expected[use]) ** 2))) / pulses

@@ -1,4 +1,4 @@
-"""Which family of steps and which noises the data ask for."""
+"""Selection of the family of steps and of the noise model by the data."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from analogpc.devices.calibration.state_space import (
 )
 
 NOISE_PENALTY = 1.5
-"""What a parameter of the read noise must gain in log-likelihood."""
+"""Gain in log-likelihood that justifies a parameter of the read noise."""
 _BLOCKS = 12
-# White noise, slow noise, its memory in pulses, and whether the steps make nearly all of the scatter.
+# White noise, slow noise, its memory in pulses, and whether the steps cause nearly all of the scatter.
 _STARTS = (
     (True, False, 10.0, False),
     (True, False, 10.0, True),
@@ -37,13 +37,13 @@ _STARTS = (
 
 @dataclass(frozen=True)
 class Ranked:
-    """A family that was tried.
+    """A family that was fitted.
 
     Attributes
     ----------
     fit : Fit
     criterion : float
-        Schwarz's, the smaller the better.
+        Schwarz's criterion; smaller is better.
     """
 
     fit: Fit
@@ -51,7 +51,7 @@ class Ranked:
 
 
 def rough_steps(data: Readings) -> tuple[np.ndarray, np.ndarray]:
-    """Straight lines through the mean differences of readings in blocks: steps up and down at `PLACES`, positive."""
+    """Fit straight lines to the mean differences of readings in blocks: steps up and down at `PLACES`, positive."""
     out = []
     breaks = np.flatnonzero((data.pulses < 0) | (np.diff(data.sign, prepend=0) != 0))
     for way in (1, -1):
@@ -80,7 +80,7 @@ def rough_steps(data: Readings) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _first_noise(data: Readings) -> tuple[float, float]:
-    """White noise from second differences, and a part of the steps' scatter, to start from."""
+    """Return initial values: white noise from second differences, and a part of the steps' scatter."""
     inner = data.inner[1:] & data.inner[:-1]
     bends = np.diff(data.y, 2)[inner[1:]] if inner[1:].any() else np.array([0.01])
     white = max(float(np.sqrt(np.mean(bends**2) / 6)), 1e-4)
@@ -96,7 +96,7 @@ def _free(family_parameters: int, white: bool, slow: bool, hard: bool = False) -
 
 
 def _begin(family: Family, theta: np.ndarray, data: Readings, white: bool, slow: bool, memory: float) -> Fit:
-    """A fit to start from, with steps that are known roughly."""
+    """Return an initial fit for approximately known steps."""
     noise, cycle = _first_noise(data)
     extra = np.array([np.log(cycle), np.log(noise), np.log(noise), np.log(memory), 1.0, 0.0])
     own = np.zeros((data.devices, 4))
@@ -104,9 +104,9 @@ def _begin(family: Family, theta: np.ndarray, data: Readings, white: bool, slow:
 
 
 def refit(fit: Fit, data: Readings, family: Family, hard: bool = False) -> Fit:
-    """Another family from where ``fit`` is, devices as they are there."""
+    """Fit another family, starting from ``fit`` with the same device parameters."""
     steps = fit.family.steps(fit.theta[:-EXTRA])
-    # A noise that has faded for one family may be needed by another.
+    # Another family may need a noise that vanished for this one.
     awake = fit.extra.copy()
     awake[[CYCLE, WHITE, SLOW]] = np.maximum(awake[[CYCLE, WHITE, SLOW]], [-3.0, -8.0, -8.0])
     theta = np.concatenate([family.start(*steps), awake])
@@ -117,9 +117,9 @@ def refit(fit: Fit, data: Readings, family: Family, hard: bool = False) -> Fit:
 
 
 def noise_models(data: Readings, start: Fit | None = None, few: bool = False) -> list[Fit]:
-    """The best fits with white, with slow and with both read noises, the best first; from ``few`` starts where a coarse answer will do.
+    """Return the best fits with white, slow and both read noises, best first; ``few`` starts give a coarse result.
 
-    Every fit is of the whole hierarchy: its devices have the parameters that go with its noises.
+    Every fit includes the whole hierarchy: its devices have the parameters that belong to its noises.
     """
     family = start.family if start is not None else TABLES[1]
     theta = start.theta[:-EXTRA] if start is not None else family.start(*rough_steps(data))
@@ -147,17 +147,17 @@ def noise_models(data: Readings, start: Fit | None = None, few: bool = False) ->
 
 
 def noise_score(fit: Fit) -> float:
-    """By what noise models are compared: marginal loss, and `NOISE_PENALTY` for each parameter of the read noise."""
+    """Criterion for noise models: marginal loss plus `NOISE_PENALTY` for each parameter of the read noise."""
     return fit.marginal() + penalty(fit)
 
 
 def penalty(fit: Fit) -> float:
-    """What the read noises of a fit cost."""
+    """Return the penalty for the read noises of a fit."""
     return NOISE_PENALTY * int(fit.free[-EXTRA:][[WHITE, SLOW, MEMORY]].sum())
 
 
 def rank_families(fit: Fit, data: Readings) -> list[Ranked]:
-    """All families, the best first; tables become finer as long as the criterion does not say twice that it is enough."""
+    """Fit all families, best first; tables are refined until the criterion has worsened twice."""
     count = int(data.inner.sum())
     ranked = []
     hard = presses(data)
@@ -176,18 +176,18 @@ def rank_families(fit: Fit, data: Readings) -> list[Ranked]:
         if worse > 1:
             break
     if hard:
-        # The best table once more, with hard bounds.
+        # The best table again, with hard bounds.
         best = min((r for r in ranked if r.fit.family in TABLES), key=lambda r: r.criterion)
         one = refit(best.fit, data, best.fit.family, hard=True)
         ranked.append(Ranked(one, one.criterion(count)))
     ranked.sort(key=lambda r: r.criterion)
-    # Straight lines that fade are soft bounds by another name.
+    # Decreasing straight lines are equivalent to soft bounds.
     soft = next(r.criterion for r in ranked if r.fit.label == "soft bounds")
     return [r for r in ranked if r.fit.label != "linear" or r.criterion < soft - 0.5]
 
 
 def presses(data: Readings) -> bool:
-    """Whether readings pile up where a device, at its end of the range, hardly moves any more, as at a hard bound."""
+    """Whether readings accumulate at an end of the range where a device hardly moves, as at a hard bound."""
     y = uniform_filter1d(data.y, 5, mode="nearest")
     for way in (1, -1):
         own = data.inner & (data.sign == way)

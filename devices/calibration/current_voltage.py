@@ -1,4 +1,4 @@
-"""Current-voltage sweeps of devices that stay as they are: the conduction law, and its constant."""
+"""Fit of the conduction law and its constant to current-voltage sweeps without switching."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SWITCHED = 0.2
 
 
 def iv_part(part: Understood) -> Part:
-    """The conduction law that fits the sweeps best, with a conductance of its own for every device and level."""
+    """Fit the best conduction law to the sweeps, with a separate conductance for every device and level."""
     volts, amperes = column(part, "volts"), column(part, "current")
     series = groups(part, "device", "level", "cycle")
     top = float(np.abs(volts).max())
@@ -35,7 +35,7 @@ def iv_part(part: Understood) -> Part:
     count = len(volts)
 
     def rest(shape: np.ndarray) -> tuple[float, np.ndarray]:
-        """Sum of squares, and conductances, of currents G times a shape."""
+        """Return the sum of squares and the conductances for currents G times a shape."""
         own = np.bincount(series, shape * amperes) / np.maximum(np.bincount(series, shape**2), 1e-300)
         return float(((amperes - own[series] * shape) ** 2).sum()), own
 
@@ -83,7 +83,7 @@ def iv_part(part: Understood) -> Part:
 
 
 def _profile(loss: Any, best: float, least: float, count: int) -> tuple[float, float]:
-    """Where the log-likelihood of normal errors is lower by 1.35."""
+    """Return the points at which the log-likelihood of normal errors is lower by 1.35."""
     ends = []
     for way in (-1, 1):
         factor = np.exp(way * np.geomspace(1e-4, 3, 200))
@@ -93,7 +93,7 @@ def _profile(loss: Any, best: float, least: float, count: int) -> tuple[float, f
 
 
 def _hysteresis(volts: np.ndarray, amperes: np.ndarray, series: np.ndarray) -> float:
-    """Relative difference between currents at the same voltage on the way up and on the way back."""
+    """Relative difference between currents at the same voltage in the up and down sweeps."""
     worst = 0.0
     for s in np.unique(series):
         own = np.flatnonzero(series == s)

@@ -1,4 +1,4 @@
-"""Endurance: how many devices are stuck after how many cycles, as faults from the start and as lives of devices."""
+"""Fit of endurance data: stuck devices against cycles, as initial faults and as lifetimes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LEAST_R2 = 0.5
 
 @dataclass(frozen=True)
 class _Growth:
-    """Stuck fractions at the start, and the Weibull law of those that come: life in cycles and shape, with logarithmic errors."""
+    """Initial stuck fractions, and the Weibull law of later failures: life in cycles and shape, with errors of the logarithms."""
 
     start: float
     cycles: float = np.inf
@@ -32,14 +32,14 @@ class _Growth:
 
 
 def endurance_part(part: Understood) -> Part:
-    """Faults of devices that never worked, and the Weibull law by which others fail.
+    """Fit initial faults, and the Weibull law by which other devices fail.
 
     A law needs three fractions that differ from the first; with fewer, the faults are those of the last row.
 
     Raises
     ------
     CalibrationError
-        If there are no cycles, or fractions are none.
+        If there are no cycles, or values are not fractions.
     """
     raw = part.columns.get("cycle", part.columns.get("pulse"))
     if raw is None:
@@ -87,16 +87,16 @@ def endurance_part(part: Understood) -> Part:
 
 
 def _growth(cycles: np.ndarray, values: np.ndarray) -> _Growth:
-    """The law of one end; cycles ascending."""
+    """Fit the law of one end; cycles in ascending order."""
     start = float(values[0]) if cycles[0] == 0 else 0.0
     if (values > start).sum() < 3 or len(np.unique(cycles[cycles > 0])) < 3 or start >= 1:
         return _Growth(float(values[-1]))
-    # Where a whole is missing of what is left.
+    # Fraction lost among the devices that worked at the start.
     share = (values - start) / (1 - start)
     first = (0.5 * cycles.max(), 1.0)
     inside = (share > 0) & (share < 1) & (cycles > 0)
     if inside.sum() >= 2 and np.ptp(np.log(cycles[inside])) > 0:
-        # A straight line in Weibull's plot.
+        # A straight line in the Weibull plot.
         shape, offset = np.polyfit(np.log(cycles[inside]), np.log(-np.log1p(-share[inside])), 1)
         shape = float(np.clip(shape, 0.05, 20))
         first = (float(np.exp(np.clip(-offset / shape, 0, 80))), shape)

@@ -1,7 +1,7 @@
-"""Families of mean steps: how large a pulse moves a device, as a function of where it is, with free parameters.
+"""Families of mean steps: the step per pulse as a function of the conductance, with free parameters.
 
-A place z is 0 at the low and 1 at the high end of what was measured; a step is a fraction of that range, and positive in both
-directions. Most parameters are logarithms, so that no fit leaves what devices do.
+A place z is 0 at the low and 1 at the high end of the measured range; a step is a fraction of that range, and positive in both
+directions. Most parameters are logarithms, so that every fit is physically possible.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing_extensions import override
 GRID_LOW, GRID_HIGH, GRID_SIZE = -0.5, 1.5, 513
 PLACES = np.linspace(GRID_LOW, GRID_HIGH, GRID_SIZE)
 GRID = (GRID_LOW, (GRID_HIGH - GRID_LOW) / (GRID_SIZE - 1))
-"""First place and spacing of the tables, which reach half a range beyond what was measured."""
+"""First place and spacing of the tables, which extend half a range beyond the measured range."""
 _LEAST = 1e-9
 
 
@@ -26,17 +26,17 @@ def _logs(values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Family(ABC):
-    """The contract: parameters in, magnitudes of the steps at `PLACES` out."""
+    """Base class: maps parameters to the magnitudes of the steps at `PLACES`."""
 
     name: str
 
     @abstractmethod
     def start(self, up: np.ndarray, down: np.ndarray) -> np.ndarray:
-        """Parameters near the steps (GRID_SIZE,) at `PLACES`."""
+        """Return parameters that approximate the steps (GRID_SIZE,) at `PLACES`."""
 
     @abstractmethod
     def steps(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Magnitudes of the steps up and down at `PLACES`."""
+        """Return the magnitudes of the steps up and down at `PLACES`."""
 
 
 def _at(values: np.ndarray, z: float) -> float:
@@ -44,7 +44,7 @@ def _at(values: np.ndarray, z: float) -> float:
 
 
 class ConstantFamily(Family):
-    """The same step everywhere."""
+    """Constant steps."""
 
     @override
     def start(self, up: np.ndarray, down: np.ndarray) -> np.ndarray:
@@ -57,7 +57,7 @@ class ConstantFamily(Family):
 
 
 class SoftBoundsFamily(Family):
-    """Steps that fade linearly to zero: up e^a (high - z), down e^b (z - low); parameters (a, high, b, low)."""
+    """Steps that decrease linearly to zero: up e^a (high - z), down e^b (z - low); parameters (a, high, b, low)."""
 
     @override
     def start(self, up: np.ndarray, down: np.ndarray) -> np.ndarray:

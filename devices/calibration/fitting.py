@@ -36,28 +36,28 @@ class RefusedFitError(CalibrationError):
 
 @dataclass(frozen=True)
 class Calibration:
-    """A device fitted to pulse series, and how well it fits.
+    """A device fitted to pulse series, and the quality of the fit.
 
     Attributes
     ----------
     device : Device
-        With the response of the family that won; the state -1 stands for the low, 1 for the high end of what was measured.
+        Device with the response of the selected family; the states -1 and 1 represent the low and high end of the measured range.
     data : PulseData
-        What was fitted.
+        Fitted data.
     pulse_fit : PulseFit
-        The model, scaled.
+        Fitted model, in scaled units.
     checks : Checks
-        Whether it can be trusted.
+        Checks of the fit.
     fitted : (n,), siemens
-        The noise-free curve of the fit through the measured pulses, every series from its own estimated start.
+        Noise-free curve of the fit through the measured pulses, each series from its own estimated start.
     band : (n,), siemens
-        Standard deviation of a reading around it: cycle-to-cycle noise that adds up, and read noise.
+        Standard deviation of a reading about it: accumulated cycle-to-cycle noise, and read noise.
     node_conductance : (nodes,), siemens
-        Places at which the steps are tabulated for reports, over the measured range.
+        Places over the measured range at which the steps are tabulated for reports.
     step_up, step_down : (nodes,), siemens
-        Fitted changes of one pulse there; those downwards are negative.
+        Fitted changes per pulse there; downward changes are negative.
     step_up_error, step_down_error : (nodes,), siemens
-        Their standard errors.
+        Standard errors of the steps.
     device_scales : (devices, 2)
         Steps up and down of each device relative to the common ones.
     read_noise, slow_noise : float
@@ -65,13 +65,13 @@ class Calibration:
     cycle_noise : float
         Standard deviation of a step relative to its mean.
     read_noise_interval, slow_noise_interval, cycle_noise_interval : (low, high)
-        Their 90 % intervals.
+        90 % intervals of these noises.
     residual_rms : float
         Root mean square of data minus ``fitted``, in siemens.
     r_squared : float
         1 - residual variance / variance of the data.
     warnings : tuple of str
-        What to know before trusting the fit, one sentence each.
+        Caveats about the fit, one sentence each.
     """
 
     device: Device
@@ -98,7 +98,7 @@ class Calibration:
 
     @property
     def family(self) -> str:
-        """The family of steps that won."""
+        """Selected family of steps."""
         return self.pulse_fit.fit.label
 
 
@@ -118,11 +118,11 @@ def calibrate(
     name : str
         Name of the device.
     nodes : int, optional
-        A table of so many nodes, odd, from 3 to 257; by default the data choose a family, or the number of nodes.
+        Number of nodes of a table, odd, from 3 to 257; by default the family, or the number of nodes, is selected by the data.
     accept : bool
-        A fit that fails its checks is returned, and marked, instead of refused.
+        Return a fit that fails its checks, marked as such, instead of raising.
     reading : Reading, optional
-        What the data do not say themselves: unit, read voltage.
+        Interpretation of data that do not give it: unit, read voltage.
 
     Returns
     -------
@@ -161,7 +161,7 @@ def _checked_nodes(nodes: int | None) -> int | None:
 
 
 def source_of(part: Understood, data: PulseData | None = None) -> Source:
-    """Where a measurement came from."""
+    """Return the source entry of a measurement."""
     rows = max((len(values) for values in part.columns.values()), default=0)
     return Source(
         kind=part.kind,
@@ -175,7 +175,7 @@ def source_of(part: Understood, data: PulseData | None = None) -> Source:
 
 
 def calibration_of(parts: Sequence[Understood], name: str, nodes: int | None, accept: bool) -> Calibration:
-    """The device of pulse series in one or several tables."""
+    """Fit a device to pulse series in one or several tables."""
     nodes = _checked_nodes(nodes)
     data = pulse_data(parts)
     sources = tuple(source_of(part, data if len(parts) == 1 else None) for part in parts)
@@ -206,7 +206,7 @@ def calibration_of(parts: Sequence[Understood], name: str, nodes: int | None, ac
 
 
 def _result(device: Device, data: PulseData, fitted: PulseFit, checks: Checks, remarks: tuple[str, ...]) -> Calibration:
-    """Everything in siemens."""
+    """Convert the results to siemens."""
     unit, base, fit = fitted.unit, fitted.base, fitted.fit
     places = np.linspace(0, 1, len(getattr(device.response, "nodes_up", range(17))))
     up, down, up_error, down_error = (unit * one for one in fitted.steps_at(places))
@@ -238,7 +238,7 @@ def _result(device: Device, data: PulseData, fitted: PulseFit, checks: Checks, r
 
 
 def _remarks(data: PulseData, fitted: PulseFit) -> list[str]:
-    """What the data leave open."""
+    """Return remarks on what the data do not determine."""
     said = list(data.notes)
     if data.directions_inferred:
         said.append("directions were inferred from the trend; a column 'direction' is safer near turning points")
@@ -259,13 +259,13 @@ def _remarks(data: PulseData, fitted: PulseFit) -> list[str]:
 
 
 def _more_cycles(data: PulseData, value: float, high: float) -> int:
-    """By how much more data the interval of σ_c² (which shrinks with their root) would become a third of what it is known to be."""
+    """Factor on the amount of data for which the interval of σ_c² (which shrinks with its root) would be a third of its width."""
     wanted = max(0.6 * value**2, 0.01)
     return max(2, int(np.ceil((high**2 / 2 / wanted) ** 2)))
 
 
 def _kept(data: PulseData) -> Curve:
-    """The first series of the first device, up to `_KEPT` readings, for pictures."""
+    """Return the first series of the first device, up to `_KEPT` readings, for plots."""
     own = np.flatnonzero(data.device == 0)[:_KEPT]
     begins = np.flatnonzero(np.diff(data.series[own], prepend=-1) != 0)
     pulses = np.zeros(len(own), np.int64)

@@ -1,4 +1,4 @@
-"""What a column is, by its name: its quantity, its unit, and the factor to SI units."""
+"""Interpretation of column names: quantity, unit, and the factor to SI units."""
 
 from __future__ import annotations
 
@@ -56,16 +56,16 @@ _SUFFIX = re.compile(r"^(.*?)[ _/]+(?:in[ _]+)?([pnuµμmkMG]?(?:S|A|V|ohm|Ω|s)
 
 @dataclass(frozen=True)
 class Column:
-    """What a header says.
+    """Interpretation of a header.
 
     Attributes
     ----------
     role : str
-        The quantity; empty if the name is not known.
+        Quantity; empty if the name is not known.
     factor : float
-        To siemens, ohms, amperes, volts or seconds.
+        Factor to siemens, ohms, amperes, volts or seconds.
     unit : str
-        As it was written; empty if there is none.
+        Unit as written; empty if there is none.
     """
 
     role: str
@@ -74,7 +74,7 @@ class Column:
 
 
 def unit_of(text: str) -> tuple[str, float] | None:
-    """The quantity of a unit and its factor to SI; None if it is not known.
+    """Return the quantity of a unit and its factor to SI; None if it is not known.
 
     >>> unit_of("uS"), unit_of("kΩ")
     (('conductance', 1e-06), ('resistance', 1000.0))
@@ -105,7 +105,7 @@ def unit_of(text: str) -> tuple[str, float] | None:
 
 
 def column_of(name: str) -> Column:
-    """What a header means.
+    """Return the interpretation of a header.
 
     >>> column_of("Conductance [uS]").role, column_of("G(nS)").factor, column_of("conductance_us").unit
     ('conductance', 1e-09, 'us')
@@ -120,7 +120,7 @@ def column_of(name: str) -> Column:
     role = _role(text)
     known = unit_of(unit) if unit else None
     if known is not None and role in ("seconds", "") and known[0] == "conductance" and unit.lower() in ("s", "ms", "us", "ns"):
-        # Times are written in s, ms, us, ns; "S" alone is siemens.
+        # Times are written in s, ms, us, ns; "S" alone means siemens.
         known = ("seconds", known[1]) if role == "seconds" else known
     if known is not None and role in ("conductance", "target", "result") and known[0] == "seconds":
         known = unit_of(unit[:-1] + "S") if unit.lower().endswith("s") else None
@@ -135,7 +135,7 @@ def column_of(name: str) -> Column:
 
 
 def _recased(text: str) -> str:
-    """A suffix in small letters as a unit: conductance_us, current_ua."""
+    """Convert a lower-case suffix to a unit: conductance_us, current_ua."""
     stem, _, last = text.rpartition("_")
     known = {"us": "uS", "ms": "mS", "ns": "nS", "s": "S", "ua": "uA", "na": "nA", "ma": "mA", "a": "A", "mv": "mV", "v": "V"}
     known |= {"ohm": "ohm", "ohms": "ohm", "kohm": "kohm", "mohm": "Mohm", "siemens": "S", "seconds": "s"}

@@ -1,4 +1,4 @@
-"""Measured conductance against pulse number: what must be true of such data before anything is fitted."""
+"""Measured conductance against pulse number: reading and validation of the data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["CalibrationError", "PulseData", "pulse_data", "read_pulse_data"]
 
 _UP = {"up", "+1", "1", "+", "1.0", "ltp", "potentiation", "pot", "set", "p", "increase"}
 _DOWN = {"down", "-1", "-", "-1.0", "ltd", "depression", "dep", "reset", "d", "decrease"}
-# A turning point counts when the conductance has come back by this fraction of its range.
+# A turning point counts if the conductance has come back by this fraction of its range.
 _RETURN = 0.2
 
 
@@ -28,19 +28,19 @@ class PulseData:
     Attributes
     ----------
     pulse : (n,) int64
-        Pulse number; the conductance was read after that pulse. Numbers may be left out.
+        Pulse number; the conductance was read after that pulse. Numbers may be missing.
     conductance : (n,) float64, siemens
     direction : (n,) int8
-        +1 or -1: the direction of that pulse. The first one of a series says nothing.
+        +1 or -1: direction of that pulse. The first one of a series has no meaning.
     series : (n,) int64
-        Which unbroken series a row belongs to: one cycle of one device.
+        Index of the unbroken series of a row: one cycle of one device.
     device : (n,) int64
-        Which device, numbered from 0.
+        Index of the device, from 0.
     device_names : tuple of str
     directions_inferred : bool
         Whether the directions come from the trend of the data.
     notes : tuple of str
-        What to know about how the data were read.
+        Notes on how the data were read.
     """
 
     pulse: np.ndarray
@@ -59,12 +59,12 @@ def read_pulse_data(source: str | Path | Mapping[str, Any], reading: Reading | N
     Parameters
     ----------
     source : path, or mapping of column name to sequence
-        A file, or its columns: one of ``conductance``, ``resistance`` or ``current`` with units in their names; if known ``pulse``,
-        a whole number; ``direction``, up or down (or +1 and -1, LTP and LTD, set and reset), of the pulse *before* the reading, or
-        a ``pulse voltage`` whose sign says it; ``device`` and ``cycle``, any names. A cycle starts a new series. Or a column for
-        each curve.
+        A file, or its columns: one of ``conductance``, ``resistance`` or ``current`` with units in their names; optionally ``pulse``,
+        an integer; ``direction``, up or down (or +1 and -1, LTP and LTD, set and reset), of the pulse *before* the reading, or a
+        ``pulse voltage`` whose sign gives it; ``device`` and ``cycle``, any names. A cycle starts a new series. Alternatively, one
+        column per curve.
     reading : Reading, optional
-        What the data do not say themselves.
+        Interpretation of data that do not give it.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def read_pulse_data(source: str | Path | Mapping[str, Any], reading: Reading | N
     Raises
     ------
     CalibrationError
-        In one sentence.
+        With the reason, in one sentence.
     """
     found = understand(source, reading)
     if found.kind != "pulses":
@@ -82,12 +82,12 @@ def read_pulse_data(source: str | Path | Mapping[str, Any], reading: Reading | N
 
 
 def pulse_data(parts: Sequence[Understood]) -> PulseData:
-    """Pulse series of one or several tables; devices of the same name are the same device.
+    """Combine pulse series of one or several tables; devices with the same name are the same device.
 
     Raises
     ------
     CalibrationError
-        In one sentence.
+        With the reason, in one sentence.
     """
     read = [_one(part, number if len(parts) > 1 else None) for number, part in enumerate(parts)]
     notes = tuple(dict.fromkeys(note for part in parts for note in (*part.questions, *part.notes)))
@@ -173,7 +173,7 @@ def _devices(columns: dict[str, Any], n: int) -> np.ndarray:
 def _restarted(
     columns: dict[str, Any], device: np.ndarray, order: np.ndarray, names: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Rows in their own order, where pulse numbers begin anew: numbers that go on, and unbroken series; None if that is not so."""
+    """Return continued numbers and unbroken series if pulse numbers restart within rows in their own order, otherwise None."""
     n = len(order)
     pulse, way, owner = _whole(columns["pulse"])[0], _given(columns), _devices(columns, n)
     cycle = np.unique(np.array(columns.get("cycle", ["0"] * n)), return_inverse=True)[1]
@@ -191,7 +191,7 @@ def _restarted(
 
 
 def _whole(values: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Pulse numbers, rounded where a figure was digitised."""
+    """Return integer pulse numbers, rounded if a figure was digitised."""
     if np.abs(values).max(initial=0) > 2**53:
         raise CalibrationError("pulse numbers beyond 2^53 are not allowed")
     off = np.abs(values - np.round(values))
@@ -204,7 +204,7 @@ def _whole(values: np.ndarray) -> tuple[np.ndarray, list[str]]:
 
 
 def _given(columns: dict[str, Any]) -> np.ndarray:
-    """Directions by their column, or by the sign of the pulses."""
+    """Return directions from their column, or from the sign of the pulses."""
     if "direction" not in columns:
         volts = columns["pulse_volts"]
         if (volts == 0).any():
@@ -221,10 +221,10 @@ def _given(columns: dict[str, Any]) -> np.ndarray:
 
 
 def _trend(y: np.ndarray) -> np.ndarray:
-    """Directions of one series from its runs up and down.
+    """Infer the directions of one series from its runs up and down.
 
-    A run ends where the curve comes back by a fifth of the range. Its last reading is the last one, before that, which the noise
-    cannot tell from the extreme: on a plateau pulses still push the old way.
+    A run ends where the curve comes back by a fifth of the range. Its last reading is the last one before that which noise cannot
+    distinguish from the extreme: on a plateau, pulses still have the old direction.
     """
     n = len(y)
     direction = np.ones(n)
@@ -236,7 +236,7 @@ def _trend(y: np.ndarray) -> np.ndarray:
     noise = np.std(np.diff(y, 2)) / np.sqrt(6)
     back = max(_RETURN * np.ptp(smooth), 4 * noise)
     sense = 1.0 if np.argmax(smooth) > np.argmin(smooth) else -1.0
-    # A curve that falls by `back` before it ever rises that much begins downwards.
+    # A curve that falls by `back` before it rises that much starts downwards.
     for i in range(n):
         fallen, risen = smooth[: i + 1].max() - smooth[i], smooth[i] - smooth[: i + 1].min()
         if max(fallen, risen) >= back:
@@ -256,7 +256,7 @@ def _trend(y: np.ndarray) -> np.ndarray:
 
 
 def _one_way(y: np.ndarray) -> int:
-    """1 or -1 if a series goes one way from its first to its last quarter, as a ramp does; 0 if it turns."""
+    """Return 1 or -1 if a series is monotonic from its first to its last quarter, such as a ramp; 0 if it turns."""
     wide = uniform_filter1d(y, max(3, len(y) // 10), mode="nearest")
     net = wide[-1] - wide[0]
     back = (np.maximum.accumulate(wide) - wide if net > 0 else wide - np.minimum.accumulate(wide)).max()

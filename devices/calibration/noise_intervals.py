@@ -1,4 +1,4 @@
-"""How well each noise is known: restricted likelihood over all noise models that the data leave open."""
+"""Intervals of the noises: restricted likelihood over all noise models that are compatible with the data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from analogpc.devices.calibration.restricted import restricted_climb
 from analogpc.devices.calibration.state_space import CYCLE, EXTRA, MEMORY, SLOW, WHITE, Fit, Readings, covariance
 
 LR_90 = 1.353
-"""A log-likelihood that is lower by so much bounds the 90 % interval of one parameter (Wilks, Ann. Math. Stat. 9:60, 1938)."""
+"""Drop of the log-likelihood at the ends of the 90 % interval of one parameter (Wilks, Ann. Math. Stat. 9:60, 1938)."""
 _LEAST_SIGMA_LOG = -9.5
 _WELL_KNOWN = 0.1
 _FAINT = -7.0
@@ -153,9 +153,9 @@ def _averaged(profile: _Profile) -> np.ndarray:
 
 
 def _interval_of(profile: Callable[[float], float], middle: float) -> tuple[float, float, float]:
-    """Where a profile is least, and where it is higher by `LR_90` on both sides; -inf where it never is."""
+    """Return the minimum of a profile, and the points on both sides where it is higher by `LR_90`; -inf if there is none."""
     grid = {value: profile(value) for value in middle + np.array([0.0, -0.5, 0.5])}
-    # Outwards until the likelihood has fallen enough on both sides, or the noise makes no difference any more.
+    # Outwards until the likelihood has dropped enough on both sides, or the noise has no effect.
     for way in (-1, 1):
         step, end = 0.6, middle + 0.5 * way
         while grid[end] - min(grid.values()) < 1.3 * LR_90 and _LEAST_SIGMA_LOG < end < 4:
@@ -177,7 +177,7 @@ def _interval_of(profile: Callable[[float], float], middle: float) -> tuple[floa
     excess = np.array([over(loss) for loss in losses])
 
     def crossing(way: int) -> float:
-        # The outermost crossing: several noise models may leave a gap between what each allows.
+        # The outermost crossing: with several noise models there may be a gap between their intervals.
         outside = [k for k in range(len(places)) if way * (k - best) > 0 and excess[k] >= 0]
         inside = [k for k in range(len(places)) if way * (k - best) >= 0 and excess[k] < 0]
         k = max(inside, key=lambda i: way * i)
@@ -197,7 +197,7 @@ def _interval_of(profile: Callable[[float], float], middle: float) -> tuple[floa
 
 
 def _between(grid: dict[float, float], halve: bool) -> float:
-    """A place nearer to the least value: the middle of the wider gap beside it, or the vertex of the parabola through three places."""
+    """Return a point nearer to the minimum: the middle of the wider adjacent gap, or the vertex of the parabola through three points."""
     places = sorted(grid)
     best = min(range(len(places)), key=lambda k: grid[places[k]])
     around = places[max(best - 1, 0) : best + 2]
@@ -206,7 +206,7 @@ def _between(grid: dict[float, float], halve: bool) -> float:
         fall, rise = (fb - fa) / (b - a), (fc - fb) / (c - b)
         if rise > fall:
             vertex = (a + b) / 2 - fall * (c - a) / (2 * (rise - fall))
-            # Not where the curve is known already.
+            # Not at a known point of the curve.
             if min(abs(vertex - p) for p in around) > 0.05 * (c - a):
                 return float(np.clip(vertex, a + 0.1 * (b - a), c - 0.1 * (c - b)))
     wide = max(range(len(around) - 1), key=lambda k: around[k + 1] - around[k])

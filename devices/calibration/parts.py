@@ -1,4 +1,4 @@
-"""What one measurement gives a device: the contract of the kinds of measurement."""
+"""Results of one measurement: the interface of the kinds of measurement."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from analogpc.devices.calibration.understanding import Understood
 from analogpc.devices.provenance import Interval
 
 Z_90 = 1.645
-"""Standard errors of a 90 % interval."""
+"""Half width of a 90 % interval in standard errors."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """What a picture of a measurement shows.
+    """Contents of a plot of a measurement.
 
     Attributes
     ----------
     title, x, y : str
         Title and axes.
     points, lines : list of (x, y, label)
-        Measured points, and what the model says.
+        Measured points, and curves of the model.
     log_x : bool
     """
 
@@ -38,7 +38,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Part:
-    """What a measurement gives a device.
+    """Contribution of a measurement to a device.
 
     Attributes
     ----------
@@ -47,9 +47,9 @@ class Part:
         Fields of the device.
     intervals : tuple of Interval
     assumptions, remarks, failures : tuple of str
-        What was taken without a measurement, what to know, and why the fit cannot be trusted.
+        Values assumed without a measurement, caveats, and reasons why the fit cannot be trusted.
     window : (low, high)
-        Lowest and highest conductance that was measured, in siemens; zeros if none was.
+        Lowest and highest measured conductance, in siemens; zeros if none was measured.
     panel : Panel
     """
 
@@ -64,7 +64,7 @@ class Part:
 
 
 def column(part: Understood, name: str) -> np.ndarray:
-    """A column that a kind of measurement needs."""
+    """Return a column that a kind of measurement needs."""
     if name not in part.columns:
         raise CalibrationError(
             f"a measurement of the kind '{part.kind}' needs a column '{name}'; there are {', '.join(part.columns)}"
@@ -73,7 +73,7 @@ def column(part: Understood, name: str) -> np.ndarray:
 
 
 def groups(part: Understood, *names: str) -> np.ndarray:
-    """Number of the series (n,) of each row, by device, cycle and level as far as there are any."""
+    """Return the index of the series (n,) of each row, by device, cycle and level as far as given."""
     n = max(len(values) for values in part.columns.values())
     keys = [np.unique(np.array(part.columns[name]), return_inverse=True)[1] for name in names if name in part.columns]
     if not keys:
@@ -82,6 +82,6 @@ def groups(part: Understood, *names: str) -> np.ndarray:
 
 
 def interval(name: str, value: float, error: float, unit: str = "", field: str = "", least: float = -np.inf) -> Interval:
-    """A number with its 90 % interval by its standard error."""
+    """Return a number with its 90 % interval from its standard error."""
     low, high = max(value - Z_90 * error, least), value + Z_90 * error
     return Interval(name=name, value=float(value), low=float(low), high=float(high), unit=unit, field=field)

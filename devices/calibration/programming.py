@@ -1,4 +1,4 @@
-"""Programming errors: how far results lie from their targets, against the target."""
+"""Programming errors: deviations of the results from their targets, as a function of the target."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ FEWEST = 20
 
 
 def deviation_model(g: np.ndarray, error: np.ndarray) -> tuple[str, np.ndarray, np.ndarray]:
-    """Constant, proportional or quadratic deviation of normal errors, by Schwarz's criterion.
+    """Select a constant, proportional or quadratic deviation of normal errors by Schwarz's criterion.
 
     Parameters
     ----------
     g, error : (n,)
-        Conductances, and deviations from their mean; in any one unit.
+        Conductances, and deviations from their mean; in the same unit.
 
     Returns
     -------
     name : "constant", "proportional" or "polynomial"
     coefficients : (k,)
-        Of σ: one number, one number, or three by powers of g.
+        Coefficients of σ: one number, one number, or three by powers of g.
     deviation : (n,)
         σ at g.
     """
@@ -49,7 +49,7 @@ def deviation_model(g: np.ndarray, error: np.ndarray) -> tuple[str, np.ndarray, 
 
 
 def programming_part(part: Understood) -> Part:
-    """Programming noise of a device, and the systematic offset, which no device model holds."""
+    """Fit the programming noise of a device, and report the systematic offset, which no device model contains."""
     target = column(part, "target")
     result = part.columns["result"] if "result" in part.columns else column(part, "conductance")
     if len(target) < FEWEST:

@@ -1,4 +1,4 @@
-"""The device of a pulse fit: response, spreads, noises, window, and what is known of each number."""
+"""Device of a pulse fit: response, spreads, noises and window, with the intervals of each number."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from analogpc.devices.responses import PulseResponse
 from analogpc.devices.responses.base import WINDOW_SIGMAS
 
 NEGLIGIBLE_CYCLE = 1e-3
-"""A cycle-to-cycle noise below that is written as none."""
+"""Cycle-to-cycle noise below this value is set to zero."""
 
 
 @dataclass(frozen=True)
 class PulsePart:
-    """What a pulse fit gives a device.
+    """Contribution of a pulse fit to a device.
 
     Attributes
     ----------
@@ -46,13 +46,13 @@ class PulsePart:
 
 
 def pulse_part(fitted: PulseFit) -> PulsePart:
-    """Everything that pulse series say about a device."""
+    """Return the device fields and intervals that follow from pulse series."""
     fit, unit, base = fitted.fit, fitted.unit, fitted.base
     found = response_of(fit.family, fit.theta[:-EXTRA], fit.bounds, -base / unit)
     width = unit * (found.high - found.low)
     response = found.response
     states = (-1.0, 1.0) if not hasattr(response, "w_max") else (response.w_min, response.w_max)
-    # One unit of state in siemens: the places of the lowest and highest state belong to w_min and w_max.
+    # One unit of state in siemens: the places of the lowest and highest state correspond to w_min and w_max.
     half = width / (states[1] - states[0])
     low_siemens = base + unit * found.low - (states[0] + 1) * half
     response, remarks, spread_intervals = _spreads(fitted, response, half, base + unit * found.low)
@@ -99,7 +99,7 @@ def _assumptions(fitted: PulseFit, write: float) -> tuple[str, ...]:
 
 
 def _intervals(fitted: PulseFit) -> list[Interval]:
-    """Of steps at both ends and in the middle, and of the noises."""
+    """Return the intervals of the steps at both ends and in the middle, and of the noises."""
     out = []
     places = np.array([0.0, 0.5, 1.0])
     up, down, up_error, down_error = fitted.steps_at(places)
@@ -133,7 +133,7 @@ def _interval(name: str, values: tuple[float, float, float], factor: float, unit
 def _spreads(
     fitted: PulseFit, response: PulseResponse, half: float, low_siemens: float
 ) -> tuple[PulseResponse, list[str], list[Interval]]:
-    """The response with the spreads from device to device, and how well they are known."""
+    """Return the response with the spreads from device to device, and their uncertainty."""
     fit, remarks = fitted.fit, []
     devices = len(fit.own)
     if devices == 1:

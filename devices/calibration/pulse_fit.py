@@ -1,4 +1,4 @@
-"""From pulse series in siemens to a fitted model: scaling, choice of family and noises, devices, intervals, and the mean curve."""
+"""Fit of a model to pulse series in siemens: scaling, selection of family and noises, devices, intervals, and the mean curve."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ FEWEST_PULSES = 8
 
 @dataclass(frozen=True)
 class PulseFit:
-    """A model of pulse series, and what the data say about it.
+    """A model of pulse series with its uncertainty.
 
     Attributes
     ----------
     fit : Fit
-        In places: conductance = ``base`` + ``unit`` times place.
+        Fit in units of place: conductance = ``base`` + ``unit`` times place.
     data : Readings
-        Scaled.
+        Scaled readings.
     base, unit : float
-        Siemens of place 0, and of one unit.
+        Conductance of place 0, and of one unit, in siemens.
     ranking : list of Ranked
-        All families that were tried, the best first.
+        All families that were fitted, best first.
     noises : tuple of (value, low, high)
         σ_c (of a step), σ_r and σ_e (of the range) with their 90 % intervals.
     covariance : (parameters,) squared
-        Of ``fit.theta`` and ``fit.own``.
+        Covariance of ``fit.theta`` and ``fit.own``.
     mean, band : (n,)
-        Conductance in places without noise, from the best start of every series; standard deviation of a reading around it.
+        Noise-free conductance as a place, from the best start of every series; standard deviation of a reading about it.
     """
 
     fit: Fit
@@ -62,7 +62,7 @@ class PulseFit:
         up, down = (np.interp(places, PLACES, one) for one in fit.family.steps(fit.theta[:-EXTRA]))
         slopes = np.zeros((2, len(places), count))
         for k in range(count - EXTRA):
-            # Differences over a standard error, on the steeper side: a step that is cut off at zero may well not be zero.
+            # Differences over a standard error, on the steeper side: a step that is clipped at zero may be nonzero.
             size = float(np.clip(np.sqrt(self.covariance[k, k]), 1e-6, 1.0))
             for sign in (-size, size):
                 theta = fit.theta[:-EXTRA].copy()
@@ -100,13 +100,13 @@ class PulseFit:
 
 
 def fit_pulses(data: PulseData, nodes: int | None = None) -> PulseFit:
-    """Fit everything to pulse series.
+    """Fit steps, noises and devices to pulse series.
 
     Parameters
     ----------
     data : PulseData
     nodes : int, optional
-        A table of so many nodes, instead of the family that the data ask for.
+        Number of nodes of a table, instead of the family selected by the data.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def fit_pulses(data: PulseData, nodes: int | None = None) -> PulseFit:
         If the data hold too few pulses in a direction, or do not follow them.
     """
     readings, base, unit = _scaled(data)
-    # Coarse first: then the range is that of the conductances and no longer that of noisy readings.
+    # Coarse fit first, so that the range is that of the conductances instead of noisy readings.
     first = noise_models(readings, few=True)[0]
     readings, base, unit = _rescaled(readings, first, base, unit)
     first = noise_models(readings)[0]
@@ -131,7 +131,7 @@ def fit_pulses(data: PulseData, nodes: int | None = None) -> PulseFit:
 
 
 def _scaled(data: PulseData) -> tuple[Readings, float, float]:
-    """Readings from 0 to 1, or why they cannot be used."""
+    """Return readings scaled to 0 to 1, or raise with the reason why they cannot be used."""
     first = np.diff(data.series, prepend=-1) != 0
     pulses = np.where(first, -1, np.diff(data.pulse, prepend=0)).astype(np.int64)
     sign = data.direction.astype(np.int64)
@@ -150,7 +150,7 @@ def _scaled(data: PulseData) -> tuple[Readings, float, float]:
 
 
 def _follows(data: PulseData, first: np.ndarray) -> bool:
-    """Whether runs of pulses move the conductance in their direction: up and down, by more than the noise of their ends."""
+    """Whether runs of pulses move the conductance in their direction, up and down, by more than the noise of their ends."""
     breaks = np.flatnonzero(first | (np.diff(data.direction, prepend=0) != 0))
     bends = np.diff(data.conductance, 2)[(np.diff(data.series)[:-1] == 0) & (np.diff(data.series)[1:] == 0)]
     noise = float(np.sqrt(np.mean(bends**2) / 6)) if len(bends) else 0.0
@@ -162,14 +162,14 @@ def _follows(data: PulseData, first: np.ndarray) -> bool:
             own, part = data.conductance[run], max(1, len(run) // 4)
             nets.append(way * (own[-part:].mean() - own[:part].mean()))
             variances.append(2 * noise**2 / part)
-        # Noise alone moves the mean of pulses up as often down as up; the test asks for four standard errors.
+        # Noise alone moves the mean equally often in either direction; the test requires four standard errors.
         if sum(nets) <= 4 * np.sqrt(sum(variances)) or sum(nets) <= 0:
             return False
     return True
 
 
 def _rescaled(data: Readings, fit: Fit, base: float, unit: float) -> tuple[Readings, float, float]:
-    """Places from 0 to 1 for the conductances of the mean device."""
+    """Rescale so that the conductances of the mean device have places from 0 to 1."""
     _, _, mean, _ = fit.run(data)
     mean = uniform_filter1d(mean, 3, mode="nearest")
     ends = np.array([[mean[data.device == d].min(), mean[data.device == d].max()] for d in range(data.devices)])
@@ -179,7 +179,7 @@ def _rescaled(data: Readings, fit: Fit, base: float, unit: float) -> tuple[Readi
 
 
 def mean_curve(fit: Fit, data: Readings) -> tuple[np.ndarray, np.ndarray]:
-    """The conductance without noise from the best start of every series, and the deviation of readings around it."""
+    """Return the noise-free conductance from the best start of every series, and the deviation of readings about it."""
     series = np.cumsum(data.pulses < 0) - 1
     first = np.flatnonzero(data.pulses < 0)
     starts = fit.run(data)[2][first]

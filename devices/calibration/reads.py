@@ -1,4 +1,4 @@
-"""Repeated reads of resting devices: white noise, 1/f noise and telegraph noise."""
+"""Fit of repeated reads of resting devices: white noise, 1/f noise and telegraph noise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FEWEST = 30
 
 
 def reads_part(part: Understood) -> Part:
-    """Read noise of a device: the white part and what is slower, of every series, against conductance."""
+    """Fit the read noise of a device: the white part and the slower part of every series, against conductance."""
     g = column(part, "conductance") * 1e6
     series = groups(part, "device", "level", "cycle")
     order = part.columns.get("seconds", part.columns.get("read"))
@@ -96,7 +96,7 @@ def reads_part(part: Understood) -> Part:
 
 
 def _white(level: np.ndarray, fast: np.ndarray, reads: int) -> tuple[Any, dict[str, Any], list[Interval]]:
-    """The white noise against conductance."""
+    """Fit the white noise against conductance."""
     known = 1 / np.sqrt(2 * reads * len(level))
     noise: Any
     if len(level) >= 4 and np.ptp(level) > 0.3 * level.mean():
@@ -124,9 +124,9 @@ def _white(level: np.ndarray, fast: np.ndarray, reads: int) -> tuple[Any, dict[s
 
 
 def white_and_slow(y: np.ndarray) -> tuple[float, float]:
-    """Standard deviations of the white and of an autoregressive part of reads of a resting device, by maximum likelihood.
+    """Return standard deviations of the white and the autoregressive part of reads of a resting device, by maximum likelihood.
 
-    The slow part is 0 unless Schwarz's criterion asks for it.
+    The slow part is 0 unless Schwarz's criterion selects it.
     """
     z, scale = y - y.mean(), float(y.std())
     if scale == 0:
@@ -134,14 +134,14 @@ def white_and_slow(y: np.ndarray) -> tuple[float, float]:
     z, n = z / scale, len(y)
 
     def loss(p: np.ndarray) -> float:
-        """The likelihood of white noise plus an autoregressive process, as an ARMA(1, 1) process with its steady-state filter."""
+        """Likelihood of white noise plus an autoregressive process, as an ARMA(1, 1) process with its steady-state filter."""
         white, slow, phi = np.exp(2 * p[0]), np.exp(2 * p[1]), 1 / (1 + np.exp(-p[2]))
         drive = slow * (1 - phi**2)
-        # Variance of the state before a reading, where it has settled.
+        # Stationary variance of the state before a reading.
         b = white * (1 - phi**2) - drive
         before = (-b + np.sqrt(b * b + 4 * drive * white)) / 2
         gain = before / (before + white)
-        # e_n = z_n - m_n, m_{n+1} = φ (m_n + gain e_n): a recursion of first order.
+        # e_n = z_n - m_n, m_{n+1} = φ (m_n + gain e_n): a first-order recursion.
         errors = lfilter([1.0, -phi], [1.0, -phi * (1 - gain)], z)
         total = before + white
         return n * np.log(total) / 2 + float(errors @ errors) / (2 * total)
@@ -172,7 +172,7 @@ def two_states(y: np.ndarray) -> tuple[float, float, float, np.ndarray] | None:
         low, high = again
     within = np.sqrt((((y - np.where(up, high, low)) ** 2).sum()) / len(y))
     switches = int((np.diff(up.astype(int)) != 0).sum())
-    # Two levels four deviations apart leave a gap that no single hump has; and the device must have switched a few times.
+    # Two levels four deviations apart leave a gap that a unimodal distribution lacks; and the device must have switched a few times.
     if high - low < 4 * within or switches < 4 or min(up.mean(), 1 - up.mean()) < 0.02:
         return None
     stays = [float(which.sum() / max((np.diff(np.concatenate([[0], which.astype(int)])) == 1).sum(), 1)) for which in (up, ~up)]

@@ -1,6 +1,6 @@
-"""From a fitted model to a response with its noises and spreads, and the conductances that its states stand for.
+"""Conversion of a fitted model to a response with its noises and spreads, and its conductance window.
 
-State -1 stands for place 0, the low end of what was measured, and state 1 for place 1: w = 2 z - 1.
+State -1 corresponds to place 0, the low end of the measured range, and state 1 to place 1: w = 2 z - 1.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from analogpc.devices.responses import (
 )
 
 _BEYOND = 0.25
-"""Bounds of a fit that lie so far outside of what was measured are not believed: the device ends with the measurement."""
+"""Largest distance of fitted bounds from the measured range; beyond it the device ends with the measured range."""
 _NODES = 33
 
 
@@ -44,17 +44,17 @@ class Fitted:
 
 
 def response_of(family: Family, theta: np.ndarray, bounds: tuple[float, float], least_place: float) -> Fitted:
-    """The response that takes the steps of a family, natively if there is one, as a table otherwise.
+    """Return the response for the steps of a family: native if there is one, otherwise a table.
 
     Parameters
     ----------
     family : Family
     theta : (p,)
-        Its parameters.
+        Parameters of the family.
     bounds : (low, high)
-        Hard bounds as places, infinite if there are none.
+        Hard bounds as places; infinite if there are none.
     least_place : float
-        The place of a conductance of zero, below which no device can be.
+        Place of zero conductance, the lower limit for any device.
     """
     low, high = max(bounds[0] if np.isfinite(bounds[0]) else 0.0, least_place), bounds[1] if np.isfinite(bounds[1]) else 1.0
     free = not np.isfinite(bounds).any()
@@ -81,7 +81,7 @@ def _sizes(up: float, down: float) -> dict[str, float]:
 
 
 def _table(up: np.ndarray, down: np.ndarray, low: float, high: float, nodes: int) -> Fitted:
-    """A table between two places, relative to its own mean steps."""
+    """Return a table between two places, relative to its own mean steps."""
     at = np.linspace(low, high, nodes)
     rise, fall = (2 / (high - low) * np.interp(at, PLACES, one) for one in (up, down))
     sizes = _sizes(rise.mean(), fall.mean())
@@ -90,7 +90,7 @@ def _table(up: np.ndarray, down: np.ndarray, low: float, high: float, nodes: int
 
 
 def _soft(theta: np.ndarray, least_place: float) -> Fitted | None:
-    """Soft bounds where the steps vanish; or, if that is far outside, straight lines that end with the measurement."""
+    """Return soft bounds where the steps vanish; or, if that is far outside, straight lines that end with the measured range."""
     rate_up, high, rate_down, low = np.exp(theta[0]), theta[1], np.exp(theta[2]), theta[3]
     if high > 1 + _BEYOND or low < -_BEYOND:
         ends = np.array([rate_up * high, rate_up * max(high - 1, 0), rate_down * max(-low, 0), rate_down * (1 - low)])
@@ -102,7 +102,7 @@ def _soft(theta: np.ndarray, least_place: float) -> Fitted | None:
 
 
 def _linear(ends: np.ndarray) -> Fitted | None:
-    """Steps at both ends, up and down; a step that grows along its way has no native response."""
+    """Return a linear response from steps at both ends, up and down; None if a step grows along its direction."""
     up, down = (ends[0] + ends[1]), (ends[2] + ends[3])
     gamma_up, gamma_down = (ends[0] - ends[1]) / up, (ends[3] - ends[2]) / down
     if gamma_up < 0 or gamma_down < 0:

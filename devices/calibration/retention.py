@@ -1,4 +1,4 @@
-"""Conductances over time after programming: power-law drift, exponential loss, or a spread that grows about the mean."""
+"""Fit of conductances over time after programming: power-law drift, exponential loss, or a spread that grows about the mean."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _LEAST_R2 = 0.1
 
 
 def drift_part(part: Understood) -> Part:
-    """Drift of a device, by the model that the data prefer.
+    """Fit the drift of a device with the best model.
 
-    Every device and level is a series. The power law G = G_1 (t / t_1)^-ν is fitted to each, with t_1 its first time; the exponential
-    loss to all together. Where the mean hardly moves but the spread grows, the relaxation model takes the spread at each time.
+    Every device and level is a series. The power law G = G_1 (t / t_1)^-ν is fitted to each series, with t_1 its first time; the
+    exponential loss to all series together. If the mean hardly moves but the spread grows, the relaxation model uses the spreads.
     """
     seconds, g = column(part, "seconds"), column(part, "conductance") * 1e6
     if (seconds < 0).any():
@@ -33,7 +33,7 @@ def drift_part(part: Understood) -> Part:
     if len(times) < 2:
         raise CalibrationError("drift needs readings at two times at least")
     first = float(times[times > 0][0])
-    # A reading at time zero is one that came within the first interval.
+    # A reading at time zero was taken within the first interval.
     t0 = first if times[0] > 0 else max(first, 1e-9)
     shifted = seconds / t0 if times[0] > 0 else 1 + seconds / t0
     names, noise = np.unique(series), 0.0
@@ -135,7 +135,7 @@ def _power_law(
 
 
 def _exponential(seconds: np.ndarray, g: np.ndarray, series: np.ndarray) -> tuple[float, np.ndarray | None, np.ndarray]:
-    """Mean square of relative residuals of a common exponential loss, (ln lifetime, rest in µS), and the starts of the series."""
+    """Fit a common exponential loss: relative mean squared residual, (ln lifetime, rest in µS), and the starts of the series."""
     count = int(series.max()) + 1
     starts = np.array([g[series == s][np.argsort(seconds[series == s])[:1]].mean() for s in range(count)])
     span = float(np.ptp(seconds))
@@ -192,7 +192,7 @@ def _retained(
 def _relaxation(
     seconds: np.ndarray, g: np.ndarray, series: np.ndarray, times: np.ndarray, panel: Panel, window: tuple[float, float]
 ) -> Part | None:
-    """The growing spread about where the devices were; None if it does not grow."""
+    """Return the growing spread about the initial conductances; None if it does not grow."""
     start = np.array([g[series == s][np.argmin(seconds[series == s])] for s in range(int(series.max()) + 1)])
     change = g - start[series]
     later = times[times > seconds.min()]

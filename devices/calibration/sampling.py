@@ -1,4 +1,4 @@
-"""Devices that the measurements allow as well: drawn from the uncertainty of a fit."""
+"""Sampling of devices that are compatible with the measurements, from the uncertainty of a fit."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ _KEPT = ("dw_min_std", "dw_min_dtod", "up_down_dtod", "w_max_dtod", "w_min_dtod"
 
 
 def sample_devices(device: Device | str | Path, count: int, seed: int = 0) -> list[Device]:
-    """Draw devices from what a calibration leaves open.
+    """Draw devices from the uncertainty of a calibration.
 
     Parameters
     ----------
     device : Device or path
-        Made by ``analogpc calibrate``; it knows the intervals of its numbers.
+        Device made by ``analogpc calibrate``, which contains the intervals of its numbers.
     count : int
-        How many.
+        Number of devices.
     seed : int
-        Which ones; each is a function of (seed, its number).
+        Seed; each device is a function of (seed, its number).
 
     Returns
     -------
     list of Device
-        Named ``NAME-1`` and so on. Steps are drawn together with their correlations, other numbers each by itself: logarithms are
-        normal where the interval does not hold zero; where it does, a magnitude that stays below its upper end in 90 of 100 draws.
+        Devices named ``NAME-1`` and so on. Steps are drawn jointly with their correlations, other numbers independently: logarithms
+        are normal if the interval excludes zero; otherwise a magnitude that stays below its upper end in 90 of 100 draws.
 
     Raises
     ------
     CalibrationError
-        If the device holds no intervals.
+        If the device has no intervals.
 
     Examples
     --------
@@ -76,7 +76,7 @@ def _drawn(device: Device, name: str, key: Key, number: int) -> Device:
 
 
 def _steps(device: Device, model: StepModel, key: Key, number: int) -> dict[str, Any]:
-    """Response and window for parameters drawn with their covariance."""
+    """Return response and window for parameters drawn with their covariance."""
     count = len(model.parameters)
     lower = np.zeros((count, count))
     for row, values in enumerate(model.covariance):
@@ -114,7 +114,7 @@ def _value(one: Interval, z: float) -> float:
 
 
 def _replaced(part: Any, path: list[str], value: float) -> Any:
-    """A specification with the field at the end of ``path`` changed; as it was if the field is not there."""
+    """Return a specification with the field at the end of ``path`` changed; unchanged if the field does not exist."""
     if not isinstance(part, Specification) or path[0] not in type(part).model_fields:
         return part
     if len(path) == 1:

@@ -1,8 +1,8 @@
-"""The statistical model of a pulse series, and its maximum-likelihood fit.
+"""Statistical model of a pulse series, and its maximum-likelihood fit.
 
 G' = G + d f_d(G) (1 + σ_c ξ) between readings y = G + e + σ_r η, with slow read noise e of memory φ (see `kernels.filters`). Noise of
-steps adds up and read noise of any colour does not: that is how they are told apart. The likelihood is the filter's. It is climbed by
-Fisher scoring with Marquardt's damping: with innovations v_n and variances S_n, whose derivatives are differences of two filter runs,
+steps accumulates and read noise of any colour does not, which distinguishes them. The likelihood is that of the filter. It is maximised
+by Fisher scoring with Marquardt's damping, with innovations v_n and variances S_n, whose derivatives are differences of two filter runs:
 
     -∇ℓ = Σ v ∇v / S + ∇S (1 - v² / S) / (2 S),    I = Σ ∇v ∇vᵀ / S + ∇S ∇Sᵀ / (2 S²).
 
@@ -23,7 +23,7 @@ from analogpc.devices.calibration.families import GRID, Family
 from analogpc.kernels.filters import filter_readings, filter_variants, mean_path
 
 CYCLE, WHITE, SLOW, MEMORY, TOP, BOTTOM = range(6)
-"""Places behind the family's parameters: ln σ_c, ln σ_r, ln σ_e, ln of the memory in pulses, and hard bounds as places."""
+"""Parameters after those of the family: ln σ_c, ln σ_r, ln σ_e, ln of the memory in pulses, and hard bounds as places."""
 EXTRA = 6
 OWN = 4
 """Parameters of a device: ln of the factors on steps up and down, and shifts of the low and high end of its range."""
@@ -36,7 +36,7 @@ _CAREFUL = 0.05
 
 @dataclass(frozen=True)
 class Readings:
-    """Scaled readings of pulse series: a range of 0 to 1 for the mean device.
+    """Scaled readings of pulse series, with a range of 0 to 1 for the mean device.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Readings:
 
     @property
     def inner(self) -> np.ndarray:
-        """(n,) bool: not the first of a series."""
+        """(n,) bool: whether a reading is not the first of its series."""
         return self.pulses >= 0
 
 
@@ -68,15 +68,15 @@ class Fit:
     theta : (p + 6,)
         Parameters of the family, then the `EXTRA` ones.
     own : (devices, 4)
-        Parameters of the devices, 0 on average.
+        Parameters of the devices; their mean is 0.
     spreads : (4,)
         Standard deviations of the columns of ``own`` from device to device.
     free : (p + 6,) bool
-        Which of ``theta`` were estimated; noises that are not are absent, bounds that are not are infinite.
+        Which of ``theta`` were estimated; other noises are absent, other bounds infinite.
     loss : float
-        Minus the log-likelihood, less a constant.
+        Negative log-likelihood, up to a constant.
     information : (p + 6 + 4 devices,) squared
-        Of all parameters, with the priors; zero where nothing was estimated.
+        Information matrix of all parameters, with the priors; zero where nothing was estimated.
     """
 
     family: Family
@@ -89,7 +89,7 @@ class Fit:
 
     @property
     def extra(self) -> np.ndarray:
-        """The last six parameters."""
+        """Last six parameters."""
         return self.theta[-EXTRA:]
 
     @property
@@ -119,27 +119,27 @@ class Fit:
 
     @property
     def label(self) -> str:
-        """The family, and whether it has hard bounds."""
+        """Name of the family, and whether it has hard bounds."""
         return f"{self.family.name} with hard bounds" if np.isfinite(self.bounds).any() else self.family.name
 
     @property
     def parameters(self) -> int:
-        """How many of ``theta`` were estimated."""
+        """Number of estimated entries of ``theta``."""
         return int(self.free.sum())
 
     @property
     def active(self) -> np.ndarray:
-        """Places of the devices' own parameters that were estimated, behind those of ``theta``."""
+        """Indices of the device parameters that were estimated, counted after those of ``theta``."""
         if len(self.own) == 1:
             return np.zeros(0, int)
         columns = np.flatnonzero(self.spreads > 0)
         return (len(self.theta) + OWN * np.arange(len(self.own))[:, None] + columns).ravel()
 
     def marginal(self, mean_steps: bool = False) -> float:
-        """The loss with the devices' own parameters, and the ``mean_steps``, integrated out by Laplace's approximation.
+        """Return the loss with device parameters, and optionally mean steps, integrated out by Laplace's approximation.
 
-        A model is compared with another, and a noise with none, by what the whole hierarchy makes of the data: at their best values
-        the own parameters of many devices take up a part of every noise that adds up.
+        Models, and a noise against its absence, are compared by the marginal likelihood of the whole hierarchy: at their best values,
+        the parameters of many devices absorb a part of every accumulating noise.
         """
         assert self.information is not None
         places, priors = self.active, 0.0
@@ -153,24 +153,24 @@ class Fit:
         return self.loss + float(np.linalg.slogdet(block)[1]) / 2 + priors
 
     def criterion(self, readings: int) -> float:
-        """Schwarz's information criterion (Ann. Stat. 6:461, 1978) of the whole hierarchy, the smaller the better."""
+        """Schwarz's information criterion (Ann. Stat. 6:461, 1978) of the whole hierarchy; smaller is better."""
         return 2 * self.marginal() + self.parameters * float(np.log(readings))
 
     def run(self, data: Readings) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """What `filter_readings` says of the data."""
+        """Return the result of `filter_readings` for the data."""
         tables = self.family.steps(self.theta[:-EXTRA])
         given = data.y, data.sign, data.pulses, data.device, tables, GRID, self.affine, self.bounds, self.noise
         return filter_readings(*given)
 
     def path(self, data: Readings, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of the conductance without any reading, from ``start`` (n,) where a series begins."""
+        """Return mean and variance of the conductance without any reading, from ``start`` (n,) where a series begins."""
         tables = self.family.steps(self.theta[:-EXTRA])
         given = start, data.sign, data.pulses, data.device, tables, GRID, self.affine, self.bounds
         return mean_path(*given, self.noise[0])
 
 
 def loss_of(fit: Fit, data: Readings) -> float:
-    """Minus the log-likelihood, less a constant, with the priors."""
+    """Return the negative log-likelihood, up to a constant, with the priors."""
     surprise, variance, _, _ = fit.run(data)
     inner = data.inner
     v, s = surprise[inner], variance[inner]
@@ -179,10 +179,10 @@ def loss_of(fit: Fit, data: Readings) -> float:
 
 
 def _prior(fit: Fit) -> tuple[float, np.ndarray, np.ndarray]:
-    """Loss, gradient and curvature (a matrix) of the priors of all parameters.
+    """Return loss, gradient and curvature (a matrix) of the priors of all parameters.
 
-    The memory of the slow noise is known to a factor of e² about 12 pulses; a bend of an exponential to 4; from one node of a table
-    to the next the logarithm of the step goes on as before to 1.5. The last does not change when a table becomes finer.
+    The prior on the memory of the slow noise is a factor of e² about 12 pulses; on the bend of an exponential, 4; on the second
+    difference of the logarithms of the steps of a table, 1.5. The last does not depend on the resolution of the table.
     """
     count = len(fit.theta)
     size = count + fit.own.size
@@ -211,7 +211,7 @@ def _prior(fit: Fit) -> tuple[float, np.ndarray, np.ndarray]:
 
 @lru_cache
 def _bends(nodes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Second differences of a table's logarithms over their deviation, as a matrix, and its square."""
+    """Return second differences of a table's logarithms over their deviation, as a matrix, and its square."""
     bends = np.diff(np.eye(nodes), 2, axis=0) / 1.5
     return bends, bends.T @ bends
 
@@ -261,7 +261,7 @@ def derivatives(fit: Fit, data: Readings, fixed: tuple[int, ...] = ()) -> tuple[
     few = len(shared)
     gradient[shared] = pulls[:few].sum(axis=1)
     information[np.ix_(shared, shared)] = by_v[:few] @ by_v[:few].T + by_s[:few] @ by_s[:few].T
-    # Readings of a device lie together; where its series are apart, their parts add up.
+    # Readings of a device are contiguous; if its series are separated, their parts are added.
     breaks = np.flatnonzero(np.diff(device)) + 1
     for first, last in zip([0, *breaks], [*breaks, len(device)], strict=True) if len(active) else ():
         at = count + OWN * device[first] + active
@@ -281,7 +281,7 @@ def derivatives(fit: Fit, data: Readings, fixed: tuple[int, ...] = ()) -> tuple[
 def climb(fit: Fit, data: Readings, rounds: int = 60, tolerance: float = 1e-3) -> Fit:
     """The fit of greatest likelihood near ``fit``.
 
-    It ends when a step promises less than ``tolerance`` of a unit of the log-likelihood.
+    Stops when the expected gain of a step is below ``tolerance`` in log-likelihood.
     """
     return climb_some(fit, data, (), rounds, tolerance)[0]
 
@@ -321,7 +321,7 @@ def climb_some(
 
 
 def covariance(fit: Fit) -> np.ndarray:
-    """Of all parameters, from the information; zero where nothing was estimated."""
+    """Return the covariance of all parameters, from the information; zero where nothing was estimated."""
     assert fit.information is not None
     diagonal = np.diag(fit.information)
     use = diagonal > 0

@@ -1,4 +1,4 @@
-"""A measured table of ΔG, by conductance and cumulative probability, becomes a response of measured steps."""
+"""Conversion of a measured table of ΔG, by conductance and cumulative probability, to a response of measured steps."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _SHOWN = (0.05, 0.5, 0.95)
 
 
 def step_table_part(tables: Sequence[Understood]) -> Part:
-    """The response of two tables, one upwards and one downwards, told apart by the sign of their mean steps.
+    """Return the response of two tables, one upwards and one downwards, distinguished by the sign of their mean steps.
 
     Raises
     ------
     CalibrationError
-        If there are not one of each, or they do not overlap.
+        If there is not one of each, or they do not overlap.
     """
     means = [float(np.trapezoid(one.columns["steps"], one.columns["chances"], axis=0).mean()) for one in tables]
     up = [one for one, mean in zip(tables, means, strict=True) if mean > 0]
@@ -64,17 +64,17 @@ def step_table_part(tables: Sequence[Understood]) -> Part:
 
 
 def _rows(table: np.ndarray) -> tuple[tuple[float, ...], ...]:
-    """Six digits of every quantile, which no measurement has."""
+    """Round quantiles to six digits, more than any measurement has."""
     return tuple(tuple(float(f"{value:.6g}") for value in row) for row in table)
 
 
 def _resampled(table: dict[str, np.ndarray], places: np.ndarray, chances: np.ndarray, sign: int) -> np.ndarray:
-    """Quantiles (places, chances) of the step in the direction of the pulse, in siemens."""
+    """Return quantiles (places, chances) of the step in the direction of the pulse, in siemens."""
     known, steps = table["chances"], table["steps"]
     if sign < 0:
-        # The distribution of -ΔG: chances and steps in the other order.
+        # The distribution of -ΔG: chances and steps in reverse order.
         known, steps = 1 - known[::-1], -steps[::-1]
-    # Equal chances would make two quantiles of one.
+    # Equal chances would give two quantiles at one of them.
     known = known + 1e-12 * np.arange(len(known))
     by_chance = np.array([np.interp(chances, known, column) for column in np.maximum.accumulate(steps, axis=0).T])
     return np.array([np.interp(places, table["places"], by_chance[:, k]) for k in range(len(chances))]).T

@@ -1,4 +1,4 @@
-"""Files of measured data as columns of texts: separated text in any usual form, Excel workbooks, MATLAB files."""
+"""Files of measured data as columns of text: delimited text in any common form, Excel workbooks, MATLAB files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DECIMAL_COMMA = re.compile(r"^\s*[+-]?\d+,\d+([eE][+-]?\d+)?\s*$")
 
 
 class CalibrationError(ValueError):
-    """Measured data cannot be used; the message is one sentence that says why."""
+    """Measured data cannot be used; the message gives the reason in one sentence."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,15 @@ class Table:
     Attributes
     ----------
     name : str
-        File name without its folder; empty where the data were no file.
+        File name without its folder; empty if the data did not come from a file.
     sha256 : str
-        Of the content.
+        SHA-256 digest of the content.
     header : tuple of str
         Names of the columns; empty if there are none.
     columns : tuple of tuple of str
-        Texts; a column ends with its last cell that is not empty.
+        Cells as text; a column ends with its last nonempty cell.
     form : str
-        How the file was read, in a few words.
+        Short description of how the file was read.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Table:
 
     @property
     def rows(self) -> int:
-        """The length of the longest column."""
+        """Length of the longest column."""
         return max((len(column) for column in self.columns), default=0)
 
 
@@ -60,7 +60,7 @@ def is_number(text: str) -> bool:
 
 
 def read_table(path: str | Path) -> Table:
-    """Read a file: .xlsx, .mat, or text with commas, semicolons, tabs or blanks between its columns.
+    """Read a file: .xlsx, .mat, or text with columns separated by commas, semicolons, tabs or spaces.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def read_table(path: str | Path) -> Table:
 
 
 def _long(header: list[str]) -> bool:
-    """Whether the header names the columns of a long table, whose rows are all equally long."""
+    """Whether the header names the columns of a long table, whose rows have equal lengths."""
     return any(name.strip().lower().startswith(("pulse", "conductance", "resistance", "current")) for name in header)
 
 
@@ -113,7 +113,7 @@ def _column(body: list[list[str]], k: int) -> tuple[str, ...]:
 
 
 def _split_header(rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
-    """The header, with a row of units below it taken in, and the rest."""
+    """Return the header, merged with a row of units below it, and the remaining rows."""
 
     def named(row: list[str]) -> bool:
         return any(cell.strip() and not is_number(cell) for cell in row)
@@ -141,7 +141,7 @@ def _decoded(path: Path, content: bytes) -> str:
 
 
 def _text(path: Path, content: bytes) -> tuple[list[list[str]], str]:
-    """Rows of cells, and how they were separated."""
+    """Return rows of cells, and a description of their separators."""
     lines = [line for line in _decoded(path, content).splitlines() if line.strip() and not line.lstrip().startswith(_COMMENTS)]
     if not lines:
         return [], ""

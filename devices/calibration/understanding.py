@@ -1,4 +1,4 @@
-"""What a table of measured data holds: the kind of measurement, and its columns in SI units; and what is doubtful about that."""
+"""Interpretation of a table of measured data: kind of measurement, columns in SI units, and doubts about them."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ DEFAULT_WINDOW = (1e-6, 25e-6)
 
 @dataclass(frozen=True)
 class Reading:
-    """How data are to be read where they do not say it themselves.
+    """Interpretation of data that do not give it.
 
     Attributes
     ----------
     kind : str
-        One of `KINDS`; empty lets the columns decide.
+        One of `KINDS`; if empty, it is inferred from the columns.
     unit : str
-        Of the readings: S, mS, uS, nS, ohm, kohm, A, uA, nA or normalised; empty takes what the header says, or siemens.
+        Unit of the readings: S, mS, uS, nS, ohm, kohm, A, uA, nA or normalised; if empty, that of the header, or siemens.
     read_volts : float
-        The voltage at which currents were read; 0 if it was not said.
+        Voltage at which currents were read; 0 if unknown.
     window : (low, high), siemens
-        What normalised data stand for at their lowest and highest reading.
+        Conductances of the lowest and highest reading of normalised data.
     """
 
     kind: str = ""
@@ -55,7 +55,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Understood:
-    """A table, understood.
+    """A table with its interpretation.
 
     Attributes
     ----------
@@ -63,11 +63,11 @@ class Understood:
         One of `KINDS`.
     table : Table
     columns : dict
-        Quantity to its values: float64 in SI units, or texts for direction, device and cycle.
+        Values by quantity: float64 in SI units, or texts for direction, device and cycle.
     notes : tuple of str
-        What was understood and is worth saying.
+        Notes on the interpretation.
     questions : tuple of str
-        What looks wrong.
+        Implausible values.
     """
 
     kind: str
@@ -79,7 +79,7 @@ class Understood:
 
 
 def understand(source: str | Path | Mapping[str, Any], reading: Reading | None = None) -> Understood:
-    """Read a file, or columns by name, and find out what it is.
+    """Read a file, or columns by name, and infer its kind.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def _table_of(columns: Mapping[str, Any]) -> Table:
 
 
 def _step_table(table: Table) -> dict[str, Any] | None:
-    """A table of ΔG in CrossSim's layout: a row of conductances, a row of cumulative probabilities, then ΔG by probability."""
+    """Parse a table of ΔG in CrossSim's layout: a row of conductances, a row of cumulative probabilities, then ΔG by probability."""
     rows = [[column[r] if r < len(column) else "" for column in table.columns] for r in range(table.rows)]
     numbers = [[float(cell) for cell in row if cell and is_number(cell)] for row in rows]
     numbers = [row for row in numbers if len(row) > 1]
@@ -131,7 +131,7 @@ def _step_table(table: Table) -> dict[str, Any] | None:
 
 
 def _interpreted(table: Table, reading: Reading) -> Understood:
-    """A table with a column for each quantity, or with a column for each curve."""
+    """Interpret a table with one column per quantity, or one column per curve."""
     found = [column_of(name) for name in table.header]
     roles = [one.role for one in found]
     readings = [k for k, role in enumerate(roles) if role in ("conductance", "resistance", "current", "normalised", "result")]
@@ -156,7 +156,7 @@ def _two_ways(table: Table) -> bool:
 
 
 def _is_long(table: Table, roles: list[str]) -> bool:
-    """One column of readings beside others that say what they are."""
+    """Whether there is one column of readings besides columns that describe them."""
     named = [role for role in roles if role in ("conductance", "resistance", "current", "normalised", "result")]
     return len(named) <= 2 or "device" in roles or "cycle" in roles or "direction" in roles
 
@@ -173,7 +173,7 @@ def _way_of(name: str) -> int | None:
 
 
 def _numbers(values: tuple[str, ...], name: str) -> np.ndarray:
-    """A column of finite numbers, float64."""
+    """Convert a column to finite numbers, float64."""
     out = np.empty(len(values))
     for i, value in enumerate(values):
         if not is_number(value):
@@ -238,13 +238,13 @@ _READINGS = ("conductance", "resistance", "current", "normalised", "result", "ta
 def _in_siemens(
     columns: dict[str, Any], places: dict[str, str], found: list[Any], reading: Reading, table: Table
 ) -> tuple[dict[str, Any], list[str], list[str]]:
-    """Whatever was read, as a column of conductances."""
+    """Return the readings as a column of conductances."""
     notes: list[str] = []
     given = [role for role in ("conductance", "normalised", "resistance", "current") if role in columns]
     iv = reading.kind == "iv" or ("volts" in columns and "current" in columns and "pulse" not in columns and len(given) == 1)
     if iv or not given:
         return columns, notes, []
-    # A column of currents beside one of conductances is a by-product.
+    # A column of currents besides one of conductances is a by-product.
     if {"conductance", "resistance"} <= set(given) or {"conductance", "normalised"} <= set(given):
         raise CalibrationError(f"the data need one column 'conductance', and have '{places[given[0]]}' and '{places[given[1]]}'")
     role = given[0]
@@ -261,7 +261,7 @@ def _in_siemens(
 def siemens_of(
     values: np.ndarray, quantity: str, unit: str, volts: np.ndarray | None, reading: Reading
 ) -> tuple[np.ndarray, list[str], list[str]]:
-    """Conductances of readings in SI units of ``quantity``; what was assumed, and what looks wrong."""
+    """Convert readings in SI units of ``quantity`` to conductances; also return assumptions and doubts."""
     notes: list[str] = []
     if quantity == "resistance":
         if (values <= 0).any():
@@ -292,7 +292,7 @@ def siemens_of(
 
 
 def _implausible(values: np.ndarray, unit: str) -> list[str]:
-    """A question if no device conducts so much or so little, with the unit that would make sense."""
+    """Return a question if no device has such conductances, with the unit that would be plausible."""
     size = float(np.median(np.abs(values))) if len(values) else 1e-6
     if _LEAST_SIEMENS <= size <= _MOST_SIEMENS or size == 0:
         return []
@@ -304,7 +304,7 @@ def _implausible(values: np.ndarray, unit: str) -> list[str]:
 
 
 def _kind_of(columns: dict[str, Any]) -> str:
-    """The kind of measurement by its columns."""
+    """Infer the kind of measurement from its columns."""
     has = columns.keys()
     if "stuck_low" in has or "stuck_high" in has:
         return "endurance"
@@ -322,7 +322,7 @@ def _kind_of(columns: dict[str, Any]) -> str:
 
 
 def _wide(table: Table, reading: Reading, places: list[int]) -> Understood:
-    """A column for each cycle, device or direction; or a single column."""
+    """Interpret a table with one column per cycle, device or direction; or a single column."""
     notes: list[str] = []
     texts = [table.columns[k] for k in places]
     names = [table.header[k] if table.header else f"column {k + 1}" for k in places]
@@ -345,7 +345,7 @@ def _wide(table: Table, reading: Reading, places: list[int]) -> Understood:
     elif unit and unit_of(unit):
         quantity = unit_of(unit)[0]  # type: ignore[index]
     else:
-        # Nothing says what they are: numbers of the size of a conductance are one.
+        # No description: numbers of the size of a conductance are taken as conductances.
         size = float(np.median(np.abs(values))) if len(values) else 0.0
         quantity = "conductance" if _LEAST_SIEMENS <= size <= _MOST_SIEMENS and values.min() >= 0 else "normalised"
         if quantity == "conductance":
@@ -366,7 +366,7 @@ def _wide(table: Table, reading: Reading, places: list[int]) -> Understood:
 
 
 def _counts(values: np.ndarray) -> bool:
-    """Whether a column counts pulses: whole numbers that increase by one, or nearly so after digitising."""
+    """Whether a column counts pulses: integers that increase by one, or nearly so after digitising."""
     return (
         len(values) > 2
         and values[0] >= 0

@@ -1,7 +1,7 @@
-"""Statics and time: how devices are programmed, read and age, and what is broken, as specifications with pure functions.
+"""Nonidealities of devices: programming, reads, ageing and faults, as specifications with pure functions.
 
-All functions take and return arrays of conductances in siemens; what an array of devices holds is kept elsewhere. Published models
-are constants of the modules: `programming`, `noise` (white), `flicker` (1/f), `drift`, `relaxation` (ReRAM, SONOS).
+All functions take and return arrays of conductances in siemens; the state of an array is kept elsewhere. Published models are
+constants of the modules: `programming`, `noise` (white), `flicker` (1/f), `drift`, `relaxation` (ReRAM, SONOS).
 """
 
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Drifts that are known only as tables over time: the relaxation of ReRAM, and the state-dependent drift of SONOS cells."""
+"""Drift models given as tables over time: the relaxation of ReRAM, and the state-dependent drift of SONOS cells."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ _NANO = 1e-9
 
 
 def _between(knots: Sequence[float], position: float | np.ndarray, g: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    """Weights of linear interpolation at ``position``: pairs of a knot's number and its weight, where any is not 0.
+    """Return the weights of linear interpolation at ``position``: pairs of a knot's index and its weight, where nonzero.
 
-    On a GPU those that are 0 everywhere stay: to know them would mean to wait. Beyond the first and the last knot their own values
-    hold. The weights have the type of ``g``.
+    On a GPU, zero weights are kept, since testing for them would synchronise. Positions beyond the first and the last knot use the
+    values there. The weights have the type of ``g``.
     """
     weights = (like(g, interpolated(position, knots, unit)) for unit in np.eye(len(knots)))
     return [(index, weight) for index, weight in enumerate(weights) if on_gpu(weight) or weight.any()]
 
 
 class Relaxation(DriftModel):
-    """Diffusion of ReRAM conductances: the deviation from the target grows as measured at some times after programming.
+    """Diffusion of ReRAM conductances: the deviation from the target grows as measured at several times after programming.
 
-    G(t) = G_p + sqrt(max(σ²(t) - σ²(t_1), 0)) ξ, never below 0, with a fixed ξ per device and σ at the conductance that programming
-    aimed at: together with a programming deviation of σ(t_1) the deviation from the target is σ(t), or stays σ(t_1) where the
-    measurement says that it shrank. Between the times of measurement σ is interpolated linearly in the logarithm of time; up to t_1
-    nothing happens, after the last one nothing more.
+    G(t) = G_p + sqrt(max(σ²(t) - σ²(t_1), 0)) ξ, never below 0, with a fixed ξ per device and σ at the target conductance of
+    programming. With a programming deviation of σ(t_1) the deviation from the target is σ(t), or stays σ(t_1) where the measured
+    deviation decreases. Between the measured times σ is interpolated linearly in the logarithm of time; conductances are constant up
+    to t_1 and after the last time.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ class Relaxation(DriftModel):
         return 1
 
     def deviation_at(self, index: int, g: np.ndarray, g_max_siemens: float) -> np.ndarray:
-        """The measured deviation at ``times_seconds[index]``, in siemens, like ``g`` (siemens)."""
+        """Return the measured deviation at ``times_seconds[index]``, in siemens, like ``g`` (siemens)."""
         return deviation_polynomial(self.coefficients[index], "relative", self.reference_siemens, True, g, g_max_siemens)
 
     @override
@@ -96,21 +96,21 @@ class Relaxation(DriftModel):
         for index, weight in _between([math.log(time) for time in self.times_seconds], position, g_programmed):
             now += weight * self.deviation_at(index, target, g_max_siemens)
         before = self.deviation_at(0, target, g_max_siemens)
-        # As a product, so that equal deviations leave exactly nothing.
+        # As a product, so that equal deviations give exactly zero.
         extra = np.sqrt(np.maximum((now - before) * (now + before), 0))
         return np.maximum(g_programmed + extra * xi, 0)
 
 
 @lru_cache(maxsize=64)
 def _chebyshev(coefficients: tuple[float, ...], top: float) -> tuple[float, ...]:
-    """The Chebyshev series on [0, top] of a polynomial given by powers, which float32 could not evaluate."""
+    """Return the Chebyshev series on [0, top] of a polynomial in powers, which float32 could not evaluate accurately."""
     powers = np.polynomial.Polynomial(coefficients)
     series = powers.convert(domain=[0, top], kind=np.polynomial.Chebyshev, window=[-1, 1])
     return tuple(float(value) for value in series.coef)
 
 
 def _clenshaw(series: Sequence[float], x: np.ndarray) -> np.ndarray:
-    """A Chebyshev series at ``x`` in [-1, 1], in the shape and type of ``x``."""
+    """Evaluate a Chebyshev series at ``x`` in [-1, 1], in the shape and type of ``x``."""
     later, last = np.zeros_like(x), np.zeros_like(x)
     for value in reversed(series[1:]):
         later, last = 2 * x * later - last + value, later
@@ -118,22 +118,21 @@ def _clenshaw(series: Sequence[float], x: np.ndarray) -> np.ndarray:
 
 
 class StateDrift(DriftModel):
-    """A mean shift and a growing spread that depend on the state, tabulated in time, as measured on charge-trap cells.
+    """Mean shift and growing spread that depend on the state, tabulated over time, as measured on charge-trap cells.
 
     In terms of the read currents I_p = G_p V after programming and I_T at the target of programming, and never below 0:
 
         I(t) = I_p + shift(I_T, t) + sqrt(max(σ²(I_T + shift(I_T, t), t) - σ²(I_T, 0), 0)) ξ,    σ(I, t) = A(t) (1 - exp(-I / B(t)))
 
     with a fixed ξ per device, so that with a programming deviation of σ(I_T, 0) the deviation is that of the shifted current at time
-    t. shift, A and B are interpolated linearly between the times of measurement, and held after the last one; at time 0 the shift
-    is 0.
+    t. shift, A and B are interpolated linearly between the measured times and constant after the last one; at time 0 the shift is 0.
 
     Attributes
     ----------
     read_volts : float
         Voltage V at which the currents were measured.
     largest_nanoamperes : float
-        Largest current for which the fit holds; beyond it the shift and σ stay as they are there.
+        Largest current for which the fit holds; beyond it the shift and σ are constant.
     days : tuple of float
         Times of the measurements in days, increasing; the first one is 0.
     shift_nanoamperes : tuple of tuple of float
@@ -167,7 +166,7 @@ class StateDrift(DriftModel):
         return 1
 
     def mean_shift(self, current: np.ndarray, days: float | np.ndarray) -> np.ndarray:
-        """Mean change of read currents ``current`` (nanoamperes) after ``days``, in nanoamperes, like ``current``."""
+        """Return the mean change of read currents ``current`` (nanoamperes) after ``days``, in nanoamperes, like ``current``."""
         x = current * (2 / self.largest_nanoamperes) - 1
         shift = np.zeros_like(current)
         for index, weight in _between(self.days, days, current):
@@ -176,7 +175,7 @@ class StateDrift(DriftModel):
         return shift
 
     def spread(self, current: np.ndarray, days: float | np.ndarray) -> np.ndarray:
-        """σ at read currents ``current`` (nanoamperes) after ``days``, in nanoamperes, like ``current``."""
+        """Return σ at read currents ``current`` (nanoamperes) after ``days``, in nanoamperes, like ``current``."""
         amplitude = like(current, interpolated(days, self.days, self.spread_nanoamperes))
         scale = like(current, interpolated(days, self.days, self.spread_scale_nanoamperes))
         return saturating(amplitude, scale, current)

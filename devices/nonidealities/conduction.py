@@ -1,7 +1,7 @@
-"""The current of a device at a voltage, and how its conductance depends on the temperature.
+"""Current-voltage relations of devices, and the temperature dependence of their conductance.
 
-Every current-voltage curve here is a short sum of products I(g, v) = sum over k of m_k(g) f_k(v), so that the currents of the bit
-lines of an ideal array are sums of matrix products, sum over k of f_k(v) @ m_k(g).
+Every current-voltage relation here is a short sum of products I(g, v) = sum over k of m_k(g) f_k(v), so that the bit-line currents of
+an ideal array are sums of matrix products, sum over k of f_k(v) @ m_k(g).
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ class Term(NamedTuple):
 
 
 class ConductionModel(Specification):
-    """The contract of the current-voltage curves; g is the conductance at small voltages."""
+    """Base class of the current-voltage relations; g is the conductance at small voltages."""
 
     @property
     def linear(self) -> bool:
-        """True if the current is proportional to the voltage, so that wires can be dealt with exactly."""
+        """Whether the current is proportional to the voltage, so that wires can be solved exactly."""
         return False
 
     @abstractmethod
     def products(self, g: np.ndarray) -> list[Term]:
-        """The products of which the current is the sum, for conductances ``g`` in siemens."""
+        """Return the products whose sum is the current, for conductances ``g`` in siemens."""
 
     def terms(self, g: np.ndarray) -> list[tuple[np.ndarray, Function]]:
-        """Pairs of a matrix like ``g`` (siemens) and a function of voltages; currents are sums of ``function(v) @ matrix``."""
+        """Return pairs of a matrix like ``g`` (siemens) and a function of voltages; currents are sums of ``function(v) @ matrix``."""
         return [(term.matrix, term.function) for term in self.products(g)]
 
     def current(self, g: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """Currents in amperes of devices ``g`` (siemens) at voltages ``v``, element by element (broadcast)."""
+        """Return currents in amperes of devices ``g`` (siemens) at voltages ``v``, element by element (broadcast)."""
         first, *others = (term.matrix * term.function(v) for term in self.products(g))
         return sum(others, start=first)
 
     def slope(self, g: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """Differential conductances dI/dV in siemens of devices ``g`` at voltages ``v``, element by element (broadcast)."""
+        """Return differential conductances dI/dV in siemens of devices ``g`` at voltages ``v``, element by element (broadcast)."""
         first, *others = (term.matrix * term.derivative(v) for term in self.products(g))
         return sum(others, start=first)
 
@@ -62,7 +62,7 @@ def _itself(v: np.ndarray) -> np.ndarray:
 
 
 class Ohmic(ConductionModel):
-    """I = G V."""
+    """Ohm's law, I = G V."""
 
     kind: Literal["ohmic"] = "ohmic"
 
@@ -77,7 +77,7 @@ class Ohmic(ConductionModel):
 
 
 class Sinh(ConductionModel):
-    """I = G V_s sinh(V / V_s), the hopping and tunnelling through a filament's gap.
+    """Hopping and tunnelling through the gap of a filament, I = G V_s sinh(V / V_s).
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class Sinh(ConductionModel):
 
 
 class Cubic(ConductionModel):
-    """I = G (V - c V³), for tests: no real device. Beyond 1 / sqrt(c) volts the current has the wrong sign.
+    """Cubic test function without a physical device, I = G (V - c V³). Beyond 1 / sqrt(c) volts the current has the wrong sign.
 
     Attributes
     ----------
@@ -122,7 +122,7 @@ class MiloRRAM(ConductionModel):
     """HfO2 filaments: I = G V + N2 V² + N3 V³ with N2 and N3 cubic and quadratic in log10 G.
 
     Fitted for |V| up to 0.5 V between 50 and 225 uS, to curves from 62.5 to 110 uS and to a straight line assumed at 225 uS. Below
-    the range N2 and N3 shrink in proportion to G, so that a device that does not conduct carries no current; above it they stay.
+    the range N2 and N3 are proportional to G, so that a device with G = 0 carries no current; above it they are constant.
 
     References
     ----------
@@ -151,10 +151,10 @@ class Thermal(Specification):
     Attributes
     ----------
     activation_ev : float
-        Mean activation energy E in electronvolts; negative for a metallic filament, which conducts less when hot. 0, the default,
-        is no dependence.
+        Mean activation energy E in electronvolts; negative for metallic filaments, whose conductance decreases with temperature. 0,
+        the default, disables the temperature dependence.
     activation_ev_dtod : float
-        Its standard deviation from device to device, in electronvolts.
+        Standard deviation of the activation energy from device to device, in electronvolts.
     reference_kelvin : float
         Temperature at which the conductances are as programmed.
     """
@@ -165,22 +165,22 @@ class Thermal(Specification):
 
     @property
     def active(self) -> bool:
-        """False if the temperature does not matter."""
+        """Whether the temperature matters."""
         return self.activation_ev != 0 or self.activation_ev_dtod > 0
 
     @property
     def draws(self) -> int:
-        """How many standard normal numbers each device needs: 0 or 1."""
+        """Number of standard normal numbers per device: 0 or 1."""
         return 1 if self.activation_ev_dtod > 0 else 0
 
     def factor(self, kelvin: float, xi: np.ndarray) -> np.ndarray:
-        """What the conductances are multiplied by at a temperature in kelvin, like ``xi``.
+        """Return the factor on the conductances at a temperature in kelvin, like ``xi``.
 
         Parameters
         ----------
         kelvin : float
         xi : array
-            Standard normal numbers, drawn once per device; only their shape and type matter if `draws` is 0.
+            Standard normal numbers, drawn once per device; only their shape and type are used if `draws` is 0.
 
         Raises
         ------
@@ -188,6 +188,6 @@ class Thermal(Specification):
             If the temperature is not positive and finite.
         """
         if not 0 < kelvin < math.inf:
-            raise ValueError(f"kelvin = {kelvin!r} is not allowed: a temperature is positive and finite")
+            raise ValueError(f"kelvin = {kelvin!r} is not allowed: give a positive finite temperature")
         warmth = (1 / self.reference_kelvin - 1 / kelvin) / BOLTZMANN_EV
         return np.exp((self.activation_ev + self.activation_ev_dtod * xi) * warmth)

@@ -1,4 +1,4 @@
-"""Curves of a conductance that several specifications of this package share, and the types of their fields."""
+"""Functions of the conductance shared by several specifications, and the types of their fields."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ MICRO = 1e-6
 
 
 def strictly_increasing(values: Iterable[float]) -> bool:
-    """True if every value is larger than the one before."""
+    """Whether every value is larger than the previous one."""
     return all(first < second for first, second in pairwise(values))
 
 
 def horner(coefficients: Iterable[float], x: np.ndarray) -> np.ndarray:
-    """The polynomial with ``coefficients``, lowest power first, at ``x``; in the shape and type of ``x``."""
+    """Evaluate the polynomial with ``coefficients``, lowest power first, at ``x``; in the shape and type of ``x``."""
     *lower, highest = coefficients
     out = np.full_like(x, highest)
     for coefficient in reversed(lower):
@@ -43,24 +43,23 @@ def deviation_polynomial(
     g: np.ndarray,
     g_max_siemens: float,
 ) -> np.ndarray:
-    """A standard deviation that was fitted by a polynomial, in siemens, never negative.
+    """Return a standard deviation given by a fitted polynomial, in siemens, never negative.
 
     Parameters
     ----------
     coefficients
         In microsiemens, lowest power first.
     variable : "relative" or "microsiemens"
-        What the powers are taken of: the conductance relative to the top of the measured range, or the conductance in
-        microsiemens.
+        Variable of the polynomial: the conductance relative to the top of the measured range, or the conductance in microsiemens.
     reference_siemens : float
-        Top of the measured range. Outside of 0 to there, the curve is held at its end.
+        Top of the measured range. Outside 0 to this value, the curve is constant.
     rescale : bool
-        True: the device at hand is a copy of the measured one in which all conductances, deviations included, are larger by
-        ``g_max_siemens / reference_siemens``. False: the curve holds for conductances in siemens whatever the range.
+        If true, the device is a copy of the measured one whose conductances, deviations included, are scaled by
+        ``g_max_siemens / reference_siemens``. If false, the curve holds for conductances in siemens whatever the range.
     g : array
         Conductances in siemens.
     g_max_siemens : float
-        Top of the programming range of the device at hand.
+        Top of the programming range of the device.
 
     Returns
     -------
@@ -77,18 +76,18 @@ def deviation_polynomial(
 
 
 class Polynomial(Specification):
-    """The fields of a deviation that follows a fitted polynomial; see `deviation_polynomial` for their meaning.
+    """Fields of a deviation given by a fitted polynomial; see `deviation_polynomial` for their meaning.
 
     Attributes
     ----------
     coefficients : tuple of float
         In microsiemens, lowest power first.
     variable : "relative" or "microsiemens"
-        Powers of g / g_max, or of g in microsiemens.
+        Variable of the polynomial: g / g_max, or g in microsiemens.
     reference_siemens : float
-        Top of the conductance range of the devices that were measured; the curve is held at its ends outside of 0 to there.
+        Top of the conductance range of the measured devices; the curve is constant outside 0 to this value.
     rescale : bool
-        True: deviation and conductance scale with the top of the range of the device at hand. False: the curve is absolute.
+        If true, deviation and conductance scale with the top of the range of the device. If false, the curve is absolute.
     """
 
     coefficients: Coefficients
@@ -97,19 +96,19 @@ class Polynomial(Specification):
     rescale: bool = True
 
     def curve(self, g: np.ndarray, g_max_siemens: float) -> np.ndarray:
-        """The deviation at ``g`` (siemens), in siemens, like ``g``."""
+        """Return the deviation at ``g`` (siemens), in siemens, like ``g``."""
         return deviation_polynomial(self.coefficients, self.variable, self.reference_siemens, self.rescale, g, g_max_siemens)
 
 
 def saturating(amplitude: float | np.ndarray, scale: float | np.ndarray, x: np.ndarray) -> np.ndarray:
-    """``amplitude * (1 - exp(-x / scale))`` for x >= 0, and 0 below; in the shape and type of ``x``."""
+    """Return ``amplitude * (1 - exp(-x / scale))`` for x >= 0, and 0 below; in the shape and type of ``x``."""
     return -amplitude * np.expm1(-np.maximum(x, 0) / scale)
 
 
 def interpolated(place: float | np.ndarray, knots: Sequence[float], values: Sequence[float] | np.ndarray) -> np.ndarray:
-    """What lies at ``place`` on the straight lines between ``knots`` and their ``values``, in float64, in the shape of ``place``.
+    """Interpolate ``values`` at ``knots`` linearly at ``place``, in float64, in the shape of ``place``.
 
-    Beyond the first and the last knot their own values hold.
+    Places beyond the first and the last knot get the values there.
     """
     if not isinstance(place, float) and on_gpu(place):
         there = [np.asarray(np.array(ends, np.float64), like=place) for ends in (knots, values)]

@@ -1,7 +1,7 @@
-"""What happens to a programmed conductance as time passes: the contract, the power law of phase-change memory, and retention loss.
+"""Change of programmed conductances with time: base class, the power law of phase-change memory, and retention loss.
 
-The conductance is a pure function of the conductance after programming, the time since, and numbers drawn once per device. It
-does not matter in how many pieces the time passed.
+The conductance is a pure function of the conductance after programming, the time since then, and numbers drawn once per device. It
+does not depend on the partition of the elapsed time.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ BOLTZMANN_EV = 8.617333262e-5
 
 
 def checked_times(seconds: float | np.ndarray) -> np.ndarray:
-    """``seconds`` in float64. Times on a GPU are not looked at, since that would wait for it.
+    """Convert ``seconds`` to float64 and check the values. Times on a GPU are not checked, since that would synchronise.
 
     Raises
     ------
     ValueError
-        If one of them is negative or not finite.
+        If a time is negative or not finite.
     """
     if not isinstance(seconds, (int, float)) and on_gpu(seconds):
         return seconds.astype(np.float64, copy=False)
     times = np.asarray(seconds, np.float64)
     if not (np.isfinite(times) & (times >= 0)).all():
-        raise ValueError(f"seconds = {seconds!r} is not allowed: times since programming are finite and not negative")
+        raise ValueError(f"seconds = {seconds!r} is not allowed: give finite nonnegative times since programming")
     return times
 
 
 def like(g: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """``values`` in the type of ``g``."""
+    """Return ``values`` in the type of ``g``."""
     return values.astype(g.dtype, copy=False)
 
 
 class DriftModel(Specification):
-    """The contract of the drifts."""
+    """Base class of the drift models."""
 
     @property
     @abstractmethod
     def draws(self) -> int:
-        """How many standard normal numbers each device needs: 0 or 1."""
+        """Number of standard normal numbers per device: 0 or 1."""
 
     @abstractmethod
     def conductance(
@@ -60,21 +60,21 @@ class DriftModel(Specification):
         xi: np.ndarray,
         g_target: np.ndarray | None = None,
     ) -> np.ndarray:
-        """The present conductances in siemens, like ``g_programmed``.
+        """Return the present conductances in siemens, like ``g_programmed``.
 
         Parameters
         ----------
         g_programmed : array
-            Conductances right after programming, in siemens; below zero where programming would have left less than nothing.
+            Conductances right after programming, in siemens; negative where programming errors would have gone below zero.
         seconds : float or array like ``g_programmed``
-            Time since then; at another temperature than the reference, time multiplied by `acceleration`.
+            Time since programming; at a temperature other than the reference, multiplied by `acceleration`.
         g_max_siemens : float
             Nominal top of the programming range.
         xi : array like ``g_programmed``
-            Standard normal numbers, drawn once per device; not looked at if `draws` is 0.
+            Standard normal numbers, drawn once per device; not used if `draws` is 0.
         g_target : array like ``g_programmed``
-            Conductances that programming aimed at, in siemens. Published statistics of drift are functions of these, not of the
-            conductances that the errors of programming have left. If not given, ``g_programmed``: programming without errors.
+            Target conductances of programming, in siemens. Published statistics of drift are functions of these, not of the
+            conductances that result from programming with errors. Default ``g_programmed``: programming without errors.
 
         Raises
         ------
@@ -83,12 +83,12 @@ class DriftModel(Specification):
         """
 
     def acceleration(self, kelvin: float) -> float:
-        """By how much faster time passes for the devices at a temperature in kelvin; 1 unless the model says otherwise."""
+        """Return the factor by which time passes faster for the devices at a temperature in kelvin; 1 by default."""
         return 1.0
 
 
 class NoDrift(DriftModel):
-    """Conductances stay as they were programmed."""
+    """Conductances do not change after programming."""
 
     kind: Literal["none"] = "none"
 
@@ -111,12 +111,12 @@ class NoDrift(DriftModel):
 
 
 class ConstantExponent(Specification):
-    """Drift exponents with the same distribution for every conductance: the magnitude of a normal number.
+    """Drift exponents with the same distribution for all conductances: the magnitude of a normal number.
 
     Attributes
     ----------
     mean, std : float
-        Of the normal number.
+        Mean and standard deviation of the normal number.
     """
 
     kind: Literal["constant"] = "constant"
@@ -124,7 +124,7 @@ class ConstantExponent(Specification):
     std: NonNegative = 0.0
 
     def nu(self, g: np.ndarray, g_max_siemens: float, xi: np.ndarray) -> np.ndarray:
-        """Drift exponents, like ``g``."""
+        """Return drift exponents, like ``g``."""
         if self.std == 0:
             return np.full_like(g, self.mean)
         return np.abs(self.mean + self.std * xi)
@@ -136,9 +136,9 @@ class LogarithmicExponent(Specification):
     Attributes
     ----------
     mean_slope, mean_offset, mean_least, mean_most : float
-        mean = mean_slope ln(g / g_max) + mean_offset, cut to [mean_least, mean_most].
+        mean = mean_slope ln(g / g_max) + mean_offset, clipped to [mean_least, mean_most].
     std_slope, std_offset, std_least, std_most : float
-        The same for the standard deviation.
+        The corresponding numbers for the standard deviation.
     """
 
     kind: Literal["logarithmic"] = "logarithmic"
@@ -160,30 +160,30 @@ class LogarithmicExponent(Specification):
         return self
 
     def moments(self, g: np.ndarray, g_max_siemens: float) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation, like ``g`` each, before the magnitude is taken."""
-        # The logarithm has to stop somewhere; the limits of the published fit are reached long before 1e-7.
+        """Return mean and standard deviation before the magnitude is taken, each like ``g``."""
+        # Bounds the logarithm; the limits of the published fit are reached long before 1e-7.
         log_g = np.log(np.maximum(g / g_max_siemens, 1e-7))
         mean = np.clip(self.mean_slope * log_g + self.mean_offset, self.mean_least, self.mean_most)
         std = np.clip(self.std_slope * log_g + self.std_offset, self.std_least, self.std_most)
         return mean, std
 
     def nu(self, g: np.ndarray, g_max_siemens: float, xi: np.ndarray) -> np.ndarray:
-        """Drift exponents, like ``g``."""
+        """Return drift exponents, like ``g``."""
         mean, std = self.moments(g, g_max_siemens)
         return np.abs(mean + std * xi)
 
 
 class PowerLawDrift(DriftModel):
-    """Structural relaxation of phase-change memory: G(t) = G_p ((t + t0) / t0)^-ν with an exponent of its own for every device.
+    """Structural relaxation of phase-change memory: G(t) = G_p ((t + t0) / t0)^-ν with an exponent drawn for every device.
 
-    The time t is counted from the moment at which the conductance is G_p, ``t0_seconds`` after the last programming pulse.
+    The time t starts when the conductance is G_p, ``t0_seconds`` after the last programming pulse.
 
     Attributes
     ----------
     t0_seconds : float
         Time from the programming pulse to the first read.
     exponent : ConstantExponent or LogarithmicExponent
-        Distribution of ν, which is never negative, at the conductance that programming aimed at.
+        Distribution of the nonnegative ν at the target conductance of programming.
     """
 
     kind: Literal["power-law"] = "power-law"
@@ -219,9 +219,9 @@ class Retention(DriftModel):
     lifetime_dtod : float
         Standard deviation from device to device of the logarithm of the lifetime, so that no lifetime is negative.
     rest_siemens : float
-        Where the conductances go.
+        Conductance after a long time.
     activation_ev : float
-        Arrhenius activation energy in electronvolts; 0 for a lifetime that does not depend on the temperature.
+        Arrhenius activation energy in electronvolts; 0 for a temperature-independent lifetime.
     reference_kelvin : float
     """
 
@@ -239,9 +239,9 @@ class Retention(DriftModel):
 
     @override
     def acceleration(self, kelvin: float) -> float:
-        """Lifetime at ``reference_kelvin`` over lifetime at ``kelvin``: exp(E_a / k (1 / T_ref - 1 / T))."""
+        """Return lifetime at ``reference_kelvin`` over lifetime at ``kelvin``: exp(E_a / k (1 / T_ref - 1 / T))."""
         if not 0 < kelvin < math.inf:
-            raise ValueError(f"kelvin = {kelvin!r} is not allowed: a temperature is positive and finite")
+            raise ValueError(f"kelvin = {kelvin!r} is not allowed: give a positive finite temperature")
         return math.exp(self.activation_ev / BOLTZMANN_EV * (1 / self.reference_kelvin - 1 / kelvin))
 
     @override

@@ -1,4 +1,4 @@
-"""Endurance: devices that fail after many pulses, and stay stuck at one end of their range."""
+"""Endurance: devices that fail after many pulses and become stuck at one end of their range."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Life = Annotated[float, Field(gt=0, allow_inf_nan=True)]
 
 
 class Endurance(Specification):
-    """Pulses that devices live for, by Weibull's law: 1 - exp(-(n / life)^shape) of them are stuck after n pulses.
+    """Lifetimes of devices in pulses, with a Weibull distribution: a fraction 1 - exp(-(n / life)^shape) is stuck after n pulses.
 
-    A device that is stuck at one end cannot become stuck at the other. Programming and resetting count as one pulse; idealised
-    writes wear nothing. Devices fail after the batch of pulses in which their life ends.
+    A device that is stuck at one end cannot become stuck at the other. Programming and resetting count as one pulse; idealised writes
+    cause no wear. Devices fail after the batch of pulses in which their life ends.
 
     Attributes
     ----------
     stuck_low_pulses, stuck_high_pulses : float
-        Pulses after which 63 % of the devices would be stuck at the low, and at the high end; infinite by default.
+        Number of pulses after which 63 % of the devices would be stuck at the low and at the high end; infinite by default.
     stuck_low_shape, stuck_high_shape : float
         Weibull shapes: below 1 early failures prevail, above 1 wear.
 
@@ -45,17 +45,17 @@ class Endurance(Specification):
         return math.isfinite(self.stuck_low_pulses) or math.isfinite(self.stuck_high_pulses)
 
     def fraction(self, pulses: np.ndarray) -> np.ndarray:
-        """Fraction of the devices that have failed after so many pulses each."""
+        """Return the fraction of devices that have failed after the given number of pulses each."""
         hazard = (pulses / self.stuck_low_pulses) ** self.stuck_low_shape
         return -np.expm1(-hazard - (pulses / self.stuck_high_pulses) ** self.stuck_high_shape)
 
     def sample(self, key: Key, shape: tuple[int, int]) -> dict[str, np.ndarray]:
-        """Draw the lives of the devices of a grid from their places.
+        """Draw the lifetimes of the devices of a grid from their positions.
 
         Returns
         -------
         dict
-            "life": pulses until a device fails, float64; "high": bool, at which end it will be stuck. Each of ``shape``.
+            "life": number of pulses until a device fails, float64; "high": bool, whether it fails at the high end. Each of ``shape``.
         """
         lives = [
             life * (-np.log(random_places(key.fold(name), shape))) ** (1 / power)

@@ -1,4 +1,4 @@
-"""Devices that do not work: stuck, open, or on a broken line. All are drawn once, from their place."""
+"""Faults: devices that are stuck, open, or on a broken line. All are drawn once, from the position of the device."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Probability = Annotated[FiniteFloat, Field(ge=0, le=1)]
 
 
 def random_places(key: Key, shape: tuple[int, int]) -> np.ndarray:
-    """Uniform numbers in (0, 1], ``shape``, float64: each depends on its row and its column only, not on the shape."""
+    """Return uniform numbers in (0, 1], ``shape``, float64, each a function of its row and column only, not of the shape."""
     return np.stack([uniforms(key, row, shape[1], np.float64) for row in range(shape[0])]) if shape[0] else np.empty(shape)
 
 
@@ -24,8 +24,8 @@ class Faults(Specification):
     Attributes
     ----------
     stuck_low, stuck_high, stuck_random : float
-        A device cannot leave the low end of the range, its high end, or a conductance uniformly drawn between them; together
-        not more than 1.
+        A device is stuck at the low end of the range, at its high end, or at a uniformly drawn conductance between them; the sum
+        is at most 1.
     open_devices : float
         A device does not conduct at all, stuck or not.
     dead_rows, dead_columns : float
@@ -49,7 +49,7 @@ class Faults(Specification):
 
     @property
     def active(self) -> bool:
-        """False if nothing can be broken."""
+        """Whether anything can be broken."""
         return any(getattr(self, name) > 0 for name in type(self).model_fields)
 
     def sample(
@@ -57,24 +57,24 @@ class Faults(Specification):
     ) -> dict[str, np.ndarray]:
         """Draw the faults of a grid of devices that is cut into physical arrays.
 
-        Every kind of fault has a stream of its own, and a place has the same numbers in a grid of any size. More faults of one
-        kind therefore come in addition to those that a smaller probability gives (a random stuck conductance may become a low
-        one), and other faults of the devices or another cut do not move them.
+        Every kind of fault has its own stream, and a place has the same numbers in a grid of any size. A higher probability of one
+        kind therefore only adds faults of that kind (a random stuck conductance may become a low one), and other faults of the
+        devices or another tiling do not move them.
 
         Parameters
         ----------
         key : Key
         shape : (rows, columns)
-            Of the grid.
+            Shape of the grid.
         tile_rows, tile_columns : int
-            Of a physical array; arrays at the edges may be smaller.
+            Shape of a physical array; arrays at the edges may be smaller.
         dtype : numpy.dtype
-            Of "level".
+            Type of "level".
 
         Returns
         -------
         dict
-            "stuck": bool, the device cannot be moved; "level": where it is stuck, as a fraction of the range, elsewhere 0;
+            "stuck": bool, the device cannot be moved; "level": fraction of the range at which it is stuck, 0 for other devices;
             "open": bool, no current flows. Each (rows, columns).
         """
         rows, columns = shape
@@ -99,7 +99,7 @@ class Faults(Specification):
 
     @staticmethod
     def apply(g: np.ndarray, masks: dict[str, np.ndarray], g_min_siemens: float, g_max_siemens: float) -> np.ndarray:
-        """Conductances with the faults in place, in siemens, like ``g``.
+        """Return conductances with the faults applied, in siemens, like ``g``.
 
         Parameters
         ----------
@@ -108,7 +108,7 @@ class Faults(Specification):
         masks : dict
             From `sample`.
         g_min_siemens, g_max_siemens : float
-            The range between whose ends the levels lie.
+            Range between whose ends the levels lie.
         """
         levels = masks["level"].astype(g.dtype, copy=False) * (g_max_siemens - g_min_siemens) + g_min_siemens
         return np.where(masks["open"], g.dtype.type(0), np.where(masks["stuck"], levels, g))

@@ -1,19 +1,19 @@
-"""1/f read noise as a process in time, made of Ornstein-Uhlenbeck modes.
+"""1/f read noise as a process in time, composed of Ornstein-Uhlenbeck modes.
 
-A read that lasts t_r finds, at time t after programming, G (1 + Q(g) f(t)) with the variance of f growing as
+A read of duration t_r finds, at time t after programming, G (1 + Q(g) f(t)), where the variance of f grows as
 
     Var f(t) = ln((t + t_r) / (2 t_r)) = ln(1 + t / t_r) - ln 2
 
 (Nandakumar et al., ICECS 2019: a spectrum S(f) = Q² G² / f seen from 1 / t up to the bandwidth of the read). Only this variance is
-published; the process behind it follows from it. Frullani's integral,
+published; the process follows from it. Frullani's integral,
 
     ln(1 + t / t_r) = ∫ (1 - exp(-s t / t_r)) exp(-s) ds / s,
 
-says that it is a mixture of relaxations, evenly distributed over the logarithm of the rate s and cut off at the read's own
-bandwidth. An Ornstein-Uhlenbeck mode of time constant τ that starts at zero has the variance a² (1 - exp(-2 t / τ)): modes with
+shows that it is a mixture of relaxations, evenly distributed over the logarithm of the rate s and cut off at the bandwidth of the
+read. An Ornstein-Uhlenbeck mode of time constant τ that starts at zero has the variance a² (1 - exp(-2 t / τ)): modes with
 τ = 2 t_r / s and a² = h exp(-s) on a grid of spacing h in ln s are the trapezoidal rule for the integral, which converges so fast
-that one mode per decade suffices. The constant ln 2 is what a read averages away: the fastest rates are left out until their
-weights make up for it.
+that one mode per decade suffices. A read averages out the constant ln 2: the fastest rates are omitted until their weights add up
+to it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from analogpc.devices.nonidealities.curves import NonNegative, Positive
 from analogpc.devices.specification import Specification
 from analogpc.kernels.random.streams import Key, normals
 
-# The slowest mode is this much slower than the longest time for which the variance is to hold.
+# Ratio of the slowest time constant to the longest time for which the variance must be accurate.
 _BEYOND = 10.0
 
 
@@ -39,21 +39,21 @@ class Flicker(Specification):
 
     g is the conductance after programming, its errors included, relative to the top of the range. At times from 4 ``read_seconds`` to
     ``longest_seconds`` the standard deviation of the process is within 3 % of the formula, from 40 ``read_seconds`` within 1 %.
-    Before that the formula falls to zero at ``read_seconds``, below which it means nothing; the process falls more slowly.
+    At shorter times the formula falls to zero at ``read_seconds``, below which it has no meaning; the process falls more slowly.
 
-    An array needs `modes` numbers per device: 15 in the default setting, 60 bytes in float32. In float32 a step shorter than
+    An array stores `modes` numbers per device: 15 by default, 60 bytes in float32. In float32 a step shorter than
     6e-8 of a mode's time constant adds its noise but no decay, which takes 1e7 such steps to become visible.
 
     Attributes
     ----------
     amplitude, power, floor, largest : float
-        Of Q. An ``amplitude`` of 0, the default, is no 1/f noise.
+        Parameters of Q. An ``amplitude`` of 0, the default, disables 1/f noise.
     read_seconds : float
-        Duration t_r of the read that the formula speaks of.
+        Duration t_r of a read in the formula.
     longest_seconds : float
-        Until when after programming the noise has to be right; after that its variance stops to grow.
+        Time after programming up to which the noise is accurate; later its variance stops growing.
     modes_per_decade : int
-        Time constants per decade. With 1, the spectrum ripples by 6 % about 1/f; with 2, by 0.1 %.
+        Number of time constants per decade. With 1, the spectrum ripples by 6 % about 1/f; with 2, by 0.1 %.
 
     References
     ----------
@@ -79,16 +79,16 @@ class Flicker(Specification):
 
     @property
     def active(self) -> bool:
-        """False if there is no 1/f noise and nothing needs to be kept."""
+        """Whether there is 1/f noise, so that modes must be stored."""
         return self.amplitude > 0 and self.largest > 0
 
     @cached_property
     def _grid(self) -> tuple[np.ndarray, np.ndarray]:
-        """Time constants in seconds, shortest first, and amplitudes of the modes: (modes,) float64 each."""
+        """Return time constants in seconds, shortest first, and amplitudes of the modes: (modes,) float64 each."""
         spacing = math.log(10) / self.modes_per_decade
 
         def left_out(log_rate: float) -> float:
-            """The weight of all modes faster than the fastest one that is kept, less ln 2."""
+            """Return the weight of all modes faster than the fastest one that is kept, less ln 2."""
             rates = np.exp(log_rate + spacing * np.arange(1, 3 + 5 * self.modes_per_decade))
             return spacing * float(np.exp(-rates).sum()) - math.log(2)
 
@@ -110,20 +110,20 @@ class Flicker(Specification):
 
     @property
     def modes(self) -> int:
-        """Numbers that each device needs."""
+        """Number of modes stored per device."""
         return self.time_constants.size
 
     def deviation_scale(self, g_programmed: np.ndarray, g_max_siemens: float) -> np.ndarray:
-        """Q, relative to the present conductance, like ``g_programmed`` (siemens)."""
+        """Return Q, relative to the present conductance, like ``g_programmed`` (siemens)."""
         relative = np.maximum(g_programmed / g_max_siemens, 0)
         return np.minimum(self.amplitude / np.maximum(relative**self.power, self.floor), self.largest)
 
     def variance(self, seconds: float) -> float:
-        """Variance of `factor` at a time after `start`: what the formula above is approximated by."""
+        """Return the variance of `factor` at a time after `start`, which approximates the formula above."""
         return float(np.sum(self.amplitudes**2 * -np.expm1(-2 * seconds / self.time_constants)))
 
     def start(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """The modes of devices just programmed: zeros, (modes, *shape)."""
+        """Return the modes of devices just programmed: zeros, (modes, *shape)."""
         return np.zeros((self.modes, *shape), dtype)
 
     def evolve(self, modes: np.ndarray, seconds: float, key: Key, step: int) -> None:
@@ -134,12 +134,12 @@ class Flicker(Specification):
         modes : (modes, *shape) array
         seconds : float
         key, step
-            Which noise. Every step needs a number of its own.
+            Noise stream. Every step needs a different number.
 
         Raises
         ------
         ValueError
-            If time would run backwards.
+            If ``seconds`` is negative.
         """
         if not 0 <= seconds < math.inf:
             raise ValueError(f"seconds = {seconds!r} is not allowed: time passes forwards")
@@ -153,11 +153,11 @@ class Flicker(Specification):
             mode += normals(key.fold(index), step, mode.shape, mode.dtype, like=mode) * float(fresh[index])
 
     def factor(self, modes: np.ndarray) -> np.ndarray:
-        """The noise f of which Q is the scale, (*shape)."""
+        """Return the noise f, which Q scales, (*shape)."""
         return modes.sum(axis=0)
 
     def conductance(self, g: np.ndarray, g_programmed: np.ndarray, g_max_siemens: float, modes: np.ndarray) -> np.ndarray:
-        """What a read finds, in siemens, like ``g``: G (1 + Q f), never negative.
+        """Return the conductances that a read finds, in siemens, like ``g``: G (1 + Q f), never negative.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""White read noise: a fresh deviation at every read, smaller the longer the read takes."""
+"""White read noise: an independent deviation at every read, smaller for longer reads."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from analogpc.devices.specification import Specification
 
 
 class ReadNoiseModel(Specification):
-    """The contract of the white read noises.
+    """Base class of the white read noise models.
 
     Attributes
     ----------
     reference_seconds : float
-        The read duration for which the deviation is given. A read averages white noise over its duration, so that a read of
-        ``seconds`` sees the deviation times sqrt(reference_seconds / seconds).
+        Read duration for which the deviation is given. A read averages white noise over its duration, so that a read of ``seconds``
+        sees the deviation times sqrt(reference_seconds / seconds).
     """
 
     reference_seconds: Positive = 1e-7
 
     @abstractmethod
     def reference_deviation(self, g: np.ndarray, g_max_siemens: float) -> np.ndarray:
-        """Standard deviation of a read that lasts ``reference_seconds``, in siemens, like ``g`` (siemens)."""
+        """Return the standard deviation of a read of ``reference_seconds``, in siemens, like ``g`` (siemens)."""
 
     def deviation(self, g: np.ndarray, g_max_siemens: float, seconds: float) -> np.ndarray:
-        """Standard deviation of a read, in siemens, like ``g``.
+        """Return the standard deviation of a read, in siemens, like ``g``.
 
         Parameters
         ----------
@@ -48,12 +48,12 @@ class ReadNoiseModel(Specification):
             If the duration is not positive.
         """
         if not seconds > 0:
-            raise ValueError(f"seconds = {seconds!r} is not allowed: a read takes a positive time")
+            raise ValueError(f"seconds = {seconds!r} is not allowed: give a positive duration of the read")
         return self.reference_deviation(g, g_max_siemens) * math.sqrt(self.reference_seconds / seconds)
 
 
 class NoReadNoise(ReadNoiseModel):
-    """Reads find the conductance itself."""
+    """No noise: reads find the exact conductance."""
 
     kind: Literal["none"] = "none"
 
@@ -63,7 +63,7 @@ class NoReadNoise(ReadNoiseModel):
 
 
 class RelativeNoise(ReadNoiseModel):
-    """Proportional to the conductance.
+    """Noise proportional to the conductance.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class RelativeNoise(ReadNoiseModel):
 
 
 class ConstantNoise(ReadNoiseModel):
-    """The same for every conductance.
+    """Noise of the same size for every conductance.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ class ConstantNoise(ReadNoiseModel):
 
 
 class PolynomialNoise(ReadNoiseModel, Polynomial):
-    """A polynomial of the conductance, fitted to measured devices; fields as in `Polynomial`."""
+    """Noise whose deviation is a polynomial of the conductance, fitted to measured devices; fields as in `Polynomial`."""
 
     kind: Literal["polynomial"] = "polynomial"
 
@@ -106,14 +106,14 @@ class PolynomialNoise(ReadNoiseModel, Polynomial):
 
 
 class SaturatingNoise(ReadNoiseModel):
-    """Growing with the conductance and saturating: amplitude (1 - exp(-g / scale)).
+    """Noise that grows with the conductance and saturates: amplitude (1 - exp(-g / scale)).
 
     Attributes
     ----------
     amplitude_siemens : float
-        The deviation at large conductances.
+        Deviation at large conductances.
     scale_siemens : float
-        The conductance at which 63 % of it is reached.
+        Conductance at which 63 % of the amplitude is reached.
     """
 
     kind: Literal["saturating"] = "saturating"
@@ -130,7 +130,7 @@ ReadNoise = Annotated[
 ]
 
 RERAM_WAN_2022 = PolynomialNoise(coefficients=(0.4,), reference_siemens=40 * MICRO)
-"""One percent of the top of the range, which aihwkit's ``ReRamWan2022NoiseModel`` advises to add; duration of a read not given."""
+"""One percent of the top of the range, as advised by aihwkit's ``ReRamWan2022NoiseModel``; duration of a read not given."""
 
 SONOS_AGRAWAL_2022 = SaturatingNoise(amplitude_siemens=12.58037e-9 / 0.1, scale_siemens=215.36557e-9 / 0.1)
 """Agrawal et al., IEDM 2022, 21.7, Fig. 11(b); fit of CrossSim's ``SONOS``, currents in nA read at 0.1 V; duration not given."""

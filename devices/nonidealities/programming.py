@@ -1,4 +1,4 @@
-"""How far from its target a device ends up when it is programmed, and how many states it has.
+"""Programming errors and programmable levels of devices.
 
 Conductances are arrays in siemens of any shape; results have their shape and type. The published curves are module constants,
 named after the first author and the year of their source.
@@ -29,11 +29,11 @@ from analogpc.kernels.gpu.arrays import on_gpu
 
 
 class ProgrammingModel(Specification):
-    """The contract of the programming models."""
+    """Base class of the programming models."""
 
     @abstractmethod
     def deviation(self, g: np.ndarray, g_max_siemens: float) -> np.ndarray:
-        """Standard deviation about the target ``g``, in siemens, like ``g``.
+        """Return the standard deviation about the target ``g``, in siemens, like ``g``.
 
         Parameters
         ----------
@@ -44,7 +44,7 @@ class ProgrammingModel(Specification):
         """
 
     def programmed(self, g: np.ndarray, g_max_siemens: float, xi: np.ndarray) -> np.ndarray:
-        """The conductances that programming leaves, in siemens, like ``g``; not clipped to any range.
+        """Return the conductances after programming, in siemens, like ``g``; not clipped to any range.
 
         Parameters
         ----------
@@ -69,7 +69,7 @@ class ExactProgramming(ProgrammingModel):
 
 
 class ConstantSpread(ProgrammingModel):
-    """A normal deviation of the same size for every target.
+    """Normal deviation of the same size for every target.
 
     Attributes
     ----------
@@ -85,12 +85,12 @@ class ConstantSpread(ProgrammingModel):
 
 
 class ProportionalSpread(ProgrammingModel):
-    """A normal deviation proportional to the target.
+    """Normal deviation proportional to the target.
 
     Attributes
     ----------
     relative : float
-        Standard deviation over target.
+        Standard deviation relative to the target.
     """
 
     kind: Literal["proportional"] = "proportional"
@@ -102,7 +102,7 @@ class ProportionalSpread(ProgrammingModel):
 
 
 class UniformSpread(ProgrammingModel):
-    """A deviation uniform within ± ``half_width_siemens``, as a programming loop leaves it that stops within a tolerance.
+    """Deviation uniform within ± ``half_width_siemens``, as left by a programming loop that stops within a tolerance.
 
     Attributes
     ----------
@@ -118,12 +118,12 @@ class UniformSpread(ProgrammingModel):
 
     @override
     def programmed(self, g: np.ndarray, g_max_siemens: float, xi: np.ndarray) -> np.ndarray:
-        # The normal distribution function makes a uniform number in (0, 1) of a standard normal one.
+        # The normal distribution function maps a standard normal number to a uniform one in (0, 1).
         return g + (2 * normal_cdf(xi) - 1) * self.half_width_siemens
 
 
 class PolynomialSpread(ProgrammingModel, Polynomial):
-    """A normal deviation whose size is a polynomial of the target, fitted to measured devices; fields as in `Polynomial`."""
+    """Normal deviation whose size is a polynomial of the target, fitted to measured devices; fields as in `Polynomial`."""
 
     kind: Literal["polynomial"] = "polynomial"
 
@@ -133,14 +133,14 @@ class PolynomialSpread(ProgrammingModel, Polynomial):
 
 
 class SaturatingSpread(ProgrammingModel):
-    """A normal deviation that grows with the target and saturates: amplitude (1 - exp(-g / scale)).
+    """Normal deviation that grows with the target and saturates: amplitude (1 - exp(-g / scale)).
 
     Attributes
     ----------
     amplitude_siemens : float
-        The deviation at large conductances.
+        Deviation at large conductances.
     scale_siemens : float
-        The conductance at which 63 % of it is reached.
+        Conductance at which 63 % of the amplitude is reached.
     """
 
     kind: Literal["saturating"] = "saturating"
@@ -169,7 +169,7 @@ RERAM_WAN_2022_CUBIC = PolynomialSpread(
     reference_siemens=39.26 * MICRO,
     rescale=False,
 )
-"""The same data in the fit of CrossSim's ``RRAMWan``: three times as wide at small conductances."""
+"""The same data, fitted by CrossSim's ``RRAMWan``: three times as wide at small conductances."""
 
 PCM_JOSHI_2020 = PolynomialSpread(
     coefficients=(0.28638599, 0.07585724, -0.00178767),
@@ -189,22 +189,22 @@ SONOS_AGRAWAL_2022 = SaturatingSpread(amplitude_siemens=19.88665e-9 / 0.1, scale
 
 
 def _whole_count(value: Any) -> Any:
-    """Refuse fractions of states."""
+    """Reject a fractional number of states."""
     if isinstance(value, float) and math.isfinite(value) and value != int(value):
         raise ValueError("a device has a whole number of states, or inf for a continuum")
     return value
 
 
 class Levels(Specification):
-    """The states that a device can be programmed to.
+    """States to which a device can be programmed.
 
     Attributes
     ----------
     count : float
-        Whole number from 2 of evenly spaced conductances, both ends of the range included; ``inf`` for a continuum.
+        Number of evenly spaced conductances, an integer from 2 with both ends of the range included; ``inf`` for a continuum.
     positions : tuple of float
-        Instead of ``count``: the states as fractions of the range, increasing from 0 at its low end to 1 at its high end. Empty
-        for evenly spaced states.
+        States as fractions of the range, instead of ``count``, increasing from 0 at its low end to 1 at its high end. Empty for
+        evenly spaced states.
     """
 
     count: Annotated[float, BeforeValidator(_whole_count), Field(ge=2, le=math.inf)] = math.inf
@@ -221,12 +221,12 @@ class Levels(Specification):
         return self
 
     def nearest(self, g: np.ndarray, g_min_siemens: float, g_max_siemens: float) -> np.ndarray:
-        """The possible conductances nearest to ``g``, in siemens, like ``g``.
+        """Return the possible conductances nearest to ``g``, in siemens, like ``g``.
 
         Parameters
         ----------
         g : array
-            Wanted conductances in siemens; beyond the range they go to its ends (a continuum leaves them as they are).
+            Target conductances in siemens; those beyond the range are moved to its ends (a continuum leaves them unchanged).
         g_min_siemens, g_max_siemens : float
             The range.
         """
@@ -239,7 +239,7 @@ class Levels(Specification):
         if math.isinf(self.count):
             return g.copy()
         if self.count - 1 > 2 / float(np.finfo(g.dtype).eps):
-            # Finer than the type can tell apart: a continuum that ends where the levels do.
+            # Finer than the type resolves: a continuum that ends at the outermost levels.
             return np.clip(g, g.dtype.type(g_min_siemens), g.dtype.type(g_max_siemens))
         step = span / (self.count - 1)
         return np.clip(np.rint((g - g_min_siemens) / step), 0, self.count - 1) * step + g_min_siemens

@@ -1,4 +1,4 @@
-"""Random telegraph noise: a trap beside the filament that captures and releases a carrier."""
+"""Random telegraph noise: a trap near the filament captures and releases a carrier."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from analogpc.kernels.random.streams import Key, normals, uniforms
 
 
 class Telegraph(Specification):
-    """Two-state noise: while its trap is full, a device conducts less by a fraction of its conductance.
+    """Two-state noise: a filled trap reduces the conductance of a device by a fraction.
 
     Attributes
     ----------
     probability : float
-        Fraction of the devices that have a trap; 0, the default, is no telegraph noise.
+        Fraction of the devices that have a trap; 0, the default, disables telegraph noise.
     amplitude : float
         Median of the relative loss of conductance in the low state.
     amplitude_dtod : float
-        Standard deviation from device to device of the logarithm of the loss; losses beyond the whole conductance are cut there.
+        Standard deviation from device to device of the logarithm of the loss; losses are clipped to the whole conductance.
     high_seconds, low_seconds : float
-        Mean times spent in the high and in the low state; exponentially distributed.
+        Mean dwell times in the high and in the low state; exponentially distributed.
     times_dtod : float
-        Standard deviation from device to device of the logarithm of a factor on both times: a device is fast or slow. A wide
-        distribution makes the sum over devices 1/f noise.
+        Standard deviation from device to device of the logarithm of a factor on both times. A wide distribution turns the sum over
+        devices into 1/f noise.
 
     References
     ----------
@@ -42,12 +42,12 @@ class Telegraph(Specification):
 
     @property
     def active(self) -> bool:
-        """False if there is no telegraph noise and nothing needs to be kept."""
+        """Whether there is telegraph noise, so that states must be stored."""
         return self.probability > 0 and self.amplitude > 0
 
     @property
     def duty(self) -> float:
-        """Fraction of the time in the high state."""
+        """Fraction of the time spent in the high state."""
         return self.high_seconds / (self.high_seconds + self.low_seconds)
 
     def sample(self, key: Key, shape: tuple[int, ...], dtype: np.dtype) -> dict[str, np.ndarray]:
@@ -65,7 +65,7 @@ class Telegraph(Specification):
         return {"loss": np.where(trapped, np.minimum(loss, 1), dtype.type(0)), "slowness": slowness}
 
     def start(self, key: Key, step: int, shape: tuple[int, ...]) -> np.ndarray:
-        """States as they are found at any time: True for high, with probability `duty`; ``shape``, bool."""
+        """Return stationary states: True for high, with probability `duty`; ``shape``, bool."""
         return uniforms(key, step, shape, np.float64) <= self.duty
 
     def evolve(self, high: np.ndarray, slowness: np.ndarray, seconds: float, key: Key, step: int) -> None:
@@ -81,12 +81,12 @@ class Telegraph(Specification):
             From `sample`.
         seconds : float
         key, step
-            Which noise. Every step needs a number of its own.
+            Noise stream. Every step needs a different number.
 
         Raises
         ------
         ValueError
-            If time would run backwards.
+            If ``seconds`` is negative.
         """
         if not 0 <= seconds < math.inf:
             raise ValueError(f"seconds = {seconds!r} is not allowed: time passes forwards")
@@ -98,5 +98,5 @@ class Telegraph(Specification):
         np.less_equal(uniforms(key, step, high.shape, np.float64, like=high), probability, out=high)
 
     def factor(self, high: np.ndarray, loss: np.ndarray) -> np.ndarray:
-        """What the conductances are multiplied by, like ``loss``: 1 in the high state, 1 - loss in the low state."""
+        """Return the factor on the conductances, like ``loss``: 1 in the high state, 1 - loss in the low state."""
         return np.where(high, loss.dtype.type(1), 1 - loss)
