@@ -1,4 +1,4 @@
-"""Pages of jobs for the runner of experiments/gpu, whose scripts become importable here."""
+"""Pages of jobs for the runner of tools/gpu, whose scripts become importable here."""
 
 import importlib
 import itertools
@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT / "experiments" / "gpu"))
+sys.path.append(str(ROOT / "tools" / "gpu"))
 
 epochs, queue_machine, queue_page, queue_programs, queue_training, run_next = map(
     importlib.import_module, ("epochs", "queue_machine", "queue_page", "queue_programs", "queue_training", "run_next")
 )
 
-PAGE = ROOT / "experiments" / "gpu" / "QUEUE.md"
+PAGE = ROOT / "tools" / "gpu" / "QUEUE.md"
 
 STUDY = {
     "dataset": "digits",

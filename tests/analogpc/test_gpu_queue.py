@@ -1,4 +1,4 @@
-"""The queue of jobs for a GPU (experiments/gpu): its page, what comes next, and jobs that are programs."""
+"""The queue of jobs for a GPU (tools/gpu): its page, what comes next, and jobs that are programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training jobs of the queue for a GPU (experiments/gpu): they end in time, and go on to the same bits."""
+"""Training jobs of the queue for a GPU (tools/gpu): they end in time, and go on to the same bits."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Seconds per epoch of VGG5, VGG7, VGG10 and VGG15, with PC and with S+F, beside the published ones and beside PCX.
 
-    python experiments/gpu/epochs.py [--networks vgg5 vgg7] [--backend gpu] [--slice 40] [--slices 7] [--whole-epochs 0]
+    python tools/gpu/epochs.py [--networks vgg5 vgg7] [--backend gpu] [--slice 40] [--slices 7] [--whole-epochs 0]
         [--data-dir DIR] [--pcx PYTHON] [--pcx-path DIR] [--out epochs.json]
 
 Batch 128, T as published (the number of layers), GELU, AdamW, the augmentation of the data set, the arithmetic of the backend as it is by

@@ -1,6 +1,6 @@
 """Take the next job of QUEUE.md that fits into the time there is, and the next one, until the time is over.
 
-    python experiments/gpu/run_next.py --minutes 9 [--out DIR] [--list] [--job NAME] [--dry-run]
+    python tools/gpu/run_next.py --minutes 9 [--out DIR] [--list] [--job NAME] [--dry-run]
         [--checkpoints DIR] [--data-dir DIR] [--queue FILE]
 
 See QUEUE.md for what the jobs are, what they need, and how to resume on another machine.
