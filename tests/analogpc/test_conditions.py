@@ -88,7 +88,7 @@ def test_the_command(aged, capsys, tmp_path):
     status, out, _ = call("--confusion")
     assert status == 0
     assert "as saved" in out
-    assert "right class" in out
+    assert "true class" in out
     file = tmp_path / "own.h5"
     data = apc.load_data("digits")
     with h5py.File(file, "w") as made:
