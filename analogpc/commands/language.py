@@ -132,10 +132,14 @@ def _study(file: Path | None, options: dict[str, Any], settings: list[str], task
                 f"the study file trains a language model, but --dataset {dataset} is not a text: write --dataset text:PATH"
             )
         changes["text"] = str(dataset).removeprefix(TEXT)
-    usual = {"rule": "ipc", "network": {"kind": "transformer", "vocabulary": 1000, "task": task or "conditional"}}
-    fields = usual if file is None else read_toml(file)
-    if file is not None and task is not None:
+    usual: dict[str, Any] = {"rule": "ipc", "network": {"kind": "transformer", "vocabulary": 1000, "task": "conditional"}}
+    fields = usual | ({} if file is None else read_toml(file))
+    if isinstance(fields["network"], dict):
+        fields["network"] = usual["network"] | fields["network"]
+    if task is not None:
         changes["network.task"] = task
+    # A rule by its name is a whole rule, over which single fields of it are laid.
+    fields["rule"] = changes.pop("rule", fields["rule"])
     return LanguageStudy.from_dict(lay(LanguageStudy, fields, {**changes, **dict(map(setting, settings))}))
 
 

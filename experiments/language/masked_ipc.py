@@ -84,6 +84,8 @@ VARIANTS = (
     Variant("masked, iPC, feed-forward inputs, a fourth of the rate", feed_forward=True, rate=SLOW),
     Variant("masked, PC, T = 4", first=4),
     Variant("masked, PC, T = 8, steps of 0.03125", sweeps=8, step_size=0.03125, first=8),
+    Variant("masked, iPC, T = 8, steps of 0.03125, an eighth of the rate", sweeps=8, step_size=0.03125, rate=SLOW / 2),
+    Variant("masked, PC, T = 8, steps of 0.03125, feed-forward inputs", sweeps=8, step_size=0.03125, first=8, feed_forward=True),
     Variant("conditional, BP, 15 % of the targets", "conditional", nodes=False, sweeps=1, share=0.15),
     Variant("conditional, iPC, 15 % of the targets", "conditional", share=0.15),
     Variant("conditional, iPC", "conditional"),

@@ -208,6 +208,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--precision", choices=("tf32", "float32"), default="float32")
     parser.add_argument("--out", type=Path, default=Path("language.json"))
     parser.add_argument("--batches", type=float, default=1.0, help="factor on the number of batches of every row")
+    parser.add_argument(
+        "--most-seconds", type=float, default=0.0, help="for each row, in place of its own limit; a processor needs more"
+    )
     parser.add_argument("--only", default="", help="rows whose key contains this")
     parser.add_argument("--toy", action="store_true", help="a very small network and text, to try the script")
     parser.add_argument("--list", action="store_true", help="show the rows and end")
@@ -238,7 +241,9 @@ def main(arguments: list[str] | None = None) -> None:
                 break
             print(f"{row.key} ({left:.0f} s are left)", file=sys.stderr, flush=True)
             try:
-                record = compute(row, data, chosen, min(end - RESERVE, time.monotonic() + row.most_seconds))
+                record = compute(
+                    row, data, chosen, min(end - RESERVE, time.monotonic() + (chosen.most_seconds or row.most_seconds))
+                )
             except (ValueError, RuntimeError, OSError) as error:
                 # One row that fails must not cost the others.
                 record = {"row": row.key, "failed": f"{type(error).__name__}: {error}"}

@@ -267,6 +267,8 @@ def test_one_command_trains_evaluates_and_generates(tmp_path, capsys):
     settings = [f"network.{name}={value}" for name, value in {**SMALL, "vocabulary": 60}.items()]
     options = [part for one in settings for part in ("--set", one)]
     common = ["train", "--dataset", f"text:{file}", "--network", "transformer", "--task", "conditional", "--rule", "pc", "--json"]
+    # Fields of the rule are laid over the one that is named.
+    options += ["--set", "rule.steps=4", "--set", "rule.step_size=0.1"]
     with pytest.raises(SystemExit) as ended:
         main([*common, "--batches", "4", "--prompt", "The", *options, "--out", str(out)])
     assert not ended.value.code
@@ -275,6 +277,7 @@ def test_one_command_trains_evaluates_and_generates(tmp_path, capsys):
     assert 1 < told["run"]["test_perplexity"] < 200
     assert told["run"]["said"]
     assert LanguageRun.load(out).finished
+    assert LanguageRun.load(out).study.rule.steps == 4
     # The study of a run is a file from which the same run is made again.
     study = tmp_path / "study.toml"
     study.write_text(LanguageRun.load(out).study.to_toml(), encoding="utf-8")
