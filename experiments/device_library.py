@@ -12,9 +12,9 @@ from pathlib import Path
 from PIL import Image
 
 from analogpc.devices.device import Device
+from analogpc.devices.device_numbers import device_numbers
 from analogpc.devices.presets import PRESETS
 from analogpc.devices.responses import PulseResponse
-from analogpc.report.device_numbers import device_numbers
 from analogpc.report.device_table import cells
 from analogpc.report.devices import draw_device
 

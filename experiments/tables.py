@@ -59,7 +59,12 @@ class Swept:
         )
 
 
-def main(file: str, page: Callable[[Swept], Sequence[str]], figure: Callable[[Swept], Figure] | None = None) -> None:
+def main(
+    file: str,
+    page: Callable[[Swept], Sequence[str]],
+    figure: Callable[[Swept], Figure] | None = None,
+    store: Callable[[Swept], None] | None = None,
+) -> None:
     """Command line of a study script: write the page and the figure of a sweep.
 
     Parameters
@@ -70,6 +75,8 @@ def main(file: str, page: Callable[[Swept], Sequence[str]], figure: Callable[[Sw
         Maps the sweep to lines of Markdown.
     figure : function, optional
         Maps the sweep to a figure.
+    store : function, optional
+        Writes what the package keeps of the sweep.
     """
     here = Path(file)
     parser = argparse.ArgumentParser(description=f"Write the page of experiments/{here.stem}.toml.")
@@ -84,6 +91,8 @@ def main(file: str, page: Callable[[Swept], Sequence[str]], figure: Callable[[Sw
     chosen.out.with_suffix(".csv").write_bytes((chosen.folder / "table.csv").read_bytes())
     if figure is not None:
         figure(swept).savefig(chosen.out.with_suffix(".png"), dpi=110)
+    if store is not None:
+        store(swept)
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

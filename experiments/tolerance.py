@@ -2,74 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from tables import Swept, every, main, markdown
 
+from analogpc.assessment.tolerances import LOSS, Curve
 from analogpc.report.page_pictures import style
 from analogpc.studies.comparison import Setting, mean_interval
 
-BASE, LOSS = "nothing", 0.05
-"""Name of the point without nonidealities, and the relative loss of accuracy that defines the tolerance."""
+BASE = "nothing"
+"""The point without any nonideality."""
 
-FEWER_IS_WORSE = ("states", "bits of the ADC", "bits of the DAC")
-"""Nonidealities for which a smaller amount is more harmful."""
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Relative accuracy of a rule against the amount of one nonideality.
-
-    Attributes
-    ----------
-    amounts : list of float
-        In order of increasing harm.
-    relative : list of list of float
-        For every amount and seed, the accuracy relative to the ideal device.
-    """
-
-    rule: str
-    name: str
-    amounts: list[float]
-    relative: list[list[float]]
-
-    @property
-    def knees(self) -> list[float]:
-        """For every seed, the smallest amount from which the accuracy stays below 1 - LOSS, interpolated; NaN if there is none.
-
-        A curve that is below this level at the first tested amount has its knee at that amount.
-        """
-        return [_knee([values[seed] for values in self.relative], self.amounts) for seed in range(min(map(len, self.relative)))]
-
-    @property
-    def said(self) -> str:
-        """Mean and range of the knee over the seeds, or the largest tolerated amount."""
-        knees = self.knees
-        found = [one for one in knees if not math.isnan(one)]
-        more = "<" if self.name in FEWER_IS_WORSE else ">"
-        borne = f"{more} {self.amounts[-1]:g}"
-        if not found:
-            return borne
-        if set(found) == {self.amounts[0]} and len(found) == len(knees):
-            return f"{'>' if more == '<' else '<'} {self.amounts[0]:g}"
-        if len(found) < len(knees):
-            return f"{borne} ({len(knees) - len(found)} of {len(knees)} seeds; else {', '.join(f'{one:.2g}' for one in found)})"
-        return f"{np.mean(found):.2g} ({min(found):.2g} – {max(found):.2g})"
-
-
-def _knee(relative: Sequence[float], amounts: Sequence[float]) -> float:
-    goal = 1 - LOSS
-    lost = next((n for n in range(len(relative)) if max(relative[n:]) < goal), None)
-    if lost is None:
-        return math.nan
-    if lost == 0:
-        return amounts[0]
-    share = (relative[lost - 1] - goal) / (relative[lost - 1] - relative[lost])
-    return amounts[lost - 1] + share * (amounts[lost] - amounts[lost - 1])
+STORED = Path(__file__).parents[1] / "analogpc" / "assessment" / "tolerances.json"
 
 
 def curves(swept: Swept) -> list[Curve]:
@@ -91,6 +41,15 @@ def _relative(one: Setting, base: Setting) -> list[float]:
     return [value / base.values[seed] for seed, value in one.values.items() if base.values.get(seed)]
 
 
+def store(swept: Swept) -> None:
+    """Write the curves where `analogpc.assess` finds them."""
+    found = [asdict(one) for one in curves(swept)]
+    for one in found:
+        one["relative"] = [[round(value, 6) for value in values] for values in one["relative"]]
+    told = {"made by": "python experiments/tolerance.py", "analogpc": swept.record["analogpc"], "curves": found}
+    STORED.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
 def page(swept: Swept) -> list[str]:
     """Lines of the page: the requirements, then all points."""
     rules, found = swept.values("rule"), curves(swept)
@@ -107,8 +66,9 @@ def page(swept: Swept) -> list[str]:
         "",
         "## Tolerance: amount that costs 5 % of the accuracy",
         "",
-        "Mean and range over the seeds of the smallest amount from which 5 % are lost, interpolated between the tested amounts; > and < if "
-        "it lies outside them. A seed that loses 5 % at the first amount counts with that amount.",
+        "Mean and range over the seeds of the amount from which on 5 % are lost, interpolated between the amounts tried, of which the "
+        "ideal device is the first: linearly in the amount, in the reciprocal of the states, and in the step of a converter. > and < where "
+        "some seed bears all amounts tried. `analogpc assess` compares a device with these knees.",
         "",
     ]
     names = list(dict.fromkeys(one.name for one in found))
@@ -170,4 +130,4 @@ def _panel(panel: object, name: str, drawn: Sequence[Curve]) -> None:
 
 
 if __name__ == "__main__":
-    main(__file__, page, figure)
+    main(__file__, page, figure, store)

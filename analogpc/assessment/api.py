@@ -11,8 +11,10 @@ from typing import Any
 from analogpc.assessment.findings import Learning, Limit, best_learning, learnings, limits, plain
 from analogpc.assessment.keeping import Kept, kept
 from analogpc.assessment.protocol import AS_IT_IS, NONE_LEFT, QUICK, Protocol, learning_plan, limits_plan, schemes
+from analogpc.assessment.tolerances import Placed, place_on_curves
 from analogpc.devices.device import Device
 from analogpc.devices.presets import preset
+from analogpc.devices.substrate import Analog
 from analogpc.devices.texts import parse_json, read_text
 from analogpc.files.atomic import make_folder, replace_file
 from analogpc.kernels.gpu.arrays import Backend
@@ -75,6 +77,11 @@ class Assessment:
         single = [one for one in self.limits if one.without not in (AS_IT_IS, NONE_LEFT) and one.gained.mean > 0]
         return max(single, key=lambda one: one.gained.mean, default=None)
 
+    @property
+    def placed(self) -> list[Placed]:
+        """Where the device lies on the tolerance curves, on crossbars of the default kind; empty for a device without pulses."""
+        return place_on_curves(Analog(device=self.device))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data: what the command line prints as JSON."""
         best, worst = self.best, self.worst_limit
@@ -89,6 +96,15 @@ class Assessment:
             "limits": [plain(one) for one in self.limits],
             "worst_limit": plain(worst) if worst else None,
             "kept": [plain(one) for one in self.kept],
+            "tolerances": [
+                {
+                    "nonideality": one.name,
+                    "amount": one.amount,
+                    "judged": one.judged,
+                    "knees": {rule: curve.knees for rule, curve in one.curves.items()},
+                }
+                for one in self.placed
+            ],
         }
 
 

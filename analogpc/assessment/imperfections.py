@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from analogpc.devices.converters.specification import ADC, DAC
 from analogpc.devices.device import Device
+from analogpc.devices.device_numbers import device_numbers, places, step_at_zero
 from analogpc.devices.nonidealities import ExactProgramming, Faults, Flicker, Levels, NoDrift, NoReadNoise, Ohmic, Telegraph
 from analogpc.devices.responses import ConstantStep, PulseResponse
 from analogpc.devices.substrate import Analog
@@ -70,8 +71,6 @@ def _with_response(device: Device, zeros: tuple[str, ...]) -> Device:
 
 def _state_dependence(device: Device) -> Device:
     """The same step at all states and in both directions: the mean of those at zero weight, with the same relative noise."""
-    from analogpc.report.device_numbers import device_numbers, places, step_at_zero
-
     response = device.response
     if not isinstance(response, PulseResponse) or device_numbers(device).symmetric:
         return device
@@ -96,8 +95,6 @@ def _state_dependence(device: Device) -> Device:
 
 def _coarseness(device: Device) -> Device:
     """Finer steps, of the same relative noise and with the same noise of what is written."""
-    from analogpc.report.device_numbers import device_numbers
-
     response = device.response
     if isinstance(response, PulseResponse):
         if device_numbers(device).states >= FINE:

@@ -28,8 +28,8 @@ def devices(
     """List the device presets, or print all parameters of one and plot it."""
     from dataclasses import asdict
 
+    from analogpc.devices.device_numbers import device_numbers
     from analogpc.devices.presets import PRESETS, preset
-    from analogpc.report.device_numbers import device_numbers
 
     if name is None:
         if plot is not None:

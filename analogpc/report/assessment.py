@@ -19,6 +19,7 @@ from analogpc.report.page_pictures import PALETTE, Picture, canvas, legend, pict
 
 if TYPE_CHECKING:
     from analogpc.assessment.api import Assessment
+    from analogpc.assessment.tolerances import Placed
 
 
 _WORDS = {
@@ -54,7 +55,7 @@ def answers(found: Assessment) -> list[str]:
             f"That training takes {in_unit(best.joules, 'J')} and {in_unit(best.seconds, 's')} on hardware of "
             f"{found.protocol.technology}."
         )
-    return told + _limit_sentences(found) + _kept_sentences(found)
+    return told + _limit_sentences(found) + _tolerance_sentences(found) + _kept_sentences(found)
 
 
 def _limit_sentences(found: Assessment) -> list[str]:
@@ -70,6 +71,23 @@ def _limit_sentences(found: Assessment) -> list[str]:
     return [
         f"What limits {where} most: {worst.without}. Without it the accuracy changes by {points(worst.gained)}{open_still}.{last}"
     ]
+
+
+def _tolerance_sentences(found: Assessment) -> list[str]:
+    placed = found.placed
+    told = []
+    for judged, words in (
+        ("beyond", "beyond the knee"),
+        ("at the knee", "at the knee"),
+        ("not measured", "beyond all amounts that were tried"),
+    ):
+        there = {one.name: [rule for rule, said in one.judged.items() if said == judged] for one in placed}
+        parts = [f"{name} ({', '.join(rules)})" for name, rules in there.items() if rules]
+        if parts:
+            told.append(f"On the tolerance curves it lies {words} in: {'; '.join(parts)}.")
+    if placed and not told:
+        told = ["On the tolerance curves it lies within the knees of all rules, for every nonideality by itself."]
+    return told
 
 
 def _kept_sentences(found: Assessment) -> list[str]:
@@ -113,15 +131,36 @@ def assessment_tables(found: Assessment) -> list[Table]:
         accuracy = percent(float(np.mean(one.accuracies))) if one.accuracies else "–"
         costs = (in_unit(one.joules, "J"), in_unit(one.seconds, "s")) if math.isfinite(one.joules) else ("–", "–")
         learning.add_row(one.rule, one.scheme, one.verdict, share(one.relative), accuracy, f"{one.rate:g}", *costs)
+    placed = [_placed_table(found.placed)] if found.placed else []
     if not found.limits or found.limited is None:
-        return [learning]
+        return [learning, *placed]
     limiting = Table(title=f"What limits {found.limited.title}: accuracy regained without", title_justify="left")
     for name in ("", "regained", "every seed"):
         limiting.add_column(name, justify="left" if not name else "right", no_wrap=True)
     for limit in found.limits:
         gained = "" if limit.without == AS_IT_IS else points(limit.gained)
         limiting.add_row(limit.without, gained, ", ".join(map(percent, limit.accuracies)))
-    return [learning, limiting]
+    return [learning, limiting, *placed]
+
+
+def _placed_table(placed: Sequence[Placed]) -> Table:
+    table = Table(
+        title="Tolerance: the amount at which 5 % of the accuracy are lost (~ the device is at it, ! beyond it, ? beyond what was tried)",
+        title_justify="left",
+    )
+    rules = list(placed[0].curves)
+    for name in ("nonideality", "here", *rules):
+        table.add_column(name, justify="left" if name == "nonideality" else "right", no_wrap=True)
+    for one in placed:
+        cells = [_knee_cell(one, rule) for rule in rules]
+        table.add_row(one.name, f"{one.amount:.3g}", *cells)
+    return table
+
+
+def _knee_cell(one: Placed, rule: str) -> str:
+    """The range of the knee over the seeds, marked where the device does not lie within it."""
+    mark = {"within": "", "at the knee": " ~", "beyond": " !", "not measured": " ?"}[one.judged[rule]]
+    return one.curves[rule].range + mark
 
 
 def write_page(found: Assessment, command: str) -> None:
@@ -139,6 +178,7 @@ def write_page(found: Assessment, command: str) -> None:
         Part("pictures", "Pictures", pictures=pictures),
         Part("learning", "Rules and schemes", [_how_it_is_judged(found)], tables=[_learning_part(found)]),
         Part("limits", "What limits it", tables=[_limits_part(found.limits)]),
+        Part("tolerances", "On the tolerance curves", [_TOLERANCES], tables=[_tolerances_part(found.placed)]),
         Part("kept", "Inference", tables=[_kept_part(found)]),
         Part("protocol", "Protocol", [_protocol(found, rules)], listings={"Device": found.device.to_toml()}),
         Part("reproduce", "Reproduce", facts=facts),
@@ -151,7 +191,31 @@ def write_page(found: Assessment, command: str) -> None:
     replace_file(found.page, page.encode())
 
 
+_TOLERANCES = (
+    "How much of each nonideality the device has, and the amount at which a rule loses 5 % of its accuracy: mean and range over three "
+    "seeds, one nonideality at a time around an otherwise ideal device that learns in place by pulses (digits, 64-32-10, 6 epochs; "
+    "experiments/results/tolerance.md). Several nonidealities together cost more than each of them alone."
+)
+
+
+def _tolerances_part(placed: Sequence[Placed]) -> TablePart:
+    rules = list(dict.fromkeys(rule for one in placed for rule in one.curves))
+    rows = [
+        {
+            "nonideality": one.name,
+            "this device": (one.amount, f"{one.amount:.3g}"),
+            **{f"{rule}: knee": curve.said for rule, curve in one.curves.items()},
+            **one.judged,
+        }
+        for one in placed
+    ]
+    columns = ["nonideality", "this device", *(name for rule in rules for name in (rule, f"{rule}: knee"))]
+    return TablePart("Tolerances", rows, columns)
+
+
 def _filled(part: Part) -> bool:
+    if part.tables and not any(table.rows for table in part.tables):
+        return False
     return bool(part.texts or part.facts or part.pictures or any(table.rows for table in part.tables))
 
 

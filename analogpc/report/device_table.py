@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from analogpc.devices.device import Device
-from analogpc.report.device_numbers import HOUR, DeviceNumbers, device_numbers
+from analogpc.devices.device_numbers import HOUR, DeviceNumbers, device_numbers
 
 if TYPE_CHECKING:
     from analogpc.devices.calibration.assembly import DeviceFit

@@ -16,9 +16,9 @@ from matplotlib.ticker import MaxNLocator
 
 from analogpc.devices.arrays.array import Array
 from analogpc.devices.device import Device
+from analogpc.devices.device_numbers import HOUR, crossing_pulses, mean_steps, pulsed_states, slow_deviation
 from analogpc.devices.responses import PulseResponse
 from analogpc.kernels.random.streams import Key
-from analogpc.report.device_numbers import HOUR, crossing_pulses, mean_steps, pulsed_states, slow_deviation
 from analogpc.report.pictures import write_picture
 
 YEAR = 365 * 24 * HOUR

@@ -14,11 +14,11 @@ from analogpc.assessment.imperfections import imperfections, without_all
 from analogpc.assessment.protocol import Protocol, learning_plan, limits_plan, schemes
 from analogpc.commands.app import main
 from analogpc.devices.device import Device
+from analogpc.devices.device_numbers import device_numbers, mean_steps
 from analogpc.devices.presets import PRESETS, preset
 from analogpc.devices.responses import ConstantStep, PulseResponse, SoftBounds
 from analogpc.devices.substrate import Analog
 from analogpc.kernels.random.streams import Key
-from analogpc.report.device_numbers import device_numbers, mean_steps
 from analogpc.studies import trials
 from analogpc.studies.search import conversations
 

@@ -7,11 +7,11 @@ import pytest
 
 from analogpc.devices.arrays.array import Array
 from analogpc.devices.device import Device
+from analogpc.devices.device_numbers import device_numbers, slow_deviation
 from analogpc.devices.nonidealities import ConstantExponent, ConstantSpread, Levels, PowerLawDrift, Retention
 from analogpc.devices.presets import PRESETS
 from analogpc.devices.responses import ConstantStep, Programmable, SoftBounds
 from analogpc.kernels.random.streams import Key
-from analogpc.report.device_numbers import device_numbers, slow_deviation
 from analogpc.report.device_table import cells, duration
 
 

@@ -13,10 +13,10 @@ import analogpc as apc
 from analogpc.commands.app import main
 from analogpc.devices.arrays.array import Array
 from analogpc.devices.device import Device
+from analogpc.devices.device_numbers import device_numbers
 from analogpc.devices.presets import PRESETS, preset
 from analogpc.devices.responses import PulseResponse, SoftBounds
 from analogpc.kernels.random.streams import Key
-from analogpc.report.device_numbers import device_numbers
 from analogpc.report.device_table import cells
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -1,0 +1,214 @@
+"""Where a device lies on the tolerance curves: how much of each nonideality it has, and how much every rule bears.
+
+The curves are measured once, one nonideality at a time around an otherwise ideal device (experiments/tolerance.toml), and are stored in
+``tolerances.json``, which ``python experiments/tolerance.py`` writes.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+import numpy as np
+
+from analogpc.devices.device_numbers import device_numbers, mean_steps, places, step_at_zero
+from analogpc.devices.responses import PulseResponse
+from analogpc.devices.substrate import Analog
+
+LOSS = 0.05
+"""The relative loss of accuracy at which a curve has its knee."""
+
+FEWER_IS_WORSE = ("states", "bits of the ADC", "bits of the DAC")
+"""Nonidealities of which a smaller amount does more harm."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Relative accuracy of a rule against the amount of one nonideality.
+
+    Attributes
+    ----------
+    rule, name : str
+        The learning rule and the nonideality.
+    amounts : list of float
+        From little to much harm.
+    relative : list of list of float
+        For every amount: the accuracy of every seed over that on the ideal device.
+    """
+
+    rule: str
+    name: str
+    amounts: list[float]
+    relative: list[list[float]]
+
+    @property
+    def knees(self) -> list[float]:
+        """For every seed the amount from which on the accuracy stays below 1 - LOSS; NaN if no amount that was tried does that.
+
+        Interpolated linearly in what does the harm: the amount itself, the reciprocal of a number of states, the step of a converter. The
+        ideal device, which has none of it, is the first point.
+        """
+        harm = [self._harm(amount) for amount in self.amounts]
+        found = [_knee([values[seed] for values in self.relative], harm) for seed in range(min(map(len, self.relative)))]
+        return [self._amount(one) for one in found]
+
+    def _harm(self, amount: float) -> float:
+        """What does the harm, 0 for the ideal device."""
+        if self.name.startswith("bits"):
+            return 2.0**-amount
+        return 1 / amount if self.name in FEWER_IS_WORSE else amount
+
+    def _amount(self, harm: float) -> float:
+        """The inverse of `_harm`."""
+        if self.name.startswith("bits"):
+            return -math.log2(harm)
+        return 1 / harm if self.name in FEWER_IS_WORSE else harm
+
+    @property
+    def said(self) -> str:
+        """Mean and range of the knee over the seeds, or the largest amount that every seed bore."""
+        knees = self.knees
+        found = [one for one in knees if not math.isnan(one)]
+        borne = f"{'<' if self.name in FEWER_IS_WORSE else '>'} {self.amounts[-1]:g}"
+        if not found:
+            return borne
+        if len(found) < len(knees):
+            return f"{borne} ({len(knees) - len(found)} of {len(knees)} seeds; else {', '.join(f'{one:.2g}' for one in found)})"
+        return f"{np.mean(found):.2g} ({min(found):.2g} – {max(found):.2g})"
+
+    @property
+    def range(self) -> str:
+        """The range of the knee over the seeds in a few characters."""
+        knees = self.knees
+        found = sorted((one for one in knees if not math.isnan(one)), key=self._harm)
+        ends = [f"{one:.2g}" for one in (found[:1] + found[-1:])]
+        if len(found) < len(knees):
+            ends = [*ends[:1], f"{'<' if self.name in FEWER_IS_WORSE else '>'} {self.amounts[-1]:g}"]
+        return " – ".join(dict.fromkeys(ends))
+
+    def judge(self, amount: float) -> str:
+        """Compare an amount with the knees of all seeds.
+
+        Returns
+        -------
+        str
+            "within" if no seed loses 5 % at this amount, "beyond" if every seed does, "at the knee" if the seeds differ; "not measured" if
+            the amount does more harm than any that was tried and some seed bore all of them.
+        """
+        here, lost = self._harm(amount), []
+        for knee in self.knees:
+            if math.isnan(knee) and here > self._harm(self.amounts[-1]):
+                return "not measured"
+            lost.append(not math.isnan(knee) and here >= self._harm(knee))
+        return "beyond" if all(lost) else "at the knee" if any(lost) else "within"
+
+
+def _knee(relative: Sequence[float], harm: Sequence[float]) -> float:
+    goal, values, places = 1 - LOSS, [1.0, *relative], [0.0, *harm]
+    lost = next((n for n in range(1, len(values)) if max(values[n:]) < goal), None)
+    if lost is None:
+        return math.nan
+    share = (values[lost - 1] - goal) / (values[lost - 1] - values[lost])
+    return places[lost - 1] + share * (places[lost] - places[lost - 1])
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A device on the curves of one nonideality.
+
+    Attributes
+    ----------
+    name : str
+        The nonideality, with the unit of its amount.
+    amount : float
+        How much of it the device has.
+    curves : dict of Curve
+        By rule.
+    """
+
+    name: str
+    amount: float
+    curves: dict[str, Curve]
+
+    @property
+    def judged(self) -> dict[str, str]:
+        """By rule: what `Curve.judge` says of the amount."""
+        return {rule: curve.judge(self.amount) for rule, curve in self.curves.items()}
+
+
+@functools.cache
+def tolerance_curves() -> tuple[Curve, ...]:
+    """The stored curves, in the order of the study."""
+    text = resources.files("analogpc.assessment").joinpath("tolerances.json").read_text(encoding="utf-8")
+    return tuple(Curve(**one) for one in json.loads(text)["curves"])
+
+
+def place_on_curves(substrate: Analog) -> list[Placed]:
+    """Place crossbars on the tolerance curves.
+
+    Parameters
+    ----------
+    substrate : Analog
+        With a device that answers to pulses; any other has no place on these curves.
+
+    Returns
+    -------
+    list of Placed
+        One for each nonideality that has curves, in their order; empty for a device that is programmed.
+
+    Examples
+    --------
+    >>> import analogpc as apc
+    >>> [(one.name, one.judged["bp"]) for one in place_on_curves(apc.Analog(device="reram-sb"))][:2]
+    [('noise of a pulse, in steps', 'within'), ('spread of steps between devices', 'within')]
+    """
+    if not isinstance(substrate.device.response, PulseResponse):
+        return []
+    by_name: dict[str, dict[str, Curve]] = {}
+    for curve in tolerance_curves():
+        by_name.setdefault(curve.name, {})[curve.rule] = curve
+    return [Placed(name, float(AMOUNTS[name](substrate)), curves) for name, curves in by_name.items()]
+
+
+def _response(substrate: Analog) -> PulseResponse:
+    response = substrate.device.response
+    assert isinstance(response, PulseResponse)
+    return response
+
+
+def _lost_at_bounds(substrate: Analog) -> float:
+    """One minus the step towards a bound at that bound over the step at zero weight: the mean of both directions."""
+    response = _response(substrate)
+    low, high, zero = places(response)
+    # A bound cuts a step short that leads out of the window, so the law is evaluated one step before it.
+    margin = min(step_at_zero(response), 0.25 * (high - low))
+    up, down = mean_steps(response, np.array([low + margin, high - margin]))
+    zero_up, zero_down = (float(one[0]) for one in mean_steps(response, np.array([zero])))
+    lost = [1 - one / zero for one, zero in ((float(up[1]), zero_up), (float(down[0]), zero_down)) if zero > 0]
+    return max(0.0, float(np.mean(lost))) if lost else 0.0
+
+
+def _stuck(substrate: Analog) -> float:
+    faults = substrate.device.faults
+    shares = [getattr(faults, name) for name in type(faults).model_fields if name.startswith("stuck_")]
+    return 1 - math.prod(1 - share for share in shares if isinstance(share, (int, float)))
+
+
+AMOUNTS: dict[str, Callable[[Analog], float]] = {
+    "noise of a pulse, in steps": lambda substrate: device_numbers(substrate.device).step_ctoc or 0.0,
+    "spread of steps between devices": lambda substrate: device_numbers(substrate.device).step_dtod or 0.0,
+    "loss of the step at the bounds": _lost_at_bounds,
+    "spread of the up-down asymmetry": lambda substrate: _response(substrate).up_down_dtod,
+    "states": lambda substrate: device_numbers(substrate.device).states,
+    "write noise, of the range": lambda substrate: device_numbers(substrate.device).write_noise,
+    "read noise of a sum": lambda substrate: substrate.read_noise,
+    "bits of the ADC": lambda substrate: substrate.adc.bits,
+    "bits of the DAC": lambda substrate: substrate.dac.bits,
+    "stuck devices": _stuck,
+    "leak in an update cycle": lambda substrate: 1 / _response(substrate).lifetime,
+}
+"""How much of each nonideality crossbars have, in the unit of its name."""

@@ -1,0 +1,90 @@
+"""Tolerance curves: the amount of a nonideality is that of the study's own devices, and knees are interpolated as they say."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+import analogpc as apc
+from analogpc.assessment.tolerances import AMOUNTS, Curve, place_on_curves, tolerance_curves
+from analogpc.studies.plan import read_plan
+from analogpc.studies.search import study_of
+
+STUDY = Path(__file__).parents[2] / "experiments" / "tolerance.toml"
+
+
+def substrates():
+    """The crossbars of the study, by point."""
+    plan, found = read_plan(STUDY), {}
+    for setting in plan.settings:
+        if setting.cells["point"] not in found:
+            found[setting.cells["point"]] = study_of(plan, setting.changes).substrate
+    return found
+
+
+def test_amounts_are_those_that_the_study_sets():
+    made = substrates()
+    ideal = {name: amount(made["nothing"]) for name, amount in AMOUNTS.items()}
+    assert all(
+        value == pytest.approx(0, abs=1e-9)
+        for name, value in ideal.items()
+        if name not in ("states", "bits of the ADC", "bits of the DAC")
+    )
+    assert ideal["bits of the ADC"] == ideal["bits of the DAC"] == math.inf
+    assert len(made) > 20
+    for point, substrate in made.items():
+        if point == "nothing":
+            continue
+        name, amount = point.rsplit(": ", 1)
+        # The step towards a bound is read one step before it.
+        assert AMOUNTS[name](substrate) == pytest.approx(float(amount), rel=5e-3), point
+        for other in AMOUNTS.keys() - {name}:
+            assert AMOUNTS[other](substrate) == pytest.approx(ideal[other], rel=1e-9, abs=1e-9), (point, other)
+
+
+def test_every_curve_has_three_seeds_and_every_nonideality_its_amount():
+    curves = tolerance_curves()
+    assert {one.name for one in curves} == set(AMOUNTS)
+    assert all(len(values) == 3 for one in curves for values in one.relative)
+    assert all(len(one.amounts) == len(one.relative) for one in curves)
+
+
+def test_knees_are_interpolated_in_what_does_the_harm():
+    # 5 % are lost half way from 1.00 to 0.90, and half way from the ideal device to 0.90.
+    assert Curve("bp", "stuck devices", [1.0, 2.0], [[1.0], [0.9]]).knees == pytest.approx([1.5])
+    assert Curve("bp", "stuck devices", [1.0, 2.0], [[0.9], [0.5]]).knees == pytest.approx([0.5])
+    # Harm of n states is 1/n: half way between 1/50 and 1/25 are 100/3 states; of b bits 2^-b, half way to 2^-4 is 2^-5.
+    assert Curve("bp", "states", [50.0, 25.0], [[1.0], [0.9]]).knees == pytest.approx([100 / 3])
+    assert Curve("bp", "bits of the ADC", [4.0], [[0.9]]).knees == pytest.approx([5.0])
+    assert math.isnan(Curve("bp", "stuck devices", [1.0], [[0.96]]).knees[0])
+    assert Curve("bp", "stuck devices", [1.0, 2.0], [[0.9, 1.0], [0.5, 0.9]]).range == "0.5 – 1.5"
+    assert Curve("bp", "states", [50.0, 20.0], [[1.0, 1.0], [0.9, 0.97]]).range == "29 – < 20"
+    # A loss that later amounts regain is no knee.
+    assert math.isnan(Curve("bp", "stuck devices", [1.0, 2.0], [[0.9], [1.0]]).knees[0])
+
+
+@pytest.mark.parametrize(
+    ("amount", "judged"),
+    [(0.0, "within"), (0.4, "within"), (0.6, "at the knee"), (1.2, "at the knee"), (1.6, "beyond"), (9.0, "beyond")],
+)
+def test_a_device_is_within_at_or_beyond_the_knees_of_the_seeds(amount, judged):
+    curve = Curve("bp", "stuck devices", [1.0, 2.0], [[0.9, 1.0], [0.5, 0.9]])
+    assert curve.judge(amount) == judged
+
+
+def test_more_than_was_tried_is_not_judged_where_a_seed_bore_all():
+    curve = Curve("bp", "states", [50.0, 20.0], [[1.0, 1.0], [0.9, 0.97]])
+    assert [curve.judge(amount) for amount in (1000.0, 25.0, 20.0, 10.0)] == [
+        "within",
+        "at the knee",
+        "at the knee",
+        "not measured",
+    ]
+
+
+def test_presets_have_places_unless_they_are_programmed():
+    places = {one.name: one for one in place_on_curves(apc.Analog(device="reram-sb"))}
+    # dw_min_std = 3.75; write noise 56 steps of 0.002 on a range of 2 (Gong et al. 2022, as in the preset).
+    assert places["noise of a pulse, in steps"].amount == pytest.approx(3.75)
+    assert places["loss of the step at the bounds"].judged["bp"] == "at the knee"
+    assert place_on_curves(apc.Analog(device="pcm-inference")) == []
