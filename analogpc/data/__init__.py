@@ -1,7 +1,7 @@
-"""Data sets: samples and labels in arrays or files, published ones and your own.
+"""Data sets: samples and labels in arrays or files, published or your own.
 
-Enters: what brings samples and labels, in batches, to a network. Published data are in `loaders` and `sources`, your own in `own` and
-`own_files`; a new kind of place to read samples from is a class in `samples`, a new normalisation a name in `normalisation`.
+Contains everything that provides batches of samples and labels. Published data are in `loaders` and `sources`, your own in `own` and
+`own_files`; a new source of samples is a class in `samples`, a new normalisation a name in `normalisation`.
 """
 
 from analogpc.data.augmentation import Augmentation

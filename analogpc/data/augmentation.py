@@ -19,11 +19,11 @@ class Augmentation(Specification):
     Attributes
     ----------
     crop_padding : int
-        Pixels added on every side before a crop of the original size is cut out; 0 for no crops.
+        Pixels added on every side before cropping to the original size; 0 for no crops.
     padding_mode : "constant" or "edge"
         Black pixels (byte 0, so not 0 after normalisation), or copies of the outermost ones.
     flip : bool
-        Mirror every second image, on average, left to right.
+        Mirror images left to right with probability 1/2.
 
     References
     ----------
@@ -36,19 +36,19 @@ class Augmentation(Specification):
 
     @property
     def active(self) -> bool:
-        """Whether it does anything."""
+        """Whether the augmentation changes images."""
         return self.crop_padding > 0 or self.flip
 
     def apply(self, images: np.ndarray, indices: np.ndarray, total: int, key: Key, epoch: int) -> np.ndarray:
-        """Augment a batch; what happens to an image depends on (key, epoch, its index) alone.
+        """Augment a batch; the result for an image depends only on (key, epoch, index).
 
         Parameters
         ----------
         images : (n, height, width, channels) array
         indices : (n,) int array
-            Which images of the split these are.
+            Indices of the images in the split.
         total : int
-            Images in the split.
+            Number of images in the split.
         key, epoch
             Random stream and its step.
 
@@ -62,7 +62,7 @@ class Augmentation(Specification):
         columns = np.broadcast_to(np.arange(width, like=images), (len(images), width))
         if pad:
             images = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode=self.padding_mode)
-            # A 32-bit word modulo at most some hundred places is uniform to within 1e-7.
+            # A 32-bit word modulo at most a few hundred is uniform to within 1e-7.
             top, left = (words[:, axis] % np.uint32(2 * pad + 1) for axis in (0, 1))
             rows, columns = rows + top[:, None].astype(np.intp), columns + left[:, None].astype(np.intp)
         if self.flip:
@@ -73,5 +73,5 @@ class Augmentation(Specification):
 
 @lru_cache(maxsize=1)
 def _words(key: Key, epoch: int, total: int, backend: Backend) -> np.ndarray:
-    """Four random words for each image of a split, (total, 4) uint32; the batches of an epoch share them."""
+    """Draw four random words for each image of a split, (total, 4) uint32, shared by the batches of an epoch."""
     return bits(key, epoch, (total, 4), like=copied(np.empty(0), backend))

@@ -1,4 +1,4 @@
-"""What samples, labels and normalisations must be like before a data set takes them."""
+"""Checks of samples, labels and normalisations of a data set."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from analogpc.data.samples import DataError, Samples, refuse_unusable
 
 
 def checked_samples(samples: Any, what: str) -> Samples:
-    """Samples that can be learnt from; an array becomes a read-only view.
+    """Check samples; return arrays as read-only views.
 
     Raises
     ------
     DataError
-        If they are no finite real numbers (n, ...).
+        If they are not finite real numbers (n, ...).
     """
     view = _view(samples, what)
     refuse_unusable(view, what)
@@ -34,12 +34,12 @@ def _view(array: Any, what: str) -> Any:
 
 
 def checked_labels(labels: Any, what: str, n: int, classes: tuple[str, ...]) -> np.ndarray:
-    """The labels of ``n`` samples: class numbers, or without classes vectors.
+    """Check the labels of ``n`` samples: class numbers, or vectors for data without classes.
 
     Raises
     ------
     DataError
-        If they have another shape or type, or lie outside the classes.
+        If they have another shape or type, or exceed the number of classes.
     """
     labels = _view(labels, what)
     if not classes:
@@ -58,14 +58,14 @@ def checked_labels(labels: Any, what: str, n: int, classes: tuple[str, ...]) -> 
 
 
 def checked_scale(numbers: Any, what: str, shape: tuple[int, ...], estimated: bool) -> np.ndarray:
-    """The numbers of a normalisation of samples of some shape: one for each value of the last axes, or one for all of them.
+    """Check the numbers of a normalisation for samples of a shape: one for each value of the last axes, or one for all.
 
-    Given numbers for images need one for each channel, so that three channels are not normalised by the numbers of one.
+    Given numbers for images need one value per channel, so that one value is not applied to three channels by accident.
 
     Raises
     ------
     DataError
-        If they do not fit.
+        If they do not match.
     """
     array = np.atleast_1d(np.array(numbers, np.float64))
     array.flags.writeable = False

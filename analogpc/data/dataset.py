@@ -27,37 +27,37 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Samples and labels; equal content is told by `fingerprint`.
+    """Samples and labels; `fingerprint` identifies the content.
 
-    `load_data` reads published data, `from_arrays`, `from_hdf5` and `from_folder` make data sets of your own.
+    `load_data` reads published data, `from_arrays`, `from_hdf5` and `from_folder` create data sets from your own data.
 
     Parameters
     ----------
     name : str
     train_images, test_images, validation_images : (n, ...) arrays of real numbers, or `Samples` that are not in memory
-        Samples of any shape; images are (height, width, channels). Arrays are kept as read-only views. Only the training
-        part has to be there.
+        Samples of any shape; images are (height, width, channels). Arrays are kept as read-only views. Only the training part is
+        required.
     train_labels, test_labels, validation_labels : (n,) int64 arrays
-        From 0 to the number of classes less one; for regression (n, outputs) float64 arrays.
+        Class numbers from 0 to the number of classes minus one; for regression (n, outputs) float64 arrays.
     classes : tuple of str
         Names of the classes, in the order of the labels; empty for regression.
     mean, std : floats or arrays
-        Of the normalisation (x / pixel_max - mean) / std: for images one number for each channel, otherwise arrays that broadcast
+        Normalisation (x / pixel_max - mean) / std: for images one number for each channel, otherwise arrays that broadcast
         to a sample.
     pixel_max : float
-        The value that counts 1.
+        Value that is scaled to 1.
     augmentation : Augmentation
-        Of the training images.
+        Augmentation of the training images.
     normalisation : str
-        How mean and std were found: "given", or the name of a normalisation (see `NormalisationName`), which is then estimated
+        Origin of mean and std: "given", or the name of a normalisation (see `NormalisationName`), which is then estimated
         again whenever the training part changes.
     named_labels : bool
-        Whether predictions are given as names of classes instead of their numbers.
+        Whether predictions are returned as class names instead of numbers.
 
     Raises
     ------
     DataError
-        If shapes, types or labels do not fit together.
+        If shapes, types or labels do not match.
     """
 
     name: str
@@ -108,43 +108,43 @@ class Dataset:
         return getattr(self, f"{split}_images"), getattr(self, f"{split}_labels")
 
     def _places(self, split: str, indices: np.ndarray | Sequence[int]) -> np.ndarray:
-        """Indices as an array, refused unless each names one sample of the split."""
+        """Return indices as an array; refuse those outside the split."""
         places, total = np.asarray(indices), len(self._split(split)[1])
         if not places.size:
             places = places.astype(np.intp)
         if places.ndim != 1 or places.dtype.kind not in "iu":
-            raise DataError(f"indices must be a row of whole numbers, not {places.shape} of {places.dtype}")
+            raise DataError(f"indices must be a 1-d array of integers, not {places.shape} of {places.dtype}")
         if places.size and not 0 <= places.min() <= places.max() < total:
             raise DataError(f"indices from {places.min()} to {places.max()} are not within the {total} {split} images")
         return places
 
     @property
     def splits(self) -> tuple[Split, ...]:
-        """The parts that are there."""
+        """Available parts."""
         return tuple(split for split in SPLITS if getattr(self, f"{split}_images") is not None)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one sample; of images (height, width, channels)."""
+        """Shape of one sample; for images (height, width, channels)."""
         return tuple(self.train_images.shape[1:])
 
     @property
     def n_classes(self) -> int:
-        """The number of classes; 0 for regression."""
+        """Number of classes; 0 for regression."""
         return len(self.classes)
 
     @property
     def target_kind(self) -> Targets:
-        """What the outputs of a network stand for."""
+        """Meaning of the outputs of a network."""
         return Targets(self.classes, self.named_labels, self.n_classes or self.train_labels.shape[1])
 
     @property
     def scale(self) -> Scale:
-        """The normalisation."""
+        """Normalisation of the samples."""
         return Scale(self.mean, self.std, self.pixel_max, self.normalisation)
 
     def describe(self, fingerprint: str | None = None) -> DataDescription:
-        """What a run keeps of its data, under a ``fingerprint`` if it is not their own."""
+        """Return the description that a run keeps of its data, optionally with another ``fingerprint``."""
         return DataDescription(self.name, fingerprint or self.fingerprint, self.input_shape, self.scale, self.target_kind)
 
     @cached_property
@@ -176,21 +176,21 @@ class Dataset:
         epoch: int = 0,
         backend: Backend = "cpu",
     ) -> np.ndarray:
-        """A normalised batch, (x / pixel_max - mean) / std.
+        """Return a normalised batch, (x / pixel_max - mean) / std.
 
         Parameters
         ----------
         split : "train", "validation" or "test"
         indices : (n,) ints
-            From 0 to the number of samples in the split less one.
+            Indices in the split, from 0.
         dtype : float32 or float64
         augment_key : Key
-            Augment training images by this stream; not at all if not given.
+            Key of the augmentation of training images; no augmentation by default.
         epoch : int
-            Step of the augmentation stream.
+            Epoch of the augmentation.
         backend : "cpu" or "gpu"
-            Where the batch is wanted. All samples of the split that are in memory go to the GPU once and stay there; a batch is the
-            same on both.
+            Backend of the batch. In-memory samples of the split are copied to the GPU once and stay there; a batch is the same on
+            both backends.
 
         Returns
         -------
@@ -199,7 +199,7 @@ class Dataset:
         Raises
         ------
         DataError
-            If the split, an index or the type does not exist here.
+            If the split, an index or the type is invalid.
         """
         kind = np.dtype(dtype)
         if kind not in (np.float32, np.float64):
@@ -214,7 +214,7 @@ class Dataset:
 
     @staticmethod
     def _rows(samples: Any, places: np.ndarray, backend: Backend) -> np.ndarray:
-        """The samples at some places, on a backend."""
+        """Return the samples at some indices, on a backend."""
         if backend == "cpu":
             return samples[places]
         if hasattr(samples, "get"):
@@ -222,7 +222,7 @@ class Dataset:
         return copied(samples[places], "gpu")
 
     def _resident(self, split: Split, backend: Backend) -> tuple[Any, np.ndarray]:
-        """Samples and labels of a split on a backend; to the GPU arrays are copied once, and other samples not at all."""
+        """Return samples and labels of a split on a backend; arrays are copied to the GPU once, other samples never."""
         if backend == "cpu":
             return self._split(split)
         if split not in self._on_gpu:
@@ -236,33 +236,33 @@ class Dataset:
         return {}
 
     def labels(self, split: Split, indices: np.ndarray | Sequence[int], *, backend: Backend = "cpu") -> np.ndarray:
-        """The labels of a batch on a backend: (n,) int64, or (n, outputs) float64 for regression."""
+        """Return the labels of a batch on a backend: (n,) int64, or (n, outputs) float64 for regression."""
         places = self._places(split, indices)
         _, labels = self._resident(split, backend)
         return labels[np.asarray(places, like=labels)]
 
     def labels_of(self, split: Split) -> np.ndarray:
-        """All labels of a split."""
+        """Return all labels of a split."""
         return self._split(split)[1]
 
     def targets(
         self, split: Split, indices: np.ndarray | Sequence[int], *, dtype: str | type | np.dtype, backend: Backend = "cpu"
     ) -> np.ndarray:
-        """What the outputs of a network should be for a batch: (n, outputs), one-hot for classes."""
+        """Return the target outputs of a batch: (n, outputs), one-hot for classes."""
         labels = self.labels(split, indices, backend=backend)
         if not self.classes:
             return labels.astype(dtype)
         return (labels[:, None] == np.arange(self.n_classes, like=labels)).astype(dtype)
 
     def take(self, n_train: int, n_test: int | None = None) -> Dataset:
-        """The first samples of the training part, and of the test part; all of the latter if ``n_test`` is not given.
+        """Return a data set of the first samples of the training and test parts; all test samples if ``n_test`` is not given.
 
-        A normalisation that is estimated is estimated again.
+        An estimated normalisation is estimated again.
 
         Raises
         ------
         DataError
-            If there are not so many.
+            If there are fewer samples.
         """
         changes: dict[str, Any] = {}
         for split, n in (("train", n_train), ("test", n_test)):
@@ -278,17 +278,17 @@ class Dataset:
         return self._with(**changes)
 
     def holdout(self, fraction: float, key: Key, division: Division = "random") -> Dataset:
-        """A ``fraction`` of the training part set apart as the validation part.
+        """Return a data set with a ``fraction`` of the training part held out for validation.
 
-        Both parts keep the order of the training samples. A normalisation that is estimated is estimated again, on what is left for
-        training.
+        Both parts keep the order of the training samples. An estimated normalisation is estimated again, on the remaining
+        training samples.
 
         Parameters
         ----------
         fraction : float
         key : Key
         division : "random" or "stratified"
-            Of all samples, or of every class by itself (rounded by largest remainders).
+            Draw from all samples, or from each class in proportion (rounded by largest remainders).
 
         Raises
         ------
@@ -296,11 +296,11 @@ class Dataset:
             If there is a validation part already, or the fraction leaves one of the two parts empty.
         """
         if "validation" in self.splits:
-            raise DataError(f"'{self.name}' has a validation part of its own, so that no holdout can be set apart")
+            raise DataError(f"'{self.name}' already has a validation part: leave out holdout")
         total = len(self.train_labels)
         apart = round(fraction * total) if math.isfinite(fraction) else 0
         if not 0 < apart < total:
-            raise DataError(f"holdout = {fraction:g} of {total} training images leaves nothing on one side")
+            raise DataError(f"holdout = {fraction:g} of {total} training images leaves one part empty")
         order = permutation(key, 0, total)
         if division == "stratified":
             order = class_by_class(order, apart, self.train_labels, self.n_classes)
@@ -314,7 +314,7 @@ class Dataset:
         )
 
     def _with(self, **changes: Any) -> Dataset:
-        """With other parts, and an estimated normalisation that fits them."""
+        """Return a data set with other parts, with an estimated normalisation re-estimated."""
         if self.normalisation != "given" and "train_images" in changes:
             mean, std = estimate(cast(NormalisationName, self.normalisation), changes["train_images"])
             changes |= {"mean": mean, "std": std}
@@ -332,7 +332,7 @@ class Dataset:
 
     @classmethod
     def from_arrays(cls, x: Any, y: Any, **options: Any) -> Dataset:
-        """A data set of your own arrays; see `analogpc.data.own.from_arrays` for every option.
+        """Create a data set from arrays; see `analogpc.data.own.from_arrays` for every option.
 
         Examples
         --------
@@ -346,14 +346,14 @@ class Dataset:
 
     @classmethod
     def from_hdf5(cls, path: Any, **options: Any) -> Dataset:
-        """A data set of an HDF5 file, read batch by batch; see `analogpc.data.own_files.from_hdf5` for every option."""
+        """Create a data set from an HDF5 file, read batch by batch; see `analogpc.data.own_files.from_hdf5` for every option."""
         from analogpc.data.own_files import from_hdf5
 
         return from_hdf5(path, **options)
 
     @classmethod
     def from_folder(cls, path: Any, **options: Any) -> Dataset:
-        """A data set of image files in one folder for each class; see `analogpc.data.own_files.from_folder` for every option."""
+        """Create a data set from image files in one folder per class; see `analogpc.data.own_files.from_folder` for every option."""
         from analogpc.data.own_files import from_folder
 
         return from_folder(path, **options)

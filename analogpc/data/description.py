@@ -1,4 +1,4 @@
-"""What a run has to know of its data to use its network on others: their shape and scale, and what the outputs stand for."""
+"""Description of the data of a run: shape, normalisation, and meaning of the outputs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Scale:
     Attributes
     ----------
     mean, std : float64 arrays
-        Which broadcast to a sample.
+        Mean and standard deviation; they broadcast to a sample.
     unit : float
-        The value that counts 1: for images the byte that stands for white.
+        Value that is scaled to 1; for images the byte value of white.
     name : str
-        How the numbers were found: "given", or the name of a normalisation.
+        Origin of the numbers: "given", or the name of a normalisation.
     """
 
     mean: np.ndarray
@@ -32,19 +32,19 @@ class Scale:
     name: str = "given"
 
     def apply(self, batch: np.ndarray, dtype: np.dtype) -> np.ndarray:
-        """A batch (n, ...), normalised, in a floating type; on the backend where it is."""
+        """Normalise a batch (n, ...) in a floating type, on its backend."""
         if batch.dtype == np.uint8:
             # One multiplication and one subtraction for each pixel, with constants formed in double precision.
             scale = np.asarray((1.0 / (self.unit * self.std)).astype(dtype), like=batch)
             return batch.astype(dtype) * scale - np.asarray((self.mean / self.std).astype(dtype), like=batch)
-        # Values of any size: the mean is taken off before anything is rounded.
+        # Values of any size: subtract the mean before rounding.
         mean, std = (np.asarray(array * self.unit, like=batch) for array in (self.mean, self.std))
         return ((batch.astype(np.float64) - mean) / std).astype(dtype)
 
 
 @dataclass(frozen=True, eq=False)
 class DataDescription:
-    """What the data of a run are, without the data.
+    """Description of the data of a run, without the data.
 
     Attributes
     ----------
@@ -52,9 +52,9 @@ class DataDescription:
     fingerprint : str
         See `Dataset.fingerprint`.
     input_shape : tuple of int
-        Of one sample.
+        Shape of one sample.
     scale : Scale
-        Estimated on the training part of the run, if it is estimated.
+        Normalisation; if estimated, on the training part of the run.
     targets : Targets
     """
 
@@ -65,7 +65,7 @@ class DataDescription:
     targets: Targets
 
     def inputs(self, x: Any, dtype: np.dtype) -> np.ndarray:
-        """Raw samples, normalised as the training samples were: (n, *input_shape), or (n, values) flat, or without axes of size 1.
+        """Normalise raw samples like the training samples: (n, *input_shape), or (n, values) flat, or without axes of size 1.
 
         Raises
         ------
@@ -90,7 +90,7 @@ class DataDescription:
         return len(shape) == 1 or [n for n in shape if n > 1] == [n for n in self.input_shape if n > 1]
 
     def tree(self) -> dict[str, Any]:
-        """As arrays, numbers and texts, for a file."""
+        """Return the description as arrays, numbers and strings, for a file."""
         return {
             "name": self.name,
             "fingerprint": self.fingerprint,
@@ -106,7 +106,7 @@ class DataDescription:
 
     @classmethod
     def from_tree(cls, tree: dict[str, Any]) -> DataDescription:
-        """From what `tree` gave."""
+        """Restore a description from `tree`."""
         classes = tuple(tree["classes"][str(number)] for number in range(len(tree["classes"])))
         return cls(
             tree["name"],

@@ -1,4 +1,4 @@
-"""Setting samples apart for validation."""
+"""Selection of samples for validation."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from analogpc.data.samples import DataError
 
 Division = Literal["random", "stratified"]
-"""How samples are set apart: at random, or class by class in proportion."""
+"""Selection of held-out samples: at random, or from each class in proportion."""
 
 
 def class_by_class(order: np.ndarray, apart: int, labels: np.ndarray, classes: int) -> np.ndarray:
-    """The same samples in another order, whose first ``apart`` have the classes in proportion (by largest remainders).
+    """Reorder samples so that the first ``apart`` contain the classes in proportion (by largest remainders).
 
     Parameters
     ----------
@@ -21,9 +21,9 @@ def class_by_class(order: np.ndarray, apart: int, labels: np.ndarray, classes: i
         A permutation of the samples.
     apart : int
     labels : (n,) int array
-        Of the samples before the permutation.
+        Labels before the permutation.
     classes : int
-        How many there are; 0 is refused.
+        Number of classes; 0 is refused.
     """
     if not classes:
         raise DataError("a stratified validation part needs classes, but these data are for regression")

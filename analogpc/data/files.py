@@ -1,4 +1,4 @@
-"""Finding the published files of a data set on this machine, or downloading them."""
+"""Search for the published files of a data set on this machine, and their download."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _CHUNK = 1 << 17
 
 
 def find(name: str, source: Source, data_dir: Path | None) -> list[Path]:
-    """The files of a data set, in the order of `Source.files`.
+    """Find the files of a data set, in the order of `Source.files`.
 
     Parameters
     ----------
     name : str
-        Of the data set, for messages and for the cache.
+        Name of the data set, for messages and the cache.
     source : Source
     data_dir : path or None
-        Look here and nowhere else; None for the usual places, the internet last.
+        Only folder to search; None for the default places and then the internet.
 
     Raises
     ------
     DataError
-        If ``data_dir`` does not hold them, or if they are nowhere and cannot be downloaded.
+        If ``data_dir`` lacks them, or if they are not found and cannot be downloaded.
     """
     if data_dir is not None:
         data_dir = data_dir.expanduser()
@@ -40,7 +40,7 @@ def find(name: str, source: Source, data_dir: Path | None) -> list[Path]:
             raise DataError(f"there is no folder {data_dir} to read '{name}' from")
         found = in_folder(source, data_dir)
         if found is None:
-            raise DataError(f"{data_dir} does not hold the files of '{name}': {_expected(source)}")
+            raise DataError(f"{data_dir} does not contain the files of '{name}': {_expected(source)}")
         return found
     for place in filter(None, (os.environ.get("ANALOGPC_DATA"), source.system)):
         found = in_folder(source, Path(place).expanduser())
@@ -50,9 +50,9 @@ def find(name: str, source: Source, data_dir: Path | None) -> list[Path]:
 
 
 def in_folder(source: Source, folder: Path) -> list[Path] | None:
-    """All files of a data set in one of its usual sub-folders or in the folder itself; None if one of them is missing.
+    """Find all files of a data set in one of its default sub-folders or in the folder; None if one is missing.
 
-    The sub-folders come first: their names tell data sets apart whose files have the same names.
+    Sub-folders are searched first, because their names distinguish data sets with equal file names.
     """
     endings = ("", ".gz") if source.layout == "idx" else ("",)
     for place in (*(folder / sub for sub in source.folders), folder):
@@ -69,7 +69,7 @@ def _expected(source: Source) -> str:
 
 
 def _download(name: str, source: Source) -> list[Path]:
-    """Fetch what the cache lacks; pooch refuses whatever does not have the published checksum, be it new or cached."""
+    """Download missing files to the cache; pooch refuses new or cached files without the published checksum."""
     import pooch
 
     cache = Path(pooch.os_cache("analogpc")) / name
@@ -82,12 +82,12 @@ def _download(name: str, source: Source) -> list[Path]:
             _unpack(cache / remote.name, source)
     found = in_folder(source, cache)
     if found is None:
-        raise DataError(f"the archive of '{name}' in {cache} does not hold {', '.join(source.files)}")
+        raise DataError(f"the archive of '{name}' in {cache} does not contain {', '.join(source.files)}")
     return found
 
 
 def _retrieve(name: str, source: Source, remote: Remote, cache: Path) -> None:
-    """One file, from the first mirror that gives it."""
+    """Download one file from the first working mirror."""
     import pooch
 
     fault = "no address is known"
@@ -98,18 +98,18 @@ def _retrieve(name: str, source: Source, remote: Remote, cache: Path) -> None:
                 pooch.retrieve(
                     mirror + remote.name, known_hash=f"md5:{remote.md5}", fname=remote.name, path=cache, downloader=downloader
                 )
-        except Exception as error:  # Whatever the network or the mirror does, the next mirror is tried and the last fault told.
+        except Exception as error:  # On any error try the next mirror, and report the last error.
             fault = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
         else:
             return
     raise DataError(
-        f"'{name}' is not on this machine and could not be downloaded ({fault}); run again with internet, or point "
+        f"'{name}' is not on this machine and could not be downloaded ({fault}); run again with internet access, or point "
         f"--data-dir or the environment variable ANALOGPC_DATA to a folder with {_expected(source)}"
     )
 
 
 def _unpack(archive: Path, source: Source) -> None:
-    """Put the files of a data set beside their archive, each whole or not at all; nothing else in the archive is touched."""
+    """Unpack the files of a data set next to their archive, each atomically; ignore everything else in the archive."""
     try:
         with tarfile.open(archive) as tar:
             for member in tar:
@@ -126,7 +126,7 @@ def _unpack(archive: Path, source: Source) -> None:
 
 
 class _Bar:
-    """The progress bar that pooch asks for (``total``, `update`, `reset`, `close`), on standard error; a file in the cache shows none."""
+    """Progress bar for pooch (``total``, `update`, `reset`, `close`), on standard error; not shown for cached files."""
 
     def __init__(self, file: str) -> None:
         self.total = 0
@@ -138,19 +138,19 @@ class _Bar:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # A download that breaks never calls `close`, and rich refuses a second bar while the first one is alive.
+        # A failed download never calls `close`, and rich refuses a second active bar.
         if self._bar.live.is_started:
             self._bar.stop()
 
     def update(self, count: int) -> None:
-        """So many bytes more."""
+        """Advance by a number of bytes."""
         if not self._bar.live.is_started:
             self._bar.start()
         self._bar.update(self._task, advance=count, total=self.total or None)
 
     def reset(self) -> None:
-        """Back to nothing: pooch does so before it reports the whole."""
+        """Reset to zero; pooch calls this before it reports the total."""
         self._bar.reset(self._task, total=self.total or None)
 
     def close(self) -> None:
-        """The download is complete."""
+        """Stop the bar after the download."""

@@ -1,4 +1,4 @@
-"""Data sets by their names: finding their files and reading the published formats."""
+"""Data sets by name: readers of the published formats."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from analogpc.devices.names import unknown
 from analogpc.kernels.random.streams import Key, permutation
 
 DIGITS_TEST = 360
-# Mean and standard deviation of the training images of `digits`, on the scale from 0 to 1; a test computes them again.
+# Mean and standard deviation of the training images of `digits`, on the scale from 0 to 1; verified by a test.
 DIGITS_MEAN, DIGITS_STD = 0.3050, 0.3759
 _PIXELS = 32 * 32 * 3
 _MOST_ITEMS = 2**20
-"""Images that a file may hold, gzipped or not: more than any of these data sets has, and less than memory holds."""
+"""Maximum number of images in a file: more than in any of these data sets, and less than fits in memory."""
 
 
 def load_data(name: str = "digits", *, data_dir: str | Path | None = None, augment: bool = True) -> Dataset:
-    """A data set by its name, with its published normalisation; or your own by its path.
+    """Load a data set by name, with its published normalisation; or your own by path.
 
-    The files are looked for in ``data_dir`` and nowhere else, if it is given. Otherwise in the folder that the environment variable
-    ANALOGPC_DATA names, where the system's package puts them, in the download cache, and at last on the internet. Downloads must
-    have the published checksum. Files in a folder may hold a part of the images, or all in another order, so they are checked for
-    their form, and for the mean of the images if they are complete. No pickle is ever read.
+    If ``data_dir`` is given, only this folder is searched. Otherwise the folder in the environment variable ANALOGPC_DATA, the folder
+    of the system package, the download cache and finally the internet. Downloads must have the published checksum. Files in a
+    folder may contain a part of the images, or all in another order, so their format is checked, and the mean of the images if
+    they are complete. Pickle files are never read.
 
     Parameters
     ----------
@@ -43,19 +43,19 @@ def load_data(name: str = "digits", *, data_dir: str | Path | None = None, augme
         "svhn"; or the path of an HDF5 file (``train/x``, ``train/y``, …), a NumPy archive (``x_train``, ``y_train``, …) or a folder of
         images, which are read as `Dataset.from_hdf5`, `Dataset.from_arrays` and `Dataset.from_folder` do.
     data_dir : path
-        A folder that holds the published files, or a sub-folder with them.
+        Folder with the published files, directly or in a sub-folder.
     augment : bool
         Keep the published augmentation: for CIFAR, crops of the image padded by 4 pixels, and mirroring.
 
     Returns
     -------
     Dataset
-        Images (n, height, width, channels), channels last whatever the file.
+        Images (n, height, width, channels), always with channels last.
 
     Raises
     ------
     DataError
-        If there is no such data set, or its files are missing or damaged.
+        If the data set does not exist, or its files are missing or damaged.
     """
     check_name(name)
     if name == "digits":
@@ -88,26 +88,26 @@ def check_name(name: str) -> None:
 
 
 def is_path(name: str) -> bool:
-    """Whether a name stands for data of one's own: a path that ends like an HDF5 file or a NumPy archive, or a folder."""
+    """Return whether a name is a path of your own data: an HDF5 file, a NumPy archive or a folder."""
     return Path(name).suffix in (".h5", ".hdf5", ".npz") or Path(name).is_dir()
 
 
 def _check_identity(name: str, source: Source, images: np.ndarray, path: Path) -> None:
-    """Refuse a full set of other images under the same file names, as MNIST and Fashion-MNIST have them."""
+    """Refuse a complete set of other images with equal file names, as for MNIST and Fashion-MNIST."""
     if len(images) != source.n_train:
         return
     mean = images.sum(0, dtype=np.uint32).mean((0, 1)) / (255 * len(images))
     if np.abs(mean - source.mean).max() > 1e-3:
         raise DataError(
-            f"{path} holds other images than those of '{name}': their mean is {mean.round(4).tolist()}, not {list(source.mean)}"
+            f"{path} does not contain the images of '{name}': their mean is {mean.round(4).tolist()}, not {list(source.mean)}"
         )
 
 
 def _digits() -> Dataset:
-    """1,797 images of 8 x 8: a fixed random fifth for testing, drawn class by class in proportion.
+    """Load 1,797 images of 8 x 8; a fixed random fifth, in proportion to the classes, is for testing.
 
-    The rule: the images are shuffled by the stream ``Key(0).fold("digits")``, and the first of every class are for testing, as
-    many as its share of `DIGITS_TEST` (rounded by largest remainders). Both parts keep the order of scikit-learn.
+    The images are shuffled by the stream ``Key(0).fold("digits")``, and the first images of every class are for testing, in
+    proportion to its share of `DIGITS_TEST` (rounded by largest remainders). Both parts keep the order of scikit-learn.
     """
     from sklearn.datasets import load_digits
 
@@ -115,7 +115,7 @@ def _digits() -> Dataset:
     images, labels = raw.images.astype(np.uint8)[..., None], raw.target.astype(np.int64)
     order = permutation(Key(0).fold("digits"), 0, len(labels))
     by_class = [order[labels[order] == c] for c in range(10)]
-    # Each class gives its share; the largest remainders give one more, until the test split is full.
+    # Each class contributes its share; classes with the largest remainders contribute one more, until the test split is full.
     shares = np.array([len(members) * DIGITS_TEST / len(labels) for members in by_class])
     counts = shares.astype(int)
     counts[np.argsort(counts - shares, kind="stable")[: DIGITS_TEST - counts.sum()]] += 1
@@ -136,7 +136,7 @@ def _digits() -> Dataset:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """A file, gzipped or not, which is unpacked as far as it is read and no further."""
+    """Open a file, gzipped or not, and unpack it only as far as it is read."""
     try:
         with path.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
@@ -148,13 +148,13 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def _idx(path: Path, *item: int) -> np.ndarray:
-    """An IDX file of bytes: two zero bytes, the type 8, the number of dimensions, their sizes, the values.
+    """Read an IDX file of bytes: two zero bytes, the type 8, the number of dimensions, their sizes, the values.
 
     Parameters
     ----------
     path : path
     item : int
-        Sizes of all dimensions but the first, which counts the items.
+        Sizes of all dimensions except the first, the number of items.
 
     Returns
     -------
@@ -171,12 +171,12 @@ def _idx(path: Path, *item: int) -> np.ndarray:
         values = np.frombuffer(file.read(math.prod(shape) + 1), np.uint8)
     if values.size != math.prod(shape):
         follow = "more" if values.size > math.prod(shape) else str(values.size)
-        raise DataError(f"{path} is truncated or damaged: its head announces {shape}, and {follow} bytes follow")
+        raise DataError(f"{path} is truncated or damaged: its header gives {shape}, but {follow} bytes follow")
     return values.reshape(shape)
 
 
 def _labels(path: Path, labels: np.ndarray, images: int, source: Source) -> np.ndarray:
-    """The labels of so many images as int64, refused by the file's name if they do not fit."""
+    """Return the labels of the given number of images as int64; refuse others with the name of the file."""
     if len(labels) != images:
         raise DataError(f"{path} holds {len(labels)} labels for {images} images")
     if labels.max() >= len(source.classes):
@@ -193,7 +193,7 @@ def _read_idx(files: list[Path], source: Source) -> tuple[np.ndarray, ...]:
 
 
 def _read_cifar(files: list[Path], source: Source) -> tuple[np.ndarray, ...]:
-    """Records of one label byte (CIFAR-100: a coarse and a fine one) and 3,072 pixels, channel by channel."""
+    """Read records of one label byte (CIFAR-100: a coarse and a fine one) and 3,072 pixels, channel by channel."""
     label_bytes = 1 if len(source.classes) == 10 else 2
     record = label_bytes + _PIXELS
     parts = []
@@ -214,7 +214,7 @@ def _read_cifar(files: list[Path], source: Source) -> tuple[np.ndarray, ...]:
 
 
 def _read_svhn(files: list[Path], source: Source) -> tuple[np.ndarray, ...]:
-    """MATLAB files with X (32, 32, 3, n) and y, in which the label 10 means the digit 0."""
+    """Read MATLAB files with X (32, 32, 3, n) and y, in which the label 10 means the digit 0."""
     from scipy.io import loadmat
 
     splits: list[np.ndarray] = []

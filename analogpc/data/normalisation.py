@@ -1,4 +1,4 @@
-"""How samples are brought to the scale that networks learn from: by numbers that are given, or estimated on the training part."""
+"""Normalisation of samples by given numbers, or numbers estimated on the training part."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import numpy as np
 from analogpc.data.samples import DataError, Samples, in_blocks
 
 NormalisationName = Literal["standard", "global", "min-max", "none"]
-"""How the numbers of a normalisation are found, from the training samples alone.
+"""Estimators of a normalisation, from the training samples only.
 
-- "standard": every feature of flat samples, and of images and sequences every channel (the last axis), gets mean 0 and standard
-  deviation 1; one that never changes becomes 0.
+- "standard": every feature of flat samples, or every channel (last axis) of images and sequences, gets mean 0 and standard
+  deviation 1; constant ones become 0.
 - "global": one mean and one standard deviation for all values.
-- "min-max": every feature or channel goes from 0 to 1.
-- "none": values stay as they are.
+- "min-max": every feature or channel is scaled to 0 to 1.
+- "none": values are unchanged.
 """
 
 
 def estimate(name: NormalisationName, samples: Samples) -> tuple[np.ndarray, np.ndarray]:
-    """Shift and divisor of a normalisation, x -> (x - shift) / divisor, in float64.
+    """Estimate shift and divisor of a normalisation, x -> (x - shift) / divisor, in float64.
 
     Parameters
     ----------
     name : str
         See `NormalisationName`.
     samples : (n, ...) samples
-        Read block by block; whether they are in memory does not change a bit of the result.
+        Samples, read block by block; the result is bit-identical for samples in memory and on disk.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def estimate(name: NormalisationName, samples: Samples) -> tuple[np.ndarray, np.
     if name == "global":
         axes = tuple(range(len(samples.shape)))
     mean, deviation = _moments(samples, axes)
-    # What never changes says nothing, and must not blow up rounding errors of its own mean.
+    # Constant features carry no information, and must not amplify the rounding errors of their mean.
     tiny = 1e-12 * np.maximum(np.abs(mean), 1.0)
     return mean, np.where(deviation > tiny, deviation, 1.0)
 
@@ -62,7 +62,7 @@ def _range(samples: Samples, axes: tuple[int, ...]) -> tuple[np.ndarray, np.ndar
 
 
 def _moments(samples: Samples, axes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation, in two passes, so that large means cost no precision."""
+    """Compute mean and standard deviation in two passes, so that large means do not reduce precision."""
     total, count = np.zeros(1), 0
     for block in in_blocks(samples):
         total = total + block.sum(axes, dtype=np.float64)

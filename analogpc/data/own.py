@@ -1,4 +1,4 @@
-"""Data sets of your own arrays."""
+"""Data sets from your own arrays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from analogpc.data.targets import Targets, Task
 
 Layout = Literal["channels-last", "channels-first"]
 Normalisation = NormalisationName | tuple[Any, Any]
-"""A name, or two arrays (mean, std) that broadcast to a sample."""
+"""Name of a normalisation, or two arrays (mean, std) that broadcast to a sample."""
 
 
 def from_arrays(
@@ -32,7 +32,7 @@ def from_arrays(
     layout: Layout | None = None,
     augmentation: Augmentation | None = None,
 ) -> Dataset:
-    """A data set of arrays.
+    """Create a data set from arrays.
 
     Parameters
     ----------
@@ -41,26 +41,26 @@ def from_arrays(
         width, channels).
     y : (n,) integers from 0, (n,) texts, (n, classes) one-hot rows, or (n,) or (n, outputs) floats for regression
     validation, test : (x, y)
-        Further parts, with labels of the same kind.
+        Additional parts, with labels of the same kind.
     name : str
-        What the data are called in studies and files.
+        Name of the data in studies and files.
     task : "classification" or "regression"
-        Found from ``y`` if not given: floats that are not one-hot mean regression.
+        Inferred from ``y`` by default: floats that are not one-hot mean regression.
     classes : int or sequence of names
-        All classes there are, in the order of the outputs, where ``y`` does not show them all. Texts are sorted by default.
+        All classes, in the order of the outputs, if ``y`` does not contain all. Strings are sorted by default.
     normalisation : str or (mean, std)
-        "standard", "global", "min-max" or "none" (see `NormalisationName`), estimated on the training part alone; or numbers of your
-        own. It is kept with every run and applied to all raw samples that the run is later asked about.
+        "standard", "global", "min-max" or "none" (see `NormalisationName`), estimated on the training part only; or given
+        numbers. It is stored with every run and applied to all raw samples in later predictions.
     layout : "channels-last" or "channels-first"
-        Where the channels of images are. Samples of three axes that look channels-first are refused unless this is said;
-        channels-first images are turned.
+        Position of the channels of images. Samples of three axes that look channels-first are refused unless this is given;
+        channels-first images are transposed.
     augmentation : Augmentation
-        Of training images.
+        Augmentation of training images.
 
     Raises
     ------
     DataError
-        If samples and labels do not fit together; the sentence says which.
+        If samples and labels do not match; the message says which.
     """
     samples = _images(x, layout, "the training samples")
     targets = Targets.of(y, "the training labels", task, classes)
@@ -72,7 +72,7 @@ def from_arrays(
 
 
 def _part(split: str, given: Any, layout: Layout | None, targets: Targets) -> dict[str, Any]:
-    """The samples and labels of a part besides the training part."""
+    """Return the samples and labels of an additional part."""
     if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != 2:
         raise DataError(f"{split} must be two arrays (x, y), not {type(given).__name__}")
     samples = _images(given[0], layout, f"the {split} samples")
@@ -88,7 +88,7 @@ def assembled(
     augmentation: Augmentation | None,
     parts: Mapping[str, Any],
 ) -> Dataset:
-    """A data set of samples from anywhere, with their normalisation."""
+    """Create a data set from samples of any source, with their normalisation."""
     if len(samples) != len(labels):
         raise DataError(f"there are {len(samples)} training samples and {len(labels)} labels")
     refuse_unusable(samples, "the training samples")
@@ -113,7 +113,7 @@ def assembled(
 
 
 def _two_arrays(given: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of a normalisation that somebody gave, as arrays over the last axes of a sample."""
+    """Convert a given mean and standard deviation to arrays over the last axes of a sample."""
     if isinstance(given, Mapping) or len(given) != 2:
         check_name(given)
     numbers = [np.atleast_1d(np.asarray(array, np.float64)) for array in given]
@@ -126,7 +126,7 @@ def _two_arrays(given: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndar
 
 
 def _images(x: Any, layout: Layout | None, what: str) -> Any:
-    """Samples as an array with channels last."""
+    """Convert samples to an array with channels last."""
     if isinstance(x, np.ma.MaskedArray):
         raise DataError(f"{what} are a masked array; leave out the masked values first")
     array = np.asarray(x)
@@ -146,14 +146,14 @@ def _images(x: Any, layout: Layout | None, what: str) -> Any:
         return array[..., None] if len(array.shape) == 3 and layout == "channels-last" else array
     if layout is None and looks_channels_first(array.shape[1:]):
         raise DataError(
-            f"{what} of shape {tuple(array.shape[1:])} look as if their channels came first; say so by layout = 'channels-first', "
-            "which turns them, or layout = 'channels-last'"
+            f"{what} of shape {tuple(array.shape[1:])} look channels-first: set layout = 'channels-first', "
+            "which transposes them, or layout = 'channels-last'"
         )
     return np.ascontiguousarray(np.moveaxis(array, 1, -1)) if layout == "channels-first" else array
 
 
 def looks_channels_first(shape: Sequence[int]) -> bool:
-    """Whether images of three axes seem to have their channels first."""
+    """Return whether samples of three axes look channels-first."""
     few = (1, 2, 3, 4)
     return shape[0] in few and shape[2] not in few
 
@@ -167,24 +167,24 @@ def as_dataset(
     known: DataDescription | None = None,
     **options: Any,
 ) -> Dataset:
-    """A data set from whatever stands for one: itself, two arrays (x, y), or a name that `load_data` knows.
+    """Convert to a data set: a `Dataset`, two arrays (x, y), or a name for `load_data`.
 
     Parameters
     ----------
     data : Dataset, (x, y) or str
     validation, test : (x, y)
-        Further parts of two arrays.
+        Additional parts of data given as arrays.
     outputs : int
-        Outputs of the network that is to learn them: so many classes there are, where labels are integers that show fewer.
+        Number of outputs of the network: the number of classes, if integer labels contain fewer.
     known : DataDescription
-        What a run knows of these data from before: kinds of labels, and how they were normalised.
+        Description of these data in an earlier run: kind of labels and normalisation.
     **options
-        Of `from_arrays`.
+        Options of `from_arrays`.
 
     Raises
     ------
     DataError
-        If it is none of these.
+        If ``data`` is none of these.
     """
     if isinstance(data, str):
         from analogpc.data.loaders import load_data
@@ -192,9 +192,9 @@ def as_dataset(
         data = load_data(data)
     if isinstance(data, Dataset):
         if validation is not None or options:
-            raise DataError("a Dataset brings its own parts and its own normalisation; Dataset.from_arrays makes one of arrays")
+            raise DataError("a Dataset has its own parts and normalisation: set them in Dataset.from_arrays")
         if test is not None:
-            raise DataError("a Dataset brings its own test part")
+            raise DataError("a Dataset has its own test part: leave out test")
         return data
     if not isinstance(data, Sequence) or len(data) != 2:
         raise DataError(f"data must be a Dataset, two arrays (x, y) or the name of a data set, not {type(data).__name__}")
@@ -207,7 +207,7 @@ def as_dataset(
 
 
 def _widened(y: Any, outputs: int) -> int | None:
-    """How many classes whole-number labels stand for in a network of so many outputs; None where the labels say it themselves."""
+    """Return the number of classes for integer labels in a network with the given number of outputs; None if given by the labels."""
     labels = np.asarray(y)
     if labels.dtype.kind not in "iu" or labels.ndim != 1 or not labels.size or labels.min() < 0:
         return None
@@ -215,7 +215,7 @@ def _widened(y: Any, outputs: int) -> int | None:
 
 
 def _as_before(known: DataDescription) -> dict[str, Any]:
-    """The options that made the data of a run."""
+    """Return the options that created the data of a run."""
     scale, targets = known.scale, known.targets
     named: dict[str, Any] = {"name": known.name, "task": targets.task, "classes": targets.classes or None}
     return named | {"normalisation": (scale.mean, scale.std) if scale.name == "given" else scale.name}

@@ -1,4 +1,4 @@
-"""Data sets of your own files: HDF5, NumPy archives, and folders of images."""
+"""Data sets from your own files: HDF5, NumPy archives, and folders of images."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ def from_hdf5(
     layout: Layout | None = None,
     augmentation: Augmentation | None = None,
 ) -> Dataset:
-    """A data set of an HDF5 file, whose samples are read batch by batch; labels are held in memory.
+    """Create a data set from an HDF5 file; samples are read batch by batch, labels are kept in memory.
 
-    Everything has the bits of the same data in memory: normalisation, batches, fingerprint.
+    Normalisation, batches and fingerprint are bit-identical to those of the same data in memory.
 
     Parameters
     ----------
     path : path
     train, validation, test : (str, str)
-        Names of the data sets in the file with samples and labels. If not given, "validation/x" and so on are used where they exist.
+        Names of the data sets in the file with samples and labels. By default "validation/x" and so on, where they exist.
     name : str
-        That of the file if not given.
+        Name of the data; by default that of the file.
     task, classes, normalisation, layout, augmentation
         As for `from_arrays`.
 
     Raises
     ------
     DataError
-        If the file or a data set is missing or does not fit.
+        If the file or a data set is missing or invalid.
     """
     path = Path(path)
     _refuse_layout(path, train, layout)
@@ -72,7 +72,7 @@ def from_hdf5(
 def _refuse_layout(path: Path, train: tuple[str, str], layout: Layout | None) -> None:
     shape = hdf5_data(path, train[0]).shape
     if len(shape) == 4 and layout is None and looks_channels_first(shape[1:]):
-        raise DataError(f"'{train[0]}' of {path} looks channels-first; say so by layout = 'channels-first', or 'channels-last'")
+        raise DataError(f"'{train[0]}' of {path} looks channels-first: set layout = 'channels-first' or 'channels-last'")
     if layout == "channels-first" and len(shape) != 4:
         raise DataError(f"layout = 'channels-first' needs images (n, channels, height, width), not {shape}")
 
@@ -85,12 +85,12 @@ def _usual(path: Path, split: str) -> tuple[str, str] | None:
 
 
 def whole_data(path: Path, name: str) -> np.ndarray:
-    """All of a data set of an HDF5 file: numbers or texts.
+    """Read a complete data set of an HDF5 file: numbers or strings.
 
     Raises
     ------
     DataError
-        If there is none, or it cannot be read.
+        If it does not exist or cannot be read.
     """
     import h5py
 
@@ -108,19 +108,19 @@ def from_folder(
     normalisation: Normalisation = "standard",
     augmentation: Augmentation | None = None,
 ) -> Dataset:
-    """A data set of image files: one folder for each class, in ``train/`` and, if they are there, ``validation/`` and ``test/``.
+    """Create a data set from image files: one folder per class, in ``train/`` and optionally ``validation/`` and ``test/``.
 
-    Without a folder ``train/`` the classes lie in the folder itself. Images are decoded when a batch needs them.
+    Without a folder ``train/``, the class folders are in the folder itself. Images are decoded per batch.
 
     Parameters
     ----------
     path : path
     size : (height, width)
-        Images are scaled to it; if not given, all must have the same size.
+        Size to which images are scaled; by default all must have the same size.
     channels : 1 or 3
         Grey or colour.
     name : str
-        That of the folder if not given.
+        Name of the data; by default that of the folder.
     normalisation, augmentation
         As for `from_arrays`.
 
@@ -135,7 +135,7 @@ def from_folder(
     training = root / "train" if (root / "train").is_dir() else root
     names = tuple(sorted(folder.name for folder in training.iterdir() if folder.is_dir() and not folder.name.startswith(".")))
     if not names:
-        raise DataError(f"{training} holds no folders, one for each class")
+        raise DataError(f"{training} contains no class folders")
     targets = Targets(names, True, len(names))
     parts: dict[str, Any] = {}
     if training != root:
@@ -155,12 +155,12 @@ def _folder_part(folder: Path, targets: Targets, size: Any, channels: int) -> tu
         places += files
         labels += [inner.name] * len(files)
     if not places:
-        raise DataError(f"{folder} holds no images ({', '.join(_IMAGES)}) in folders of classes")
+        raise DataError(f"{folder} contains no images ({', '.join(_IMAGES)}) in class folders")
     return ImageFiles(places, size, channels), targets.encode(np.array(labels), f"the folders of {folder}")
 
 
 def from_file(name: str) -> Dataset:
-    """The data set of a path: an HDF5 file, a NumPy archive with ``x_train``, ``y_train``, …, or a folder of images.
+    """Load the data set of a path: an HDF5 file, a NumPy archive with ``x_train``, ``y_train``, …, or a folder of images.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""Where the samples of a data set are read from: an array in memory, a data set of an HDF5 file, or image files.
+"""Sources of samples: an array in memory, a data set of an HDF5 file, or image files.
 
-Whatever is larger than memory is read batch by batch; a batch has the same bits from everywhere.
+Data larger than memory are read batch by batch; batches are bit-identical for all sources.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from typing import Any, Protocol
 import numpy as np
 
 _UNPACKED = 1 << 28
-"""Bytes of packed data that are looked through before they are used; larger data sets are taken as they are."""
+"""Maximum size, in bytes, of compressed data that are checked before use; larger data sets are not checked."""
 
 _VALUES = 1 << 20
-"""Values in one block of samples, at most, where a whole split is looked at block by block."""
+"""Maximum number of values in one block when a split is processed block by block."""
 
 
 class DataError(ValueError):
-    """Data are missing or not what they should be; the sentence says what is wrong."""
+    """Raised for missing or invalid data; the message says what is wrong."""
 
 
 class Samples(Protocol):
-    """What a data set asks of its samples: a shape (n, ...), a type, and the rows of any indices."""
+    """Protocol of samples: a shape (n, ...), a type, and indexing by rows."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(n, ...)."""
+        """Shape (n, ...)."""
 
     @property
     def dtype(self) -> np.dtype:
@@ -42,20 +42,20 @@ class Samples(Protocol):
 
 
 class HDF5Samples:
-    """A data set of an HDF5 file, of which only the rows asked for are read.
+    """A data set of an HDF5 file; only the requested rows are read.
 
     Parameters
     ----------
     path : path
     name : str
-        Of the data set within the file.
+        Name of the data set in the file.
     layout : "channels-last" or "channels-first"
-        Of the images in the file; rows come out with their channels last.
+        Layout of the images in the file; rows are returned with channels last.
 
     Raises
     ------
     DataError
-        If there is no such file or data set, or it does not hold numbers.
+        If the file or data set does not exist, or does not contain numbers.
     """
 
     def __init__(self, path: str | Path, name: str, layout: str = "channels-last") -> None:
@@ -80,7 +80,7 @@ class HDF5Samples:
         return self.shape[0]
 
     def __getitem__(self, rows: Any) -> np.ndarray:
-        # HDF5 reads rows in rising order, each once.
+        # HDF5 reads rows in ascending order, each once.
         rising, places = np.unique(np.arange(len(self))[rows], return_inverse=True)
         found = self._opened()[rising] if len(rising) else np.empty((0, *self._opened().shape[1:]))
         found = found[places].astype(self.dtype, copy=False)
@@ -88,12 +88,12 @@ class HDF5Samples:
 
 
 def hdf5_data(path: Path, name: str) -> Any:
-    """The data set ``name`` of an HDF5 file, open for reading.
+    """Open the data set ``name`` of an HDF5 file for reading.
 
     Raises
     ------
     DataError
-        If there is none.
+        If it does not exist.
     """
     import h5py
 
@@ -115,44 +115,44 @@ def hdf5_data(path: Path, name: str) -> Any:
         return data
     except DataError:
         raise
-    except Exception as error:  # What HDF5 finds wrong in a file has any type.
+    except Exception as error:  # HDF5 raises errors of any type.
         raise DataError(f"'{name}' of {path} cannot be read: {type(error).__name__}: {error}") from None
 
 
 def _refuse_more_than_is_there(data: Any, what: str) -> None:
-    """Refuse pieces that are missing, or that unpack to more than they may: HDF5 itself would fill in, or unpack, without bound."""
+    """Refuse missing chunks and chunks that unpack to too many bytes; HDF5 itself fills in or unpacks without bound."""
     if data.chunks is None or data.external or data.is_virtual:
         return
     pieces = math.prod(-(-length // piece) for length, piece in zip(data.shape, data.chunks, strict=True))
     if pieces != data.id.get_num_chunks():
-        raise DataError(f"{what} does not hold as many values as its shape {data.shape} says")
+        raise DataError(f"{what} contains fewer values than its shape {data.shape}")
     size = math.prod(data.chunks) * data.dtype.itemsize
     if data.compression != "gzip" or data.id.get_storage_size() > _UNPACKED:
         return
     for number in range(pieces):
         _, raw = data.id.read_direct_chunk(data.id.get_chunk_info(number).chunk_offset)
         stream = zlib.decompressobj()
-        with suppress(zlib.error):  # Of a piece that is not compressed, or damaged, which HDF5 finds out.
+        with suppress(zlib.error):  # An uncompressed or damaged chunk; HDF5 detects the latter.
             stream.decompress(raw, size + 1024)
             if stream.unconsumed_tail:
-                raise DataError(f"{what} unpacks to more than its shape {data.shape} says")
+                raise DataError(f"{what} unpacks to more values than its shape {data.shape}")
 
 
 class ImageFiles:
-    """Image files of one size, decoded when they are asked for.
+    """Image files of one size, decoded on access.
 
     Parameters
     ----------
     paths : sequence of paths
     size : (height, width) or None
-        Images of another size are scaled to it; if not given, all must have the size of the first.
+        Size to which images are scaled; by default all must have the size of the first.
     channels : 1 or 3
         Grey or colour.
 
     Raises
     ------
     DataError
-        If a file is no image that can be read, or has another size.
+        If a file is not a readable image, or has another size.
     """
 
     dtype = np.dtype(np.uint8)
@@ -185,14 +185,14 @@ class ImageFiles:
             if image.shape != self.shape[1:]:
                 raise DataError(
                     f"{self.paths[index]} has the size {image.shape[:2]} and {self.paths[0]} {self.shape[1:3]}; "
-                    "size = (height, width) scales all to one"
+                    "set size = (height, width) to scale all images"
                 )
             found[place] = image
         return found
 
 
 class Rows:
-    """Some rows of samples that are not in memory, in any order.
+    """Selected rows of samples that are not in memory, in any order.
 
     Parameters
     ----------
@@ -212,25 +212,25 @@ class Rows:
 
 
 def chosen(samples: Samples, rows: np.ndarray) -> Samples:
-    """Some rows: a copy of an array, or a view of samples that are not in memory."""
+    """Select rows: a copy of an array, or a view of samples that are not in memory."""
     return samples[rows] if isinstance(samples, np.ndarray) else Rows(samples, rows)
 
 
 def in_blocks(samples: Samples) -> Iterator[np.ndarray]:
-    """All samples, in blocks whose size depends on the shape of a sample alone, so that sums over them have the same bits."""
+    """Yield all samples in blocks whose size depends only on the shape of a sample, so that sums are bit-identical."""
     step = max(1, _VALUES // max(1, math.prod(samples.shape[1:])))
     for start in range(0, len(samples), step):
-        # The order of a sum follows that of the memory.
+        # The order of summation follows the memory layout.
         yield np.ascontiguousarray(samples[np.arange(start, min(start + step, len(samples)))])
 
 
 def refuse_unusable(samples: Samples, what: str) -> None:
-    """Refuse samples of which there are none, or that are not finite real numbers.
+    """Refuse empty samples, and samples that are not finite real numbers.
 
     Raises
     ------
     DataError
-        With ``what`` in its sentence.
+        With ``what`` in the message.
     """
     if samples.dtype.kind not in "biuf":
         raise DataError(f"{what} must be real numbers, not {samples.dtype}")

@@ -1,8 +1,8 @@
-"""What is where: files, addresses, checksums and published normalisations of the data sets.
+"""Files, addresses, checksums and published normalisations of the data sets.
 
-Every address and checksum is a published one; the comment above each data set names where it was read, and nothing is computed
+All addresses and checksums are published; the comment above each data set names the source, and nothing is computed
 here. Means and standard deviations are those of the training images, over all pixels of a channel. CIFAR-10's and Fashion-MNIST's
-were computed again from the images and agree in every digit; the others are those that training recipes commonly use.
+were recomputed from the images and agree in every digit; the others are in common use.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Remote:
     name : str
         File name.
     md5 : str
-        The published checksum.
+        Published checksum.
     """
 
     name: str
@@ -32,30 +32,30 @@ class Remote:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set as it is published.
+    """A published data set.
 
     Attributes
     ----------
     layout : "idx", "cifar" or "svhn"
-        Which reader it needs.
+        Reader of the files.
     files : tuple of str
-        The files that the reader opens; idx files also as ``NAME.gz``.
+        Files for the reader; idx files also as ``NAME.gz``.
     folders : tuple of str
-        Sub-folders in which people keep them.
+        Customary names of sub-folders.
     n_train : int
-        Training images published. A set of exactly so many must have the published mean, since files of other data bear the same
-        names; fewer are taken for a part of it.
+        Number of published training images. A set of exactly this size must have the published mean, since files of other data use the
+        same names; a smaller set is taken as a part of it.
     mirrors : tuple of str
         Addresses tried in order.
     remotes : tuple of Remote
-        The files to download: the same, or an archive of them.
+        Files to download: the same, or an archive of them.
     classes : tuple of str
         Names of the classes, in the order of the labels.
     mean, std : tuples of float
-        On the scale from 0 to 1.
+        Mean and standard deviation, on the scale from 0 to 1.
     augmentation : Augmentation
     system : str
-        Where a Debian package puts the files.
+        Folder of the Debian package.
     """
 
     layout: str
@@ -72,12 +72,12 @@ class Source:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of the images, which the published layouts fix."""
+        """Height, width and channels of the images, given by the published layout."""
         return (28, 28, 1) if self.layout == "idx" else (32, 32, 3)
 
 
 _IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-# The fine labels in the order of fine_label_names.txt, which comes with the files.
+# Fine labels, in the order of fine_label_names.txt in the archive.
 _CIFAR100 = """
 apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
 caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish
@@ -151,7 +151,7 @@ SOURCES: dict[str, Source] = {
         classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
         augmentation=_CROPS,
     ),
-    # Krizhevsky 2009. Address and checksum: that page too, as public loaders in several languages repeat them. Fine labels.
+    # Krizhevsky 2009. Address and checksum: the same page, as repeated in public loaders. Fine labels.
     "cifar100": Source(
         layout="cifar",
         files=("train.bin", "test.bin"),
@@ -182,7 +182,7 @@ SOURCES: dict[str, Source] = {
 
 
 def ends_of(name: str) -> tuple[tuple[int, int, int], int] | None:
-    """The shape of a sample and the number of classes of published data, without reading their files; None for other names.
+    """Return sample shape and number of classes of published data, without reading files; None for other names.
 
     Examples
     --------

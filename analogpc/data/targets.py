@@ -1,4 +1,4 @@
-"""Labels as people have them: integers, names or one-hot rows; and vectors for regression."""
+"""Labels: integers, names or one-hot rows; and vectors for regression."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _MOST_CLASSES = 10**7
 
 @dataclass(frozen=True)
 class Targets:
-    """What the outputs of a network stand for, and how labels are turned into numbers and back.
+    """Meaning of the outputs of a network, and conversion of labels to numbers and back.
 
     Attributes
     ----------
     classes : tuple of str
         Names of the classes, in the order of the outputs; empty for regression.
     named : bool
-        Whether labels are names; otherwise they are the whole numbers from 0.
+        Whether labels are names; otherwise they are integers from 0.
     outputs : int
-        Values of a target vector: the number of classes, or of the numbers to be predicted.
+        Length of a target vector: the number of classes or of regression targets.
     """
 
     classes: tuple[str, ...]
@@ -34,24 +34,24 @@ class Targets:
 
     @property
     def task(self) -> Task:
-        """What is learnt."""
+        """Task: "classification" or "regression"."""
         return "classification" if self.classes else "regression"
 
     @classmethod
     def of(cls, labels: Any, what: str, task: Task | None = None, classes: int | Sequence[Any] | None = None) -> Targets:
-        """What the labels of a training part say by themselves, or with a ``task`` and ``classes`` that somebody named.
+        """Infer the targets from the labels of a training part, or from given ``task`` and ``classes``.
 
         Parameters
         ----------
         labels : array
-            (n,) whole numbers from 0, (n,) names, (n, classes) rows of one 1 and zeros; or (n,) or (n, k) floating numbers for
+            (n,) integers from 0, (n,) names, (n, classes) one-hot rows; or (n,) or (n, k) floating numbers for
             regression.
         what : str
-            For messages.
+            Name of the labels in messages.
         task : "classification" or "regression"
-            Found from the labels if not given: floating numbers that are not one-hot mean regression.
+            Inferred from the labels by default: floating numbers that are not one-hot mean regression.
         classes : int, or sequence of names
-            All classes there are, also those without a training sample.
+            All classes, including those without a training sample.
         """
         labels = plain(labels, what)
         named = labels.dtype.kind == "U"
@@ -65,12 +65,12 @@ class Targets:
         return cls(names, named, len(names))
 
     def encode(self, labels: Any, what: str) -> np.ndarray:
-        """Labels as numbers: (n,) int64 classes, or (n, outputs) float64 vectors.
+        """Convert labels to numbers: (n,) int64 classes, or (n, outputs) float64 vectors.
 
         Raises
         ------
         DataError
-            If a label is none of the classes, or a vector has another length.
+            If a label is not one of the classes, or a vector has another length.
         """
         labels = plain(labels, what)
         if self.task == "regression":
@@ -87,7 +87,7 @@ class Targets:
 
     def _vectors(self, labels: np.ndarray, what: str) -> np.ndarray:
         if labels.dtype.kind not in "biuf":
-            raise DataError(f"{what} must be numbers, since the run learns a regression, not {labels.dtype}")
+            raise DataError(f"{what} must be numbers, since the task is regression, not {labels.dtype}")
         rows = labels.reshape(len(labels), -1) if labels.ndim <= 2 else labels
         if rows.ndim != 2 or rows.shape[1] != self.outputs:
             raise DataError(f"{what} must be (n, {self.outputs}) numbers, not of shape {labels.shape}")
@@ -100,8 +100,8 @@ class Targets:
         unknown = sorted(set(labels.tolist()) - set(places))
         if unknown:
             raise DataError(
-                f"{what} have the label '{unknown[0]}', which is none of the classes {_listed(self.classes)}; "
-                "classes = [...] names them all"
+                f"{what} have the label '{unknown[0]}', which is not one of the classes {_listed(self.classes)}: "
+                "list all of them in classes = [...]"
             )
         return np.array([places[name] for name in labels.tolist()], np.int64)
 
@@ -114,12 +114,12 @@ class Targets:
         return whole
 
     def decode(self, numbers: np.ndarray) -> np.ndarray:
-        """Class numbers (n,) as labels of the kind that was given: names, or the numbers themselves."""
+        """Convert class numbers (n,) to labels of the given kind: names, or the numbers."""
         return np.array(self.classes)[numbers] if self.named else numbers
 
 
 def plain(labels: Any, what: str) -> np.ndarray:
-    """Labels as an array of numbers or of texts, one or a row for each sample."""
+    """Convert labels to an array of numbers or strings, one value or row per sample."""
     if isinstance(labels, np.ma.MaskedArray):
         raise DataError(f"{what} are a masked array; leave out the masked samples first")
     array = np.asarray(labels)
@@ -135,7 +135,7 @@ def plain(labels: Any, what: str) -> np.ndarray:
 
 
 def _one_hot(labels: np.ndarray) -> bool:
-    """Whether every row holds one 1 and zeros."""
+    """Return whether every row is one-hot."""
     if labels.ndim != 2 or labels.shape[1] < 2 or labels.dtype.kind == "U" or not len(labels):
         return False
     return bool(((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all())
@@ -154,7 +154,7 @@ def _class_names(labels: np.ndarray, what: str, classes: int | Sequence[Any] | N
     if isinstance(classes, (int, np.integer)):
         if classes < 1:
             raise DataError(f"classes = {classes} is not allowed: there must be at least one")
-        # Each sample becomes a vector of so many numbers: more classes than this are a mistake, and no network has the outputs.
+        # Each sample becomes a vector of this length: more classes are assumed to be a mistake.
         if classes > _MOST_CLASSES:
             raise DataError(f"classes = {classes} is not allowed: there may be at most {_MOST_CLASSES}")
         names = tuple(map(str, range(int(classes))))
@@ -171,18 +171,18 @@ def _class_names(labels: np.ndarray, what: str, classes: int | Sequence[Any] | N
     else:
         names = _counted(_whole(labels, what), what)
     if len(set(names)) != len(names):
-        raise DataError(f"classes must have names of their own, not {_listed(names)}")
+        raise DataError(f"class names must be distinct, not {_listed(names)}")
     return names
 
 
 def _counted(labels: np.ndarray, what: str) -> tuple[str, ...]:
-    """Names of classes that are numbered from 0; those that no sample has, too."""
+    """Return the names of classes numbered from 0, including those without samples."""
     if not len(labels):
         raise DataError(f"{what} are empty")
     if labels.min() < 0 or labels.max() >= max(1000, len(labels)):
         raise DataError(
-            f"{what} from {labels.min()} to {labels.max()} are no class numbers, which count from 0; "
-            "as texts (labels.astype(str)) they are names"
+            f"{what} from {labels.min()} to {labels.max()} are not class numbers, which count from 0: convert names "
+            "to strings (labels.astype(str))"
         )
     return tuple(map(str, range(int(labels.max()) + 1)))
 

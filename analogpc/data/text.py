@@ -20,7 +20,7 @@ TextSplit = Literal["train", "validation", "test"]
 SPLITS: tuple[TextSplit, ...] = ("train", "validation", "test")
 _KIND = "text"
 MASKED_SHARE = 0.15
-"""Of the tokens of an instance that are masked, rounded, and at least one."""
+"""Fraction of the tokens of an instance that are masked, rounded, at least one token."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class TextData:
     ----------
     name : str
     tokeniser : Tokeniser
-        Learnt from the training part.
+        Tokeniser, trained on the training part.
     train, validation, test : (n, positions + 1) uint16 arrays
         Instances: ``<s>``, tokens, ``</s>``, then padding. An instance that is cut off has no ``</s>``.
     """
@@ -62,7 +62,7 @@ class TextData:
         return digest.hexdigest()
 
     def instances(self, split: TextSplit) -> np.ndarray:
-        """The tokens of a part, (n, positions + 1)."""
+        """Return the tokens of a split, (n, positions + 1)."""
         if split not in SPLITS:
             raise DataError(f"there is no split {split!r}; the splits are train, validation and test")
         return {"train": self.train, "validation": self.validation, "test": self.test}[split]
@@ -70,10 +70,10 @@ class TextData:
     def batch(
         self, split: TextSplit, indices: np.ndarray, task: Task, key: Key, step: int = 0, *, bert: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs and targets.
+        """Return inputs and targets of a batch.
 
-        Conditional: every token but the first is a target at the position before it. Masked: of every instance 15 % of the tokens that are
-        not special, at least one, are targets, and ``<mask>`` stands in their place.
+        Conditional: every token except the first is a target at the previous position. Masked: 15 % of the non-special tokens of every
+        instance, at least one, are targets and replaced by ``<mask>``.
 
         Parameters
         ----------
@@ -81,16 +81,16 @@ class TextData:
         indices : (n,) ints
         task : "masked" or "conditional"
         key, step
-            Of the choice of what is masked.
+            Key and step of the choice of masked tokens.
         bert : bool
-            Of the chosen tokens, leave a tenth as they are, and put random ones in place of another tenth (Devlin et al.). For training:
-            scores of such positions would tell how well the answer is copied.
+            Keep a tenth of the chosen tokens, and replace another tenth by random tokens (Devlin et al.). Only for training:
+            in evaluation, such positions would reward copying.
 
         Returns
         -------
         ids : (n, positions) int32 array
         target : (p, 2) int32 array
-            Place (position + positions * sample) and token of every target; tokens of -1 fill up, so that p depends on n alone.
+            Position (position + positions * sample) and token of every target; padded with tokens -1, so that p depends only on n.
         """
         whole = self.instances(split)[indices].astype(np.int32)
         ids = np.ascontiguousarray(whole[:, :-1])
@@ -110,7 +110,7 @@ class TextData:
 
     @classmethod
     def load(cls, path: str | Path) -> TextData:
-        """Read what `save` wrote; that needs no tokeniser package.
+        """Load a file written by `save`; the tokeniser package is not needed.
 
         Raises
         ------
@@ -123,7 +123,7 @@ class TextData:
         return cls(tree["name"], Tokeniser(tree["tokeniser"]), *(tree[split] for split in SPLITS))
 
     def characters(self, target: np.ndarray) -> int:
-        """How many characters the targets of a batch stand for."""
+        """Return the number of characters of the targets of a batch."""
         labels = target[target[:, 1] >= 0, 1]
         return int(self.tokeniser.lengths[labels].sum())
 
@@ -152,24 +152,24 @@ def _masked(ids: np.ndarray, vocabulary: int, key: Key, step: int, bert: bool) -
 def text_data(
     name: str, parts: dict[TextSplit, Sequence[str]], vocabulary: int, positions: int, *, packed: bool = False
 ) -> TextData:
-    """The tokens of texts that are cut into instances already.
+    """Tokenise texts that are already divided into instances.
 
     Parameters
     ----------
     name : str
     parts : dict of sequences of str
-        The instances of "train", "validation" and "test".
+        Instances of "train", "validation" and "test".
     vocabulary : int
-        Tokens that are learnt from the training part; at most 65536.
+        Number of tokens, learnt from the training part; at most 65536.
     positions : int
         Length of the inputs; longer instances are cut off.
     packed : bool
-        Put the instances of a part one after the other, each followed by ``</s>``, and cut that into full lengths.
+        Concatenate the instances of a part, each followed by ``</s>``, and cut the result into full lengths.
 
     Raises
     ------
     DataError
-        If a part is empty, or the training part does not give so many tokens.
+        If a part is empty, or the training part gives fewer tokens.
     """
     if not 6 <= vocabulary <= 2**16:
         raise DataError(f"vocabulary = {vocabulary} is not allowed: it is from 6 to {2**16}, special tokens included")
@@ -186,7 +186,7 @@ def text_data(
 def _padded(found: list[list[int]], positions: int) -> np.ndarray:
     ids = np.full((len(found), positions + 1), PAD, np.uint16)
     for row, tokens in zip(ids, found, strict=True):
-        # What does not fit is cut off, and a forced end would cost nothing to foretell.
+        # Truncated instances have no end token, because a forced one would be trivial to predict.
         whole = [START, *tokens, END][: positions + 1]
         row[: len(whole)] = whole
     return ids

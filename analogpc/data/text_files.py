@@ -1,4 +1,4 @@
-"""Texts in files: one's own, and the layouts of Penn Treebank, WikiText-2 and One Billion Word."""
+"""Texts in files: your own, and the layouts of Penn Treebank, WikiText-2 and One Billion Word."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LAYOUTS: dict[str, tuple[str, str, str]] = {
 }
 _BILLION = ("training-monolingual.tokenized.shuffled", "heldout-monolingual.tokenized.shuffled")
 _HEADING = re.compile(r"^ ?=.*= ?$")
-# A sentence ends behind . ! or ?, perhaps with quotation marks or brackets, before a space and something that begins one.
+# A sentence ends after . ! or ?, optionally with quotation marks or brackets, before a space and the start of a sentence.
 _END_OF_SENTENCE = re.compile(r"(?<=[.!?])(?P<close>[\"'”’)\]]*)\s+(?=[\"'“‘(\[]*[^\Wa-z_])")
 _HELD_OUT = 0.05
 _LEAST = 20
@@ -37,32 +37,32 @@ def load_text(
     held_out: int = 0,
     take: int = 0,
 ) -> TextData:
-    """A text for language models.
+    """Load a text for language models.
 
-    A *file* of running text is cut into sentences; repeated ones are left out; by a fixed shuffle some are set apart for validation and as
-    many for testing. A *folder* holds the parts: ``train.txt``, ``valid.txt`` and ``test.txt``, or the files of Penn Treebank
-    (``ptb.train.txt`` and so on), WikiText-2 (``wiki.train.tokens`` and so on, headings left out) or One Billion Word
+    A *file* of running text is split into sentences without repetitions; a fixed shuffle holds out some for validation and as
+    many for testing. A *folder* contains the parts: ``train.txt``, ``valid.txt`` and ``test.txt``, or the files of Penn Treebank
+    (``ptb.train.txt`` and so on), WikiText-2 (``wiki.train.tokens`` and so on, without headings) or One Billion Word
     (``training-monolingual.tokenized.shuffled/news.en-*`` and ``heldout-…``), one instance per line. Texts are UTF-8.
 
     Parameters
     ----------
     path : path
     vocabulary : int
-        Tokens, special ones included, that are learnt from the training part.
+        Number of tokens, including special ones, learnt from the training part.
     positions : int
         Length of the inputs.
     instances : "sentences", "lines" or "packed"
-        What an instance is; "packed" puts lines one after the other and cuts that into full lengths. Sentences of a file and lines of a
-        folder, if not given.
+        Type of instances; "packed" concatenates lines and cuts the result into full lengths. Default: sentences of a file and lines of a
+        folder.
     held_out : int
-        Instances of a file for validation, and for testing; 5 % each if 0. Of One Billion Word the number of sentences for each (10,000).
+        Number of instances of a file for validation and for testing; 0: 5 % each. For One Billion Word the number of sentences (10,000).
     take : int
-        So many training instances at most, by a fixed shuffle; all if 0 (200,000 of One Billion Word).
+        Maximum number of training instances, by a fixed shuffle; 0: all (200,000 for One Billion Word).
 
     Raises
     ------
     DataError
-        If there is no such text, or it is empty, not UTF-8, or too short.
+        If the text does not exist, is empty, not UTF-8, or too short.
 
     Examples
     --------
@@ -78,17 +78,17 @@ def load_text(
     found = sentences(text) if kind == "sentences" else [line for line in map(str.strip, text.splitlines()) if line]
     pieces = found if kind == "packed" else list(dict.fromkeys(found))
     if kind == "packed" and len(pieces) < _LEAST:
-        # Running text in very long lines: words are as good as lines.
+        # Running text in very long lines: split at words.
         pieces = _in_pieces(text)
     if len(pieces) < _LEAST:
         raise DataError(
-            f"{path} has only {len(pieces)} {kind}: at least {_LEAST} are needed; running text without sentences is taken with "
+            f"{path} has only {len(pieces)} {kind}: at least {_LEAST} are needed; for running text without sentences use "
             "instances = 'packed'"
         )
     apart = held_out or max(1, round(_HELD_OUT * len(pieces)))
     if 2 * apart >= len(pieces):
-        raise DataError(f"held_out = {apart} of {len(pieces)} {kind} leaves nothing to learn from")
-    # Of running text the end is held out, so that neighbours stay together.
+        raise DataError(f"held_out = {apart} of {len(pieces)} {kind} leaves no training instances")
+    # For running text, hold out the end, so that adjacent parts stay together.
     order = np.arange(len(pieces))[::-1] if kind == "packed" else permutation(Key(0).fold("text"), 0, len(pieces))
     cuts = {"validation": order[:apart], "test": order[apart : 2 * apart], "train": order[2 * apart :]}
     cuts["train"] = cuts["train"][: take or None]
@@ -99,12 +99,12 @@ def load_text(
 
 
 def read_text(path: Path) -> str:
-    """A file of UTF-8, with or without a mark at its beginning.
+    """Read a UTF-8 file, with or without a byte-order mark.
 
     Raises
     ------
     DataError
-        If it cannot be read, is empty, or is something else.
+        If it cannot be read, is empty, or is not UTF-8 text.
     """
     try:
         raw = path.read_bytes()
@@ -114,17 +114,17 @@ def read_text(path: Path) -> str:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path} is not UTF-8: there is the byte {raw[error.start]:#04x} at place {error.start}; convert it first"
+            f"{path} is not UTF-8: byte {raw[error.start]:#04x} at position {error.start}; convert it first"
         ) from None
     if "\0" in text:
-        raise DataError(f"{path} is not a text: there is a null character at place {text.index(chr(0))}")
+        raise DataError(f"{path} is not a text: null character at position {text.index(chr(0))}")
     if not text.strip():
         raise DataError(f"{path} is empty")
     return text
 
 
 def sentences(text: str) -> list[str]:
-    """Running text, its lines joined, paragraph by paragraph, and cut behind every sentence; single words are left out."""
+    """Split running text into sentences, joining the lines of each paragraph; single words are left out."""
     found: list[str] = []
     for paragraph in re.split(r"\n\s*\n", text):
         joined = " ".join(paragraph.split())
@@ -144,7 +144,7 @@ def _folder(path: Path, vocabulary: int, positions: int, kind: Instances, held_o
         if files[0].exists():
             missing = [file for file in files if not file.exists()]
             if missing:
-                raise DataError(f"{missing[0]} is missing beside {files[0].name}")
+                raise DataError(f"{missing[0]} is missing in the folder of {files[0].name}")
             texts = [_lines(read_text(file), kind, headings=layout == "WikiText-2") for file in files]
             break
     else:
@@ -164,12 +164,12 @@ def _lines(text: str, kind: Instances, *, headings: bool) -> list[str]:
 
 
 def _billion(path: Path, held_out: int, take: int) -> list[list[str]]:
-    """Some sentences of the training files, and of the first two held-out files."""
+    """Return sentences of the training files, and of the first two held-out files."""
     folders = [path / name for name in _BILLION]
     files = [sorted(folder.glob("news.en*")) for folder in folders]
     if not files[0] or len(files[1]) < 2:
         names = ", ".join(layout[0] for layout in _LAYOUTS.values())
-        raise DataError(f"{path} holds no text: none of {names} is there, nor the two folders of One Billion Word")
+        raise DataError(f"{path} contains no text: neither {names} nor the two folders of One Billion Word")
     return [
         _chosen(files[0], take, "train"),
         _chosen(files[1][:1], held_out, "validation"),

@@ -1,4 +1,4 @@
-"""Tokens of a text: byte-pair encoding, learnt from the training part alone (extra ``[text]``)."""
+"""Tokens of a text: byte-pair encoding, learnt from the training part only (extra ``[text]``)."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def _tokenizers() -> Any:
 
 
 class Tokeniser:
-    """Texts to numbers and back: byte-pair encoding of words that begin with a mark for the space before them.
+    """Byte-pair encoding of texts; words start with a mark for the preceding space.
 
     The tokens 0 to 4 are ``<pad> <unk> <s> </s> <mask>``.
 
     Parameters
     ----------
     text : str
-        What `Tokeniser.train` found, in the format of the package tokenizers.
+        Trained tokeniser, in the format of the package tokenizers.
     """
 
     def __init__(self, text: str) -> None:
@@ -39,12 +39,12 @@ class Tokeniser:
 
     @classmethod
     def train(cls, texts: Sequence[str], vocabulary: int) -> Tokeniser:
-        """Learn so many tokens from texts, special ones included.
+        """Learn the given number of tokens from texts, including special ones.
 
         Raises
         ------
         DataError
-            If the texts do not give so many.
+            If the texts give fewer.
         """
         package = _tokenizers()
         model = package.Tokenizer(package.models.BPE(unk_token=SPECIAL[UNKNOWN]))
@@ -70,7 +70,7 @@ class Tokeniser:
 
     @cached_property
     def names(self) -> list[str]:
-        """The tokens as they are written, in the order of their numbers."""
+        """Tokens as strings, in the order of their numbers."""
         held = json.loads(self.json)["model"]["vocab"]
         return sorted(held, key=held.__getitem__)
 
@@ -80,16 +80,16 @@ class Tokeniser:
         return len(self.names)
 
     def encode(self, texts: Iterable[str]) -> list[list[int]]:
-        """The tokens of each text, without marks of beginning and end."""
+        """Tokenise texts, without start and end tokens."""
         return [found.ids for found in self._model.encode_batch(list(texts))]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of tokens, special ones left out."""
+        """Convert tokens to text, without special tokens."""
         return str(self._model.decode([int(one) for one in ids], skip_special_tokens=True))
 
     @cached_property
     def lengths(self) -> np.ndarray:
-        """Characters of each token, (vocabulary,) int64; special ones have none, but ``<unk>`` has one."""
+        """Number of characters of each token, (vocabulary,) int64; 0 for special tokens, but 1 for ``<unk>``."""
         found = np.array([len(name) for name in self.names], np.int64)
         found[: len(SPECIAL)] = 0
         found[UNKNOWN] = 1

@@ -69,7 +69,7 @@ def test_the_published_fashion_mnist_is_what_it_should_be(monkeypatch):
     values = np.arange(256) / 255
     mean = counts @ values
     assert (mean, np.sqrt(counts @ (values - mean) ** 2)) == pytest.approx((*data.mean, *data.std), abs=6e-5)
-    with pytest.raises(DataError, match=r"holds other images than those of 'mnist': their mean is \[0\.286\], not \[0\.1307\]"):
+    with pytest.raises(DataError, match=r"does not contain the images of 'mnist': their mean is \[0\.286\], not \[0\.1307\]"):
         load_data("mnist", data_dir=system)
 
 
@@ -169,12 +169,12 @@ def test_take_and_holdout_cut_as_they_say(small):
         (lambda data: data.take(41, 5), "n_train = 41 is not from 1 to 40"),
         (lambda data: data.take(10, 0), "n_test = 0 is not from 1 to 10"),
         (lambda data: data.take(2.5, 5), "n_train = 2.5 is not from 1 to 40"),
-        (lambda data: data.holdout(0.001, Key(1)), "holdout = 0.001 of 40 training images leaves nothing on one side"),
-        (lambda data: data.holdout(float("nan"), Key(1)), "leaves nothing on one side"),
+        (lambda data: data.holdout(0.001, Key(1)), "holdout = 0.001 of 40 training images leaves one part empty"),
+        (lambda data: data.holdout(float("nan"), Key(1)), "leaves one part empty"),
         (lambda data: data.inputs("train", [0, 40]), "indices from 0 to 40 are not within the 40 train images"),
         (lambda data: data.labels("test", [-1]), "indices from -1 to -1 are not within the 10 test images"),
-        (lambda data: data.inputs("train", [0.5]), "whole numbers, not .* float64"),
-        (lambda data: data.inputs("train", np.ones(40, bool)), "whole numbers, not .* bool"),
+        (lambda data: data.inputs("train", [0.5]), "integers, not .* float64"),
+        (lambda data: data.inputs("train", np.ones(40, bool)), "integers, not .* bool"),
         (lambda data: data.inputs("train", [0], dtype="int32"), "dtype = int32 is not allowed"),
         (lambda data: data.inputs("valid", [0]), "there is no split 'valid'"),
     ],

@@ -97,7 +97,9 @@ def test_an_explicit_folder_without_the_files_is_refused(tmp_path, rng, monkeypa
     idx_set(tmp_path / "elsewhere", rng)
     monkeypatch.setenv("ANALOGPC_DATA", str(tmp_path / "elsewhere"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"empty does not hold the files of 'mnist': train-images-idx3-ubyte, .*sub-folder mnist"):
+    with pytest.raises(
+        DataError, match=r"empty does not contain the files of 'mnist': train-images-idx3-ubyte, .*sub-folder mnist"
+    ):
         load_data("mnist", data_dir=tmp_path / "empty")
     with pytest.raises(DataError, match=r"there is no folder .*nowhere to read 'mnist' from"):
         load_data("mnist", data_dir=tmp_path / "nowhere")
@@ -107,7 +109,7 @@ def test_an_explicit_folder_without_the_files_is_refused(tmp_path, rng, monkeypa
 def test_missing_data_name_the_two_ways_to_get_them(internet):
     with pytest.raises(
         DataError,
-        match=r"'svhn' is not on this machine .*run again with internet, or point --data-dir or .*ANALOGPC_DATA to a folder "
+        match=r"'svhn' is not on this machine .*run again with internet access, or point --data-dir or .*ANALOGPC_DATA to a folder "
         r"with train_32x32\.mat, test_32x32\.mat",
     ):
         load_data("svhn")
@@ -177,7 +179,7 @@ def test_an_archive_that_lacks_a_file_is_refused(tmp_path, rng, monkeypatch, int
     cifar_set(tmp_path / "cifar-100-binary", rng, "cifar100")
     content = archive(tmp_path / "cifar-100-binary", ["train.bin"])
     publish(monkeypatch, internet[0], "cifar100", {"cifar-100-binary.tar.gz": content}, mirror=0)
-    with pytest.raises(DataError, match=r"the archive of 'cifar100' in .* does not hold train\.bin, test\.bin"):
+    with pytest.raises(DataError, match=r"the archive of 'cifar100' in .* does not contain train\.bin, test\.bin"):
         load_data("cifar100")
 
 

@@ -107,7 +107,7 @@ def damage(path, cut=7):
         (
             "mnist",
             lambda at: damage(at / "train-images-idx3-ubyte"),
-            r"train-images-idx3-ubyte is truncated or damaged: its head announces \(12, 28, 28\), and 9401 bytes follow",
+            r"train-images-idx3-ubyte is truncated or damaged: its header gives \(12, 28, 28\), but 9401 bytes follow",
         ),
         (
             "mnist",
@@ -182,7 +182,7 @@ def test_full_sets_of_other_images_are_refused(tmp_path, rng, monkeypatch):
     """MNIST and Fashion-MNIST have the same file names; in full size their means tell them apart."""
     images = idx_set(tmp_path, rng)[0]
     monkeypatch.setitem(SOURCES, "mnist", replace(SOURCES["mnist"], n_train=12))
-    with pytest.raises(DataError, match=r"holds other images than those of 'mnist': their mean is \[0\.\d+\], not \[0\.1307\]"):
+    with pytest.raises(DataError, match=r"does not contain the images of 'mnist': their mean is \[0\.\d+\], not \[0\.1307\]"):
         load_data("mnist", data_dir=tmp_path)
     monkeypatch.setitem(SOURCES, "mnist", replace(SOURCES["mnist"], n_train=12, mean=(images.mean() / 255,)))
     assert len(load_data("mnist", data_dir=tmp_path).train_labels) == 12

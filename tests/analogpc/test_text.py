@@ -222,11 +222,11 @@ def test_rules_that_need_states_behind_layers_are_refused():
 BAD = {
     "empty": (b"", "is empty"),
     "blank": (b" \n\n ", "is empty"),
-    "latin": ("Höhle. Über uns.\n".encode("latin-1") * 30, "is not UTF-8: there is the byte 0xf6 at place 1"),
+    "latin": ("Höhle. Über uns.\n".encode("latin-1") * 30, "is not UTF-8: byte 0xf6 at position 1"),
     "utf-16": ("Some text. ".encode("utf-16") * 30, "is not UTF-8"),
     "binary": (bytes(range(256)) * 40, "is not UTF-8"),
     "one short line": (b"Only one sentence is here.", "has only"),
-    "null": (b"abc\0def. " * 30, "null character at place 3"),
+    "null": (b"abc\0def. " * 30, "null character at position 3"),
     "megabyte": (b"word " * 200_000, "has only"),
     "small vocabulary": (
         "\n".join(line.capitalize() for line in lines(200)).encode(),
@@ -251,7 +251,7 @@ def test_bad_texts_get_one_sentence(tmp_path, capsys, name):
 
 def test_texts_that_are_not_there_get_one_sentence(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
-    for path, sentence in ((tmp_path / "none.txt", "there is no text"), (tmp_path / "empty", "holds no text"), ("", "")):
+    for path, sentence in ((tmp_path / "none.txt", "there is no text"), (tmp_path / "empty", "contains no text"), ("", "")):
         with pytest.raises(SystemExit) as ended:
             main(["train", "--dataset", f"text:{path}", "--out", str(tmp_path / "run.h5")])
         assert ended.value.code == 1
@@ -306,7 +306,7 @@ def test_layouts_of_published_texts(tmp_path):
         data = load_text(place, vocabulary=50, positions=8)
         assert len(data.train) == len(data.test) == (50 if folder == "wiki" else 51)
     (tmp_path / "ptb" / "ptb.test.txt").unlink()
-    with pytest.raises(DataError, match=r"ptb.test.txt is missing beside ptb.train.txt"):
+    with pytest.raises(DataError, match=r"ptb.test.txt is missing in the folder of ptb.train.txt"):
         load_text(tmp_path / "ptb")
     billion = tmp_path / "billion"
     for name, files in (("training-monolingual.tokenized.shuffled", 3), ("heldout-monolingual.tokenized.shuffled", 2)):
@@ -316,5 +316,5 @@ def test_layouts_of_published_texts(tmp_path):
             path.write_text("\n".join(lines(40, number)), encoding="utf-8")
     data = load_text(billion, vocabulary=50, positions=8, held_out=10, take=70)
     assert (len(data.train), len(data.validation), len(data.test)) == (70, 10, 10)
-    with pytest.raises(DataError, match="holds no text"):
+    with pytest.raises(DataError, match="contains no text"):
         load_text(tmp_path)
