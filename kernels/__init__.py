@@ -1,7 +1,7 @@
-"""Floor 1: arrays in, arrays out. Numba kernels for the CPU and keyed random streams; no idea what a device or a network is."""
+"""Floor 1: Numba and CUDA kernels on arrays, and keyed random streams; independent of devices and networks."""
 
 import os
 
-# Kernels and BLAS products take turns. A kernel pool that spins while it waits for its turn takes the cores from the product
-# (a quantised read of 784 x 256 took ten times as long on two cores), so it sleeps instead, unless a policy is set.
+# Kernels and BLAS products alternate. A kernel thread pool that spins while idle takes the cores from the product (a quantised read of
+# 784 x 256 took ten times as long on two cores), so it sleeps instead, unless a policy is set.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

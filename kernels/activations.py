@@ -1,4 +1,4 @@
-"""Elementwise nonlinearities and the products with their slopes, each in one pass over memory."""
+"""Elementwise nonlinearities and products with their slopes, each in one pass over memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHIFTS = CudaKernel("activations", "shifts")
 RECTIFY, CLIP, GELU, LOGISTIC, NORMAL, TANH = range(6)
 
 # x P(x^2) / Q(x^2) + 1/2 for the normal distribution function up to |x| = 5.6, and for the slope of GELU up to 6: rational fits
-# (iterated least squares at Chebyshev nodes), off by 9.3e-9 and 4.9e-9 in exact arithmetic.
+# (iterated least squares at Chebyshev nodes) with errors of 9.3e-9 and 4.9e-9 in exact arithmetic.
 _SHORT = np.float32(0.01)
 _CDF_END, _SLOPE_END, _HALF = np.float32(5.6), np.float32(6), np.float32(0.5)
 _P0, _P1, _P2 = np.float32(0.398942232), np.float32(0.0343756638), np.float32(0.00470723026)
@@ -61,7 +61,7 @@ def _some_values(x, y, code, low, high):
     zero = x.dtype.type(0)
     if code == RECTIFY:
         for i in range(x.size):
-            # A NaN is on neither side, and stays; minus infinity times no slope is zero here.
+            # A NaN is on neither side and is kept; minus infinity times a slope of zero gives zero here.
             y[i] = (zero if low == zero else x[i] * low) if x[i] <= zero else x[i]
     elif code == CLIP:
         for i in range(x.size):
@@ -108,7 +108,7 @@ def _some_shifts(x, d, y, code, low, high):
             value = low - kept if value < low - kept else value
             y[i] = high - kept if value > high - kept else value
     else:
-        # Mostly all intervals are short: then the slope in the middle is all that is needed.
+        # Usually all intervals are short, and the slope at the midpoint suffices.
         for first in range(0, x.size, _RUN):
             last, most = min(first + _RUN, x.size), zero
             for i in range(first, last):
@@ -145,47 +145,47 @@ def _all_shifts(x, d, y, code, low, high):
 
 
 def rectify(x: np.ndarray, slope: float) -> np.ndarray:
-    """x above 0, ``slope`` times x below, in the shape and type of ``x``."""
+    """Return x above 0 and ``slope`` times x below, in the shape and type of ``x``."""
     return _value(x, RECTIFY, slope)
 
 
 def rectify_product(x: np.ndarray, g: np.ndarray, slope: float) -> np.ndarray:
-    """``g`` times the slope at ``x``, that at 0 being ``slope``; both of one shape and type."""
+    """Return ``g`` times the slope at ``x``, with ``slope`` at 0; both of one shape and type."""
     return _product(x, g, RECTIFY, slope)
 
 
 def rectify_shift(x: np.ndarray, d: np.ndarray, slope: float) -> np.ndarray:
-    """`rectify` of x + d less that of x, to the relative precision of ``d``; both of one shape and type."""
+    """Return `rectify` of x + d less that of x, to the relative precision of ``d``; both of one shape and type."""
     return _shift(x, d, RECTIFY, slope)
 
 
 def clip(x: np.ndarray, low: float, high: float) -> np.ndarray:
-    """x kept between two limits, in its shape and type; a NaN stays."""
+    """Clip x between two limits, in its shape and type; NaNs are kept."""
     return _value(x, CLIP, low, high)
 
 
 def clip_product(x: np.ndarray, g: np.ndarray, low: float, high: float) -> np.ndarray:
-    """``g`` where x lies within the limits, which belong to the inside, and 0 elsewhere; both of one shape and type."""
+    """Return ``g`` where x lies within the limits (inclusive), and 0 elsewhere; both of one shape and type."""
     return _product(x, g, CLIP, low, high)
 
 
 def clip_shift(x: np.ndarray, d: np.ndarray, low: float, high: float) -> np.ndarray:
-    """`clip` of x + d less that of x, to the relative precision of ``d``; both of one shape and type."""
+    """Return `clip` of x + d less that of x, to the relative precision of ``d``; both of one shape and type."""
     return _shift(x, d, CLIP, low, high)
 
 
 def logistic(x: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-x)), in the shape and type of ``x``."""
+    """Return 1 / (1 + exp(-x)), in the shape and type of ``x``."""
     if on_gpu(x):
         return _value(x, LOGISTIC)
-    # Imported on first use: scipy.special takes longer to load than all else that a network needs.
+    # Imported on first use: scipy.special takes longer to load than everything else that a network needs.
     from scipy.special import expit
 
     return expit(x)
 
 
 def normal_cdf(x: np.ndarray) -> np.ndarray:
-    """The normal distribution function, to the accuracy of the type of ``x``, in its shape."""
+    """Return the normal distribution function, to the accuracy of the type of ``x``, in its shape."""
     if on_gpu(x):
         return _value(x, NORMAL)
     from scipy.special import erf
@@ -197,24 +197,24 @@ def normal_cdf(x: np.ndarray) -> np.ndarray:
 
 
 def tanh_product(y: np.ndarray, g: np.ndarray) -> np.ndarray:
-    """``g`` times the slope of tanh where its value is ``y``, 1 - y^2; both of one shape and type."""
+    """Return ``g`` times the slope of tanh, 1 - y^2, where its value is ``y``; both of one shape and type."""
     return _product(y, g, TANH)
 
 
 def gelu(x: np.ndarray) -> np.ndarray:
-    """x Phi(x) with the normal distribution function Phi, for float32: off by at most 3e-7 times the larger of 1 and |x|."""
+    """Return x Phi(x) with the normal distribution function Phi, for float32; error at most 3e-7 times the larger of 1 and |x|."""
     return _value(x, GELU)
 
 
 def gelu_product(x: np.ndarray, g: np.ndarray) -> np.ndarray:
-    """``g`` times the slope of GELU, for float32: the slope is off by at most 4e-7."""
+    """Return ``g`` times the slope of GELU, for float32; error of the slope at most 4e-7."""
     return _product(x, g, GELU)
 
 
 def gelu_shift(x: np.ndarray, d: np.ndarray) -> np.ndarray:
-    """GELU at x + d less that at x, for float32: by its slope in the middle where |d| < 0.01, and beyond by subtraction.
+    """Return GELU at x + d less that at x, for float32: by the slope at the midpoint where |d| < 0.01, otherwise by subtraction.
 
-    Off by at most 1e-5 times |d|, where x is not large.
+    The error is at most 1e-5 times |d| unless x is large.
     """
     return _shift(x, d, GELU)
 
@@ -234,7 +234,7 @@ def _product(x: np.ndarray, g: np.ndarray, code: int, low: float = 0.0, high: fl
     if on_gpu(x):
         _PRODUCTS(x.size, x, g, y, x.size, code, low, high)
         return y
-    # One thread is done with few parts before others are awake.
+    # One thread finishes a few parts before others wake up.
     kernel = _some_products if x.size <= _ALONE * _PART else _all_products
     kernel(x.reshape(-1), g.reshape(-1), y.reshape(-1), code, kind(low), kind(high))
     return y

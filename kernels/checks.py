@@ -1,7 +1,7 @@
-"""What arrays and numbers that somebody hands over must be: one way to check it, and one way to say what is wrong.
+"""Validation of arrays and numbers, with uniform error messages.
 
-All floors above check their arguments here. Of an array on a GPU only shape and type are checked, which needs no synchronisation; the
-numbers in it are checked where they come from main memory.
+All floors above check their arguments here. For arrays on a GPU only shape and type are checked, which needs no synchronisation; their
+values are checked where they come from main memory.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ Lengths = tuple[int | str, ...]
 
 
 class TooLargeError(ValueError):
-    """What was asked for needs more memory than this machine has."""
+    """The requested amount of memory exceeds that of this machine."""
 
 
 def real_array(value: Any, what: str, shape: Lengths | None = None, dtype: Any = None) -> Any:
-    """An array of finite real numbers.
+    """Convert a value to an array of finite real numbers.
 
     Parameters
     ----------
     value : array or nested sequence
-        Arrays of a GPU stay there.
+        Values to convert. Arrays on a GPU stay there.
     what : str
-        What messages call it, in the plural: "the weights".
+        Name in messages, in the plural: "the weights".
     shape : tuple
-        The lengths of its axes, such as (4, "n"); anything if not given.
+        Lengths of its axes, such as (4, "n"); by default any.
     dtype : numpy.dtype
-        What it becomes; as it is if not given.
+        Type of the result; by default that of the value.
 
     Raises
     ------
     ValueError
-        If it is masked, holds anything but real numbers, has another shape, or holds a number that is not finite in that type.
+        If it is masked, contains anything but real numbers, has another shape, or contains a number that is not finite in that type.
     """
     if isinstance(value, np.ma.MaskedArray):
-        raise ValueError(f"{what} are a masked array; fill in or leave out what is masked first")
+        raise ValueError(f"{what} are a masked array; fill in or remove the masked values first")
     there = on_gpu(value)
     try:
         array = value if there else np.asarray(value)
@@ -64,12 +64,12 @@ def real_array(value: Any, what: str, shape: Lengths | None = None, dtype: Any =
 
 
 def refuse_shape(array: Any, what: str, shape: Lengths) -> None:
-    """Refuse an array of another shape; see `real_array`."""
+    """Reject an array of another shape; see `real_array`."""
     found = getattr(array, "shape", None)
     if found is None:
         raise ValueError(f"{what} must be an array of shape {_shown(shape)}, not {type(array).__name__}")
     if len(found) == len(shape):
-        # A plain loop: this is called for every read, and a generator would take twice as long.
+        # A plain loop: this runs for every read, and a generator would take twice as long.
         for n, m in zip(shape, found):  # noqa: B905
             if n != m and isinstance(n, int):
                 break
@@ -83,12 +83,12 @@ def _shown(shape: Lengths) -> str:
 
 
 def whole_number(value: Any, what: str, least: int = 0, most: float = math.inf) -> int:
-    """A whole number as Python's; NumPy's count as such, truth values and floats do not.
+    """Convert an integer to Python's int. NumPy integers are accepted; booleans and floats are not.
 
     Raises
     ------
     ValueError
-        If it is no whole number from ``least`` to ``most``.
+        If it is not an integer from ``least`` to ``most``.
     """
     try:
         found = None if isinstance(value, (bool, np.bool_)) else operator.index(value)
@@ -101,21 +101,21 @@ def whole_number(value: Any, what: str, least: int = 0, most: float = math.inf) 
 
 
 def several(value: Any) -> list[Any]:
-    """The entries of a sequence; anything else, a text too, stands for a sequence of itself."""
+    """Return the entries of a sequence; anything else, including a text, is returned as a list of one entry."""
     return list(value) if isinstance(value, Iterable) and not isinstance(value, (str, bytes)) else [value]
 
 
 LONGEST_SECONDS = 4.4e17
-"""The age of the universe: no time that passes is longer."""
+"""Age of the universe in seconds: the longest accepted duration."""
 
 
 def passing_seconds(value: Any, what: str = "seconds") -> float:
-    """A time that passes, in seconds.
+    """Convert a duration to seconds.
 
     Raises
     ------
     ValueError
-        If it is no finite number, negative, or longer than `LONGEST_SECONDS`.
+        If it is not a finite number, is negative, or is longer than `LONGEST_SECONDS`.
     """
     number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     if not number or not 0 <= value < math.inf:
@@ -126,7 +126,7 @@ def passing_seconds(value: Any, what: str = "seconds") -> float:
 
 
 def refuse_beyond_memory(numbers: float, dtype: Any, what: str) -> None:
-    """Refuse to make so many ``numbers`` of a type if this machine has no memory for them, before anything is allocated.
+    """Reject an allocation of the given number of values of a type if it exceeds the memory of this machine.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def refuse_beyond_memory(numbers: float, dtype: Any, what: str) -> None:
 
 
 def memory_bytes() -> float:
-    """The memory that this process may use, in bytes; infinite where that cannot be found out."""
+    """Return the memory available to this process, in bytes; infinite if unknown."""
     try:
         found = float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):

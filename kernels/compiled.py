@@ -1,8 +1,8 @@
-"""How kernels of the processor are compiled and called: with a cache where there is a place for one, in any thread, and not after a fork.
+"""Compilation and calls of CPU kernels: with a cache if one is available, from any thread, and not after a fork.
 
-What Numba leaves to chance is settled here. Without a writable folder for its cache it refuses to define a function at all; its
-thread pool "workqueue" ends the process when two threads call kernels at once; and GNU's OpenMP ends a process that was forked after
-its first parallel kernel.
+This module works around three problems of Numba: without a writable cache folder it refuses to define a function; its thread pool
+"workqueue" ends the process when two threads call kernels concurrently; and GNU OpenMP ends a process that was forked after its first
+parallel kernel.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numba.core.caching import NullCache
 from numba.core.registry import CPUDispatcher
 
 _CACHE_ERRORS = (OSError, EOFError, pickle.UnpicklingError)
-"""What a full disk, a folder that was taken away and a damaged entry of the cache lead to; no kernel raises any of them itself."""
+"""Exceptions due to a full disk, a removed folder or a damaged cache entry; no kernel raises any of them itself."""
 
 
 class ForkError(RuntimeError):
@@ -29,7 +29,7 @@ class ForkError(RuntimeError):
 
 
 class _Kernel(CPUDispatcher):
-    """A compiled function; other compiled functions call it directly, Python through this class."""
+    """A compiled function; other compiled functions call it directly, Python calls it through this class."""
 
     _cache: Any
 
@@ -37,13 +37,13 @@ class _Kernel(CPUDispatcher):
         try:
             return super().__call__(*arguments)
         except _CACHE_ERRORS as error:
-            # Compiling comes first and the arguments are still as they were.
+            # Compilation comes first, so the arguments have not been modified.
             _forget_cache(error)
             return super().__call__(*arguments)
 
 
 class _ParallelKernel(_Kernel):
-    """The same, with its loops shared among threads."""
+    """A compiled function whose loops are shared among threads."""
 
     def __call__(self, *arguments: Any) -> Any:
         if _process.forked:
@@ -60,17 +60,17 @@ class _ParallelKernel(_Kernel):
 
 
 class _Process:
-    """What is known of this process: Numba's pool of threads, and its cache.
+    """State of this process: Numba's thread pool and its cache.
 
     Attributes
     ----------
     concurrent : bool
-        Whether several threads may call parallel kernels at once. Known once the first has run: until then they take turns.
+        Whether several threads may call parallel kernels concurrently. Known after the first call; until then calls are serialised.
     forked : bool
-        Whether the pool belongs to the process that this one was forked from, and cannot be used here.
+        Whether the pool belongs to the parent of this forked process and cannot be used here.
     turn : RLock
     warned : bool
-        Whether it was said that there is no cache.
+        Whether the warning about the missing cache was issued.
     """
 
     def __init__(self) -> None:
@@ -78,24 +78,24 @@ class _Process:
         self.warned = False
 
     def layer(self) -> str:
-        """The name of Numba's threading layer; empty as long as none has started."""
+        """Return the name of Numba's threading layer; empty if none has started."""
         try:
             return numba.threading_layer()
         except ValueError:
             return ""
 
     def look(self) -> None:
-        """Find out what the pool can do, if it has started."""
+        """Determine the abilities of the pool, if it has started."""
         self.concurrent = self.layer() not in ("", "workqueue")
 
     def after_fork(self) -> None:
-        """Begin in a forked process: the lock may be held by a thread that is not here."""
+        """Reset in a forked process: the lock may be held by a thread that does not exist here."""
         self.turn = threading.RLock()
         self.forked = self.layer() == "omp" and _openmp() == "GNU"
 
 
 def _openmp() -> str:
-    """Whose OpenMP it is that Numba uses."""
+    """Return the vendor of the OpenMP library that Numba uses."""
     return import_module("numba.np.ufunc.omppool").openmp_vendor
 
 
@@ -106,28 +106,28 @@ if hasattr(os, "register_at_fork"):
 
 
 def compiled(function: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """Compile a function with `numba.njit` on its first call, and keep the result in Numba's cache if there is a place for it.
+    """Compile a function with `numba.njit` on its first call, and keep the result in Numba's cache if one is available.
 
-    Used as a decorator, plainly or with options.
+    Used as a decorator, with or without options.
 
     Parameters
     ----------
     function : function
     **options
-        Of `numba.njit`, "parallel" for instance.
+        Options of `numba.njit`, such as "parallel".
 
     Returns
     -------
     function
-        To be called from Python and from other kernels. From Python, a parallel one raises `ForkError` in a process that was forked
-        after its parent had called one, where Numba would end the process.
+        Function that can be called from Python and from other kernels. From Python, a parallel one raises `ForkError` in a process
+        forked after its parent had called one, where Numba would end the process.
     """
     if function is None:
         return lambda given: compiled(given, **options)
     made = numba.njit(**options)(function)
     try:
         made.enable_caching()
-    except RuntimeError as error:  # There is no folder to which this user may write.
+    except RuntimeError as error:  # There is no folder that this user can write to.
         _warn(error)
     made.__class__ = _ParallelKernel if options.get("parallel") else _Kernel
     _kernels.add(made)
@@ -135,19 +135,19 @@ def compiled(function: Callable[..., Any] | None = None, **options: Any) -> Any:
 
 
 def _forget_cache(error: BaseException) -> None:
-    """Go on without a cache, whose place is full, gone or damaged."""
+    """Continue without a cache, whose folder is full, removed or damaged."""
     _warn(error)
     for one in _kernels:
         one._cache = NullCache()
 
 
 def _warn(error: BaseException) -> None:
-    """Say once in a process why its kernels are compiled anew."""
+    """Warn once per process why its kernels are recompiled."""
     if _process.warned:
         return
     _process.warned = True
     warnings.warn(
-        f"kernels are compiled anew in every process, because Numba's cache cannot be used ({error}); the variable NUMBA_CACHE_DIR "
+        f"kernels are recompiled in every process, because Numba's cache cannot be used ({error}); the variable NUMBA_CACHE_DIR "
         "names another folder for it",
         RuntimeWarning,
         stacklevel=4,

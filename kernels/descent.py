@@ -1,4 +1,4 @@
-"""Steps down a gradient in one pass over memory."""
+"""Gradient descent steps in one pass over memory."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _all_adam(mean, square, g, w, out, rate, correct_mean, correct_square, keep_
 def momentum_step(
     x: np.ndarray, gradient: np.ndarray, velocity: np.ndarray, rate: float, momentum: float, nesterov: bool
 ) -> np.ndarray:
-    """x - rate v, or with Nesterov's look ahead x - rate (g + momentum v), after v <- momentum v + g in place.
+    """Return x - rate v, or with Nesterov momentum x - rate (g + momentum v), after updating v <- momentum v + g in place.
 
     Parameters
     ----------
@@ -79,20 +79,20 @@ def momentum_step(
     Returns
     -------
     array
-        Of the shape and type of ``x``; its values are those of the NumPy expressions, bit for bit.
+        In the shape and type of ``x``; bit-identical to the NumPy expressions.
     """
     out, kind = empty(x.shape, x.dtype, x), x.dtype.type
     if on_gpu(x):
         _MOMENTUM_STEP(x.size, x, gradient, velocity, out, x.size, rate, momentum, nesterov)
         return out
-    # One thread is done with few parts before others are awake.
+    # One thread finishes a few parts before others wake up.
     kernel = _some if x.size <= _ALONE * _PART else _all
     kernel(x.reshape(-1), gradient.reshape(-1), velocity.reshape(-1), out.reshape(-1), kind(rate), kind(momentum), nesterov)
     return out
 
 
 def plain_step(x: np.ndarray, gradient: np.ndarray, rate: float) -> np.ndarray:
-    """x - rate gradient, bit for bit that of the NumPy expression; both of one shape and type."""
+    """Return x - rate gradient, bit-identical to the NumPy expression; both of one shape and type."""
     out, rate = empty(x.shape, x.dtype, x), x.dtype.type(rate)
     if on_gpu(x):
         _PLAIN_STEP(x.size, x, gradient, out, x.size, rate)
@@ -113,31 +113,31 @@ def adam_step(
     eps: float,
     decay: float,
 ) -> np.ndarray:
-    """A step of Adam with decoupled decay, along ``gradient``; changes ``mean`` and ``square`` in place.
+    """Compute a step of Adam with decoupled weight decay; updates ``mean`` and ``square`` in place.
 
     mean <- mean + (1 - beta1) (g - mean), square <- square + (1 - beta2) (g^2 - square); the step is rate (c1 mean / (sqrt(c2 square) +
-    eps) - decay w), bit for bit as in NumPy.
+    eps) - decay w), bit-identical to NumPy.
 
     Parameters
     ----------
     mean, square, gradient : contiguous arrays of one shape and type
     weights : array of that shape and type
-    rate : float, or 0-d array of the GPU
+    rate : float, or 0-d device array
     corrections : (c1, c2)
-        1 / (1 - beta^t) for the two moments: floats, or 0-d arrays of the GPU.
+        1 / (1 - beta^t) for the two moments: floats, or 0-d device arrays.
     keep : (1 - beta1, 1 - beta2)
     eps, decay : float
 
     Returns
     -------
     array
-        Of the shape and type of ``gradient``.
+        In the shape and type of ``gradient``.
 
     References
     ----------
     Loshchilov and Hutter, arXiv 1711.05101, Algorithm 2.
     """
-    # Weights that do not decay are not looked at.
+    # Weights without decay are not read.
     weights = np.ascontiguousarray(weights, like=weights) if decay else gradient
     out, kind = empty(gradient.shape, gradient.dtype, gradient), gradient.dtype.type
     arrays, fixed = (mean, square, gradient, weights, out), (*map(kind, keep), kind(eps), kind(decay))
@@ -151,5 +151,5 @@ def adam_step(
 
 
 def _there(number: Any, like: np.ndarray) -> Any:
-    """A number as a 0-d array of the GPU, in the type of ``like``."""
+    """Return a number as a 0-d device array, in the type of ``like``."""
     return number.astype(like.dtype) if on_gpu(number) else filled((), number, like.dtype, like)

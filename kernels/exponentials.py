@@ -1,7 +1,7 @@
-"""Exponentials of rows of float32 numbers: what softmax and its relatives are made of, in one pass over memory.
+"""Exponentials of rows of float32 numbers, for softmax and related functions, in one pass over memory.
 
-Both backends compute the same polynomial with the same roundings, and add up in float64, where the order of the summands changes the
-rounded sum in none but some ten million cases.
+Both backends compute the same polynomial with the same rounding, and sum in float64, where the order of summation changes the rounded
+sum in about one of ten million cases.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from analogpc.kernels.memory import empty
 _EXPONENTIALS, _FINISH = CudaKernel("exponentials", "exponentials"), CudaKernel("exponentials", "finish")
 _ROWS = 64
 _ALONE = 2**17
-"""Parts of so many rows; arrays up to so many numbers are done by one thread before others are awake."""
+"""Rows per part; arrays with at most this many numbers are processed by one thread."""
 
 _LOG2_E, _LN2_HIGH, _LN2_LOW = np.float32(1.44269504), np.float32(0.693359375), np.float32(-2.12194440e-4)
 _LOWEST = np.float32(-87)
-"""Exponentials of smaller numbers are 0."""
-# e^f = 1 + f + f^2 (C2 + C3 f + ..) for |f| up to half of ln 2: iterated least squares, relatively off by 3.1e-9 in exact arithmetic.
+"""Smallest argument; exponentials of smaller numbers are 0."""
+# e^f = 1 + f + f^2 (C2 + C3 f + ..) for |f| up to half of ln 2: iterated least squares, relative error 3.1e-9 in exact arithmetic.
 _C2, _C3, _C4 = np.float32(0.49999994), np.float32(0.16666521), np.float32(0.041668389)
 _C5, _C6 = np.float32(0.0083687156), np.float32(0.0013814601)
 _HALF, _ONE, _BIAS, _PLACES = np.float32(0.5), np.float32(1), np.int32(127), np.int32(23)
@@ -32,7 +32,7 @@ _HALF, _ONE, _BIAS, _PLACES = np.float32(0.5), np.float32(1), np.int32(127), np.
 
 @compiled(fastmath={"reassoc"}, error_model="numpy")
 def total_of(row):
-    """The sum, in float64; its summands may be added up in any order."""
+    """Return the sum in float64; the order of summation is arbitrary."""
     total = 0.0
     for c in range(len(row)):
         total += np.float64(row[c])
@@ -47,7 +47,7 @@ def _total_of_products(p, x):
     return total
 
 
-# Of a row with a NaN any number may come out: its exponentials add up to a NaN all the same.
+# For a row with a NaN the maximum may be any number: the sum of its exponentials is NaN in any case.
 @compiled(fastmath={"nnan", "nsz"}, error_model="numpy")
 def _largest(row):
     top = row[0]
@@ -58,9 +58,9 @@ def _largest(row):
 
 @compiled(error_model="numpy")
 def _exponentials(row, out, powers):
-    """exp(row - top) into ``out``, where top is the largest number; returns top and the sum.
+    """Write exp(row - top) to ``out``, where top is the largest number; return top and the sum.
 
-    ``powers`` is memory for int32 numbers, as many as there are columns.
+    ``powers`` is working space of int32 numbers, one per column.
     """
     top = _largest(row)
     scales = powers.view(np.float32)
@@ -115,7 +115,7 @@ def _some_slopes(x, mu, own, error):
         top, total = _exponentials(x[r], p, powers)
         predicted_top, other = _exponentials(mu[r], q, powers)
         share, other_share = _ONE / np.float32(total), _ONE / np.float32(other)
-        # log p - log q, less what is the same for the whole row.
+        # log p - log q, up to a constant for the row.
         level = np.float32((np.log(other) + np.float64(predicted_top)) - (np.log(total) + np.float64(top)))
         for c in range(columns):
             p[c] *= share
@@ -148,7 +148,7 @@ def _all_slopes(x, mu, own, error):
 
 
 def softmax_rows(x: np.ndarray) -> np.ndarray:
-    """Softmax of every row of ``x``, (rows, columns) float32."""
+    """Return the softmax of every row of ``x``, (rows, columns) float32."""
     out = empty(x.shape, x.dtype, x)
     if on_gpu(x):
         out *= 1 / _there(x, out)[2]
@@ -158,7 +158,7 @@ def softmax_rows(x: np.ndarray) -> np.ndarray:
 
 
 def cross_entropy_rows(x: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """See `targets.cross_entropy`; ``x`` is (rows, columns) float32, and rows with a label below 0 are not looked at."""
+    """See `targets.cross_entropy`; ``x`` is (rows, columns) float32, and rows with a negative label are skipped."""
     errors, losses = empty(x.shape, x.dtype, x), empty((len(x),), x.dtype, x)
     if on_gpu(x):
         top, total, divisor = _there(x, errors)
@@ -188,7 +188,7 @@ def divergence_slopes_rows(x: np.ndarray, mu: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _there(x: np.ndarray, out: np.ndarray) -> tuple[Any, Any, Any]:
-    """On the GPU: exp(x - top) into ``out``; the largest numbers top (rows, 1), and the sums in float64 and in the type of ``x``."""
+    """Write exp(x - top) to ``out`` on the GPU; return the maxima top (rows, 1), and the sums in float64 and in the type of ``x``."""
     top = x.max(axis=1, keepdims=True)
     _EXPONENTIALS(x.size, x, top, out, x.size, x.shape[1])
     total = out.sum(axis=1, keepdims=True, dtype=np.float64)

@@ -1,12 +1,12 @@
-"""Kalman filter of conductances that move in pulses and are read with white and coloured noise.
+"""Kalman filter of conductances that are moved by pulses and read with white and coloured noise.
 
 The state is the conductance G and the slow part e of the read noise, a first-order autoregressive process:
 
     G' = G + d s f(G) (1 + σ_c ξ),    e' = φ e + sqrt(1 - φ²) σ_e ζ,    y = G + e + σ_r η
 
 with independent standard normal ξ, ζ, η. The step f is linearised at the mean (extended Kalman filter; Jazwinski, Stochastic
-Processes and Filtering Theory, 1970, ch. 8). A conductance that is pushed beyond a hard bound gets the moments of the normal number
-censored there.
+Processes and Filtering Theory, 1970, ch. 8). A conductance pushed beyond a hard bound gets the moments of the normal number censored
+there.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from analogpc.kernels.compiled import compiled
 
 @compiled
 def _table(values, first, spacing, z):
-    """Linear interpolation of equally spaced values, held at the ends; and its slope."""
+    """Interpolate equally spaced values linearly, constant beyond the ends; also return the slope."""
     place = (z - first) / spacing
     left = min(max(math.floor(place), 0), values.size - 2)
     part = min(max(place - left, 0.0), 1.0)
@@ -30,7 +30,7 @@ def _table(values, first, spacing, z):
 
 @compiled
 def _censored(mean, variance, bound, sign):
-    """Mean and variance of min(X, bound) (sign 1) or max(X, bound) (sign -1) for a normal X, and the chance of staying free."""
+    """Return mean and variance of min(X, bound) (sign 1) or max(X, bound) (sign -1) for a normal X, and the uncensored probability."""
     deviation = math.sqrt(max(variance, 1e-300))
     a = sign * (bound - mean) / deviation
     if a > 6.0:
@@ -45,7 +45,7 @@ def _censored(mean, variance, bound, sign):
 
 @compiled
 def _pulsed(m, p, c, offset, width, scale, steps, first, spacing, sign, cycle, low, high):
-    """Mean, variance and covariance with the slow noise after one pulse."""
+    """Return mean, variance and covariance with the slow noise after one pulse."""
     value, slope = _table(steps, first, spacing, (m - offset) / width)
     step, gain = sign * scale * width * value, 1.0 + sign * scale * slope
     m, p, c = m + step, gain * gain * p + (cycle * step) ** 2, gain * c
@@ -67,7 +67,7 @@ def _filter(y, sign, pulses, device, up, down, first, spacing, affine, bounds, n
         d = device[n]
         offset, width = affine[d, 0], affine[d, 1]
         if pulses[n] < 0:
-            # A new series: nothing is known of the conductance but its first reading, G = y - e - σ_r η.
+            # A new series: only its first reading informs about the conductance, G = y - e - σ_r η.
             m, p, c, e, q = y[n], slow * slow + white * white, -slow * slow, 0.0, slow * slow
             surprise[n], variance[n], mean[n], spread[n] = 0.0, 1.0, m, p
             continue
@@ -97,7 +97,7 @@ def filter_readings(
     bounds: tuple[float, float],
     noise: tuple[float, float, float, float],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Innovations and filtered conductances.
+    """Return innovations and filtered conductances.
 
     Parameters
     ----------
@@ -105,13 +105,13 @@ def filter_readings(
     sign : (n,) int64
         Direction of the pulses before each reading, 1 or -1.
     pulses : (n,) int64
-        How many they were; -1 begins a new series.
+        Number of these pulses; -1 starts a new series.
     device : (n,) int64
-        Which device was read.
+        Index of the device that was read.
     tables : two (m,) arrays
         Magnitudes of the steps up and down on a grid of places z, for a device of width and scale 1.
     grid : (first place, spacing)
-        Beyond its ends the steps are held.
+        First place and spacing of the grid; beyond its ends the steps are constant.
     affine : (devices, 4)
         Offset and width, conductance = offset + width z, and factors on the steps up and down.
     bounds : (low, high)
@@ -154,16 +154,16 @@ def filter_variants(
     bounds: np.ndarray,
     noise: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Innovations and their variances of several models of the same readings.
+    """Return innovations and their variances for several models of the same readings.
 
     Parameters
     ----------
     readings, sign, pulses, device, grid
-        Those of `filter_readings`.
+        As in `filter_readings`.
     steps : (tables, 2, m)
         Steps up and down on the grid.
     which : (models,) int64
-        The table of each model.
+        Index of the table of each model.
     affine : (models, devices, 4)
     bounds : (models, 2)
     noise : (models, 4)
@@ -203,9 +203,9 @@ def mean_path(
     bounds: tuple[float, float],
     cycle: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean conductances, and their variance by cycle-to-cycle noise, from given starts and without any reading.
+    """Return mean conductances, and their variance due to cycle-to-cycle noise, from given starts and without any reading.
 
-    ``start`` (n,) is looked at where ``pulses`` is -1; the others are those of `filter_readings`. Returns two (n,) arrays.
+    ``start`` (n,) is used where ``pulses`` is -1; the other parameters are those of `filter_readings`. Returns two (n,) arrays.
     """
     out = np.empty((2, sign.size))
     _roll(start, sign, pulses, device, *tables, *grid, affine, np.array(bounds, np.float64), float(cycle), *out)

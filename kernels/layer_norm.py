@@ -1,7 +1,7 @@
-"""Rows of a table to mean 0 and variance 1, and the transpose of that. Statistics are accumulated in float64.
+"""Normalisation of the rows of a table to mean 0 and variance 1, and its transpose. Statistics are accumulated in float64.
 
-On the processor float32 is done in one pass over memory; its sums of float64 are added up in another order than NumPy's, which changes the
-rounded mean in none but some ten million cases.
+On the CPU, float32 is processed in one pass over memory; its float64 sums are formed in another order than NumPy's, which changes the
+rounded mean in about one of ten million cases.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from analogpc.kernels.memory import empty
 
 _ROWS = 64
 _ALONE = 16
-"""Parts of so many rows; up to so many parts, one thread is done before others are awake."""
+"""Rows per part; up to this number of parts, one thread finishes before others wake up."""
 
 
 @compiled(fastmath={"reassoc"}, error_model="numpy")
@@ -71,7 +71,7 @@ def _all_back(g, normal, factor, scale, out):
 
 
 def normalise_rows(x: np.ndarray, scale: np.ndarray, bias: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Every row to mean 0 and variance 1, then scaled and shifted column by column.
+    """Normalise every row to mean 0 and variance 1, then scale and shift column by column.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def normalise_rows(x: np.ndarray, scale: np.ndarray, bias: np.ndarray, eps: floa
 
 
 def normalised_rows_transposed(g: np.ndarray, normal: np.ndarray, factor: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """The transpose of `normalise_rows` at the x that gave ``normal`` and ``factor``, times ``g`` (rows, columns)."""
+    """Apply the transpose of `normalise_rows` at the x that gave ``normal`` and ``factor`` to ``g`` (rows, columns)."""
     if _by_formula(g):
         scaled = g * scale
         slope = row_means(scaled * normal).astype(g.dtype)
@@ -119,7 +119,7 @@ def normalised_rows_transposed(g: np.ndarray, normal: np.ndarray, factor: np.nda
 
 
 def row_means(x: np.ndarray) -> np.ndarray:
-    """The mean of every row, (rows, 1) float64."""
+    """Return the mean of every row, (rows, 1) float64."""
     return x.mean(axis=1, keepdims=True, dtype=np.float64)
 
 

@@ -1,6 +1,6 @@
-"""What meters count line by line: conductance sums, how strongly lines are driven, and pulses.
+"""Line-by-line quantities for meters: conductance sums, squared drives, and pulses.
 
-Every sum is formed in float64 and in one order, so that it does not depend on the number of threads.
+Every sum is formed in float64 and in a fixed order, so that it does not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LINE_PULSES = CudaKernel("lines", "line_pulses")
 
 @compiled
 def _total(values):
-    """Their sum, in four interleaved parts: a single one would wait for every addition."""
+    """Return the sum, computed in four interleaved parts: a single sum would wait for every addition."""
     a, b, c, d = 0.0, 0.0, 0.0, 0.0
     whole = values.size // 4 * 4
     for i in range(0, whole, 4):
@@ -32,11 +32,11 @@ def _total(values):
     return (a + b) + (c + d)
 
 
-# Loops that write every place once, and without branches, become vectors; sums into a single number do not, since their order is theirs.
-# Eight numbers at a time are summed in their own type, whose rounding each of them has already had, and all further in float64.
+# Branch-free loops that write every element once are vectorised; sums into a single number are not, since their order is fixed. Eight
+# numbers at a time are summed in their own type, whose rounding they already have, and everything else in float64.
 @compiled
 def _fold(values, out):
-    """Add the eight parts of a row (a multiple of eight numbers) upon each other."""
+    """Add the eight parts of a row (a multiple of eight numbers) to each other."""
     n = out.size
     a, b, c, d = values[:n], values[n : 2 * n], values[2 * n : 3 * n], values[3 * n : 4 * n]
     e, f, g, h = values[4 * n : 5 * n], values[5 * n : 6 * n], values[6 * n : 7 * n], values[7 * n :]
@@ -46,7 +46,7 @@ def _fold(values, out):
 
 @compiled
 def _row_total(values, folded):
-    """The sum of a row; ``folded`` has room for an eighth of it."""
+    """Return the sum of a row; ``folded`` has room for an eighth of it."""
     part = values.size // 8
     _fold(values[: 8 * part], folded[:part])
     return _total(folded[:part]) + _total(values[8 * part :])
@@ -80,7 +80,7 @@ def _sum_row(values, columns, unit, rest, folded, out):
 
 @compiled
 def _sums(grid, rows, columns, unit, rest, along, across):
-    """Both sums of eight rows at a time, while they are in the cache."""
+    """Compute both sums of eight rows at a time, while they are in the cache."""
     folded = np.empty(min(columns, grid.shape[1]) // 8, grid.dtype)
     for tile in range(across.shape[0]):
         j, stop = tile * rows, min((tile + 1) * rows, grid.shape[0])
@@ -145,7 +145,7 @@ def _multiply(counts, values, out):
 
 @compiled
 def row_weighted(counts, values, products):
-    """The sum of counts times values over a row; ``products`` has room for a row and an eighth of one, in the type of the values."""
+    """Return the sum of counts times values over a row; ``products`` holds a row and an eighth of one, in the type of the values."""
     width = counts.size
     _multiply(counts, values, products[:width])
     return _row_total(products[:width], products[width : width + width // 8])
@@ -176,13 +176,13 @@ def _half_selected(along, across, on_rows, on_columns):
 
 
 def line_sums(grid: np.ndarray, rows: int, columns: int, unit: float = 1.0, rest: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Sums of ``grid * unit + rest`` along both kinds of lines of a grid that is cut into tiles.
+    """Return the sums of ``grid * unit + rest`` along both kinds of lines of a grid that is cut into tiles.
 
     Parameters
     ----------
     grid : (lines, columns of the grid) array
     rows, columns : int
-        Lines of one tile; those at the far edges may have fewer.
+        Numbers of lines of one tile; tiles at the far edges may have fewer.
     unit, rest : float
 
     Returns
@@ -209,7 +209,7 @@ def line_sums(grid: np.ndarray, rows: int, columns: int, unit: float = 1.0, rest
 
 
 def line_squares(values: np.ndarray) -> np.ndarray:
-    """The sum of the squares of every column of ``values`` (n, lines): (lines,) float64."""
+    """Return the sum of the squares of every column of ``values`` (n, lines): (lines,) float64."""
     if on_gpu(values):
         return np.square(values.astype(np.float64)).sum(axis=0)
     out = np.zeros(values.shape[1])
@@ -218,7 +218,7 @@ def line_squares(values: np.ndarray) -> np.ndarray:
 
 
 def line_magnitudes(values: np.ndarray) -> np.ndarray:
-    """The sum of the absolute values of every column of ``values`` (n, lines): (lines,) float64."""
+    """Return the sum of the absolute values of every column of ``values`` (n, lines): (lines,) float64."""
     if on_gpu(values):
         return np.abs(values).sum(axis=0, dtype=np.float64)
     out = np.zeros(values.shape[1])
@@ -227,7 +227,7 @@ def line_magnitudes(values: np.ndarray) -> np.ndarray:
 
 
 def line_pulses(words: np.ndarray) -> np.ndarray:
-    """The pulses of every line: slots set in all its trains, the columns of ``words`` (n, lines) uint32; (lines,) int64.
+    """Return the number of pulses of every line, the slots set in its column of ``words`` (n, lines) uint32; (lines,) int64.
 
     See `pulses.updates.trains` for the words, whose top bit is a sign.
     """
@@ -242,12 +242,12 @@ def line_pulses(words: np.ndarray) -> np.ndarray:
 
 
 def line_total(amounts: np.ndarray, values: np.ndarray) -> Any:
-    """The sum of amounts times values over all lines, both (lines,): a float64 number, on the GPU an array without axes."""
+    """Return the sum of amounts times values over all lines, both (lines,): a float64 number, or a 0-d device array."""
     return (amounts * values).sum(dtype=np.float64) if on_gpu(values) else _dot(amounts, values)
 
 
 def half_selected(along: np.ndarray, across: np.ndarray, on_rows: np.ndarray, on_columns: np.ndarray) -> Any:
-    """The sum of conductances of lines times the pulses on them: a number, or on the GPU a float64 array without axes.
+    """Return the sum of line conductances times the pulses on the lines: a number, or a 0-d float64 device array.
 
     Parameters
     ----------
@@ -262,7 +262,7 @@ def half_selected(along: np.ndarray, across: np.ndarray, on_rows: np.ndarray, on
 
 
 def weighted_count(counts: np.ndarray, values: np.ndarray) -> Any:
-    """The sum of counts times values over a grid, both (rows, columns): a number, or on the GPU a float64 array without axes."""
+    """Return the sum of counts times values over a grid, both (rows, columns): a number, or a 0-d float64 device array."""
     if on_gpu(counts):
         return (counts * values.astype(np.float64)).sum()
     return float(_weighted(counts, values))

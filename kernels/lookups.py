@@ -1,4 +1,4 @@
-"""Rows of a table by their numbers, and the transpose of that: a product with vectors that are 1 at one place and 0 elsewhere."""
+"""Rows of a table by their indices, and the transpose: products with one-hot vectors."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ def _add_rows(ids, g, out):
 
 
 def rows_of(table: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """The rows of a table: (rows, columns) and (m,) whole numbers -> (m, columns)."""
+    """Return rows of a table: (rows, columns) and (m,) indices -> (m, columns)."""
     return np.take(table, ids, axis=0)
 
 
 def sum_rows(ids: np.ndarray, g: np.ndarray, count: int) -> np.ndarray:
-    """The rows of ``g`` added up by their numbers: row v of the result is the sum of all g[i] with ids[i] = v, in the order of i.
+    """Add up the rows of ``g`` by index: row v of the result is the sum of all g[i] with ids[i] = v, in the order of i.
 
     Parameters
     ----------
     ids : (m,) int32 array
-        From 0 to ``count`` - 1.
+        Indices from 0 to ``count`` - 1.
     g : (m, columns) array
     count : int
-        Rows of the result.
+        Number of rows of the result.
 
     Returns
     -------
@@ -51,5 +51,5 @@ def sum_rows(ids: np.ndarray, g: np.ndarray, count: int) -> np.ndarray:
 
 
 def one_hot(ids: np.ndarray, count: int, dtype: np.dtype) -> np.ndarray:
-    """Vectors that are 1 at their number and 0 elsewhere: (m,) -> (m, count)."""
+    """Return one-hot vectors: (m,) indices -> (m, count)."""
     return (ids[:, None] == np.arange(count, dtype=np.int32, like=ids)).astype(dtype)

@@ -1,8 +1,8 @@
-"""Memory that is used again: large arrays that die leave their memory to the next that fits.
+"""Reuse of memory: released large arrays leave their memory to the next array that fits.
 
-The system hands out large blocks page by page, each with a fault when it is first touched, and takes them back as soon as they are
-freed: in a relaxation that costs a fifth of the time of its matrix products. From the second step of a network on, all that a step
-needs is here already. The GPU has a pool of CuPy's for the same purpose.
+The operating system provides large blocks page by page, with a page fault at the first access to each, and reclaims them when they are
+freed: in a relaxation that costs a fifth of the time of its matrix products. From the second step of a network on, all memory that a
+step needs is in this pool. On the GPU, CuPy's pool has the same purpose.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import numpy as np
 from analogpc.kernels.gpu.arrays import on_gpu
 
 LARGE = 2**20
-"""Bytes from which on an array gets its memory here; the C library keeps smaller blocks by itself."""
+"""Smallest size in bytes for which arrays use this pool; the C library reuses smaller blocks itself."""
 
 
 class _Lease:
-    """A block of memory on loan to one array and its views: NumPy holds this as their base, and lets go of it after the last."""
+    """A block of memory on loan to one array and its views: NumPy holds this as their base, and releases it after the last."""
 
     __slots__ = ("__array_interface__", "_block", "_pool")
 
@@ -35,31 +35,31 @@ class _Lease:
 
 
 class Pool:
-    """Blocks of memory that are not in use.
+    """Pool of unused blocks of memory.
 
-    Together, blocks in use and waiting ones hold at most a quarter more than those in use did at their peak; beyond that the ones that
-    have waited for longest are freed.
+    Used and idle blocks together hold at most a quarter more than the peak of the used ones; beyond that, the blocks that have been idle
+    for longest are freed.
 
     Attributes
     ----------
     used, idle : int
-        Bytes on loan, and waiting.
+        Numbers of bytes on loan, and idle.
     """
 
     def __init__(self) -> None:
         self.used, self.idle, self._peak = 0, 0, 0
-        # (bytes, number of its return, block), the smallest first.
+        # (bytes, number of its return, block), smallest first.
         self._waiting: list[tuple[int, int, np.ndarray]] = []
         self._count = 0
-        # Arrays may die anywhere, also while a block is being handed out in the same thread.
+        # Arrays may be released anywhere, also while a block is being handed out in the same thread.
         self._lock = threading.RLock()
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """An array, contiguous in C order, its values undefined; its memory is at most half as large again as it needs."""
+        """Return an uninitialised array, contiguous in C order; its memory is at most half as large again as it needs."""
         size = math.prod(shape) * dtype.itemsize
         with self._lock:
             fitting = bisect.bisect_left(self._waiting, (size,))
-            # Of those of that very size the one that came back last, which the caches of the processor may still hold.
+            # Among blocks of this size the last returned one, which may still be in the processor's caches.
             fitting = max(fitting, bisect.bisect_left(self._waiting, (size + 1,)) - 1)
             if fitting < len(self._waiting) and 2 * self._waiting[fitting][0] <= 3 * size:
                 block = self._waiting.pop(fitting)[2]
@@ -71,7 +71,7 @@ class Pool:
         return np.asarray(_Lease(self, block, shape, dtype))
 
     def take_back(self, block: np.ndarray) -> None:
-        """Keep a block for an array to come."""
+        """Keep a block for a later array."""
         with self._lock:
             self.used -= block.size
             self.idle += block.size
@@ -83,24 +83,24 @@ class Pool:
                 self.idle -= oldest[0]
 
     def after_fork(self) -> None:
-        """Begin in a forked process: the lock may be held by a thread that is not here."""
+        """Reset in a forked process: the lock may be held by a thread that does not exist here."""
         self._lock = threading.RLock()
 
     def clear(self) -> None:
-        """Free all idle blocks, and forget the peak."""
+        """Free all idle blocks, and reset the peak."""
         with self._lock:
             self._waiting.clear()
             self.idle, self._peak = 0, self.used
 
 
 POOL = Pool()
-"""Of this process."""
+"""Pool of this process."""
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=POOL.after_fork)
 
 
 def empty(shape: tuple[int, ...], dtype: Any, like: np.ndarray) -> np.ndarray:
-    """An array of undefined values where ``like`` is, contiguous in C order."""
+    """Return an uninitialised array on the backend of ``like``, contiguous in C order."""
     dtype = np.dtype(dtype)
     if on_gpu(like):
         return np.empty(shape, dtype, like=like)
@@ -111,9 +111,9 @@ def empty(shape: tuple[int, ...], dtype: Any, like: np.ndarray) -> np.ndarray:
 
 
 def filled(shape: tuple[int, ...], value: Any, dtype: Any, like: np.ndarray) -> np.ndarray:
-    """An array of one value where ``like`` is, contiguous in C order.
+    """Return an array of one value on the backend of ``like``, contiguous in C order.
 
-    NumPy's own ``full`` and ``ones`` hand on a keyword to arrays of other kinds that CuPy's do not know.
+    NumPy's own ``full`` and ``ones`` pass a keyword to other kinds of arrays that CuPy's do not accept.
     """
     array = empty(shape, dtype, like)
     array.fill(value)
@@ -126,6 +126,6 @@ def zeros(shape: tuple[int, ...], dtype: Any, like: np.ndarray) -> np.ndarray:
 
 
 def as_real(x: np.ndarray) -> np.ndarray:
-    """An array, contiguous in C order, with complex numbers as two real ones side by side along the last axis."""
+    """View an array, contiguous in C order, with complex numbers as two adjacent real ones along the last axis."""
     x = np.ascontiguousarray(x, like=x)
     return x.view(x.real.dtype) if x.dtype.kind == "c" else x

@@ -17,7 +17,7 @@ _PULL_BACK = CudaKernel("normalisation", "pull_back")
 _MOMENTS = CudaKernel("normalisation", "moments")
 _PAIR_SUMS = CudaKernel("normalisation", "pair_sums")
 _ROWS = 256
-"""Rows of one part: few enough to stay in a cache, and the same for any number of threads, so that sums do not depend on it."""
+"""Rows of one part: few enough to stay in a cache, and independent of the number of threads, so that sums are too."""
 
 
 @compiled(parallel=True)
@@ -68,10 +68,10 @@ def _pull_back(g, normal, factor, mean, slope, out):
 
 
 def column_moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and biased variance of every column, in float64 whatever the type of ``x``.
+    """Return mean and biased variance of every column, in float64 whatever the type of ``x``.
 
-    The parts of a table are summed up on their own and put together by the formula of Chan, Golub and LeVeque (1979), so that a
-    large common offset costs no digits.
+    Parts of the table are summed separately and combined by the formula of Chan, Golub and LeVeque (1979), so that a large common offset
+    loses no digits.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def normalise_columns(
 
 
 def normalisation_transposed(g: np.ndarray, normal: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """The transpose of the derivative of normalising the columns of a table by their own mean and variance.
+    """Apply the transpose of the derivative of normalising the columns of a table by their own mean and variance.
 
     Parameters
     ----------
@@ -125,12 +125,12 @@ def normalisation_transposed(g: np.ndarray, normal: np.ndarray, factor: np.ndarr
     normal : (rows, columns) array
         The normalised table, (x - mean(x)) / sqrt(var(x) + eps).
     factor : (columns,) array
-        What multiplies the result, 1 / sqrt(var(x) + eps) above all.
+        Factor of the result, such as 1 / sqrt(var(x) + eps).
 
     Returns
     -------
     (rows, columns) array
-        factor * (g - mean(g) - normal * mean(g * normal)), in the type of ``g``; means are over the rows, and accumulated in float64.
+        factor * (g - mean(g) - normal * mean(g * normal)), in the type of ``g``; means are over the rows, accumulated in float64.
     """
     out = empty(g.shape, g.dtype, g)
     g, normal, factor = (np.ascontiguousarray(array, like=array) for array in (g, normal, factor))
@@ -143,13 +143,13 @@ def normalisation_transposed(g: np.ndarray, normal: np.ndarray, factor: np.ndarr
 
 
 def column_pair_means(g: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over the rows of ``g``, and of ``g`` times ``h``: (rows, columns) -> two (columns,) float64 arrays."""
+    """Return the mean over the rows of ``g``, and of ``g`` times ``h``: (rows, columns) -> two (columns,) float64 arrays."""
     one, other = (parts.sum(axis=0) / max(1, len(g)) for parts in _partial(_PAIR_SUMS, _pair_sums, g, h))
     return one, other
 
 
 def _partial(twin: CudaKernel, kernel: Callable[..., None], *tables: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two sums for each part of tables (rows, columns) and each column: (parts, columns) float64 arrays."""
+    """Return two sums for each part of tables (rows, columns) and each column: (parts, columns) float64 arrays."""
     tables = tuple(np.ascontiguousarray(table, like=table) for table in tables)
     first = tables[0]
     rows, columns = first.shape

@@ -1,4 +1,4 @@
-"""Products and sums of arrays, wherever these are."""
+"""Products and sums of arrays on either backend."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from analogpc.kernels.memory import empty
 
 
 def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """(m, k) times (k, n) -> (m, n), of one type: BLAS in main memory, cuBLAS on the GPU (see `blas`)."""
+    """Return (m, k) times (k, n) -> (m, n), of one type: by BLAS on the CPU, by cuBLAS on the GPU (see `blas`)."""
     if on_gpu(a):
         return gemm(a, b, out)
     return np.matmul(a, b, out=empty((a.shape[0], b.shape[1]), a.dtype, a) if out is None else out)
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a - b, of one shape."""
+    """Return a - b, of one shape."""
     return np.subtract(a, b, out=empty(a.shape, np.result_type(a.dtype, b.dtype), a))
 
 
 def added(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a + b, of one shape and type."""
+    """Return a + b, of one shape and type."""
     return np.add(a, b, out=empty(a.shape, a.dtype, a))
 
 
 def negative(a: np.ndarray) -> np.ndarray:
-    """-a."""
+    """Return -a."""
     return np.negative(a, out=empty(a.shape, a.dtype, a))
 
 
 def inner(a: np.ndarray, b: np.ndarray) -> Any:
-    """The sum of a b over all elements, of one shape: a number, or a 0-d device array on the GPU (no synchronisation).
+    """Return the sum of a b over all elements, of one shape: a number, or a 0-d device array on the GPU (no synchronisation).
 
-    It is summed up in the type of the arrays by BLAS, in float64 on the GPU.
+    The sum is formed in the type of the arrays by BLAS, in float64 on the GPU.
     """
     if on_gpu(a):
         return (a * b).sum(dtype=np.float64)
@@ -46,7 +46,7 @@ def inner(a: np.ndarray, b: np.ndarray) -> Any:
 
 
 def row(numbers: Sequence[Any], like: np.ndarray) -> np.ndarray:
-    """Numbers, or arrays without axes, in one float64 array (numbers,) where ``like`` is."""
+    """Return numbers, or 0-d arrays, as one float64 array (numbers,) on the backend of ``like``."""
     if not on_gpu(like):
         return np.array(numbers, np.float64)
     out = np.empty(len(numbers), np.float64, like=like)
@@ -56,9 +56,9 @@ def row(numbers: Sequence[Any], like: np.ndarray) -> np.ndarray:
 
 
 def beside(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Tables (n, a), (n, b), .. of one type, side by side: (n, a + b + ..).
+    """Concatenate tables (n, a), (n, b), .. of one type along the columns: (n, a + b + ..).
 
-    CuPy joins more than eight arrays by a list of their places, which it brings from main memory: a graph would find another one there.
+    CuPy joins more than eight arrays through a list of addresses copied from main memory, which a graph would find changed.
     """
     first = parts[0]
     out = empty((len(first), sum(part.shape[1] for part in parts)), first.dtype, first)
@@ -70,14 +70,14 @@ def beside(parts: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def largest(x: np.ndarray) -> float:
-    """The largest magnitude of all elements; 0 if there are none. Waits for the GPU."""
+    """Return the largest magnitude of all elements; 0 if there are none. Synchronises with the GPU."""
     return float(np.abs(x).max()) if x.size else 0.0
 
 
 def batched(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """One product for each item: (items, m, k) times (items, k, n) -> (items, m, n), of one type.
+    """Return one product per item: (items, m, k) times (items, k, n) -> (items, m, n), of one type.
 
-    Either may be a view with its last two axes exchanged.
+    Either operand may be a view with its last two axes exchanged.
     """
     if on_gpu(a):
         return gemm_batched(a, b)
@@ -85,12 +85,12 @@ def batched(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def outer(pre: np.ndarray, post: np.ndarray, n_in: int) -> np.ndarray:
-    """The sum of the outer products of n pairs of vectors: pre^T post, (n_in, n_out).
+    """Return the sum of the outer products of n pairs of vectors: pre^T post, (n_in, n_out).
 
     Parameters
     ----------
     pre : (n, n_in) array, or (n,) int32 array
-        Whole numbers stand for vectors that are 1 at that place and 0 elsewhere.
+        Integers represent one-hot vectors by the index of the 1.
     post : (n, n_out) array
     n_in : int
     """
@@ -98,5 +98,5 @@ def outer(pre: np.ndarray, post: np.ndarray, n_in: int) -> np.ndarray:
 
 
 def outer_macs(pre: np.ndarray, post: np.ndarray, n_in: int) -> int:
-    """The multiply-adds of `outer`; a place that is 1 takes one addition for each output."""
+    """Return the number of multiply-adds of `outer`; a one-hot vector takes one addition per output."""
     return post.size if pre.ndim == 1 else post.size * n_in

@@ -8,11 +8,11 @@ from analogpc.kernels.exponentials import divergence_slopes_rows, softmax_rows
 from analogpc.kernels.memory import empty
 
 BLOCKED = -1e9
-"""What is added to a score that must not count: its exponential is 0 in every floating type."""
+"""Score that is masked out: its exponential is 0 in every floating-point type."""
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
-    """exp(x) / sum exp(x) over the last axis, in the type of ``x``; no value overflows."""
+    """Return exp(x) / sum exp(x) over the last axis, in the type of ``x``, without overflow."""
     if in_rows(x):
         return softmax_rows(rows_along(x)).reshape(x.shape)
     out = empty(x.shape, x.dtype, x)
@@ -23,7 +23,7 @@ def softmax(x: np.ndarray) -> np.ndarray:
 
 
 def log_softmax(x: np.ndarray) -> np.ndarray:
-    """log softmax(x) over the last axis, in the type of ``x``."""
+    """Return log softmax(x) over the last axis, in the type of ``x``."""
     out = empty(x.shape, x.dtype, x)
     np.subtract(x, x.max(axis=-1, keepdims=True), out=out)
     out -= np.log(np.exp(out).sum(axis=-1, keepdims=True))
@@ -31,14 +31,14 @@ def log_softmax(x: np.ndarray) -> np.ndarray:
 
 
 def softmax_product(p: np.ndarray, g: np.ndarray) -> np.ndarray:
-    """The transposed Jacobian of softmax, which is symmetric, times ``g``: p (g - sum p g) over the last axis."""
+    """Apply the transposed Jacobian of softmax, which is symmetric, to ``g``: p (g - sum p g) over the last axis."""
     out = p * g
     out -= p * out.sum(axis=-1, keepdims=True)
     return out
 
 
 def divergence_slopes(x: np.ndarray, mu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of the divergence sum p (log p - log q), with p = softmax(x) and q = softmax(mu) over the last axis.
+    """Return derivatives of the divergence sum p (log p - log q), with p = softmax(x) and q = softmax(mu) over the last axis.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def divergence_slopes(x: np.ndarray, mu: np.ndarray) -> tuple[np.ndarray, np.nda
     Returns
     -------
     own, error : arrays
-        The derivative with respect to ``x``, p (log p - log q - sum p (log p - log q)), and minus that with respect to ``mu``, p - q.
+        Derivative with respect to ``x``, p (log p - log q - sum p (log p - log q)), and minus that with respect to ``mu``, p - q.
     """
     if in_rows(x):
         own, error = divergence_slopes_rows(rows_along(x), rows_along(mu))
@@ -60,10 +60,10 @@ def divergence_slopes(x: np.ndarray, mu: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def in_rows(x: np.ndarray) -> bool:
-    """Whether there are kernels for it: float32, with something in every row."""
+    """Whether there are kernels for an array: float32 with nonempty rows."""
     return x.dtype == np.float32 and x.size > 0
 
 
 def rows_along(x: np.ndarray) -> np.ndarray:
-    """One row for each place along the last axis: (..., values) -> (rows, values), contiguous."""
+    """Arrange the last axis as contiguous rows: (..., values) -> (rows, values)."""
     return np.ascontiguousarray(x, like=x).reshape(-1, x.shape[-1])

@@ -1,4 +1,4 @@
-"""Rows of logits beside the number of the column that is right: what softmax with cross-entropy pays, and its derivative."""
+"""Softmax cross-entropy of rows of logits with integer labels, and its derivative."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _FINISH = CudaKernel("targets", "finish")
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What every row pays, and minus its derivative with respect to the logits.
+    """Return the loss of every row, and minus its derivative with respect to the logits.
 
     Parameters
     ----------
     logits : (rows, columns) array
     labels : (rows,) int32 array
-        The right columns; rows with a label below 0 pay nothing.
+        Indices of the correct columns; rows with a negative label have zero loss.
 
     Returns
     -------
     losses : (rows,) array
         - log softmax(logits)[label], in the type of ``logits``.
     errors : (rows, columns) array
-        The vector that is 1 at the label and 0 elsewhere, minus softmax(logits).
+        One-hot vector of the label, minus softmax(logits).
     """
     if in_rows(logits):
         return cross_entropy_rows(rows_along(logits), labels)
@@ -44,7 +44,7 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _finish(logits: np.ndarray, labels: np.ndarray, errors: np.ndarray, losses: np.ndarray) -> None:
-    """Take the logit of the label off the losses, and add one to the error there; rows without a target pay nothing."""
+    """Subtract the logit of the label from the losses, and add one to its error; rows without a target get zero loss."""
     if on_gpu(logits):
         _FINISH(len(logits), logits, labels, errors, losses, *logits.shape)
         return

@@ -1,4 +1,4 @@
-"""Words of 32 bits that carry a pulse train: a bit for each of 31 slots, and the sign in the top bit; and the bits set in a word."""
+"""32-bit words that encode a pulse train: a bit for each of 31 slots, and the sign in the top bit; and operations on their bits."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from llvmlite import ir
 from numba.extending import intrinsic
 
 MAX_LENGTH = 31
-"""Slots of a train."""
+"""Number of slots of a train."""
 SLOTS = np.uint32(0x7FFFFFFF)
-"""The bits of all slots."""
+"""Mask of all slots."""
 SIGN = np.uint32(0x80000000)
-"""The sign bit: an exclusive or with it turns pulses upwards into pulses downwards."""
+"""Sign bit: an exclusive or with it inverts the direction of pulses."""
 
 
 @intrinsic
 def count_bits(typing_context, word):
-    """The number of bits set in an unsigned integer, in its own type."""
+    """Return the number of bits set in an unsigned integer, in its own type."""
     return word(word), lambda context, builder, signature, args: builder.ctpop(args[0])
 
 
 @intrinsic
 def lowest_bit(typing_context, word):
-    """The place of the lowest bit set in an unsigned integer other than zero, in its own type."""
+    """Return the position of the lowest bit set in a nonzero unsigned integer, in its own type."""
     return word(word), lambda context, builder, signature, args: builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))

@@ -1,5 +1,5 @@
-"""The GPU: CuPy arrays (`arrays`), kernels and how they are started (`cuda_kernel`), cuBLAS products (`blas`), CUDA graphs (`graphs`).
+"""The GPU: CuPy arrays (`arrays`), kernel launches (`cuda_kernel`), cuBLAS products (`blas`), CUDA graphs (`graphs`).
 
-Enters: whatever talks to CUDA or CuPy itself, and nothing else.
-The CUDA twin of a kernel lies beside the kernel, not here.
+Contains: code that calls CUDA or CuPy directly, and nothing else.
+The CUDA twin of a kernel is a file next to the kernel, not here.
 """

@@ -1,4 +1,4 @@
-"""The GPU and its arrays, which are CuPy's."""
+"""GPU detection, and CuPy arrays."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 
 Backend = Literal["cpu", "gpu"]
-"""Where arrays live: in main memory, as NumPy's, or on a GPU, as CuPy's."""
+"""Location of arrays: main memory (NumPy) or a GPU (CuPy)."""
 
 
 class GpuError(OSError):
-    """There is no GPU that can be used; the sentence says what is missing."""
+    """There is no usable GPU; the message says what is missing."""
 
 
 @functools.cache
 def cupy() -> ModuleType:
-    """The module CuPy, with a GPU behind it.
+    """Return the module CuPy, after checking that there is a GPU.
 
     Raises
     ------
@@ -42,51 +42,51 @@ def cupy() -> ModuleType:
 
 
 def on_gpu(value: Any) -> bool:
-    """Whether anything at all is an array that lives on a GPU."""
+    """Whether a value of any type is an array on a GPU."""
     if isinstance(value, np.ndarray):
         return False
-    # There are none as long as CuPy is not loaded, and asking must not load it.
+    # Without CuPy loaded there are none, and the check must not load it.
     module = sys.modules.get("cupy")
     return module is not None and isinstance(value, module.ndarray)
 
 
 def backend_of(array: Any) -> Backend:
-    """Where an array lives."""
+    """Return the backend of an array."""
     return "gpu" if on_gpu(array) else "cpu"
 
 
 def to_host(array: Any) -> np.ndarray:
-    """The array in main memory: itself, if it is there already."""
+    """Return the array in main memory, without a copy if it is there already."""
     return array.get() if on_gpu(array) else array
 
 
 def as_backend(value: Any) -> Backend:
-    """The name of a backend.
+    """Check and return the name of a backend.
 
     Raises
     ------
     ValueError
-        If it is none.
+        If there is no such backend.
     """
     if not isinstance(value, str) or value not in get_args(Backend):
-        raise ValueError(f"backend = {value!r} is not allowed: it is 'cpu' or 'gpu'")
+        raise ValueError(f"backend = {value!r} is not allowed: give 'cpu' or 'gpu'")
     return cast(Backend, value)
 
 
 def copied(array: Any, backend: Backend | None = None) -> Any:
-    """A copy of an array, contiguous in C order, in main memory or on the GPU; where the array is, if not said."""
+    """Return a copy of an array, contiguous in C order, on the given backend; by default on its own."""
     if (backend or backend_of(array)) == "gpu":
         return cupy().array(array, order="C")
     return np.array(to_host(array), order="C")
 
 
 def as_type(number: Any, dtype: np.dtype) -> Any:
-    """A number as a NumPy scalar of that type, or an array of the GPU without axes in that type."""
+    """Return a number as a NumPy scalar of that type, or a 0-d device array in that type."""
     return number.astype(dtype) if on_gpu(number) else np.dtype(dtype).type(number)
 
 
 def in_tree(change: Callable[[Any], Any], tree: Any) -> Any:
-    """Nested dictionaries with every array in them changed, numbers and texts as they are."""
+    """Apply a function to every array of nested dictionaries, keeping numbers and texts."""
     if isinstance(tree, dict):
         return {name: in_tree(change, value) for name, value in tree.items()}
     return change(tree) if hasattr(tree, "ndim") else tree

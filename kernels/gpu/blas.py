@@ -1,6 +1,6 @@
-"""Matrix products on the GPU by cuBLAS, called directly: CuPy's own calls refuse to be captured in a graph.
+"""Matrix products on the GPU by cuBLAS, called directly: CuPy's own calls cannot be captured in a graph.
 
-Products of float32 are computed in TF32 on the tensor cores unless told otherwise (`use_precision`).
+Products of float32 use TF32 on the tensor cores by default (see `use_precision`).
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ import numpy as np
 from analogpc.kernels.gpu import arrays as gpu
 
 Precision = Literal["tf32", "float32", "bfloat16"]
-"""How products of float32 are computed on the GPU: operands rounded to 10 bits of mantissa, not at all, or to 7; sums are of float32."""
+"""Precision of float32 products on the GPU: operands rounded to 10 bits of mantissa, unrounded, or to 7 bits; sums are float32."""
 
-# cudaDataType, and cublasComputeType_t of everything but float32.
+# cudaDataType, and cublasComputeType_t for all types but float32.
 _TYPES = {"float32": 0, "float64": 1, "complex64": 4, "complex128": 5}
 _COMPUTE = {"float64": 70, "complex64": 68, "complex128": 70}
 _FLOAT32 = {"float32": 68, "bfloat16": 75, "tf32": 77}
 _NORMAL, _TRANSPOSED = 0, 1
 _DEFAULT_ALGORITHM = -1
 _WORKSPACE = 32 * 2**20
-"""Bytes that cuBLAS gets for itself, as NVIDIA recommends for Hopper; given by us, so that a graph can use it again."""
+"""Workspace of cuBLAS in bytes, as NVIDIA recommends for Hopper; allocated here, so that graphs can reuse it."""
 
 _precision: Precision = "tf32"
 
 
 @contextmanager
 def use_precision(precision: Precision) -> Iterator[None]:
-    """Compute products of float32 on the GPU with this precision, within the block.
+    """Compute float32 products on the GPU with this precision, within the block.
 
     Raises
     ------
@@ -50,13 +50,13 @@ def use_precision(precision: Precision) -> Iterator[None]:
 
 
 def precision_in_use() -> Precision:
-    """How products of float32 are computed on the GPU now."""
+    """Return the present precision of float32 products on the GPU."""
     return _precision
 
 
 @functools.cache
 def _library() -> Any:
-    """The cuBLAS that CuPy uses."""
+    """Load the cuBLAS library that CuPy uses."""
     version = gpu.cupy().cuda.runtime.runtimeGetVersion() // 1000
     try:
         from cuda.pathfinder import load_nvidia_dynamic_lib
@@ -73,14 +73,14 @@ def _library() -> Any:
 
 
 class _Session:
-    """A handle of cuBLAS with a workspace of its own, for one stream."""
+    """A cuBLAS handle with its own workspace, for one stream."""
 
     def __init__(self, stream: int) -> None:
         self.library = _library()
         self.handle = ctypes.c_void_p()
         self._check(self.library.cublasCreate_v2(ctypes.byref(self.handle)), "cublasCreate")
         self._check(self.library.cublasSetStream_v2(self.handle, ctypes.c_void_p(stream)), "cublasSetStream")
-        # Setting the stream resets the workspace: it has to be given afterwards.
+        # Setting the stream resets the workspace, so the workspace is set afterwards.
         self._workspace = gpu.cupy().empty(_WORKSPACE, np.uint8)
         pointer, size = ctypes.c_void_p(self._workspace.data.ptr), ctypes.c_size_t(_WORKSPACE)
         self._check(self.library.cublasSetWorkspace_v2(self.handle, pointer, size), "cublasSetWorkspace")
@@ -90,13 +90,13 @@ class _Session:
             raise gpu.GpuError(f"{call} failed with the status {status}")
 
     def gemm(self, a: Any, b: Any, out: Any) -> None:
-        """out = a b, all of two axes, ``out`` contiguous in C order."""
+        """Compute out = a b, all two-dimensional, ``out`` contiguous in C order."""
         (m, k), n = a.shape, b.shape[1]
         name = out.dtype.name
         compute = _FLOAT32[_precision] if name == "float32" else _COMPUTE[name]
         (a, turned_a, lead_a), (b, turned_b, lead_b) = _operand(a), _operand(b)
         one, zero = (np.array(value, name if name in ("float64", "complex128", "complex64") else "float32") for value in (1, 0))
-        # cuBLAS counts columns first: it sees the transposes of all three, and so the factors change places.
+        # cuBLAS is column-major: it sees the transposes of all three, so the factors are exchanged.
         status = self.library.cublasGemmEx(
             self.handle,
             turned_b,
@@ -113,7 +113,7 @@ class _Session:
         self._check(status, "cublasGemmEx")
 
     def gemm_batched(self, a: Any, b: Any, out: Any) -> None:
-        """out[i] = a[i] b[i], all of three axes, ``out`` contiguous in C order."""
+        """Compute out[i] = a[i] b[i], all three-dimensional, ``out`` contiguous in C order."""
         (items, m, k), n = a.shape, b.shape[2]
         name = out.dtype.name
         compute = _FLOAT32[_precision] if name == "float32" else _COMPUTE[name]
@@ -137,7 +137,7 @@ class _Session:
 
 
 def _operand(x: Any) -> tuple[Any, int, int]:
-    """An operand as cuBLAS can take it, whether it is turned, and the distance between its lines."""
+    """Return an operand in a layout for cuBLAS, whether it is transposed, and its leading dimension."""
     (rows, columns), size = x.shape, x.itemsize
     if x.flags.c_contiguous:
         return x, _NORMAL, max(1, columns)
@@ -150,7 +150,7 @@ def _operand(x: Any) -> tuple[Any, int, int]:
 
 
 def _batched_operand(x: Any) -> tuple[Any, int, int, int]:
-    """The same for an operand of three axes, and the distance between its items."""
+    """Return a three-dimensional operand likewise, and the stride between its items."""
     if not x.flags.c_contiguous:
         turned = x.swapaxes(1, 2)
         if turned.flags.c_contiguous:
@@ -165,12 +165,12 @@ def _session(stream: int) -> _Session:
 
 
 def gemm(a: Any, b: Any, out: Any = None) -> Any:
-    """The product of two arrays of the GPU, (m, k) and (k, n) of one type -> (m, n), on the current stream.
+    """Return the product of two device arrays, (m, k) and (k, n) of one type -> (m, n), on the current stream.
 
     Raises
     ------
     ValueError
-        If the shapes or types do not fit.
+        If the shapes or types do not match.
     """
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0] or a.dtype != b.dtype:
         raise ValueError(f"no product of {a.shape} {a.dtype} and {b.shape} {b.dtype}: (m, k) and (k, n) of one type")
@@ -184,12 +184,12 @@ def gemm(a: Any, b: Any, out: Any = None) -> Any:
 
 
 def gemm_batched(a: Any, b: Any) -> Any:
-    """One product for each item: (items, m, k) and (items, k, n) of one type -> (items, m, n), on the current stream.
+    """Return one product per item: (items, m, k) and (items, k, n) of one type -> (items, m, n), on the current stream.
 
     Raises
     ------
     ValueError
-        If the shapes or types do not fit.
+        If the shapes or types do not match.
     """
     if a.ndim != 3 or b.ndim != 3 or a.shape[0] != b.shape[0] or a.shape[2] != b.shape[1] or a.dtype != b.dtype:
         raise ValueError(
@@ -204,7 +204,7 @@ def gemm_batched(a: Any, b: Any) -> Any:
 
 
 def describe_gpu() -> dict[str, str]:
-    """The GPU that is used, the versions of CUDA and CuPy, and the precision of products."""
+    """Return the name of the GPU, the versions of CUDA and CuPy, and the precision of products."""
     module = gpu.cupy()
     runtime = module.cuda.runtime
     name = runtime.getDeviceProperties(runtime.getDevice())["name"]

@@ -1,7 +1,7 @@
-"""Kernels of the GPU, and the one way to start them.
+"""GPU kernels and their launches.
 
-The CUDA twin of a kernel lies in a ``.cu`` file beside it. A source is compiled on first use, once for each floating type, without fused
-multiply-adds, so that all arithmetic outside of matrix products is rounded as on the CPU.
+The CUDA twin of a kernel is a ``.cu`` file next to it. A source is compiled on first use, once per floating-point type, without fused
+multiply-adds, so that all arithmetic except matrix products is rounded as on the CPU.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ OPTIONS = ("--std=c++17", "--fmad=false")
 _THREADS = 256
 _MOST_BLOCKS = 2**16 - 1
 _WARP = 5
-"""The binary logarithm of the threads that have one row, at most, where there are many rows."""
+"""Binary logarithm of the largest number of threads per row when there are many rows."""
 _PLENTY = 20
-"""The binary logarithm of the threads that fill a GPU."""
+"""Binary logarithm of the number of threads that fill a GPU."""
 _INCLUDE = re.compile(r'^#include "([\w./]+)"$', re.MULTILINE)
 _SIGNATURE = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)')
 _TYPES: dict[str, type[np.generic]] = {
@@ -40,7 +40,7 @@ _TYPES: dict[str, type[np.generic]] = {
 
 
 def source(name: str) -> str:
-    """The text of a CUDA source, what it includes put in place, each file once."""
+    """Return the text of a CUDA source with its includes inlined, each file once."""
     seen: set[str] = set()
 
     def read(file: str) -> str:
@@ -55,7 +55,7 @@ def source(name: str) -> str:
 
 @functools.cache
 def definitions(dtype: np.dtype) -> tuple[str, ...]:
-    """The options that choose the floating type of a source.
+    """Return the compiler options that select the floating-point type of a source.
 
     Raises
     ------
@@ -88,7 +88,7 @@ class Parameter:
     array : bool
         Whether it is an array, by its address, or a number.
     kind : type or None
-        Its NumPy type; None for the floating type that the caller chooses, ``real`` in the source.
+        NumPy type; None for the floating-point type that the caller selects, ``real`` in the source.
     """
 
     name: str
@@ -97,7 +97,7 @@ class Parameter:
 
     @classmethod
     def read(cls, text: str) -> Parameter:
-        """From the source: ``const real* x``, for instance."""
+        """Parse a declaration such as ``const real* x``."""
         words = text.replace("const ", "").split()
         kind = " ".join(words[:-1])
         plain = kind.rstrip("*")
@@ -105,17 +105,17 @@ class Parameter:
 
 
 class CudaKernel:
-    """A kernel of a CUDA source. Its signature is read from the source on the first call.
+    """A kernel in a CUDA source. Its signature is read from the source on the first call.
 
-    Called with the number of threads that have something to do, and then its arguments: arrays of the GPU, contiguous in C order and of
-    the very types of the signature, and numbers, which are cast to them. What the source calls ``real`` is the type of the first array
-    that is declared so; float32 if there is none. It runs on the current stream, one thread for each item up to a limit, beyond which
-    they take turns; nothing is started for no items.
+    Called with the number of work items, followed by its arguments: device arrays, contiguous in C order and of exactly the types in the
+    signature, and numbers, which are cast to them. The type ``real`` of the source is that of the first array declared so; float32 if
+    there is none. It runs on the current stream with one thread per item up to a limit, beyond which each thread processes several;
+    nothing is launched for zero items.
 
     Parameters
     ----------
     source : str
-        The file without its ending, from the folder of the kernels: "random/streams".
+        File without its extension, relative to the folder of the kernels: "random/streams".
     name : str
 
     Examples
@@ -130,19 +130,19 @@ class CudaKernel:
 
     @functools.cached_property
     def parameters(self) -> tuple[Parameter, ...]:
-        """What it takes, in this order."""
+        """Parameters in the order of the call."""
         found = dict(_SIGNATURE.findall(source(self.source)))[self.name]
         return tuple(map(Parameter.read, found.split(",")))
 
     def __call__(self, items: int, *arguments: Any) -> None:
-        """Start it.
+        """Launch the kernel.
 
         Raises
         ------
         TypeError
-            If there are more or fewer arguments than it has parameters, an array is not on the GPU or of another type, or a number is none.
+            If the number of arguments is wrong, an array is not on the GPU or has another type, or a number is not a number.
         ValueError
-            If an array is not contiguous in C order (a kernel sees memory alone), or a whole number is beyond its type.
+            If an array is not contiguous in C order (kernels see plain memory), or an integer exceeds its type.
         """
         real, given = self._checked(arguments)
         if items > 0:
@@ -150,21 +150,21 @@ class CudaKernel:
             _function(self.source, self.name, real)((blocks,), (_THREADS,), given)
 
     def along_rows(self, rows: int, length: int, *arguments: Any) -> None:
-        """Start a kernel that gives every row to a power of two of threads side by side (see ``EACH_OF`` in rows.cuh).
+        """Launch a kernel that assigns a power of two of adjacent threads to every row (see ``EACH_OF`` in rows.cuh).
 
         Parameters
         ----------
         rows, length : int
-            How many rows there are, and how many numbers each has.
+            Number of rows, and number of values in each.
         arguments
-            As for a call, but for the last three, ``place count, int length, int shift``: 2**shift threads have one row.
+            Arguments of a call, except the last three, ``place count, int length, int shift``: 2**shift threads share one row.
         """
-        # A warp for each row spares most of what is done once for each row and thread; a million threads fill a GPU with fewer rows, too.
+        # A warp per row avoids most of the work per row and thread; with fewer rows, a million threads still fill a GPU.
         shift = min(max(0, length - 1).bit_length(), max(_WARP, _PLENTY - rows.bit_length()))
         self(rows << shift, *arguments, rows, length, shift)
 
     def _checked(self, arguments: tuple[Any, ...]) -> tuple[np.dtype, tuple[Any, ...]]:
-        """What ``real`` is, and the arguments as the kernel takes them."""
+        """Return the type of ``real``, and the converted arguments of the kernel."""
         if len(arguments) != len(self.parameters):
             names = ", ".join(parameter.name for parameter in self.parameters)
             raise TypeError(f"the kernel {self.name} takes {len(self.parameters)} arguments ({names}), not {len(arguments)}")

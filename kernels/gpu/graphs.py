@@ -1,4 +1,4 @@
-"""Work of the GPU that is captured once, as a CUDA graph, and then repeated with one call, without Python in between."""
+"""CUDA graphs: GPU work that is captured once and then repeated with one call, without Python in between."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ T = TypeVar("T")
 
 @functools.cache
 def _stream() -> Any:
-    """The one stream on which all long work is done: the default one cannot be captured."""
+    """Return the stream of all long work; the default stream cannot be captured."""
     return gpu.cupy().cuda.Stream(non_blocking=True)
 
 
 def synchronize() -> None:
-    """Wait until all is done that was begun on the stream of long work."""
+    """Wait until all work on the stream of long work has finished."""
     _stream().synchronize()
 
 
 @contextmanager
 def working_stream(backend: Backend) -> Iterator[None]:
-    """Do everything within the block on the stream that graphs run on, and wait for it at the end; nothing of all this on the CPU."""
+    """Run the block on the stream of graphs, and synchronise at the end; has no effect on the CPU."""
     if backend == "cpu":
         yield
         return
-    # What was begun elsewhere, on another stream, comes first.
+    # Work started before, on another stream, comes first.
     gpu.cupy().cuda.runtime.deviceSynchronize()
     with _stream():
         yield
@@ -44,33 +44,33 @@ _capturing = False
 
 
 def capturing() -> bool:
-    """Whether a graph is being captured: then nothing may wait for the GPU."""
+    """Whether a graph is being captured; synchronisation with the GPU is then not allowed."""
     return _capturing
 
 
 class Graph(Generic[T]):
     """Work that is repeated in the same memory.
 
-    Within `working_stream` only. The work must neither wait for the GPU nor read numbers of the host that change, except for the
-    steps of random streams: what else changes from one time to the next stands in arrays that are written to before. It must have been
-    done once before, so that all kernels are compiled, and whatever it keeps is made. Capturing does not do it.
+    For use within `working_stream` only. The work must neither synchronise with the GPU nor read host numbers that change, except for the
+    steps of random streams: other changing values are in arrays that are written before each launch. The work must have run once before,
+    so that all kernels are compiled and all caches are filled. Capturing does not execute it.
 
     Parameters
     ----------
     work : function
-        Without arguments; what it returns is kept, arrays whose contents each `launch` renews.
+        Function without arguments; it returns arrays whose contents each `launch` renews.
     counters : sequence of (object, str)
-        Attributes of objects, or entries of dictionaries, that are whole numbers of the host, which the work advances and from which it
-        takes the steps of random streams. Every launch advances them as the work would, and draws at their steps.
+        Attributes of objects, or entries of dictionaries, that are host integers, which the work increments and uses as steps of random
+        streams. Every launch increments them as the work would, and draws at their steps.
 
     Attributes
     ----------
     result
-        What ``work`` returned.
+        Return value of ``work``.
     """
 
     def __init__(self, work: Callable[[], T], counters: Sequence[tuple[Any, str]] = ()) -> None:
-        # All memory of the graph comes from a pool of its own, which lives as long as the graph; nothing else writes there.
+        # All memory of the graph comes from its own pool, which exists as long as the graph; nothing else writes there.
         self._pool = gpu.cupy().cuda.MemoryPool()
         self._counters = list(counters)
         self._first = [_read(*counter) for counter in self._counters]
@@ -98,10 +98,10 @@ class Graph(Generic[T]):
                 _write(*counter, first)
 
     def launch(self) -> T:
-        """Do the work once more, after all that was begun before; the result, in the memory that the next launch writes to."""
+        """Repeat the work, after all work started before; return the result, in memory that the next launch overwrites."""
         now = [_read(*counter) for counter in self._counters]
         if now != self._expected:
-            # Other work has advanced the counters since the last launch.
+            # Other work has incremented the counters since the last launch.
             self._moved.set(np.array([step - first for step, first in zip(now, self._first, strict=True)], np.uint64))
         self._graph.launch(_stream())
         self._expected = [step + advance for step, advance in zip(now, self._advance, strict=True)]

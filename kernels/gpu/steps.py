@@ -6,10 +6,10 @@ from typing import Any
 
 
 class MovingStep(int):
-    """A step of a random stream in a captured graph: the number at capture, plus what a 0-d array holds when the graph is replayed.
+    """Step of a random stream in a captured graph: the number at capture, plus the content of a 0-d array at each replay.
 
-    It can be moved by whole numbers and handed to kernels of the GPU. Whatever else would look at the number, such as a comparison or a
-    remainder, is refused: its result would be fixed when the graph is captured.
+    Integers can be added to it, and it can be passed to GPU kernels. Operations that depend on the number, such as a comparison or a
+    remainder, raise, since their result would be fixed when the graph is captured.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ class MovingStep(int):
     moved: Any
 
     def __new__(cls, value: int, moved: Any) -> MovingStep:
-        """A whole number that knows where the GPU finds what is added to it."""
+        """Create an integer with the device array that is added to it on the GPU."""
         step = super().__new__(cls, value)
         step.moved = moved
         return step

@@ -1,5 +1,5 @@
 """Operations on channels-last images: patches and pooling, and their transposes.
 
-Enters: every operation that needs to know rows and columns of pixels, with its CUDA twin.
-A new operation is a new module here; the block that uses it goes to ``analogpc.blocks``.
+Contains: operations that depend on the rows and columns of pixels, with their CUDA twins.
+A new operation is one new module here; the block that uses it belongs in ``analogpc.blocks``.
 """

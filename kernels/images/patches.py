@@ -1,4 +1,4 @@
-"""Patches of images, and their transpose: what lowers a convolution to a matrix read.
+"""Patches of images, which convert a convolution to a matrix read, and their transpose.
 
 Images are channels-last. A patch is one row, ordered (ky, kx, channel), so that a convolution with weights W (n_out, kernel * kernel *
 channels) is ``patches(x) @ W.T``, and a row of the result is one output position with its channels side by side.
@@ -23,12 +23,12 @@ _FOLD = CudaKernel("images/patches", "fold")
 
 
 def output_size(size: int, kernel: int, stride: int, padding: int) -> int:
-    """Positions of a window along an axis of ``size`` with ``padding`` zeros at both ends; 0 if the window does not fit."""
+    """Return the number of positions of a window along an axis of ``size`` with ``padding`` zeros at both ends; 0 if it does not fit."""
     return max(0, (size + 2 * padding - kernel) // stride + 1)
 
 
 def window_grid(shape: tuple[int, ...], kernel: int, stride: int, padding: int) -> tuple[int, int]:
-    """The rows and columns of window positions on images of ``shape`` (batch, height, width, channels).
+    """Return the rows and columns of window positions on images of ``shape`` (batch, height, width, channels).
 
     Raises
     ------
@@ -47,8 +47,8 @@ def window_grid(shape: tuple[int, ...], kernel: int, stride: int, padding: int) 
     return rows, columns
 
 
-# In channels-last order the pixels that one window row covers lie side by side, and so do their places in the patch: the kernels
-# see an image as (height, width * channels) and a patch as (kernel, kernel * channels), and move one run of numbers per window row.
+# In channels-last order the pixels of one window row are contiguous, both in the image and in the patch: the kernels treat an image as
+# (height, width * channels) and a patch as (kernel, kernel * channels), and copy one run of numbers per window row.
 
 
 @compiled(parallel=True)
@@ -90,7 +90,7 @@ def _fold(p, out, width, channels, stride, padding):
 
 
 def patches(x: np.ndarray, kernel: int, stride: int = 1, padding: int = 0) -> np.ndarray:
-    """Cut every window out of every image.
+    """Extract all windows from all images.
 
     Parameters
     ----------
@@ -98,9 +98,9 @@ def patches(x: np.ndarray, kernel: int, stride: int = 1, padding: int = 0) -> np
     kernel : int
         Side of the square window, in pixels.
     stride : int
-        Pixels from one window to the next.
+        Distance between windows in pixels.
     padding : int
-        Rings of zeros around every image.
+        Number of rings of zeros around every image.
 
     Returns
     -------
@@ -137,7 +137,7 @@ def _aligned(array: Any) -> bool:
 
 
 def fold(p: np.ndarray, input_shape: tuple[int, ...], kernel: int, stride: int = 1, padding: int = 0) -> np.ndarray:
-    """Add every patch back to where `patches` cut it: the exact transpose of `patches`.
+    """Add every patch back to its place in the images: the exact transpose of `patches`.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def fold(p: np.ndarray, input_shape: tuple[int, ...], kernel: int, stride: int =
     Raises
     ------
     ValueError
-        If the window does not fit, or ``p`` does not have the shape that `patches` gives.
+        If the window does not fit, or ``p`` does not have the shape returned by `patches`.
     """
     rows, columns = window_grid(input_shape, kernel, stride, padding)
     batch, height, width, channels = input_shape

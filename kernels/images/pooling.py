@@ -1,4 +1,4 @@
-"""Pooling of images by the maximum and the mean of windows, and the transposes. Images are channels-last."""
+"""Max and mean pooling of images, and their transposes. Images are channels-last."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def _max_pool(x, y, where, size, stride):
                 for k in range(1, size * size):
                     here, mark = x[i, oy * stride + k // size, ox * stride + k % size], where.dtype.type(k)
                     for c in range(len(best)):
-                        # A comparison with NaN is false: a NaN among the values is not kept out, and none already found is replaced.
-                        # Loads first and no short-circuit, so that the loop over channels vectorises (15 times as fast).
+                        # Comparisons with NaN are false: a NaN among the values is taken over, and one already found is not replaced.
+                        # Loads first and no short-circuit evaluation, so that the loop over channels vectorises (15 times as fast).
                         value, old, place = here[c], best[c], found[c]
                         keep = (value <= old) | (old != old)
                         best[c] = old if keep else value
@@ -72,7 +72,7 @@ def _max_unpool(g, where, out, size, stride):
         for oy in range(g.shape[1]):
             for ox in range(g.shape[2]):
                 given, found, nothing = g[i, oy, ox], where[i, oy, ox], g.dtype.type(0)
-                # Window place by window place, with all channels at once: no index is computed from data, and the loop vectorises.
+                # Window place by window place, with all channels together: no index is computed from data, and the loop vectorises.
                 for k in range(size * size):
                     here, mark = out[i, oy * stride + k // size, ox * stride + k % size], where.dtype.type(k)
                     for c in range(len(given)):
@@ -107,7 +107,7 @@ def _average_unpool(g, out, size, stride, part):
 
 
 def max_pool(x: np.ndarray, size: int, stride: int) -> tuple[np.ndarray, np.ndarray]:
-    """The largest value in every window, channel by channel; a window that holds a NaN gives NaN.
+    """Return the maximum of every window, channel by channel; a window with a NaN gives NaN.
 
     Parameters
     ----------
@@ -115,8 +115,8 @@ def max_pool(x: np.ndarray, size: int, stride: int) -> tuple[np.ndarray, np.ndar
     size : int
         Side of the square window, in pixels.
     stride : int
-        Pixels from one window to the next; windows overlap if it is below ``size``. Pixels that no window reaches at the lower
-        and right edges are left out.
+        Distance between windows in pixels; windows overlap if it is below ``size``. Pixels at the lower and right edges that no
+        window reaches are ignored.
 
     Returns
     -------
@@ -144,7 +144,7 @@ def max_pool(x: np.ndarray, size: int, stride: int) -> tuple[np.ndarray, np.ndar
 
 
 def max_pool_shift(x: np.ndarray, d: np.ndarray, size: int, stride: int) -> tuple[np.ndarray, np.ndarray]:
-    """`max_pool` of x + d less that of x, to the relative precision of ``d``: the step of the pixel that wins now, and its lag before.
+    """Return `max_pool` of x + d less that of x, to the relative precision of ``d``: the step of the new maximum less its former lag.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def max_pool_shift(x: np.ndarray, d: np.ndarray, size: int, stride: int) -> tupl
     -------
     dy : (batch, out_height, out_width, channels) array
     where : (batch, out_height, out_width, channels) array of unsigned integers
-        That of `max_pool` of x + d.
+        Maxima of x + d, as from `max_pool`.
     """
     rows, columns = window_grid(x.shape, size, stride, 0)
     y = empty((x.shape[0], rows, columns, x.shape[3]), x.dtype, x)
@@ -171,7 +171,7 @@ def max_pool_shift(x: np.ndarray, d: np.ndarray, size: int, stride: int) -> tupl
 
 
 def max_unpool(g: np.ndarray, where: np.ndarray, input_shape: tuple[int, ...], size: int, stride: int) -> np.ndarray:
-    """Add every value of ``g`` to the pixel that won its window: the transpose of `max_pool` at the place where it was taken.
+    """Add every value of ``g`` to the pixel of the maximum of its window: the transpose of the derivative of `max_pool`.
 
     Parameters
     ----------
@@ -206,7 +206,7 @@ def max_unpool(g: np.ndarray, where: np.ndarray, input_shape: tuple[int, ...], s
 
 
 def average_pool(x: np.ndarray, size: int, stride: int) -> np.ndarray:
-    """The mean of every window, channel by channel.
+    """Return the mean of every window, channel by channel.
 
     Parameters
     ----------
@@ -266,7 +266,7 @@ def average_unpool(g: np.ndarray, input_shape: tuple[int, ...], size: int, strid
 
 
 def _places(size: int) -> type[np.unsignedinteger]:
-    """A type for the places of a window."""
+    """Return a type for the places of a window."""
     return np.uint8 if size <= 16 else np.uint32
 
 
@@ -279,18 +279,18 @@ def launch_windows(
     stride: int,
     *arguments: Any,
 ) -> None:
-    """Start a kernel that goes along the channels of every pixel of the array that it writes, with all sizes behind its own arguments."""
+    """Launch a kernel over the channels of every pixel of its output array, with all sizes after its own arguments."""
     sizes = (*pooled_shape[1:3], *input_shape[1:3], size, stride)
     kernel.along_rows(math.prod(written.shape[:3]), written.shape[3], *arguments, *sizes)
 
 
 def check_pooled(input_shape: tuple[int, ...], size: int, stride: int, **given: np.ndarray) -> None:
-    """Refuse arrays that do not have the shape of the pooled images.
+    """Reject arrays that do not have the shape of the pooled images.
 
     Raises
     ------
     ValueError
-        If so, or if the window does not fit.
+        If an array has another shape, or the window does not fit.
     """
     rows, columns = window_grid(input_shape, size, stride, 0)
     wanted = (input_shape[0], rows, columns, input_shape[3])

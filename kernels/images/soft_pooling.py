@@ -1,4 +1,4 @@
-"""Pooling of images by the soft maximum of windows, and its transpose. Images are channels-last."""
+"""Soft max pooling of images, and its transpose. Images are channels-last."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SOFT_POOL, _SOFT_UNPOOL = (
     {"f": CudaKernel("images/soft_pooling", name), "c": CudaKernel("images/soft_pooling", f"complex_{name}")}
     for name in ("soft_pool", "soft_unpool")
 )
-"""By the kind of the numbers, real or complex."""
+"""Kernels by kind of the numbers, real or complex."""
 
 
 @compiled(parallel=True)
@@ -37,7 +37,7 @@ def _soft_pool(x, y, weights, size, stride, rate):
                 for k in range(size * size):
                     here, share = x[i, oy * stride + k // size, ox * stride + k % size], shares[k]
                     for c in range(len(top)):
-                        # Nothing above the largest real part is raised to a power: no overflow, and the ratio does not know of it.
+                        # Exponents are relative to the largest real part: no overflow, and the ratio is unaffected.
                         share[c] = np.exp((here[c] - top[c]) * rate[0])
                         total[c] += share[c]
                 for k in range(size * size):
@@ -62,7 +62,7 @@ def _soft_unpool(g, x, y, weights, out, size, stride, rate):
 
 
 def soft_pool(x: np.ndarray, size: int, stride: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of every window with weights that grow with the values, sum_k x_k e^(x_k / T) / sum_k e^(x_k / T).
+    """Return the mean of every window with weights that grow with the values, sum_k x_k e^(x_k / T) / sum_k e^(x_k / T).
 
     For complex ``x`` this is the holomorphic continuation, which has poles where the denominator vanishes.
 
@@ -77,9 +77,9 @@ def soft_pool(x: np.ndarray, size: int, stride: int, temperature: float) -> tupl
     Returns
     -------
     y : (batch, out_height, out_width, channels) array
-        In the type of ``x``; NaN for windows that hold a value that is not finite.
+        In the type of ``x``; NaN for windows with a value that is not finite.
     weights : (batch, out_height, out_width, size * size, channels) array
-        Of the places of each window, in reading order; their sum is 1.
+        Weights of the places of each window, in row-major order; their sum is 1.
 
     Raises
     ------
@@ -99,15 +99,15 @@ def soft_pool(x: np.ndarray, size: int, stride: int, temperature: float) -> tupl
 def soft_pool_shift(
     x: np.ndarray, y: np.ndarray, weights: np.ndarray, d: np.ndarray, size: int, stride: int, temperature: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`soft_pool` of x + d less that of x, to the relative precision of ``d``; and the weights there.
+    """Return `soft_pool` of x + d less that of x, to the relative precision of ``d``; and the weights at x + d.
 
-    With weights p before and q after, sum_k q_k d_k + sum_k (q_k - p_k) (x_k - y), where q_k - p_k is formed from exp(d_k / T) - 1.
+    With weights p before and q after, this is sum_k q_k d_k + sum_k (q_k - p_k) (x_k - y), with q_k - p_k from exp(d_k / T) - 1.
 
     Parameters
     ----------
     x, d : (batch, height, width, channels) arrays
     y, weights
-        Of `soft_pool` at x.
+        Results of `soft_pool` at x.
     size, stride, temperature
         As for `soft_pool`.
     """
@@ -132,7 +132,7 @@ def soft_pool_shift(
 def soft_unpool(
     g: np.ndarray, x: np.ndarray, y: np.ndarray, weights: np.ndarray, size: int, stride: int, temperature: float
 ) -> np.ndarray:
-    """The transposed derivative of `soft_pool`, p_k (1 + (x_k - y) / T) at each place, times ``g``; nothing is conjugated.
+    """Apply the transposed derivative of `soft_pool`, p_k (1 + (x_k - y) / T) at each place, to ``g``, without conjugation.
 
     Parameters
     ----------
@@ -180,5 +180,5 @@ def _launch(
 
 
 def _rate(x: np.ndarray, temperature: float) -> np.ndarray:
-    """1 / T in the real type of ``x``, as an array, which tells the kernels that type."""
+    """Return 1 / T in the real type of ``x``, as an array, from which kernels infer that type."""
     return np.array([1 / temperature], x.real.dtype)

@@ -1,4 +1,4 @@
-"""A batch of pulsed rank-one updates, by shortcuts where they hold and pulse by pulse where they do not."""
+"""Batches of pulsed rank-one updates, by shortcuts where they are valid and pulse by pulse otherwise."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from analogpc.kernels.random.streams import Key
 from analogpc.kernels.words import SLOTS
 
 _BUSY = 0.1
-"""Pulses of a device in a product in which its row fires at all: where there are more, `pulse_rows` is faster than `pulse_events`."""
+"""Pulses per device in a product in which its row fires, above which `pulse_rows` is faster than `pulse_events`."""
 _KEPT = 4
-"""Batches of columns whose planes are kept for further grids."""
+"""Number of batches of columns whose planes are kept for further grids."""
 
 
 def _busy(row_lines: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Which rows get many pulses, (rows,) bool, by the slots of ``row_lines`` (rows, n) and the mean ones of ``columns`` (n, columns)."""
+    """Return which rows are busy, (rows,) bool, from the slots of ``row_lines`` (rows, n) and the mean of ``columns`` (n, columns)."""
     row_slots, slots = np.bitwise_count(row_lines & SLOTS), columns & SLOTS
     used = np.bitwise_count(np.bitwise_or.reduce(slots, axis=1))
     share = np.bitwise_count(slots).sum(axis=1) / np.maximum(1.0, used * float(columns.shape[1]))
@@ -34,7 +34,7 @@ def _busy(row_lines: np.ndarray, columns: np.ndarray) -> np.ndarray:
 
 
 class SentColumns:
-    """The column trains of a sequence of products, and what is made of them once for all grids of devices that they reach.
+    """Column trains of a sequence of products, with data derived from them once for all grids of devices that they reach.
 
     Parameters
     ----------
@@ -46,11 +46,11 @@ class SentColumns:
         self._planes: dict[int, np.ndarray] = {}
 
     def planes(self, start: int) -> np.ndarray:
-        """The `bit_planes` of the products of a batch that begins with ``start``."""
+        """Return the `bit_planes` of the products of a batch that begins with ``start``."""
         if start in self._planes:
             return self._planes[start]
         made = bit_planes(self.words[start : start + MAX_BATCH])
-        # They take a multiple of the memory of the words: those of long sequences, as of convolutions, are made again.
+        # Planes take a multiple of the memory of the words; for long sequences, as in convolutions, they are recomputed.
         if len(self._planes) < _KEPT:
             self._planes[start] = made
         return made
@@ -68,24 +68,24 @@ def apply_batch(
     received: np.ndarray,
     found: np.ndarray | None = None,
 ) -> int:
-    """Apply coincident pulses to devices: what `pulses.apply_pulses` does, equal in distribution and several times as fast.
+    """Apply coincident pulses to devices, equal in distribution to `pulses.apply_pulses` and several times as fast.
 
-    Parameters and result are those of `pulses.apply_pulses`; ``columns`` may be `SentColumns` that other grids get, too. ``found`` (rows,)
-    float64 is set to the sum over a row of the states before the pulses, each times ``received``, which has to be zero before; it is for
-    at most `MAX_BATCH` products, in main memory. Which pulses
-    fall is the same to the bit, and so are the number of pulses, ``received``, and every state but for the noise of the three shortcuts:
+    Parameters and result are those of `pulses.apply_pulses`; ``columns`` may be `SentColumns` that other grids receive, too. ``found``
+    (rows,) float64 is set to the sum over a row of the states before the pulses, each times ``received``, which must be zero before the
+    call; it is supported for at most `MAX_BATCH` products, in main memory. Which pulses fall is bit-identical, and so are the number of
+    pulses, ``received``, and every state, except for the noise of three shortcuts:
 
-    - Devices of constant step (`pulse_constant`): one draw for up to 256 products, as long as no bound can be touched.
-    - Linear law in rows that are busy (`pulse_rows`): one draw for a group of products, likewise.
-    - Linear law with additive noise in the other rows (`pulse_events`): one draw for all pulses of a device in one product, likewise.
+    - Devices of constant step (`pulse_constant`): one draw for up to 256 products, as long as no bound can be reached.
+    - Linear law in busy rows (`pulse_rows`): one draw for a group of products, under the same condition.
+    - Linear law with additive noise in other rows (`pulse_events`): one draw for all pulses of a device in one product, likewise.
 
-    All replace a sequence of independent normal numbers by one of the distribution of their result, device by device, where no clip can
-    occur (in busy rows: with a chance below that of one step of a draw); their modules give the reasons. All other devices and laws get
-    the states of `pulses.apply_pulses` to the bit (rows of constant step and busy ones without noise: to rounding). Nothing depends on
-    the number of threads. With the first two shortcuts the noise depends on where a sequence of products is cut into calls, and the
-    second one is taken or not by the density of all trains of a call; the distribution does not.
+    Each replaces a sequence of independent normal numbers by one number with the distribution of their result, device by device, where
+    no clipping can occur (in busy rows: with a probability below one step of a draw); their modules give the reasons. All other devices
+    and laws get states bit-identical to `pulses.apply_pulses` (rows of constant step and busy rows without noise: up to rounding).
+    Nothing depends on the number of threads. With the first two shortcuts the noise depends on the partition of a sequence of products
+    into calls, and the second is selected by the density of all trains of a call; the distribution does not depend on either.
 
-    On the GPU no shortcut is taken: a thread has a device, and all states are those of `pulses.apply_pulses` to the bit.
+    On the GPU no shortcut is used: each device has a thread, and all states are bit-identical to `pulses.apply_pulses`.
     """
     sent = columns if isinstance(columns, SentColumns) else SentColumns(columns)
     columns = sent.words
@@ -96,7 +96,7 @@ def apply_batch(
     spread = numbers[1]
     steady = law.law == LINEAR and law.noise != COMPOSITE
     pulses = 0
-    # A row is of constant step if all its devices are; where the first one is not, no more need be asked.
+    # A row has constant steps if all its devices do; the first device often decides.
     constant = steady & ~np.any([parameters[name][:, :1] != 0 for name in ("shape_up", "shape_down")], axis=(0, 2))
     height, width = state.shape
     for start in range(0, len(rows), MAX_BATCH):

@@ -1,15 +1,15 @@
-"""Constant steps: the whole batch of a device in one draw, as long as no bound can be touched in any order.
+"""Constant steps: one draw per device for a whole batch, as long as no bound can be reached in any order.
 
-A device whose step does not depend on its state adds up: after n_up pulses upwards and n_down downwards, in whatever order, it has
-moved by up (n_up + spread X) - down (n_down + spread Y), X and Y sums of n_up and n_down independent normal numbers. Such a
-sum has exactly the distribution of one normal number, of variance spread^2 (up^2 n_up + down^2 n_down). The draws themselves have
-32 random bits and end at 6.338 standard deviations; the shortcut is exact up to that, as every normal number here is.
+Steps that do not depend on the state add up: after n_up upward and n_down downward pulses, in any order, a device has moved by
+up (n_up + spread X) - down (n_down + spread Y), X and Y sums of n_up and n_down independent normal numbers. Such a sum has exactly the
+distribution of one normal number, of variance spread^2 (up^2 n_up + down^2 n_down). The draws have 32 random bits and end at 6.338
+standard deviations; up to that resolution, which all normal numbers here have, the shortcut is exact.
 
-The order is irrelevant only if no clip can occur on the way. No draw exceeds `LARGEST_NORMAL`, so a pulse upwards moves a device by
-up (1 + 6.34 spread) at most upwards and by up (6.34 spread - 1) at most downwards: if all pulses of the batch at their worst stay
-within the bounds, no order and no outcome of the noise touches one. A device for which this fails takes as many products at a time
-as are safe from the state it then has (what is safe depends on the past and on the numbers of pulses, never on noise to come, so
-that the next draw is as fresh as ever), and a product that is not safe by itself is applied pulse by pulse.
+The order is irrelevant only if no clipping can occur on the way. No draw exceeds `LARGEST_NORMAL`, so an upward pulse moves a device
+upwards by at most up (1 + 6.34 spread) and downwards by at most up (6.34 spread - 1): if the worst case of all pulses of the batch
+stays within the bounds, no order and no noise reaches one. A device for which this fails takes as many products at a time as are safe
+from its present state (safety depends on the past and on the numbers of pulses, never on future noise, so that the next draw is
+independent), and a product that is not safe by itself is applied pulse by pulse.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from analogpc.kernels.random.streams import LARGEST_NORMAL, normal, philox, row_
 from analogpc.kernels.words import SLOTS, count_bits
 
 _BATCH = np.uint32(0x80000000)
-"""Set in the second word of the counters of whole-batch draws: those of single pulses never have it."""
+"""Bit in the second word of the counters of whole-batch draws, which those of single pulses never have."""
 
 
 @compiled(forceinline=True)
 def _safe(w, ups, downs, up, down, low, high, most):
-    """Whether no order and no noise of so many pulses can touch a bound; ``most`` is the largest noise relative to a step."""
+    """Whether no order and no noise of the given pulses can reach a bound; ``most`` is the largest noise relative to a step."""
     one, zero = type(w)(1), type(w)(0)
     ahead, back = one + most, max(most - one, zero)
     rise = ups * up * ahead + downs * down * back
@@ -40,7 +40,7 @@ def _safe(w, ups, downs, up, down, low, high, most):
 
 @compiled(forceinline=True)
 def _moved(w, ups, downs, up, down, low, high, spread, xi):
-    """The state after so many pulses, by one normal number."""
+    """Return the state after the given pulses, using one normal number."""
     deviation = spread * type(w)(math.sqrt(up * up * ups + down * down * downs))
     w += (up * ups - down * downs) + deviation * xi
     return min(max(w, low), high)
@@ -49,7 +49,7 @@ def _moved(w, ups, downs, up, down, low, high, spread, xi):
 # One loop per array written: with several, the compiler would have to test too many pairs of arrays for overlap, and would not vectorise.
 @compiled(error_model="numpy")
 def _mark_unsafe(state, ups, downs, up, down, low, high, most, unsafe):
-    """Mark the devices that pulses could take to a bound; returns how many they are."""
+    """Mark the devices that pulses could move to a bound; return their number."""
     kind, some = type(most), 0
     for i in range(state.size):
         safe = _safe(state[i], kind(ups[i]), kind(downs[i]), up[i], down[i], low[i], high[i], most)
@@ -61,7 +61,7 @@ def _mark_unsafe(state, ups, downs, up, down, low, high, most, unsafe):
 
 @compiled(error_model="numpy")
 def _move_safe(state, ups, downs, up, down, low, high, spread, most, xi):
-    """Move the others that got pulses."""
+    """Move the other devices that received pulses."""
     kind = type(spread)
     for i in range(state.size):
         w, n, m = state[i], kind(ups[i]), kind(downs[i])
@@ -80,7 +80,7 @@ def _depends(shape_up, shape_down):
 
 @compiled
 def _tally(ups, downs, received):
-    """Count the pulses of every device; returns how many they are together."""
+    """Count the pulses of every device; return their sum."""
     fired = 0
     for i in range(ups.size):
         fired += ups[i] + downs[i]
@@ -91,14 +91,14 @@ def _tally(ups, downs, received):
 
 @compiled
 def _words(c0, c1, step, k0, k1):
-    """A block of draws for one device (not inlined: rarely called)."""
+    """Return a block of draws for one device (not inlined: rarely called)."""
     c2, c3 = split(step)
     return philox(c0, c1, c2, c3, k0, k1)
 
 
 @compiled(error_model="numpy")
 def _one_device(state, row, column, j, i, up, down, low, high, spread, one_sided, index, k0, k1, first):
-    """Take the products of a batch in turn, as many at a time as are safe; ``row`` and ``column`` are the trains of its lines."""
+    """Apply the products of a batch in turn, as many at a time as are safe; ``row`` and ``column`` are the trains of its lines."""
     w, kind = state, type(state)
     most = spread * kind(LARGEST_NORMAL)
     ups, downs, start = 0, 0, 0
@@ -132,9 +132,9 @@ def _one_device(state, row, column, j, i, up, down, low, high, spread, one_sided
 
 
 def room(n: int, width: int, dtype: np.dtype) -> tuple[np.ndarray, ...]:
-    """Working space for rows.
+    """Allocate working space for rows.
 
-    The planes, the digits of their sum (twice the same), pulses upwards and downwards, normal numbers, marks, products of states.
+    The planes, the digits of their sum (two views), pulses upwards and downwards, normal numbers, marks, products of states.
     """
     places, digits = np.empty(31 * n + 8, np.uint64), np.empty(SCRATCH, np.uint64)
     counts = np.zeros((2, width), np.int32)
@@ -153,9 +153,9 @@ def apply_constant(
 ):  # fmt: skip
     """Apply a batch to those rows of devices from ``begin`` to ``end`` whose steps are all constant.
 
-    ``rows`` (rows, n) and ``columns`` (columns, n) hold the trains of a line next to each other, ``planes`` are from `bit_planes`.
-    ``fired`` (rows,) int64 is set to the pulses that a row received, or to -1 if it holds steps that depend on the state;
-    ``found`` (rows,) float64, if it is not empty, to the sum of the states before the batch, each times ``received``.
+    ``rows`` (rows, n) and ``columns`` (columns, n) hold the trains of a line contiguously, ``planes`` are from `bit_planes`. ``fired``
+    (rows,) int64 is set to the number of pulses that a row received, or to -1 if it has state-dependent steps; a nonempty ``found``
+    (rows,) float64 is set to the sum of the states before the batch, each times ``received``.
     """
     width = state.shape[1]
     c2, c3 = split(first)

@@ -1,9 +1,9 @@
-"""Steps that depend linearly on the state, where lines are busy: whole rows at once, and many products in one draw.
+"""Steps that depend linearly on the state, for busy lines: whole rows together, and one draw for many products.
 
-A row is cut into blocks of columns, whose devices are taken through the products side by side, whether they fire or not, in
-vectorised loops. `pulse_moments` tells how, what is drawn, and when a group of products is safe for a device. Groups are as large as
-a number of slots of the row, and smaller where they are not safe for many devices of a block. A device for which a group is not
-safe goes through it pulse by pulse, with the same draws as in `pulses.apply_pulses`.
+A row is cut into blocks of columns, whose devices are processed side by side in vectorised loops, whether they fire or not.
+`pulse_moments` documents the method, the draws, and when a group of products is safe for a device. Groups hold up to a given number of
+slots of the row, and fewer where they are not safe for many devices of a block. A device for which a group is not safe is processed
+pulse by pulse, with the same draws as in `pulses.apply_pulses`.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from analogpc.kernels.random.streams import normal, philox, split
 from analogpc.kernels.words import SLOTS, count_bits
 
 _GROUP = np.uint32(0xC0000000)
-"""Set in the second word of the counters of draws for a group of products: no others have both bits."""
+"""Bits in the second word of the counters of draws for a group of products; no other counters have both bits."""
 _MOST_SLOTS = 96
-"""Slots of a row in a group that has more than one product."""
+"""Largest number of slots of a row in a group of several products."""
 _FEW = 8
-"""One device in so many may be unsafe before groups are made smaller."""
+"""Groups are made smaller if more than one device in this many is unsafe."""
 _LISTED = 192
-"""Blocks of draws after which a list is worked off; a device adds at most one for every slot of a group."""
+"""Number of blocks of draws at which a list is processed; a device adds at most one for every slot of a group."""
 _ROOM = _LISTED + _MOST_SLOTS
 
 
 @compiled
 def _end(row, start, most):
-    """The product after a group that begins with ``start``: as many products as have ``most`` slots, but at least one."""
+    """Return the end of a group that begins with ``start``: the products with at most ``most`` slots, but at least one."""
     slots, stop = int(count_bits(np.uint32(row[start] & SLOTS))), start + 1
     while stop < row.size:
         slots += int(count_bits(np.uint32(row[stop] & SLOTS)))
@@ -57,7 +57,7 @@ def _end(row, start, most):
 
 
 def room(dtype: np.dtype) -> tuple[np.ndarray, ...]:
-    """Working space: of a block; its marks; lists of pulses (lane and number) and of draws (counters), the draws, products of states."""
+    """Allocate working space: a block; its marks; lists of pulses (lane and number) and of draws (counters), draws, products of states."""
     unsafe, pulses, draws = np.empty(COLUMNS, np.uint8), np.empty((2, _ROOM), np.int32), np.empty((4, _ROOM), np.uint32)
     xi, products = np.zeros(4 * _ROOM, np.float32), np.empty(COLUMNS + COLUMNS // 8, dtype)
     return np.zeros(PLACES * COLUMNS, dtype), unsafe, pulses, draws, xi, products
@@ -65,9 +65,9 @@ def room(dtype: np.dtype) -> tuple[np.ndarray, ...]:
 
 @compiled
 def _list(unsafe, pulses, draws, i, lanes, row, columns, left, start, stop, one_sided, index, first):
-    """List the pulses of unsafe devices through a group, from device ``i`` on until the list is full.
+    """List the pulses of unsafe devices through a group, starting with device ``i``, until the list is full.
 
-    Returns the device to go on with, and how many entries and blocks of draws there are.
+    Returns the next device, and the numbers of entries and blocks of draws.
     """
     count, blocks = 0, 0
     while i < lanes and blocks < _LISTED:
@@ -88,7 +88,7 @@ def _list(unsafe, pulses, draws, i, lanes, row, columns, left, start, stop, one_
 
 @compiled(error_model="numpy")
 def _draw(draws, blocks, k0, k1, xi):
-    """All four normal numbers of every block: to leave out those that are not used takes as long."""
+    """Draw all four normal numbers of every block: skipping unused ones would take as long."""
     for e in range(np.uint64(blocks)):
         w0, w1, w2, w3 = philox(draws[0, e], draws[1, e], draws[2, e], draws[3, e], k0, k1)
         xi[4 * e] = normal(w0)
@@ -99,12 +99,12 @@ def _draw(draws, blocks, k0, k1, xi):
 
 @functools.cache
 def busy_rows(kind: int) -> Callable[..., None]:
-    """The kernel of one kind of noise, which is a compile-time constant."""
+    """Return the kernel of one kind of noise, which is a compile-time constant."""
     additive = kind == ADDITIVE
 
     @compiled
     def work_off(work, pulses, count, spread, xi):
-        """Move listed devices pulse by pulse, as `pulses.move` does, and strike them off the pulses of the group."""
+        """Move listed devices pulse by pulse, as `pulses.move` does, and remove them from the pulses of the group."""
         zero, one, place = type(spread)(0), type(spread)(1), 0
         for e in range(count):
             lane, n = pulses[0, e], abs(pulses[1, e])
@@ -122,10 +122,10 @@ def busy_rows(kind: int) -> Callable[..., None]:
         first_block, end, room, state, rows, columns, one_sided, up, down, shape_up, shape_down, low, high, spread, k0, k1, first,
         received, fired, busy, found,
     ):  # fmt: skip
-        """Apply a batch to blocks of rows, from ``first_block`` to ``end``; those of a row that is not ``busy`` are left alone.
+        """Apply a batch to blocks of rows, from ``first_block`` to ``end``, except those of rows that are not ``busy``.
 
-        ``rows`` (rows, n) holds the trains of a line next to each other. ``fired`` (rows, blocks) is set to the pulses of a block;
-        ``found`` (rows, blocks) float64, if it is not empty, to the sum of the states before the batch, each times ``received``.
+        ``rows`` (rows, n) holds the trains of a line contiguously. ``fired`` (rows, blocks) is set to the number of pulses of a block; a
+        nonempty ``found`` (rows, blocks) float64 is set to the sum of the states before the batch, each times ``received``.
         """
         width, blocks = state.shape[1], fired.shape[1]
         work, unsafe, pulses, draws, xi, products = room

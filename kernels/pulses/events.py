@@ -1,19 +1,19 @@
-"""Steps that depend on the state: product by product, but only where lines coincide, and with noise drawn in bulk.
+"""State-dependent steps: product by product, but only where lines coincide, and with noise drawn in bulk.
 
-The devices that fire in a product are found by the planes of `pulse_planes` (64 columns to a word) and listed; the noise of all in the
-list is drawn in plain loops, which are vectorised; then they move in their order. The noise of pulse k of a device in a product
-is the same function of (key, step, device, k) as in `pulses.apply_pulses`, and so are the states, bit by bit, but for one shortcut.
+The devices that fire in a product are found by the planes of `pulse_planes` (64 columns to a word) and listed; the noise of the whole
+list is drawn in plain, vectorised loops; then the devices move in order. The noise of pulse k of a device in a product is the same
+function of (key, step, device, k) as in `pulses.apply_pulses`, and the states are bit-identical, except for one shortcut.
 
-The shortcut: the n pulses that a device gets in one product all go the same way. With a linear law and additive noise each is
+The shortcut: the n pulses of a device in one product have the same direction. With a linear law and additive noise each is
 w <- a w + step (1 + spread xi), a = 1 + step shape, so that together they are
 
     w + step (1 + shape w) S(a) + step spread sum_k a^(n-1-k) xi_k,     S(a) = 1 + a + ... + a^(n-1),
 
-and the sum of independent normal numbers is one normal number of variance S(a^2): exact in distribution (up to the resolution of
-the draws, see `pulse_constant`) if no bound can be touched on the way. The step of a device is largest or smallest at one of its
-bounds, and no draw exceeds `LARGEST_NORMAL`; if n pulses at their worst stay within the bounds, none is touched. Otherwise the
-product is applied pulse by pulse. With multiplicative noise the state is multiplied by a product of normal numbers, which has no such
-form: there every pulse has its own draw.
+and the sum of independent normal numbers is one normal number of variance S(a^2): exact in distribution (up to the resolution of the
+draws, see `pulse_constant`) if no bound can be reached on the way. The step of a device is largest or smallest at one of its bounds,
+and no draw exceeds `LARGEST_NORMAL`; if the worst case of n pulses stays within the bounds, none is reached. Otherwise the product is
+applied pulse by pulse. With multiplicative noise the state is multiplied by a product of normal numbers, which has no such form: there
+every pulse has its own draw.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from analogpc.kernels.random.streams import LARGEST_NORMAL, normal, philox, spli
 from analogpc.kernels.words import SLOTS, count_bits, lowest_bit
 
 _FULL = 256
-"""Draws after which a list is worked off; the product that fills it can still add 8 blocks of draws for every device of a row."""
+"""Number of draws at which a list is processed; the last product can still add 8 blocks of draws for every device of a row."""
 
 
 @compiled(forceinline=True)
 def _firing(planes, part, row, b, one_sided, mask):
-    """Mark the columns of a block that fire together with the train ``row`` in product ``b``."""
+    """Mark the columns of a block that coincide with the train ``row`` in product ``b``."""
     slots = np.uint32(row & SLOTS)
     sign = np.uint64(row >> np.uint32(31))
     mask[:] = 0
@@ -51,9 +51,9 @@ def _firing(planes, part, row, b, one_sided, mask):
 
 
 def room(width: int, dtype: np.dtype) -> tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray, np.ndarray]:
-    """Room for a list, marks of columns, the states of a row before the batch, and their products with pulses.
+    """Allocate working space: a list, marks of columns, the states of a row before the batch, and their products with pulses.
 
-    The list: the devices and their pulses; the counters of their draws and how many words each uses; the draws.
+    The list: the devices and their pulses; the counters of their draws and the number of words each uses; the draws.
     """
     size = _FULL + 8 * width
     device, hits, used = np.empty((3, size), np.int32)
@@ -62,13 +62,13 @@ def room(width: int, dtype: np.dtype) -> tuple[tuple[np.ndarray, ...], np.ndarra
     return listed, np.empty(WORDS, np.uint64), np.empty(width, dtype), np.empty(width + width // 8, dtype)
 
 
-# One call lists many devices: every array that is passed costs tens of cycles, mostly for counting its references.
+# One call lists many devices: every array argument costs tens of cycles, mostly for reference counting.
 @compiled
 def _list(listed, b, planes, rows, columns, j, low, high, first, one_sided, single, received, mask):
-    """List the devices that fire in products ``b`` and later until the list is full, with one draw each if ``single``.
+    """List the devices that fire from product ``b`` on until the list is full, with one draw each if ``single``.
 
-    Otherwise with as many blocks of draws as their pulses need. Returns the product to go on with, and the numbers of pulses, devices
-    and draws.
+    Otherwise with as many blocks of draws as their pulses need. Returns the next product, and the numbers of pulses, devices and
+    draws.
     """
     device, hits, index, block, c2, c3, used, _, _ = listed
     base = j * columns.shape[1]
@@ -103,7 +103,7 @@ def _list(listed, b, planes, rows, columns, j, low, high, first, one_sided, sing
 
 @compiled(error_model="numpy")
 def _draw(index, block, c2, c3, used, draws, k0, k1, words, xi):
-    """The normal numbers that the first ``draws`` blocks of draws use, one after the other."""
+    """Draw the normal numbers used by the first ``draws`` blocks of draws, one after the other."""
     total = 0
     for e in range(draws):
         total += used[e]
@@ -117,7 +117,7 @@ def _draw(index, block, c2, c3, used, draws, k0, k1, words, xi):
         words[4 * e + 1] = w1
         words[4 * e + 2] = w2
         words[4 * e + 3] = w3
-    # All four words are moved, used or not, for the sake of a loop without branches: the next ones overwrite the rest.
+    # All four words are copied, used or not, to keep the loop free of branches: the next ones overwrite the rest.
     total = 0
     for e in range(draws):
         for lane in range(4):
@@ -129,7 +129,7 @@ def _draw(index, block, c2, c3, used, draws, k0, k1, words, xi):
 
 @compiled(forceinline=True)
 def _series(n, x):
-    """1 + (1 + x) + ... + (1 + x)^(n - 1) for n up to 31, without cancellation for small x: S(2m) = S(m) (2 + x S(m))."""
+    """Return 1 + (1 + x) + ... + (1 + x)^(n - 1) for n up to 31, without cancellation for small x: S(2m) = S(m) (2 + x S(m))."""
     kind = type(x)
     total = kind(0)
     for bit in (16, 8, 4, 2, 1):
@@ -141,7 +141,7 @@ def _series(n, x):
 
 @compiled(forceinline=True)
 def _summed(w, hits, step, shape, low, high, spread, xi):
-    """The state after ``hits`` pulses of a linear law with additive noise, by one normal number; whether no bound can be touched."""
+    """Return the state after ``hits`` pulses of a linear law with additive noise from one number; and whether no bound can be reached."""
     one, kind = type(w)(1), type(w)
     at_low, at_high = one + shape * low, one + shape * high
     most = spread * kind(LARGEST_NORMAL)
@@ -157,7 +157,7 @@ def _summed(w, hits, step, shape, low, high, spread, xi):
 
 @compiled(forceinline=True)
 def _work_off(state, listed, count, draws, devices, constants, spread, added, sloped, base, k0, k1, law, kind):
-    """Draw the noise of the listed devices of a row and move them; their ``hits`` are negative for pulses downwards."""
+    """Draw the noise of the listed devices of a row and move them; their ``hits`` are negative for downward pulses."""
     device, hits, index, block, c2, c3, used, words, xi = listed
     up, down, shape_up, shape_down, low, high = devices
     summed = law == LINEAR and kind == ADDITIVE
@@ -166,7 +166,7 @@ def _work_off(state, listed, count, draws, devices, constants, spread, added, sl
     place = 0
     for e in range(count):
         i, n, upward = device[e], abs(hits[e]), hits[e] > 0
-        # Both directions are loaded and one is taken: a branch would be unpredictable, and a misprediction costs more than a load.
+        # Both directions are loaded and one is selected: a branch would be unpredictable, and a misprediction costs more than a load.
         w, step_up, step_down, shape, other = state[i], up[i], -down[i], shape_up[i], shape_down[i]
         step, shape = step_up if upward else step_down, shape if upward else other
         if spread == 0:
@@ -191,16 +191,16 @@ def _work_off(state, listed, count, draws, devices, constants, spread, added, sl
 
 @functools.cache
 def events(law: int, kind: int) -> Callable[..., None]:
-    """The kernel of one law and kind of noise, which are compile-time constants."""
+    """Return the kernel of one law and kind of noise, which are compile-time constants."""
 
     @compiled(nogil=True)
     def apply(
         begin, end, room, state, rows, columns, planes, one_sided, up, down, shape_up, shape_down, low, high, constants, spread,
         added, sloped, k0, k1, first, received, fired, found,
     ):  # fmt: skip
-        """Apply a batch to the rows from ``begin`` to ``end`` whose ``fired`` is negative, and count their pulses there.
+        """Apply a batch to the rows from ``begin`` to ``end`` whose ``fired`` is negative, and store their numbers of pulses there.
 
-        ``found`` (rows,) float64, if it is not empty, is set to the sum of the states before the batch, each times ``received``.
+        A nonempty ``found`` (rows,) float64 is set to the sum of the states before the batch, each times ``received``.
         """
         width = state.shape[1]
         listed, mask, before, products = room

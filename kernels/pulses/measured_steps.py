@@ -14,7 +14,7 @@ from analogpc.kernels.compiled import compiled
 
 @compiled
 def drawn_factor(constants, w, upward, low, high, xi):
-    """The step at state ``w`` relative to the device's step, for the standard normal number ``xi``."""
+    """Return the step at state ``w`` relative to the device's step, for the standard normal number ``xi``."""
     kind = type(w)
     places, chances = int(constants[0]), int(constants[1])
     chance = kind(0.5) * kind(math.erfc(-xi * kind(0.7071067811865476)))

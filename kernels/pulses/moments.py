@@ -1,31 +1,31 @@
 """Moments of the states of a block of devices through many products of pulse trains, for steps that depend linearly on the state.
 
-A pulse takes w to w + s (1 + c w) + noise, s the signed step and c its shape. With additive noise, s spread xi, the state after any
-pulses in any order is a sum of independent normal numbers: normal, and its mean and variance follow from one pulse to the next without
+A pulse takes w to w + s (1 + c w) + noise, where s is the signed step and c its shape. With additive noise, s spread xi, the state after
+any pulses in any order is a sum of independent normal numbers: it is normal, and its mean and variance follow from pulse to pulse without
 a draw. With multiplicative noise, s (1 + c w) spread xi, a pulse multiplies the distance from the fixed point -1/c by
-(1 + x) (1 + r xi), x = s c and r = spread x / (1 + x). The state is not normal any more, but its moments still follow from one pulse
-to the next. For n pulses in one direction, a the mean and u the deviation from it, f = 1 + c a, e = s spread f / (1 + x), V = E u^2,
-K3 and K4 the third and fourth cumulant:
+(1 + x) (1 + r xi), x = s c and r = spread x / (1 + x). The state is then not normal, but its moments still follow from pulse to pulse.
+For n pulses in one direction, a the mean and u the deviation from it, f = 1 + c a, e = s spread f / (1 + x), V = E u^2, K3 and K4 the
+third and fourth cumulant:
 
     a  -> a + s f S,    S = 1 + (1 + x) + ... + (1 + x)^(n-1)
     V  -> (1+x)^(2n) [V + n e^2 + n r^2 (V + (n-1) e^2 / 2)]
     K3 -> (1+x)^(3n) [K3 + 3 n r e (2 V + (n-1) e^2)]
     K4 -> (1+x)^(4n) [K4 + n r^2 ((n-1)(16n-20) e^4 + (48n-36) e^2 V + 12 V^2) + 12 n r e K3]
 
-The mean is exact; the others are but for terms that are smaller by a factor of D^2, the sum of r^2 over the pulses of a group of
-products. The state is then drawn at once, by the quantile function of its distribution at one normal number z, in the expansion of
-Cornish and Fisher (Revue de l'Institut International de Statistique 5:307, 1938):
+The mean is exact; the others are exact up to terms smaller by a factor of D^2, the sum of r^2 over the pulses of a group of products.
+The state is then drawn by the quantile function of its distribution at one normal number z, in the expansion of Cornish and Fisher
+(Revue de l'Institut International de Statistique 5:307, 1938):
 
     a + V^(1/2) [z + g (z^2 - 1)/6 + k (z^3 - 3 z)/24 - g^2 (2 z^3 - 5 z)/36],    g = K3 / V^(3/2),  k = K4 / V^2.
 
-What this leaves out is of order D^3, and groups are kept so small that D^2 <= 2e-4: the distribution function is then off by less than
-3e-7, which is what the accuracy of `streams.normal` (1e-6 of a value) amounts to.
+The error is of order D^3, and groups are kept so small that D^2 <= 2e-4: the error of the distribution function is then below 3e-7,
+comparable to the accuracy of `streams.normal` (1e-6 of a value).
 
-All that holds as long as no bound is touched. Until one is, the deviation from the mean path is a martingale with normal increments,
-and their variances are bounded as long as the state does not leave the neighbourhood that it can reach. It then exceeds seven times
-the root of the sum of these bounds, upwards or downwards, with a chance below exp(-7^2 / 2) = 2.3e-11 each (Freedman, Ann. Probab.
-3:100, 1975), less than one step of the 32 bits of a draw. A group is safe for a device if mean path and margin stay within its
-bounds. That depends on the past and on the pulses, never on noise to come.
+All this holds as long as no bound is reached. Until then, the deviation from the mean path is a martingale with normal increments whose
+variances are bounded as long as the state stays in the neighbourhood that it can reach. It then exceeds seven times the root of the sum
+of these bounds, upwards or downwards, with a probability below exp(-7^2 / 2) = 2.3e-11 each (Freedman, Ann. Probab. 3:100, 1975), less
+than one step of the 32 bits of a draw. A group is safe for a device if mean path and margin stay within its bounds. That depends on the
+past and on the pulses, never on future noise.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from analogpc.kernels.compiled import compiled
 from analogpc.kernels.words import SLOTS, count_bits
 
 COLUMNS = 256
-"""Devices of a block: what is known of them stays in the first cache."""
+"""Number of devices of a block, whose data fit into the first-level cache."""
 _MARGIN, _WIDEST, _STEEPEST, _FASTEST = 7.0, 2e-4, 2.0**-4, 0.375
-# Places in the working space of a block, one array at constant distances for the sake of vectorised loops (see `pulse_planes`). From _SHAPE
-# on, places of pulses upwards are followed by those of pulses downwards.
+# Offsets in the working space of a block, one array with constant distances for vectorised loops (see `pulse_planes`). From _SHAPE on,
+# offsets for upward pulses are followed by those for downward pulses.
 (STATE, _LOW, HIGH, _UP, _DOWN, _MEAN, _VARIANCE, _THIRD, _FOURTH, UPS, DOWNS) = (np.uint64(COLUMNS * k) for k in range(11))
 (_SHAPE, _LOG, _GAIN, _NOISE, _RELATIVE) = (np.uint64(COLUMNS * k) for k in range(11, 21, 2))
 _OTHER = np.uint64(COLUMNS)
@@ -52,13 +52,13 @@ PLACES = 21
 
 @intrinsic
 def pick(typing_context, which, a, b):
-    """``a`` where ``which`` is true, else ``b``, of one type: unlike Python's expression never a branch, and never a choice of address."""
+    """Return ``a`` where ``which`` is true, else ``b``, of one type: unlike Python's expression never a branch or a choice of address."""
     return a(which, a, b), lambda context, builder, signature, args: builder.select(*args)
 
 
 @compiled(forceinline=True)
 def _log_ratio(x):
-    """log(1 + x) / x for abs(x) up to `_STEEPEST`, to 2e-12."""
+    """Return log(1 + x) / x for abs(x) up to `_STEEPEST`, to 2e-12."""
     kind, total = type(x), type(x)(1 / 9)
     for k in (8, 7, 6, 5, 4, 3, 2, 1):
         total = kind((-1) ** (k + 1) / k) + x * total
@@ -67,7 +67,7 @@ def _log_ratio(x):
 
 @compiled(forceinline=True)
 def _exp_ratio(t):
-    """(exp(t) - 1) / t for abs(t) up to 0.4, to 2e-9."""
+    """Return (exp(t) - 1) / t for abs(t) up to 0.4, to 2e-9."""
     kind = type(t)
     low = (kind(1 / 6) * t + kind(1 / 2)) * t + kind(1)
     high = ((kind(1 / 40320) * t + kind(1 / 5040)) * t + kind(1 / 720)) * t + kind(1 / 120)
@@ -76,7 +76,7 @@ def _exp_ratio(t):
 
 @compiled(forceinline=True, error_model="numpy")
 def load(work, lanes, left, state, up, down, shape_up, shape_down, low, high, spread, additive):
-    """Put ``lanes`` devices of a row, from column ``left`` on, into the working space, and what a pulse does to them.
+    """Load ``lanes`` devices of a row, from column ``left`` on, into the working space, with their responses to a pulse.
 
     Noise is in units of the larger step times the spread.
     """
@@ -99,7 +99,7 @@ def load(work, lanes, left, state, up, down, shape_up, shape_down, low, high, sp
 
 @compiled(forceinline=True)
 def device(work, i, upward):
-    """State of a device, its step and shape in a direction, and its bounds."""
+    """Return the state of a device, its step and shape in a direction, and its bounds."""
     other = 0 if upward else COLUMNS
     step, shape = work[int(_UP) + other + i], work[int(_SHAPE) + other + i]
     step = step if upward else -step
@@ -108,7 +108,7 @@ def device(work, i, upward):
 
 @compiled
 def begin(work, lanes):
-    """Begin a group of products: the states are known."""
+    """Start a group of products with known states."""
     for i in range(lanes):
         work[_MEAN + i] = work[STATE + i]
     for i in range(_VARIANCE, _SHAPE):
@@ -117,7 +117,7 @@ def begin(work, lanes):
 
 @compiled(forceinline=True, error_model="numpy")
 def advance(work, lanes, left, row, columns, one_sided, additive):
-    """Take the moments through one product of the train ``row`` and those of ``columns`` from ``left`` on."""
+    """Update the moments for one product of the train ``row`` and those of ``columns`` from ``left`` on."""
     kind, slots = type(work[0]), np.uint32(row & SLOTS)
     zero, one, two = kind(0), kind(1), kind(2)
     for i in range(lanes):
@@ -155,7 +155,7 @@ def advance(work, lanes, left, row, columns, one_sided, additive):
 
 @compiled(forceinline=True, error_model="numpy")
 def mark_unsafe(work, lanes, spread, additive, unsafe):
-    """Mark the devices for which a group is too large; returns how many they are."""
+    """Mark the devices for which a group is too large; return their number."""
     kind, some = type(spread), 0
     zero, one, margin = kind(0), kind(1), kind(_MARGIN) * spread
     for i in range(lanes):
@@ -191,7 +191,7 @@ def mark_unsafe(work, lanes, spread, additive, unsafe):
 
 @compiled(forceinline=True, error_model="numpy")
 def settle(work, lanes, spread, additive, xi):
-    """Move the devices that got pulses, by one normal number each."""
+    """Move the devices that received pulses, with one normal number each."""
     kind = type(spread)
     zero, one = kind(0), kind(1)
     for i in range(lanes):
@@ -210,7 +210,7 @@ def settle(work, lanes, spread, additive, xi):
 
 @compiled
 def tally(work, lanes, left, received):
-    """Count the pulses of every device of a row in a group; returns how many they are together."""
+    """Count the pulses of every device of a row in a group; return their sum."""
     fired = 0
     for i in range(lanes):
         received[left + i] += np.int32(work[UPS + i] + work[DOWNS + i])

@@ -1,9 +1,9 @@
 """Pulse trains as bit planes: one bit per line and slot, so that 64 crosspoints are handled by one word.
 
-In slot s of a product the columns that fire are a row of bits, a plane; a row line that fires in this slot sends a pulse to exactly
-those. The coincidences of one row in a whole batch are therefore the sum of the planes of all its slots. They are added bit by bit,
-64 columns to a word: full adders (carry-save) turn eight planes into the binary digits of their sum, without a single multiplication
-and without looking at a crosspoint (Harley and Seal's way to count bits; Warren, Hacker's Delight, 2nd ed., section 5-1).
+In slot s of a product the columns that fire form a row of bits, a plane; a row line that fires in this slot sends a pulse to exactly
+these columns. The coincidences of one row in a whole batch are therefore the sum of the planes of all its slots. They are added bit by
+bit, 64 columns to a word: full adders (carry-save) convert eight planes to the binary digits of their sum, without multiplications and
+without inspecting crosspoints (the bit count of Harley and Seal; Warren, Hacker's Delight, 2nd ed., section 5-1).
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from analogpc.kernels.memory import empty
 from analogpc.kernels.words import MAX_LENGTH, SIGN, lowest_bit
 
 WORDS = 8
-"""uint64 words in a block of columns: 512 columns, one cache line."""
+"""Number of uint64 words in a block of columns: 512 columns, one cache line."""
 COLUMNS = 64 * WORDS
-"""Columns of a block."""
+"""Number of columns of a block."""
 MAX_BATCH = 256
-"""Products whose coincidences are summed at once; 31 slots of each fill ``LEVELS`` binary digits."""
+"""Number of products whose coincidences are summed together; 31 slots of each fill ``LEVELS`` binary digits."""
 LEVELS = 13
 STRIP = 16
-"""Rows that are worked off with the same working space: to get it anew for every row takes as long as the work on a sparse row."""
+"""Number of rows that share working space: allocating it for every row takes as long as processing a sparse row."""
 SCRATCH = WORDS * LEVELS + WORDS
-"""uint64 words that `sum_planes` works in: the digits of a block of columns, and a carry."""
-# Unsigned places: with signed ones Numba tests for negative values at every access, and nothing is vectorised.
+"""Number of uint64 words of working space of `sum_planes`: the digits of a block of columns, and a carry."""
+# Unsigned indices: with signed ones Numba tests for negative values at every access, and nothing is vectorised.
 _W, _W2, _W3, _W4, _CARRY = (np.uint64(WORDS * level) for level in (1, 2, 3, 4, LEVELS))
 _HALVES = np.uint32(0xFFFF)
 
@@ -52,7 +52,7 @@ def _fill_planes(columns, planes):
     for b in nb.prange(columns.shape[0]):
         square = np.empty(32, np.uint32)
         for block in range(blocks):
-            # Words of columns that are not there stay empty.
+            # Words of missing columns stay empty.
             for word in range(min(words, (columns.shape[1] - block * COLUMNS + 31) // 32)):
                 start = block * COLUMNS + 32 * word
                 for t in range(32):
@@ -66,7 +66,7 @@ def _fill_planes(columns, planes):
 
 
 def bit_planes(columns: np.ndarray) -> np.ndarray:
-    """The column trains of a batch as planes.
+    """Convert the column trains of a batch to planes.
 
     Parameters
     ----------
@@ -88,9 +88,9 @@ def bit_planes(columns: np.ndarray) -> np.ndarray:
 
 @compiled
 def list_planes(row, places):
-    """Find the planes that a row line with the trains ``row`` (n,) sends upwards: where they begin in a block.
+    """Find the planes that a row line with the trains ``row`` (n,) sends upwards: their offsets in a block.
 
-    They are padded to eights with empty ones. The planes that go downwards begin at these places xor WORDS. Returns the number of
+    They are padded to multiples of eight with empty ones. The offsets of the downward planes are these xor WORDS. Returns the number of
     slots in which the row fires.
     """
     n, count = row.size, 0
@@ -108,8 +108,8 @@ def list_planes(row, places):
 
 @compiled(forceinline=True)
 def _add_eight(planes, s0, s1, s2, s3, s4, s5, s6, s7, digits, words):
-    """Add eight planes to the five lowest digits; the carries that are left go to their own place. Returns whether there are any."""
-    # All digits lie in one array at constant distances: with separate arrays the compiler would have to test too many pairs for overlap
+    """Add eight planes to the five lowest digits, storing the remaining carries separately; return whether there are any."""
+    # All digits are in one array at constant distances: with separate arrays the compiler would have to test too many pairs for overlap
     # and would not vectorise.
     some = np.uint64(0)
     for w in range(words):
@@ -150,7 +150,7 @@ def _add_eight(planes, s0, s1, s2, s3, s4, s5, s6, s7, digits, words):
 
 @compiled
 def sum_planes(planes, places, count, direction, digits, halves, counts):
-    """The sum of planes: how many pulses in one direction every column gets.
+    """Add up planes: the number of pulses in one direction for every column.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def sum_planes(planes, places, count, direction, digits, halves, counts):
 
 @compiled
 def _read_digits(digits, levels, counts):
-    """The counts of up to 32 columns from their binary digits, which lie 2 WORDS apart."""
+    """Extract the counts of up to 32 columns from their binary digits, which are 2 WORDS apart."""
     counts[:] = 0
     for level in range(levels):
         bits = digits[2 * WORDS * level]

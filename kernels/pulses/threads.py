@@ -1,8 +1,8 @@
-"""Rows shared among threads by Python, for kernels that take seconds to compile.
+"""Distribution of rows over threads from Python, for kernels that take seconds to compile.
 
-With ``parallel=True`` Numba compiles the body of a loop and all that it calls four times over (the loop, two wrappers, the function).
-A kernel that takes the rows from one to another and releases the interpreter lock (``nogil=True``) is compiled once, and to hand
-it out costs some ten microseconds.
+With ``parallel=True`` Numba compiles the body of a loop and all that it calls four times (the loop, two wrappers, the function). A kernel
+that processes a range of rows and releases the interpreter lock (``nogil=True``) is compiled once; distributing it costs some ten
+microseconds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numba
 from analogpc.kernels.pulses.planes import STRIP
 
 _PARTS = 4
-"""Parts for every thread: some may be slower than others."""
+"""Parts per thread, since some threads may be slower than others."""
 _pools: list[ThreadPoolExecutor] = []
 # Threads do not survive a fork; without this, the child would wait for them.
 if hasattr(os, "register_at_fork"):
@@ -26,17 +26,17 @@ if hasattr(os, "register_at_fork"):
 
 
 def over_rows(kernel: Callable[..., Any], height: int, room: Callable[[], Any], *arguments: Any) -> None:
-    """Call ``kernel(first, stop, room(), *arguments)`` for parts that make up rows 0 to ``height``, in `numba.get_num_threads` threads.
+    """Call ``kernel(first, stop, room(), *arguments)`` for parts of the rows 0 to ``height``, in `numba.get_num_threads` threads.
 
     Parameters
     ----------
     kernel : function
-        Compiled with ``nogil=True``; what it does to a row must not depend on the part.
+        Compiled with ``nogil=True``; its effect on a row must not depend on the part.
     height : int
     room : function
-        Makes the working space of a thread.
+        Allocates the working space of a thread.
     arguments
-        The rest of what the kernel takes.
+        Further arguments of the kernel.
     """
     threads = max(1, min(numba.get_num_threads(), -(-height // STRIP)))
     size = STRIP * -(-height // (STRIP * _PARTS * threads)) if threads > 1 else height
@@ -57,7 +57,7 @@ def over_rows(kernel: Callable[..., Any], height: int, room: Callable[[], Any], 
     try:
         work()
     finally:
-        # Whatever stopped this thread, no other thread writes to the rows after this function returns.
+        # Even after an exception in this thread, no other thread writes to the rows after this function returns.
         parts.clear()
         wait(others)
     for other in others:

@@ -1,8 +1,8 @@
 """Pulsed outer-product updates: pulse trains on the lines, coincidences at the crosspoints, steps of the devices.
 
-A line's train for one rank-one product is one 32-bit word: 31 time slots and, in the top bit, the sign of the value (a negative
+The train of a line for one rank-one product is one 32-bit word: 31 time slots and, in the top bit, the sign of the value (a negative
 value drives the line with the opposite polarity). A crosspoint fires in the slots that both lines have in common (Gokmen and Vlasov,
-Front. Neurosci. 10:333, 2016). The trains of a line are shared by all its crosspoints, as on hardware.
+Front. Neurosci. 10:333, 2016). The trains of a line are shared by all its crosspoints, as in hardware.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from analogpc.kernels.random.streams import Key, normal, philox, split, step_the
 from analogpc.kernels.words import SIGN, SLOTS, count_bits
 
 LINEAR, EXPONENTIAL, POWER, PIECEWISE, MEASURED = range(5)
-"""How the mean step depends on the state: see `apply_pulses`."""
+"""Dependence of the mean step on the state: see `apply_pulses`."""
 MULTIPLICATIVE, ADDITIVE, COMPOSITE = range(3)
-"""How the noise of a step depends on the step: see `apply_pulses`."""
+"""Dependence of the noise of a step on the step: see `apply_pulses`."""
 _CHUNK = 16
 _SUMS = 1024
-"""Places in which the threads of a GPU count."""
+"""Number of partial counters of the threads of a GPU."""
 _TRAINS = CudaKernel("pulses/updates", "trains")
 _APPLY_PULSES = CudaKernel("pulses/updates", "apply_pulses")
 _APPLY_COUNTS = CudaKernel("pulses/updates", "apply_counts")
@@ -37,7 +37,7 @@ _APPLY_COUNTS = CudaKernel("pulses/updates", "apply_counts")
 
 @compiled
 def _fire(thresholds, length, c2, c3, k0, k1, words):
-    """Set the slots in which lines fire: those whose random word lies below the line's threshold."""
+    """Set the slots in which lines fire: those whose random word is below the line's threshold."""
     words[:] = 0
     for block in range((length + 3) // 4):
         used = np.uint32(((1 << min(4, length - 4 * block)) - 1) << (4 * block))
@@ -69,16 +69,16 @@ def _trains(values, gain, length, k0, k1, first_step, words):
 
 
 def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, first_step: int) -> tuple[np.ndarray, Any]:
-    """Stochastic pulse trains: in every slot a line fires with probability min(1, gain * |value|).
+    """Draw stochastic pulse trains: in every slot a line fires with probability min(1, gain * |value|).
 
     Parameters
     ----------
     values : (n, lines) array
         Values of the lines for n rank-one products, applied one after the other.
     gain : (n,) float64 array
-        Probability per unit of value; it and ``length`` may lie in main memory where ``values`` are on the GPU.
+        Probability per unit of value. This and ``length`` may be in main memory while ``values`` are on the GPU.
     length : (n,) int64 array
-        Slots used, 0 to 31.
+        Number of slots used, 0 to 31.
     key, first_step
         Random stream; product i draws at step ``first_step + i``.
 
@@ -87,7 +87,7 @@ def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, f
     words : (n, lines) uint32 array
         Bit k is slot k; the top bit is set for a negative value.
     clipped : int
-        Lines whose wanted probability exceeded 1; on the GPU a 0-d integer device array (no synchronisation).
+        Number of lines whose requested probability exceeded 1; on the GPU a 0-d integer device array (no synchronisation).
     """
     words = np.empty(values.shape, np.uint32, like=values)
     if on_gpu(values):
@@ -102,7 +102,7 @@ def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, f
 
 @compiled
 def _factor(law, constants, w, upward, shape, low, high):
-    """The mean step at state ``w`` relative to the device's step."""
+    """Return the mean step at state ``w`` relative to the device's step."""
     one = type(w)(1)
     if law == LINEAR:
         return one + shape * w
@@ -121,7 +121,7 @@ def _factor(law, constants, w, upward, shape, low, high):
 
 @compiled
 def move(w, step, upward, shape, low, high, law, constants, noise, kind, added, sloped):
-    """The state after one pulse; ``noise`` is the cycle-to-cycle deviation times a normal number."""
+    """Return the state after one pulse; ``noise`` is the cycle-to-cycle deviation times a normal number."""
     if law == MEASURED:
         return min(max(w + step * drawn_factor(constants, w, upward, low, high, noise), low), high)
     factor = _factor(law, constants, w, upward, shape, low, high)
@@ -137,7 +137,7 @@ def move(w, step, upward, shape, low, high, law, constants, noise, kind, added, 
 
 @compiled
 def moves(w, hits, step, upward, shape, low, high, law, constants, spread, kind, added, sloped, index, c2, c3, k0, k1):
-    """The state after ``hits`` pulses in one direction; pulse k takes word k mod 4 of block k div 4."""
+    """Return the state after ``hits`` pulses in one direction; pulse k takes word k mod 4 of block k div 4."""
     if spread == 0:
         for _ in range(hits):
             w = move(w, step, upward, shape, low, high, law, constants, spread, kind, added, sloped)
@@ -157,7 +157,7 @@ def moves(w, hits, step, upward, shape, low, high, law, constants, spread, kind,
 
 @functools.cache
 def _coincidences(law: int, kind: int, one_sided: bool) -> Callable[..., int]:
-    """The kernel of one law and kind of noise: as compile-time constants they cost nothing in the innermost loop."""
+    """Return the kernel of one law and kind of noise, which as compile-time constants cost nothing in the innermost loop."""
 
     @compiled(parallel=True)
     def apply(
@@ -174,7 +174,7 @@ def _coincidences(law: int, kind: int, one_sided: bool) -> Callable[..., int]:
                     continue
                 c2, c3 = split(first + np.uint64(b))
                 for start in range(0, width, _CHUNK):
-                    # Most crosspoints do not fire: a whole chunk of columns is passed over at once if none of them shares a slot.
+                    # Most crosspoints do not fire: a chunk of columns is skipped if none of them shares a slot.
                     stop = min(start + _CHUNK, width)
                     shared = np.uint32(0)
                     for i in range(start, stop):
@@ -205,7 +205,7 @@ def _coincidences(law: int, kind: int, one_sided: bool) -> Callable[..., int]:
 
 @functools.cache
 def _counted(law: int, kind: int) -> Callable[..., int]:
-    """The same for pulses that are counted device by device."""
+    """Return the kernel for pulses that are counted device by device."""
 
     @compiled(parallel=True)
     def apply(state, counts, up, down, shape_up, shape_down, low, high, constants, spread, added, sloped, k0, k1, when):
@@ -237,7 +237,7 @@ def _counted(law: int, kind: int) -> Callable[..., int]:
 
 @dataclass(frozen=True)
 class Law:
-    """What the pulses of one kind of device do; see `apply_pulses` for the meaning.
+    """Law of the response of a device to pulses; see `apply_pulses` for the meaning of the fields.
 
     Attributes
     ----------
@@ -249,7 +249,7 @@ class Law:
     noise : int
         ``MULTIPLICATIVE``, ``ADDITIVE`` or ``COMPOSITE``.
     added, sloped : float
-        Of the composite noise.
+        Parameters of the composite noise.
     """
 
     law: int
@@ -260,7 +260,7 @@ class Law:
     sloped: float = 0.0
 
     def numbers(self, dtype: np.dtype) -> tuple[np.ndarray, float, float, float]:
-        """What the kernels take, in the type of the states."""
+        """Return the kernel arguments, in the type of the states."""
         return np.array(self.constants, dtype), dtype.type(self.spread), dtype.type(self.added), dtype.type(self.sloped)
 
 
@@ -269,14 +269,14 @@ PARAMETERS = ("up", "down", "shape_up", "shape_down", "low", "high")
 
 @functools.cache
 def _constants_there(constants: tuple[float, ...], dtype: np.dtype) -> Any:
-    """The constants of a law on the GPU: brought there once, so that a graph can find them."""
+    """Return the constants of a law on the GPU, copied there once, so that a graph finds them."""
     return copied(np.array(constants, dtype), "gpu")
 
 
 def _launch(
     kernel: CudaKernel, state: np.ndarray, given: tuple[Any, ...], parameters: dict[str, np.ndarray], law: Law, *stream: Any
 ) -> np.ndarray:
-    """Start a kernel of the GPU, one thread for each device; the number of pulses, an integer array without axes."""
+    """Launch a GPU kernel with one thread per device; return the number of pulses, a 0-d integer device array."""
     constants, *numbers = law.numbers(state.dtype)
     arrays = [np.ascontiguousarray(parameters[name], like=state) for name in PARAMETERS]
     answer = _constants_there(law.constants, state.dtype), len(constants) // 2 - 1, *numbers, law.law, law.noise
@@ -298,40 +298,40 @@ def apply_pulses(
 ) -> Any:
     """Apply coincident pulses to devices, pulse by pulse.
 
-    A pulse upwards changes the state w by ``up * f(w)``, one downwards by ``-down * f(w)``, with noise, and w is clipped to the
+    An upward pulse changes the state w by ``up * f(w)``, a downward one by ``-down * f(w)``, with noise, and w is clipped to the
     device's own bounds. The factor f and the noise of a step are:
 
     - ``LINEAR``: 1 + shape w (Gokmen and Vlasov 2016 for shape 0; Fusi and Abbott 2007 for shape -1/bound).
     - ``EXPONENTIAL``: max(0, 1 - A exp(d gamma z)), z = 2 a w / (high - low) + b, d = +-1 the direction; ``constants`` are a, b,
       A upwards, gamma upwards, A downwards, gamma downwards (Gong et al., Nat. Commun. 9:2102, 2018, as in aihwkit).
-    - ``POWER``: the room that is left, (high - w) or (w - low) over (high - low), to the power of shape.
-    - ``PIECEWISE``: linear interpolation between nodes equally spaced from low to high; ``constants`` are those upwards, then as
-      many downwards.
-    - ``MEASURED``: drawn from a table by its inverse distribution function (see `measured_steps`); ``spread`` is 1, and there is no other
-      noise.
+    - ``POWER``: the remaining range, (high - w) or (w - low) over (high - low), to the power of shape.
+    - ``PIECEWISE``: linear interpolation between nodes equally spaced from low to high; ``constants`` are the nodes for upward, then
+    for downward pulses.
+    - ``MEASURED``: drawn from a table by its inverse distribution function (see `measured_steps`); ``spread`` is 1, without further
+    noise.
     - ``MULTIPLICATIVE``: the change is multiplied by 1 + spread xi; ``ADDITIVE``: spread xi is added to f; ``COMPOSITE``: the
       change gets the standard deviation spread (abs(change) + added + sloped abs(w)).
 
     Parameters
     ----------
     state : (rows, columns) array
-        Changed in place; on the GPU it and ``received`` are contiguous.
+        Updated in place; on the GPU it and ``received`` are contiguous.
     rows, columns : (n, rows) and (n, columns) uint32 arrays
         Trains of n rank-one products, from `trains`.
     parameters : dict of (rows, columns) arrays in the type of ``state``
-        "up", "down" (both positive), "shape_up", "shape_down", "low", "high". Devices whose bounds coincide do not move.
+        "up", "down" (both positive), "shape_up", "shape_down", "low", "high". Devices with equal bounds do not move.
     law : Law
     one_sided : bool
-        Coincidences downwards do nothing.
+        Whether downward coincidences have no effect.
     key, first_step
         Random stream; the noise of pulse k of a device in product i is a function of (key, first_step + i, device, k).
     received : (rows, columns) int32 array
-        The pulses that every device gets are added to it.
+        Accumulator of the number of pulses that every device receives.
 
     Returns
     -------
     int
-        Pulses that devices received; on the GPU a 0-d integer device array (no synchronisation).
+        Number of pulses that devices received; on the GPU a 0-d integer device array (no synchronisation).
     """
     if on_gpu(state):
         sent = [np.ascontiguousarray(words, np.uint32, like=state) for words in (rows, columns)]
@@ -344,7 +344,7 @@ def apply_pulses(
 
 
 def apply_counts(state: np.ndarray, counts: np.ndarray, parameters: dict[str, np.ndarray], law: Law, key: Key, step: int) -> Any:
-    """Apply as many pulses to every device as ``counts`` says, (rows, columns) int32, negative ones downwards.
+    """Apply ``counts`` pulses to every device, (rows, columns) int32; negative counts are downward pulses.
 
     The other parameters are those of `apply_pulses`; the noise of pulse k of a device is a function of (key, step, device, k).
     """

@@ -1,4 +1,4 @@
-"""Exact writes, within the bounds of every device."""
+"""Exact writes within the bounds of every device."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _all(state, change, low, high, touched):
 
 
 def move_within(state: np.ndarray, change: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Add ``change`` to ``state`` in place and cut it to its bounds; a NaN stays.
+    """Add ``change`` to ``state`` in place and clip it to its bounds; NaNs are kept.
 
     Parameters
     ----------

@@ -1,5 +1,5 @@
 """Keyed random numbers.
 
-Enters: every generator and distribution that is a pure function of (key, step, index), with its CUDA twin.
-A new distribution is a function in `streams`; what a device does with it stays outside.
+Contains: generators and distributions that are pure functions of (key, step, index), with their CUDA twins.
+A new distribution is a function in `streams`; its use by devices belongs elsewhere.
 """

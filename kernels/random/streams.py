@@ -1,9 +1,9 @@
 """Keyed random numbers: every draw is a pure function of (key, step, index).
 
-The generator is Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011): a
-128-bit counter and a 64-bit key give four 32-bit words. Here the key names *who* draws (a seed folded with names, see `Key`), the
-upper half of the counter *when* (the step) and the lower half *which number* (the index of a block of four words). Nothing depends
-on the number of threads, on the order of the draws or on how an array is cut.
+The generator is Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011): a 128-bit
+counter and a 64-bit key give four 32-bit words. The key identifies *who* draws (a seed folded with names, see `Key`), the upper half of
+the counter *when* (the step) and the lower half *which number* (the index of a block of four words). Draws do not depend on the number
+of threads, on their order or on the partition of an array.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _A0, _A1, _A2, _A3 = (np.float32(v) for v in (3.3871327179, 50.434271938, 159.29
 _B1, _B2, _B3 = (np.float32(v) for v in (17.895169469, 78.757757664, 67.187563600))
 _C0, _C1, _C2, _C3 = (np.float32(v) for v in (1.4234372777, 2.7568153900, 1.3067284816, 0.17023821103))
 _D1, _D2 = (np.float32(v) for v in (0.73700164250, 0.12021132975))
-# (ln(1 + y) - y) / y^2 for 1 + y from sqrt(1/2) to sqrt(2): least squares at Chebyshev nodes; ln(1 + y) is off by at most 1.1e-8.
+# (ln(1 + y) - y) / y^2 for 1 + y from sqrt(1/2) to sqrt(2): least squares at Chebyshev nodes; error of ln(1 + y) at most 1.1e-8.
 _L0, _L1, _L2, _L3 = (np.float32(v) for v in (-0.49999986, 0.33333958, -0.25002129, 0.1996212))
 _L4, _L5, _L6, _L7 = (np.float32(v) for v in (-0.16563112, 0.14910179, -0.14351936, 0.08808367))
 _LN2 = np.float32(math.log(2))
@@ -47,17 +47,17 @@ _SQRT_HALF_BITS, _MANTISSA = np.int32(0x3F3504F3), np.int32(23)
 _LAST_BIT, _SIGN = np.int32(31), np.int32(-(2**31))
 
 LARGEST_NORMAL = 6.34
-"""No normal number drawn here is larger: the inverse distribution function at 2**-33 is -6.338."""
+"""Largest normal number drawn here: the inverse distribution function at 2**-33 is -6.338."""
 
 
 @dataclass(frozen=True)
 class Key:
-    """The name of a random stream: a seed, folded with names and numbers.
+    """Identifier of a random stream: a seed, folded with names and numbers.
 
     Parameters
     ----------
     value : int
-        64 bits. ``Key(seed)`` is the root of an experiment; children are made by `fold`.
+        64-bit value. ``Key(seed)`` is the root of an experiment; children are made by `fold`.
 
     Examples
     --------
@@ -76,7 +76,7 @@ class Key:
             raise ValueError(f"a seed is a whole number from 0 to 2**64 - 1, not {value!r}")
 
     def fold(self, *names: str | int) -> Key:
-        """The key of a child stream; equal names give equal keys, different names independent ones (64 bits of BLAKE2b)."""
+        """Return the key of a child stream; equal names give equal keys, different names independent ones (64 bits of BLAKE2b)."""
         value = self.value
         for name in names:
             if isinstance(name, MovingStep):
@@ -88,11 +88,11 @@ class Key:
 
     @cached_property
     def words(self) -> tuple[np.uint32, np.uint32]:
-        """The two 32-bit halves that the kernels take, low half first."""
+        """Return the two 32-bit halves for kernels, low half first."""
         return np.uint32(self.value & 0xFFFFFFFF), np.uint32(self.value >> 32)
 
 
-# Kernels that call these in a plain loop are to be vectorised: the functions must therefore be inlined, whatever their size, must not
+# Kernels that call these in a plain loop should be vectorised: the functions must therefore be inlined, whatever their size, must not
 # branch, and keep 32-bit words in 64-bit lanes, where a product is one instruction.
 @compiled(forceinline=True)
 def _round(c0, c1, c2, c3, k0, k1):
@@ -103,10 +103,10 @@ def _round(c0, c1, c2, c3, k0, k1):
 
 @compiled(forceinline=True)
 def philox(c0, c1, c2, c3, k0, k1):
-    """Philox4x32-10: four 32-bit words of random bits from a counter (c0..c3) and a key (k0, k1), all uint32."""
+    """Return four 32-bit words of random bits by Philox4x32-10 from a counter (c0..c3) and a key (k0, k1), all uint32."""
     c0, c1, c2, c3 = np.uint64(c0), np.uint64(c1), np.uint64(c2), np.uint64(c3)
     k0, k1 = np.uint64(k0), np.uint64(k1)
-    # Only the lower half of every word counts. Ten rounds, written out: the loop around them is the one to be vectorised.
+    # Only the lower half of every word counts. The ten rounds are unrolled: the loop around them is to be vectorised.
     c0, c1, c2, c3, k0, k1 = _round(c0, c1, c2, c3, k0, k1)
     c0, c1, c2, c3, k0, k1 = _round(c0, c1, c2, c3, k0, k1)
     c0, c1, c2, c3, k0, k1 = _round(c0, c1, c2, c3, k0, k1)
@@ -122,26 +122,26 @@ def philox(c0, c1, c2, c3, k0, k1):
 
 @compiled(forceinline=True)
 def split(step):
-    """The low and the high 32-bit word of a step."""
+    """Return the low and the high 32-bit word of a step."""
     wide = np.uint64(step)
     return np.uint32(wide & _LOW), np.uint32(wide >> _HALF)
 
 
 @intrinsic
 def _bits_of(typing_context, x):
-    """The bits of a float32 as an int32."""
+    """Reinterpret a float32 as an int32."""
     return types.int32(types.float32), lambda context, builder, signature, args: builder.bitcast(args[0], ir.IntType(32))
 
 
 @intrinsic
 def _float_of(typing_context, x):
-    """The float32 that the bits of an int32 are."""
+    """Reinterpret an int32 as a float32."""
     return types.float32(types.int32), lambda context, builder, signature, args: builder.bitcast(args[0], ir.FloatType())
 
 
 @compiled(forceinline=True, error_model="numpy")
 def _log(x):
-    """The natural logarithm of a positive float32, to 2e-7 relative below 0.1, by additions and products alone."""
+    """Return the natural logarithm of a positive float32, to 2e-7 relative below 0.1, using only additions and products."""
     word = _bits_of(x)
     exponent = np.int32(np.int32(word - _SQRT_HALF_BITS) >> _MANTISSA)
     y = _float_of(np.int32(word - np.int32(exponent << _MANTISSA))) - np.float32(1)
@@ -153,15 +153,15 @@ def _log(x):
 
 @compiled(forceinline=True, error_model="numpy")
 def normal(word):
-    """A standard normal float32 from 32 random bits: the inverse distribution function at (word + 1/2) / 2**32.
+    """Return a standard normal float32 from 32 random bits: the inverse distribution function at (word + 1/2) / 2**32.
 
     Algorithm AS 241, PPND7 (Wichura, Appl. Statist. 37:477, 1988), whose third region lies beyond 2**-33 and is not needed.
-    Exactly symmetric; |value| <= 6.338; off by at most 1e-6 relative or 1e-7 absolute, whichever is larger. Both regions are
-    computed and one is taken, and only operations that IEEE 754 rounds correctly are used, none of them fused: every machine
-    gives the same bits.
+    Exactly symmetric; |value| <= 6.338; error at most 1e-6 relative or 1e-7 absolute, whichever is larger. Both regions are computed and
+    one is selected, and only operations that IEEE 754 rounds correctly are used, none of them fused: results are bit-identical on every
+    machine.
     """
     word = np.int32(word)
-    # The complement of the upper half of the words mirrors it onto the lower one; the sign is put back at the end.
+    # The complement of the upper half of the words mirrors it onto the lower half; the sign is restored at the end.
     tail = (np.float32(np.int32(word ^ np.int32(word >> _LAST_BIT))) + np.float32(0.5)) * _SCALE
     q = np.float32(0.5) - tail
     r = np.float32(0.180625) - q * q
@@ -177,7 +177,7 @@ def normal(word):
 
 @compiled
 def _some_bits(out, first, k0, k1, c2, c3):
-    """Fill ``out``, which begins with the first word of block ``first``."""
+    """Fill ``out``, which begins with the first word of block ``first``, with random words."""
     whole = out.size // 4
     for place in range(whole):
         c0, c1 = split(first + place)
@@ -195,7 +195,7 @@ def _some_bits(out, first, k0, k1, c2, c3):
 
 @compiled(error_model="numpy")
 def _some_normals(out, first, k0, k1, c2, c3):
-    """The same for normal numbers."""
+    """Fill ``out``, which begins with the first word of block ``first``, with normal numbers."""
     whole = out.size // 4
     for place in range(whole):
         c0, c1 = split(first + place)
@@ -213,7 +213,7 @@ def _some_normals(out, first, k0, k1, c2, c3):
 
 @compiled(error_model="numpy")
 def row_normals(out, c1, c2, c3, k0, k1):
-    """Normal numbers from the blocks 0, 1, .. of row ``c1`` of step (c2, c3): ``out`` is float32, a multiple of 4 long."""
+    """Fill ``out`` (float32, a multiple of 4 long) with normal numbers from the blocks 0, 1, .. of row ``c1`` of step (c2, c3)."""
     for place in range(out.size // 4):
         w0, w1, w2, w3 = philox(np.uint32(place), c1, c2, c3, k0, k1)
         out[4 * place] = normal(w0)
@@ -237,9 +237,9 @@ def _fill_normals(out, k0, k1, step):
 
 
 def bits(key: Key, step: int, shape: int | tuple[int, ...], *, like: np.ndarray | None = None) -> np.ndarray:
-    """Uniform random 32-bit words, ``shape``, uint32; element i (C order) is word i mod 4 of block i div 4.
+    """Return uniform random 32-bit words, ``shape``, uint32; element i (C order) is word i mod 4 of block i div 4.
 
-    ``like`` is an array where they are wanted: on the GPU, if it is there.
+    ``like`` is an array on the backend of the result.
     """
     out = np.empty(shape, np.uint32, like=like)
     if on_gpu(out):
@@ -257,7 +257,7 @@ def uniforms(
     *,
     like: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Uniform numbers in (0, 1], ``shape``: 32 random bits each, rounded to ``dtype``; ``like`` as for `bits`."""
+    """Return uniform numbers in (0, 1], ``shape``: 32 random bits each, rounded to ``dtype``; ``like`` as for `bits`."""
     return ((bits(key, step, shape, like=like) + 0.5) * 2.0**-32).astype(dtype)
 
 
@@ -269,7 +269,7 @@ def normals(
     *,
     like: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Standard normal numbers, ``shape``, from 32 random bits each, of float32 accuracy whatever the ``dtype``; ``like`` as for `bits`."""
+    """Return standard normal numbers, ``shape``, from 32 random bits each, of float32 accuracy; ``like`` as for `bits`."""
     out = np.empty(shape, dtype, like=like)
     if on_gpu(out):
         _NORMALS(-(-out.size // 4), out, out.size, *key.words, *step_there(step))
@@ -280,16 +280,16 @@ def normals(
 
 @functools.cache
 def _unmoved() -> Any:
-    """What is added to a step outside of graphs: nothing."""
+    """Return the offset of a step outside of graphs: zero."""
     return copied(np.zeros((), np.uint64), "gpu")
 
 
 def step_there(step: int) -> tuple[np.uint64, Any]:
-    """A step as kernels of the GPU take it (see ``step_of`` in streams.cuh): a number, and where the GPU finds what is added to it."""
+    """Return a step as a pair for GPU kernels (see ``step_of`` in streams.cuh): a number, and the device array added to it."""
     return np.uint64(int(step)), step.moved if isinstance(step, MovingStep) else _unmoved()
 
 
 def permutation(key: Key, step: int, n: int) -> np.ndarray:
-    """A uniformly random order of 0 .. n-1, (n,) int64: the ranks of 64-bit random numbers."""
+    """Return a uniformly random order of 0 .. n-1, (n,) int64: the ranks of 64-bit random numbers."""
     words = bits(key, step, 2 * n).astype(np.uint64)
     return np.argsort((words[0::2] << _HALF) | words[1::2], kind="stable")

@@ -154,7 +154,7 @@ REFUSED = [
     (lambda: apc.preset("pcm").but(drift={"kind": {}}), "kind"),
     (lambda: apc.Study(rule={"kind": []}), "kind"),
     (lambda: apc.Crossbar(np.eye(3)).elapse(1e300), "longer than the age of the universe"),
-    (lambda: begun(backend="tpu"), "backend = 'tpu' is not allowed: it is 'cpu' or 'gpu'"),
+    (lambda: begun(backend="tpu"), "backend = 'tpu' is not allowed: give 'cpu' or 'gpu'"),
     (lambda: apc.mlp([64, 10]).to("cuda"), "backend = 'cuda' is not allowed"),
     (lambda: begun(checkpoint=""), "'' cannot be written: it is not the name of a file"),
     (lambda: begun(checkpoint=3), "3 cannot be written: it is not the name of a file"),

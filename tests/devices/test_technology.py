@@ -61,7 +61,7 @@ def test_what_is_missing_is_refused_by_name(two):
         ('[adc]\nenergy = { value = -2, unit = "pJ", source = "s" }', "a nonnegative value"),
         ('[adc]\nenergy = { value = 2, unit = "pJ" }', "needs the field"),
         ('[adc]\nenergy = { value = 2, unit = "pJ", source = "" }', "source"),
-        ('[adc]\nenergy = { value = 2, unit = "pJ", source = "s", law = "linear" }', "needs a value and the bits"),
+        ('[adc]\nenergy = { value = 2, unit = "pJ", source = "s", law = "linear" }', "needs a value and its bits"),
         ('[adc]\nsmell = { value = 2, unit = "pJ", source = "s" }', "there is no entry 'adc.smell'"),
         ("[adc]\nenergy = 3", "energy"),
         ("abilities = ['flies']", "flies"),
