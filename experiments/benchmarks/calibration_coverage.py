@@ -1,4 +1,4 @@
-"""Known truth through the calibration of pulse series: how often stated 90 % intervals hold it, and how narrow they are.
+"""Coverage and width of the 90 % intervals of the calibration, for simulated pulse series of known devices.
 
 python experiments/benchmarks/calibration_coverage.py --draws 48 --out coverage.json
 python experiments/benchmarks/calibration_coverage.py --cycles --draws 8 --out cycles.json
@@ -18,7 +18,7 @@ import numpy as np
 
 from analogpc.devices.calibration import calibrate
 
-# Steps up and down at a place z of the range, in ranges.
+# Up and down steps at the position z in the range, relative to the range.
 FAMILIES = {
     "constant": (lambda z: 0.02, lambda z: 0.02),
     "soft bounds": (lambda z: 0.03 * (1.1 - z), lambda z: 0.036 * (z + 0.1)),
@@ -33,10 +33,10 @@ FAMILIES = {
         lambda z: np.interp(z, [0, 0.25, 1], [0.01, 0.03, 0.04]),
     ),
 }
-# White and slow read noise, of the range; the memory of the slow one is 8 pulses.
+# White and slow read noise relative to the range; the slow noise has a correlation time of 8 pulses.
 NOISES = {"white": (0.02, 0.0), "slow": (0.0, 0.02), "both": (0.01, 0.02)}
 CYCLE_NOISE, MEMORY, BASE, RANGE = 0.3, 8.0, 2e-6, 1e-5
-# Devices, cycles of each, pulses up and down of a cycle.
+# Number of devices, cycles per device, up and down pulses per cycle.
 POPULATIONS = ((1, 3, 50), (6, 1, 50))
 CYCLES = ((1, 1), (1, 3), (1, 10), (1, 30), (5, 1), (5, 3), (20, 1))
 
@@ -44,7 +44,7 @@ CYCLES = ((1, 1), (1, 3), (1, 10), (1, 30), (5, 1), (5, 3), (20, 1))
 def measurement(
     seed: tuple[int, ...], family: str, white: float, slow: float, population: tuple[int, int, int]
 ) -> dict[str, Any]:
-    """Readings in siemens after every pulse; devices differ by a fifth in their steps up and down."""
+    """Simulate readings in siemens after every pulse; the up and down steps of devices differ by 20 %."""
     rng = np.random.default_rng(seed)
     (up, down), (devices, cycles, pulses) = FAMILIES[family], population
     columns: dict[str, list[Any]] = {name: [] for name in ("pulse", "conductance", "direction", "device")}
@@ -64,7 +64,7 @@ def measurement(
 
 
 def checked(draw: int, noise: str, population: tuple[int, int, int]) -> dict[str, Any]:
-    """One fit: what was found, and which truths the intervals hold."""
+    """Run one fit; return the estimates and whether the intervals cover the true values."""
     family, (white, slow) = list(FAMILIES)[draw % len(FAMILIES)], NOISES[noise]
     started = time.process_time()
     fit = calibrate(measurement((draw, population[0]), family, white, slow, population), accept=True)
@@ -96,7 +96,7 @@ def checked(draw: int, noise: str, population: tuple[int, int, int]) -> dict[str
 
 
 def coverages(draws: int, first: int = 0) -> Iterator[dict[str, Any]]:
-    """Fits of all noises and populations, the families in turn; a draw of everything before the next."""
+    """Run fits for all noises and populations, cycling through the families, draw by draw."""
     for draw in range(first, first + draws):
         for population in POPULATIONS:
             for noise in NOISES:
@@ -104,7 +104,7 @@ def coverages(draws: int, first: int = 0) -> Iterator[dict[str, Any]]:
 
 
 def widths(draws: int) -> Iterator[dict[str, Any]]:
-    """Fits of soft bounds with white read noise, by devices and cycles."""
+    """Run fits of soft bounds with white read noise, by number of devices and cycles."""
     for draw in range(draws):
         for devices, cycles in CYCLES:
             columns = measurement((draw, devices, cycles), "soft bounds", 0.02, 0.0, (devices, cycles, 50))
@@ -113,7 +113,7 @@ def widths(draws: int) -> Iterator[dict[str, Any]]:
 
 
 def summary(fits: list[dict[str, Any]]) -> str:
-    """Counts of truths held, as lines of a Markdown table."""
+    """Return the coverage counts as lines of a Markdown table."""
     rows: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
     for one in fits:
         rows[one["noise"], one["devices"]].append(one)
@@ -130,8 +130,8 @@ def summary(fits: list[dict[str, Any]]) -> str:
 
 
 def width_table(fits: list[dict[str, Any]]) -> str:
-    """Median intervals, as lines of a Markdown table."""
-    lines = ["| devices | cycles of each | median estimate | median 90 % interval |", "|---|---|---|---|"]
+    """Return the median intervals as lines of a Markdown table."""
+    lines = ["| devices | cycles per device | median estimate | median 90 % interval |", "|---|---|---|---|"]
     for devices, cycles in CYCLES:
         own = np.array([one["cycle"] for one in fits if (one["devices"], one["cycles"]) == (devices, cycles)])
         if len(own):
@@ -141,11 +141,11 @@ def width_table(fits: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Fit, keep every fit, and print the table."""
+    """Run the fits, write them to the file, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=48)
     parser.add_argument("--first", type=int, default=0, help="number of the first draw: others are fresh")
-    parser.add_argument("--cycles", action="store_true", help="intervals by devices and cycles, instead of coverage")
+    parser.add_argument("--cycles", action="store_true", help="intervals by number of devices and cycles, instead of coverage")
     parser.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args()
     fits: list[dict[str, Any]] = []

@@ -1,12 +1,12 @@
-"""Time of one read of a crossbar by a batch of vectors, forwards and transposed, beside the float32 matrix product of the same shape.
+"""Time of one crossbar read by a batch of vectors, forward and transposed, relative to the float32 matrix product of the same shape.
 
     python experiments/benchmarks/crossbar_reads.py [--sizes 128 256 512 1024] [--tiles 512 128] [--batch 128] [--turns 200]
                                                     [--threads 1 2] [--out RESULT.json]
 
-The cases add one thing after the other: a digital matrix, crossbars with every nonideality off, a 7-bit DAC and a 9-bit ADC, noise of
-the outputs, noise of every device fresh for every vector (whose least is two products: 2 x GEMM). All cases and their parts take
-turns in one process. Given are the median and the fastest time, and their ratios to those of the plain product of NumPy: with one
-thread of processor time, which other work on the machine hardly changes; with several of wall time, which needs an idle machine.
+The cases add one feature at a time: a digital matrix, crossbars without nonidealities, a 7-bit DAC and a 9-bit ADC, output noise, and
+new noise of every device for every vector (which needs at least two products: 2 x GEMM). All cases and their parts are measured
+alternately in one process. The tables give the median and the fastest time, and their ratios to those of NumPy's plain product. With one
+thread, processor time is measured, which hardly depends on other load; with several, wall time, which needs an idle machine.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Timings = dict[str, dict[str, float]]
 
 
 def substrates(tile: int) -> dict[str, Digital | Analog]:
-    """Where the matrices of the cases live, by name."""
+    """Substrates of the cases, by name."""
     devices = {"rows": tile, "columns": tile}
     converters = {"dac": DAC(bits=DAC_BITS), "adc": ADC(bits=ADC_BITS, bound=BOUND)}
     restless = preset("idealized").model_copy(update={"read_noise": RelativeNoise(relative=RELATIVE_NOISE)})
@@ -53,7 +53,7 @@ def substrates(tile: int) -> dict[str, Digital | Analog]:
 
 
 def parts(x: np.ndarray, y: np.ndarray) -> dict[str, Callable]:
-    """What a read of one tile spends its time on besides products: a pass over the vectors and one over the sums."""
+    """Parts of a read of one tile besides products: a pass over the vectors and a pass over the sums."""
     total, ones, key = np.empty_like(y), np.ones(len(y), y.dtype), Key(0)
 
     def converted(noise: float, bits: float, bound: float) -> np.ndarray:
@@ -70,7 +70,7 @@ def parts(x: np.ndarray, y: np.ndarray) -> dict[str, Callable]:
 
 
 def alternated(calls: dict[str, Callable], turns: int, clock: Callable[[], float]) -> Timings:
-    """Median and fastest time of each call in milliseconds; the calls take turns, three at a time."""
+    """Measure the calls alternately, three at a time; return median and fastest time of each in milliseconds."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         call()
@@ -84,7 +84,7 @@ def alternated(calls: dict[str, Callable], turns: int, clock: Callable[[], float
 
 
 def measured(size: int, tile: int, batch: int, turns: int, clock: Callable[[], float]) -> Timings:
-    """Times of all cases and parts of one matrix of ``size`` x ``size``, with their ratios to the product."""
+    """Measure all cases and parts for a matrix of ``size`` x ``size``; return times and ratios to the product."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(batch, size)).astype(np.float32)
     weights = (rng.normal(size=(size, size)) / math.sqrt(size)).clip(-0.2, 0.2).astype(np.float32)
@@ -115,7 +115,7 @@ def show(times: Timings) -> None:
 
 
 def main() -> None:
-    """Measure, print tables and write the results."""
+    """Measure; print the tables and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "crossbar_reads.json")
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256, 512, 1024])

@@ -1,14 +1,14 @@
-"""How much faster the errors of predictive coding relax than its states: time to the same residual, by depth.
+"""Time of error-based and state-based relaxation of predictive coding to the same residual, by depth.
 
     python experiments/benchmarks/error_based.py [--depths 5 10 20] [--out experiments/benchmarks/results/error_based.json]
 
 Digital perceptrons of equal width in float64, one batch of digits, output clamped to the one-hot target. Both relaxations start from
-the feed-forward pass and end when in every layer the gradient of the energy with respect to the *state* is small beside the error of
-that layer, ||e_l - J^T e_(l+1)|| <= RESIDUAL ||e_l||: then also the smallest errors, those of the first layers, are right, and what the
-layers learn from them. (An absolute residual is met by errors that are too small to matter, and wrong.) For the error-based
-relaxation it is formed from the states that belong to its errors; neither is charged for the check. Step sizes, and with "momentum" the
-momentum, are the fastest of a grid, so that neither is held back by a bad choice. Two kinds of networks of tanh units: those of the usual
-initialisation, under which errors fade from layer to layer, and those whose initialisation keeps the size of the errors.
+the feed-forward pass and end when in every layer the gradient of the energy with respect to the *state* is small relative to the error
+of that layer, ||e_l - J^T e_(l+1)|| <= RESIDUAL ||e_l||. Then even the smallest errors, in the first layers, and the resulting updates are
+correct. (An absolute residual would also accept small errors that are wrong.) For the error-based relaxation the residual is computed
+from the corresponding states; the time of the check is not counted for either. Step sizes (and, with "momentum", the momentum) are the
+fastest of a grid for each method. Two kinds of tanh networks are used: with the default initialisation, in which errors shrink from layer
+to layer, and with an initialisation that preserves the size of the errors.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Outcome = tuple[int, float, list[np.ndarray]]
 
 
 def by_states(network: apc.Network, x: np.ndarray, y: np.ndarray, s: float, m: float, limit: int) -> Outcome | None:
-    """Relax states; None if they diverge or need more than ``limit`` steps."""
+    """Relax the states; return None if they diverge or need more than ``limit`` steps."""
     relaxation = Relaxation(network.layers, x, y)
     ones = [1.0] * len(network.layers)
     seconds = 0.0
@@ -64,7 +64,7 @@ def by_states(network: apc.Network, x: np.ndarray, y: np.ndarray, s: float, m: f
 
 
 def by_errors(network: apc.Network, x: np.ndarray, y: np.ndarray, s: float, m: float, limit: int) -> Outcome | None:
-    """Relax errors; None if they diverge or need more than ``limit`` steps."""
+    """Relax the errors; return None if they diverge or need more than ``limit`` steps."""
     relaxation = ErrorRelaxation(network.layers, x)
     seconds = 0.0
     for step in range(limit):
@@ -81,13 +81,13 @@ def by_errors(network: apc.Network, x: np.ndarray, y: np.ndarray, s: float, m: f
 
 
 def relative(gradient: np.ndarray, error: np.ndarray) -> float:
-    """||gradient|| / ||error||; not a number if anything is not finite."""
+    """Return ||gradient|| / ||error||, or NaN if a value is not finite."""
     size = float(np.linalg.norm(error))
     return float(np.linalg.norm(gradient)) / size if 0 < size < 1e100 else math.nan
 
 
 def state_residual(network: apc.Network, relaxation: ErrorRelaxation, y: np.ndarray) -> float:
-    """The largest ||e_l - J^T e_(l+1)|| / ||e_l||."""
+    """Return the largest ||e_l - J^T e_(l+1)|| / ||e_l||."""
     errors = [*relaxation.errors, y - relaxation.predictions[-1]]
     backs = [layer.vjp(tape, e) for layer, tape, e in zip(network.layers[1:], relaxation.tapes[1:], errors[1:], strict=True)]
     worst = [relative(e - back, e) for e, back in zip(errors, backs, strict=False)]
@@ -95,7 +95,7 @@ def state_residual(network: apc.Network, relaxation: ErrorRelaxation, y: np.ndar
 
 
 def fastest(relax: Callable[..., Outcome | None], steps: tuple[float, ...], momenta: tuple[float, ...], *given: object) -> dict:
-    """The quickest point of the grid, then the best of three timings of it; only "steps" if none arrives."""
+    """Find the fastest point of the grid and return the best of three timings of it; only "steps" if none converges."""
     best, limit = None, STEP_LIMIT
     with np.errstate(over="ignore", invalid="ignore"):
         for m in momenta:
@@ -111,7 +111,7 @@ def fastest(relax: Callable[..., Outcome | None], steps: tuple[float, ...], mome
 
 
 def measure(kind: str, depth: int, descent: str) -> dict:
-    """Both relaxations of one network."""
+    """Measure both relaxations of one network."""
     data = apc.load_data("digits")
     network = apc.mlp([64, *[WIDTH] * (depth - 1), 10], dtype="float64", seed=depth, **NETWORKS[kind])
     x = network.inputs(data.inputs("train", np.arange(BATCH), dtype="float64"))
@@ -129,7 +129,7 @@ def measure(kind: str, depth: int, descent: str) -> dict:
 
 
 def main() -> None:
-    """Measure all depths and write the record."""
+    """Measure all depths and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--depths", type=int, nargs="+", default=[5, 10, 20])
     parser.add_argument("--out", type=Path, default=Path("experiments/benchmarks/results/error_based.json"))

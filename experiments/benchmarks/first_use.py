@@ -1,9 +1,9 @@
-"""How long every kernel takes to compile at its first use, and the demo from nothing.
+"""Compile time of every kernel at its first use, and time of the demo with an empty cache.
 
     python experiments/benchmarks/first_use.py [--out experiments/benchmarks/results/first_use.json]
 
-Everything runs in fresh processes with an empty cache of kernels. Times of a kernel include those of the kernels that it calls and that
-were not there yet; a kernel that is compiled for several kinds of devices or types is listed as often.
+Every measurement runs in a new process with an empty kernel cache. The time of a kernel includes that of the kernels it calls, if they are
+not compiled yet; a kernel compiled for several device models or types is listed several times.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ print(json.dumps(spent))
 
 
 def fresh(command: list[str], folder: str) -> tuple[float, str]:
-    """Seconds and standard output of a process with its own empty cache."""
+    """Return the seconds and the standard output of a process with an empty cache."""
     environment = {**os.environ, "NUMBA_CACHE_DIR": folder}
     began = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=folder)
@@ -66,7 +66,7 @@ def fresh(command: list[str], folder: str) -> tuple[float, str]:
 
 
 def main() -> None:
-    """Measure and write."""
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "first_use.json")
     chosen = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Interrupts at random moments: does every one stop the run, leave a file that can be read, and let it resume bit-identically?
+"""Interrupt runs at random times; check that each stops, leaves a readable file, and resumes bit-identically.
 
 python experiments/benchmarks/interrupts.py --interrupts 200
 """
@@ -53,7 +53,7 @@ BATCHES = 12
 
 
 def train(case: str, path: str, learnt: Any = None) -> None:
-    """Train one case to its end, saving after every batch; ``learnt`` is a number in shared memory: batches so far."""
+    """Train one case to its end, saving after every batch; ``learnt`` counts the batches in shared memory."""
     import analogpc as apc
     from analogpc.training.fit import begin
     from analogpc.training.study import Study
@@ -73,7 +73,7 @@ def train(case: str, path: str, learnt: Any = None) -> None:
 
 
 def digest(run: Any) -> str:
-    """Of all that a run holds but the time it took."""
+    """Digest of a run, without its timings."""
     whole = hashlib.sha256()
 
     def add(tree: Any) -> None:
@@ -90,7 +90,7 @@ def digest(run: Any) -> str:
 
 
 def interrupt(case: str, number: int, folder: Path, expected: str, longest: float) -> dict[str, Any] | None:
-    """Start a run, send it a signal at a random moment, and let what is left go on to its end; None if it was over already."""
+    """Start a run, interrupt it at a random time, and resume it to the end; return None if it had already finished."""
     import analogpc as apc
 
     rng, name = random.Random(number), SIGNALS[number % len(SIGNALS)]
@@ -117,7 +117,7 @@ def interrupt(case: str, number: int, folder: Path, expected: str, longest: floa
     if at == BATCHES and under_way >= BATCHES:
         return None
     run.train(apc.load_data("digits").take(32 * BATCHES // 3, 100), progress=False)
-    earliest = before - 1 if name == "SIGKILL" else before  # What was learnt last may not have been written yet.
+    earliest = before - 1 if name == "SIGKILL" else before  # The last batch may not have been written yet.
     told = {"case": case, "signal": name, "number": number, "sent_after": before, "batch": at, "batches": BATCHES}
     told |= {"seconds": round(took, 3), "exit": process.exitcode, "left": left}
     stopped = not alive and process.exitcode != 0 and earliest <= at <= under_way
@@ -125,14 +125,14 @@ def interrupt(case: str, number: int, folder: Path, expected: str, longest: floa
 
 
 def measure(count: int, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
-    """So many runs that were interrupted, over all cases and signals in turn; those that had finished before are drawn again."""
+    """Interrupt the given number of runs, cycling through cases and signals; runs that finished early are repeated."""
     import analogpc as apc
 
     multiprocessing.get_context("forkserver").set_forkserver_preload(["analogpc.training.fit", "analogpc.training.run_file"])
     expected, longest = {}, {}
     for case in list(CASES)[: -(-count // len(SIGNALS))]:
         path = folder / "whole.h5"
-        train(case, str(path))  # Kernels are compiled, if they are not in the cache.
+        train(case, str(path))  # Compiles kernels that are not in the cache.
         path.unlink()
         began = time.perf_counter()
         train(case, str(path))
@@ -144,12 +144,12 @@ def measure(count: int, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
         while row is None:
             with tempfile.TemporaryDirectory(dir=folder) as own:
                 row = interrupt(case, number, Path(own), expected[case], longest[case])
-            number += 3 * 10**6  # The same signal at another moment.
+            number += 3 * 10**6  # The same signal at another time.
         yield row
 
 
 def main() -> None:
-    """Interrupt, and say how it went."""
+    """Interrupt runs and print the outcomes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--interrupts", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)

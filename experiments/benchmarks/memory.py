@@ -1,8 +1,8 @@
-"""Peak memory of a training step, against the bytes of weights and states; each case in a process of its own.
+"""Peak memory of a training step relative to the sizes of weights and states; each case runs in a separate process.
 
     python experiments/benchmarks/memory.py [--out experiments/benchmarks/results/memory.json]
 
-The peak is that of the resident set, less what the process held before the network was built.
+The peak is that of the resident set, minus its size before the network was built.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ CASES = {
 
 
 def resident() -> int:
-    """Peak bytes of this process so far."""
+    """Return the peak resident set of this process so far, in bytes."""
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def case(depth: int, batch: int, steps: int, where: str) -> dict[str, float]:
-    """Build, teach one batch, and tell the bytes."""
+    """Build a network, train on one batch, and return the memory in bytes."""
     from analogpc.bench.workloads import rule_step
     from analogpc.devices.substrate import Analog, Digital
     from analogpc.networks.zoo import mlp, vgg
@@ -64,10 +64,10 @@ def case(depth: int, batch: int, steps: int, where: str) -> dict[str, float]:
 
 
 def main() -> None:
-    """Run every case in a process of its own."""
+    """Run every case in a separate process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "memory.json")
-    parser.add_argument("--case", choices=list(CASES), help="only this one, in this process; prints JSON")
+    parser.add_argument("--case", choices=list(CASES), help="run only this case, in this process, and print JSON")
     chosen = parser.parse_args()
     if chosen.case:
         print(json.dumps(case(*CASES[chosen.case])))

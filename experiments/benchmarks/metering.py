@@ -1,9 +1,9 @@
-"""What metering costs: reads and pulsed steps with their meters, and with the counting of conductances left out.
+"""Overhead of metering: reads and pulsed updates with meters, and without the counting of conductances.
 
     python experiments/benchmarks/metering.py [--turns 25] [--threads 1] [--out experiments/benchmarks/results/metering.json]
 
-The counters of conversions and pulses, which are as old as the reads, stay; left out is what only bills need: squares of drives, sums of
-lines, pulses of lines, and the conductance of coincidences. The two take turns in one process; told are medians and their ratio.
+The counters of conversions and pulses are always active. The second variant skips the counts that only bills need: squares of drives, sums
+per line, pulses per line, and the conductance of coincidences. The variants alternate in one process; results are medians and their ratio.
 """
 
 from __future__ import annotations
@@ -32,32 +32,32 @@ SHAPES = ((256, 784), (256, 256), (512, 512), (10, 256))
 
 
 class Uncounted:
-    """Loads, and lines of them, that count nothing."""
+    """Null objects for the loads and their lines: they count nothing."""
 
     def __init__(self, *given: Any) -> None:
         pass
 
     def forward(self) -> Uncounted:
-        """Itself."""
+        """Return the null object."""
         return self
 
     def backward(self, *given: Any) -> Uncounted:
-        """Itself."""
+        """Return the null object."""
         return self
 
     def squares(self, *given: Any) -> None:
-        """Nowhere to add them to."""
+        """Return no array to add to."""
 
     def count(self, *given: Any) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def settle(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 @contextmanager
 def without() -> Iterator[None]:
-    """Leave out what only bills need."""
+    """Disable the counts that only bills need."""
     loads = mock.patch.object(ReadPath, "loads", Uncounted())
     lines = mock.patch.object(cells, "count_trains", Uncounted)
     words = mock.patch.object(cells, "line_pulses", return_value=None)
@@ -67,7 +67,7 @@ def without() -> Iterator[None]:
 
 
 def medians(work: Callable[[], Any], turns: int, clock: Callable[[], float]) -> dict[str, float]:
-    """Milliseconds with and without, in pairs whose first is now the one and now the other; and the median of their ratios."""
+    """Return milliseconds with and without counting, measured in pairs of alternating order, and the median of their ratios."""
     times: dict[bool, list[float]] = {True: [], False: []}
     for metered in (True, False):
         with nullcontext() if metered else without():
@@ -84,14 +84,14 @@ def medians(work: Callable[[], Any], turns: int, clock: Callable[[], float]) -> 
 
 
 def main() -> None:
-    """Measure and write."""
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, default=25)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="reram-sb")
     parser.add_argument("--out", type=Path, default=Path("experiments/benchmarks/results/metering.json"))
     arguments = parser.parse_args()
-    # A single thread is asked for its own time: what else the machine does hardly matters then.
+    # With one thread, measure its processor time, which hardly depends on other load.
     clock = time.thread_time if arguments.threads == 1 else time.perf_counter
     numba.set_num_threads(arguments.threads)
     rng, rows = np.random.default_rng(0), []

@@ -1,4 +1,4 @@
-"""Do the tests notice when the core is wrong? Small faults are put in one at a time, and the tests of that module run.
+"""Mutation testing of the core: insert one small fault at a time and run the tests of that module.
 
 python experiments/benchmarks/mutations.py --mutants 120 --out experiments/benchmarks/results/mutations.json
 """
@@ -52,10 +52,10 @@ TESTS = {
     "analogpc/files/storage.py": ("analogpc/test_storage.py", "analogpc/test_files.py"),
     "analogpc/training/run_file.py": ("analogpc/test_files.py", "analogpc/test_resuming.py"),
 }
-"""The modules of the core, and the tests that answer for each."""
+"""Modules of the core, and the tests that cover each."""
 
 SELECTED = "not random_moments"
-"""All of these tests but the one that sends signals to processes, which takes long."""
+"""All of these tests except the slow one that sends signals to processes."""
 
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.LtE,
@@ -80,7 +80,7 @@ SWAPS: dict[type[ast.AST], type[ast.AST]] = {
 
 
 def statements(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes whose change can matter: no texts, no annotations, no sentences of errors, nothing that only measures or shows."""
+    """Return all nodes whose change can have an effect: no texts, annotations, error messages or monitoring code."""
     for child in ast.iter_child_nodes(tree):
         if isinstance(child, (ast.Raise, ast.JoinedStr, ast.Import, ast.ImportFrom)) or _only_watches(child):
             continue
@@ -91,7 +91,7 @@ def statements(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def faults(tree: ast.Module) -> list[tuple[int, str]]:
-    """Every fault that can be put into a module: the number of its node, and what is done to it."""
+    """List all possible faults of a module: number of the node, and kind of mutation."""
     found = []
     for number, node in enumerate(statements(tree)):
         if isinstance(node, (ast.BinOp, ast.AugAssign)) and type(node.op) in SWAPS:
@@ -114,7 +114,7 @@ def faults(tree: ast.Module) -> list[tuple[int, str]]:
 
 
 def _only_watches(node: Any) -> bool:
-    """Whether a statement only measures times (``work``) or shows states to whoever watches a relaxation (``show``)."""
+    """Whether a statement only counts operations (``work``) or passes states to an observer of a relaxation (``show``)."""
     call = node.value if isinstance(node, ast.Expr) else None
     return isinstance(call, ast.Call) and getattr(call.func, "attr", getattr(call.func, "id", "")) in ("work", "show")
 
@@ -124,7 +124,7 @@ def _only_for_types(node: Any) -> bool:
 
 
 def put(tree: ast.Module, number: int) -> tuple[int, str, str]:
-    """Put a fault into a module; return its line, and the code before and after."""
+    """Insert a fault into a module; return its line, and the code before and after."""
     node: Any = list(statements(tree))[number]
     before = ast.unparse(node).splitlines()[0]
     if isinstance(node, (ast.BinOp, ast.AugAssign, ast.BoolOp)):
@@ -145,7 +145,7 @@ def put(tree: ast.Module, number: int) -> tuple[int, str, str]:
 
 
 def run_tests(folder: Path, names: Iterable[str], seconds: float) -> tuple[str, float]:
-    """What some tests say ("passed", "failed" or "too long"), and how long they take."""
+    """Run the given tests; return the result ("passed", "failed" or "too long") and the time in seconds."""
     tests = [str(folder / "tests" / name) for name in names]
     command = [
         sys.executable,
@@ -175,7 +175,7 @@ def run_tests(folder: Path, names: Iterable[str], seconds: float) -> tuple[str, 
 
 
 def chosen(count: int, seed: int) -> list[tuple[str, int, str]]:
-    """A sample of all faults in random order: module, number of the node, kind; of each module in proportion, and one at least."""
+    """Sample faults (module, number of the node, kind) in random order, in proportion to those of each module, at least one each."""
     rng = random.Random(seed)
     everything = {module: faults(ast.parse((ROOT / module).read_text(encoding="utf-8"))) for module in TESTS}
     total = sum(map(len, everything.values()))
@@ -188,7 +188,7 @@ def chosen(count: int, seed: int) -> list[tuple[str, int, str]]:
 
 
 def measure(sample: list[tuple[str, int, str]], longest: float) -> Iterator[dict[str, Any]]:
-    """Put the faults in, one at a time, in a copy of the tree."""
+    """Insert the faults, one at a time, in a copy of the source tree."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for name in COPIED:
@@ -212,7 +212,7 @@ def measure(sample: list[tuple[str, int, str]], longest: float) -> Iterator[dict
 
 
 def main() -> None:
-    """Put faults in, and say which were noticed."""
+    """Insert faults and report which were detected."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mutants", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)

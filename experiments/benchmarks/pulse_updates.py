@@ -1,12 +1,12 @@
-"""Time of one pulsed update of 512 x 512 devices by a batch of 128 products, beside the float32 outer-product GEMM of the same shape.
+"""Time of one pulsed update of 512 x 512 devices by 128 products, relative to the float32 outer-product GEMM of the same shape.
 
     python experiments/benchmarks/pulse_updates.py [--size 512] [--batch 128] [--turns 15] [--threads 1 2] [--out RESULT.json]
 
-Trains of 31 slots, with update management, from normal vectors. The load is how many steps a product asks of its largest element: 1
-(a learning rate at which the granularity just shows), 10 and 31 (dense: every second crosspoint or more fires in every product). All
-calls take turns in the same process, and as other work may disturb them the fastest time of each counts: processor time with one
-thread, wall time with several (which needs an idle machine). Timed are the trains, the update by `apply_batch`, the slow one pulse by
-pulse, and pre.T @ post; the ratio is that of trains and update together to the GEMM.
+Trains of 31 slots, with update management, from normally distributed vectors. The load is the number of steps for the largest element of a
+product: 1 (a learning rate at the limit of the granularity), 10, and 31 (dense: half of the crosspoints or more fire in every product).
+All calls alternate in the same process, and the fastest time of each counts, to reduce the effect of other load: processor time with one
+thread, wall time with several (which needs an idle machine). The benchmark times the trains, the update by `apply_batch`, the slow update
+pulse by pulse, and pre.T @ post; the ratio is that of trains and update together to the GEMM.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LOADS = (1.0, 10.0, 31.0)
 
 
 def devices() -> dict:
-    """Devices by name: constant step with coarse and with fine steps; soft bounds with multiplicative and with additive noise."""
+    """Devices by name: constant steps, coarse and fine; soft bounds with multiplicative and with additive noise."""
     presets = {device.name: device for device in TRAINING}
     soft = SoftBounds(dw_min=0.002, dw_min_dtod=0.3, w_max_dtod=0.3, w_min_dtod=0.3, dw_min_std=0.3)
     return {
@@ -48,13 +48,13 @@ def devices() -> dict:
 
 
 def alternated(calls: dict[str, Callable], turns: int, clock: Callable[[], float]) -> dict[str, float]:
-    """Fastest time of each call in milliseconds; the calls take turns, and a turn lasts 20 ms or one call."""
+    """Measure the calls alternately, for 20 ms or one call each; return the fastest time of each in milliseconds."""
     times = dict.fromkeys(calls, float("inf"))
     for call in calls.values():
         call()
     for _ in range(turns):
         for name, call in calls.items():
-            # The threads of the call before (BLAS has its own) spin for a while.
+            # The threads of the previous call (BLAS has its own) spin for a while.
             time.sleep(0.005)
             end = clock() + 0.02
             while True:
@@ -69,7 +69,7 @@ def alternated(calls: dict[str, Callable], turns: int, clock: Callable[[], float
 def measured(
     name: str, load: float, size: int, batch: int, turns: int, slow: bool, clock: Callable[[], float]
 ) -> dict[str, float | str]:
-    """Times in milliseconds and pulses of one kind of device at one load."""
+    """Measure one device at one load; return times in milliseconds and the number of pulses."""
     device, key, rng = devices()[name], Key(0), np.random.default_rng(0)
     pre, post = rng.normal(size=(2, batch, size)).astype(np.float32)
     # Update management: the largest pre and the largest post get the same probability, and their product is load / slots.
@@ -103,14 +103,14 @@ def measured(
 
 
 def main() -> None:
-    """Measure, print a table and write the results."""
+    """Measure; print the table and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "pulse_updates.json")
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--turns", type=int, default=15)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--no-slow", action="store_true", help="leave out the update pulse by pulse, which takes seconds")
+    parser.add_argument("--no-slow", action="store_true", help="skip the update pulse by pulse, which takes seconds")
     chosen = parser.parse_args()
     print(
         f"{'device':<40} {'threads':>7} {'load':>5} {'pulses':>7} {'trains':>7} {'update':>8} {'slow':>8} {'GEMM':>6} {'ratio':>7}   (ms)"

@@ -1,9 +1,9 @@
-"""How the time of a training step grows: with the batch, the width, the depth and the relaxation steps, one at a time.
+"""Scaling of the time of a training step with batch size, width, depth and relaxation steps, one at a time.
 
     python experiments/benchmarks/scaling.py [--threads 1] [--seconds 0.5] [--out experiments/benchmarks/results/scaling]
 
-Predictive coding on perceptrons around batch 128, width 256, depth 4, T = 8, digital and on crossbars of idealized devices that are
-written exactly. Writes OUT.json and OUT.png; the slope of a line is the exponent of the growth over its upper half.
+Predictive coding on perceptrons around batch 128, width 256, depth 4, T = 8, digital and on crossbars of idealized devices with
+exact writing. Writes OUT.json and OUT.png; the slope of a line is the scaling exponent over the upper half of the grid.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ GRIDS = {
     "steps": [1, 2, 4, 8, 16, 32, 64],
 }
 MOST_PRODUCTS = 2e11
-"""Multiplications of a step beyond which a point is left out."""
+"""Maximum number of multiplications per step; larger points are skipped."""
 
 
 def measured(point: dict[str, int], seconds: float) -> dict[str, float]:
-    """Median seconds of a step on both substrates, and of its plain products."""
+    """Measure a step on both substrates, and its plain products; return median seconds."""
     rule = PredictiveCoding(steps=point["steps"], step_size=0.01)
     widths = [point["width"]] * (point["depth"] + 1)
     substrates = {"digital": Digital(), "crossbars": Analog(device="idealized", scheme={"kind": "ideal"})}
@@ -53,13 +53,13 @@ def measured(point: dict[str, int], seconds: float) -> dict[str, float]:
 
 
 def slope(grid: list[int], seconds: list[float]) -> float:
-    """The exponent over the upper half of the grid."""
+    """Return the scaling exponent over the upper half of the grid."""
     half = len(grid) // 2
     return float(np.polyfit(np.log(grid[half:]), np.log(seconds[half:]), 1)[0])
 
 
 def draw(results: dict[str, dict[str, Any]], path: Path) -> None:
-    """One panel for each quantity."""
+    """Draw one panel per quantity."""
     figure, axes = plt.subplots(1, len(results), figsize=(3.4 * len(results), 3.3), layout="constrained")
     for axis, (name, result) in zip(axes, results.items(), strict=True):
         for what, style in (("products", "k--"), ("digital", "C0.-"), ("crossbars", "C1.-")):
@@ -73,7 +73,7 @@ def draw(results: dict[str, dict[str, Any]], path: Path) -> None:
 
 
 def main() -> None:
-    """Measure, write and draw."""
+    """Measure; write the results and the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=0.5)

@@ -1,9 +1,9 @@
-"""Time of the effective conductance matrix of a wired array, beside a sparse direct solve of the same circuit for 128 vectors.
+"""Time of the effective conductance matrix of a wired array, compared with a sparse direct solve of the same circuit for 128 vectors.
 
     python experiments/benchmarks/wire_resistance.py [--sizes 33 128 33x256 ...] [--repeats 7] [--out RESULT.json]
 
-All take turns in the same process, medians are given, and the two answers are compared. The sparse solve is nodal analysis with SuperLU
-in the ordering and mode that was the fastest in a first round; assembling its matrix is not counted.
+All methods alternate in the same process; the results are medians, and the currents of the two methods are compared. The sparse solve is
+nodal analysis with SuperLU, in the ordering and mode that was fastest in a first round, without the time to assemble its matrix.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SIZES = ["33", "64", "128", "256", "33x256", "256x33", "8x512", "512x8"]
 
 
 def nodal_matrix(g: np.ndarray) -> tuple[sparse.csc_matrix, np.ndarray, np.ndarray]:
-    """Conductance matrix of all nodes, and the driven word-line and sensed bit-line nodes."""
+    """Return the conductance matrix of all nodes, and the indices of the driven word-line and sensed bit-line nodes."""
     word, bit = np.arange(g.size).reshape(g.shape), np.arange(g.size).reshape(g.shape) + g.size
     pairs = [(word, bit, g), (word[:, 1:], word[:, :-1], 1 / WIRE_OHMS), (bit[1:], bit[:-1], 1 / WIRE_OHMS)]
     first, second, siemens = (
@@ -58,7 +58,7 @@ def nodal_matrix(g: np.ndarray) -> tuple[sparse.csc_matrix, np.ndarray, np.ndarr
 def sparse_currents(
     matrix: sparse.csc_matrix, driven: np.ndarray, sensed: np.ndarray, volts: np.ndarray, ordering: str
 ) -> np.ndarray:
-    """Bit-line currents (n, columns) for voltages (n, rows)."""
+    """Solve the circuit: bit-line currents (n, columns) for word-line voltages (n, rows)."""
     factors = splu(matrix, **ORDERINGS[ordering])
     injected = np.zeros((matrix.shape[0], len(volts)))
     injected[driven] = volts.T / (WIRE_OHMS + DRIVER_OHMS)
@@ -66,7 +66,7 @@ def sparse_currents(
 
 
 def alternated(calls: dict[str, Callable], repeats: int) -> dict[str, float]:
-    """Median time of each call in milliseconds, the calls taking turns."""
+    """Measure the calls alternately; return the median time of each in milliseconds."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         call()
@@ -79,7 +79,7 @@ def alternated(calls: dict[str, Callable], repeats: int) -> dict[str, float]:
 
 
 def measured(rows: int, columns: int, repeats: int) -> dict[str, int | float | str]:
-    """Times in milliseconds, ratios and agreement for one array."""
+    """Measure one array; return times in milliseconds, ratios, and the deviation between the methods."""
     rng = np.random.default_rng(rows)
     g, volts = rng.uniform(1e-6, 5e-5, (rows, columns)), rng.uniform(-0.2, 0.2, (VECTORS, rows))
     wires = {"wire_ohms": WIRE_OHMS, "driver_ohms": DRIVER_OHMS, "sense_ohms": SENSE_OHMS}
@@ -109,7 +109,7 @@ def measured(rows: int, columns: int, repeats: int) -> dict[str, int | float | s
 
 
 def main() -> None:
-    """Measure, print a table and write the results."""
+    """Measure; print the table and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "wire_resistance.json")
     parser.add_argument("--sizes", nargs="+", default=SIZES, help="N for N x N devices, or ROWSxCOLUMNS")

@@ -1,10 +1,10 @@
-"""Why masked models do not learn by incremental PC: a small model, one change at a time.
+"""Find out why masked models do not learn by incremental PC: a small model with one change at a time.
 
     python experiments/language/masked_ipc.py --data-dir DIR --out masked_ipc.json [--batches 800] [--only NAME] [--toy]
 
-DIR as for ``table.py``. One block, 32 features, War and Peace, 64 sentences a batch; all else as there. After every eighth of the batches
-the perplexity of 300 validation sentences is taken, feed-forward; test data are not looked at. Variants that are there already in the file
-are not computed again.
+DIR is as for ``table.py``. One block, 32 features, War and Peace, 64 sentences per batch; other settings as in ``table.py``. After every
+eighth of the batches the feed-forward perplexity of 300 validation sentences is measured; test data are not used. Variants that are
+already in the file are skipped.
 """
 
 from __future__ import annotations
@@ -36,27 +36,27 @@ BATCH_SIZE, EVALUATIONS, EVALUATE_ON = 64, 8, 300
 
 @dataclass(frozen=True)
 class Variant:
-    """What is changed of incremental PC with T = 4 sweeps and steps of 0.1.
+    """A variant of incremental PC with T = 4 sweeps and steps of 0.1.
 
     Attributes
     ----------
     name : str
     task : Task
     nodes : bool
-        Whether nodes hold states; backpropagation if not.
+        Whether nodes hold states; if not, the rule is backpropagation.
     sweeps : int
-        Of backpropagation: updates from the same batch.
+        Sweeps per batch; for backpropagation, updates per batch.
     step_size : float
-        Of the states.
+        Step size of the states.
     first : int
-        The first sweep from which weights learn; ``sweeps`` is PC, whose weights learn once.
+        First sweep in which weights learn; ``sweeps`` gives PC, whose weights learn once.
     feed_forward : bool
-        Weights learn from the errors of the moved states, but from the inputs that the feed-forward pass gave them: then they cannot
-        learn to read what the states know of the targets.
+        Weights learn from the errors of the moved states and the inputs of the feed-forward pass, so that they cannot learn to
+        decode the targets from the states.
     share : float
-        Of the targets of a conditional batch that are kept.
+        Fraction of the targets of a conditional batch that are kept.
     network : dict
-        Further fields of the network.
+        Additional fields of the network.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Variant:
 
 
 SLOW = 0.00075
-"""A fourth of the usual learning rate, for four updates from each batch."""
+"""A quarter of the usual learning rate, for four updates per batch."""
 
 VARIANTS = (
     Variant("masked, BP", nodes=False, sweeps=1),
@@ -99,7 +99,7 @@ Apply = Callable[[Iterable[Product], float], None]
 
 
 def teach(variant: Variant, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> float:
-    """Learn one batch; what the output pays for each target at the last sweep."""
+    """Train on one batch; return the loss per target at the output in the last sweep."""
     given: dict[int, np.ndarray] = {}
     if variant.feed_forward:
         plain = SweepRelaxation(network, x, target, cut=False)
@@ -117,7 +117,7 @@ def teach(variant: Variant, network: Network, x: np.ndarray, target: np.ndarray,
 
 
 def compute(variant: Variant, data: TextData, batches: int) -> dict[str, Any]:
-    """Train, and tell how well it predicts on the way."""
+    """Train, and return the validation perplexities measured during training."""
     fields: dict[str, Any] = {"features": 32, "hidden": 64, "blocks": 1, **dict(variant.network)}
     network = Network(Transformer(vocabulary=data.vocabulary, positions=data.positions, task=variant.task, **fields), seed=0)
     learner = Learner(AdamW(learning_rate=variant.rate, weight_decay=0.01), network.matrices())
@@ -143,13 +143,13 @@ def compute(variant: Variant, data: TextData, batches: int) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("masked_ipc.json"))
     parser.add_argument("--batches", type=int, default=800)
     parser.add_argument("--only", default="")
-    parser.add_argument("--toy", action="store_true", help="a very small text, to try the script")
+    parser.add_argument("--toy", action="store_true", help="use a very small text, to test the script")
     chosen = parser.parse_args(arguments)
     data = text(chosen.data_dir, chosen.toy)
     found: dict[str, Any] = json.loads(chosen.out.read_text()) if chosen.out.exists() else {}

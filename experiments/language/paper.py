@@ -1,10 +1,10 @@
-"""The rows of a study of language models, trained one after the other, each from its last checkpoint.
+"""Train the rows of a study of language models in order, each from its last checkpoint.
 
     python experiments/language/paper.py experiments/language/paper.toml --out paper.json [--seeds 0 1 2] [--backend gpu]
         [--only ROW] [--checkpoints DIR] [--text PATH] [--set FIELD=VALUE ...]
 
-A row is a table of the study file, laid over the study itself. Results and a checkpoint are written at every evaluation, so that whatever
-ends the program costs no more than the batches since then; started again, it goes on from there. It ends when all rows are trained.
+A row is a table of the study file that overrides fields of the study. Results and a checkpoint are written at every evaluation, so an
+interruption loses only the batches since then; the next call resumes from there. The program ends when all rows are trained.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from analogpc.training.run import DivergenceError
 
 
 def studies(path: Path, over: dict[str, Any]) -> dict[str, LanguageStudy]:
-    """The study of every row, by its name."""
+    """Return the study of every row, by name."""
     fields = read_toml(path)
     rows = fields.pop("rows")
     return {
@@ -41,7 +41,7 @@ def studies(path: Path, over: dict[str, Any]) -> dict[str, LanguageStudy]:
 
 
 def _flat(table: dict[str, Any]) -> dict[str, Any]:
-    """What a row changes, by paths; a table with a kind stands for the whole field."""
+    """Return the fields that a row overrides, by path; a table with a kind replaces the whole field."""
     found: dict[str, Any] = {}
     for name, value in table.items():
         if isinstance(value, dict) and "kind" not in value:
@@ -52,7 +52,7 @@ def _flat(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def train(study: LanguageStudy, data: TextData, checkpoint: Path, backend: Any, keep: Any) -> None:
-    """Begin or go on, and tell what there is at every evaluation.
+    """Start or resume a row, and report at every evaluation.
 
     Raises
     ------
@@ -83,15 +83,15 @@ def train(study: LanguageStudy, data: TextData, checkpoint: Path, backend: Any, 
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--only", default="", help="rows whose name contains this")
+    parser.add_argument("--only", default="", help="run only rows whose name contains this text")
     parser.add_argument("--backend", choices=("cpu", "gpu"), default="gpu")
     parser.add_argument("--checkpoints", type=Path, default=Path(pooch.os_cache("analogpc")) / "language")
-    parser.add_argument("--text", default="", help="where the text lies, if not where the study says")
+    parser.add_argument("--text", default="", help="path of the text (default: as in the study)")
     parser.add_argument("--set", dest="settings", nargs="+", default=[], metavar="FIELD=VALUE")
     chosen = parser.parse_args(arguments)
     over = {**({"text": chosen.text} if chosen.text else {}), **dict(map(setting, chosen.settings))}

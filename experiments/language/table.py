@@ -1,10 +1,10 @@
-"""Language models by backpropagation, predictive coding and incremental predictive coding, digital and on crossbars, row by row.
+"""Table of language models by backpropagation, PC and incremental PC, digital and on crossbars.
 
     python experiments/language/table.py --data-dir DIR --minutes 5 --backend gpu --out table.json [--batches 1.0] [--list] [--toy]
 
-DIR holds a text, ``war-and-peace.txt``, or what an earlier call made of it, ``war-and-peace.h5`` (a machine without the package tokenizers
-needs that). The most important rows come first; the file is written after every row, and what is there already is not computed again. No
-row begins in the last seconds, and those that take too long are stopped, evaluated, and marked as unfinished.
+DIR contains a text, ``war-and-peace.txt``, or its tokens from an earlier call, ``war-and-peace.h5`` (required on a machine without the
+package tokenizers). The most important rows come first; the file is written after every row, and existing rows are skipped. No row
+starts in the last seconds; rows that take too long are stopped, evaluated, and marked as unfinished.
 
 Settings are those of the prototype (docs/language.md): two blocks, one head, 64 features, a vocabulary of 1,000 tokens, sequences of 32;
 the best of ten (masked: fifteen) validations on 1,000 sentences, then one test.
@@ -43,7 +43,7 @@ PC = PredictiveCoding(steps=9, step_size=0.0078125, step_decay=0.9, **OUTPUT)
 MASKED_PC = PredictiveCoding(steps=7, step_size=0.03125, step_decay=0.9, **OUTPUT)
 TEXT, VOCABULARY, POSITIONS, HELD_OUT = "war-and-peace", 1000, 32, 1000
 RESERVE = 15.0
-"""Seconds that are kept for the last evaluation."""
+"""Seconds reserved for the last evaluation."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,12 @@ class Row:
 
     @property
     def key(self) -> str:
-        """By which the row is found again."""
+        """Key that identifies the row in the file."""
         return f"{self.name}, {self.task}, seed {self.seed}"
 
 
 def conditional(seed: int) -> list[Row]:
-    """Conditional models with the settings of the prototype; PC has no LayerNorm there."""
+    """Conditional models with the settings of the prototype, in which PC has no LayerNorm."""
     return [
         Row("BP", "conditional", BP, 0.003, seed),
         Row("iPC", "conditional", IPC, 0.003, seed),
@@ -89,7 +89,7 @@ def masked(seed: int) -> list[Row]:
 
 
 def crossbars(seed: int) -> list[Row]:
-    """All eight kinds of matrices on crossbars, with fewer batches than the digital rows."""
+    """Models with all eight kinds of matrices on crossbars, with fewer batches than the digital rows."""
     exact, mixed = {"kind": "ideal"}, {"kind": "mixed-precision"}
     same = {"task": "conditional", "seed": seed, "batches": 400, "evaluations": 4, "most_seconds": 40.0}
     idealized, reram = Analog(device="idealized", scheme=exact), Analog(device="reram-sb", scheme=exact)
@@ -109,7 +109,7 @@ def crossbars(seed: int) -> list[Row]:
 
 
 def equal_terms(seed: int) -> list[Row]:
-    """The same LayerNorm for all, and as many weight updates for BP as iPC has."""
+    """Controls: LayerNorm for all rules, and as many weight updates for BP as for iPC."""
     return [
         Row("PC", "conditional", PC, 0.0015, seed),
         Row("BP, no LayerNorm", "conditional", BP, 0.0015, seed, layer_norm=False),
@@ -120,7 +120,7 @@ def equal_terms(seed: int) -> list[Row]:
 
 
 def rows() -> list[Row]:
-    """All of them, the most important ones first."""
+    """Return all rows, the most important ones first."""
     return [
         *(row for seed in range(3) for row in conditional(seed)),
         *masked(0),
@@ -132,7 +132,7 @@ def rows() -> list[Row]:
 
 
 def study_of(row: Row, scale: float, toy: bool) -> LanguageStudy:
-    """The study of a row; ``scale`` shortens it."""
+    """Return the study of a row; ``scale`` multiplies its number of batches."""
     batches = max(row.evaluations, round(row.batches * scale))
     network = Transformer(
         vocabulary=VOCABULARY if not toy else 300,
@@ -158,7 +158,7 @@ def study_of(row: Row, scale: float, toy: bool) -> LanguageStudy:
 
 
 def compute(row: Row, data: TextData, chosen: argparse.Namespace, deadline: float) -> dict[str, Any]:
-    """Train, take the best weights by validation, test once."""
+    """Train, select the best weights by validation, and test once."""
     study = study_of(row, chosen.batches, chosen.toy)
     began = time.monotonic()
     run = begin_text(study, data, Network(study.network, study.substrate, study.network_seed), backend=chosen.backend)
@@ -171,7 +171,7 @@ def compute(row: Row, data: TextData, chosen: argparse.Namespace, deadline: floa
     for matrix in run.network.matrices().values():
         total.add(matrix.meter)
     if run.batch and run.best is None:
-        # Cut off before the first evaluation.
+        # Stopped before the first evaluation.
         run.evaluate(data)
     record |= {
         "finished": run.finished,
@@ -190,7 +190,7 @@ def compute(row: Row, data: TextData, chosen: argparse.Namespace, deadline: floa
 
 
 def text(folder: Path, toy: bool) -> TextData:
-    """The text with its tokens, made once."""
+    """Return the tokenised text; tokenise it if necessary."""
     stored = folder / (f"{TEXT}.h5" if not toy else f"{TEXT}-toy.h5")
     if not stored.exists():
         fields = {"vocabulary": 300, "positions": 12, "held_out": 50, "take": 500} if toy else {}
@@ -200,9 +200,9 @@ def text(folder: Path, toy: bool) -> TextData:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", type=Path, required=True, help="a folder with the text, or with its tokens")
+    parser.add_argument("--data-dir", type=Path, required=True, help="folder with the text or its tokens")
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--backend", choices=("cpu", "gpu"), default="gpu")
     parser.add_argument("--precision", choices=("tf32", "float32"), default="float32")
@@ -245,7 +245,7 @@ def main(arguments: list[str] | None = None) -> None:
                     row, data, chosen, min(end - RESERVE, time.monotonic() + (chosen.most_seconds or row.most_seconds))
                 )
             except (ValueError, RuntimeError, OSError) as error:
-                # One row that fails must not cost the others.
+                # A failing row must not affect the others.
                 record = {"row": row.key, "failed": f"{type(error).__name__}: {error}"}
             found["rows"][row.key] = record
             replace_file(chosen.out, (json.dumps(found, indent=1) + "\n").encode())

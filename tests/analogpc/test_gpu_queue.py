@@ -133,7 +133,7 @@ def test_the_first_job_that_waits_and_fits_comes_next(page, capsys):
     assert following(2.0, wanted="broken") == "broken"
     assert run_next.next_job(entries, 9.0, {"long", "short", "shorter"}) is None
     for minutes, wanted, sentence in [
-        (0.5, None, "0.5 minutes are too few: of what waits, 'shorter' needs the least, 1 minutes"),
+        (0.5, None, "0.5 minutes are too few: of the pending jobs, 'shorter' needs the least, 1 minutes"),
         (5.0, "long", "5.0 minutes are too few: 'long' needs 8 minutes"),
         (5.0, "none", "there is no job 'none'; the jobs are finished, broken, long, short, shorter"),
         (5.0, "finished", "the job 'finished' is done: set its state to open to run it again"),
@@ -165,7 +165,7 @@ def test_programs_run_one_after_the_other_and_leave_results(page, tmp_path, caps
     assert (tmp_path / "out" / "QUEUE.md").read_bytes() == path.read_bytes()
     capsys.readouterr()
     assert called(path) == 0
-    assert capsys.readouterr().out == "Nothing waits: every job is done or has failed.\n"
+    assert capsys.readouterr().out == "No pending jobs: every job is done or has failed.\n"
 
 
 def test_without_a_gpu_nothing_is_begun(page, monkeypatch, capsys):
@@ -186,7 +186,7 @@ def test_a_job_without_its_data_is_passed_over(page, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     path = page(section("a", TRAIN.replace('"digits"', '"mnist"').replace("64, 12", "784, 12")), section("b", bench(0, WRITES)))
     assert called(path, "--data-dir", str(tmp_path / "empty")) == 1
-    assert "a is passed over" in capsys.readouterr().err
+    assert "a is skipped" in capsys.readouterr().err
     assert states(path) == {"a": "open", "b": "done"}
 
 

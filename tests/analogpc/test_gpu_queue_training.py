@@ -168,7 +168,7 @@ def test_a_begun_training_without_its_checkpoint_says_that_it_begins_anew(page, 
     (tmp_path / "checkpoints" / "a-0.h5").unlink()
     capsys.readouterr()
     run_next.take_turns(0.5, run_next.parsed(chosen), ticking())
-    assert "a, seed 0: begins anew, since there is no checkpoint a-0.h5 here" in capsys.readouterr().err
+    assert "a, seed 0: restarts, because there is no checkpoint a-0.h5 here" in capsys.readouterr().err
 
 
 def test_settings_that_changed_are_refused_and_open_begins_anew(page, tmp_path, capsys):
@@ -178,7 +178,7 @@ def test_settings_that_changed_are_refused_and_open_begins_anew(page, tmp_path, 
     before = (tmp_path / "checkpoints" / "a-0.h5").read_bytes()
     path.write_text(path.read_text(encoding="utf-8").replace("epochs = 3", "epochs = 1"), encoding="utf-8")
     assert called(path) == 1
-    assert "the settings of 'a' have changed since it was begun" in capsys.readouterr().err
+    assert "the settings of 'a' have changed since it was started" in capsys.readouterr().err
     assert (tmp_path / "checkpoints" / "a-0.h5").read_bytes() == before
     # Also where the record was not carried along, a checkpoint of other settings is not gone on with.
     (path.parent / "results" / "a.json").unlink()

@@ -1,17 +1,17 @@
-"""Seconds per epoch of VGG5, VGG7, VGG10 and VGG15, with PC and with S+F, beside the published ones and beside PCX.
+"""Seconds per epoch of VGG5, VGG7, VGG10 and VGG15 with PC and S+F, compared with published times and with PCX.
 
     python tools/gpu/epochs.py [--networks vgg5 vgg7] [--backend gpu] [--slice 40] [--slices 7] [--whole-epochs 0]
         [--data-dir DIR] [--pcx PYTHON] [--pcx-path DIR] [--out epochs.json]
 
-Batch 128, T as published (the number of layers), GELU, AdamW, the augmentation of the data set, the arithmetic of the backend as it is by
-default. Slices of batches are timed after one that warms up, and the median time of a batch is multiplied by the batches of an
-epoch; evaluation is left out, as in the published figures. With ``--whole-epochs`` so many epochs are timed instead, after one that
-warms up. The data are those of the published figures, or else random images of the same shapes and number, since speed does not
-depend on their values.
+Batch 128, T as published (the number of layers), GELU, AdamW, the augmentation of the data set, the default precision of the backend.
+Slices of batches are timed after a warm-up slice, and the median time of a batch is multiplied by the number of batches per epoch;
+evaluation is not included, as in the published figures. ``--whole-epochs`` times the given number of epochs instead, after a warm-up
+epoch. The data are those of the published figures, or random images of the same shape and number if they are missing; the speed does
+not depend on the values.
 
 Published: Qi et al., arXiv 2506.23800, Table 6 (an H100; VGG5 and VGG7 on CIFAR-10, VGG10 on CIFAR-100, VGG15 on Tiny ImageNet).
-``--pcx`` names a Python in whose environment PCX is installed (see pcx_epochs.py); it has PC and no precisions, so no S+F. It gets
-its images ready-made, we cut and mirror ours.
+``--pcx`` is a Python interpreter with PCX installed (see pcx_epochs.py); PCX supports PC but no precisions, so no S+F. It receives
+prepared images, whereas analogpc also crops and flips its images.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ from analogpc.training.study import Study
 
 BATCH = 128
 TEST_IMAGES = 256
-"""Of random data; evaluation is not timed."""
+"""Number of test images of random data; evaluation is not timed."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A network, the data of its published figures, and these figures.
+    """A network with its published data set and times.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Case:
     shape : (int, int, int)
     classes, images : int
     crop_padding : int
-        Of the augmentation.
+        Padding of the random crops, in pixels.
     published : dict of float
         Seconds per epoch on an H100, by rule.
     """
@@ -77,7 +77,7 @@ CASES = {
     "vgg10": Case(10, "cifar100", (32, 32, 3), 100, 50_000, 4, {"pc": 10.38, "s+f": 10.88}),
     "vgg15": Case(15, "tiny-imagenet", (64, 64, 3), 200, 100_000, 8, {"pc": 79.61, "s+f": 77.58}),
 }
-# The relaxations of vgg5-pc and vgg5-sf in QUEUE.md; how fast they are does not depend on the numbers, but for T.
+# The relaxations of vgg5-pc and vgg5-sf in QUEUE.md; among their numbers only T affects the speed.
 RULES: dict[str, dict[str, Any]] = {
     "pc": {"step_size": 0.0235, "momentum": 0.3},
     "s+f": {"step_size": 0.8, "momentum": 0.1, "nesterov": True, "precision": "spiking", "update": "forward"},
@@ -85,7 +85,7 @@ RULES: dict[str, dict[str, Any]] = {
 
 
 def data_for(case: Case, images: int, data_dir: Path | None) -> tuple[Dataset, str]:
-    """The published images, or random ones; and which."""
+    """Return the published images or random images, and their name."""
     place = data_dir or (Path(os.environ["ANALOGPC_DATA"]) if "ANALOGPC_DATA" in os.environ else None)
     if place is not None and images == case.images and case.dataset in SOURCES and in_folder(SOURCES[case.dataset], place):
         return load_data(case.dataset, data_dir=place), "published"
@@ -109,12 +109,12 @@ def data_for(case: Case, images: int, data_dir: Path | None) -> tuple[Dataset, s
 
 
 def network_of(case: Case, width: float) -> VGG:
-    """The network, its channels times ``width``."""
+    """Build the network, with its channels multiplied by ``width``."""
     return VGG(depth=case.depth, input_shape=case.shape, classes=case.classes, activation="gelu", width=width)
 
 
 def begun(case: Case, rule: str, data: Dataset, backend: gpu.Backend, width: float) -> Run:
-    """A run at its beginning."""
+    """Create a run before its first batch."""
     study = Study(
         dataset=data.name,
         network=network_of(case, width),
@@ -127,17 +127,17 @@ def begun(case: Case, rule: str, data: Dataset, backend: gpu.Backend, width: flo
 
 
 def timed(run: Run, data: Dataset, batches: int) -> float:
-    """Seconds that the given number of batches take; `Run.train` ends when a GPU has done all of it."""
+    """Time the given number of batches in seconds; `Run.train` returns only after the GPU has finished."""
     start = time.perf_counter()
     run.train(data, batches=batches, progress=False)
     return time.perf_counter() - start
 
 
 def measured(run: Run, data: Dataset, chosen: argparse.Namespace) -> dict[str, Any]:
-    """Seconds per batch and per epoch."""
+    """Measure the seconds per batch and per epoch."""
     per_epoch = math.ceil(len(data.train_labels) / BATCH)
     if chosen.whole_epochs:
-        # The last batch closes the epoch with an evaluation, which is not what is timed.
+        # The last batch ends the epoch with an evaluation, which is not timed.
         seconds = []
         for _ in range(chosen.whole_epochs + 1):
             seconds.append(timed(run, data, per_epoch - 1) * per_epoch / (per_epoch - 1))
@@ -168,7 +168,7 @@ def measured(run: Run, data: Dataset, chosen: argparse.Namespace) -> dict[str, A
 
 
 def pcx_times(case: Case, chosen: argparse.Namespace) -> dict[str, Any]:
-    """What PCX takes for the same network, with PC, in its own process; see pcx_epochs.py. Its loaders drop the last, smaller batch."""
+    """Time PCX on the same network with PC, in a separate process; see pcx_epochs.py. Its loaders drop the last, smaller batch."""
     network = network_of(case, chosen.width)
     asked = {
         "shape": case.shape,
@@ -182,7 +182,7 @@ def pcx_times(case: Case, chosen: argparse.Namespace) -> dict[str, Any]:
         **RULES["pc"],
     }
     command = [str(chosen.pcx), str(Path(__file__).with_name("pcx_epochs.py"))]
-    # Otherwise JAX would take most of the memory of the GPU.
+    # Otherwise JAX would allocate most of the GPU memory.
     environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false", "PYTHONPATH": chosen.pcx_path}
     try:
         done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, check=False, env=environment)
@@ -196,7 +196,7 @@ def pcx_times(case: Case, chosen: argparse.Namespace) -> dict[str, Any]:
 
 
 def row_of(name: str, rule: str, data: Dataset, which: str, chosen: argparse.Namespace) -> dict[str, Any]:
-    """Everything about one network with one rule."""
+    """Return all measurements of one network with one rule."""
     case = CASES[name]
     row = {
         "network": name,
@@ -218,7 +218,7 @@ def row_of(name: str, rule: str, data: Dataset, which: str, chosen: argparse.Nam
 
 
 def run(chosen: argparse.Namespace) -> None:
-    """Measure, print, and write after every network."""
+    """Measure and print; write the results after every network."""
     record: dict[str, Any] = {"machine": described(chosen.backend), "width": chosen.width, "results": []}
     for name in chosen.networks:
         case = CASES[name]
@@ -237,21 +237,19 @@ def run(chosen: argparse.Namespace) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0, or 1 with a sentence on standard error."""
+    """Run the command line; return 0, or 1 with an error message on standard error."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", choices=list(CASES), default=list(CASES))
     parser.add_argument("--backend", choices=("cpu", "gpu"), default="gpu")
-    parser.add_argument("--slice", type=int, default=40, help="batches that are timed together")
+    parser.add_argument("--slice", type=int, default=40, help="number of batches per timed slice")
     parser.add_argument("--slices", type=int, default=7)
-    parser.add_argument("--whole-epochs", type=int, default=0, help="time so many whole epochs instead")
-    parser.add_argument("--images", type=int, default=0, help="training images, for trials; as published if not given")
-    parser.add_argument("--width", type=float, default=1.0, help="factor on the channels, for trials")
+    parser.add_argument("--whole-epochs", type=int, default=0, help="time the given number of whole epochs instead")
+    parser.add_argument("--images", type=int, default=0, help="number of training images, for tests (default: as published)")
+    parser.add_argument("--width", type=float, default=1.0, help="factor on the channels, for tests")
     parser.add_argument("--data-dir", type=Path)
     pcx, path = os.environ.get("ANALOGPC_PCX"), os.environ.get("ANALOGPC_PCX_PATH", "")
-    parser.add_argument(
-        "--pcx", type=Path, default=pcx, help="a Python in whose environment PCX is installed; else $ANALOGPC_PCX"
-    )
-    parser.add_argument("--pcx-path", default=path, help="its PYTHONPATH; else $ANALOGPC_PCX_PATH")
+    parser.add_argument("--pcx", type=Path, default=pcx, help="Python interpreter with PCX installed (default: $ANALOGPC_PCX)")
+    parser.add_argument("--pcx-path", default=path, help="PYTHONPATH for PCX (default: $ANALOGPC_PCX_PATH)")
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args(arguments)
     try:

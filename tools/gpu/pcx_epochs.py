@@ -1,9 +1,9 @@
-"""How long PCX takes for a batch of predictive coding; run by a Python that has PCX, JAX and optax, and asked by epochs.py.
+"""Time of a predictive-coding batch in PCX; epochs.py runs this script with a Python that has PCX, JAX and optax.
 
-Reads one JSON object from standard input (the network, the relaxation, how many batches to time) and prints one: seconds per batch
-of every slice, and versions. A batch is what PCX's own example of a convolutional network does with it: feed-forward
-initialisation, T steps on the states with gradients by automatic differentiation, one step of AdamW on the weights, compiled as one
-function. The images lie in main memory, as its data loaders leave them; loading and augmenting them is not timed.
+Reads one JSON object from standard input (the network, the relaxation, the number of batches to time) and prints one (seconds per batch
+of every slice, and versions). A batch follows PCX's example of a convolutional network: feed-forward initialisation, T steps of the
+states with gradients by automatic differentiation, and one AdamW step of the weights, compiled as one function. The images are in main
+memory, where PCX's data loaders put them; loading and augmentation are not timed.
 
 Written against PCX 0.6.3 (github.com/liukidar/pcx).
 """
@@ -24,7 +24,7 @@ import pcx.utils as pxu
 
 
 class Net(pxc.EnergyModule):
-    """Layers, each followed by a value node; a flat input is formed before the first dense one."""
+    """Layers, each followed by a value node; the input of the first dense layer is flattened."""
 
     def __init__(self, asked):
         super().__init__()
@@ -49,7 +49,7 @@ class Net(pxc.EnergyModule):
         self.vodes[-1].h.frozen = True
 
     def __call__(self, x, y):
-        """The prediction of the output, which is held at ``y`` if there is one."""
+        """Return the predicted output; the output is clamped to ``y`` if it is given."""
         for number, (layer, vode) in enumerate(zip(self.layers, self.vodes, strict=True)):
             if number == self.convolutions.get():
                 x = x.flatten()
@@ -66,20 +66,20 @@ STATES = pxu.M(pxc.VodeParam | pxc.VodeParam.Cache).to((None, 0))
 
 @pxf.vmap(STATES, in_axes=(0, 0), out_axes=0)
 def forward(x, y, *, model):
-    """Feed-forward initialisation, the output held at ``y``."""
+    """Initialise by a feed-forward pass, with the output clamped to ``y``."""
     return model(x, y)
 
 
 @pxf.vmap(STATES, in_axes=(0,), out_axes=(None, 0), axis_name="batch")
 def energy(x, *, model):
-    """The energy of a batch, and the outputs."""
+    """Return the energy of a batch, and the outputs."""
     outputs = model(x, None)
     return jax.lax.psum(model.energy(), "batch"), outputs
 
 
 @pxf.jit(static_argnums=0)
 def taught(steps, x, y, *, model, optim_w, optim_h):
-    """One batch: relaxation, then learning."""
+    """Train on one batch: relaxation, then the weight update."""
     model.train()
     free = pxu.M_hasnot(pxc.VodeParam, frozen=True)
     with pxu.step(model, pxc.STATUS.INIT, clear_params=pxc.VodeParam.Cache):
@@ -96,7 +96,7 @@ def taught(steps, x, y, *, model, optim_w, optim_h):
 
 
 def main():
-    """Time what is asked for."""
+    """Time the requested batches."""
     asked = json.load(sys.stdin)
     height, width, channels = asked["shape"]
     batch, classes = asked["batch"], asked["classes"]

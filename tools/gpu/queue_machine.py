@@ -1,4 +1,4 @@
-"""What jobs share: their time, what they ran on, and programs that are started and stopped."""
+"""Shared code of jobs: time budgets, description of the machine, and running programs with a time limit."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from analogpc.training.environment import describe_environment
 ROOT = Path(__file__).resolve().parents[2]
 _KEPT_LINES = 60
 _STOPPING_SECONDS = 15.0
-"""What a program gets for ending by itself when it is interrupted."""
+"""Seconds that an interrupted program has to end by itself."""
 
 
 @dataclass
 class Budget:
-    """So many seconds from now on.
+    """A time budget that starts when it is created.
 
     Attributes
     ----------
     seconds : float
     clock : function
-        Seconds since whenever.
+        Returns seconds since an arbitrary start.
     """
 
     seconds: float
@@ -44,17 +44,17 @@ class Budget:
 
     @property
     def left(self) -> float:
-        """Seconds that are left; negative when it is overdrawn."""
+        """Remaining seconds; negative if the budget is exceeded."""
         return self.seconds - (self.clock() - self.began)
 
 
 def described(backend: Backend) -> dict[str, Any]:
-    """The machine and the versions."""
+    """Describe the machine and the versions."""
     return {"system": platform.system(), "processors": os.cpu_count(), **describe_environment(backend)}
 
 
 def without_places(text: str) -> str:
-    """A text that goes into the repository, without the folders of this machine."""
+    """Remove local paths from a text."""
     places = {str(ROOT): ".", sys.prefix: "PYTHON", str(Path.home()): "~"}
     for place in sorted(filter(lambda one: len(one) > 1, places), key=len, reverse=True):
         text = text.replace(place, places[place])
@@ -63,16 +63,16 @@ def without_places(text: str) -> str:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a program ended.
+    """Result of a program.
 
     Attributes
     ----------
     status : int
-        Its exit status.
+        Exit status of the program.
     stopped : bool
-        Whether its time was over before it ended by itself.
+        Whether it was interrupted at its time limit.
     tail : list of str
-        The last lines that it printed.
+        Last lines of its output.
     seconds : float
     """
 
@@ -83,7 +83,7 @@ class Ended:
 
 
 def run_python(arguments: list[str], seconds: float) -> Ended:
-    """Run Python in the root of the repository, showing what it prints on standard error, and interrupt it after so many seconds."""
+    """Run Python in the root of the repository, copy its output to standard error, and interrupt it after the given seconds."""
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     began = time.monotonic()
     process = subprocess.Popen(
@@ -122,7 +122,7 @@ def _relay(process: subprocess.Popen[str], lines: deque[str]) -> None:
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
-    """Interrupt, as a person at the keyboard would: pytest then still reports what it has found."""
+    """Send SIGINT, as from the keyboard, so that pytest still reports its results."""
     if os.name == "posix":
         process.send_signal(signal.SIGINT)
     else:

@@ -1,4 +1,4 @@
-"""QUEUE.md as the runner sees it: jobs in their order, each with its settings and its state."""
+"""Read and update QUEUE.md: jobs in order, each with its settings and its state."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from analogpc.kernels.gpu.arrays import Backend
 from analogpc.training.study import Seed, Study
 
 State = Literal["open", "begun", "done", "failed"]
-"""Not begun, or to be begun anew; to be continued; finished; finished without what it was for, until a person has looked at it."""
+"""Not started, or to be restarted; to be continued; finished; failed, until somebody has examined the failure."""
 
 HEADING = "## Jobs"
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -25,16 +25,16 @@ _TOML = re.compile(r"^```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 class QueueError(ValueError):
-    """The page is not as it should be, or what is asked of it cannot be; the sentence says why."""
+    """Raised for an invalid page or an impossible request; the message gives the reason."""
 
 
 class _Job(Specification):
-    """Shared fields.
+    """Fields shared by all jobs.
 
     Attributes
     ----------
     minutes : float
-        The least budget with which it makes sense to begin or to go on.
+        Minimum budget to start or resume the job.
     backend : "gpu" or "cpu"
     """
 
@@ -43,29 +43,29 @@ class _Job(Specification):
 
 
 class PytestJob(_Job):
-    """A run of pytest with these arguments, in the root of the repository."""
+    """Run pytest with the given arguments in the root of the repository."""
 
     kind: Literal["tests"] = "tests"
     arguments: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 class BenchJob(_Job):
-    """A run of Python with these arguments, in the root of the repository; "{out}" is the JSON file that it has to write."""
+    """Run Python with the given arguments in the root of the repository; "{out}" stands for the JSON file to write."""
 
     kind: Literal["bench"] = "bench"
     arguments: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 class TrainJob(_Job):
-    """A study, trained once with each seed.
+    """Train a study once with each seed.
 
     Attributes
     ----------
     seeds : tuple of int
     study : dict
-        The fields of an `analogpc.training.study.Study`, without the seed.
+        Fields of an `analogpc.training.study.Study`, without the seed.
     images : () or (int, int)
-        Train and test on the first images alone; all if empty.
+        Numbers of training and test images to use, from the first on; all if empty.
     """
 
     kind: Literal["train"] = "train"
@@ -74,7 +74,7 @@ class TrainJob(_Job):
     images: tuple[()] | tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = ()
 
     def with_seed(self, seed: int) -> Study:
-        """The study of one seed."""
+        """Return the study of one seed."""
         return Study.from_dict({**self.study, "seed": seed})
 
 
@@ -90,11 +90,11 @@ class Entry:
     ----------
     name : str
     words : str
-        What it does.
+        Description of the job.
     job : Job
     state : State
     remark : str
-        What stands behind the state.
+        Text after the state.
     """
 
     name: str
@@ -105,17 +105,17 @@ class Entry:
 
     @property
     def waits(self) -> bool:
-        """Whether there is something to do."""
+        """Whether the job can be started or resumed."""
         return self.state in ("open", "begun")
 
 
 def read_page(path: Path) -> list[Entry]:
-    """All jobs in their order.
+    """Read all jobs in order.
 
     Raises
     ------
     QueueError
-        If the page cannot be understood; the sentence names the job.
+        If the page is invalid; the message names the job.
     """
     entries = [_entry(name, text) for name, text in _sections(_text(path)).items()]
     if not entries:
@@ -124,7 +124,7 @@ def read_page(path: Path) -> list[Entry]:
 
 
 def write_state(path: Path, name: str, state: State, remark: str) -> None:
-    """Change the state of one job; nothing else of the page, which is read anew, since a person may have edited it meanwhile."""
+    """Change the state of one job only; the page is read again first, because it may have been edited in the meantime."""
     text = _text(path)
     section = _sections(text)[name]
     line = f"State: {state}: {' '.join(remark.split())}" if remark else f"State: {state}"
@@ -140,7 +140,7 @@ def _text(path: Path) -> str:
 
 
 def _sections(text: str) -> dict[str, str]:
-    """The text of each job, its heading included."""
+    """Split the page into the text of each job, including its heading."""
     jobs = text.partition(f"\n{HEADING}\n")[2]
     found: dict[str, str] = {}
     for section in re.split(r"^(?=### )", jobs, flags=re.MULTILINE)[1:]:

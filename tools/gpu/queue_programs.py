@@ -1,4 +1,4 @@
-"""Jobs that are programs of their own: tests and benchmarks."""
+"""Jobs that run separate programs: tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from queue_machine import Budget, described, run_python, without_places
 from queue_page import BenchJob, PytestJob, State
 
 _RESERVE = 20.0
-"""Seconds that are kept for interrupting a program and for writing what came of it."""
+"""Seconds reserved for interrupting a program and writing its results."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a job: its new state, one line for people, and the record that is kept."""
+    """Result of a job: its new state, a summary in one line, and the record to store."""
 
     state: State
     remark: str
@@ -27,7 +27,7 @@ class Outcome:
 
 
 def run_tests(job: PytestJob, budget: Budget) -> Outcome:
-    """Run pytest and count; failed tests, and a selection of which no test ran, make the job fail."""
+    """Run pytest and count the outcomes; the job fails if a test fails or no test was selected."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         arguments = ["-m", "pytest", *job.arguments, "-p", "no:cacheprovider", f"--junitxml={report}"]
@@ -50,7 +50,7 @@ def run_tests(job: PytestJob, budget: Budget) -> Outcome:
 
 
 def count_tests(report: str) -> dict[str, Any]:
-    """Numbers of tests, names and sentences of the failures, and reasons of the skips, from the JUnit XML that pytest writes."""
+    """Read test counts, names and messages of failures, and reasons of skips from pytest's JUnit XML."""
     failures, reasons = [], Counter[str]()
     suites = ElementTree.fromstring(report)
     for case in suites.iter("testcase"):
@@ -62,7 +62,7 @@ def count_tests(report: str) -> dict[str, Any]:
             failures.append({"test": name, "message": without_places(message.splitlines()[0] if message else "")})
         elif skip is not None:
             reasons[without_places(skip.get("message") or "")] += 1
-    # A test that was interrupted looks like one that has passed, but for not being among those that the suite counts.
+    # An interrupted test looks like a passed one, but is missing in the counts of the suite.
     ended = sum(int(suite.get("tests", 0)) for suite in suites.iter("testsuite"))
     return {
         "passed": ended - len(failures) - reasons.total(),
@@ -74,7 +74,7 @@ def count_tests(report: str) -> dict[str, Any]:
 
 
 def run_program(job: BenchJob, budget: Budget) -> Outcome:
-    """Run a benchmark; its own JSON file is the record."""
+    """Run a benchmark; the JSON file that it writes is the record."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.json"
         ended = run_python([argument.replace("{out}", str(out)) for argument in job.arguments], budget.left - _RESERVE)

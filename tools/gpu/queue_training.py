@@ -1,4 +1,4 @@
-"""Training within a budget: in slices of batches whose time is known beforehand, from checkpoint to checkpoint."""
+"""Train within a time budget: in slices of batches of predictable duration, from checkpoint to checkpoint."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from analogpc.training.run import DivergenceError, Run
 from analogpc.training.study import Study
 
 FIRST_BATCHES = 2
-"""Of the first slice, whose time nobody knows: it compiles the kernels."""
+"""Batches of the first slice, whose duration is unknown because it compiles the kernels."""
 SLICE_SECONDS = 20.0
 SAVE_SECONDS = 60.0
 CAUTION = 1.3
-"""What a slice may take beside what it was expected to."""
+"""Factor by which a slice may exceed its expected duration."""
 RESERVE = 5.0
-"""Seconds that are kept for the small results."""
+"""Seconds reserved for writing the results."""
 
 
 @dataclass
 class Pace:
-    """Seconds that the parts of a training took the last time; zero before they are known.
+    """Durations of the parts of a training at their last execution, in seconds; zero if unknown.
 
     Attributes
     ----------
     batch, closing, saving : float
-        One batch, what closes an epoch besides its last batch, and a checkpoint.
+        One batch, the end of an epoch without its last batch, and a checkpoint.
     """
 
     batch: float = 0.0
@@ -47,16 +47,16 @@ class Pace:
     saving: float = 0.0
 
     def slice(self, to_end: int, seconds: float, test_batches: int) -> int:
-        """How many batches come next: as many as fit, and the last one of an epoch alone; 0 if none fits.
+        """Return the number of batches of the next slice: as many as fit, and the last one of an epoch alone; 0 if none fits.
 
         Parameters
         ----------
         to_end : int
-            Batches to the end of the epoch.
+            Batches left in the epoch.
         seconds : float
-            What is left for them, and for closing the epoch.
+            Time left for them, and for ending the epoch.
         test_batches : int
-            Batches of the evaluation, each of which costs as much as one of training until it is known better.
+            Batches of the evaluation; until measured, each is assumed to take as long as a training batch.
         """
         if seconds <= 0:
             return 0
@@ -68,7 +68,7 @@ class Pace:
         return min(to_end - 1, max(1, int(SLICE_SECONDS / self.batch)), int(seconds / (CAUTION * self.batch)))
 
     def note(self, batches: int, seconds: float, closed: bool) -> None:
-        """Take over what a slice took."""
+        """Record the duration of a slice."""
         if closed and self.batch:
             self.closing = max(seconds - batches * self.batch, 1e-9)
         else:
@@ -82,7 +82,7 @@ def advance(
     checkpoint: Path,
     report: Callable[[str], None] = lambda line: None,
 ) -> bool:
-    """Train until the end of the study or of the budget, and leave a checkpoint.
+    """Train until the end of the study or of the budget, and write a checkpoint.
 
     Returns
     -------
@@ -132,33 +132,33 @@ def run_training(
     keep: Callable[[Outcome], None],
     data_dir: Path | None = None,
 ) -> Outcome:
-    """Go on with a study, seed by seed.
+    """Start or resume a study, seed by seed.
 
     Parameters
     ----------
     entry, job : Entry, TrainJob
-        Begun anew if the entry is not "begun".
+        The job starts from scratch unless the entry is "begun".
     budget : Budget
     checkpoints : path
-        The folder for the file NAME-SEED.h5 of every seed.
+        Folder with a file NAME-SEED.h5 for every seed.
     former : dict
-        The record of the last time; empty if there is none.
+        Record of the previous call; empty if there is none.
     keep : function of Outcome
-        Called before every seed.
+        Called before every seed to store the intermediate result.
     data_dir : path
         See `load_data`.
 
     Raises
     ------
     QueueError
-        If the settings have changed since the job was begun.
+        If the settings have changed since the job was started.
     DataError
         If the data are missing.
     """
     settings = json.loads(json.dumps({"study": job.study, "images": job.images}))
     going_on = entry.state == "begun"
     if going_on and former.get("settings", settings) != settings:
-        raise QueueError(f"the settings of '{entry.name}' have changed since it was begun: set its state to open to begin anew")
+        raise QueueError(f"the settings of '{entry.name}' have changed since it was started: set its state to open to restart it")
     study = job.with_seed(job.seeds[0])
     data = load_data(study.dataset, data_dir=data_dir, augment=study.augment)
     data = data.take(*job.images) if job.images else data
@@ -173,7 +173,7 @@ def run_training(
         former_run = runs.get(str(seed), {})
         if former_run.get("finished"):
             continue
-        # From here on, whatever happens, the job goes on from its checkpoints.
+        # From here on, the job always resumes from its checkpoints.
         keep(Outcome("begun", _remark(job, runs), record))
         runs[str(seed)] = _one(entry.name, job, seed, data, budget, checkpoint, expected=bool(former_run))
         if not runs[str(seed)]["finished"]:
@@ -184,19 +184,19 @@ def run_training(
 def _one(
     name: str, job: TrainJob, seed: int, data: Dataset, budget: Budget, checkpoint: Path, *, expected: bool
 ) -> dict[str, Any]:
-    """The record of one seed, after what the budget allowed."""
+    """Train one seed as far as the budget allows, and return its record."""
     study = job.with_seed(seed)
 
     def report(line: str) -> None:
         print(f"{name}, seed {seed}: {line}", file=sys.stderr)
 
     if expected and not checkpoint.exists():
-        report(f"begins anew, since there is no checkpoint {checkpoint.name} here")
+        report(f"restarts, because there is no checkpoint {checkpoint.name} here")
     run = _resumed(study, job.backend, checkpoint) if checkpoint.exists() else begin(study, data, backend=job.backend)
     try:
         finished = advance(run, data, budget, checkpoint, report)
     except DivergenceError as error:
-        # Without its last clause, about a checkpoint: a diverged run is not gone on with.
+        # Drop the last clause, about a checkpoint: a diverged run is not resumed.
         where = str(error).partition(";")[0]
         report(where)
         return {**_told(run), "finished": True, "diverged": where}
@@ -225,7 +225,7 @@ def _told(run: Run) -> dict[str, Any]:
 
 
 def _remark(job: TrainJob, runs: dict[str, Any]) -> str:
-    """One line: where the job stands, and what it has brought."""
+    """Summarise the progress and the results of the job in one line."""
     finished = [run for run in runs.values() if run["finished"]]
     diverged = sum("diverged" in run for run in finished)
     last = [run["history"]["test_accuracy"][-1] for run in finished if "diverged" not in run]

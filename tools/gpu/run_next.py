@@ -1,9 +1,9 @@
-"""Take the next job of QUEUE.md that fits into the time there is, and the next one, until the time is over.
+"""Run the pending jobs of QUEUE.md that fit into the available time, in order, until the time is over.
 
     python tools/gpu/run_next.py --minutes 9 [--out DIR] [--list] [--job NAME] [--dry-run]
         [--checkpoints DIR] [--data-dir DIR] [--queue FILE]
 
-See QUEUE.md for what the jobs are, what they need, and how to resume on another machine.
+QUEUE.md documents the jobs, their requirements, and how to resume on another machine.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from analogpc.kernels.gpu import arrays as gpu
 
 HERE = Path(__file__).resolve().parent
 _GRACE = 0.1
-"""Minutes that a budget may lack: it has begun to run when it is asked."""
+"""Tolerance of a budget in minutes: some of it has already elapsed when it is checked."""
 
 
 def fits(entry: Entry, minutes: float) -> bool:
-    """Whether it makes sense to begin a job with so many minutes."""
+    """Whether a job fits into the given number of minutes."""
     return entry.job.minutes <= minutes + _GRACE
 
 
 def next_job(entries: list[Entry], minutes: float, passed_over: set[str], wanted: str | None = None) -> Entry | None:
-    """The first job that waits and fits into so many minutes; None if nothing waits.
+    """Return the first pending job that fits into the given number of minutes; None if nothing is pending.
 
     Raises
     ------
     QueueError
-        If nothing that waits fits, or the wanted job does not, is done, or does not exist.
+        If no pending job fits, or the wanted job does not fit, is done, or does not exist.
     """
     if wanted is not None:
         return _wanted(entries, minutes, wanted)
@@ -53,7 +53,7 @@ def next_job(entries: list[Entry], minutes: float, passed_over: set[str], wanted
     if waiting and not fitting:
         least = min(waiting, key=lambda entry: entry.job.minutes)
         raise QueueError(
-            f"{minutes:.1f} minutes are too few: of what waits, '{least.name}' needs the least, {least.job.minutes:g} minutes"
+            f"{minutes:.1f} minutes are too few: of the pending jobs, '{least.name}' needs the least, {least.job.minutes:g} minutes"
         )
     return fitting[0] if fitting else None
 
@@ -71,12 +71,12 @@ def _wanted(entries: list[Entry], minutes: float, wanted: str) -> Entry:
 
 
 class Results:
-    """Where results go: beside the queue, and to a second folder if there is one.
+    """Destination of results: beside the queue, and optionally a second folder.
 
     Parameters
     ----------
     queue : path
-        The page; results go to ``results/`` beside it.
+        Path of the page; results are written to ``results/`` beside it.
     out : path or None
     """
 
@@ -85,12 +85,12 @@ class Results:
         self.folder = queue.parent / "results"
 
     def former(self, name: str) -> dict[str, Any]:
-        """The record of the last time; empty if there is none."""
+        """Return the record of the previous run; empty if there is none."""
         path = self.folder / f"{name}.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
     def keep(self, name: str, outcome: Outcome) -> None:
-        """Write the record, and the state with a pointer to it."""
+        """Write the record, and the state of the job with a link to it."""
         text = json.dumps({"job": name, "date": _today(), **outcome.record}, indent=1) + "\n"
         self.folder.mkdir(parents=True, exist_ok=True)
         replace_file(self.folder / f"{name}.json", text.encode())
@@ -115,14 +115,14 @@ def _today() -> str:
 
 
 def work(entry: Entry, budget: Budget, results: Results, checkpoints: Path, data_dir: Path | None) -> Outcome:
-    """Run one job and keep what came of it.
+    """Run one job and store its results.
 
     Raises
     ------
     GpuError
-        If it needs a GPU and there is none.
+        If the job needs a GPU and there is none.
     DataError
-        If its data are missing.
+        If the data of the job are missing.
     """
     job = entry.job
     if job.backend == "gpu":
@@ -151,7 +151,7 @@ def _train(entry: Entry, job: TrainJob, budget: Budget, results: Results, checkp
 
 
 def take_turns(minutes: float, chosen: argparse.Namespace, clock: Callable[[], float] | None = None) -> int:
-    """Run jobs until the time is over; the number of those that could not be run or failed."""
+    """Run jobs until the time is over; return the number of jobs that failed or could not run."""
     budget = Budget(60 * minutes) if clock is None else Budget(60 * minutes, clock)
     results, passed_over, troubles, ran = Results(chosen.queue, chosen.out), set[str](), 0, 0
     while True:
@@ -164,14 +164,14 @@ def take_turns(minutes: float, chosen: argparse.Namespace, clock: Callable[[], f
             raise
         if entry is None:
             if not ran and not troubles:
-                print("Nothing waits: every job is done or has failed.")
+                print("No pending jobs: every job is done or has failed.")
             break
         print(f"{entry.name} ({entry.job.kind}), {budget.left / 60:.1f} minutes are left", file=sys.stderr)
         passed_over.add(entry.name)
         try:
             outcome = work(entry, budget, results, chosen.checkpoints, chosen.data_dir)
         except DataError as error:
-            print(f"{entry.name} is passed over: {error}", file=sys.stderr)
+            print(f"{entry.name} is skipped: {error}", file=sys.stderr)
             troubles += 1
         else:
             print(f"{entry.name}: {outcome.state}: {outcome.remark}")
@@ -183,7 +183,7 @@ def take_turns(minutes: float, chosen: argparse.Namespace, clock: Callable[[], f
 
 
 def show(entries: list[Entry], minutes: float | None) -> None:
-    """The jobs; with a budget, only those that would be taken, in their order."""
+    """Print the jobs; with a budget, only those that would run, in order."""
     for entry in entries:
         if minutes is None or (entry.waits and fits(entry, minutes)):
             words = textwrap.shorten(entry.words, 100, placeholder=" …")
@@ -191,21 +191,21 @@ def show(entries: list[Entry], minutes: float | None) -> None:
 
 
 def parsed(arguments: list[str] | None) -> argparse.Namespace:
-    """The options of the command line."""
+    """Parse the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=9.0, help="time there is; keep one back for starting and copying")
-    parser.add_argument("--out", type=Path, help="also write everything here, to be carried home")
-    parser.add_argument("--list", action="store_true", help="only show all jobs")
-    parser.add_argument("--job", help="run this job and no other")
-    parser.add_argument("--dry-run", action="store_true", help="only show what the time would be used for")
+    parser.add_argument("--minutes", type=float, default=9.0, help="available time; reserve one minute for starting and copying")
+    parser.add_argument("--out", type=Path, help="also write all files to this folder")
+    parser.add_argument("--list", action="store_true", help="list all jobs and exit")
+    parser.add_argument("--job", help="run only this job")
+    parser.add_argument("--dry-run", action="store_true", help="list the jobs that would run and exit")
     parser.add_argument("--checkpoints", type=Path, default=Path(pooch.os_cache("analogpc")) / "queue", help="of training runs")
-    parser.add_argument("--data-dir", type=Path, help="folder with the published files of the data sets")
+    parser.add_argument("--data-dir", type=Path, help="folder with the published data files")
     parser.add_argument("--queue", type=Path, default=HERE / "QUEUE.md")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0, or 1 if something could not be run or failed, with a sentence on standard error."""
+    """Run the command line; return 0, or 1 with an error message if a job failed or could not run."""
     chosen = parsed(arguments)
     try:
         entries = read_page(chosen.queue)
