@@ -16,7 +16,7 @@ from analogpc.kernels.gpu.arrays import Backend
 from analogpc.training.study import Seed, Study
 
 State = Literal["open", "begun", "done", "failed"]
-"""Not started, or to be restarted; to be continued; finished; failed, until somebody has examined the failure."""
+"""Not started, or to be restarted; to be continued; finished; failed and not examined yet."""
 
 HEADING = "## Jobs"
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
