@@ -40,9 +40,11 @@ _NAMES = {
     "direction": ("direction", "dir", "polarity", "sign", "ltpltd", "operation", "pulsetype", "type", "setreset"),
     "device": ("device", "dev", "cell", "deviceid", "sample", "die"),
     "cycle": ("cycle", "cycles", "ramp", "run", "sweep", "repetition", "loop"),
-    "seconds": ("seconds", "time", "t", "elapsed", "delay", "timesinceprogramming", "sec"),
+    "seconds": ("seconds", "time", "t", "elapsed", "delay", "timesinceprogramming", "sec", "baketime", "duration"),
     "target": ("target", "targetconductance", "gtarget", "wanted", "desired"),
     "result": ("result", "programmed", "achieved", "gresult", "actual", "measured", "final"),
+    "before": ("before", "beforebake", "conductancebefore", "gbefore", "initial"),
+    "after": ("after", "afterbake", "conductanceafter", "gafter"),
     "read": ("read", "readnumber", "readno", "readindex"),
     "level": ("level", "state", "stateindex"),
     "stuck_low": ("stucklow", "fractionstucklow", "stuckatlow", "sa0", "stuckoff", "lrsfail"),
@@ -122,7 +124,7 @@ def column_of(name: str) -> Column:
     if known is not None and role in ("seconds", "") and known[0] == "conductance" and unit.lower() in ("s", "ms", "us", "ns"):
         # Times are written in s, ms, us, ns; "S" alone means siemens.
         known = ("seconds", known[1]) if role == "seconds" else known
-    if known is not None and role in ("conductance", "target", "result") and known[0] == "seconds":
+    if known is not None and role in ("conductance", "target", "result", "before", "after") and known[0] == "seconds":
         known = unit_of(unit[:-1] + "S") if unit.lower().endswith("s") else None
     if known is None:
         return Column(role, 1.0, unit)

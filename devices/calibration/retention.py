@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import least_squares
 
+from analogpc.devices.calibration.bake import pairs_part
 from analogpc.devices.calibration.hierarchy import spread_interval
 from analogpc.devices.calibration.parts import Panel, Part, column, groups, interval
 from analogpc.devices.calibration.tables import CalibrationError
@@ -23,6 +24,8 @@ def drift_part(part: Understood) -> Part:
     Every device and level is a series. The power law G = G_1 (t / t_1)^-ν is fitted to each series, with t_1 its first time; the
     exponential loss to all series together. If the mean hardly moves but the spread grows, the relaxation model uses the spreads.
     """
+    if "before" in part.columns:
+        return pairs_part(part)
     seconds, g = column(part, "seconds"), column(part, "conductance") * 1e6
     if (seconds < 0).any():
         raise CalibrationError(f"a time of {seconds.min():g} s is not allowed: seconds since programming are not negative")

@@ -134,7 +134,9 @@ def _interpreted(table: Table, reading: Reading) -> Understood:
     """Interpret a table with one column per quantity, or one column per curve."""
     found = [column_of(name) for name in table.header]
     roles = [one.role for one in found]
-    readings = [k for k, role in enumerate(roles) if role in ("conductance", "resistance", "current", "normalised", "result")]
+    readings = [
+        k for k, role in enumerate(roles) if role in ("conductance", "resistance", "current", "normalised", "result", "after")
+    ]
     if table.header and _two_ways(table):
         return _wide(table, reading, list(range(len(table.columns))))
     stuck = any(role in ("stuck_low", "stuck_high") for role in roles)
@@ -211,6 +213,8 @@ _UNITS = {
     "conductance": "S, mS, uS or nS",
     "target": "S, mS, uS or nS",
     "result": "S, mS, uS or nS",
+    "before": "S, mS, uS or nS",
+    "after": "S, mS, uS or nS",
     "resistance": "ohm, kohm or Mohm",
     "current": "A, mA, uA or nA",
     "volts": "V or mV",
@@ -231,7 +235,13 @@ def _fits(name: str, column: Column) -> None:
         raise CalibrationError(f"column '{name}': '{column.unit}' is no unit of it; allowed are {_UNITS[column.role]}")
 
 
-_ALIKE = {"target": "conductance", "result": "conductance", "pulse_volts": "volts"}
+_ALIKE = {
+    "before": "conductance",
+    "after": "conductance",
+    "target": "conductance",
+    "result": "conductance",
+    "pulse_volts": "volts",
+}
 _READINGS = ("conductance", "resistance", "current", "normalised", "result", "target")
 
 
@@ -308,6 +318,8 @@ def _kind_of(columns: dict[str, Any]) -> str:
     has = columns.keys()
     if "stuck_low" in has or "stuck_high" in has:
         return "endurance"
+    if {"before", "after"} <= has:
+        return "drift"
     if "target" in has and ("result" in has or "conductance" in has):
         return "programming"
     if "conductance" not in has and "volts" in has and "current" in has:

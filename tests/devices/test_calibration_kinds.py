@@ -54,6 +54,23 @@ def test_loss_and_relaxation_are_told_from_drift(rng):
         calibrate_files([{"seconds": times, "conductance_us": start * times**0.05, "device": device}])
 
 
+def test_pairs_before_and_after_a_bake(rng):
+    """A loss with a lifetime of 10 h, within five standard errors; a mean that stays, with a spread; and neither without a time."""
+    before = rng.uniform(2, 20, 200)
+    after = before * np.exp(-0.2 + 0.05 * rng.normal(size=200))
+    pairs = {"before [uS]": before, "after [uS]": after, "bake time [h]": np.full(200, 2.0)}
+    drift = calibrate_files([pairs]).device.drift
+    assert isinstance(drift, Retention)
+    assert 7200 / drift.lifetime_seconds == pytest.approx(0.2, abs=5 * 0.05 / np.sqrt(200))
+    stay = calibrate_files([pairs | {"after [uS]": before + 0.3 * rng.normal(size=200)}]).device.drift
+    assert isinstance(stay, Relaxation)
+    assert stay.coefficients[-1][0] == pytest.approx(0.3, rel=0.25)
+    with pytest.raises(RefusedDeviceError, match="conductances grow by"):
+        calibrate_files([pairs | {"after [uS]": before * 1.2}])
+    with pytest.raises(CalibrationError, match="need the time between them"):
+        calibrate_files([{"before [uS]": before, "after [uS]": after}])
+
+
 def test_reads_are_split_into_white_slow_and_two_levels(rng):
     n, devices, g = 400, 8, []
     for k in range(devices):
