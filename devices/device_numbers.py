@@ -1,6 +1,6 @@
-"""The numbers by which devices are compared, worked out from their specifications: for the list, for JSON and for the documentation.
+"""Figures of merit of devices, computed from their specifications, for the list, JSON and the documentation.
 
-All are properties of the model, found without random numbers.
+All are properties of the model, computed without random numbers.
 """
 
 from __future__ import annotations
@@ -26,45 +26,45 @@ _QUANTILES = 201
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceNumbers:
-    """What a device amounts to; None where a number has no meaning for it.
+    """Figures of merit of a device; None where not applicable.
 
     Attributes
     ----------
     name, kind, source : str
-        The device's name, the kind of its response, and where its numbers come from.
+        Name of the device, kind of its response, and source of its parameters.
     window_siemens : (lowest, highest)
-        Conductances that any device can have.
+        Lowest and highest conductance of any device.
     range_siemens : (low, high)
-        Conductances between which the mean device works. "The range" below.
+        Conductance range of the mean device, called "the range" below.
     states : float
-        Devices that move in pulses: the range over the mean step at zero weight. Devices that are programmed: levels that lie two
-        standard deviations of programming apart, range / (2 mean σ), or as many as the specification says if they are fewer;
-        inf for a continuum without errors.
+        Pulsed devices: the range over the mean step at zero weight. Programmed devices: number of levels two standard deviations of
+        programming apart, range / (2 mean σ), or the number in the specification if that is smaller; inf for a continuum without
+        errors.
     pulses : int
-        Pulses upwards that take the mean device across 90 % of its way up from the low end.
+        Number of up pulses that move the mean device over 90 % of its way from the low end.
     asymmetry : float
-        (up - down) / (up + down) of the mean steps at zero weight, from -1 to 1; None also where zero weight is an end of the range.
+        (up - down) / (up + down) of the mean steps at zero weight, from -1 to 1; also None if zero weight is an end of the range.
     asymmetry_mean : float
-        The magnitude of that, averaged over the inner 90 % of the range.
+        Magnitude of the asymmetry, averaged over the inner 90 % of the range.
     symmetric : bool
         Whether steps up and down are equal at all states.
     symmetry_state, symmetry_siemens : float
-        Where steps up and down are equal and pulses in turn lead to, nearest to zero weight; None if there is no such place, or if
-        the steps are equal everywhere.
+        State, nearest to zero weight, at which steps up and down are equal and to which alternating pulses converge; None if there is
+        none, or if the steps are equal everywhere.
     step_dtod, step_ctoc : float
         Standard deviation of the step from device to device (log-normal: of its logarithm), and from pulse to pulse, relative to the
         mean step at zero weight.
     write_noise : float
         Standard deviation of a conductance about the written one, relative to the range: root mean square over the range.
     read_noise : float
-        The same for the white noise of a read of the model's reference duration.
+        Standard deviation of white noise for a read of the reference duration of the model, relative to the range.
     slow_noise : float
-        The same for 1/f and telegraph noise, one hour after writing.
+        Standard deviation of 1/f and telegraph noise one hour after writing, relative to the range.
     drift_mean, drift_std : float
         Change of conductance from one hour to ten hours after writing, relative to the range: the average over the range of its
-        mean, and the root mean square of its standard deviation from device to device. Noise does not count.
+        mean, and the root mean square of its standard deviation from device to device. Noise is excluded.
     lifetime_seconds : float
-        After which the distance from the resting state has fallen to 1/e; inf for devices that do not leak.
+        Time after which the distance from the resting state falls to 1/e; inf for devices without leakage.
     """
 
     name: str
@@ -90,7 +90,7 @@ class DeviceNumbers:
 
 
 def device_numbers(device: Device) -> DeviceNumbers:
-    """The numbers of a device."""
+    """Compute the figures of merit of a device."""
     response = device.response
     low, high = device.nominal_siemens
     span = high - low
@@ -119,14 +119,14 @@ def _rms(values: np.ndarray) -> float:
 
 
 def _levels(device: Device, programming: np.ndarray, span: float) -> float:
-    """How many states a programmed device can be told apart in."""
+    """Return the number of distinguishable states of a programmed device."""
     written = float(len(device.levels.positions) or device.levels.count)
     mean = float(programming.mean())
     return min(written, span / (2 * mean)) if mean > 0 else written
 
 
 def _pulse_numbers(device: Device, response: PulseResponse) -> dict[str, Any]:
-    """The numbers that only devices that move in pulses have."""
+    """Return the figures of merit specific to pulsed devices."""
     low, high, zero = places(response)
     up, down = (float(step[0]) for step in mean_steps(response, np.array([zero])))
     step = step_at_zero(response)
@@ -154,14 +154,14 @@ def _pulse_numbers(device: Device, response: PulseResponse) -> dict[str, Any]:
 
 
 def places(response: PulseResponse) -> tuple[float, float, float]:
-    """Bounds of the mean device, and the state at which its weight is zero."""
+    """Return the bounds of the mean device, and the state of zero weight."""
     parameters = response.without_spread.sample(Key(0), (1, 1), np.dtype(np.float64))
     low, high = (float(parameters[name][0, 0]) for name in ("low", "high"))
     return low, high, float(parameters["reference"][0, 0]) if "reference" in parameters else 0.0
 
 
 def pulsed_states(response: PulseResponse, states: np.ndarray, pulses: int) -> np.ndarray:
-    """Where ``pulses`` pulses (negative: downwards) take the mean device from each of ``states`` (n,); float64 (n,)."""
+    """Return the states of the mean device after ``pulses`` pulses (negative: downwards) from ``states`` (n,); float64 (n,)."""
     mean, shape = response.without_spread, (1, len(states))
     parameters = mean.sample(Key(0), shape, np.dtype(np.float64))
     after = np.clip(np.array(states, np.float64)[None], parameters["low"], parameters["high"])
@@ -170,12 +170,12 @@ def pulsed_states(response: PulseResponse, states: np.ndarray, pulses: int) -> n
 
 
 def mean_steps(response: PulseResponse, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How far one pulse up and one pulse down take the mean device from ``states`` (n,) within its bounds; each (n,), not negative."""
+    """Return the step sizes of one up and one down pulse of the mean device at ``states`` (n,), within bounds; each (n,), not negative."""
     return pulsed_states(response, states, 1) - states, states - pulsed_states(response, states, -1)
 
 
 def step_at_zero(response: PulseResponse) -> float:
-    """The mean of the steps up and down of the mean device at zero weight; only upwards where that is the lower bound."""
+    """Return the mean of the up and down steps of the mean device at zero weight; only the up step if that is the lower bound."""
     low, high, zero = places(response)
     up, down = (float(step[0]) for step in mean_steps(response, np.array([zero])))
     directions = [step for step, free in ((up, zero < high), (down, zero > low)) if free]
@@ -189,11 +189,11 @@ def _mean_asymmetry(response: PulseResponse) -> float:
 
 
 def _symmetry(response: PulseResponse, zero: float) -> tuple[bool, float | None]:
-    """Whether all steps up and down are equal; and the state nearest to ``zero`` at which they are, if there is one."""
+    """Return whether all up and down steps are equal, and the state nearest to ``zero`` where they are, if there is one."""
     low, high, _ = places(response)
     states = np.linspace(low, high, 2001)
     up, down = mean_steps(response, states)
-    # A step that a bound cuts short is no property of the law.
+    # A step cut off by a bound is not a property of the law.
     inside = (states + up < high) & (states - down > low)
     states, difference = states[inside], (up - down)[inside]
     if not len(states):
@@ -214,20 +214,20 @@ def _symmetry(response: PulseResponse, zero: float) -> tuple[bool, float | None]
 
 
 def crossing_pulses(response: PulseResponse) -> int:
-    """Pulses upwards that take the mean device from its lower bound across 90 % of the way on which they lead."""
+    """Return the number of up pulses that move the mean device from its lower bound over 90 % of the reachable way."""
     low, high, _ = places(response)
 
     def reached(pulses: int) -> float:
         return float(pulsed_states(response, np.array([low]), pulses)[0])
 
-    # A little less, so that rounding does not ask for one pulse more.
+    # Slightly less, so that rounding does not add one pulse.
     goal = low + (_CROSSED - 1e-9) * (high - low)
     most, now, growth = 1, reached(1), 0.0
     while now < goal and most < 2**26:
         most, before, earlier = 2 * most, now, growth
         now = reached(most)
         growth = now - before
-        # Steps that vanish before the goal lead somewhere else: twice as many pulses hardly get further.
+        # If steps vanish before the goal, twice the number of pulses hardly changes the state.
         if growth < 1e-4 * (high - low) and growth <= earlier:
             goal = low + _CROSSED * (now - low)
             break
@@ -239,7 +239,7 @@ def crossing_pulses(response: PulseResponse) -> int:
 
 
 def slow_deviation(device: Device, g: np.ndarray) -> np.ndarray:
-    """Standard deviation of 1/f and telegraph noise one hour after writing ``g`` (siemens), in siemens, like ``g``."""
+    """Return the standard deviation of 1/f and telegraph noise one hour after writing ``g``, both in siemens."""
     flicker, telegraph = device.flicker, device.telegraph
     relative = np.zeros_like(g)
     if flicker.active:
@@ -251,7 +251,7 @@ def slow_deviation(device: Device, g: np.ndarray) -> np.ndarray:
 
 
 def _drift(device: Device, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of the change between one and ten hours after writing ``targets``; each like them."""
+    """Return mean and standard deviation of the change from one to ten hours after writing ``targets``, in the same shape."""
     if device.drift.kind == "none":
         return np.zeros_like(targets), np.zeros_like(targets)
     xi = ndtri((np.arange(_QUANTILES) + 0.5) / _QUANTILES)
@@ -263,7 +263,7 @@ def _drift(device: Device, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def _lifetime(device: Device) -> float:
-    """The shorter of the two ways to leak, in seconds."""
+    """Return the shorter of the two leakage times, in seconds."""
     response = device.response
     leak = response.lifetime * response.cycle_seconds if isinstance(response, PulseResponse) else math.inf
     return min(leak, device.drift.lifetime_seconds if device.drift.kind == "retention" else math.inf)

@@ -1,1 +1,1 @@
-"""Tables and pictures of runs."""
+"""Tables, figures and pages about runs, sweeps and devices."""

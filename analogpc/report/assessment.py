@@ -31,13 +31,13 @@ _WORDS = {
 
 
 def answers(found: Assessment) -> list[str]:
-    """What an assessment says, in sentences."""
+    """Return the results of an assessment, as sentences."""
     best, device = found.best, found.device.name
     told = []
     if found.quick:
         told.append(
-            f"The short protocol: {found.protocol.epochs} epochs on {found.protocol.train_images} images, to see that all of it works. "
-            "Its numbers say nothing about the device, so nothing is judged."
+            f"The short protocol: {found.protocol.epochs} epochs on {found.protocol.train_images} images, as a test of the command. "
+            "Its numbers are not meaningful for the device, so there is no verdict."
         )
     if best is None:
         return [*told, f"Nothing could be trained on '{device}': {'; '.join(dict.fromkeys(o.sentence for o in found.learning))}."]
@@ -67,9 +67,9 @@ def _limit_sentences(found: Assessment) -> list[str]:
     last = f" Without all of them it changes by {points(whole.gained)}." if whole and math.isfinite(whole.gained.mean) else ""
     if worst is None:
         return [f"{where} regains nothing by the removal of any single imperfection.{last}"]
-    open_still = "" if worst.gained.low > 0 else "; the seeds leave open whether that is chance"
+    open_still = "" if worst.gained.low > 0 else "; with these seeds this may be chance"
     return [
-        f"What limits {where} most: {worst.without}. Without it the accuracy changes by {points(worst.gained)}{open_still}.{last}"
+        f"Main limit of {where}: {worst.without}. Without it the accuracy changes by {points(worst.gained)}{open_still}.{last}"
     ]
 
 
@@ -102,19 +102,19 @@ def _kept_sentences(found: Assessment) -> list[str]:
 
 
 def percent(value: float) -> str:
-    """A fraction as people read it."""
+    """Format a fraction in percent."""
     return "–" if math.isnan(value) else f"{100 * value:.1f} %"
 
 
 def share(told: Interval) -> str:
-    """A fraction with its interval."""
+    """Format a fraction with its interval."""
     if math.isnan(told.mean):
         return "–"
     return percent(told.mean) + ("" if math.isnan(told.low) else f" [{100 * told.low:.1f}, {100 * told.high:.1f}]")
 
 
 def points(told: Interval) -> str:
-    """A difference of accuracies, in points of percent, with its interval."""
+    """Format a difference of accuracies in percentage points, with its interval."""
     if math.isnan(told.mean):
         return "–"
     return f"{100 * told.mean:+.1f} points" + (
@@ -123,7 +123,7 @@ def points(told: Interval) -> str:
 
 
 def assessment_tables(found: Assessment) -> list[Table]:
-    """Rules and schemes, and limits, for the terminal."""
+    """Return the tables of rules and schemes, and of limits, for the terminal."""
     learning = Table(title=f"Learning on '{found.device.name}'", title_justify="left")
     for name in ("rule", "scheme", "verdict", "of its digital twin", "accuracy", "rate", "energy", "latency"):
         learning.add_column(name, justify="left" if name in ("rule", "scheme", "verdict") else "right", no_wrap=True)
@@ -164,7 +164,7 @@ def _knee_cell(one: Placed, rule: str) -> str:
 
 
 def write_page(found: Assessment, command: str) -> None:
-    """Write ``report.html`` into the folder of an assessment, and its pictures beside it."""
+    """Write ``report.html`` and its figures to the folder of an assessment."""
     pictures = [_learning_picture(found), *_limits_picture(found), *_kept_picture(found)]
     environment = next((one.outcome.results[n].environment for one in found.found.values() for n in one.outcome.results), {})
     rules = ", ".join(found.protocol.rules)
@@ -233,9 +233,9 @@ def _protocol(found: Assessment, rules: str) -> str:
     return (
         f"Digits, {images} training images, a stratified fifth of which validates; a network {'-'.join(map(str, told.widths))}, "
         f"{told.epochs} epochs, batches of {told.batch_size}, plain stochastic gradient descent; rules {rules}. Of every rule and scheme "
-        f"the learning rate is chosen among {', '.join(f'{rate:g}' for rate in told.rates)} by the validation accuracy of the first "
-        f"seed; numbers are those of {told.seeds} seeds on the 360 test images, which nothing was chosen by. Without an imperfection the "
-        "rate is chosen anew. Converters, noise of reads and mapping are the default ones of crossbars."
+        f"the learning rate is selected from {', '.join(f'{rate:g}' for rate in told.rates)} by the validation accuracy of the first "
+        f"seed; numbers are those of {told.seeds} seeds on the 360 test images, which influenced no choice. Without an imperfection the "
+        "rate is selected again. Converters, read noise and mapping are the defaults of crossbars."
     )
 
 
@@ -302,7 +302,7 @@ def _kept_part(found: Assessment) -> TablePart:
 
 
 def _learning_picture(found: Assessment) -> Picture:
-    """Accuracy over that of the digital twin by rule, one mark for each scheme."""
+    """Plot accuracy relative to the digital twin by rule, one marker per scheme."""
     schemes = list(dict.fromkeys(one.scheme for one in sorted(found.learning, key=lambda one: one.scheme)))
     rules = list(found.protocol.rules)
     figure, (axes,) = canvas(width=7.2, height=3.4)
@@ -323,7 +323,7 @@ def _learning_picture(found: Assessment) -> Picture:
         if one.accuracies
     ]
     low, high = (min(low for low, _ in shown), max(high for _, high in shown)) if shown else (80.0, 106.0)
-    # Intervals of very few seeds can be wider than any accuracy; they end at the frame then.
+    # Intervals of very few seeds can exceed any accuracy; they are cut at the frame.
     limits = max(0.0, min(78.0, low - 2)), min(130.0, max(106.0, high + 2))
     axes.set(ylabel="% of the digital twin's accuracy", ylim=limits, xlim=(-0.6, len(rules) - 0.4))
     axes.grid(alpha=0.3, axis="y")

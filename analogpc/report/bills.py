@@ -10,7 +10,7 @@ from analogpc.devices.names import in_unit
 
 
 def bill_tables(bill: Bill, twin: Bill) -> list[Table | str]:
-    """Totals beside those of the digital twin, the parts, the matrices, and what is on the critical path."""
+    """Return tables of totals (next to the digital twin), parts, matrices and the critical path."""
     tables: list[Table | str] = [_totals(bill, twin), _parts(bill), _matrices(bill), _path(bill)]
     if bill.no_area:
         tables.append(f"No area: {bill.no_area}.")
@@ -27,7 +27,7 @@ def _table(title: str, *names: str) -> Table:
 
 
 def _totals(bill: Bill, twin: Bill) -> Table:
-    table = _table(f"{bill.samples:,} samples taught, technology {bill.technology.name}", "", "energy", "latency", "area")
+    table = _table(f"{bill.samples:,} training samples, technology {bill.technology.name}", "", "energy", "latency", "area")
     for name, one in (("as trained", bill), ("digital twin", twin)):
         area = "–" if one.no_area else f"{one.square_millimetres:,.3g} mm²"
         table.add_row(name, in_unit(one.joules, "J"), in_unit(one.seconds, "s"), area)
@@ -92,7 +92,7 @@ def _area(bill: Bill) -> Table:
 
 
 def trace_lines(bill: Bill, part: str) -> list[str]:
-    """Every charge of a part: what was counted, how often, what each costs, and the entries that made the price, with their sources."""
+    """Return all charges of a part: operation, count, unit cost, and the entries behind the price with their sources."""
     lines, told = [], dict.fromkeys(name for charge in bill.trace(part) for name in charge.entries)
     for charge in bill.trace(part):
         count = f"{charge.count:,.6g} {charge.unit}".rstrip()
@@ -113,7 +113,7 @@ def _entry(technology: Technology, name: str) -> str:
 
 
 def trace_dict(charge: Charge) -> dict[str, object]:
-    """A charge as plain data."""
+    """Return a charge as plain data."""
     each = charge.joules / charge.count if charge.count else 0.0
     return {
         "matrix": charge.matrix,
@@ -127,7 +127,7 @@ def trace_dict(charge: Charge) -> dict[str, object]:
 
 
 def technology_table(technology: Technology) -> Table:
-    """All entries of a technology, with their sources, and those that it lacks."""
+    """Return all entries of a technology with their sources, and its missing entries."""
     table = Table(title=f"{technology.name}: {technology.description}", title_justify="left")
     for name in ("entry", "value", "meaning", "source"):
         table.add_column(name, no_wrap=name in ("entry", "value"))

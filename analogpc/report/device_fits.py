@@ -1,4 +1,4 @@
-"""Pictures of calibrations: measured data against the fit, and a physical model's pulse curve against the device made from it."""
+"""Figures of calibrations: measured data against the fit, and a physical model's pulse curve against the device made from it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _UNITS = ((1e3, "mS"), (1e6, "µS"), (1e9, "nS"), (1e12, "pS"))
 
 
 def plot_calibration(calibration: Calibration, path: str | Path) -> None:
-    """Readings with the fitted curve and its band, steps against conductance, prediction errors, and the verdict.
+    """Plot readings with fitted curve and band, steps against conductance, prediction errors, and the verdict.
 
     Parameters
     ----------
     calibration : Calibration
-        Of several devices the first is drawn as a curve, all of them as steps.
+        Calibration; the curve shows the first device, the steps show all devices.
     path : path
-        PNG, PDF or SVG, by its ending.
+        File to write: PNG, PDF or SVG, by its suffix.
     """
     figure = Figure(figsize=(13, 7.5), layout="constrained")
     grid = figure.add_gridspec(2, 6)
@@ -46,12 +46,12 @@ def plot_calibration(calibration: Calibration, path: str | Path) -> None:
 
 
 def readable(siemens: float) -> tuple[float, str]:
-    """The factor and the unit in which a conductance of that size reads well."""
+    """Return the factor and the unit for a conductance of that size."""
     return next(((factor, unit) for factor, unit in _UNITS if siemens * factor >= 0.3), _UNITS[-1])
 
 
 def _draw_curve(axes: Axes, c: Calibration) -> None:
-    """Readings of the first device in their order, with the mean curve and the 90 % band of readings around it."""
+    """Plot the readings of the first device in order, with the mean curve and the 90 % band of readings."""
     first = np.flatnonzero(c.data.device == 0)
     place, siemens = np.arange(len(first)), c.data.conductance[first]
     factor, unit = readable(float(np.abs(siemens).max()))
@@ -70,20 +70,20 @@ def _draw_curve(axes: Axes, c: Calibration) -> None:
     many = len(c.data.device_names)
     which = f", device {c.data.device_names[0]} of {many}" if many > 1 else ""
     axes.set(xlabel="reading", ylabel=f"conductance ({unit})", title=f"{c.device.name}{which}: R² = {c.r_squared:.4f}")
-    # By the data, with room for the legend above; a band that is wider is cut.
+    # Limits follow the data, with room for the legend; a wider band is cut.
     axes.set_ylim(low - room, high + 1.8 * room)
     axes.margins(x=0.02)
     axes.legend(frameon=False, fontsize=8, loc="upper center", ncols=3)
 
 
 def _draw_steps(axes: Axes, c: Calibration) -> None:
-    """Fitted steps with 90 % intervals, and mean differences of readings, with their standard errors, in bins of conductance."""
+    """Plot fitted steps with 90 % intervals, and binned mean differences of readings with standard errors."""
     data = c.data
     largest = max(float(np.abs(c.step_up).max()), float(np.abs(c.step_down).max()))
     (wide, wide_unit), (fine, fine_unit) = readable(float(c.node_conductance.max())), readable(largest)
     left = np.flatnonzero(np.diff(data.series) == 0)
     where, sign = c.fitted[left] * wide, data.direction[left + 1]
-    # Only the fast devices reach the ends of the range: each is compared by its own scale.
+    # Only fast devices reach the ends of the range: scale each device separately.
     scale = c.device_scales[data.device[left], (sign < 0).astype(int)]
     pulses = np.maximum(np.diff(data.pulse)[left], 1)
     change = np.diff(data.conductance)[left] / scale * fine
@@ -103,7 +103,7 @@ def _draw_steps(axes: Axes, c: Calibration) -> None:
         filled = counts >= 5
         total = np.bincount(bins, change[own], _BINS)[filled] / counts[filled]
         middle = np.bincount(bins, where[own], _BINS)[filled] / np.bincount(bins, minlength=_BINS)[filled]
-        # Differences telescope: of a run of readings only the noise of its ends is left.
+        # Differences telescope: only the noise of the first and last reading of a run remains.
         runs = np.array([1 + (np.diff(np.flatnonzero(bins == k)) > 1).sum() for k in range(_BINS)])[filled]
         ends = np.array([noise[own][bins == k].mean() for k in np.flatnonzero(filled)])
         axes.errorbar(
@@ -125,7 +125,7 @@ def _draw_steps(axes: Axes, c: Calibration) -> None:
 
 
 def _draw_errors(axes: Axes, correlation: Axes, c: Calibration) -> None:
-    """What the filter did not foresee, in standard deviations, and its autocorrelation with the 95 % band of white noise."""
+    """Plot the prediction errors of the filter, in standard deviations, and their autocorrelation with the 95 % band of white noise."""
     surprise, variance, _, _ = c.pulse_fit.fit.run(c.pulse_fit.data)
     z = (surprise / np.sqrt(variance))[c.pulse_fit.data.inner]
     axes.plot(np.arange(len(z)), z, ".", color=_DATA, markersize=2)
@@ -142,7 +142,7 @@ def _draw_errors(axes: Axes, correlation: Axes, c: Calibration) -> None:
 
 
 def _draw_verdict(axes: Axes, c: Calibration) -> None:
-    """The verdict and the numbers in words."""
+    """Write the verdict and the numbers as text."""
     axes.set_axis_off()
     factor, unit = readable(max(c.read_noise, c.slow_noise, 1e-12))
 
@@ -168,13 +168,13 @@ def _draw_verdict(axes: Axes, c: Calibration) -> None:
 
 
 def plot_parts(fit: DeviceFit, path: str | Path) -> None:
-    """A panel for each measurement besides pulses, with the model, and the verdict.
+    """Plot one panel per measurement other than pulses, with the model, and the verdict.
 
     Parameters
     ----------
     fit : DeviceFit
     path : path
-        PNG, PDF or SVG, by its ending.
+        File to write: PNG, PDF or SVG, by its suffix.
     """
     count = len(fit.parts)
     figure = Figure(figsize=(5.2 * count + 4.5, 4.4), layout="constrained")
@@ -198,7 +198,7 @@ def plot_parts(fit: DeviceFit, path: str | Path) -> None:
 
 
 def _draw_notes(axes: Axes, device: Device, failures: tuple[str, ...]) -> None:
-    """The verdict, what was found and what was assumed."""
+    """Write the verdict, the results and the assumptions as text."""
     axes.set_axis_off()
     told = device.provenance
     lines = [f"• {one}" for one in failures]
@@ -218,19 +218,19 @@ def _draw_notes(axes: Axes, device: Device, failures: tuple[str, ...]) -> None:
 
 
 def plot_pulse_curve(model: PhysicalModel, programming: Programming, device: Device, path: str | Path) -> None:
-    """The pulse curve of a physical model beside that of the device made from it.
+    """Plot the pulse curve of a physical model and of the device derived from it.
 
     Parameters
     ----------
     model : PhysicalModel
     programming : Programming
     device : Device
-        Of `physics.to_device`, with a response that moves in pulses.
+        Device from `physics.to_device`, with a pulse response.
     path : path
-        PNG, PDF or SVG, by its ending.
+        File to write: PNG, PDF or SVG, by its suffix.
     """
     if not isinstance(device.response, PulseResponse):
-        raise ValueError(f"device {device.name}: its response '{device.response.kind}' does not move in pulses")
+        raise ValueError(f"device {device.name}: its response '{device.response.kind}' is not a pulse response")
     curve = pulse_curve(model, programming)[:, 0]
     upward = [number < programming.pulses for number in range(2 * programming.pulses)]
     start = float(device.state(curve[:1])[0])
@@ -253,5 +253,5 @@ def plot_pulse_curve(model: PhysicalModel, programming: Programming, device: Dev
 
 
 def _nodes(device: Device) -> tuple[float, ...]:
-    """The table of a piecewise response; empty for another."""
+    """Return the table of a piecewise response; empty for others."""
     return getattr(device.response, "nodes_up", ())

@@ -1,4 +1,4 @@
-"""Devices in tables: their numbers as short texts, the list of `analogpc devices`, and the summary of a calibration."""
+"""Devices in tables: their figures of merit as short strings, the list of `analogpc devices`, and the summary of a calibration."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ LIST_NOTE = (
     "states: range over the mean step at zero weight, or levels two standard deviations of programming apart; asymmetry: (up - down) "
     "/ (up + down) at zero weight / its mean magnitude over the range; d2d, c2c: spread of a step from device to device and from "
     "pulse to pulse, relative to the mean step; write: noise of writing, of the range; drift: change from 1 h to 10 h after writing, "
-    "mean ± spread, of the range, or lifetime τ; µS: conductance window. Everything about one: analogpc devices NAME"
+    "mean ± spread, of the range, or lifetime τ; µS: conductance window. All parameters of a device: analogpc devices NAME"
 )
-"""What the columns mean."""
+"""Explanation of the columns."""
 
 
 def device_list(listed: list[Device]) -> Table:
-    """The table of devices, at most 120 columns wide for the presets."""
+    """Return the table of devices, at most 120 columns wide for the presets."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in LIST_COLUMNS:
         table.add_column(column, justify="left" if column in ("name", "response") else "right", no_wrap=True)
@@ -35,7 +35,7 @@ def device_list(listed: list[Device]) -> Table:
 
 
 def cells(numbers: DeviceNumbers) -> dict[str, str]:
-    """The numbers as short texts by column, for tables; a dash where a number has no meaning or nothing happens."""
+    """Return the figures of merit as short strings by column; a dash where not applicable or zero."""
     n = numbers
     return {
         "name": n.name,
@@ -59,7 +59,7 @@ def _percent(fraction: float) -> str:
 
 
 def _microsiemens(siemens: float) -> str:
-    """Four digits, without an exponent unless the number needs it."""
+    """Format with four digits, and an exponent only if needed."""
     micro = siemens * 1e6
     return f"{micro:.4g}" if micro == 0 or micro >= 1e-3 else f"{micro:.1e}".replace("e-0", "e-")
 
@@ -91,7 +91,7 @@ def _drift_cell(n: DeviceNumbers) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time in the largest unit that leaves a number of at least one."""
+    """Format a time in the largest unit with a value of at least one."""
     for unit, length in (("years", 365 * 24 * HOUR), ("days", 24 * HOUR), ("h", HOUR), ("min", 60.0)):
         if seconds >= length:
             return f"{seconds / length:.3g} {unit}"
@@ -99,7 +99,7 @@ def duration(seconds: float) -> str:
 
 
 def fit_table(fit: DeviceFit) -> Table:
-    """The fitted numbers, with 90 % intervals where there are any."""
+    """Return the table of fitted parameters, with 90 % intervals where available."""
     told, device, pulses = cells(device_numbers(fit.device)), fit.device, fit.pulses
     table = Table("fitted", "value", "90 % interval", box=None, padding=(0, 2, 0, 0))
     rows: list[tuple[str, str, str]] = [("device", device.name, ""), ("window (µS)", told["µS"], "")]

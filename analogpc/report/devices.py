@@ -1,6 +1,6 @@
-"""The picture of a device: pulse response, steps, states after programming, noise, drift and current-voltage curve, as far as it has them.
+"""Figure of a device: pulse response, steps, states after programming, noise, drift and current-voltage curve, where applicable.
 
-Every population is drawn from the seed, so that the same seed gives the same picture.
+All populations are drawn from the seed, so equal seeds give equal figures.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ _MICRO = 1e6
 
 
 def plot_device(device: Device, path: str | Path, seed: int = 0) -> None:
-    """Write the picture of a device.
+    """Write the figure of a device to a file.
 
     Parameters
     ----------
     device : Device
     path : path
-        PNG (1,000 pixels wide), PDF or SVG, by its ending.
+        File to write: PNG (1,000 pixels wide), PDF or SVG, by its suffix.
     seed : int
-        Which devices are drawn.
+        Seed of the simulated devices.
     """
     write_picture(draw_device(device, seed), path, dpi=100)
 
 
 def draw_device(device: Device, seed: int = 0) -> Figure:
-    """The figure that `plot_device` writes: one panel for each thing that a device of this kind does.
+    """Draw the figure of `plot_device`: one panel per property of the device.
 
     Parameters
     ----------
     device : Device
     seed : int
-        Which devices are drawn.
+        Seed of the simulated devices.
     """
     panels = _panels(device)
     columns = 2 if len(panels) == 4 else min(len(panels), 3)
@@ -69,7 +69,7 @@ def draw_device(device: Device, seed: int = 0) -> Figure:
 
 
 def _panels(device: Device) -> list[Callable[[Axes, Device, Key], None]]:
-    """What there is to draw."""
+    """Return the panels to draw."""
     response = device.response
     pulsed = isinstance(response, PulseResponse)
     slow = device.flicker.active or device.telegraph.active
@@ -89,26 +89,26 @@ def _panels(device: Device) -> list[Callable[[Axes, Device, Key], None]]:
 
 
 def pulse_train(device: Device, key: Key, train: int = 0, drawn: int = DRAWN) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Conductances under pulses up from the low end, and then as many down.
+    """Simulate conductances under up pulses from the low end, then the same number of down pulses.
 
     Parameters
     ----------
     device : Device
-        With a pulse response.
+        Device with a pulse response.
     key : Key
-        Of the devices and their pulses.
+        Key of the devices and their pulses.
     train : int
-        Pulses in each direction; as many as cross the range of the mean device if 0.
+        Number of pulses in each direction; 0: the number that crosses the range of the mean device.
     drawn : int
-        How many devices.
+        Number of devices.
 
     Returns
     -------
     pulses : (reads,) array
     sampled : (reads, drawn) array
-        In siemens, as they read.
+        Read conductances, in siemens.
     mean : (reads,) array
-        In siemens, the mean device, free of noise.
+        Conductance of the mean device without noise, in siemens.
     """
     response = device.response
     assert isinstance(response, PulseResponse)
@@ -127,7 +127,7 @@ def pulse_train(device: Device, key: Key, train: int = 0, drawn: int = DRAWN) ->
 
 
 def _draw_pulses(axes: Axes, device: Device, key: Key) -> None:
-    """Pulses up from the low end, then as many down: sampled devices as they read, and the mean device."""
+    """Plot up pulses from the low end, then the same number of down pulses: reads of sampled devices, and the mean device."""
     pulses, curves, mean = pulse_train(device, key)
     train = int(pulses[-1]) // 2
     axes.plot(pulses, curves * _MICRO, color=_GREY, linewidth=0.6, alpha=0.7)
@@ -139,14 +139,14 @@ def _draw_pulses(axes: Axes, device: Device, key: Key) -> None:
 
 
 def _draw_measured(axes: Axes, device: Device, key: Key) -> None:
-    """The measured pulse series beside simulated devices that get the same pulses from the same start."""
+    """Plot the measured pulse series, and simulated devices with the same pulses and initial state."""
     response, curve = device.response, device.provenance.measured
     assert isinstance(response, PulseResponse)
     siemens, upward, pulses = np.array(curve.siemens), np.array(curve.upward), np.array(curve.pulses)
     place, ends = np.arange(len(siemens)), [*curve.begins[1:], len(siemens)]
     for series, (first, last) in enumerate(zip(curve.begins, ends, strict=True)):
         array = Array(device, (1, MEASURED), key.fold("measured", series), np.dtype(np.float32))
-        # The start is known to the noise of its reading: the mean of the first few.
+        # The initial state is estimated from noisy readings: the mean of the first few.
         begin = float(siemens[first : min(first + 3, last)].mean())
         start = float(device.state(np.array(min(max(begin, device.g_min_siemens), device.g_max_siemens))))
         array.program(np.full(array.state.shape, start, np.float32))
@@ -163,7 +163,7 @@ def _draw_measured(axes: Axes, device: Device, key: Key) -> None:
 
 
 def _draw_steps(axes: Axes, device: Device, key: Key) -> None:
-    """How far one pulse moves the mean device, in both directions."""
+    """Plot the step of the mean device for one pulse, in both directions."""
     response = device.response
     assert isinstance(response, PulseResponse)
     states = np.linspace(response.w_min, response.w_max, 401)
@@ -179,12 +179,12 @@ def _draw_steps(axes: Axes, device: Device, key: Key) -> None:
 
 
 def _targets(device: Device, count: int) -> np.ndarray:
-    """Equally spaced conductances over the range of the mean device, in siemens."""
+    """Return equally spaced conductances over the range of the mean device, in siemens."""
     return np.linspace(*device.nominal_siemens, count)
 
 
 def _programmed(device: Device, key: Key, targets: np.ndarray, count: int) -> Array:
-    """``count`` devices written to each of the ``targets`` (siemens): one row each."""
+    """Program ``count`` devices to each of the ``targets`` (siemens): one row each."""
     array = Array(device, (len(targets), count), key, np.dtype(np.float32))
     array.program(np.repeat(device.state(targets)[:, None], count, axis=1).astype(np.float32))
     return array
@@ -195,14 +195,14 @@ def _colours(count: int) -> np.ndarray:
 
 
 def _draw_states(axes: Axes, device: Device, key: Key) -> None:
-    """Histograms of what devices conduct that were written to a few targets."""
+    """Plot histograms of the conductances of devices written to a few targets."""
     targets = _targets(device, TARGETS)
     values = _programmed(device, key.fold("states"), targets, POPULATION).conductance().astype(np.float64) * _MICRO
     bins = np.linspace(values.min(), values.max(), 91).tolist()
     for row, target, colour in zip(values, targets * _MICRO, _colours(TARGETS), strict=True):
         axes.hist(row, bins=bins, histtype="stepfilled", facecolor=(*colour[:3], 0.45), edgecolor=colour, linewidth=0.8)
         axes.axvline(target, color=colour, linewidth=0.8, linestyle=":")
-    # Exactly written devices make a single tall bar; the root keeps the short ones beside it in sight.
+    # Exactly written devices give a single tall bar; the root scale keeps short bars visible.
     axes.set_yscale("function", functions=(lambda n: np.sqrt(np.maximum(n, 0)), np.square))
     axes.set_ylim(bottom=0)
     axes.set(
@@ -211,13 +211,13 @@ def _draw_states(axes: Axes, device: Device, key: Key) -> None:
 
 
 def _draw_noise(axes: Axes, device: Device, key: Key) -> None:
-    """Standard deviations against the conductance: what the models say, and what programmed devices show."""
+    """Plot standard deviations against conductance: of the models, and of programmed devices."""
     top = device.nominal_siemens[1]
     g = _targets(device, 201)
     if device.programming.kind != "exact":
         axes.plot(g * _MICRO, device.programming.deviation(g, top) * _MICRO, color=_UP, label="programming")
         targets = _targets(device, TARGETS)
-        # What was written: a read would add the slow noise.
+        # Use the written state: a read would add the slow noise.
         found = device.conductance(_programmed(device, key.fold("states"), targets, POPULATION).state).std(axis=1)
         axes.plot(
             targets * _MICRO,
@@ -239,7 +239,7 @@ def _draw_noise(axes: Axes, device: Device, key: Key) -> None:
 
 
 def _draw_ageing(axes: Axes, device: Device, key: Key) -> None:
-    """Conductances from one second to one year after writing."""
+    """Plot conductances from one second to one year after writing."""
     targets = _targets(device, _AGEING_TARGETS)
     array = _programmed(device, key.fold("ageing"), targets, _AGEING_POPULATION)
     times = np.geomspace(1.0, YEAR, _TIMES)
@@ -261,7 +261,7 @@ def _draw_ageing(axes: Axes, device: Device, key: Key) -> None:
 
 
 def _draw_current(axes: Axes, device: Device, key: Key) -> None:
-    """Current against voltage, and Ohm's law for comparison."""
+    """Plot current against voltage, with Ohm's law for comparison."""
     volts = np.linspace(-0.5, 0.5, 201)
     targets = _targets(device, _AGEING_TARGETS)
     for g, colour in zip(targets, _colours(_AGEING_TARGETS), strict=True):
@@ -273,7 +273,7 @@ def _draw_current(axes: Axes, device: Device, key: Key) -> None:
 
 
 def _legend_above(axes: Axes) -> None:
-    """Room for the legend above what is drawn, and the legend in it."""
+    """Add a legend above the data."""
     low, high = axes.get_ylim()
     entries = len(axes.get_legend_handles_labels()[1])
     axes.set_ylim(low, high + 0.1 * entries * (high - low))

@@ -1,4 +1,4 @@
-"""Pictures of layers: numbers by depth, and energies by layer and relaxation step."""
+"""Figures of layers: values by depth, and energies by layer and relaxation step."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ COLOURS = ("#1f4e79", "#c55a11", "#548235", "#7f3f98", "#808080")
 def draw_by_layer(
     axes: Axes, curves: Mapping[str, np.ndarray], *, label: str, logarithmic: bool = True, style: str = "o-"
 ) -> None:
-    """One line for each of some rules, over the layers from the input to the output.
+    """Draw one line per rule, over the layers from input to output.
 
     Parameters
     ----------
     axes : matplotlib Axes
     curves : dict of (layers,) arrays
-        By the name in the legend, which several calls share with its colour. Zeros are gaps on a logarithmic axis.
+        Curves by legend entry; equal names in several calls share entry and colour. Zeros are gaps on a logarithmic axis.
     label : str
-        Of the vertical axis.
+        Label of the vertical axis.
     logarithmic : bool
     style : str
-        Of matplotlib: marks and line.
+        Marker and line style of matplotlib.
     """
     for (name, values), colour in zip(curves.items(), COLOURS, strict=False):
         shown = np.where(values > 0, values, np.nan) if logarithmic else values
@@ -42,16 +42,16 @@ def draw_by_layer(
 
 
 def draw_energy_maps(figure: Figure, records: Mapping[str, RelaxationRecord], lowest: float = 1e-6) -> None:
-    """The energy of every layer at every step of some relaxations, side by side on one logarithmic scale.
+    """Draw the energy of every layer at every step of relaxations, side by side on one logarithmic scale.
 
     Parameters
     ----------
     figure : matplotlib Figure
-        Empty.
+        Empty figure.
     records : dict of RelaxationRecord
-        By the title of the panel.
+        Records by panel title.
     lowest : float
-        The end of the scale, as a part of the largest energy; layers with less are drawn in its colour, and those with none in white.
+        Lower end of the scale, as a fraction of the largest energy; smaller energies share its colour, zeros are white.
     """
     panels = figure.subplots(1, len(records), squeeze=False)[0]
     top = max(record.energies.max() for record in records.values())

@@ -1,4 +1,4 @@
-"""One page for runs or a sweep: HTML that needs no network and no other file, and its pictures as PNG files beside it."""
+"""One page for runs or a sweep: HTML without external resources, and its figures as separate PNG files."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from typing import Any
 from analogpc.report.page_pictures import Picture
 
 _WIDE = 1200
-"""Pictures with more pixels across than this get the whole width of the page."""
+"""Figures wider than this, in pixels, span the page."""
 
 
 @dataclass(frozen=True)
 class TablePart:
-    """A table that the reader can sort and filter.
+    """A sortable and filterable table.
 
     Attributes
     ----------
     title : str
     rows : sequence of dict
-        Plain values by column; a pair is what is sorted by, and what is shown.
+        Plain values by column; a pair is the sort key and the displayed value.
     columns : sequence of str
     percent : set of str
-        Columns that are shown in percent.
+        Columns displayed in percent.
     """
 
     title: str
@@ -38,7 +38,7 @@ class TablePart:
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a page, with whatever it has of texts, facts, tables, pictures and listings."""
+    """A section of a page, with optional texts, facts, tables, figures and listings."""
 
     name: str
     title: str
@@ -50,7 +50,7 @@ class Part:
 
 
 def render(title: str, subtitle: str, parts: Sequence[Part]) -> str:
-    """The page as HTML; whatever texts hold is shown as text.
+    """Render the page as HTML; texts are escaped.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def _cell(value: Any, name: str, number: bool, percent: frozenset[str]) -> dict[
 
 
 def readable(value: Any, percent: bool = False) -> str:
-    """A value as people read it: percent, groups of thousands, four digits."""
+    """Format a value: percent, groups of thousands, four digits."""
     if not _is_number(value):
         return str(value)
     if percent:

@@ -1,4 +1,4 @@
-"""What all pictures of reports share: colours that the colour-blind tell apart, marks, lines, and how a picture becomes bytes."""
+"""Shared style of report figures: colour-blind safe colours, markers and lines, and conversion to bytes."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Okabe and Ito, "Color Universal Design", 2008: told apart by all kinds of colour vision, dark enough for paper.
+# Okabe and Ito, "Color Universal Design", 2008: distinguishable with all kinds of colour vision, dark enough for print.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8A8A00")
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES = ("-", "--", "-.", ":")
-"""Marks and lines differ, too, so that pictures are read in black and white."""
+"""Markers and lines also differ, so that figures are readable in black and white."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of a page.
+    """A figure of a page.
 
     Attributes
     ----------
     name : str
-        Of its file, without ending.
+        File name, without suffix.
     title, caption : str
     alternative : str
-        What is seen, for those who do not see it.
+        Alternative text.
     png : bytes
     """
 
@@ -38,20 +38,20 @@ class Picture:
 
 
 def picture(figure: Figure, name: str, title: str, caption: str, alternative: str) -> Picture:
-    """A figure as a picture of a page."""
+    """Convert a matplotlib figure to a figure of a page."""
     made = io.BytesIO()
     figure.savefig(made, format="png", dpi=144)
     return Picture(name, title, caption, alternative, made.getvalue())
 
 
 def canvas(columns: int = 1, rows: int = 1, *, width: float = 4.6, height: float = 3.2) -> tuple[Figure, list[Axes]]:
-    """An empty figure of some panels, drawn without a display."""
+    """Create an empty figure with panels, without a display."""
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
     return figure, list(figure.subplots(rows, columns, squeeze=False).ravel())
 
 
 def style(number: int) -> dict[str, Any]:
-    """Colour, mark and line of one of several curves."""
+    """Return colour, marker and line of one of several curves."""
     return {
         "color": PALETTE[number % len(PALETTE)],
         "marker": MARKS[number % len(MARKS)],
@@ -60,7 +60,7 @@ def style(number: int) -> dict[str, Any]:
 
 
 def legend(axes: Axes, curves: int) -> None:
-    """A legend that does not cover the curves: beside the axes where there are many."""
+    """Add a legend that does not cover the curves: outside of the axes if there are many."""
     if curves > 4:
         axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     else:

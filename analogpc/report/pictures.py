@@ -1,4 +1,4 @@
-"""Pictures in files."""
+"""Figures in files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from analogpc.files.atomic import replace_file
 
 
 def write_picture(figure: Figure, path: str | Path, dpi: int) -> None:
-    """Write a figure as a whole file: PNG, PDF or SVG, by the ending of ``path``.
+    """Write a figure atomically: PNG, PDF or SVG, by the suffix of ``path``.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Values on their way to JSON."""
+"""Conversion of values for JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """What JSON can hold: dictionaries, lists, numbers and texts; numbers that it cannot hold become "inf", "-inf" and "nan"."""
+    """Convert to JSON types; numbers that JSON cannot represent become "inf", "-inf" and "nan"."""
     if isinstance(value, dict):
         return {str(name): plain(one) for name, one in value.items()}
     if hasattr(value, "tolist"):

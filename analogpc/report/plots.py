@@ -1,4 +1,4 @@
-"""Pictures of runs. Figures are drawn without a display and without touching the user's matplotlib settings."""
+"""Figures of runs. Figures are drawn without a display and without touching the user's matplotlib settings."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _COLOURS = ("#1f4e79", "#c55a11", "#548235", "#7f3f98")
 
 
 def plot_comparison(runs: list[Run], path: str | Path) -> None:
-    """Accuracy by epoch, energy by layer, and the conductances at the end, of runs side by side.
+    """Plot accuracy by epoch, energy by layer and final conductances of several runs.
 
     Parameters
     ----------
     runs : list of Run
-        With at least one finished epoch each.
+        Runs with at least one finished epoch each.
     path : path
-        PNG, PDF or SVG, by its ending.
+        File to write: PNG, PDF or SVG, by its suffix.
     """
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     accuracy, energy, conductance = figure.subplots(1, 3)
@@ -48,7 +48,7 @@ def plot_comparison(runs: list[Run], path: str | Path) -> None:
 
 
 def _histogram(axes, run: Run, colour: str) -> None:
-    """How the conductances of all learning devices are distributed within their window."""
+    """Plot the distribution of the conductances of all trained devices in their window."""
     matrices = [m for m in run.network.to("cpu").matrices().values() if isinstance(m, CrossbarMatrix)]
     if not matrices:
         return

@@ -1,4 +1,4 @@
-"""Reports: what a page shows of runs and of sweeps."""
+"""Reports: pages about runs and sweeps."""
 
 from __future__ import annotations
 
@@ -21,43 +21,43 @@ if TYPE_CHECKING:
     from analogpc.training.run import Run
 
 _HIDDEN = ("key", "setting", "machine", "blas_threads", "python", "numpy", "numba", "analogpc", "backend", "gpu")
-"""Columns of a sweep that the page tells once, or not at all."""
+"""Columns of a sweep shown once, or not at all."""
 
 
 class ReportError(ValueError):
-    """There is nothing to report; the sentence says why."""
+    """Raised if there is nothing to report; the message gives the reason."""
 
 
 def write_report(given: Sequence[str | Path], folder: str | Path, *, title: str = "", data_dir: str | Path | None = None) -> Path:
-    """Write a page, and its pictures beside it.
+    """Write a page and its figures.
 
     Parameters
     ----------
     given : sequence of paths
-        Files of runs, or the folder of one sweep.
+        Run files, or the folder of one sweep.
     folder : path
-        Made if it does not exist.
+        Folder of the page, created if missing.
     title : str
-        Of the page.
+        Title of the page.
     data_dir : path
-        Folder with the published files of the data sets, which drift curves need.
+        Folder with the published files of the data sets, needed for drift curves.
 
     Returns
     -------
     Path
-        Of the page, ``report.html``.
+        Path of the page, ``report.html``.
 
     Raises
     ------
     ReportError, StorageError, OSError
-        In one sentence.
+        If the input is invalid or the page cannot be written.
     """
     places, folder = [Path(one) for one in given], Path(folder)
     if not places:
-        raise ReportError("a report needs files of runs, or the folder of a sweep")
+        raise ReportError("a report needs run files or the folder of a sweep")
     if any(place.is_dir() for place in places):
         if len(places) > 1:
-            raise ReportError("a report is of one sweep, or of files of runs: name one folder, or files alone")
+            raise ReportError("a report covers one sweep or run files: name one folder, or files only")
         page, pictures = _of_sweep(places[0], title)
     else:
         page, pictures = _of_runs(places, title, data_dir)
@@ -93,18 +93,20 @@ def _of_sweep(folder: Path, title: str) -> tuple[str, list[Picture]]:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """What ``sweep.json`` in the folder of a sweep holds.
+    """Read ``sweep.json`` from the folder of a sweep.
 
     Raises
     ------
     ReportError
-        If there is none, or it is not one.
+        If it is missing or invalid.
     """
     file = folder / "sweep.json"
     try:
         record = parse_json(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ReportError(f"{folder} is not the folder of a sweep: it has no sweep.json (analogpc sweep makes it)") from None
+        raise ReportError(
+            f"{folder} is not the folder of a sweep: it has no sweep.json (run analogpc sweep to create it)"
+        ) from None
     except (OSError, ValueError) as error:
         raise ReportError(f"{file} cannot be read: {error}") from None
     if not isinstance(record, dict) or record.get("format") != "analogpc sweep":
@@ -115,7 +117,7 @@ def read_record(folder: Path) -> dict[str, Any]:
         return dict(TypeAdapter(Record).validate_python(record, strict=True))
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
-        raise ReportError(f"{file} does not hold what a sweep writes: its {where} is missing or of another kind") from None
+        raise ReportError(f"{file} is not a valid sweep record: {where} is missing or has another type") from None
 
 
 def _setting_row(one: Any, first: Any, metric: str) -> dict[str, Any]:
@@ -166,7 +168,7 @@ def _of_runs(places: Sequence[Path], title: str, data_dir: str | Path | None) ->
 
 
 def _names(runs: Sequence[Run], places: Sequence[Path]) -> list[str]:
-    """Runs named by what differs between them; by their files where that is not enough."""
+    """Name runs by their differences, or by their files where that is ambiguous."""
     from analogpc.studies.table import rule_name, substrate_name
 
     told = [{"rule": rule_name(run.study), "on": substrate_name(run.study), "seed": f"seed {run.study.seed}"} for run in runs]
@@ -176,7 +178,7 @@ def _names(runs: Sequence[Run], places: Sequence[Path]) -> list[str]:
 
 
 def _data(runs: Mapping[str, Run], data_dir: str | Path | None) -> tuple[dict[str, Any], dict[str, str]]:
-    """The data of the runs on crossbars, and why there are none."""
+    """Return the data of the runs on crossbars, and the reasons for missing data."""
     from analogpc.training.study_data import study_data
 
     found, missing = {}, {}
@@ -199,14 +201,14 @@ def _run_table(runs: Mapping[str, Run]) -> tuple[list[dict[str, Any]], list[str]
         told = {"run": name, "rule": rule_name(run.study), "substrate": substrate_name(run.study), "dataset": run.study.dataset}
         rows.append({**told, "seed": run.study.seed, **last_values(run.history)})
     found = [name for name in dict.fromkeys(name for row in rows for name in row) if any(row.get(name) for row in rows)]
-    # Files keep no order of columns: what people look for stands first.
+    # Files keep no column order: put the most important columns first.
     first = [name for name in ("run", "rule", "substrate", "dataset", "seed", "epochs") if name in found]
     judged = [name for name in found if name.startswith(("test_", "validation_", "train_"))]
     return rows, list(dict.fromkeys([*first, *sorted(judged), *found]))
 
 
 def _bills(runs: Mapping[str, Run]) -> list[Part]:
-    """The bill of every run, where runs have one."""
+    """Return the bills of all runs that have one."""
     listings = {name: str(run.bill()) for name, run in runs.items() if hasattr(run, "bill")}
     return [Part("bill", "Bill", listings=listings)] if listings else []
 

@@ -1,4 +1,4 @@
-"""Pictures of runs: how they learnt, what their devices hold, and how they age."""
+"""Figures of runs: training, device states and ageing."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _PARTS: dict[str, dict[str, Any]] = {
     "validation": {"linestyle": ":"},
     "train": {"marker": "", "linewidth": 0.8},
 }
-"""How the curves of the parts of the data differ."""
+"""Line styles of the data splits."""
 
 
 def learning_curves(runs: Runs) -> list[Picture]:
-    """Accuracy and loss by epoch, of the test part (marks) and of training (thin)."""
+    """Plot accuracy and loss by epoch, of the test part (markers) and of training (thin lines)."""
     kinds = [kind for kind in ("accuracy", "loss") if any(f"test_{kind}" in run.history for run in runs.values())]
     if not kinds:
         return []
@@ -51,7 +51,7 @@ def learning_curves(runs: Runs) -> list[Picture]:
 
 
 def costs(runs: Runs) -> list[Picture]:
-    """Test accuracy against joules and against seconds of the hardware, a point for each epoch, of runs whose studies price them."""
+    """Plot test accuracy against energy and time of the hardware, one point per epoch, for runs with a technology."""
     shown = {name: run for name, run in runs.items() if {"joules", "test_accuracy"} <= set(run.history)}
     if not shown:
         return []
@@ -65,12 +65,12 @@ def costs(runs: Runs) -> list[Picture]:
         legend(axes, len(shown))
     named = ", ".join(dict.fromkeys(run.study.technology for run in shown.values()))
     last = "; ".join(f"{name}: {run.history['joules'][-1]:.3g} J" for name, run in shown.items())
-    told = f"Prices of {named}; `analogpc bill` shows what they are made of. All training: {last}."
+    told = f"Prices of {named}; `analogpc bill` itemises them. All training: {last}."
     return [picture(figure, "costs", "Accuracy against energy and latency", told, f"Accuracy by energy and by latency. {last}")]
 
 
 def energies(runs: Runs) -> list[Picture]:
-    """The energy of every layer over training, one panel for each run."""
+    """Plot the energy of every layer over training, one panel per run."""
     shown = {name: run for name, run in runs.items() if run.history.get("energy")}
     if not shown:
         return []
@@ -84,12 +84,12 @@ def energies(runs: Runs) -> list[Picture]:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         legend(axes, table.shape[1])
-    told = "Squared prediction errors over two (of the output layer the loss), at the moment of learning. Layers without energy are gaps."
+    told = "Squared prediction errors over two (for the output layer: the loss), at the weight update. Layers without energy are gaps."
     return [picture(figure, "energies", "Energies by layer over training", told, "Lines of energy by epoch, one for each layer")]
 
 
 def conductances(runs: Runs) -> list[Picture]:
-    """Histograms of all conductances before and after training, one panel for each run on crossbars."""
+    """Plot histograms of all conductances before and after training, one panel per run on crossbars."""
     shown = {name: run for name, run in runs.items() if _crossbars(run)}
     if not shown:
         return []
@@ -118,7 +118,7 @@ def conductances(runs: Runs) -> list[Picture]:
 
 
 def tile_maps(runs: Runs) -> list[Picture]:
-    """Conductances, faults and saturation of the first tiles of each run on crossbars."""
+    """Plot conductances, faults and saturation of the first tiles of each run on crossbars."""
     return [made for name, run in runs.items() if _crossbars(run) for made in _tile_maps(name, run)]
 
 
@@ -151,7 +151,7 @@ def _tile_maps(name: str, run: Run) -> list[Picture]:
 
 
 def pulses(runs: Runs) -> list[Picture]:
-    """Pulses for each weight and saturated conversions, by epoch."""
+    """Plot pulses per weight and saturated conversions, by epoch."""
     shown = {
         name: run
         for name, run in runs.items()
@@ -183,15 +183,15 @@ def pulses(runs: Runs) -> list[Picture]:
 
 
 def drift(runs: Runs, data: Mapping[str, Any], samples: int = 3) -> list[Picture]:
-    """Accuracy against time after the last pulse, with and without global drift compensation.
+    """Plot accuracy against time after the last pulse, with and without global drift compensation.
 
     Parameters
     ----------
     runs : dict of Run
     data : dict of Dataset
-        Of those runs whose data can be had.
+        Data of the runs, where available.
     samples : int
-        Read-outs with noise of their own.
+        Number of evaluations with independent noise.
     """
     from analogpc.analysis.conditions import evaluate_conditions
 
@@ -224,7 +224,7 @@ def drift(runs: Runs, data: Mapping[str, Any], samples: int = 3) -> list[Picture
 
 
 def run_pictures(runs: Runs, data: Mapping[str, Any]) -> list[Picture]:
-    """All pictures of some runs."""
+    """Return all figures of some runs."""
     made: list[Picture] = []
     for draw in (learning_curves, costs, energies, conductances, tile_maps, pulses):
         made += draw(runs)
@@ -236,14 +236,14 @@ def _crossbars(run: Run) -> dict[str, CrossbarMatrix]:
 
 
 def _device(run: Run) -> Any:
-    """The device of a run on crossbars."""
+    """Return the device of a run on crossbars."""
     substrate = run.study.substrate
     assert isinstance(substrate, Analog)
     return substrate.device
 
 
 def _initial(run: Run) -> Any:
-    """The network before training: the same devices with the first weights."""
+    """Return the network before training: the same devices with the initial weights."""
     from analogpc.networks.network import Network
 
     return Network(run.study.network, run.study.substrate, run.study.network_seed)
@@ -255,14 +255,14 @@ def _all_conductances(network: Any) -> np.ndarray:
 
 
 def _at_ends(values: np.ndarray, device: Any) -> float:
-    """The part of conductances within 1 % of an end of their range."""
+    """Return the share of conductances within 1 % of an end of their range."""
     low, high = device.g_min_siemens, device.g_max_siemens
     margin = 0.01 * (high - low)
     return float(np.mean((values <= low + margin) | (values >= high - margin)))
 
 
 def _ages(run: Run) -> bool:
-    """Whether the devices drift."""
+    """Return whether the devices drift."""
     return _device(run).drift.kind != "none"
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a sweep: its settings, its learning curves, what each varied field does, and two fields against each other."""
+"""Figures of a sweep: settings, learning curves, the effect of each varied field, and pairs of fields."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _MOST_CURVES, _MOST_SETTINGS = 12, 40
 
 
 def sweep_pictures(record: Record) -> list[Picture]:
-    """All pictures of a sweep.
+    """Return all figures of a sweep.
 
     Parameters
     ----------
     record : dict
-        What ``sweep.json`` holds.
+        Contents of ``sweep.json``.
     """
     metric = record["metric"]
     found = [one for one in settings(record["rows"], metric, record["varied"]) if one.values]
@@ -49,7 +49,7 @@ def _settings(ranked: Sequence[Setting], metric: str) -> Picture:
 
 
 def _curves(record: Record, ranked: Sequence[Setting]) -> list[Picture]:
-    """The metric by epoch, mean and range over the seeds."""
+    """Plot the metric by epoch, with mean and range over the seeds."""
     metric, shown = record["metric"], ranked[:_MOST_CURVES]
     histories = record["histories"]
     drawn = [one for one in shown if any(metric in histories.get(str(n), {}) for n in one.numbers)]
@@ -75,7 +75,7 @@ def _curves(record: Record, ranked: Sequence[Setting]) -> list[Picture]:
 
 
 def _field(found: Sequence[Setting], name: str, metric: str) -> list[Picture]:
-    """The metric against one varied field, over all values of the others."""
+    """Plot the metric against one varied field, over all values of the others."""
     values = list(dict.fromkeys(one.cells[name] for one in found if name in one.cells))
     if len(values) < 2:
         return []
@@ -117,7 +117,7 @@ def _dots(found: Sequence[Setting], name: str, scale: float) -> tuple[list[float
 
 
 def _heat_map(found: Sequence[Setting], varied: Sequence[str], metric: str) -> list[Picture]:
-    """Rule against substrate, or the first two varied fields with few values."""
+    """Plot rule against substrate, or the first two varied fields with few values."""
     names = [
         name for name in dict.fromkeys([*varied, "rule", "substrate"]) if 1 < len({one.cells.get(name) for one in found}) <= 24
     ]
@@ -151,7 +151,7 @@ def _heat_map(found: Sequence[Setting], varied: Sequence[str], metric: str) -> l
 
 
 def _costs(found: Sequence[Setting], metric: str) -> list[Picture]:
-    """The metric against what it cost: joules where there is a bill, pulses otherwise."""
+    """Plot the metric against cost: energy if there is a bill, otherwise pulses."""
     for label in ("joules", "pulses"):
         points = [(one.mean_of(label), one) for one in found]
         points = [(cost, one) for cost, one in points if cost > 0]

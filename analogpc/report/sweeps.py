@@ -1,4 +1,4 @@
-"""Sweeps on the terminal and in pictures: settings beside each other, with every seed."""
+"""Tables and figures of sweeps: comparison of settings, with every seed."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from analogpc.studies.comparison import Difference, Setting, difference, mean_in
 
 
 def is_fraction(metric: str) -> bool:
-    """Whether a metric is a fraction that people read in percent."""
+    """Return whether a metric is a fraction, displayed in percent."""
     return metric.endswith("accuracy")
 
 
 def number(value: float, metric: str) -> str:
-    """A metric as people read it."""
+    """Format a metric."""
     if math.isnan(value):
         return "–"
     return f"{100 * value:.2f} %" if is_fraction(metric) else f"{value:.4g}"
 
 
 def spread(one: Setting, metric: str) -> str:
-    """Mean ± standard deviation over the seeds."""
+    """Format mean ± standard deviation over the seeds."""
     if math.isnan(one.mean):
         return "–"
     if math.isnan(one.deviation):
@@ -39,7 +39,7 @@ def spread(one: Setting, metric: str) -> str:
 
 
 def interval(told: Difference, metric: str) -> str:
-    """A difference with its confidence interval; the interval needs two pairs."""
+    """Format a difference with its confidence interval, which needs two pairs."""
     if not told.pairs:
         return "–"
     scale, unit = (100, " %") if is_fraction(metric) else (1, "")
@@ -49,7 +49,7 @@ def interval(told: Difference, metric: str) -> str:
 
 
 def settings_table(given: Sequence[Setting], metric: str) -> Table:
-    """Settings side by side: mean ± standard deviation, and the paired difference from the first with its 95 % interval."""
+    """Return a table of settings: mean ± standard deviation, and the paired difference from the first with its 95 % interval."""
     table = Table()
     names = list(given[0].cells)
     for name in names:
@@ -73,13 +73,13 @@ def settings_table(given: Sequence[Setting], metric: str) -> Table:
 
 
 def draw_settings(given: Sequence[Setting], metric: str) -> Figure:
-    """One line for each setting: a dot for every seed, the mean, and its 95 % confidence interval.
+    """Draw one line per setting: a dot for every seed, the mean, and its 95 % confidence interval.
 
     Parameters
     ----------
     given : sequence of Setting
     metric : str
-        Name of what is drawn.
+        Name of the metric.
     """
     shown = [one for one in given if one.values]
     figure = Figure(figsize=(8, 1.1 + 0.32 * max(1, len(shown))), layout="constrained")
@@ -99,7 +99,7 @@ def draw_settings(given: Sequence[Setting], metric: str) -> Figure:
     )
     if is_fraction(metric):
         axes.xaxis.set_major_formatter(PercentFormatter(decimals=None))
-        # Intervals of few seeds may end where no accuracy can be.
+        # Intervals of few seeds may exceed the possible range of accuracies.
         low, high = axes.get_xlim()
         axes.set_xlim(max(low, 0.0), min(high, 100.0))
     axes.grid(alpha=0.3, axis="x")
@@ -107,7 +107,7 @@ def draw_settings(given: Sequence[Setting], metric: str) -> Figure:
 
 
 def plain_settings(given: Sequence[Setting], metric: str) -> list[dict[str, Any]]:
-    """Settings as plain data: means, deviations, every seed, and differences from the first."""
+    """Return settings as plain data: means, deviations, every seed, and differences from the first."""
     told = []
     for one in given:
         apart = difference(one, given[0])

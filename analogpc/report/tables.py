@@ -1,4 +1,4 @@
-"""Tables of runs for the terminal, and the same as plain data."""
+"""Tables of runs, for the terminal and as plain data."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _COUNTS = ("pulses", "clipped_probabilities", "saturated_in", "saturated_out", "
 
 
 def substrate_name(run: Run) -> str:
-    """ "digital", or the name of the device."""
+    """Return "digital" or the name of the device."""
     substrate = run.study.substrate
     return "digital" if substrate.kind == "digital" else visible(substrate.device.name)
 
 
 def summary(run: Run) -> dict[str, Any]:
-    """What a run reached, as plain data: accuracies from 0 to 1, energies per layer, counts over all epochs, seconds."""
+    """Return the results of a run as plain data: accuracies from 0 to 1, energies per layer, counts over all epochs, seconds."""
     history = run.history
     done = len(history.get("epoch", []))
     row: dict[str, Any] = {
@@ -44,14 +44,14 @@ def summary(run: Run) -> dict[str, Any]:
 
 
 def reached(row: dict[str, Any], part: str) -> str:
-    """The accuracy on a part of the data, for regression the loss, or a dash where the part is not there."""
+    """Format the accuracy on a split (for regression: the loss), or a dash if the split is missing."""
     if f"{part}_accuracy" in row:
         return f"{row[f'{part}_accuracy']:.2%}"
     return f"loss {row[f'{part}_loss']:.4g}" if f"{part}_loss" in row else "–"
 
 
 def comparison(runs: list[Run]) -> Table:
-    """Runs side by side, one line each."""
+    """Return a table of runs, one line each."""
     table = Table()
     for name in ("substrate", "epochs", "train", "test", "pulses", "ADC clipped", "seconds"):
         table.add_column(name, justify="left" if name == "substrate" else "right", no_wrap=True)

@@ -34,5 +34,5 @@ def test_a_pulse_curve_is_drawn(tmp_path):
     plot_pulse_curve(VTEAM(), pulses, to_device(VTEAM(), pulses, "vteam"), tmp_path / "curve.svg")
     assert "</svg>" in (tmp_path / "curve.svg").read_text()
     ideal = Device(name="ideal", response=Ideal(), g_min_siemens=0, g_max_siemens=1e-5)
-    with pytest.raises(ValueError, match="does not move in pulses"):
+    with pytest.raises(ValueError, match="is not a pulse response"):
         plot_pulse_curve(VTEAM(), pulses, ideal, tmp_path / "none.png")
