@@ -257,10 +257,10 @@ def use_sweep(path):
 
 def command(*arguments):
     """What a command refuses, in a sentence; anything but that is an error of its own."""
-    told = io.StringIO()
-    with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
+    reported = io.StringIO()
+    with contextlib.redirect_stderr(reported), contextlib.redirect_stdout(io.StringIO()):
         status = app._run(list(arguments))
-    return told.getvalue().splitlines()[-1] if status else ""
+    return reported.getvalue().splitlines()[-1] if status else ""
 
 
 def used(kind, path, study):
@@ -321,8 +321,8 @@ def outcomes(kind, base, first, count):
                 found, bad = f"{type(error).__name__}: {error}", traceback.format_exc()
             signal.alarm(0)
             grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-            told = {"number": number, "kind": mutation.__name__, "found": found, "traceback": bad, "grown": grown}
-            yield told | {"accepted": refused and found == "went on"}
+            reported = {"number": number, "kind": mutation.__name__, "found": found, "traceback": bad, "grown": grown}
+            yield reported | {"accepted": refused and found == "went on"}
 
 
 PLAIN_MUTATIONS = {

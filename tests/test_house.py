@@ -69,8 +69,8 @@ def test_every_kernel_is_compiled_in_the_one_way_that_needs_no_cache():
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
-            told = f"{path.relative_to(ROOT)}: use analogpc.kernels.compiled.compiled"
-            assert name not in {"njit", "jit", "vectorize", "guvectorize", "generated_jit"}, told
+            reported = f"{path.relative_to(ROOT)}: use analogpc.kernels.compiled.compiled"
+            assert name not in {"njit", "jit", "vectorize", "guvectorize", "generated_jit"}, reported
 
 
 def test_every_test_has_a_time_limit(request):

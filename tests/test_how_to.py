@@ -32,8 +32,8 @@ def outputs(notebook):
 @pytest.mark.parametrize("page", [page.stem for page in pages()])
 def test_a_page_runs_as_a_notebook(page, tmp_path, monkeypatch):
     notebook = executed(PAGES / f"{page}.md", tmp_path, monkeypatch)
-    told = [output for output in outputs(notebook) if output.get("name") == "stderr"]
-    assert not told, told
+    reported = [output for output in outputs(notebook) if output.get("name") == "stderr"]
+    assert not reported, reported
     if page != "in-a-notebook":
         return
     html = "".join(output["data"].get("text/html", "") for output in outputs(notebook) if "data" in output)

@@ -137,8 +137,8 @@ def test_the_page_and_the_file_say_it(assessed):
     for text in ("program and verify", "What limits it", "Inference over time", "chosen among 0.1 by the validation"):
         assert text in page
     assert "says nothing" not in page.split("<h2")[0]
-    told = json.loads((assessed.folder / "assessment.json").read_text(encoding="utf-8"))
-    assert told["learning"][0]["accuracies"] == list(assessed.learning[0].accuracies)
+    reported = json.loads((assessed.folder / "assessment.json").read_text(encoding="utf-8"))
+    assert reported["learning"][0]["accuracies"] == list(assessed.learning[0].accuracies)
 
 
 def test_bad_input_is_one_sentence(assessed, tmp_path, capsys):
@@ -154,10 +154,10 @@ def test_bad_input_is_one_sentence(assessed, tmp_path, capsys):
     ):
         with pytest.raises(SystemExit) as end:
             main(["assess", *arguments])
-        told = capsys.readouterr().err
+        reported = capsys.readouterr().err
         assert end.value.code == 1
-        assert words in told
-        assert told.count("\n") == 1
+        assert words in reported
+        assert reported.count("\n") == 1
 
 
 def test_a_folder_name_comes_from_any_device_name():

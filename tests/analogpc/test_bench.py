@@ -60,8 +60,8 @@ def test_ratios_are_those_of_the_turns(tiny):
     assert plain["times"]["floor"]["median_s"] >= 0.02
     np.testing.assert_allclose(plain["times"]["twice"]["ns_per_item"], 0.5e9 * plain["times"]["twice"]["median_s"])
     np.testing.assert_allclose(middle, np.median(result.times["twice"].seconds / result.times["floor"].seconds))
-    told = record([result], "analogpc bench tiny")
-    assert json.loads(json.dumps(told))["environment"]["numpy"] == np.__version__
+    reported = record([result], "analogpc bench tiny")
+    assert json.loads(json.dumps(reported))["environment"]["numpy"] == np.__version__
     assert table([result]).row_count == 2
 
 

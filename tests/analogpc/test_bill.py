@@ -306,10 +306,10 @@ def test_the_command(run, tmp_path, capsys):
 
     code, out = said("--json", "--trace", "converters", "--set", "array.columns_per_adc=16")
     assert code == 0
-    told = json.loads(out.out)
-    assert told["bill"]["joules"] == pytest.approx(run.bill(changes={"array.columns_per_adc": 16}).joules)
-    assert told["digital_twin"]["joules"] > 0
-    assert sum(line["joules"] for line in told["trace"]) == pytest.approx(told["bill"]["joules_by_part"]["converters"])
+    reported = json.loads(out.out)
+    assert reported["bill"]["joules"] == pytest.approx(run.bill(changes={"array.columns_per_adc": 16}).joules)
+    assert reported["digital_twin"]["joules"] > 0
+    assert sum(line["joules"] for line in reported["trace"]) == pytest.approx(reported["bill"]["joules_by_part"]["converters"])
     code, out = said()
     assert code == 0
     assert "digital twin" in out.out

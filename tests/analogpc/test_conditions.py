@@ -50,11 +50,11 @@ def test_drift_costs_accuracy_and_compensation_gives_some_of_it_back(aged):
     found = evaluate_conditions(
         run, after=[0, 3e7], compensation=(False, True), substrate=apc.Analog(device="pcm-inference"), samples=3, seed=1
     )
-    told = {(one.after_seconds > 0, one.compensated): one for one in found}
-    assert told[False, False].mean("accuracy") > 0.8
-    assert told[True, True].mean("accuracy") > told[True, False].mean("accuracy")
-    assert told[True, True].mean("loss") < told[True, False].mean("loss")
-    assert len(set(told[False, False].values["loss"])) == 3
+    reported = {(one.after_seconds > 0, one.compensated): one for one in found}
+    assert reported[False, False].mean("accuracy") > 0.8
+    assert reported[True, True].mean("accuracy") > reported[True, False].mean("accuracy")
+    assert reported[True, True].mean("loss") < reported[True, False].mean("loss")
+    assert len(set(reported[False, False].values["loss"])) == 3
     assert all(np.array_equal(before[name]["weights"], kept["weights"]) for name, kept in run.network.snapshot().items())
 
 
@@ -72,8 +72,8 @@ def test_the_command(aged, capsys, tmp_path):
     def call(*arguments):
         with pytest.raises(SystemExit) as end:
             main(["eval", str(aged), *map(str, arguments)])
-        told = capsys.readouterr()
-        return end.value.code or 0, told.out, told.err
+        reported = capsys.readouterr()
+        return end.value.code or 0, reported.out, reported.err
 
     status, out, _ = call("--device", "pcm-inference", "--after", "1d", "--after", "30d", "--noise-samples", 2, "--json")
     assert status == 0

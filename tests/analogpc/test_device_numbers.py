@@ -21,14 +21,14 @@ def made(response=None, **fields):
 
 
 def test_numbers_of_a_constant_step():
-    told = device_numbers(made(ConstantStep(dw_min=0.01, dw_min_std=0.3, write_noise_std=4)))
-    assert told.states == pytest.approx(200)
-    assert told.pulses == 180
-    assert told.asymmetry == pytest.approx(0, abs=1e-12)
-    assert told.symmetric
-    assert told.symmetry_state is None
-    assert told.step_ctoc == pytest.approx(0.3)
-    assert told.write_noise == pytest.approx(0.02)
+    reported = device_numbers(made(ConstantStep(dw_min=0.01, dw_min_std=0.3, write_noise_std=4)))
+    assert reported.states == pytest.approx(200)
+    assert reported.pulses == 180
+    assert reported.asymmetry == pytest.approx(0, abs=1e-12)
+    assert reported.symmetric
+    assert reported.symmetry_state is None
+    assert reported.step_ctoc == pytest.approx(0.3)
+    assert reported.write_noise == pytest.approx(0.02)
     uneven = device_numbers(made(ConstantStep(dw_min=0.01, up_down=0.2)))
     assert (uneven.asymmetry, uneven.asymmetry_mean) == pytest.approx((0.2, 0.2))
     assert (uneven.symmetric, uneven.symmetry_state) == (False, None)
@@ -38,27 +38,27 @@ def test_numbers_of_a_constant_step():
 def test_numbers_of_soft_bounds(up_down):
     response = SoftBounds(dw_min=0.004, up_down=up_down, w_max=1.2, w_min=-0.7, dw_min_std=2, mult_noise=False)
     device = made(response)
-    told = device_numbers(device)
+    reported = device_numbers(device)
     up, down = 0.004 * (1 + up_down), 0.004 * (1 - up_down)
     # Gokmen and Haensch, Front. Neurosci. 14:103 (2020).
     point = (up - down) / (up / 1.2 + down / 0.7)
-    assert told.symmetry_state == pytest.approx(point, abs=1e-9)
-    assert told.symmetry_siemens == pytest.approx(float(device.conductance(np.array(point))))
-    assert told.asymmetry == pytest.approx(up_down)
-    assert told.states == pytest.approx(1.9 / 0.004)
-    assert told.pulses == math.ceil(math.log(0.1) / math.log1p(-up / 1.2))
-    assert told.step_ctoc == pytest.approx(2)
+    assert reported.symmetry_state == pytest.approx(point, abs=1e-9)
+    assert reported.symmetry_siemens == pytest.approx(float(device.conductance(np.array(point))))
+    assert reported.asymmetry == pytest.approx(up_down)
+    assert reported.states == pytest.approx(1.9 / 0.004)
+    assert reported.pulses == math.ceil(math.log(0.1) / math.log1p(-up / 1.2))
+    assert reported.step_ctoc == pytest.approx(2)
 
 
 def test_numbers_of_a_one_sided_device():
-    told = device_numbers(PRESETS["pcm"])
+    reported = device_numbers(PRESETS["pcm"])
     # A_up = -27.235 at w = 0: the first step is dw (1 + 27.235).
     step = 0.01 * (1 + 27.235)
-    assert told.states == pytest.approx(2 / step)
-    assert told.asymmetry is None
-    assert told.step_ctoc == pytest.approx(0.6 * (1 + 0.042 / step))
+    assert reported.states == pytest.approx(2 / step)
+    assert reported.asymmetry is None
+    assert reported.step_ctoc == pytest.approx(0.6 * (1 + 0.042 / step))
     # Steps are equal where 27.235 exp(-2.5 w) = 2.235 exp(2.5 w).
-    assert told.symmetry_state == pytest.approx(math.log(27.235 / 2.235) / 5, abs=1e-9)
+    assert reported.symmetry_state == pytest.approx(math.log(27.235 / 2.235) / 5, abs=1e-9)
 
 
 def test_a_device_that_stops_early_is_followed_to_where_it_leads():
@@ -73,9 +73,9 @@ def test_a_device_that_stops_early_is_followed_to_where_it_leads():
         "A_down": 0,
         "gamma_down": 1,
     }
-    told = device_numbers(made(stopping))
+    reported = device_numbers(made(stopping))
     response = made(stopping).response
-    states = response.trajectory(-1.0, [True] * told.pulses)
+    states = response.trajectory(-1.0, [True] * reported.pulses)
     assert states[-2] < -1 + 0.9 * 1 <= states[-1] + 2e-3
 
 
@@ -90,12 +90,12 @@ def test_levels_are_two_sigma_apart():
 
 def test_drift_per_decade_and_lifetime():
     law = PowerLawDrift(t0_seconds=20, exponent=ConstantExponent(mean=0.05))
-    told = device_numbers(made(drift=law))
+    reported = device_numbers(made(drift=law))
     # The mean conductance is half of the range.
     expected = ((36000 / 20 + 1) ** -0.05 - (3600 / 20 + 1) ** -0.05) / 2
-    assert told.drift_mean == pytest.approx(expected)
-    assert told.drift_std == pytest.approx(0, abs=1e-12)
-    assert told.lifetime_seconds == math.inf
+    assert reported.drift_mean == pytest.approx(expected)
+    assert reported.drift_std == pytest.approx(0, abs=1e-12)
+    assert reported.lifetime_seconds == math.inf
     assert device_numbers(made(drift=Retention(lifetime_seconds=1e5))).lifetime_seconds == 1e5
     leaking = ConstantStep(dw_min=0.01, lifetime=1e6, cycle_seconds=1e-3)
     assert device_numbers(made(leaking)).lifetime_seconds == pytest.approx(1000)
@@ -125,7 +125,7 @@ def test_short_texts():
         "1 days",
         "9.99 years",
     ]
-    told = cells(device_numbers(PRESETS["reram-es"]))
-    assert told["asymmetry"] == "−15 / 33 %"
-    assert told["symmetry point"] == "18.27 µS (w = −0.217)"
+    reported = cells(device_numbers(PRESETS["reram-es"]))
+    assert reported["asymmetry"] == "−15 / 33 %"
+    assert reported["symmetry point"] == "18.27 µS (w = −0.217)"
     assert cells(device_numbers(PRESETS["sonos"]))["µS"] == "1.8e-6–23.4"

@@ -43,9 +43,9 @@ def test_the_list_fits_and_says_what_is_computed(call):
     assert max(len(line) for line in lines) <= 120
     for device in PRESETS.values():
         (line,) = [line for line in lines if line.split()[0] == device.name]
-        told = cells(device_numbers(device))
+        reported = cells(device_numbers(device))
         for column in ("response", "states", "asymmetry", "d2d", "c2c", "write", "drift", "µS"):
-            assert told[column] in line
+            assert reported[column] in line
     for column in ("states:", "asymmetry:", "d2d, c2c:", "write:", "drift:", "µS:"):
         assert column in " ".join(lines[-6:])
 

@@ -95,11 +95,11 @@ def outcomes(kind, base, count):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
     command = [sys.executable, str(ROOT / "tests" / "fuzzed_files.py"), kind, str(base), "0", str(count)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(told) == count, f"file {len(told)} ended the process with {done.returncode}: {done.stderr[-2000:]}"
-    for one in told:
+    reported = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(reported) == count, f"file {len(reported)} ended the process with {done.returncode}: {done.stderr[-2000:]}"
+    for one in reported:
         assert not one["traceback"], one
         assert not one["accepted"], f"an array that was changed was taken over without a word: {one}"
         assert "\n" not in one["found"], one
         assert one["grown"] < SMALL + 2 * base.stat().st_size, one
-    return told
+    return reported

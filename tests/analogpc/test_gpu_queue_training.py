@@ -135,12 +135,12 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(page, tmp_path, capsys
     for seed in (0, 1):
         whole, parts = uninterrupted(seed), Run.load(tmp_path / "checkpoints" / f"a-{seed}.h5")
         same(whole, parts)
-        told = record["runs"][str(seed)]
-        assert told["finished"]
-        assert told["epochs"] == 3
+        reported = record["runs"][str(seed)]
+        assert reported["finished"]
+        assert reported["epochs"] == 3
         for name, values in whole.history.items():
             if name != "seconds":
-                assert told["history"][name] == values, name
+                assert reported["history"][name] == values, name
         assert (tmp_path / "out" / "checkpoints" / f"a-{seed}.h5").exists()
     average = np.mean([record["runs"][seed]["history"]["test_accuracy"][-1] for seed in "01"])
     assert f"2 of 2 seeds, test accuracy of the last epoch {average:.2%} on average" in path.read_text(encoding="utf-8")

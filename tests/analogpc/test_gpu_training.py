@@ -112,8 +112,8 @@ def test_the_command_line_trains_there(device, few, tmp_path, capsys, monkeypatc
             ["train", "--rule", "s+f", "--epochs", "1", "--out", "run.h5", "--backend", "gpu", "--precision", "float32", "--json"]
         )
     assert done.value.code == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["command"] == "train"
+    reported = json.loads(capsys.readouterr().out)
+    assert reported["command"] == "train"
     run = apc.Run.load("run.h5")
     assert (run.environment["backend"], run.environment["gpu_precision"]) == ("gpu", "float32")
 
@@ -132,9 +132,9 @@ def test_without_a_gpu_the_command_line_says_so(tmp_path, capsys, monkeypatch) -
     with pytest.raises(SystemExit) as done:
         main(["train", "--epochs", "1", "--out", "run.h5", "--backend", "gpu"])
     assert done.value.code == 1
-    told = capsys.readouterr().err
-    assert told.startswith("analogpc: the backend 'gpu' ")
-    assert told.count("\n") == 1
+    reported = capsys.readouterr().err
+    assert reported.startswith("analogpc: the backend 'gpu' ")
+    assert reported.count("\n") == 1
     with pytest.raises(SystemExit) as done:
         main(["train", "--backend", "tpu"])
     assert done.value.code == 2

@@ -214,9 +214,9 @@ def test_refusals_are_one_sentence():
             "the head of state 1 has 4 values, but there are 9 channels of the teacher",
         ),
     ):
-        with pytest.raises(ValueError, match=sentence) as told:
+        with pytest.raises(ValueError, match=sentence) as reported:
             call()
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(reported.value)
     with pytest.raises(SpecificationError, match="trains networks of the architecture 'hopfield', not 'mlp'"):
         Study(rule=SignalsEP(), network=MLP(widths=(64, 10)))
 

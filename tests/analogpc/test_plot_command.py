@@ -8,7 +8,7 @@ import analogpc as apc
 from analogpc.commands.app import main
 
 
-def told(capsys, *arguments):
+def called(capsys, *arguments):
     with pytest.raises(SystemExit) as ended:
         main(list(arguments))
     captured = capsys.readouterr()
@@ -27,18 +27,18 @@ def runs(tmp_path):
 
 def test_runs_are_drawn_and_named_by_what_differs(runs, tmp_path, capsys):
     out = str(tmp_path / "two.png")
-    code, text, _ = told(capsys, "plot", *runs, "--out", out, "--json")
+    code, text, _ = called(capsys, "plot", *runs, "--out", out, "--json")
     assert (code, json.loads(text)["runs"]) == (0, dict(zip(runs, ("bp", "s+f"), strict=True)))
     assert (tmp_path / "two.png").read_bytes().startswith(b"\x89PNG")
-    assert told(capsys, "plot", *runs, "--out", out)[2].count("exists: name another file") == 1
-    assert "3 names" in told(capsys, "plot", *runs, *["--name", "a"] * 3, "--out", str(tmp_path / "x.svg"))[2]
-    assert "the file name must end in" in told(capsys, "plot", runs[0], "--out", "x.txt")[2]
+    assert called(capsys, "plot", *runs, "--out", out)[2].count("exists: name another file") == 1
+    assert "3 names" in called(capsys, "plot", *runs, *["--name", "a"] * 3, "--out", str(tmp_path / "x.svg"))[2]
+    assert "the file name must end in" in called(capsys, "plot", runs[0], "--out", "x.txt")[2]
 
 
 def test_the_command_line_tells_of_itself(capsys):
-    assert told(capsys, "--version")[1] == f"analogpc {apc.__version__}\n"
-    assert "plot" in told(capsys, "-h")[1]
-    assert "--learning-rate" in told(capsys, "train", "-h")[1]
+    assert called(capsys, "--version")[1] == f"analogpc {apc.__version__}\n"
+    assert "plot" in called(capsys, "-h")[1]
+    assert "--learning-rate" in called(capsys, "train", "-h")[1]
     for arguments, suggestion in (
         (("trian",), "'train'"),
         (("train", "--epoch", "3"), "--epochs"),
@@ -46,7 +46,7 @@ def test_the_command_line_tells_of_itself(capsys):
         (("train", "--device", "reramsb"), "did you mean 'reram-sb'?"),
         (("train", "--dataset", "digit"), "did you mean 'digits'?"),
     ):
-        code, _, error = told(capsys, *arguments)
+        code, _, error = called(capsys, *arguments)
         assert code != 0
         assert suggestion in error
 

@@ -188,8 +188,8 @@ def test_the_command_and_its_refusals(swept, tmp_path, capsys):
     def call(*arguments):
         with pytest.raises(SystemExit) as end:
             main(["report", *map(str, arguments)])
-        told = capsys.readouterr()
-        return end.value.code or 0, told.out, told.err
+        reported = capsys.readouterr()
+        return end.value.code or 0, reported.out, reported.err
 
     status, out, _ = call(swept.folder, "--out", tmp_path / "page", "--json")
     assert status == 0

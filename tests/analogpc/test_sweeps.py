@@ -101,12 +101,12 @@ def test_failures_are_told_and_stop_nothing(tmp_path, capsys):
         },
     }
     found = apc.sweep(study, out=tmp_path / "out", workers=0)
-    told = {row["case"]: row for row in found.rows}
-    assert told["good"]["status"] == "finished"
+    reported = {row["case"]: row for row in found.rows}
+    assert reported["good"]["status"] == "finished"
     for case, words in (("diverges", "diverged in epoch 1"), ("does not fit", "digitally")):
-        assert told[case]["status"] == "failed"
-        assert words in told[case]["sentence"]
-        assert "\n" not in told[case]["sentence"]
+        assert reported[case]["status"] == "failed"
+        assert words in reported[case]["sentence"]
+        assert "\n" not in reported[case]["sentence"]
     errors = capsys.readouterr().err
     assert errors.count("failed:") == 2
     assert found.best.cells["case"] == "good"
@@ -231,11 +231,11 @@ def test_pruning_looks_at_earlier_batches_alone():
     plan = read_plan(
         {**SEARCH, "axes": RATE, "prune": {"quantile": 0.5, "after": 1, "below": 0.1}, "search": {"trials": 8, "batch": 4}}
     )
-    told = scripted(plan, answer)
-    assert all(trial.limits.worst == (0.1,) for trial, _ in told[:4])
-    first = [result.history["validation_accuracy"] for _, result in told[:4]]
+    reported = scripted(plan, answer)
+    assert all(trial.limits.worst == (0.1,) for trial, _ in reported[:4])
+    first = [result.history["validation_accuracy"] for _, result in reported[:4]]
     medians = tuple(max(0.1, float(m)) for m in np.quantile(np.array(first), 0.5, axis=0))
-    assert all(trial.limits.worst == pytest.approx(medians) for trial, _ in told[4:])
+    assert all(trial.limits.worst == pytest.approx(medians) for trial, _ in reported[4:])
 
 
 def test_limits():
@@ -418,11 +418,11 @@ def test_compare_shows_means_and_paired_differences(tmp_path, capsys):
             ]
         )
     assert not end.value.code
-    told = json.loads(capsys.readouterr().out)
-    assert [(one["rule"], one["device"]) for one in told["settings"]] == [
+    reported = json.loads(capsys.readouterr().out)
+    assert [(one["rule"], one["device"]) for one in reported["settings"]] == [
         (rule, device) for rule in ("bp", "s+f") for device in ("digital", "ideal")
     ]
-    assert all(len(one["values"]) == 3 for one in told["settings"])
+    assert all(len(one["values"]) == 3 for one in reported["settings"])
     assert (folder / "compare.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(SystemExit):
         main(["compare", str(file), "--out", str(folder)])
@@ -439,12 +439,12 @@ def rows_of(values):
 
 def test_paired_differences_are_students():
     one, other = settings(rows_of([1.0, 2.0, 3.0, 1.5, 2.0, 4.0]), "m", ["rule", "seed"])
-    told = difference(other, one)
+    reported = difference(other, one)
     gaps = np.array([0.5, 0.0, 1.0])
     half = 4.302652729911275 * gaps.std(ddof=1) / math.sqrt(3)  # Student's t with 2 degrees of freedom at 97.5 %
-    assert told.mean == pytest.approx(0.5)
-    assert (told.low, told.high) == pytest.approx((0.5 - half, 0.5 + half))
-    assert told.pairs == 3
+    assert reported.mean == pytest.approx(0.5)
+    assert (reported.low, reported.high) == pytest.approx((0.5 - half, 0.5 + half))
+    assert reported.pairs == 3
     assert best_setting([one, other], True) is other
     assert best_setting([one, other], False) is one
 
@@ -456,8 +456,8 @@ def test_intervals_cover_as_often_as_they_say():
     for _ in range(2000):
         first, gap = rng.normal(size=3), rng.normal(size=3)
         one, other = settings(rows_of([*first, *(first + gap)]), "m", ["rule", "seed"])
-        told = difference(other, one)
-        held += told.low <= 0 <= told.high
+        reported = difference(other, one)
+        held += reported.low <= 0 <= reported.high
     assert 0.935 <= held / 2000 <= 0.965
 
 

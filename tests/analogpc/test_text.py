@@ -164,8 +164,8 @@ def test_networks_speak_as_their_runs_do(tmp_path, capsys, task, substrate):
         with pytest.raises(SystemExit) as ended:
             main([command, str(file), given, "--json", *options])
         assert not ended.value.code
-        told = json.loads(capsys.readouterr().out)["said"]
-        assert told == expected if expected is not None else told
+        reported = json.loads(capsys.readouterr().out)["said"]
+        assert reported == expected if expected is not None else reported
     with pytest.raises(DataError, match="so it has no tokeniser"):
         getattr(transformer(40, task=task, **SMALL), command)(given)
     with pytest.raises(DataError, match="networks of the architecture 'mlp' do not model text"):
@@ -179,9 +179,9 @@ def test_commands_for_labelled_samples_refuse_language_models(tmp_path, capsys):
         with pytest.raises(SystemExit) as ended:
             main([command, str(file)])
         assert ended.value.code
-        told = capsys.readouterr().err
-        assert "of language models there are train --resume, eval, generate, fill, export and inspect" in told
-        assert "Traceback" not in told
+        reported = capsys.readouterr().err
+        assert "of language models there are train --resume, eval, generate, fill, export and inspect" in reported
+        assert "Traceback" not in reported
 
 
 def test_eval_tells_the_perplexity_after_time_and_on_other_hardware(tmp_path, capsys):
@@ -243,9 +243,9 @@ def test_bad_texts_get_one_sentence(tmp_path, capsys, name):
     with pytest.raises(SystemExit) as ended:
         main(["train", "--dataset", f"text:{file}", "--out", str(tmp_path / "run.h5")])
     assert ended.value.code == 1
-    told = capsys.readouterr().err.strip()
-    assert sentence in told
-    assert "Traceback" not in told
+    reported = capsys.readouterr().err.strip()
+    assert sentence in reported
+    assert "Traceback" not in reported
     assert not (tmp_path / "run.h5").exists()
 
 
@@ -255,10 +255,10 @@ def test_texts_that_are_not_there_get_one_sentence(tmp_path, capsys):
         with pytest.raises(SystemExit) as ended:
             main(["train", "--dataset", f"text:{path}", "--out", str(tmp_path / "run.h5")])
         assert ended.value.code == 1
-        told = capsys.readouterr().err.strip()
-        assert sentence in told
-        assert "Traceback" not in told
-        assert len(told.splitlines()) == 1
+        reported = capsys.readouterr().err.strip()
+        assert sentence in reported
+        assert "Traceback" not in reported
+        assert len(reported.splitlines()) == 1
 
 
 def test_one_command_trains_evaluates_and_generates(tmp_path, capsys):
@@ -272,10 +272,10 @@ def test_one_command_trains_evaluates_and_generates(tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         main([*common, "--batches", "4", "--prompt", "The", *options, "--out", str(out)])
     assert not ended.value.code
-    told = json.loads(capsys.readouterr().out)
-    assert told["run"]["batches"] == 4
-    assert 1 < told["run"]["test_perplexity"] < 200
-    assert told["run"]["said"]
+    reported = json.loads(capsys.readouterr().out)
+    assert reported["run"]["batches"] == 4
+    assert 1 < reported["run"]["test_perplexity"] < 200
+    assert reported["run"]["said"]
     assert LanguageRun.load(out).finished
     assert LanguageRun.load(out).study.rule.steps == 4
     # The study of a run is a file from which the same run is made again.
@@ -284,7 +284,7 @@ def test_one_command_trains_evaluates_and_generates(tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["train", str(study), "--json", "--out", str(tmp_path / "again.h5")])
     assert not ended.value.code
-    assert json.loads(capsys.readouterr().out)["run"]["test_perplexity"] == told["run"]["test_perplexity"]
+    assert json.loads(capsys.readouterr().out)["run"]["test_perplexity"] == reported["run"]["test_perplexity"]
     with pytest.raises(SystemExit):
         main(["train", str(study), "--dataset", "digits", "--out", str(tmp_path / "other.h5")])
     assert "--dataset digits is not a text" in capsys.readouterr().err

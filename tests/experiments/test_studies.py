@@ -64,11 +64,11 @@ def test_knees_are_where_five_percent_are_lost_for_good(monkeypatch):
     names = runpy.run_path(str(ROOT / "experiments" / "tolerance.py"))
     curve = names["Curve"]
     # Three seeds: lost between 1 and 3 at 1 + 2 * 0.05 / 0.2 = 1.5; a dip that recovers; and one that is lost at once.
-    told = curve("bp", "noise", [1.0, 3.0], [[1.0, 0.9, 0.9], [0.8, 1.0, 0.5]])
-    assert told.knees[0] == pytest.approx(1.5)
-    assert math.isnan(told.knees[1])
-    assert told.knees[2] == 1.0
-    assert told.said.startswith("> 3 (1 of 3 seeds")
+    reported = curve("bp", "noise", [1.0, 3.0], [[1.0, 0.9, 0.9], [0.8, 1.0, 0.5]])
+    assert reported.knees[0] == pytest.approx(1.5)
+    assert math.isnan(reported.knees[1])
+    assert reported.knees[2] == 1.0
+    assert reported.said.startswith("> 3 (1 of 3 seeds")
     assert curve("bp", "states", [50.0, 20.0], [[1.0], [0.9]]).knees == [pytest.approx(35.0)]
     assert curve("bp", "bits of the ADC", [6.0, 5.0], [[0.5], [0.4]]).said == "> 6"
     assert curve("bp", "noise", [1.0, 3.0], [[1.0, 1.0], [1.0, 0.99]]).said == "> 3"
