@@ -22,7 +22,6 @@ from analogpc.devices.wires.wired_array import Wires
 from analogpc.kernels.gpu.arrays import Backend
 
 Lines = Annotated[int, Field(ge=1)]
-Positive = Annotated[FiniteFloat, Field(gt=0)]
 
 
 class Digital(Specification):
@@ -53,10 +52,10 @@ class Analog(Specification):
     read_noise : float
         Standard deviation of the noise on every analog sum before the ADC, in normalised units (aihwkit's ``out_noise``).
     read_volts, read_seconds : float
-        Voltage that represents an input of 1, and duration of a read. Nonlinear current-voltage relations and the white noise of
-        devices depend on them.
+        Voltage that represents an input of 1, up to 1000 V, and duration of a read, up to 1e6 s. Nonlinear current-voltage relations and
+        the white noise of devices depend on them.
     temperature_kelvin : float
-        Temperature of the devices.
+        Temperature of the devices, up to 5000 K.
     drift_compensation : bool
         Global drift compensation (Joshi et al., Nat. Commun. 11:2473, 2020): when time passes, all outputs are multiplied by the
         ratio of the responses of the matrix before and after, measured with one input line at a time.
@@ -79,9 +78,9 @@ class Analog(Specification):
     dac: DAC = DAC()
     adc: ADC = ADC()
     read_noise: Annotated[FiniteFloat, Field(ge=0)] = 0.06
-    read_volts: Positive = 0.2
-    read_seconds: Positive = 1e-7
-    temperature_kelvin: Positive = 300.0
+    read_volts: Annotated[FiniteFloat, Field(gt=0, le=1e3)] = 0.2
+    read_seconds: Annotated[FiniteFloat, Field(gt=0, le=1e6)] = 1e-7
+    temperature_kelvin: Annotated[FiniteFloat, Field(gt=0, le=5e3)] = 300.0
     drift_compensation: bool = False
     wires: Wires = Wires()
     scheme: AnyScheme

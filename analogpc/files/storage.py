@@ -88,6 +88,8 @@ def write_file(path: str | Path, kind: str, tree: Tree) -> None:
     StorageError
         If the file cannot be written, or a name or value cannot be stored.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise StorageError(f"{path!r} is not the name of a file")
     path = Path(path)
     # A line break would end the kind early in the seal, and the file could never be read again.
     if not 1 <= len(kind) <= _LONGEST_KIND or not kind.isprintable():

@@ -50,7 +50,10 @@ _LEAST_OHMS = 1e-150
 
 
 def _scalar(name: str, value: float) -> float:
-    ohms = float(value)
+    try:
+        ohms = float(value)
+    except (TypeError, ValueError):
+        ohms = np.nan
     if not 0 <= ohms < np.inf:
         raise ValueError(f"{name} = {value!r} is not allowed: a resistance in ohms is finite and not negative")
     return ohms

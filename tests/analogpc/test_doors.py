@@ -11,6 +11,7 @@ import analogpc as apc
 from analogpc.devices.specification import SpecificationError
 from analogpc.kernels import checks
 from analogpc.kernels.checks import TooLargeError
+from analogpc.kernels.parasitics import effective_conductance
 
 IMAGES = (4, 3, 2)
 
@@ -153,6 +154,11 @@ REFUSED = [
     (lambda: begun(metrics="f1"), "there is no metric 'f1'"),
     (lambda: apc.preset("pcm").but(drift={"kind": {}}), "kind"),
     (lambda: apc.Study(rule={"kind": []}), "kind"),
+    (lambda: apc.Analog(device="pcm", temperature_kelvin=1e300), "temperature_kelvin = 1e+300 is not allowed"),
+    (lambda: apc.Analog(device="pcm", read_volts=1e300), "read_volts = 1e+300 is not allowed"),
+    (lambda: apc.Analog(device="pcm", read_seconds=1e300), "read_seconds = 1e+300 is not allowed"),
+    (lambda: effective_conductance(np.eye(3), wire_ohms=np.ones(2)), "a resistance in ohms is finite and not negative"),
+    (lambda: apc.export_crossbars(apc.mlp([4, 3], substrate="pcm"), None), "None is not the name of a file"),
     (lambda: apc.Crossbar(np.eye(3)).elapse(1e300), "longer than the age of the universe"),
     (lambda: begun(backend="tpu"), "backend = 'tpu' is not allowed: give 'cpu' or 'gpu'"),
     (lambda: apc.mlp([64, 10]).to("cuda"), "backend = 'cuda' is not allowed"),
