@@ -11,7 +11,7 @@ __device__ inline float normal_cdf(float x) {
     float below = 1.18021660e-6f * t + 7.51003899e-5f;
     below = (((below * t + 0.00191295170f) * t + 0.0289398301f) * t + 0.252832711f) * t + 1.0f;
     float value = c * above / below + 0.5f;
-    // A NaN is on neither side, and stays.
+    // A NaN is on neither side, and is kept.
     return x < -5.6f ? 0.0f : x > 5.6f ? 1.0f : x != x ? x : value;
 }
 
@@ -29,13 +29,13 @@ extern "C" __global__ void values(const real* x, real* y, place size, int code, 
     EACH(i, size) {
         real value = x[i];
         if (code == RECTIFY) {
-            // Minus infinity times no slope is zero here.
+            // Minus infinity times a slope of zero gives zero here.
             y[i] = value <= 0 ? (low == 0 ? (real)0 : value * low) : value;
         } else if (code == CLIP) {
             value = value < low ? low : value;
             y[i] = value > high ? high : value;
         } else if (code == LOGISTIC) {
-            // exp of what is not positive, which overflows nowhere.
+            // exp of a nonpositive argument cannot overflow.
             real small = exp(value < 0 ? value : -value);
             y[i] = (value < 0 ? small : (real)1) / ((real)1 + small);
         } else if (code == NORMAL) {
@@ -63,7 +63,7 @@ extern "C" __global__ void products(const real* x, const real* g, real* y, place
 
 __device__ inline real bent(real x, real slope) { return x <= 0 ? (slope == 0 ? (real)0 : x * slope) : x; }
 
-// What the function gains from x to x + d, without the difference of two large numbers where d is small.
+// Change of the function from x to x + d, without the difference of two large numbers for small d.
 extern "C" __global__ void shifts(const real* x, const real* d, real* y, place size, int code, real low, real high) {
     EACH(i, size) {
         real here = x[i], there = x[i] + d[i];

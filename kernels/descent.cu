@@ -13,7 +13,7 @@ extern "C" __global__ void momentum_step(
     }
 }
 
-// The rate and the two corrections are known on the GPU alone.
+// The rate and the two corrections are known on the GPU only.
 extern "C" __global__ void adam_step(
     real* mean, real* square, const real* g, const real* w, real* out, place size, const real* rate, const real* correct_mean,
     const real* correct_square, real keep_mean, real keep_square, real eps, real decay) {

@@ -1,6 +1,6 @@
 #include "common.cuh"
 
-// In float32, with the polynomial and the roundings of the CPU; see exponentials.py.
+// In float32, with the polynomial and the rounding of the CPU; see exponentials.py.
 extern "C" __global__ void exponentials(const float* x, const float* top, float* out, place size, int columns) {
     EACH(i, size) {
         float t = x[i] - top[i / columns], kept = t < -87.0f ? -87.0f : t;

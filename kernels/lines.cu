@@ -1,6 +1,6 @@
 #include "common.cuh"
 
-// One thread has a line, and counts the slots that are set in all its trains; the top bit of a word is a sign.
+// One thread per line counts the slots that are set in all its trains; the top bit of a word is a sign.
 extern "C" __global__ void line_pulses(const word* words, place* out, place n, place lines) {
     EACH(j, lines) {
         place total = 0;

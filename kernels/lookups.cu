@@ -1,6 +1,6 @@
 #include "common.cuh"
 
-// The thread of the first row with a number adds up all rows with that number, in their order: no atomic additions, and the sums of the CPU.
+// The thread of the first row with an index adds up all rows with that index, in order: no atomic additions, and the sums of the CPU.
 extern "C" __global__ void add_rows(const int* ids, const real* g, real* out, int count, int columns) {
     EACH(item, (place)count * columns) {
         int i = (int)(item / columns), c = (int)(item - (place)i * columns), own = ids[i];

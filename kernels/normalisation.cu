@@ -1,6 +1,6 @@
 #include "rows.cuh"
 
-// What the rows of one part add up to, column by column, one thread for each part and column.
+// Column sums over the rows of one part, with one thread per part and column.
 extern "C" __global__ void moments(const real* x, double* sums, double* squares, place rows, int columns, int part_rows, place parts) {
     EACH(i, parts * columns) {
         place part = i / columns, first = part * part_rows;

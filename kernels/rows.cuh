@@ -2,7 +2,7 @@
 #pragma once
 #include "common.cuh"
 
-// A row belongs to 1 << shift threads side by side: consecutive threads are at consecutive numbers, and no division tells which row it is.
+// A row is shared by 1 << shift adjacent threads: consecutive threads process consecutive numbers, and the row index needs no division.
 #define EACH_OF(c, item, length, shift) \
     for (int c = (int)((item) & ((1 << (shift)) - 1)); c < (length); c += 1 << (shift))
 
@@ -16,7 +16,7 @@ __device__ inline Pixel pixel_of(place number, int rows, int columns) {
     return found;
 }
 
-// The first and the last of the windows along an axis that cover a pixel, which is counted from the start of the padding.
+// First and last of the windows along an axis that cover a pixel, which is counted from the start of the padding.
 struct Range { int first, last; };
 
 __device__ inline Range windows_over(int pixel, int size, int stride, int windows) {

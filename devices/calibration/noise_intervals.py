@@ -15,13 +15,13 @@ LR_90 = 1.353
 _LEAST_SIGMA_LOG = -9.5
 _WELL_KNOWN = 0.1
 _FAINT = -7.0
-"""Logarithm of a read noise that a model without it is given to start from."""
+"""Initial logarithm of a read noise that is added to a model without it."""
 
 
 class _Profile:
-    """R of a noise model (see `restricted`) against the logarithm of one noise, everything else at its best.
+    """Restricted likelihood R of a noise model (see `restricted`) against the logarithm of one noise, minimised over the rest.
 
-    R may have several hollows, such as one noise in place of another: each of ``starts`` descends, and the lowest counts.
+    R may have several local minima, such as one noise replacing another: each of ``starts`` descends, and the lowest result counts.
     """
 
     def __init__(self, starts: Sequence[Fit], data: Readings, which: int) -> None:
@@ -31,7 +31,7 @@ class _Profile:
 
     @property
     def middle(self) -> float:
-        """The parameter where R is known to be least."""
+        """Parameter with the lowest known R."""
         best = min(self.near, key=lambda one: one[1])[0]
         return float(np.clip(best.theta[self.place], _LEAST_SIGMA_LOG + 1, 3))
 
@@ -39,7 +39,7 @@ class _Profile:
         if value not in self.found:
             options = []
             for number, (near, least) in enumerate(self.near):
-                # From the best known place: a noise that has faded elsewhere would never come back.
+                # Start from the best known point: a noise that vanished elsewhere would never return.
                 theta = near.theta.copy()
                 theta[self.place] = value
                 fit, loss = restricted_climb(replace(near, theta=theta), self.data, (self.place,))
@@ -51,7 +51,7 @@ class _Profile:
 
 
 def whole_models(models: Sequence[Fit], data: Readings) -> list[Fit]:
-    """The hollows of R in the noise model with everything, found from every noise model; the lowest first."""
+    """Return the local minima of R in the full noise model, found from every noise model; lowest first."""
     out: list[tuple[Fit, float]] = []
     for model in models:
         theta, free = model.theta.copy(), model.free.copy()
@@ -73,16 +73,16 @@ def _alike(one: Fit, other: Fit) -> bool:
 
 @dataclass(frozen=True)
 class Noises:
-    """What pulse series say about their noises.
+    """Noises estimated from pulse series.
 
     Attributes
     ----------
     fit : Fit
-        The chosen noise model at its restricted-likelihood estimate.
+        Selected noise model at its restricted-likelihood estimate.
     cycle, white, slow : (value, low, high)
         σ_c, σ_r and σ_e with their 90 % intervals.
     covariance : (parameters,) squared
-        Of all parameters, averaged over what σ_c may be: steps are known as well as the noise of steps lets them be.
+        Covariance of all parameters, averaged over the uncertainty of σ_c, on which the errors of the steps depend.
     """
 
     fit: Fit
@@ -93,17 +93,17 @@ class Noises:
 
 
 def noise_intervals(models: Sequence[Fit], data: Readings) -> Noises:
-    """The fit of the chosen noise model, and the 90 % intervals of all noises.
+    """Return the fit of the selected noise model, and the 90 % intervals of all noises.
 
-    The intervals are those of the noise model with everything, that of σ_c joined with its interval in the chosen one: where the
-    data cannot tell one noise from another, they hold what either would say. A noise that was not found has an interval, too, from
-    0 to what the data allow. A low end is 0 where the data do not exclude that. Where all noises are known to a tenth and R has one
-    hollow, its curvature gives the same intervals, and no profile is drawn.
+    The intervals are those of the full noise model; that of σ_c is joined with its interval in the selected model. Where the data cannot
+    distinguish two noises, the intervals cover both possibilities. A noise that was not found also has an interval, from 0 to what the
+    data allow. A low end is 0 if the data do not exclude that. If all noises are known to a tenth and R has one minimum, its curvature
+    gives the same intervals, and no profile is computed.
 
     Parameters
     ----------
     models : sequence of Fit
-        Noise models at their restricted-likelihood estimates (`restricted_climb`), the chosen one first.
+        Noise models at their restricted-likelihood estimates (`restricted_climb`), the selected one first.
     data : Readings
     """
     chosen, whole = models[0], whole_models(models, data)
@@ -131,7 +131,7 @@ def noise_intervals(models: Sequence[Fit], data: Readings) -> Noises:
 
 
 def _well_known(whole: Sequence[Fit]) -> np.ndarray:
-    """Standard errors of the logarithms of σ_c, σ_r and σ_e; empty where one is too large for a normal likelihood."""
+    """Return the standard errors of the logarithms of σ_c, σ_r and σ_e; empty if one is too large for a normal likelihood."""
     if len(whole) > 1:
         return np.zeros(0)
     first = len(whole[0].theta) - EXTRA
@@ -141,7 +141,7 @@ def _well_known(whole: Sequence[Fit]) -> np.ndarray:
 
 
 def _averaged(profile: _Profile) -> np.ndarray:
-    """The covariance of all parameters, and of their estimates, over σ_c with a density of exp(-R)."""
+    """Return the covariance of all parameters, and of their estimates, over σ_c with a density of exp(-R)."""
     places = sorted(profile.found)
     fits = [profile.found[place][1] for place in places]
     losses = np.array([profile.found[place][0] for place in places])
@@ -171,7 +171,7 @@ def _interval_of(profile: Callable[[float], float], middle: float) -> tuple[floa
     best = int(np.argmin(losses))
 
     def over(loss: float) -> float:
-        # The root of a likelihood ratio is nearly a straight line.
+        # The square root of a likelihood ratio is nearly linear.
         return float(np.sqrt(max(loss - losses[best], 0.0)) - np.sqrt(LR_90))
 
     excess = np.array([over(loss) for loss in losses])
@@ -197,7 +197,7 @@ def _interval_of(profile: Callable[[float], float], middle: float) -> tuple[floa
 
 
 def _between(grid: dict[float, float], halve: bool) -> float:
-    """Return a point nearer to the minimum: the middle of the wider adjacent gap, or the vertex of the parabola through three points."""
+    """Return a point nearer to the minimum: the middle of the wider adjacent gap, or the vertex of a parabola through three points."""
     places = sorted(grid)
     best = min(range(len(places)), key=lambda k: grid[places[k]])
     around = places[max(best - 1, 0) : best + 2]

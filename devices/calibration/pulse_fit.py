@@ -54,9 +54,9 @@ class PulseFit:
     def steps_at(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Steps up and down at ``places`` and their standard errors, all positive, in units of the range.
 
-        1.645 of these errors make a 90 % interval: where they rest on the spread of few devices, they are enlarged by Student's t.
-        They hold how far other families, which fit nearly as well, lie apart, by their Akaike weights (Buckland, Burnham and
-        Augustin, Biometrics 53:603, 1997).
+        1.645 of these errors give a 90 % interval; errors based on the spread of few devices are enlarged by Student's t. The errors
+        include the differences between families that fit nearly as well, by their Akaike weights (Buckland, Burnham and Augustin,
+        Biometrics 53:603, 1997).
         """
         fit, count = self.fit, len(self.fit.theta)
         up, down = (np.interp(places, PLACES, one) for one in fit.family.steps(fit.theta[:-EXTRA]))
@@ -76,7 +76,7 @@ class PulseFit:
         return up, down, errors[0], errors[1]
 
     def _between_families(self, places: np.ndarray, best: np.ndarray) -> np.ndarray:
-        """Mean square (2, places) of what families make of the steps, about the ``best`` one's."""
+        """Return the mean square differences (2, places) of the steps of other families from those of the ``best`` one."""
         if not any(one.fit.label == self.fit.label for one in self.ranking):
             return np.zeros_like(best)
         count = np.log(self.data.inner.sum())
@@ -85,12 +85,12 @@ class PulseFit:
         weights = np.exp((scores.min() - scores) / 2)
         others = [one.fit.family.steps(one.fit.theta[:-EXTRA]) for one in self.ranking]
         apart = np.array([[np.interp(places, PLACES, way) for way in steps] for steps in others])
-        # About the same family in the ranking: what changed since then is no other opinion.
+        # Relative to the same family in the ranking, since later changes of the fit are not differences between families.
         middle = next(k for k, one in enumerate(self.ranking) if one.fit.label == self.fit.label)
         return np.einsum("f,fwp->wp", weights / weights.sum(), (apart - apart[middle]) ** 2)
 
     def _students(self, steps: np.ndarray, errors: np.ndarray) -> np.ndarray:
-        """Factors (2, places) of standard errors by Welch's and Satterthwaite's degrees of freedom (Biometrics Bull. 2:110, 1946)."""
+        """Return factors (2, places) on standard errors by the Welch-Satterthwaite degrees of freedom (Biometrics Bull. 2:110, 1946)."""
         devices = len(self.fit.own)
         if devices == 1:
             return np.ones_like(errors)

@@ -12,7 +12,7 @@ extern "C" __global__ void imprint(
             Draws drawn = draws_of(pulsed > 0, block, row, k0, k1, c2, c3);
             EACH_LINE(lane, j, block, width, lines) {
                 real code = driven[row * lines + j], value = code;
-                // A value that is no number has no code; it passes on as it is.
+                // A NaN has no code and is passed on unchanged.
                 if (codes > 0 && code == code) value = levels[(place)j * codes + (int)rint(code / step) + codes / 2];
                 value = affine[j] * value + affine[lines + j];
                 if (pulsed > 0) value = value + (code == 0 ? resting : pulsed) * drawn.of[lane];
@@ -36,7 +36,7 @@ extern "C" __global__ void bit_plane(const real* driven, real* out, place size, 
     }
 }
 
-// The code of a value: that of evenly spaced levels, then along the table to where the value really lies.
+// Code of a value: that of evenly spaced levels, corrected along the table.
 __device__ inline int code_of(real value, real step, const real* transitions, int codes) {
     int most = (codes - 1) / 2;
     real position = value / step;
@@ -46,7 +46,7 @@ __device__ inline int code_of(real value, real step, const real* transitions, in
     return code;
 }
 
-// `varied`: there is a further variance of every sum; `codes` is the length of a table, 0 without tables.
+// `varied`: every sum has a further variance; `codes` is the length of a table, 0 without tables.
 extern "C" __global__ void convert(
     const real* y, real* total, const real* scale, const real* variance, unsigned long long* saturated, real noise, int varied,
     real bound, real step, const real* entry, const real* transitions, int codes, const place* tables, const real* leave, int fresh,

@@ -1,4 +1,4 @@
-"""Conversion where every line has a converter of its own: its own gain and offset, and tables of its uneven levels.
+"""Conversion with an individual converter for every line: its own gain and offset, and tables of its uneven levels.
 
 A table holds 2**b - 1 numbers: 2 kilobytes for each of the 9-bit converters in float32.
 """
@@ -24,13 +24,13 @@ def _levels_row(driven, out, step, levels):
     middle = levels.shape[1] // 2
     for j in range(driven.size):
         value = driven[j]
-        # A value that is no number has no code; it passes on as it is.
+        # A NaN has no code and is passed on unchanged.
         out[j] = levels[j, int(np.rint(value / step)) + middle] if value == value else value
 
 
 @compiled(error_model="numpy")
 def _affine_row(driven, draws, out, gain, offset, resting, pulsed):
-    """Gain, offset and noise; ``out`` holds the values, and ``driven`` says which lines are driven."""
+    """Apply gain, offset and noise; ``out`` holds the values, and ``driven`` tells which lines are driven."""
     if pulsed > 0:
         for j in range(out.size):
             spread = resting if driven[j] == 0 else pulsed
@@ -73,22 +73,22 @@ def imprint(
     key: Key,
     step: int,
 ) -> np.ndarray:
-    """What lines carry whose converters are each a little different: ``gain * level(code) + offset + noise``.
+    """Return the values on lines with individual converters: ``gain * level(code) + offset + noise``.
 
     Parameters
     ----------
     driven : (n, lines) array
-        What `dac` gave, -bound to bound.
+        Result of `dac`, from -bound to bound.
     lsb : float
-        Distance of two of its levels; not used without ``levels``.
+        Distance between two of its levels; not used without ``levels``.
     affine : (2, lines) array
         Gain and offset of every line.
     levels : (lines, 2**bits - 1) or (0, 0) array
-        Values on the line for every code from -bound to bound; empty: as driven.
+        Values on the line for every code from -bound to bound; if empty, the driven values.
     resting, pulsed : float
-        Standard deviation of the noise on a line that is driven at zero, and otherwise; ``resting <= pulsed``.
+        Standard deviation of the noise on a line driven at zero, and on others; ``resting <= pulsed``.
     key, step
-        Noise stream; the draw of line j of vector i is a function of (key, step, i, j).
+        Noise stream; the draw for line j of vector i is a function of (key, step, i, j).
 
     Returns
     -------
@@ -123,9 +123,9 @@ def _plane(driven, out, step, place, bound, most):
 
 
 def bit_plane(driven: np.ndarray, lsb: float, place: int, bound: float, most: int) -> np.ndarray:
-    """Bit number ``place`` (0 the least) of the magnitudes of codes ``driven / lsb`` (n, lines), as -bound, 0 or bound.
+    """Return bit ``place`` (0 is the least significant) of the magnitudes of codes ``driven / lsb`` (n, lines), as -bound, 0 or bound.
 
-    Magnitudes are at most ``most``, the largest code, also where the type of ``driven`` rounds them up beyond it.
+    Magnitudes are limited to ``most``, the largest code, also where the type of ``driven`` rounds them up.
     """
     driven = np.ascontiguousarray(driven, like=driven)
     kind, out = driven.dtype.type, np.empty(driven.shape, driven.dtype, like=driven)
@@ -138,7 +138,7 @@ def bit_plane(driven: np.ndarray, lsb: float, place: int, bound: float, most: in
 
 @compiled
 def _code(value, step, transitions):
-    """The code of ``value``: that of evenly spaced levels, then along the table to where the value really lies."""
+    """Return the code of ``value``: that of evenly spaced levels, corrected along the table."""
     most = (transitions.shape[0] - 1) // 2
     position = value / step
     code = most if position > most else -most if position < -most else int(np.rint(position))
@@ -151,7 +151,7 @@ def _code(value, step, transitions):
 
 @compiled(error_model="numpy")
 def _entered_row(y, draws, variance, entered, noise, gain, offset):
-    """What reaches the converters: the sums with their noise, gain and offset; without further noise ``variance`` is empty."""
+    """Compute the inputs of the converters: the sums with noise, gain and offset; ``variance`` is empty without further noise."""
     if variance.size > 0:
         for j in range(y.size):
             value = y[j] + np.sqrt(noise * noise + variance[j]) * draws[j]
@@ -166,7 +166,7 @@ def _entered_row(y, draws, variance, entered, noise, gain, offset):
 
 @compiled
 def _tabled_row(entered, step, transitions, row):
-    """Replace values by their levels; the number of clipped ones."""
+    """Replace values by their levels; return the number of clipped values."""
     kind, clipped = entered.dtype.type, 0
     for j in range(entered.size):
         value, own = entered[j], transitions[row[j]]
@@ -178,7 +178,7 @@ def _tabled_row(entered, step, transitions, row):
 
 @compiled(error_model="numpy")
 def _even_row(entered, step, bound):
-    """The same for evenly spaced levels."""
+    """Replace values by evenly spaced levels; return the number of clipped values."""
     clipped, beyond = np.int32(0), bound + entered.dtype.type(0.5) * step
     for j in range(entered.size):
         value = entered[j]
@@ -198,7 +198,7 @@ def _added_row(converted, total, scale, gain, offset, fresh):
 def _convert_rows(
     y, total, scale, noise, variance, bound, step, entry, transitions, row, leave, fresh, first, k0, k1, when, saturated
 ):
-    """``first`` is the number of the first row; ``variance`` has one for each row, or none at all."""
+    """Convert rows; ``first`` is the number of the first row, and ``variance`` has one entry per row, or none."""
     c2, c3 = split(when)
     draws, entered = np.empty((y.shape[1] + 3) // 4 * 4, np.float32), np.empty(y.shape[1], y.dtype)
     varied = variance.shape[0] > 0
@@ -255,30 +255,30 @@ def convert(
     step: int,
     fresh: bool = False,
 ) -> np.ndarray:
-    """As `adc`, every line through a converter of its own.
+    """Convert like `adc`, with an individual converter for every line.
 
-    ``total += scale * (leave[0] * Q(entry[0] * (y + s * xi) + entry[1]) + leave[1])`` with ``s**2 = noise**2 + variance``; the
-    bits of xi are those of `adc`. Without ``transitions`` Q is uniform.
+    ``total += scale * (leave[0] * Q(entry[0] * (y + s * xi) + entry[1]) + leave[1])`` with ``s**2 = noise**2 + variance``; xi is
+    bit-identical to that of `adc`. Without ``transitions``, Q is uniform.
 
     Parameters
     ----------
     y, total, scale, noise, bits, bound, key, step, fresh
         As in `adc`.
     variance : (n, lines) or (0, 0) array
-        Further variance of every sum; empty: none.
+        Further variance of every sum; empty for none.
     entry, leave : (2, lines) array
         Gain and offset before and after the conversion.
     transitions : (tables, 2**bits - 1) or (0, 0) array
-        Ascending: the first is -inf, the others the inputs from which a code is reached, from the second lowest on. Inputs
-        beyond the outer ones by more than a step count as clipped: as far from the outermost level as half a step from evenly
-        spaced ones.
+        Ascending: the first is -inf, the others are the inputs at which a code is reached, from the second lowest on. Inputs beyond
+        the outer ones by more than a step count as clipped, like inputs more than half a step beyond the outermost of evenly spaced
+        levels.
     row : (lines,) int64 array
-        The table of each line.
+        Index of the table of each line.
 
     Returns
     -------
     (n,) int64 array
-        Values of each vector that were clipped.
+        Number of clipped values of each vector.
     """
     y, variance = np.ascontiguousarray(y, like=y), np.ascontiguousarray(variance, like=y)
     noise = y.dtype.type(noise)

@@ -5,8 +5,8 @@ __device__ inline unsigned long long bits_of(double x) { return (unsigned long l
 __device__ inline float of_bits(unsigned long long bits, float) { return __int_as_float((int)(word)bits); }
 __device__ inline double of_bits(unsigned long long bits, double) { return __longlong_as_double((long long)bits); }
 
-// The bits of the largest magnitude of every row, which begin as zero: as integers, magnitudes have the same order, so that the maximum
-// of integers does, which is the same in whatever order.
+// Bits of the largest magnitude of every row, initialised to zero: as integers, magnitudes have the same order, so that an integer
+// maximum can be used, which does not depend on the order.
 extern "C" __global__ void largest(const real* x, unsigned long long* found, place count, int length, int shift) {
     EACH(item, count << shift) {
         place row = item >> shift;
@@ -20,7 +20,7 @@ extern "C" __global__ void largest(const real* x, unsigned long long* found, pla
     }
 }
 
-// `found` are the bits of the magnitudes that meet the bound if `managed`, unless those are `given`.
+// `found` are the bits of the magnitudes that are mapped to the bound if `managed`, unless those are `given`.
 extern "C" __global__ void dac(
     const real* x, const unsigned long long* found, const real* given, real* out, real* scale, unsigned long long* saturated,
     int managed, int is_given, real bound, real step, real reduction, place count, int length, int shift) {

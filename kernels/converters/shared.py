@@ -24,32 +24,32 @@ _LARGEST = CudaKernel("converters/shared", "largest")
 _DAC = CudaKernel("converters/shared", "dac")
 _ADC = CudaKernel("converters/shared", "adc")
 QUICK, SLOW = 262144, 65536
-"""As many numbers one thread converts alone, without and with noise: 0.1 to 0.2 ms of work. Another thread may take that long to wake
-up after a product, while those of BLAS still spin.
+"""Largest amounts of numbers that one thread converts alone, without and with noise: 0.1 to 0.2 ms of work. Another thread may take
+that long to wake up after a product, while the BLAS threads still spin.
 """
 _STRIP = 8192
-"""Numbers that a thread takes at a time where there are more."""
+"""Numbers per part of a thread for larger arrays."""
 _BLOCK = 4
-"""Numbers that one block of random words is for."""
+"""Number of values that one block of random words serves."""
 _EACH = 3
-"""The binary logarithm of how many numbers a thread of the GPU takes at least, before it compares its largest with those of others."""
+"""Binary logarithm of the least number of values per GPU thread before it compares its maximum with those of others."""
 _INFINITY: dict[int, np.int32 | np.int64] = {4: np.int32(0x7F800000), 8: np.int64(0x7FF0000000000000)}
-"""The bits of infinity, by the size of the type in bytes."""
+"""Bits of infinity, by the size of the type in bytes."""
 
 
 def quantisation_step(bits: float, bound: float) -> float:
-    """The distance between two levels of a converter of ``bits`` bits and range +-``bound``; 0 for ``bits = inf``."""
+    """Return the distance between two levels of a converter of ``bits`` bits and range +-``bound``; 0 for ``bits = inf``."""
     return 0.0 if math.isinf(bits) else bound / (2.0 ** (bits - 1) - 1.0)
 
 
 @lru_cache(maxsize=256)
 def uniform(dtype: np.dtype, bits: float, bound: float) -> tuple[np.floating, np.floating]:
-    """Range and step of a converter as numbers of that type."""
+    """Return range and step of a converter as numbers of that type."""
     return dtype.type(bound), dtype.type(quantisation_step(bits, bound))
 
 
 def strips(shape: tuple[int, int], alone: int) -> tuple[int, int]:
-    """Rows of a strip, and strips, into which a batch (n, lines) is cut for the threads: one if it has at most ``alone`` numbers."""
+    """Return rows per strip, and number of strips, of a batch (n, lines) for the threads: one strip up to ``alone`` numbers."""
     n, lines = shape
     if n * lines <= alone:
         return n, 1
@@ -58,13 +58,13 @@ def strips(shape: tuple[int, int], alone: int) -> tuple[int, int]:
 
 
 def neighbours(lines: int, noisy: bool) -> tuple[int, int]:
-    """Into how many parts a row of so many lines is cut for the threads of the GPU, and the lines of a part."""
+    """Return the number of parts of a row for the threads of the GPU, and the number of lines of a part."""
     width = _BLOCK if noisy else 1
     return -(-lines // width), width
 
 
-# Rows are converted in plain loops that the compiler turns into vectors: nothing branches, and a loop writes one array. The random
-# numbers of a row are drawn in a loop before; what one loop leaves for the next is one row, and stays in the nearest cache.
+# Rows are converted in plain loops that the compiler vectorises: no branches, and each loop writes one array. The random numbers of a row
+# are drawn in a separate loop before; the intermediate result is one row, which stays in the first-level cache.
 @compiled(forceinline=True, error_model="numpy")
 def quantised(value, bound, step):
     """Clip to +-bound, then round to the nearest level, ties to even; with ``step = 0`` only clip."""
@@ -75,7 +75,7 @@ def quantised(value, bound, step):
 
 @compiled
 def _largest(words, infinity):
-    """The bits of the largest magnitude, of numbers whose bits are ``words``: as integers, magnitudes have the same order."""
+    """Return the bits of the largest magnitude of numbers with bits ``words``: as integers, magnitudes have the same order."""
     kind = words.dtype.type
     largest = kind(0)
     for j in range(words.size):
@@ -98,7 +98,7 @@ def _dac_row(x, out, factor, bound, step):
 
 @compiled(error_model="numpy")
 def _codes_row(x, out, factor, bound, step):
-    """`_dac_row`, but for the last step from a code to its level."""
+    """Perform `_dac_row` without the last step from a code to its level."""
     clipped = np.int32(0)
     for j in range(x.size):
         value = x[j] / factor
@@ -111,7 +111,7 @@ def _codes_row(x, out, factor, bound, step):
 
 @compiled
 def _levels(out, squares, step):
-    """From codes to levels, and the squares of codes on the way: whole numbers, exact in the type of the values while they are small."""
+    """Convert codes to levels, and sum the squares of codes: integers, exact in the type of the values while they are small."""
     for j in range(out.size):
         code = out[j]
         squares[j] += code * code
@@ -139,7 +139,7 @@ def _settle(some, squares):
 
 @compiled
 def _dac_row_counted(x, out, factor, bound, step, few, some, squares):
-    """A row whose squares are counted, in ``some`` if they are ``few`` enough to be exact there."""
+    """Convert a row and count its squares, in ``some`` if they are ``few`` enough to be exact there."""
     if step == 0:
         clipped = _dac_row(x, out, factor, bound, step)
         _add_squares(out, squares)
@@ -155,7 +155,7 @@ def _dac_row_counted(x, out, factor, bound, step, few, some, squares):
 
 @compiled(error_model="numpy")
 def _dac_rows(x, words, infinity, out, scale, scale_words, managed, given, bound, step, reduction, few, squares):
-    """``scale_words`` are the bits of ``scale``, ``words`` those of ``x``; squares of ``few`` rows are exact in the type of ``x``."""
+    """Convert rows. ``scale_words`` are the bits of ``scale``, ``words`` those of ``x``; squares of ``few`` rows are exact in its type."""
     clipped, counted = 0, squares.size > 0
     some = np.zeros(squares.size, x.dtype)
     for b in range(x.shape[0]):
@@ -209,29 +209,29 @@ def dac(
     bits, bound : float
         Resolution and range of the converter; ``inf`` for ideal.
     managed : bool
-        Noise management: every vector is scaled so that its largest magnitude meets ``bound`` unless that is infinite.
+        Noise management: every vector is scaled so that its largest magnitude is mapped to ``bound``, unless that is infinite.
         Otherwise values beyond ``bound`` saturate.
     reduction : float
-        Drive the lines so many times weaker than that; ``scale`` makes up for it.
+        Factor by which the lines are driven more weakly; ``scale`` compensates for it.
     magnitudes : (n,) array
-        If managed, let these meet ``bound`` instead of the largest magnitudes; zero leaves a vector as it is.
+        Magnitudes that are mapped to ``bound`` if managed, instead of the largest ones; zero leaves a vector unchanged.
     squares : (lines,) float64 array
-        Of a batch in main memory: the sum over all vectors of the squares of what each line carries is added to it, in units of the
-        square of a step if there are steps (whole numbers, which do not depend on any order).
+        Accumulator for a batch in main memory: the sum over all vectors of the squares of the values on each line, in units of the
+        squared step if there are steps (integers, whose sum does not depend on the order).
 
     Returns
     -------
     driven : (n, lines) array
-        What the lines carry.
+        Values on the lines.
     scale : (n,) array
-        ``x`` is about ``scale[:, None] * driven``; ``reduction`` when not managed, and for a vector of zeros.
+        ``x`` is approximately ``scale[:, None] * driven``; ``reduction`` if not managed, and for zero vectors.
     saturated : int
-        Values that were clipped; on the GPU an int64 array without axes, so that nothing waits for it.
+        Number of clipped values; on the GPU a 0-d int64 device array (no synchronisation).
     """
     managed = managed and math.isfinite(bound)
     scale = np.empty(len(x), x.dtype, like=x)
     if math.isinf(bits) and math.isinf(bound) and reduction == 1:
-        # Scaling by the maximum and back only rounds when nothing is lost by leaving it out.
+        # Scaling by the maximum and back would only add rounding errors.
         scale[:] = 1
         if squares is not None:
             squares += line_squares(x)
@@ -257,7 +257,7 @@ def dac(
 
 @lru_cache(maxsize=256)
 def _few(dtype: np.dtype, bits: float) -> int:
-    """How many squares of codes add up exactly in a type; 0 if a single one may be too large."""
+    """Return the number of squares of codes that add up exactly in a type; 0 if a single one may be too large."""
     exact = 2 ** (np.finfo(dtype).nmant + 1)
     return 0 if math.isinf(bits) else int(min(exact // max(1, int(2.0 ** (bits - 1) - 1)) ** 2, 2**20))
 
@@ -271,9 +271,9 @@ def _dac_there(
     step: np.floating,
     reduction: np.floating,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`dac` on the GPU."""
+    """Perform `dac` on the GPU."""
     (n, lines), given = x.shape, magnitudes is not None
-    # Of every vector: the bits of its largest magnitude, and how many of its values are clipped.
+    # For every vector: the bits of its largest magnitude, and the number of its clipped values.
     counts = np.zeros((2, n), np.uint64, like=x)
     if managed and not given:
         shift = max(0, max(0, lines - 1).bit_length() - _EACH)
@@ -302,7 +302,7 @@ def _adc_row(y, draws, total, scale, noise, bound, step, fresh):
 
 @compiled
 def _adc_rows(y, total, scale, noise, bound, step, fresh, first, k0, k1, when, saturated):
-    """``first`` is the number of the first row."""
+    """Convert rows; ``first`` is the number of the first row."""
     c2, c3 = split(when)
     draws = np.empty((y.shape[1] + 3) // 4 * 4, np.float32)
     for b in range(y.shape[0]):
@@ -337,7 +337,7 @@ def adc(
     y : (n, lines) array
         Analog sums of one array.
     total : (n, lines) array
-        Digital accumulator, changed in place; on the GPU contiguous.
+        Digital accumulator, updated in place; on the GPU contiguous.
     scale : (n,) array
         Factor of every vector.
     noise : float
@@ -345,14 +345,14 @@ def adc(
     bits, bound : float
         Resolution and range; ``inf`` for ideal.
     key, step
-        Noise stream; the draw of line j of vector i is a function of (key, step, i, j).
+        Noise stream; the draw for line j of vector i is a function of (key, step, i, j).
     fresh : bool
-        Whether ``total`` counts as zeros, whatever it holds.
+        Whether to overwrite ``total`` instead of adding to it.
 
     Returns
     -------
     (n,) int64 array
-        Values of each vector that saturated: those beyond ``bound`` by more than half a step, which rounding does not bring back to
+        Number of saturated values of each vector: those beyond ``bound`` by more than half a step, which rounding does not return to
         the outermost level.
     """
     y = np.ascontiguousarray(y, like=y)

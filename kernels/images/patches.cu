@@ -1,6 +1,6 @@
 #include "rows.cuh"
 
-// Patches are moved as they are, and so in the largest units that fit.
+// Patches are copied unchanged, in the largest units that fit.
 struct alignas(16) Quad { word part[4]; };
 
 template <class Unit>
@@ -26,14 +26,14 @@ extern "C" __global__ void patches(
     cut(x, out, rows, columns, height, width, channels, kernel, stride, padding, count, length, shift);
 }
 
-// The same with channels and length counted in units of 16 bytes, to which all is aligned.
+// Copies with channels and length counted in units of 16 bytes, to which everything is aligned.
 extern "C" __global__ void patches_by_quads(
     const real* x, real* out, int rows, int columns, int height, int width, int channels, int kernel, int stride, int padding, place count,
     int length, int shift) {
     cut((const Quad*)x, (Quad*)out, rows, columns, height, width, channels, kernel, stride, padding, count, length, shift);
 }
 
-// Every pixel gathers from the windows that cover it, in the order in which the processor goes through windows.
+// Every pixel gathers from the windows that cover it, in the order in which the CPU visits windows.
 extern "C" __global__ void fold(
     const real* p, real* out, int rows, int columns, int height, int width, int channels, int kernel, int stride, int padding, place count,
     int length, int shift) {
@@ -48,7 +48,7 @@ extern "C" __global__ void fold(
             for (int oy = down.first; oy <= down.last; ++oy) {
                 int inside = ((y - oy * stride) * kernel + x - across.first * stride) * channels + c;
                 const real* part = p + ((at.image * rows + oy) * columns + across.first) * size + inside;
-                // One window to the right, the pixel lies a stride further to the left in it.
+                // In the next window to the right, the pixel is one stride further to the left.
                 for (int ox = across.first; ox <= across.last; ++ox, part += size - stride * channels) total += *part;
             }
             out[pixel * length + c] = total;

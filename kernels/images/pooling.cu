@@ -1,6 +1,6 @@
 #include "rows.cuh"
 
-// Places of maxima are bytes, or words for windows with more places than a byte can tell apart.
+// Places of maxima are bytes, or 32-bit words for windows with more than 256 places.
 __device__ inline word place_at(const unsigned char* where, int wide, place i) { return wide ? ((const word*)where)[i] : where[i]; }
 
 extern "C" __global__ void max_pool(
@@ -16,7 +16,7 @@ extern "C" __global__ void max_pool(
             for (int ky = 0; ky < size; ++ky)
                 for (int kx = 0; kx < size; ++kx) {
                     real value = first[(ky * width + kx) * length + c];
-                    // A comparison with NaN is false: a NaN among the values is not kept out, and none already found is replaced.
+                    // Comparisons with NaN are false: a NaN among the values is taken over, and one already found is not replaced.
                     if (value <= best || best != best) continue;
                     best = value;
                     found = ky * size + kx;
@@ -28,7 +28,7 @@ extern "C" __global__ void max_pool(
     }
 }
 
-// What the maximum gains from x to x + d: the step of the pixel that wins now, and how far it lagged behind before.
+// Change of the maximum from x to x + d: the step of the new maximum less its former lag.
 extern "C" __global__ void max_pool_shift(
     const real* x, const real* d, real* y, unsigned char* where, int wide, int rows, int columns, int height, int width, int size,
     int stride, place count, int length, int shift) {
@@ -57,7 +57,7 @@ extern "C" __global__ void max_pool_shift(
     }
 }
 
-// The transposes: every pixel gathers from the windows that cover it, in the order in which the processor goes through windows.
+// The transposes: every pixel gathers from the windows that cover it, in the order in which the CPU visits windows.
 extern "C" __global__ void max_unpool(
     const real* g, const unsigned char* where, real* out, int wide, int rows, int columns, int height, int width, int size, int stride,
     place count, int length, int shift) {

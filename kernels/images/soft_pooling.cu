@@ -9,7 +9,7 @@ __device__ inline Complex operator-(Complex a, real b) { return {a.re - b, a.im}
 __device__ inline Complex operator*(Complex a, Complex b) { return {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re}; }
 __device__ inline Complex operator*(Complex a, real b) { return {a.re * b, a.im * b}; }
 
-// By Smith's method (1962), which squares nothing and so neither overflows nor loses what is small.
+// By Smith's method (1962), which squares nothing and so neither overflows nor underflows.
 __device__ inline Complex operator/(Complex a, Complex b) {
     if (fabs(b.re) >= fabs(b.im)) {
         real ratio = b.im / b.re, below = b.re + b.im * ratio;
@@ -41,7 +41,7 @@ __device__ inline void pool(
             }
             T total = T(), mean = T();
             for (int k = 0; k < size * size; ++k) {
-                // Nothing above the largest real part is raised to a power: no overflow, and the ratio does not know of it.
+                // Exponents are relative to the largest real part: no overflow, and the ratio is unaffected.
                 T share = grown((first[(k / size * width + k % size) * length + c] - top) * rate);
                 shares[k * length + c] = share;
                 total = total + share;
@@ -90,7 +90,7 @@ extern "C" __global__ void soft_unpool(
     unpool(g, x, y, weights, out, rate, rows, columns, height, width, size, stride, count, length, shift);
 }
 
-// The same for complex numbers, each a pair of real ones; length counts complex numbers.
+// The kernels for complex numbers, each a pair of real ones; length counts complex numbers.
 extern "C" __global__ void complex_soft_pool(
     const real* x, real* y, real* weights, real rate, int rows, int columns, int height, int width, int size, int stride, place count,
     int length, int shift) {

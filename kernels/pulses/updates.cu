@@ -1,4 +1,4 @@
-// Trains, and devices that get their pulses one after the other: every operation as in pulses.py, in the same order.
+// Trains, and sequential pulses of devices: every operation as in updates.py, in the same order.
 #include "random/streams.cuh"
 
 enum { LINEAR, EXPONENTIAL, POWER, PIECEWISE, MEASURED };
@@ -6,7 +6,7 @@ enum { MULTIPLICATIVE, ADDITIVE, COMPOSITE };
 
 #define ALL_SLOTS 0x7FFFFFFFu
 
-// Counts go to one of so many sums, by the number of the item, lest all threads queue for one place in memory.
+// Counts are distributed over several sums, by the index of the item, to avoid contention for one address.
 __device__ inline void count_up(unsigned long long* sums, place parts, place item, unsigned long long amount) {
     if (amount > 0) atomicAdd(sums + item % parts, amount);
 }
@@ -36,7 +36,7 @@ extern "C" __global__ void trains(
     }
 }
 
-// How all devices of one kind answer to a pulse; `sections` are those of each of the two piecewise lines.
+// Response of all devices of one kind to a pulse; `sections` are those of each of the two piecewise linear functions.
 struct Answer { int law, kind, sections; const real* constants; real spread, added, sloped; };
 
 struct Device { real up, down, shape_up, shape_down, low, high; };
@@ -50,7 +50,7 @@ __device__ inline double tail(double x) { return erfc(x); }
 __device__ inline real magnitude(real x) { return (real)fabs(x); }
 __device__ inline real not_negative(real x) { return 0 > x ? (real)0 : x; }
 
-// The mean step at state `w` relative to the device's step.
+// Mean step at state `w` relative to the device's step.
 __device__ inline real factor_of(const Answer& answer, const Device& own, real w, bool upward) {
     const real* constants = answer.constants;
     real width = own.high - own.low;
@@ -71,7 +71,7 @@ __device__ inline real factor_of(const Answer& answer, const Device& own, real w
     return node[0] + (position - (real)left) * (node[1] - node[0]);
 }
 
-// A step from a measured table, by the chance of the standard normal number xi: as in measured_steps.py.
+// A step from a measured table, at the chance of the standard normal number xi: as in measured_steps.py.
 __device__ inline real drawn_factor(const Answer& answer, const Device& own, real w, bool upward, real xi) {
     const real* constants = answer.constants;
     int places = (int)constants[0], chances = (int)constants[1], first = 2, last = 1 + chances;
@@ -114,7 +114,7 @@ __device__ inline real moved(const Answer& answer, const Device& own, real w, bo
     return own.high < w ? own.high : w;
 }
 
-// The state after `hits` pulses in one direction; pulse k takes word k mod 4 of block k div 4.
+// State after `hits` pulses in one direction; pulse k takes word k mod 4 of block k div 4.
 __device__ inline real moved_by(
     const Answer& answer, const Device& own, real w, bool upward, int hits, word index, unsigned long long when, word k0, word k1) {
     Words drawn = {{0, 0, 0, 0}};
@@ -123,7 +123,7 @@ __device__ inline real moved_by(
         if (noise != 0) {
             if (k % 4 == 0) drawn = philox(index, (word)(k / 4), (word)when, (word)(when >> 32), k0, k1);
             noise = noise * normal(drawn.w[0]);
-            // The words move up: an index that is known only later would put them into memory.
+            // Shift the words: a dynamic index would place them in memory.
             drawn.w[0] = drawn.w[1], drawn.w[1] = drawn.w[2], drawn.w[2] = drawn.w[3];
         }
         w = moved(answer, own, w, upward, noise);
@@ -131,7 +131,7 @@ __device__ inline real moved_by(
     return w;
 }
 
-// A thread has a device, and goes through the products in their order.
+// A thread processes one device through the products in their order.
 extern "C" __global__ void apply_pulses(
     real* state, const word* rows, const word* columns, int* received, place n, place height, place width, int one_sided,
     const real* up, const real* down, const real* shape_up, const real* shape_down, const real* low, const real* high,

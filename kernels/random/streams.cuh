@@ -1,8 +1,8 @@
-// Philox4x32-10 and normal numbers: the twins of `philox` and `normal` in streams.py, the same to the bit.
+// Philox4x32-10 and normal numbers: twins of `philox` and `normal` in streams.py, bit-identical.
 #pragma once
 #include "common.cuh"
 
-// The step of a random stream: the number given, and what a captured graph adds to it when it is replayed.
+// Step of a random stream: the given number, plus the number that a captured graph adds at replay.
 __device__ inline unsigned long long step_of(unsigned long long first, const unsigned long long* moved) {
     return first + *moved;
 }

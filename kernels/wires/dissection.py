@@ -1,7 +1,7 @@
-"""Transfer matrix of a grid of wires and devices, by nested dissection: blocks of the grid are joined two by two.
+"""Transfer matrix of a grid of wires and devices by nested dissection: blocks of the grid are joined in pairs.
 
-Crosspoints become leaves, leaves blocks, and blocks the whole grid; every seam is eliminated when it is closed, while blocks are
-small, so that the work grows with the third power of the number of lines, where eliminating line by line takes the fourth.
+Crosspoints are joined to leaves, leaves to blocks, and blocks to the whole grid; every seam is eliminated when it is closed, while
+blocks are small. The work therefore grows with the third power of the number of lines, instead of the fourth for elimination by lines.
 
 References
 ----------
@@ -25,7 +25,7 @@ _APART = 16
 
 
 def _levels(lines: int) -> tuple[int, int]:
-    """Leaf edge and number of doublings that cover ``lines``."""
+    """Return the leaf edge and the number of doublings that cover ``lines``."""
     doublings = 0
     while -(-lines >> doublings) > _LEAF:
         doublings += 1
@@ -33,7 +33,7 @@ def _levels(lines: int) -> tuple[int, int]:
 
 
 def _padded(values: np.ndarray, shape: tuple[int, int], fill: float) -> np.ndarray:
-    """``values`` in the corner of a larger array; lines without resistance or devices prolong the open ends and change nothing."""
+    """Return ``values`` in the corner of a larger array; lines without resistance or devices extend the open ends without effect."""
     out = np.full(shape, fill, values.dtype)
     out[: values.shape[0], : values.shape[1]] = values
     return out
@@ -48,7 +48,7 @@ def _reduced(
     spares: int,
     keep: tuple[bool, bool],
 ) -> Block:
-    """One block for a whole grid whose near ends are at index 0 of both axes.
+    """Return one block for a whole grid whose near ends are at index 0 of both axes.
 
     Parameters
     ----------
@@ -57,11 +57,11 @@ def _reduced(
     row, column : (rows, columns) float64 arrays
         Resistance in ohms of the segment on the near side of each crosspoint, finite.
     row_spare, column_spare : (rows, columns) int64 arrays
-        -1, or the number of the spare port that stands in place of that segment; the line begins anew there.
+        -1, or the number of the spare port that replaces that segment; the line starts anew there.
     spares : int
-        How many of them there are.
+        Number of spare ports.
     keep : (bool, bool)
-        Whether the RIGHT and the TOP ports are wanted.
+        Whether the RIGHT and the TOP ports are needed.
 
     Returns
     -------
@@ -98,13 +98,13 @@ def _reduced(
 
 
 def _ports(down: int, across: int, spares: int) -> tuple[np.ndarray, ...]:
-    """Where the ports of a leaf are."""
+    """Return the indices of the ports of a leaf."""
     sizes = np.array([down, across, spares, down, across])
     return tuple(np.split(np.arange(sizes.sum()), np.cumsum(sizes)[:-1]))
 
 
 def _sideways(down: int, across: int, count: tuple[int, int]) -> bool:
-    """Join left with right next, rather than bottom with top: across the shorter seam."""
+    """Whether to join left with right next, rather than bottom with top: across the shorter seam."""
     return count[0] == 1 or (count[1] > 1 and across <= down)
 
 
@@ -115,16 +115,16 @@ def _grown(down: int, across: int, count: tuple[int, int], sideways: bool) -> tu
 
 
 def _spare(conductance: np.ndarray, row: np.ndarray, prolonged: bool, first: int, ohms: float) -> tuple[np.ndarray, np.ndarray]:
-    """Replace open segments: a piece of a line that devices alone hold gets a port of its own, through which no current will flow.
+    """Replace open segments: a piece of a line held only by devices gets a port of its own, with zero current.
 
     Parameters
     ----------
     conductance : (lines, crosspoints) array
-        Changed in place: the only device of such a piece carries nothing and is taken out.
+        Updated in place: the only device of such a piece carries no current and is removed.
     row : (lines, crosspoints) array
-        Segments, infinite where open.
+        Segment resistances, infinite where open.
     prolonged : bool
-        Whether the far ends go on elsewhere.
+        Whether the far ends continue elsewhere.
     first : int
         Number of the first port.
     ohms : float
@@ -133,8 +133,8 @@ def _spare(conductance: np.ndarray, row: np.ndarray, prolonged: bool, first: int
     Returns
     -------
     (lines, crosspoints) float64 array, (lines, crosspoints) int64 array
-        Finite segments, and the number of the port that stands in place of a segment or -1. Such a port gets a resistance, which
-        changes nothing in the end, so that it can meet a line without resistance.
+        Finite segments, and the number of the port that replaces a segment, or -1. Such a port gets a resistance, which does not
+        affect the result, so that it can be joined to a line without resistance.
     """
     spare = np.full(row.shape, -1, np.int64)
     for line in np.flatnonzero(np.isinf(row).any(axis=1)):
@@ -151,7 +151,7 @@ def _spare(conductance: np.ndarray, row: np.ndarray, prolonged: bool, first: int
 
 
 def _halves(lines: int, both: bool) -> list[tuple[slice, slice]]:
-    """Crosspoints of a line as seen from each port, and the segments on their near sides."""
+    """Return the crosspoints of a line as seen from each port, and the segments on their near sides."""
     if not both:
         return [(slice(0, lines), slice(0, lines))]
     cut = (lines + 1) // 2
@@ -164,9 +164,9 @@ def _blas() -> ThreadpoolController:
 
 
 def transfer(grid: Grid) -> np.ndarray:
-    """Bit-line currents per word-line voltage, (columns, rows) float64, in the order of the grid.
+    """Return bit-line currents per word-line voltage, (columns, rows) float64, in the order of the grid.
 
-    The products are too small to be shared between BLAS threads; with one of them the bits do not depend on their number either.
+    The products are too small to be shared between BLAS threads; with one thread the bits do not depend on their number either.
     """
     with _blas().limit(limits=1, user_api="blas"):
         return _transfer(grid)
@@ -174,7 +174,7 @@ def transfer(grid: Grid) -> np.ndarray:
 
 def _transfer(grid: Grid) -> np.ndarray:
     both = [bool(np.isfinite(last).any()) for last in (grid.column[-1], grid.row[:, -1])]
-    # A line of one crosspoint and two ports gets a second one without a device, so that it has two halves.
+    # A line of one crosspoint and two ports gets a second crosspoint without a device, so that it has two halves.
     extra = [int(both[axis] and grid.conductance.shape[axis] == 1) for axis in (0, 1)]
     conductance = np.pad(grid.conductance, ((0, extra[0]), (0, extra[1])))
     row = np.pad(grid.row, ((0, extra[0]), (0, extra[1])))
@@ -206,7 +206,7 @@ def _transfer(grid: Grid) -> np.ndarray:
 
 
 def _closed(block: Block) -> np.ndarray:
-    """Currents into the BOTTOM ports per voltage at the LEFT ports when no current flows through the spare ports."""
+    """Return currents into the BOTTOM ports per voltage at the LEFT ports with zero current through the spare ports."""
     left, bottom, spare = (block.ports[side] for side in (LEFT, BOTTOM, SPARE))
     matrix = block.part(bottom, left)
     if not len(spare):
@@ -214,6 +214,6 @@ def _closed(block: Block) -> np.ndarray:
     own = block.part(spare, spare)
     scale = np.sqrt(np.diag(own))
     scale = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
-    # Pieces that hang together but nowhere else have no voltage of their own: singular, and without effect.
+    # Pieces that are connected only to each other have no defined voltage: singular, and without effect.
     inverse = np.linalg.pinv(own * scale[:, None] * scale, 1e-12, hermitian=True)
     return matrix - (block.part(bottom, spare) * scale) @ inverse @ (block.part(spare, left) * scale[:, None])

@@ -1,9 +1,9 @@
-"""Wire resistance: what the wires of a crossbar leave of its conductances.
+"""Wire resistance: the effective conductances of a crossbar with wires.
 
-The array is that of badcrossbar: word line i is driven through a driver resistance, bit line j is sensed at virtual ground through a
-sense resistance, every crosspoint has one wire segment towards the driver and one towards the sense amplifier, and a device joins the
-two lines there; the other ends are open unless ``drive_end`` or ``sense_end`` is "both". With linear devices that is a linear
-network, so that the bit-line currents are an effective conductance matrix times the word-line voltages.
+The circuit is that of badcrossbar: word line i is driven through a driver resistance, bit line j is sensed at virtual ground through a
+sense resistance, every crosspoint has one wire segment towards the driver and one towards the sense amplifier, and a device connects the
+two lines there; the other ends are open unless ``drive_end`` or ``sense_end`` is "both". With linear devices this is a linear network,
+so that the bit-line currents are an effective conductance matrix times the word-line voltages.
 
 References
 ----------
@@ -36,35 +36,35 @@ def effective_conductance(
     drive_end: str = "left",
     sense_end: str = "bottom",
 ) -> np.ndarray:
-    """The matrix that the wires leave: line currents into virtual ground for voltages on the crossing lines.
+    """Effective conductances of an array with wires: line currents into virtual ground per voltage on the crossing lines.
 
-    Exact for linear devices, at a cost of the order of lines**3 (nested dissection, see `kernels.dissection`), all in float64.
-    Wires without resistance are exact too: without any the result is the conductances. The digits of a result that are lost beyond
-    rounding are those of the largest finite line resistance times device conductance.
+    Exact for linear devices, at a cost of the order of lines**3 (nested dissection, see `kernels.dissection`), all in float64. Wires
+    without resistance are exact too: without any resistance the result equals the conductances. The loss of digits beyond rounding is
+    given by the largest finite line resistance times device conductance.
 
     Parameters
     ----------
     conductance : (rows, columns) array, float32 or float64
-        Siemens; zero is an open device.
+        In siemens; zero is an open device.
     wire_ohms : float
-        Resistance of every wire segment.
+        Resistance of every wire segment, in ohms.
     row_ohms, column_ohms : float or array, optional
-        In place of ``wire_ohms``, the segments of the word lines and of the bit lines. An array of (rows, columns) holds the segment
-        that each crosspoint has towards the driver or the sense amplifier. Lines with both ends connected have one segment more:
+        Segments of the word lines and of the bit lines, replacing ``wire_ohms``. An array of (rows, columns) holds the segment from
+        each crosspoint towards the driver or the sense amplifier. Lines with both ends connected have one segment more:
         (rows, columns + 1) from left to right, or (rows + 1, columns) from top to bottom. ``inf`` is an open segment.
     driver_ohms, sense_ohms : float
-        At every connected end of a driven line and of a sensed line.
+        Resistance at every connected end of a driven line and of a sensed line.
     transposed : bool
         Drive the bit lines and sense the word lines, at the same ends.
     drive_end : "left", "right" or "both"
-        Which ends of the word lines are connected.
+        Connected ends of the word lines.
     sense_end : "bottom", "top" or "both"
-        Which ends of the bit lines are connected. Row 0 is at the top.
+        Connected ends of the bit lines. Row 0 is at the top.
 
     Returns
     -------
     (columns, rows) array, siemens
-        Or (rows, columns) if ``transposed``; of the type of ``conductance``. Multiply by the vector of voltages.
+        Or (rows, columns) if ``transposed``; in the type of ``conductance``. Multiply by the vector of voltages.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def effective_conductance(
 
 
 def node_voltages(conductance: np.ndarray, volts: np.ndarray, **lines: Unpack[Lines]) -> tuple[np.ndarray, np.ndarray]:
-    """Voltages on both sides of every device, for given inputs.
+    """Return the voltages on both sides of every device, for given inputs.
 
     Parameters
     ----------
@@ -101,8 +101,8 @@ def node_voltages(conductance: np.ndarray, volts: np.ndarray, **lines: Unpack[Li
     Returns
     -------
     word, bit : (n, rows, columns) arrays, volts
-        Of the type of ``conductance``, computed in float64. A node that nothing holds, on a piece of a line between open segments
-        without any device, has no voltage: what is given for it has no meaning.
+        In the type of ``conductance``, computed in float64. A floating node, on a piece of a line between open segments without any
+        device, has no defined voltage: its value has no meaning.
     """
     grid = grid_of(conductance, lines)
     sources = sources_of(grid, volts, lines.get("transposed", False))
@@ -112,13 +112,13 @@ def node_voltages(conductance: np.ndarray, volts: np.ndarray, **lines: Unpack[Li
 
 
 def device_voltages(conductance: np.ndarray, volts: np.ndarray, **lines: Unpack[Lines]) -> np.ndarray:
-    """Voltage across every device, word line minus bit line, (n, rows, columns) volts; parameters as `node_voltages`."""
+    """Return the voltage across every device, word line minus bit line, (n, rows, columns) volts; parameters as in `node_voltages`."""
     word, bit = node_voltages(conductance, volts, **lines)
     return word - bit
 
 
 def sensitivity(conductance: np.ndarray, volts: np.ndarray, **lines: Unpack[Lines]) -> np.ndarray:
-    """How the sensed currents change with each conductance: the product of device voltages of the circuit and of its adjoint.
+    """Return the derivatives of the sensed currents with respect to the conductances, from the circuit and its adjoint.
 
     Parameters
     ----------
@@ -153,10 +153,10 @@ def nonlinear_currents(
     tolerance: float = 1e-9,
     **lines: Unpack[Lines],
 ) -> np.ndarray:
-    """Sensed currents of an array of nonlinear devices, each carrying I = G s(V).
+    """Return the sensed currents of an array of nonlinear devices, each carrying I = G s(V).
 
-    Newton's method: every step solves the wires exactly with devices linearised at their own voltages, for each input separately.
-    A step that would increase the deviation of the currents from the law is shortened.
+    Newton's method: every step solves the wires exactly with devices linearised at their own voltages, for each input separately. A
+    step that would increase the deviation of the currents from the law is shortened.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def nonlinear_currents(
     volts : (n, rows) array
         Word-line voltages; (n, columns) bit-line voltages if ``transposed``.
     law : (s, slope) or float
-        The function s, odd and increasing, in volts, and its derivative, both of arrays; or the voltage V_s of s(V) = V_s sinh(V / V_s).
+        Function s, odd and increasing, in volts, and its derivative, both of arrays; or the voltage V_s of s(V) = V_s sinh(V / V_s).
     tolerance : float
         Largest deviation of a device's current from its law, relative to the largest current of that input.
     **lines
@@ -174,7 +174,7 @@ def nonlinear_currents(
     Returns
     -------
     (n, columns) array, amperes
-        Currents into virtual ground; (n, rows) if ``transposed``. Of the type of ``conductance``, computed in float64.
+        Currents into virtual ground; (n, rows) if ``transposed``. In the type of ``conductance``, computed in float64.
 
     Raises
     ------
@@ -195,7 +195,7 @@ def nonlinear_currents(
         largest = np.abs(carried).max(axis=(1, 2))
         open_ = ~(worst <= tolerance * largest)
         if not open_.any():
-            # Counted from word line to bit line, and so out of virtual ground when the word lines are sensed.
+            # Counted from word line to bit line, hence out of virtual ground when the word lines are sensed.
             currents = -carried.sum(axis=2) if transposed else carried.sum(axis=1)
             return np.array(currents[:, grid.places[0 if transposed else 1]], conductance.dtype, order="C")
         here = np.flatnonzero(open_)
@@ -216,7 +216,7 @@ def _sinh(volts: float) -> tuple[Callable[[np.ndarray], np.ndarray], Callable[[n
 def _shortened(
     g: np.ndarray, s: Callable, across: np.ndarray, carried: np.ndarray, step: np.ndarray, change: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Take as much of a step as lowers the deviation, of every input by itself; any part of it keeps Kirchhoff's laws."""
+    """Apply the part of a step that lowers the deviation, for every input separately; any part satisfies Kirchhoff's laws."""
     before = np.linalg.norm(g * s(across) - carried, axis=(1, 2))
     length = np.ones((len(across), 1, 1))
     for _ in range(30):

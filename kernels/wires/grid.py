@@ -1,4 +1,4 @@
-"""A crossbar with its wires, checked and turned so that all kernels find its ports at the same place."""
+"""Validation of a crossbar with wires, and its orientation with all ports at index 0."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _DRIVE_ENDS, _SENSE_ENDS = ("left", "right", "both"), ("bottom", "top", "both")
 
 
 class Lines(TypedDict, total=False):
-    """The wires of an array, as the functions of `kernels.parasitics` take them; see there."""
+    """Keyword arguments for the wires in the functions of `kernels.parasitics`; see there."""
 
     wire_ohms: float
     row_ohms: ArrayLike | None
@@ -33,11 +33,11 @@ class Grid:
     conductance : (rows, columns) float64 array
         Siemens.
     row : (rows, columns + 1) float64 array
-        Ohms of the segments of the word lines, driver included, from port to far end; the last is infinite where the end is open.
+        Segments of the word lines in ohms, driver included, from port to far end; the last is infinite if the end is open.
     column : (rows + 1, columns) float64 array
-        The same of the bit lines.
+        Segments of the bit lines, likewise.
     places : tuple of two slices
-        Turns an array in this order into the caller's order, and back.
+        Slices that convert an array from this order to the caller's order, and back.
     """
 
     conductance: np.ndarray
@@ -55,14 +55,14 @@ def _scalar(name: str, value: float) -> float:
     except (TypeError, ValueError):
         ohms = np.nan
     if not 0 <= ohms < np.inf:
-        raise ValueError(f"{name} = {value!r} is not allowed: a resistance in ohms is finite and not negative")
+        raise ValueError(f"{name} = {value!r} is not allowed: give a finite nonnegative resistance in ohms")
     return ohms
 
 
 def _segments(
     name: str, ohms: ArrayLike, shape: tuple[int, int], axis: int, end: str, both: str, last: str, port: float
 ) -> np.ndarray:
-    """Segments of one kind of lines in the order of a `Grid`, the resistance at the ports added."""
+    """Return the segments of one kind of lines in the order of a `Grid`, including the resistance at the ports."""
     values = np.asarray(ohms, np.float64)
     wanted = (shape[0] + (axis == 0), shape[1] + (axis == 1)) if end == both else shape
     if values.ndim and values.shape != wanted:
@@ -76,13 +76,13 @@ def _segments(
     values = values.copy()
     values[0] += port
     values[-1] += port
-    # The reciprocal of less would not be a number; a joint of no resistance at all is dealt with exactly.
+    # The reciprocal of a smaller value would overflow; joints without resistance are treated exactly.
     values[values < _LEAST_OHMS] = 0.0
     return np.ascontiguousarray(np.moveaxis(values, 0, axis))
 
 
 def grid_of(conductance: np.ndarray, lines: Lines) -> Grid:
-    """Check what a caller gave, and turn it so that the ports are at index 0."""
+    """Check the arguments of a caller, and orient them so that the ports are at index 0."""
     given = np.asarray(conductance)
     if given.ndim != 2 or not given.size or given.dtype not in (np.float32, np.float64):
         raise ValueError(f"conductance must be a matrix of float32 or float64, not {given.shape} of {given.dtype}")
@@ -94,7 +94,7 @@ def grid_of(conductance: np.ndarray, lines: Lines) -> Grid:
     drive_end, sense_end = lines.get("drive_end", "left"), lines.get("sense_end", "bottom")
     for name, end, allowed in (("drive_end", drive_end, _DRIVE_ENDS), ("sense_end", sense_end, _SENSE_ENDS)):
         if end not in allowed:
-            raise ValueError(f"{name} = {end!r} is not allowed: it is one of {', '.join(allowed)}")
+            raise ValueError(f"{name} = {end!r} is not allowed: give one of {', '.join(allowed)}")
     wire = _scalar("wire_ohms", lines.get("wire_ohms", 0.0))
     given_row, given_column = lines.get("row_ohms"), lines.get("column_ohms")
     row_ohms: ArrayLike = wire if given_row is None else given_row
@@ -110,7 +110,7 @@ def grid_of(conductance: np.ndarray, lines: Lines) -> Grid:
 
 
 def sources_of(grid: Grid, volts: np.ndarray, transposed: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Voltages at the ports of both kinds of lines, (n, rows) and (n, columns), in the order of the grid."""
+    """Return the voltages at the ports of both kinds of lines, (n, rows) and (n, columns), in the order of the grid."""
     rows, columns = grid.conductance.shape
     driven, name = (columns, "columns") if transposed else (rows, "rows")
     given = np.asarray(volts)
@@ -122,5 +122,5 @@ def sources_of(grid: Grid, volts: np.ndarray, transposed: bool) -> tuple[np.ndar
 
 
 def as_given(values: np.ndarray, grid: Grid, like: np.ndarray) -> np.ndarray:
-    """(n, rows, columns) from the order of the grid to the caller's, and to the type of ``like``."""
+    """Convert (n, rows, columns) from the order of the grid to the caller's, and to the type of ``like``."""
     return np.array(values[:, grid.places[0], grid.places[1]], like.dtype, order="C")

@@ -1,10 +1,10 @@
 """Node voltages of a grid of wires and devices: conjugate gradients around exact solutions of single lines.
 
-A line with given voltages on the lines that cross it is a ladder network. Seen from any crosspoint, what lies beyond is a voltage
-behind a resistance (Thévenin), which two sweeps along the line turn into node voltages; segments without resistance and open
-segments need no exception. Eliminating all word lines in this way leaves a symmetric positive definite system for the bit lines, with
-the bit lines on their own as preconditioner. The coupling between lines is as weak as wires are better than devices, so that few
-iterations are needed, and each costs of the order of the number of crosspoints.
+A line with given voltages on the crossing lines is a ladder network. Seen from any crosspoint, the rest of the line is a voltage behind
+a resistance (Thévenin), which two sweeps along the line convert to node voltages; segments without resistance and open segments need no
+special treatment. Eliminating all word lines in this way gives a symmetric positive definite system for the bit lines, with the separate
+bit lines as preconditioner. The coupling between lines is weak if the wires conduct better than the devices, so that few iterations are
+needed, and each costs of the order of the number of crosspoints.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from analogpc.kernels.compiled import compiled
 
 @compiled
 def _factor(shunt, series, line, step, start, count, far, ladder):
-    """One line: ``ladder[:, node]`` holds what the sweeps multiply by; node = start + step * position."""
+    """Factorise one line: ``ladder[:, node]`` holds the factors of the sweeps; node = start + step * position."""
     beyond = far
     for position in range(count - 1, -1, -1):
         node = start + step * position
@@ -27,7 +27,7 @@ def _factor(shunt, series, line, step, start, count, far, ladder):
         else:
             passed = 1.0 / (1.0 + d * beyond)
             behind = beyond * passed
-        # The voltage of a node, by how much it hangs on the node before it and on what lies beyond.
+        # The voltage of a node, from the previous node and from the rest of the line.
         if r == 0 or np.isinf(behind):
             ladder[2, node], ladder[3, node] = 1.0, 0.0
         elif np.isinf(r):
@@ -41,7 +41,7 @@ def _factor(shunt, series, line, step, start, count, far, ladder):
 
 @compiled
 def _factor_grid(shunt, row, column, ladder_rows, ladder_columns):
-    """Both ladders of one array, (4, rows * columns) each."""
+    """Factorise both ladders of one array, (4, rows * columns) each."""
     rows, columns = row.shape[0], column.shape[1]
     flat_row, flat_column = row.reshape(-1), column.reshape(-1)
     for i in range(rows):
@@ -54,7 +54,7 @@ def _factor_grid(shunt, row, column, ladder_rows, ladder_columns):
 
 @compiled
 def _sweep_rows(ladder, source, drawn, volts, rows, columns):
-    """Voltages of all word lines that supply the currents ``drawn`` beside their shunts."""
+    """Compute the voltages of all word lines that supply the currents ``drawn`` in addition to their shunts."""
     for i in range(rows):
         behind = source[i]
         for node in range((i + 1) * columns - 1, i * columns - 1, -1):
@@ -68,7 +68,7 @@ def _sweep_rows(ladder, source, drawn, volts, rows, columns):
 
 @compiled
 def _sweep_columns(ladder, source, drawn, volts, rows, columns):
-    """The same for all bit lines side by side."""
+    """Compute the voltages of all bit lines side by side."""
     last = (rows - 1) * columns
     for j in range(columns):
         volts[last + j] = ladder[0, last + j] * source[j] - ladder[1, last + j] * drawn[last + j]
@@ -82,7 +82,7 @@ def _sweep_columns(ladder, source, drawn, volts, rows, columns):
 
 @compiled
 def _solve(shunt, current, row, column, source_rows, source_columns, tolerance, iterations, word, bit):
-    """One set of sources; returns the iterations used, or -1."""
+    """Solve for one set of sources; return the number of iterations, or -1."""
     rows, columns = row.shape[0], column.shape[1]
     size = rows * columns
     ladder_rows, ladder_columns = np.empty((4, size)), np.empty((4, size))
@@ -150,20 +150,20 @@ def solve(
     source_columns: np.ndarray,
     tolerance: float = 1e-13,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Node voltages of word lines and bit lines joined by conductances and current sources.
+    """Return node voltages of word lines and bit lines that are connected by conductances and current sources.
 
     Parameters
     ----------
     shunt : (n or 1, rows, columns) float64 array
         Conductances in siemens.
     current : (n or 1, rows, columns) float64 array
-        Amperes from word line to bit line beside each conductance; zero where that is zero.
+        Current in amperes from word line to bit line in parallel with each conductance; zero where that is zero.
     row, column : (rows, columns + 1) and (rows + 1, columns) float64 arrays
         Segments of the lines in ohms, from the port to the far end.
     source_rows, source_columns : (n, rows) and (n, columns) float64 arrays
         Volts at the ports.
     tolerance : float
-        Of the error, relative, in the norm of the dissipated power.
+        Relative error in the norm of the dissipated power.
 
     Returns
     -------

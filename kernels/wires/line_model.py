@@ -1,8 +1,8 @@
-"""A quick estimate of what the wires of a crossbar leave of its conductances, for following small changes.
+"""Fast estimate of the effective conductances of a crossbar with wires, for small changes of its devices.
 
-Every device is looked at by itself: the word line that drives it and the bit line that senses it are ladders whose other crosspoints
-lead to ground, each through its device and the resistance of the line behind it. What is left out are paths that cross more than
-two lines; so the estimate is good where wires disturb little, and its *change* with the conductances is better still.
+Every device is treated separately: the word line that drives it and the bit line that senses it are ladders whose other crosspoints
+lead to ground, each through its device and the resistance of the line behind it. Paths across more than two lines are neglected, so the
+estimate is good where wires have little effect, and its *change* with the conductances is better still.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from analogpc.kernels.wires.grid import Lines, grid_of
 
 @compiled
 def _look(shunt, series, far, transfer, impedance):
-    """Thévenin equivalent of a line at each crosspoint, without its own device, per volt at the ports.
+    """Return the Thévenin equivalent of a line at each crosspoint, without its own device, per volt at the ports.
 
     ``shunt`` (lines, crosspoints) S, ``series`` (lines, crosspoints + 1) ohms; ``far`` whether the far end has a port too.
     """
@@ -43,7 +43,7 @@ def _look(shunt, series, far, transfer, impedance):
 
 @compiled
 def _passed(ohms, volts, shunt):
-    """A source behind a resistance, a shunt put across it."""
+    """Return the equivalent of a source behind a resistance with a parallel shunt."""
     if shunt == 0:
         return ohms, volts
     if np.isinf(ohms):
@@ -54,7 +54,7 @@ def _passed(ohms, volts, shunt):
 
 @compiled(parallel=True)
 def _estimate(g, row, column):
-    """(rows, columns); ``column`` is (columns, rows + 1)."""
+    """Return the estimate, (rows, columns); ``column`` is (columns, rows + 1)."""
     rows, columns = g.shape
     across, down = g.copy(), g.T.copy()
     t_row, z_row = np.empty((rows, columns)), np.empty((rows, columns))
@@ -80,7 +80,7 @@ def _estimate(g, row, column):
 
 
 def estimated_conductance(conductance: np.ndarray, **lines: Unpack[Lines]) -> np.ndarray:
-    """About what `kernels.parasitics.effective_conductance` gives, in time of the order of the number of devices.
+    """Approximate `kernels.parasitics.effective_conductance`, in time of the order of the number of devices.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def estimated_conductance(conductance: np.ndarray, **lines: Unpack[Lines]) -> np
     Returns
     -------
     (columns, rows) array, siemens
-        Or (rows, columns) if ``transposed``; of the type of ``conductance``, computed in float64.
+        Or (rows, columns) if ``transposed``; in the type of ``conductance``, computed in float64.
     """
     grid = grid_of(conductance, lines)
     estimate = _estimate(grid.conductance, grid.row, np.ascontiguousarray(grid.column.T))[grid.places]

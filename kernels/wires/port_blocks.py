@@ -1,16 +1,16 @@
-"""Blocks of a grid of wires and devices, known by what they do at their ends, and how two of them become one.
+"""Blocks of a grid of wires and devices, described by their ports, and the joining of two blocks to one.
 
-A block of rows x columns crosspoints is described by what it does at its ends. The *near* end of a line is the one towards its
-source or sense amplifier, the other the *far* end. With voltages v at the near ends and outward currents i at the far ends given,
+A block of rows x columns crosspoints is described by its behaviour at its ports. The *near* end of a line is the one towards its source
+or sense amplifier, the other the *far* end. For given voltages v at the near ends and outward currents i at the far ends,
 
     [near currents; far voltages] = H [v; i],        H = [[Y, P^T], [P, -Z]],
 
-where Y and Z are symmetric and positive semidefinite, so that H is symmetric. In this mixed form a wire without resistance is as
-regular as any other (P = 1, Z = 0), and small wire resistances lose no digits, as they do in nodal analysis.
+where Y and Z are symmetric and positive semidefinite, so that H is symmetric. In this mixed form a wire without resistance is regular
+(P = 1, Z = 0), and small wire resistances lose no digits, unlike in nodal analysis.
 
-A device of conductance G between the far ends of word line a and bit line b is an update of rank one: with h = H[a] - H[b] and
-zeta = h[b] - h[a], H becomes H + h h^T G / (1 + G zeta). Joining the far ends of a block A with the near ends of a block B
-costs one factorisation of I + Z_A Y_B, which is never singular.
+A device of conductance G between the far ends of word line a and bit line b is a rank-one update: with h = H[a] - H[b] and
+zeta = h[b] - h[a], H becomes H + h h^T G / (1 + G zeta). Joining the far ends of a block A with the near ends of a block B costs one
+factorisation of I + Z_A Y_B, which is never singular.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Index = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.nda
 
 @compiled(parallel=True)
 def leaves(conductance, row, column, row_spare, column_spare, down, across, spares):
-    """H of every leaf of ``down`` x ``across`` crosspoints, its ports in the order LEFT, BOTTOM, SPARE, RIGHT, TOP."""
+    """Return H of every leaf of ``down`` x ``across`` crosspoints, with ports in the order LEFT, BOTTOM, SPARE, RIGHT, TOP."""
     count_across = conductance.shape[1] // across
     count = conductance.shape[0] // down * count_across
     right = down + across + spares
@@ -56,7 +56,7 @@ def leaves(conductance, row, column, row_spare, column_spare, down, across, spar
 
 @compiled
 def _connect(matrix, h, a, b, conductance):
-    """Put a device between the far ports a and b."""
+    """Connect a device between the far ports a and b."""
     size = len(h)
     for p in range(size):
         h[p] = matrix[a, p] - matrix[b, p]
@@ -67,7 +67,7 @@ def _connect(matrix, h, a, b, conductance):
             factor = gain * h[p]
             for q in range(size):
                 matrix[p, q] += factor * h[q]
-    # The end with the larger impedance again, as the other end plus what remains of the difference: this does not cancel.
+    # The end with the larger impedance again, as the other end plus the remaining difference: this avoids cancellation.
     if matrix[a, a] > matrix[b, b]:
         a, b, remaining = b, a, -remaining
     for p in range(size):
@@ -83,35 +83,35 @@ class Block:
     Attributes
     ----------
     matrix : (..., ports, ports) float64 array
-        H.
+        Matrix H.
     ports : tuple of five int arrays
-        Where the LEFT, BOTTOM, SPARE, RIGHT and TOP ports are in ``matrix``, each in the order of the lines.
+        Indices of the LEFT, BOTTOM, SPARE, RIGHT and TOP ports in ``matrix``, each in the order of the lines.
     """
 
     matrix: np.ndarray
     ports: tuple[np.ndarray, ...]
 
     def part(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """Some rows and columns of H, (..., first, second)."""
+        """Return some rows and columns of H, (..., first, second)."""
         return self.matrix[..., first[:, None], second]
 
     def dropped(self, *sides: int) -> Block:
-        """The block with the far ports of these sides left open for good."""
+        """Return the block with the far ports of these sides left open permanently."""
         empty = np.zeros(0, np.int64)
         return Block(self.matrix, tuple(empty if side in sides else ports for side, ports in enumerate(self.ports)))
 
 
 def _merged(a: Block, b: Block, far_a: int, side_b: int) -> tuple[Index, tuple[np.ndarray, ...], int]:
-    """Which ports two blocks join and keep, and where the kept ones go; spare ports, which both have, are one port.
+    """Return the joined and kept ports of two blocks, and the new indices of the kept ones; spare ports are shared by both.
 
     Returns
     -------
     tuple of six arrays
-        Joined and kept ports of ``a``, the same of ``b``, the new places of the kept ports of ``a`` and of ``b``.
+        Joined and kept ports of ``a``, the same of ``b``, the new indices of the kept ports of ``a`` and of ``b``.
     tuple
         Ports of the new block.
     int
-        How many there are.
+        Number of these ports.
     """
     keep_a = [ports if side != far_a else ports[:0] for side, ports in enumerate(a.ports)]
     keep_b = [ports if side != side_b else ports[:0] for side, ports in enumerate(b.ports)]
@@ -135,7 +135,7 @@ def _gather(matrix, first, second, out):
 
 @compiled
 def _store(matrix, index, place, change, sign, out):
-    """Add the part of ``matrix`` that is kept, changed, to ``out``."""
+    """Add the kept part of ``matrix``, changed, to ``out``."""
     for p in range(len(index)):
         for q in range(len(index)):
             out[place[p], place[q]] += matrix[index[p], index[q]] + sign * change[p, q]
@@ -148,7 +148,7 @@ def _view(work, start, rows, columns):
 
 @compiled
 def _join(a, b, seam_a, keep_a, seam_b, keep_b, place_a, place_b, out, work):
-    """One pair: with W = 1 / (I + Z_A Y_B), the current in the seam is W^T (Y_B alpha + beta), its voltage W (alpha - Z_A beta)."""
+    """Join one pair: with W = 1 / (I + Z_A Y_B), the current in the seam is W^T (Y_B alpha + beta), its voltage W (alpha - Z_A beta)."""
     k, p, q = len(seam_a), len(keep_a), len(keep_b)
     size = max(p, q)
     z, y = _view(work, 0, k, k), _view(work, k * k, k, k)
@@ -189,7 +189,7 @@ def _join(a, b, seam_a, keep_a, seam_b, keep_b, place_a, place_b, out, work):
 
 @compiled(parallel=True)
 def _join_many(matrix, down, across, seam_a, keep_a, seam_b, keep_b, place_a, place_b, out, work):
-    """All pairs of a grid of blocks, ``down`` x ``across`` to a pair; each thread has a row of ``work``."""
+    """Join all pairs of a grid of blocks, ``down`` x ``across`` per pair; each thread has a row of ``work``."""
     rows, columns = out.shape[:2]
     crews = len(work)
     for crew in nb.prange(crews):
@@ -200,7 +200,7 @@ def _join_many(matrix, down, across, seam_a, keep_a, seam_b, keep_b, place_a, pl
 
 
 def _work(index: Index) -> int:
-    """Numbers that `_join` needs for its intermediate results."""
+    """Return the size of the working space of `_join`."""
     k, p, _, q = (len(each) for each in index[:4])
     return 3 * k * k + k * (p + q + max(p, q)) + max(p, q) ** 2
 
@@ -224,11 +224,11 @@ def join_neighbours(blocks: Block, sideways: bool) -> Block:
 
 
 def join_far(a: Block, b: Block, far: int, ohms: np.ndarray) -> Block:
-    """Join the ``far`` sides of two blocks through resistors, (lines,) ohms; lines that have a source at both ends meet so."""
+    """Join the ``far`` sides of two blocks through resistors, (lines,) ohms, for lines with a source at both ends."""
     (seam_a, keep_a, seam_b, keep_b, place_a, place_b), ports, size = _merged(a, b, far, far)
     joined = np.isfinite(ohms)
     total = -a.part(seam_a, seam_a) - b.part(seam_b, seam_b) + np.diag(np.where(joined, ohms, 0.0))
-    # A line without any resistance: its two sources share its current in any way, and the sum is all that is asked for.
+    # A line without any resistance: the split of its current between the two sources is arbitrary, and only the sum is used.
     apart = ~joined | (np.diag(total) <= 0)
     total[apart], total[:, apart] = 0.0, 0.0
     total[apart, apart] = 1.0

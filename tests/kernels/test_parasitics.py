@@ -302,7 +302,7 @@ def test_the_number_of_threads_changes_no_bit(rng, with_threads):
         (np.ones((2, 2)), {"driver_ohms": np.inf}, r"driver_ohms = inf is not allowed"),
         (np.ones((2, 2)), {"row_ohms": np.ones((2, 3))}, r"row_ohms has the shape \(2, 3\)"),
         (np.ones((2, 2)), {"column_ohms": np.array([[1.0, np.nan], [1, 1]])}, r"column_ohms must be resistances"),
-        (np.ones((2, 2)), {"drive_end": "top"}, r"drive_end = 'top' is not allowed: it is one of left, right, both"),
+        (np.ones((2, 2)), {"drive_end": "top"}, r"drive_end = 'top' is not allowed: give one of left, right, both"),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence(conductance, wires, message):
