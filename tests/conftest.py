@@ -1,4 +1,4 @@
-"""Shared by all tests."""
+"""Fixtures and options shared by all tests."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How much chance there is to be in the tests that break things at random."""
+    """Add options for the number of random cases of the destructive tests."""
     parser.addoption("--fuzz", type=int, default=6, help="wrong files that are read, for each kind of network")
     parser.addoption("--interrupts", type=int, default=4, help="runs that are interrupted at a random moment")
 
@@ -64,13 +64,13 @@ def with_threads() -> Callable:
 
 @pytest.fixture
 def rng() -> np.random.Generator:
-    """Numbers for test inputs."""
+    """Random generator for test inputs."""
     return np.random.default_rng(20240601)
 
 
 @pytest.fixture
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No array of one GPU is found by a test of another, emulated or true."""
+    """Clear caches, so that no test finds arrays of another GPU, emulated or real."""
     _words.cache_clear()
     monkeypatch.setattr(hopfield_teacher, "_MOVED", {})
     yield
@@ -79,7 +79,7 @@ def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def emulated(monkeypatch: pytest.MonkeyPatch, forgotten: None) -> ModuleType:
-    """The backend "gpu" on the processor: CUDA sources compiled by g++, arrays that never mix with NumPy's."""
+    """Emulate the backend "gpu" on the CPU: CUDA sources compiled by g++, arrays that never mix with NumPy arrays."""
     if emulated_gpu.COMPILER is None:
         pytest.skip("no g++ on this machine, which compiles the CUDA sources for the processor")
     return _installed(monkeypatch, emulated_gpu.module, emulated_gpu.Blas)
@@ -87,7 +87,7 @@ def emulated(monkeypatch: pytest.MonkeyPatch, forgotten: None) -> ModuleType:
 
 @pytest.fixture(params=["emulated", "present"])
 def device(request: pytest.FixtureRequest, forgotten: None) -> ModuleType:
-    """The module whose arrays live on a GPU: emulated, and true where there is one."""
+    """The module with GPU arrays: emulated, and real if there is a GPU."""
     if request.param == "emulated":
         return request.getfixturevalue("emulated")
     try:
@@ -98,19 +98,19 @@ def device(request: pytest.FixtureRequest, forgotten: None) -> ModuleType:
 
 @pytest.fixture
 def whole_products() -> Iterator[None]:
-    """Products on the GPU in no coarser type than the processor's."""
+    """Compute products on the GPU in the precision of the CPU."""
     with blas.use_precision("float32"):
         yield
 
 
 @pytest.fixture
 def exact(device: ModuleType, whole_products: None) -> bool:
-    """Whether products on the GPU are the processor's own, as they are when it is emulated."""
+    """Whether GPU products are computed by the CPU, as in emulation."""
     return device is emulated_gpu.module
 
 
 def _one_by_one(state: np.ndarray, rows: np.ndarray, columns: Any, *rest: Any) -> Any:
-    """Take `apply_batch`'s place: pulses one by one."""
+    """Replacement for `apply_batch` that simulates pulses one by one."""
     *given, received, found = rest
     before = state.copy()
     pulses = apply_pulses(state, rows, getattr(columns, "words", columns), *given, received)
@@ -121,7 +121,7 @@ def _one_by_one(state: np.ndarray, rows: np.ndarray, columns: Any, *rest: Any) -
 
 @pytest.fixture
 def no_shortcuts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pulses one by one: the shortcuts of the processor draw other noise of the same distribution, and the GPU takes none."""
+    """Simulate pulses one by one: the CPU shortcuts draw different noise of the same distribution, and the GPU uses none."""
     monkeypatch.setattr(
         array,
         "apply_batch",
@@ -130,7 +130,7 @@ def no_shortcuts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _installed(monkeypatch: pytest.MonkeyPatch, module: ModuleType, library: Callable[[], Any]) -> ModuleType:
-    """Put a module in the place of CuPy, with caches of its own."""
+    """Replace CuPy by a module, with separate caches."""
     monkeypatch.setitem(sys.modules, "cupy", module)
     monkeypatch.setattr(gpu, "cupy", lambda: module)
     for where, name in (

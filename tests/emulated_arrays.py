@@ -1,4 +1,4 @@
-"""Arrays as strict as CuPy's, on the processor: see emulated_gpu.py."""
+"""Arrays on the CPU that are as strict as CuPy arrays: see emulated_gpu.py."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 
 class EmulationError(AssertionError):
-    """Something that CuPy or a GPU would refuse, or do silently wrong."""
+    """Raised for operations that CuPy or a GPU would refuse or execute incorrectly."""
 
 
 _alive: weakref.WeakValueDictionary[int, ndarray] = weakref.WeakValueDictionary()
 
 
 class Tape:
-    """What a captured graph replays."""
+    """Operations of a captured graph."""
 
     def __init__(self) -> None:
         self.steps: list[Callable[[], Any]] = []
-        # The memory of a graph is its own: nothing else gets it while the graph may be launched.
+        # A graph owns its memory: it is not reused while the graph may be launched.
         self.memory: list[np.ndarray] = []
-        # A GPU does nothing while it captures; here all is done, and undone afterwards.
+        # A GPU executes nothing during capture; the emulation executes everything and undoes it afterwards.
         self._before = [(array, array._a.copy()) for array in list(_alive.values())]
 
     def undo(self) -> None:
-        """Put everything back that was there before."""
+        """Restore the previous contents of all arrays."""
         for array, values in self._before:
             if array._a.flags.writeable:
                 array._a[...] = values
         self._before = []
 
     def launch(self, stream: Any = None) -> None:
-        """Do it all again, in the same memory."""
+        """Replay all operations in the same memory."""
         for step in self.steps:
             step()
 
 
 @dataclass
 class Machine:
-    """What a GPU is doing: the graph that is captured, if one is, and how often something waited."""
+    """State of the emulated GPU: the graph being captured, if any, and the number of synchronisations."""
 
     tape: Tape | None = None
     waits: int = 0
@@ -54,14 +54,14 @@ MACHINE = Machine()
 
 
 def wait(what: str) -> None:
-    """Count one wait, or refuse it."""
+    """Count one synchronisation, or refuse it during capture."""
     if MACHINE.tape is not None:
         raise EmulationError(f"{what} waits for the GPU while a graph is captured")
     MACHINE.waits += 1
 
 
 class ndarray(NDArrayOperatorsMixin):
-    """Like ``cupy.ndarray``: an array that is never taken for one of NumPy's."""
+    """Equivalent of ``cupy.ndarray``: an array that never mixes with NumPy arrays."""
 
     __slots__ = ("__weakref__", "_a")
 
@@ -71,7 +71,7 @@ class ndarray(NDArrayOperatorsMixin):
         if MACHINE.tape is not None:
             MACHINE.tape.memory.append(a)
 
-    # What NumPy and Python ask for.
+    # Protocols of NumPy and Python.
     def __array__(self, *given: Any, **named: Any) -> np.ndarray:
         raise EmulationError("Implicit conversion to a NumPy array is not allowed")
 
@@ -138,7 +138,7 @@ class ndarray(NDArrayOperatorsMixin):
     def __repr__(self) -> str:
         return f"emulated({self._a!r})"
 
-    # What CuPy's arrays have besides.
+    # Further methods of CuPy arrays.
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
         return {"data": (self._a.ctypes.data, False), "shape": self._a.shape, "typestr": self._a.dtype.str, "version": 3}
@@ -224,7 +224,7 @@ for _name in (
 
 
 def inside(value: Any) -> Any:
-    """Take NumPy's arrays out of those of the emulated GPU, and refuse any that come from elsewhere."""
+    """Unwrap arrays of the emulated GPU, and refuse plain NumPy arrays."""
     if isinstance(value, ndarray):
         return value._a
     if isinstance(value, np.ndarray):
@@ -271,7 +271,7 @@ def _creator(name: str) -> Callable[..., ndarray]:
 
 
 def _brought(name: str) -> Callable[..., ndarray]:
-    """Creation from an array, which may be one of NumPy's: that is the one place where memory goes to the GPU."""
+    """Create an array from another one, possibly from NumPy: the only transfer of memory to the GPU."""
 
     def create(value: Any, dtype: Any = None, **named: Any) -> ndarray:
         if isinstance(value, ndarray):
@@ -286,4 +286,4 @@ def _brought(name: str) -> Callable[..., ndarray]:
 CREATORS = {name: _creator(name) for name in ("empty", "zeros", "ones", "arange")} | {
     name: _brought(name) for name in ("array", "asarray", "ascontiguousarray")
 }
-"""The functions that make arrays, by name."""
+"""Functions that create arrays, by name."""

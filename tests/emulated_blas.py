@@ -1,4 +1,4 @@
-"""cuBLAS by its calling convention, computed by NumPy: see emulated_gpu.py."""
+"""Emulation of cuBLAS with its calling convention, computed by NumPy: see emulated_gpu.py."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from emulated_arrays import MACHINE, EmulationError
 
 
 class Blas:
-    """The calls of cuBLAS that are used, on the same terms: columns come first, and memory is all there is."""
+    """The used cuBLAS calls with the same conventions: column-major matrices, given as raw memory."""
 
     _KINDS: ClassVar = {0: np.float32, 1: np.float64, 4: np.complex64, 5: np.complex128}
     _COMPUTES: ClassVar = {0: (68, 75, 77), 1: (70,), 4: (68,), 5: (70,)}

@@ -20,7 +20,7 @@ __all__ = ["COMPILER", "MACHINE", "Blas", "module"]
 
 
 class Stream:
-    """A stream; everything is done at once here."""
+    """A stream; all operations are executed immediately."""
 
     ptr = 1
 
@@ -34,13 +34,13 @@ class Stream:
         return None
 
     def begin_capture(self) -> None:
-        """Record, and do, what comes."""
+        """Record and execute the following operations."""
         if not self.non_blocking or MACHINE.tape is not None:
             raise EmulationError("capturing needs a non-blocking stream, and one at a time")
         MACHINE.tape = Tape()
 
     def end_capture(self) -> Tape:
-        """What was recorded."""
+        """Return the recorded graph."""
         if MACHINE.tape is None:
             raise EmulationError("nothing is captured")
         tape, MACHINE.tape = MACHINE.tape, None
@@ -48,26 +48,26 @@ class Stream:
         return tape
 
     def synchronize(self) -> None:
-        """Wait for all that was begun."""
+        """Wait for all pending operations."""
         wait("synchronize()")
 
 
 class MemoryPool:
-    """A pool of memory; the processor's own does the work."""
+    """A memory pool; allocation is left to the CPU."""
 
     def malloc(self, size: int) -> Any:
-        """Nobody asks for memory here: NumPy finds its own."""
+        """Refuse allocation, because NumPy allocates its own memory."""
         raise EmulationError("memory of the emulated GPU is NumPy's own")
 
 
 class _Generator:
-    """Random numbers of CuPy's own, as far as they are compared with."""
+    """The subset of CuPy's random generator that is used for comparison."""
 
     def __init__(self, bits: np.random.BitGenerator) -> None:
         self._generator = np.random.Generator(bits)
 
     def standard_normal(self, size: int, dtype: type) -> ndarray:
-        """Normal numbers."""
+        """Draw normal numbers."""
         return ndarray(self._generator.standard_normal(size, dtype))
 
 

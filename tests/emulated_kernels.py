@@ -1,4 +1,4 @@
-"""CUDA sources compiled for the processor, a loop over all threads in place of the grid: see emulated_gpu.py."""
+"""CUDA sources compiled for the CPU, with a loop over all threads instead of the grid: see emulated_gpu.py."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _TYPES = {
 
 
 class RawModule:
-    """CUDA sources, compiled for the processor, a loop over all threads in place of the grid."""
+    """CUDA sources compiled for the CPU, with a loop over all threads instead of the grid."""
 
     def __init__(self, code: str, options: tuple[str, ...] = ()) -> None:
         self._defined = dict(option[2:].split("=") for option in options if option.startswith("-D"))
@@ -71,7 +71,7 @@ class RawModule:
             again = functools.partial(function, ctypes.c_uint(grid[0]), ctypes.c_uint(block[0]), *sent)
             again()
             if MACHINE.tape is not None:
-                # The arguments are held, and with them their memory.
+                # Keep references to the arguments, so that their memory stays allocated.
                 MACHINE.tape.steps.append(lambda held=arguments: again())
 
         return start
@@ -111,7 +111,7 @@ extern "C" void launch_{name}(unsigned blocks, unsigned threads, {arguments}) {{
 
 
 def _compiled(code: str, options: tuple[str, ...]) -> Path:
-    """The shared library of a source, kept from one test session to the next by what it was made from."""
+    """Return the shared library of a source, cached between test sessions by the contents of the source."""
     if COMPILER is None:
         raise EmulationError("there is no g++")
     flags = ["-O2", "-std=c++17", "-ffp-contract=off", "-fno-fast-math", "-shared", "-fPIC", "-Wall", "-Werror", *options]

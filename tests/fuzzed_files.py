@@ -31,7 +31,7 @@ SECONDS = 60
 
 
 def resealed(raw):
-    """The same content behind a seal that fits."""
+    """Write the content with a valid checksum."""
     body = bytes(raw[BLOCK:])
     return _seal("run", BLOCK + len(body), body) + body
 
@@ -44,7 +44,7 @@ def edited(raw, change):
 
 
 def places(file):
-    """All arrays and all attributes of a file."""
+    """Return all arrays and all attributes of a file."""
     arrays, attributes = [], []
 
     def visit(name, item):
@@ -69,7 +69,7 @@ def _put(file, name, **how):
 
 
 def _bomb(file, name):
-    """A chunk that unpacks to more than it may: a gigabyte of zeros."""
+    """Insert a chunk that unpacks to more than its declared size: a gigabyte of zeros."""
     import zlib
 
     _put(file, name, shape=(64, 64), dtype="f4", chunks=(64, 64), compression="gzip", shuffle=True)
@@ -150,7 +150,7 @@ def edit_attribute(raw, rng):
 
 
 def edit_study(raw, rng):
-    """A number, a word or a character of the study changed."""
+    """Change a number, a word or a character of the study."""
 
     def change(file):
         said = rng.choice(("study", "said"))
@@ -274,9 +274,9 @@ def used(kind, path, study):
 
 
 def read(path, study):
-    """What becomes of a file: a sentence, or a run that goes on; by one batch if its study is still the honest one.
+    """Read a file: the outcome is a sentence, or a run that resumes for one batch if its study is unchanged.
 
-    Another study may honestly ask for more steps than anybody can wait for.
+    A changed study may validly require more steps than a test can wait for.
     """
     try:
         describe(path)
@@ -291,7 +291,7 @@ def read(path, study):
 
 
 def outcomes(kind, base, first, count):
-    """Read mutations ``first`` and so on; yield what came out of each."""
+    """Read the mutations from number ``first`` on; yield the outcome of each."""
     base = Path(base)
     raw, mutations = base.read_bytes(), MUTATIONS if kind == "run" else PLAIN_MUTATIONS[kind]
     with tempfile.TemporaryDirectory() as temporary:

@@ -1,4 +1,4 @@
-"""Matrices in pairs, one on the CPU and one on the GPU, and how they are compared: shared by the tests of the GPU."""
+"""Pairs of matrices on the CPU and the GPU and their comparison, shared by the GPU tests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def made(response: Any = SOFT, **fields: Any) -> Device:
 
 
 def pair(substrate: Analog, kind: type = np.float32) -> tuple[CrossbarMatrix, CrossbarMatrix]:
-    """A matrix, and the same on the GPU."""
+    """Return a matrix and its copy on the GPU."""
     weights = np.random.default_rng(5).normal(0, 0.4, (N_OUT, N_IN)).astype(kind)
     here = CrossbarMatrix(weights, substrate, Key(3))
     there = here.copy("gpu")
@@ -39,7 +39,7 @@ def inputs(kind: type, seed: int = 1, n: int = BATCH) -> tuple[np.ndarray, np.nd
 
 
 def agree(found: Any, expected: np.ndarray, exact: bool, atol: float = 2e-3) -> None:
-    """Equal to the bit, or about equal: nearly everywhere, and nowhere far off."""
+    """Assert that arrays are bit-identical, or approximately equal: close at nearly all entries and nowhere far off."""
     assert on_gpu(found)
     found = to_host(found)
     assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
@@ -52,15 +52,15 @@ def agree(found: Any, expected: np.ndarray, exact: bool, atol: float = 2e-3) -> 
 
 
 def same_counts(found: dict[str, Any], expected: dict[str, Any], rel: float = 1e-6) -> None:
-    """Meters as dictionaries: whole numbers are equal, sums of conductances to the rounding of float32 (backends add in other
-    orders, and the CPU squares codes of converters where the GPU squares voltages)."""
+    """Compare meters as dictionaries: integers exactly, sums of conductances up to float32 rounding (backends add in different
+    orders, and the CPU squares converter codes where the GPU squares voltages)."""
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         assert found[name] == (pytest.approx(value, rel=rel) if isinstance(value, float) else value), name
 
 
 def same_state(found: Any, expected: Any, exact: bool, place: str = "state") -> None:
-    """Everything that two matrices hold."""
+    """Compare the complete states of two matrices."""
     if place.endswith(".meter") and exact:
         same_counts(found, expected)
     elif isinstance(expected, dict):

@@ -1,10 +1,10 @@
-"""What a rule makes the matrices of a network learn, collected from the products that it hands out; nothing learns."""
+"""Collect the updates of a rule from the products that it passes to `apply`; no weight changes."""
 
 import numpy as np
 
 
 def by_name(rule, network, x, target):
-    """The direction of every matrix that was handed anything, (n_out, n_in), by its name; and the result."""
+    """Return the update direction (n_out, n_in) of every matrix with products, by name, and the step result."""
     found = {}
 
     def apply(products, gain):
@@ -16,13 +16,13 @@ def by_name(rule, network, x, target):
 
 
 def directions(rule, network, x, target):
-    """The directions of all matrices, in the order of the network; every one must have been handed something."""
+    """Return the update directions of all matrices in the order of the network; every matrix must have products."""
     found, _ = by_name(rule, network, x, target)
     return [found[name] for name in network.matrices()]
 
 
 def deviation(ours, theirs):
-    """The largest deviation, relative to the largest entry of each matrix."""
+    """Return the largest deviation relative to the largest entry of each matrix."""
     if isinstance(ours, dict):
         assert ours.keys() == theirs.keys()
         ours, theirs = ours.values(), theirs.values()

@@ -1,4 +1,4 @@
-"""Numbers that other simulators computed, kept beside the tests: see `oracles/data/README.md` for where each file comes from."""
+"""Reference numbers computed by other simulators; `oracles/data/README.md` gives the origin of each file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ FOLDER = Path(__file__).parent / "oracles" / "data"
 
 
 def numbers(name: str) -> dict[str, np.ndarray]:
-    """All arrays of ``data/NAME.npz``."""
+    """Load all arrays of ``data/NAME.npz``."""
     with np.load(FOLDER / f"{name}.npz") as file:
         return {key: file[key] for key in file.files}

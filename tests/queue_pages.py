@@ -1,4 +1,4 @@
-"""Pages of jobs for the runner of tools/gpu, whose scripts become importable here."""
+"""Job pages for the runner of tools/gpu; importing this module makes its scripts importable."""
 
 import importlib
 import itertools
@@ -52,7 +52,7 @@ WRITES = "import json, sys; json.dump({'measured': 7}, open(sys.argv[1], 'w'))"
 
 
 def page_in(folder):
-    """Writes a page of such sections in a folder of its own; its path."""
+    """Write a page with the given sections in a new folder and return its path."""
     path = folder / "queue" / "QUEUE.md"
     path.parent.mkdir()
 
@@ -64,13 +64,13 @@ def page_in(folder):
 
 
 def called(path, *arguments, minutes=1.0):
-    """The exit status of the runner."""
+    """Run the runner and return its exit status."""
     folder = path.parent.parent / "checkpoints"
     return run_next.main(["--queue", str(path), "--checkpoints", str(folder), "--minutes", str(minutes), *arguments])
 
 
 def ticking(step=1.0):
-    """A clock on which so many seconds pass every time that it is looked at."""
+    """A clock that advances by the given number of seconds at every call."""
     counter = itertools.count()
     return lambda: step * next(counter)
 

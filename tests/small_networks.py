@@ -1,4 +1,4 @@
-"""Small networks in float64 that several tests share, and batches for them."""
+"""Small networks in float64 and batches for them, shared by several tests."""
 
 import numpy as np
 

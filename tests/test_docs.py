@@ -1,4 +1,4 @@
-"""The pages of the documentation whose examples run: each page as one script, in a process and a folder of its own."""
+"""Documentation pages with executable examples: each page runs as one script, in a separate process and folder."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""The house itself: packaging, floors, start-up."""
+"""Structure of the package: packaging, import levels, start-up."""
 
 import ast
 import configparser
@@ -25,7 +25,7 @@ def sources():
 
 
 def imported(path):
-    """The analogpc modules that a file imports, wherever in it."""
+    """Yield the analogpc modules that a file imports, at any place."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.startswith("analogpc"))

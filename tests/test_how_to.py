@@ -1,4 +1,4 @@
-"""The how-to pages run from top to bottom as notebooks, in a kernel and a folder of their own, and show what they say."""
+"""The how-to pages run as notebooks, each in a separate kernel and folder, and display the expected output."""
 
 import re
 import sys

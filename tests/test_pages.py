@@ -1,4 +1,4 @@
-"""The site: pages whose blocks are executed in order, as a reader would type them, and the build with warnings as errors."""
+"""The documentation site: blocks of pages are executed in order, and the build treats warnings as errors."""
 
 import re
 import shlex
@@ -18,13 +18,13 @@ IN_PROCESS = ("sweep", "compare", "assess")
 
 
 def blocks(page):
-    """The fenced blocks of a page, with their languages."""
+    """Return the fenced blocks of a page with their languages."""
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     return re.findall(r"^```(python|sh|toml)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
 def execute(language, block, names):
-    """Do with a block what its reader would: save a file, type commands, run Python."""
+    """Execute a block: save a file, run commands, or run Python."""
     if language == "toml":
         name = re.match(r"# (\S+\.toml)\n", block)
         assert name, "a TOML block begins with the name of its file"
@@ -67,7 +67,7 @@ def test_the_files_of_the_page_on_studies_are_what_it_says(tmp_path, monkeypatch
 
 
 def test_every_axis_of_the_page_on_studies_is_read():
-    """The first column of its table, as somebody would paste it."""
+    """Read the entries in the first column of the table."""
     import tomllib
 
     from analogpc.studies.plan import read_plan

@@ -1,4 +1,4 @@
-"""The wheel: it holds every module, kernel source and data file of the floors, and nothing else."""
+"""The wheel contains every module, kernel source and data file of the package, and nothing else."""
 
 import email
 import os
@@ -18,7 +18,7 @@ GENERATED = "analogpc/_built_version.py"
 
 
 def built(folder, source, **environment):
-    """The wheel of a folder with sources."""
+    """Build the wheel of a source folder."""
     command = [
         sys.executable,
         "-m",
@@ -39,7 +39,7 @@ def built(folder, source, **environment):
 
 
 def checkout(folder):
-    """The files of the repository, as a source archive has them: without its history, tags and ignored files."""
+    """Copy the files of the repository as in a source archive, without history, tags and ignored files."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
         pytest.skip("not a git checkout")

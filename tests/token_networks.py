@@ -1,4 +1,4 @@
-"""Small transformers and batches of tokens, shared by tests."""
+"""Small transformers and batches of tokens, shared by several tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VOCABULARY, POSITIONS, SAMPLES = 12, 6, 3
 
 
 def transformer(seed: int = 3, **fields: Any) -> Network:
-    """A network in float64, if nothing else is said, with scales, biases and weights that are not those of the start."""
+    """Build a network (default float64) whose scales, biases and weights differ from the initial ones."""
     usual = {"positions": POSITIONS, "features": 8, "hidden": 10, "blocks": 2, "dtype": "float64", "embedding_std": 0.5}
     network = Network(Transformer(vocabulary=VOCABULARY, **{**usual, **fields}), seed=seed)
     rng = np.random.default_rng(seed)
@@ -26,7 +26,7 @@ def transformer(seed: int = 3, **fields: Any) -> Network:
 
 
 def tokens(seed: int = 0, samples: int = SAMPLES, positions: int = POSITIONS) -> tuple[np.ndarray, np.ndarray]:
-    """Ids, the second sample with two padded positions, and targets at all real positions; the last row of the targets is unused."""
+    """Return token ids, with two padded positions in the second sample, and targets at all real positions; their last row is unused."""
     rng = np.random.default_rng(seed)
     ids = rng.integers(5, VOCABULARY, (samples, positions)).astype(np.int32)
     ids[1, -2:] = 0
@@ -36,7 +36,7 @@ def tokens(seed: int = 0, samples: int = SAMPLES, positions: int = POSITIONS) ->
 
 
 def small_text(positions: int = 8, vocabulary: int = 40) -> TextData:
-    """Sentences of a small grammar."""
+    """Generate sentences of a small grammar."""
     pytest.importorskip("tokenizers")
     rng = np.random.default_rng(4)
     words = ["the", "a", "red", "old", "dog", "cat", "sees", "hears", "bird", "."]

@@ -38,7 +38,7 @@ def block(name, shape=(1,)):
 
 
 def grid():
-    """From -6 to 6, never within 0.004 of a kink."""
+    """Sample inputs from -6 to 6, at least 0.004 away from every kink."""
     return (np.arange(-600, 600) + 0.5)[:, None] / 100 + 1e-4
 
 

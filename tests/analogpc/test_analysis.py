@@ -1,4 +1,4 @@
-"""Analysis of networks: each number against a direct computation, and every network left as it was."""
+"""Analysis of networks: each number against a direct computation, and networks are not modified."""
 
 import copy
 

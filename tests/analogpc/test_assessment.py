@@ -1,4 +1,4 @@
-"""Assessments: what is taken away is gone and nothing else; choices by validation data; numbers that are those of the sweeps."""
+"""Assessments: only the named imperfection is removed, choices use validation data, and numbers agree with the sweeps."""
 
 import json
 import math

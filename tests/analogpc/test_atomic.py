@@ -1,4 +1,4 @@
-"""Replacing files: what is there is kept in kind, and a place that cannot be written is told."""
+"""Replacing files: the kind of the target is kept, and a target that cannot be written is reported."""
 
 import os
 import socket

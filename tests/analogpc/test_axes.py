@@ -1,4 +1,4 @@
-"""Axes of study files: what is read, what follows, what is refused."""
+"""Axes of study files: parsing, derived fields, and refusals."""
 
 import math
 import re

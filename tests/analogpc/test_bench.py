@@ -1,4 +1,4 @@
-"""Benchmarks: what they count and compare. How fast anything is, no test says."""
+"""Benchmarks: what they count and compare. Speed is not tested."""
 
 import ast
 import json
@@ -34,7 +34,7 @@ def tiny(monkeypatch):
 
 
 def ends(arguments):
-    """The exit status of a command."""
+    """Run a command and return its exit status."""
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     return stop.value.code or 0
@@ -146,7 +146,7 @@ def test_bad_input_gets_one_sentence(tiny, arguments, sentence, capsys):
 
 
 def run_script(script, *arguments):
-    """A script of a peer by a Python that has the standard library alone."""
+    """Run the script of a peer in a Python with the standard library only."""
     command = [sys.executable, "-S", str(script), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, env={})
 

@@ -1,4 +1,4 @@
-"""Bills of runs: every term by hand, conservation, what users see, and files that are billed later."""
+"""Bills of runs: every term computed by hand, conservation, output for users, and bills of saved files."""
 
 import json
 import math
@@ -55,7 +55,7 @@ def plain(**fields):
 
 
 def taught(rule, substrate, batches=1, batch=1):
-    """A run of a network 3-2-2 without biases that was taught, and conductances before."""
+    """A trained run of a network 3-2-2 without biases, and the conductances before training."""
     rng = np.random.default_rng(3)
     net = apc.mlp([3, 2, 2], activation="tanh", substrate=substrate, bias=False, dtype="float64")
     x, y = rng.normal(size=(batch * batches, 3)), np.arange(batch * batches) % 2
@@ -127,7 +127,7 @@ def test_a_step_of_backprop_by_hand():
 
 
 def run_input(run):
-    """The one sample that the run has seen."""
+    """The only sample that the run was trained on."""
     rng = np.random.default_rng(3)
     return run.data.inputs(rng.normal(size=(1, 3)), run.network.dtype)[0].reshape(-1)
 

@@ -1,4 +1,4 @@
-"""Every block against finite differences and direct computations, and what it promises about reads, chunks, copies and shapes."""
+"""Every block against finite differences and direct computations, and its guarantees about reads, chunks, copies and shapes."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Choices first, consequences last: whatever route a change takes, the study is the one that says the final choices."""
+"""Explicit choices before derived fields: the study depends on the final choices only, not on the route by which they were made."""
 
 import itertools
 import pickle
@@ -58,7 +58,7 @@ OPENS = {
 
 
 def final_choices(sequence):
-    """The file that says the final choices, written by hand: the last value of every path, short names opened where a path enters."""
+    """Write a study file with the final choices: the last value of every path, with short names expanded where needed."""
     file = {"rule": "s+f", "substrate": {"kind": "analog"}}
     for path, value in sequence:
         table = isinstance(value, dict)
@@ -75,7 +75,7 @@ def final_choices(sequence):
 
 
 def by_route(study, route, path, value):
-    """The study with one more change, laid over it by one of the routes."""
+    """Return the study with one more change, applied by one of the routes."""
     if route == "but":
         return study.but({path: value})
     if route == "table":
@@ -107,7 +107,7 @@ def folder(tmp_path_factory):
 
 
 def outcome(make):
-    """A study and what was said of it, or the fact that it was refused."""
+    """Return a study and its explicit fields, or the fact that it was refused."""
     try:
         study = make()
     except SpecificationError:

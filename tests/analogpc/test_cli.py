@@ -13,7 +13,7 @@ from analogpc.devices.presets import PRESETS
 
 @pytest.fixture
 def call(capsys):
-    """Run the command line; give its exit status, standard output and standard error."""
+    """Run the command line; return exit status, standard output and standard error."""
 
     def run(*arguments):
         with pytest.raises(SystemExit) as end:

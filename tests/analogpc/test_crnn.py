@@ -1,4 +1,4 @@
-"""The published convolutional networks of Hopfield type: shapes and starts against the papers' code, and that they are taught."""
+"""The published convolutional Hopfield-type networks: shapes and initial values against the papers' code, and training."""
 
 import numpy as np
 import pytest

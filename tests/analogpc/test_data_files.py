@@ -28,7 +28,7 @@ class Answer:
 
 @pytest.fixture(autouse=True)
 def internet(monkeypatch, tmp_path):
-    """An internet of our own: addresses and their content; all others are out of reach, and so is the user's cache."""
+    """A simulated internet of addresses and their content; other addresses and the user's cache are unreachable."""
     import pooch
     import requests
 
@@ -117,7 +117,7 @@ def test_missing_data_name_the_two_ways_to_get_them(internet):
 
 
 def publish(monkeypatch, pages, name, contents, mirror):
-    """Put files on one mirror of our own internet, with their own checksums as the published ones."""
+    """Put files on one mirror of the simulated internet, and use their checksums as the published ones."""
     source = SOURCES[name]
     for file, content in contents.items():
         pages[source.mirrors[mirror] + file] = content
@@ -143,7 +143,7 @@ def test_downloads_pass_over_a_mirror_that_fails_and_are_kept(tmp_path, rng, mon
 
 
 def archive(folder, files):
-    """A tar archive as CIFAR's, with members that nobody asked for."""
+    """Return a tar archive like that of CIFAR, with additional members."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w:gz") as tar:
         for file in files:

@@ -1,4 +1,4 @@
-"""Pictures of devices: what is drawn is what the models say.
+"""Figures of devices agree with the models.
 
 Statistical bounds are five standard errors: a false alarm once in 1.7 million comparisons.
 """
@@ -44,7 +44,7 @@ def data(axes):
 
 @pytest.fixture(scope="module")
 def figures():
-    """Drawn once; nobody changes them."""
+    """Figures that are drawn once and shared, because no test changes them."""
     return {name: draw_device(PRESETS[name]) for name in PANELS}
 
 

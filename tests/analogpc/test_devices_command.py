@@ -25,7 +25,7 @@ SCRIPT = Path(__file__).parents[2] / "experiments" / "device_library.py"
 
 @pytest.fixture
 def call(capsys):
-    """Run the command line; give its exit status, standard output and standard error."""
+    """Run the command line; return exit status, standard output and standard error."""
 
     def run(*arguments):
         with pytest.raises(SystemExit) as end:

@@ -1,4 +1,4 @@
-"""Every door of networks and of training: what is of the wrong kind is refused in a sentence, before anything is learnt."""
+"""Input validation of networks and training: invalid arguments are refused with one sentence, before any weight changes."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Rules of equilibrium propagation as users meet them: what they refuse, and that they learn on both substrates."""
+"""Rules of equilibrium propagation from the user's view: refusals, and learning on both substrates."""
 
 import numpy as np
 import pytest

@@ -129,7 +129,7 @@ class Funnel(ArchitectureBase):
 
 @pytest.fixture
 def added(tmp_path):
-    """Import a new file; afterwards its classes are forgotten."""
+    """Import a new file, and unregister its classes afterwards."""
     before = {contract: dict(contract._registered) for contract in CONTRACTS}
 
     def add(source):

@@ -1,4 +1,4 @@
-"""Runs and exports in files: everything comes back, and others can read it."""
+"""Runs and exports in files: complete round trips, and reading with other programs."""
 
 import h5py
 import numpy as np

@@ -1,4 +1,4 @@
-"""What training offers besides learning: callbacks, metrics, stopping, the best network, longer runs, rates, own functions and blocks."""
+"""Options of training: callbacks, metrics, stopping, the best network, longer runs, rates, custom functions and blocks."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Files with a good seal and wrong content: a sentence, or a run that goes on; no traceback, no crash, no hang, no flood of memory.
+"""Files with a valid checksum and invalid content give one sentence or a run that resumes: no traceback, crash, hang or excess memory.
 
 ``--fuzz N`` reads N files of each kind below instead of a few.
 """
@@ -91,7 +91,7 @@ batch_size = [8, 16]
 
 
 def outcomes(kind, base, count):
-    """What became of so many wrong files, each of which had to end in a sentence, or to go on."""
+    """Return the outcomes of the given number of invalid files; each must end in a sentence or resume."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
     command = [sys.executable, str(ROOT / "tests" / "fuzzed_files.py"), kind, str(base), "0", str(count)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)

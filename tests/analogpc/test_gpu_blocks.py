@@ -1,4 +1,4 @@
-"""Blocks on the GPU: what they give, what goes back, what is learnt and what is kept are those of the processor."""
+"""Blocks on the GPU: outputs, transposes, products and stored values agree with the CPU."""
 
 from __future__ import annotations
 

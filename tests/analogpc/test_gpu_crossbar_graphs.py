@@ -1,4 +1,4 @@
-"""Training steps on crossbars, captured as graphs: the same bits as step by step, and counts that miss nothing."""
+"""Training steps on crossbars captured as graphs: bit-identical to step-by-step execution, with complete counts."""
 
 from __future__ import annotations
 

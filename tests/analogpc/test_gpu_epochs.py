@@ -1,4 +1,4 @@
-"""Seconds per epoch (tools/gpu/epochs.py): what is multiplied and compared. How fast anything is, no test says."""
+"""Seconds per epoch (tools/gpu/epochs.py): what is multiplied and compared. Speed is not tested."""
 
 from __future__ import annotations
 

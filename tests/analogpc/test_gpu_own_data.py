@@ -1,4 +1,4 @@
-"""Data of one's own on a GPU: the same batches, the same training, lazily read files too."""
+"""Custom data on a GPU: the same batches and the same training, also for lazily read files."""
 
 import h5py
 import numpy as np

@@ -1,4 +1,4 @@
-"""The queue of jobs for a GPU (tools/gpu): its page, what comes next, and jobs that are programs."""
+"""The queue of GPU jobs (tools/gpu): its page, the order of jobs, and jobs that run programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training jobs of the queue for a GPU (tools/gpu): they end in time, and go on to the same bits."""
+"""Training jobs of the GPU queue (tools/gpu): they end in time, and resume bit-identically."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def page(tmp_path):
 
 
 class PretendedRun:
-    """A run of so many epochs and batches whose clock is its own."""
+    """A run of the given numbers of epochs and batches with a simulated clock."""
 
     def __init__(self, epochs, batches, costs):
         self.study = SimpleNamespace(epochs=epochs, batch_size=10, holdout=0.0)
@@ -104,7 +104,7 @@ def uninterrupted(seed):
 
 
 def same(one, other):
-    """Every bit of two runs, except the time they took."""
+    """Compare two runs bit by bit, except for their timings."""
     for (name, a), b in zip(one.network.matrices().items(), other.network.matrices().values(), strict=True):
         np.testing.assert_array_equal(to_host(a.weights()), to_host(b.weights()), err_msg=name)
     histories = [{name: values for name, values in run.history.items() if name != "seconds"} for run in (one, other)]
@@ -112,7 +112,7 @@ def same(one, other):
 
 
 def trained_in_turns(path, seconds, turns=60, out=None):
-    """The states after each turn of so many ticks of a clock, until the job is done."""
+    """Return the states after each call with a budget of the given clock ticks, until the job is done."""
     found = []
     for _ in range(turns):
         folder = path.parent.parent / "checkpoints"

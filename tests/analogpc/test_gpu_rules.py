@@ -1,4 +1,4 @@
-"""Every rule on the GPU: what it learns is what it learns on the CPU, kernel by kernel and replayed as a graph."""
+"""Every rule learns the same on the GPU as on the CPU, kernel by kernel and replayed as a graph."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BATCHES, SAMPLES = 4, 6
 
 
 def small(rule: apc.Rule) -> apc.Network:
-    """A network that a rule can teach."""
+    """Return a network that the rule supports."""
     if rule.refuse("mlp"):
         return apc.Network(apc.Hopfield(widths=(20, 12, 4)), seed=3)
     return apc.mlp([20, 12, 12, 4], activation="tanh", seed=3)
@@ -53,7 +53,7 @@ def taught(network: apc.Network, rule: apc.Rule, optimiser: SGD | AdamW, repeate
 
 
 def compared(found: tuple, expected: tuple, exact: bool) -> None:
-    """Equal to the bit where products are the processor's own; on a GPU they round in another order."""
+    """Compare bit by bit if products are computed on the CPU; on a GPU they round in a different order."""
     (state, outputs, energies), (wanted, other_outputs, other_energies) = found, expected
     tolerance = {"rtol": 0, "atol": 0} if exact else {"rtol": 2e-3, "atol": 2e-4}
     for one, other in zip(outputs, other_outputs, strict=True):

@@ -1,4 +1,4 @@
-"""Training on the GPU: data, relaxation, learning and evaluation there; the same run as on the CPU, resumed, saved and loaded."""
+"""Training on the GPU, including data, relaxation, learning and evaluation: the same run as on the CPU, resumed, saved and loaded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from analogpc.training.run import DivergenceError
 
 @pytest.fixture
 def few():
-    """A new one for every test: what it keeps on one GPU is nothing to another."""
+    """A new data set for every test, because its arrays on one GPU are invalid on another."""
     return apc.load_data("digits").take(200, 100)
 
 
@@ -29,7 +29,7 @@ def quiet(network, data, rule="pc", **options):
 
 
 def alike(one, two, exact):
-    """Two runs, to the bit or to what the rounding of products makes of them in a dozen updates."""
+    """Compare two runs bit by bit, or within the rounding of products accumulated over a dozen updates."""
     for (name, a), b in zip(one.network.snapshot().items(), two.network.snapshot().values(), strict=True):
         np.testing.assert_allclose(a["weights"], b["weights"], rtol=0, atol=0 if exact else 2e-3, err_msg=name)
         same_counts(a["meter"], b["meter"])

@@ -1,4 +1,4 @@
-"""What networks of Hopfield type may have besides: warm starts, feedback of their own, other starts and functions of the states."""
+"""Options of Hopfield-type networks: warm starts, separate feedback, initial values and functions of the states."""
 
 import numpy as np
 import pytest

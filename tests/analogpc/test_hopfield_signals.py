@@ -101,7 +101,7 @@ def test_a_teacher_may_be_named_by_its_run_file_alone(tmp_path):
 
 
 def _settings(study):
-    """The other fields of a study, as they are said to the command line."""
+    """Return the other fields of a study as command-line options."""
     return [
         "rule.kind=hopfield-ep-signals",
         "rule.signals.kind=weighted-distillation",

@@ -1,4 +1,4 @@
-"""Initial weights: their laws, their fans, and that every number has its own name."""
+"""Initial weights: distributions, fans, and a distinct random stream for every number."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Interruptions of training: a batch is learnt wholly or not at all, and no signal is lost."""
+"""Interruptions of training: a batch is learnt completely or not at all, and no signal is lost."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def data():
 
 
 def held(run):
-    """All that a run holds, as bytes, but for the seconds that it took."""
+    """Return the contents of a run as bytes, without its timings."""
     trees = [run.network.snapshot(), run.learner.memory]
     found = []
 
@@ -199,7 +199,7 @@ def test_a_ctrl_c_that_python_drops_is_not_lost():
 
 
 def dropped(kind):
-    """Let an object die whose end raises KeyboardInterrupt; Python reports that it is ignored."""
+    """Delete an object whose finaliser raises KeyboardInterrupt; Python reports that it is ignored."""
     former, sys.unraisablehook = sys.unraisablehook, lambda _: None
     try:
         kind()

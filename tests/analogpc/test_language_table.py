@@ -1,4 +1,4 @@
-"""The scripts of language models: rows in their order, on either backend, none computed twice; the job of the published size as a toy."""
+"""The language-model scripts: rows in order, on both backends, none computed twice; the job of the published size at toy size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of layers show the numbers that they are given."""
+"""Figures of layers show the given numbers."""
 
 import numpy as np
 from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""What networks, runs, data, devices and crossbars look like: short texts, tables, pictures, the bar of a notebook."""
+"""Displays of networks, runs, data, devices and crossbars: short texts, tables, figures, the progress bar of a notebook."""
 
 import xml.etree.ElementTree as ET
 

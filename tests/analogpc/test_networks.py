@@ -1,4 +1,4 @@
-"""Networks: architectures, substrates, copies and reads that leave no trace."""
+"""Networks: architectures, substrates, copies and isolated reads."""
 
 from dataclasses import replace
 

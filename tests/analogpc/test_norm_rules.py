@@ -1,4 +1,4 @@
-"""Learning rules on networks with normalisations: exact gradients, frozen statistics, and runs that resume to the same bits."""
+"""Learning rules on networks with normalisation: exact gradients, frozen statistics, and bit-identical resuming."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Data of one's own: what is accepted, refused, normalised and kept, on both substrates, and resumed to the same bits."""
+"""Custom data: what is accepted, refused, normalised and stored, on both substrates, with bit-identical resuming."""
 
 import h5py
 import numpy as np

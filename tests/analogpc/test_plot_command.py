@@ -1,4 +1,4 @@
-"""`analogpc plot`, and what the command line says of itself."""
+"""`analogpc plot`, and the help of the command line."""
 
 import json
 

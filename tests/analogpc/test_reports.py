@@ -1,4 +1,4 @@
-"""Reports: one page that needs nothing else, and says what is in the runs and tables; in a browser where there is one."""
+"""Reports: one self-contained page with the contents of the runs and tables, also tested in a browser if there is one."""
 
 import html.parser
 import json
@@ -18,7 +18,7 @@ BROWSER = next((found for name in ("chromium", "chromium-browser", "google-chrom
 
 
 class Page(html.parser.HTMLParser):
-    """What a page holds: tags with their attributes, and the text of cells."""
+    """Parser for the contents of a page: tags with their attributes, and the text of cells."""
 
     def __init__(self, text):
         super().__init__()
@@ -124,7 +124,7 @@ def test_the_page_of_runs_shows_devices_and_drift(run_page):
 
 
 def browse(path, script, folder):
-    """What a script in the page finds out, and all that the browser says of errors."""
+    """Run a script in the page; return its result and the errors of the browser."""
     text = path.read_text(encoding="utf-8").replace(
         "</body>", f"<script>const said = (() => {{{script}}})(); document.title = JSON.stringify(said);</script></body>"
     )

@@ -1,4 +1,4 @@
-"""What a run must meet again, what it says when it cannot go on, and what it counts and pins on its way."""
+"""Resuming: the conditions that must match, the messages if they do not, and the settings that a run records."""
 
 import pickle
 import re

@@ -1,4 +1,4 @@
-"""The predictive-coding family as specifications: what they refuse, how they are written down, and that they learn."""
+"""The predictive-coding family as specifications: refusals, serialisation, and learning."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What a block's output gains when its input moves: the difference of two outputs, to the relative precision of the step."""
+"""The change of a block's output when its input moves: the difference of two outputs, to the relative precision of the step."""
 
 import math
 

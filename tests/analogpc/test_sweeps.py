@@ -1,4 +1,4 @@
-"""Sweeps: the same table whoever computes it and however often it was stopped; failures that are told and stop nothing."""
+"""Sweeps: the same table for all workers and after any interruption; failures are reported and do not stop the sweep."""
 
 import errno
 import json

@@ -1,4 +1,4 @@
-"""Texts: what is cut, hidden and refused; runs that stop and go on; what models say."""
+"""Texts: splitting, masking and refusals; stopped and resumed runs; generated text."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def quiet(network, rule, data, **options):
 
 
 def same(one, two, *, but=("seconds",)):
-    """Every bit of two runs, except the time they took."""
+    """Compare two runs bit by bit, except for their timings."""
     for (name, a), b in zip(one.network.matrices().items(), two.network.matrices().values(), strict=True):
         np.testing.assert_array_equal(a.weights(), b.weights(), err_msg=name)
         assert a.meter == b.meter

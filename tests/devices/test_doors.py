@@ -1,4 +1,4 @@
-"""Every door of a matrix: arrays of another shape, and numbers that are none, are refused, and the matrix stays as it was."""
+"""Input validation of matrices: arrays of the wrong shape and non-finite numbers are refused, and the matrix is unchanged."""
 
 import re
 

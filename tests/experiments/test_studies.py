@@ -1,4 +1,4 @@
-"""Experiments that are studies: each computes in its short mode, and its page and picture come out of the table."""
+"""Studies among the experiments: each runs in its short mode, and its page and figure are made from the table."""
 
 import math
 import runpy

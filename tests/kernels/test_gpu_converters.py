@@ -32,7 +32,7 @@ def values(rng, shape, kind):
 
 
 def same(found, expected):
-    """Equal to the bit, zeros of either sign told apart, and of one type."""
+    """Assert that two arrays are bit-identical (zeros of different sign differ) and of the same type."""
     found = gpu.to_host(found)
     assert found.dtype == expected.dtype
     assert found.shape == expected.shape

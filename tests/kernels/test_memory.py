@@ -1,4 +1,4 @@
-"""Memory that is used again: nothing overlaps, nothing leaks, and the peak bounds what waits."""
+"""Reused memory: no overlaps, no leaks, and the peak bounds the idle memory."""
 
 import gc
 import threading

@@ -16,7 +16,7 @@ def plain_patches(x, kernel, stride, padding):
 
 
 def plain_fold(p, shape, kernel, stride, padding):
-    """Number all pixels, cut the numbers as the pixels are cut, and add up by number; 0 is padding."""
+    """Number all pixels, cut the numbers like the pixels, and sum by number; 0 is padding."""
     numbers = plain_patches(np.arange(1, np.prod(shape) + 1).reshape(shape), kernel, stride, padding)
     return np.bincount(numbers.reshape(-1), weights=p.reshape(-1), minlength=np.prod(shape) + 1)[1:].reshape(shape)
 

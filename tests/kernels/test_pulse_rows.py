@@ -1,4 +1,4 @@
-"""Busy rows: the drawn distribution against exact moments and exact distribution functions, and the kernel against the slow one.
+"""Rows with many pulses: the sampled distribution against exact moments and distribution functions, and against the slow kernel.
 
 Statistical tests use fixed keys; each has a false-alarm rate below 1e-5 over the choice of keys, all of them together below 1e-3.
 """
@@ -23,7 +23,7 @@ RARE = 1e-5
 
 @pytest.fixture(autouse=True)
 def busy(monkeypatch):
-    """All rows count as busy, however few pulses they get."""
+    """Treat all rows as busy, regardless of the number of pulses."""
     monkeypatch.setattr(pulse_batches, "_BUSY", -1.0)
 
 

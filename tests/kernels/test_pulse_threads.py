@@ -1,4 +1,4 @@
-"""Rows shared among threads."""
+"""Distribution of rows among threads."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What language models need of kernels: rows by number, cross-entropy of labels, many products at once; on both backends."""
+"""Kernels for language models, on both backends: row look-up, cross-entropy of labels, batched products."""
 
 import numpy as np
 import pytest

@@ -47,7 +47,7 @@ KINDS = {
 
 
 def hopfield(kind="linear", seed=1, scale=0.6, **fields):
-    """A network in float64 that settles: weights times ``scale``; and its loss."""
+    """Build a network in float64 that converges, with weights times ``scale``, and its loss."""
     own, output = KINDS[kind]
     network = Network(Hopfield(**{"order": "synchronous", "steps": 400, "dtype": "float64", **own, **fields}), seed=seed)
     for matrix in network.matrices().values():

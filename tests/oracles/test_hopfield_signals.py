@@ -37,7 +37,7 @@ KINDS = [
 
 
 def teacher_of(network):
-    """A network of another seed whose states have as many channels as those of the student, in float32."""
+    """A network with another seed and as many channels as the student, in float32."""
     if network == "dense":
         return Teacher.of(Network(MLP(widths=(6, 9, 8, 4), init="xavier-normal"), seed=11))
     act = apc.Activation(function="relu")

@@ -104,7 +104,7 @@ def test_every_state_and_matrix_has_the_gradient_of_the_whole_energy(nodes, ener
 
 
 def changes(network, rule, ids, target):
-    """What every matrix is told to learn, while it does."""
+    """Record the products of every matrix while it learns."""
     twin = network.copy()
     names = {id(matrix): name for name, matrix in twin.matrices().items()}
     sums = {}

@@ -23,7 +23,7 @@ def a_read(term):
 
 
 def recorded(rule, depth, samples=1):
-    """The path of one batch in a network of so many layers, and the meters."""
+    """Return the path of one batch in a network with the given number of layers, and the meters."""
     network = apc.mlp([3] * (depth + 1), activation="tanh", substrate=Digital(), dtype="float64")
     recorder = Recorder({id(matrix): name for name, matrix in network.matrices().items()})
     x, target = np.full((samples, 3), 0.3), np.eye(3)[np.arange(samples) % 3]
@@ -106,7 +106,7 @@ def test_what_is_on_the_path_is_what_the_meters_count(rule):
 
 
 class Unknown(Rule):
-    """A rule that nobody has heard of: it reads every layer twice, one after the other, then all transposes at once."""
+    """A rule unknown to the package: it reads every layer twice in sequence, then all transposes simultaneously."""
 
     kind: str = "unknown-to-the-schedule"
 

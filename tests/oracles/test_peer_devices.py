@@ -1,4 +1,4 @@
-"""Devices beside the inference models of aihwkit and CrossSim: mean and spread at every target and time, target 0 included.
+"""Devices against the inference models of aihwkit and CrossSim: mean and spread at every target and time, including target 0.
 
 Every comparison of means and of standard deviations allows 5 standard errors of the difference, those of the deviations from the fourth
 moment of our own sample: 132 comparisons, a false alarm in 10,000 runs of other seeds.

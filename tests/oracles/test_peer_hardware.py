@@ -1,4 +1,4 @@
-"""Wires beside badcrossbar, converters beside CrossSim, reads beside aihwkit: currents and outputs in float64."""
+"""Wires against badcrossbar, converters against CrossSim, reads against aihwkit: currents and outputs in float64."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Learning rules beside PCX, error_based_PC and independent statements with automatic differentiation: states and gradients in float64."""
+"""Learning rules against PCX, error_based_PC and independent implementations with automatic differentiation, in float64."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Accelerators whose energy and speed were published, from the entries of technologies to TOPS/W: every test names its source."""
+"""Published energy and speed of accelerators, computed from technology entries; every test names its source."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Published behaviour of learning on asymmetric devices: plain SGD is drawn to the symmetry point, Tiki-Taka is not.
+"""Published behaviour of learning on asymmetric devices: plain SGD drifts to the symmetry point, Tiki-Taka does not.
 
 Devices with soft bounds at -1 and 0.8 and steps up that are 1.5 times those down stand still at the state
 s = (a+ - a-) / (a+ / w_max - a- / w_min), 0.174 here, under as many pulses up as down. Gokmen and Haensch, Front. Neurosci. 14:103
