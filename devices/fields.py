@@ -8,18 +8,18 @@ a data set) are not among the fields that `lay` takes or returns: the specificat
 Rules for changes:
 
 =================================  =================================================================================================
-``{"substrate.rows": 64}``         A path ends in one field: that field changes, and nothing else.
-``{"substrate": "pcm"}``           A short name, a specification or a table with its ``kind`` (a device: with its ``name``) takes the
-                                   place of what stood there, whole.
-``{"optimiser": "sgd"}``           So is a kind where there are several: it stands for a table with that ``kind``.
-``{"substrate.device": "pcm"}``    So here, for the device alone: the other fields of the substrate stay.
-``{"mapping": {"headroom": 1.5}}`` A table without ``kind`` changes the fields that it names, and nothing else.
-``{"rule.steps": 8}``              A path that enters a short name, such as rule = "s+f", opens it: its fields are written out first.
-``{"network.blocks.0.bias": ...}`` A number enters a list.
-``{"scheme.kind": "tiki-taka"}``   Another kind keeps the fields that were said and that it has, too; it is refused if it lacks one.
+``{"substrate.rows": 64}``         A path ends in one field: only that field changes.
+``{"substrate": "pcm"}``           A short name, a specification or a table with its ``kind`` (a device: with its ``name``) replaces
+                                   the whole former value.
+``{"optimiser": "sgd"}``           The same holds for the name of a kind: it stands for a table with that ``kind``.
+``{"substrate.device": "pcm"}``    The same for the device only: the other fields of the substrate stay.
+``{"mapping": {"headroom": 1.5}}`` A table without ``kind`` changes only the fields that it names.
+``{"rule.steps": 8}``              A path into a short name, such as rule = "s+f", expands it: its fields are written out first.
+``{"network.blocks.0.bias": ...}`` A number is the index of a list.
+``{"scheme.kind": "tiki-taka"}``   Another kind keeps the given fields that it has, too; it is rejected if it lacks one.
 =================================  =================================================================================================
 
-All changes of one call belong together: a path counts after the paths that lead to it, and otherwise their order does not matter.
+All changes of one call are applied together: a path is applied after its prefixes, and otherwise their order does not matter.
 """
 
 from __future__ import annotations

@@ -155,7 +155,7 @@ class Specification(BaseModel, metaclass=_Refusing):
             raise SpecificationError(_sentence(cls, error)) from None
 
     def __eq__(self, other: object) -> bool:
-        # Compare fields only: cached values beside them may be arrays.
+        # Compare fields only: cached values may be arrays.
         if type(self) is not type(other):
             return NotImplemented
         return all(getattr(self, name) == getattr(other, name) for name in type(self).model_fields)
@@ -222,7 +222,7 @@ class Specification(BaseModel, metaclass=_Refusing):
         return f"{tomli_w.dumps(self.said())}\n{comments}"
 
     def but(self, changes: Mapping[str, Any] | None = None, /, **fields: Any) -> Self:
-        """Return a validated copy with other given fields; derived fields are derived anew.
+        """Return a validated copy with other given fields; derived fields are recomputed.
 
         Parameters
         ----------

@@ -187,7 +187,7 @@ def line_sums(grid: np.ndarray, rows: int, columns: int, unit: float = 1.0, rest
 
     Returns
     -------
-    along : (rows of the grid, tiles beside each other) float64 array
+    along : (rows of the grid, tiles side by side) float64 array
         Sum of every row in every tile.
     across : (tiles below each other, columns of the grid) float64 array
         Sum of every column in every tile.

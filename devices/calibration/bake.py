@@ -1,4 +1,4 @@
-"""Conductances before and after a bake or a rest: an exponential loss, or a spread about where devices were."""
+"""Fit of conductances before and after a bake or a rest: an exponential loss, or a spread about the initial values."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _MOVED = 0.005
 
 
 def pairs_part(part: Understood) -> Part:
-    """Drift by pairs of one bake time: the lifetime of the mean loss, or, where the mean stays, the spread that has grown.
+    """Fit drift to pairs with one bake time: the lifetime of the mean loss, or the spread if the mean does not change.
 
     Raises
     ------
     CalibrationError
-        If pairs are too few, not positive, or of several times.
+        If there are too few pairs, nonpositive conductances, or several times.
     """
     before, after = column(part, "before"), column(part, "after")
     if "seconds" not in part.columns:

@@ -114,9 +114,9 @@ class ExponentialFamily(Family):
 
 
 class PowerFamily(Family):
-    """Powers of the room that is left: e^a ω^γ up, e^b (1 - ω)^γ' down, ω = (high - z) / (high - low).
+    """Powers of the remaining range: e^a ω^γ up, e^b (1 - ω)^γ' down, ω = (high - z) / (high - low).
 
-    Parameters: a, ln γ, b, ln γ', and the logarithms of how far the bounds lie beyond the range.
+    Parameters: a, ln γ, b, ln γ', and the logarithms of the distances of the bounds from the range.
     """
 
     @override
@@ -125,7 +125,7 @@ class PowerFamily(Family):
 
     @override
     def steps(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        # Bounds closer than a thousandth, or farther than ten ranges, are no different to any data.
+        # Bounds closer than a thousandth, or farther than ten ranges, cannot be distinguished by any data.
         beyond = np.exp(np.clip(theta[4:], -7, 2.3))
         high, low = 1 + beyond[0], -beyond[1]
         room = np.clip((high - PLACES) / (high - low), 0, None)
@@ -136,7 +136,7 @@ class PowerFamily(Family):
 
 @dataclass(frozen=True)
 class PiecewiseFamily(Family):
-    """Straight lines between the logarithms' exponentials at equally spaced nodes from 0 to 1; those up, then those down."""
+    """Piecewise linear steps between equally spaced nodes from 0 to 1; parameters are the logarithms at the nodes, up, then down."""
 
     nodes: int
 
@@ -164,9 +164,9 @@ SMOOTH: tuple[Family, ...] = (
     PowerFamily("power"),
 )
 TABLES: tuple[PiecewiseFamily, ...] = tuple(PiecewiseFamily(f"table of {n}", n) for n in (3, 5, 9, 17, 33))
-"""Every one holds the ones before it, so that a finer table never fits worse."""
+"""Each table contains the previous ones, so that a finer table never fits worse."""
 
 
 def family_of(name: str) -> Family:
-    """The family of that name."""
+    """Return the family with the given name."""
     return next(one for one in (*SMOOTH, *TABLES) if one.name == name)

@@ -1,4 +1,4 @@
-"""Calibration: measured conductance against pulse number becomes a device, or is refused."""
+"""Calibration: fit of a device to measured conductance against pulse number."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FINEST = 257
 
 
 class RefusedFitError(CalibrationError):
-    """A fit failed its checks; ``calibration`` is what it looks like."""
+    """A fit failed its checks; ``calibration`` holds the rejected fit."""
 
     def __init__(self, calibration: Calibration) -> None:
         self.calibration = calibration

@@ -1,4 +1,4 @@
-"""Devices that differ: parameters of their own for every device, and their spreads from device to device, by the EM algorithm."""
+"""Device parameters and their spreads from device to device, estimated by the EM algorithm."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FIRST_SPREADS = np.array([0.3, 0.3, 0.05, 0.05])
 
 
 def with_devices(fit: Fit, data: Readings, bounded: bool, rounds: int = 6) -> Fit:
-    """The fit with parameters of its own for every device, and their spreads.
+    """Return the fit with separate parameters for every device, and their spreads.
 
     The ends of a device's range are known only where it is ``bounded``: where its readings pile up there.
     """
@@ -34,7 +34,7 @@ def with_devices(fit: Fit, data: Readings, bounded: bool, rounds: int = 6) -> Fi
 
 
 def own_estimates(fit: Fit) -> tuple[np.ndarray, np.ndarray]:
-    """Parameters of the devices as their own data have them, without the pull of the prior, and their variances: (devices, 4) each."""
+    """Return device parameters from their own data, without the effect of the prior, and their variances: (devices, 4) each."""
     count, values, variances = len(fit.theta), np.zeros_like(fit.own), np.zeros_like(fit.own)
     assert fit.information is not None
     active = np.flatnonzero(fit.spreads > 0)
@@ -49,12 +49,12 @@ def own_estimates(fit: Fit) -> tuple[np.ndarray, np.ndarray]:
 
 
 def spreads_of(values: np.ndarray, variances: np.ndarray) -> np.ndarray:
-    """Deviations τ from device to device of estimates with known variances, by restricted likelihood: (columns,)."""
+    """Return device-to-device deviations τ of estimates with known variances, by restricted likelihood: (columns,)."""
     return np.array([spread_interval(values[:, k], variances[:, k])[0] for k in range(values.shape[1])])
 
 
 def spread_interval(values: np.ndarray, variances: np.ndarray, drop: float = 1.353) -> tuple[float, float, float]:
-    """τ of values N(μ, τ² + variance), and where its restricted log-likelihood is lower by ``drop`` (90 % by default)."""
+    """Return τ of values N(μ, τ² + variance), and where its restricted log-likelihood is lower by ``drop`` (90 % by default)."""
     scale = max(float(np.std(values)), float(np.sqrt(variances.mean())), 1e-9)
     taus = scale * np.concatenate([[0.0], np.geomspace(1e-3, 20, 600)])
     total = taus[:, None] ** 2 + variances + 1e-18

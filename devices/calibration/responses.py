@@ -121,7 +121,7 @@ def _exponential(theta: np.ndarray) -> Fitted | None:
         constant = np.exp(low) - grown
         if constant <= 0 or abs(grown / constant) * np.exp(max(bend / 2, 0)) > 1e3:
             return None
-        # f = constant + grown e^(bend z), with z = (w + 1) / 2; the response says c (1 - A e^(± gamma w)).
+        # f = constant + grown e^(bend z), with z = (w + 1) / 2; the response is c (1 - A e^(± gamma w)).
         fields |= {f"A_{word}": float(-grown * np.exp(bend / 2) / constant), f"gamma_{word}": float(way * bend / 2)}
         sizes.append(2 * constant)
     return Fitted(ExponentialStep(a=1.0, b=0.0, **_sizes(*sizes), **fields), 0.0, 1.0)

@@ -1,8 +1,8 @@
-"""Noises by restricted likelihood: what was spent on the mean steps, and on every device's own, is no evidence of little noise.
+"""Noises by restricted likelihood, in which fitted mean steps and device parameters do not count as evidence of low noise.
 
 R(ψ) = min over λ of -ℓ(ψ, λ) + ln det I_λλ / 2, with the noises ψ and everything else λ (Patterson and Thompson, Biometrika 58:545,
-1971; the determinant is Laplace's approximation). R is made least over the noises themselves: a hill of the joint likelihood may be a
-slope of the restricted one.
+1971; the determinant is Laplace's approximation). R is minimised over the noises directly, since a maximum of
+the joint likelihood need not be one of the restricted likelihood.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ NOISES = (CYCLE, WHITE, SLOW, MEMORY)
 _DIFFERENCE = 0.02
 _RIDGE = 0.05
 MANY = 3000
-"""With more readings, mean steps hardly depend on the noises, and stay as they are."""
+"""Number of readings above which mean steps hardly depend on the noises and are kept constant."""
 
 
 def restricted_climb(
     fit: Fit, data: Readings, fixed: tuple[int, ...] = (), rounds: int = 25, tolerance: float = 1e-2
 ) -> tuple[Fit, float]:
-    """The fit of greatest restricted likelihood near ``fit``, and R; the noises of the places ``fixed`` in theta stay."""
+    """Maximise the restricted likelihood near ``fit``; return the fit and R. Noises at the indices ``fixed`` of theta are constant."""
     first = len(fit.theta) - EXTRA
     noises = tuple(first + k for k in NOISES if fit.free[first + k])
     moving = np.array([place for place in noises if place not in fixed])
@@ -36,7 +36,7 @@ def restricted_climb(
         scale = np.sqrt(np.maximum(np.diag(curvature), 1e-8))
         while rounds > 0 and damping < 1e3:
             rounds -= 1
-            # What is hardly known (a noise that is nearly absent) gets short steps, and nothing moves by more than a factor of e.
+            # Poorly determined noises (nearly absent ones) get short steps, and nothing changes by more than a factor of e.
             matrix = curvature / np.outer(scale, scale) + np.diag(damping + _RIDGE / scale**2)
             change = np.clip(-np.linalg.solve(matrix, slope / scale) / scale, -1.0, 1.0)
             if -float(slope @ change) < tolerance:
@@ -53,7 +53,7 @@ def restricted_climb(
 
 
 def _with_steps_as_they_are(fit: Fit, data: Readings, fixed: tuple[int, ...], noises: tuple[int, ...]) -> tuple[Fit, float]:
-    """As `restricted_climb` for many readings: means and variances of normal errors are orthogonal (Cox and Reid, JRSS B 49:1, 1987)."""
+    """`restricted_climb` for many readings: means and variances of normal errors are orthogonal (Cox and Reid, JRSS B 49:1, 1987)."""
     steps = tuple(place for place in range(len(fit.theta)) if place not in noises)
     fit, _ = climb_some(fit, data, (*steps, *fixed), 20, 1e-2, leave_out=True)
     loss, _, information = derivatives(fit, data)
@@ -64,7 +64,7 @@ def _with_steps_as_they_are(fit: Fit, data: Readings, fixed: tuple[int, ...], no
 def _slope(
     fit: Fit, data: Readings, gradient: np.ndarray, moving: np.ndarray, noises: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Gradient of R by the noises ``moving``, and its curvature, where everything else follows."""
+    """Return the gradient and curvature of R with respect to the noises ``moving``, with everything else re-optimised."""
     assert fit.information is not None
     slope = gradient[moving].copy()
     here = fit.marginal(mean_steps=True) - fit.loss

@@ -28,7 +28,7 @@ EXTRA = 6
 OWN = 4
 """Parameters of a device: ln of the factors on steps up and down, and shifts of the low and high end of its range."""
 SHORTEST = math.log(2.0)
-"""Logarithm of the shortest memory of slow noise, in pulses: what lasts less than two pulses is white."""
+"""Logarithm of the shortest memory of slow noise, in pulses; noise with a memory below two pulses is white."""
 _LEAST_LOG, _MOST_LOG = -11.0, 3.0
 _DIFFERENCE = 1e-5
 _CAREFUL = 0.05
@@ -99,7 +99,7 @@ class Fit:
         cycle, white, slow = (
             math.exp(min(max(logs[k], _LEAST_LOG), _MOST_LOG)) if free[k] else 0.0 for k in (CYCLE, WHITE, SLOW)
         )
-        # Without any read noise the filter would divide by zero where a device does not move.
+        # Without read noise the filter would divide by zero where a device does not move.
         return cycle, max(white, 1e-6), slow, math.exp(-math.exp(-min(max(logs[MEMORY], SHORTEST), 7.0)))
 
     @property
@@ -217,7 +217,7 @@ def _bends(nodes: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _innovations(fits: Sequence[Fit], data: Readings) -> tuple[np.ndarray, np.ndarray]:
-    """Innovations and variances (fits, readings that are not first) of fits of one family."""
+    """Return innovations and variances (fits, readings that are not first) of fits of one family."""
     tables: dict[bytes, int] = {}
     steps: list[tuple[np.ndarray, np.ndarray]] = []
     which = []
@@ -241,7 +241,7 @@ def _moved(fit: Fit, change: np.ndarray) -> Fit:
 
 
 def derivatives(fit: Fit, data: Readings, fixed: tuple[int, ...] = ()) -> tuple[float, np.ndarray, np.ndarray]:
-    """Loss, gradient and information of all parameters; those at the places ``fixed`` of theta are left out."""
+    """Return loss, gradient and information of all parameters, without those at the indices ``fixed`` of theta."""
     inner, count = data.inner, len(fit.theta)
     device = data.device[inner]
     size = count + fit.own.size
@@ -251,7 +251,7 @@ def derivatives(fit: Fit, data: Readings, fixed: tuple[int, ...] = ()) -> tuple[
     shared = np.flatnonzero(free)
     active = np.flatnonzero(fit.spreads > 0) if len(fit.own) > 1 else np.zeros(0, int)
     moved = [replace(fit, theta=fit.theta + _DIFFERENCE * (np.arange(count) == place)) for place in shared]
-    # A parameter of its own moves for all devices at once: no device feels that of another.
+    # A device parameter is varied for all devices together, since no device depends on that of another.
     moved += [replace(fit, own=fit.own + _DIFFERENCE * (np.arange(OWN) == k)) for k in active]
     surprises, variances = _innovations([fit, *moved], data)
     v, s = surprises[0], variances[0]
@@ -279,7 +279,7 @@ def derivatives(fit: Fit, data: Readings, fixed: tuple[int, ...] = ()) -> tuple[
 
 
 def climb(fit: Fit, data: Readings, rounds: int = 60, tolerance: float = 1e-3) -> Fit:
-    """The fit of greatest likelihood near ``fit``.
+    """Return the maximum-likelihood fit near ``fit``.
 
     Stops when the expected gain of a step is below ``tolerance`` in log-likelihood.
     """
@@ -289,9 +289,9 @@ def climb(fit: Fit, data: Readings, rounds: int = 60, tolerance: float = 1e-3) -
 def climb_some(
     fit: Fit, data: Readings, fixed: tuple[int, ...], rounds: int = 60, tolerance: float = 1e-3, leave_out: bool = False
 ) -> tuple[Fit, np.ndarray]:
-    """As `climb`, where parameters at the places ``fixed`` of theta stay; with the gradient.
+    """Maximise like `climb` with constant parameters at the indices ``fixed`` of theta; also return the gradient.
 
-    The information and the gradient are of all parameters, unless it shall ``leave_out`` the fixed ones.
+    The information and the gradient are of all parameters, unless ``leave_out`` removes the fixed ones.
     """
     moves = np.ones(len(fit.theta) + fit.own.size, bool)
     moves[list(fixed)] = False
@@ -304,7 +304,7 @@ def climb_some(
         scale = np.sqrt(diagonal[use])
         matrix = matrix / np.outer(scale, scale)
         change = np.zeros(len(moves))
-        # What is hardly known (a noise that is nearly absent) gets short steps, and nothing moves by more than a factor of e.
+        # Poorly determined parameters (a nearly absent noise) get short steps, and nothing changes by more than a factor of e.
         ridge = damping + _CAREFUL / diagonal[use]
         change[use] = np.clip(-np.linalg.solve(matrix + np.diag(ridge), gradient[use] / scale) / scale, -1.0, 1.0)
         if -float(gradient @ change) < tolerance and damping <= 0.1:

@@ -224,12 +224,12 @@ _UNITS = {
 
 
 def _fits(name: str, column: Column) -> None:
-    """Refuse a unit that is not one of the quantity."""
+    """Reject a unit that does not belong to the quantity."""
     if not column.unit or column.role not in _UNITS:
         return
     quantity = _ALIKE.get(column.role, column.role)
     known = (unit_of(column.unit) or ("", 1.0))[0]
-    # Headers in any case: "us" beside a conductance is microsiemens.
+    # Headers in any case: "us" with a conductance means microsiemens.
     loose = quantity == "conductance" and known == "seconds" and column.unit.lower().endswith("s")
     if known not in (quantity, "normalised") and not loose:
         raise CalibrationError(f"column '{name}': '{column.unit}' is no unit of it; allowed are {_UNITS[column.role]}")

@@ -42,7 +42,7 @@ def refuse_unresolved(device: Device, scales: np.ndarray, dtype: np.dtype) -> No
     response = device.response
     if isinstance(response, PulseResponse) and response.dw_min < float(info.eps) * response.reach:
         raise ResolutionError(
-            f"a pulse of the device '{device.name}' changes its state by dw_min = {response.dw_min:g}, which is lost in {dtype} beside "
+            f"a pulse of the device '{device.name}' changes its state by dw_min = {response.dw_min:g}, which is lost in {dtype} next to "
             f"states up to {response.reach:g}{wider}"
         )
     largest, smallest = float(scales.max()), float(scales.min())

@@ -102,7 +102,7 @@ class DifferentialPair(Mapping):
 class OneSidedPair(Mapping):
     """Two devices that are only pulsed upwards: W = scale (w+ - w-); increases go to the first and decreases to the second.
 
-    Both devices drift towards their upper limit. After every ``refresh_every`` update cycles each weight is checked: if one device
+    Both devices move towards their upper limit. After every ``refresh_every`` update cycles each weight is checked: if one device
     exceeds ``refresh_above`` of the mean range and the other exceeds ``partner_above``, the difference is read, both are reset, and
     the difference is written back to one of them, open loop, with the number of pulses that the mean device needs.
 

@@ -145,7 +145,7 @@ def test_devices_that_a_type_cannot_resolve_are_refused():
     fine = preset("idealized").but({"response.dw_min": 1e-9})
     for device, sentence in (
         (narrow, "holds fewer than 1000 numbers of float32; use float64"),
-        (fine, "is lost in float32 beside"),
+        (fine, "is lost in float32 next to"),
     ):
         with pytest.raises(ResolutionError, match=sentence):
             Crossbar(np.eye(2, dtype=np.float32), device)
