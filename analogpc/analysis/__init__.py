@@ -1,4 +1,4 @@
-"""Looking into networks and rules while nothing learns: energies, alignment, residuals, curvature, reads, calibration, robustness."""
+"""Analysis of networks and rules without weight updates: energies, alignment, residuals, curvature, reads, calibration, robustness."""
 
 from analogpc.analysis.alignment import Alignment, gradient_alignment
 from analogpc.analysis.confidence import Reliability, adaptive_calibration_error, reliability, reliability_curve

@@ -1,4 +1,4 @@
-"""How far what a rule learns points along the gradient of backpropagation, matrix by matrix."""
+"""Alignment of the updates of a rule with the gradient of backpropagation, for each matrix."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from analogpc.rules import Backprop, RecurrentBackprop, Rule, as_rule
 
 @dataclass(frozen=True)
 class Alignment:
-    """What a rule learns from one batch beside the gradient of a reference.
+    """Comparison of the updates of a rule with the gradient of a reference, for one batch.
 
     Attributes
     ----------
     names : tuple of str
-        Of the weight matrices, from the input to the output (see `Network.matrices`). Matrices of a single column (biases, scales)
+        Names of the weight matrices, from the input to the output (see `Network.matrices`). Matrices of a single column (biases, scales)
         are left out.
     cosine : (matrices,) float64 array
-        Of the angle between the two directions, as vectors of all weights; nan where one of them is zero.
+        Cosine of the angle between the two directions, as vectors of all weights; nan if one is zero.
     norm_ratio : (matrices,) float64 array
-        The norm of what the rule learns over that of the reference; nan where the reference is zero.
+        Norm of the update over that of the reference; nan if the reference is zero.
     """
 
     names: tuple[str, ...]
@@ -36,7 +36,7 @@ class Alignment:
 
     @property
     def degrees(self) -> np.ndarray:
-        """The angle, from 0 to 180 degrees: (matrices,)."""
+        """Angle, from 0 to 180 degrees: (matrices,)."""
         return np.degrees(np.arccos(np.clip(self.cosine, -1, 1)))
 
 
@@ -50,25 +50,25 @@ def gradient_alignment(
     exact: bool = True,
     key: Key | None = None,
 ) -> Alignment:
-    """Compare what a rule would learn from one batch with the gradient of the loss; nothing learns.
+    """Compare the update of a rule for one batch with the gradient of the loss. The weights do not change.
 
     Parameters
     ----------
     network : Network
-        Predictive or of Hopfield type, on any substrate; left without a trace.
+        Predictive or Hopfield network, on any substrate; left unchanged.
     rule : Rule
         See `directions`.
     x : (n, *input_shape) array
     target : (n, *output_shape) array
     reference : Rule
-        If not given, backpropagation of the loss that the rule has as its ``output`` (squared error if it has none): `Backprop`, or for
-        a network of Hopfield type `RecurrentBackprop` with as many steps as the free relaxation (twice as many if that is
-        asynchronous, since the errors relax synchronously).
+        Reference; by default backpropagation of the loss in ``output`` of the rule (squared error if it has none): `Backprop`, or for
+        a Hopfield network `RecurrentBackprop` with the number of steps of the free relaxation (twice that if it is asynchronous,
+        since the errors relax synchronously).
     exact : bool
-        Take the reference on exact matrices that hold the weights which the devices hold. Otherwise on the substrate of the network,
-        with noise of its own.
+        Evaluate the reference on exact matrices with the weights stored in the devices. Otherwise on the substrate of the network,
+        with separate noise.
     key : Key
-        Of read noise; ``Key(0)`` if not given.
+        Key of the read noise; ``Key(0)`` by default.
     """
     key = Key(0) if key is None else key
     rule = as_rule(rule)
@@ -91,7 +91,7 @@ def _reference(network: Network, rule: Rule) -> Rule:
 
 
 def _compare(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float]:
-    """Cosine and ratio of norms, in float64."""
+    """Return cosine and ratio of norms, in float64."""
     a, b = (direction.astype(np.float64).ravel() for direction in (ours, theirs))
     one, other = float(np.linalg.norm(a)), float(np.linalg.norm(b))
     cosine = float(np.dot(a / one, b / other)) if one > 0 and other > 0 else math.nan

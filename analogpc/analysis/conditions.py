@@ -1,4 +1,4 @@
-"""A saved run under other conditions: after time, on other hardware, with other noise, on other samples."""
+"""Evaluation of a saved run under other conditions: after time, on other hardware, with other noise, on other samples."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "mo":
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a network answers under one condition.
+    """Results of a network under one condition.
 
     Attributes
     ----------
@@ -39,9 +39,9 @@ class Evaluation:
     compensated : bool
         Whether outputs were scaled by global drift compensation.
     values : dict of lists
-        Every metric, one value for each sample of the noise.
+        Metrics by name, one value for each noise sample.
     confusion : Confusion or None
-        Summed over these samples; None for regression.
+        Confusion matrix, summed over the noise samples; None for regression.
     """
 
     after_seconds: float
@@ -50,22 +50,22 @@ class Evaluation:
     confusion: Confusion | None
 
     def mean(self, name: str) -> float:
-        """Of a metric."""
+        """Return the mean of a metric over the noise samples."""
         return float(np.mean(self.values[name]))
 
     def deviation(self, name: str) -> float:
-        """Standard deviation of a metric over the samples of the noise; NaN for one of them."""
+        """Return the standard deviation of a metric over the noise samples; NaN for one sample."""
         values = self.values[name]
         return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 
 def seconds_of(text: str) -> float:
-    """The seconds of a duration such as 30d, 1.5h, 10min, 1y or 0.
+    """Parse a duration such as 30d, 1.5h, 10min, 1y or 0, in seconds.
 
     Raises
     ------
     ValueError
-        If it is not one.
+        If ``text`` is not a duration.
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?(?:e[+-]?\d+)?)\s*([a-z]*)\s*", text.lower())
     if not found or (found[2] or "s") not in _UNITS or not math.isfinite(float(found[1])):
@@ -86,34 +86,34 @@ def evaluate_conditions(
     samples: int = 1,
     seed: int = 0,
 ) -> list[Evaluation]:
-    """Evaluate the network of a run under other conditions; the run stays as it is.
+    """Evaluate the network of a run under other conditions; the run is unchanged.
 
     Parameters
     ----------
     run : Run
     data : Dataset or (x, y)
-        Its test part, or raw samples and labels, which get the normalisation of the training samples; the data of the run if not
-        given.
+        Data set (its test part is used), or raw samples and labels, which are normalised like the training samples; by default the data
+        of the run.
     after : sequence of float
-        Seconds that pass before each evaluation, from the moment when the run was saved (or its weights were programmed).
+        Time in seconds before each evaluation, since the run was saved (or its weights programmed).
     compensation : sequence of bool
-        Whether outputs are scaled by how much less the matrices answer (global drift compensation); as the substrate says if not given.
+        Whether outputs are scaled to compensate the drift of the matrices (global drift compensation); by default set by the substrate.
     substrate : Analog or Digital
-        Other hardware that the weights are programmed onto.
+        Other hardware, onto which the weights are programmed.
     samples : int
-        How often, each time with other noise of reads; and on other hardware with other devices.
+        Number of evaluations, each with new read noise and, on other hardware, new devices.
     seed : int
-        Of this noise and these devices.
+        Seed of noise and devices.
 
     Returns
     -------
     list of Evaluation
-        For every time, with every compensation.
+        One entry for each time and compensation.
 
     Raises
     ------
     ValueError
-        If a digital network is to age.
+        If ``after`` is given for a digital network.
     """
     found = _conditions(run.network, _asked(run, data), after, compensation, substrate, samples, seed)
     return [_judged(run, time, wanted, answers) for time, wanted, answers in found]
@@ -129,20 +129,20 @@ def evaluate_text(
     samples: int = 1,
     seed: int = 0,
 ) -> list[Evaluation]:
-    """The perplexity and the bits per character of the best network of a language model, on the test part of a text.
+    """Compute perplexity and bits per character of the best network of a language model, on the test part of a text.
 
     Parameters
     ----------
     run : LanguageRun
     data : TextData
-        Of the tokens of the run.
+        Text with the tokens of the run.
     after, compensation, substrate, samples, seed
         See `evaluate_conditions`.
 
     Raises
     ------
     ValueError
-        If a digital network is to age.
+        If ``after`` is given for a digital network.
     """
 
     def ask(network: Network, key: Key) -> Perplexity:
@@ -169,7 +169,7 @@ def _conditions(
     samples: int,
     seed: int,
 ) -> list[tuple[float, bool, list[T]]]:
-    """What a network is asked, for every time with every compensation, once for each sample of the noise."""
+    """Yield the evaluations for every time, compensation and noise sample."""
     samples = whole_number(samples, "samples", 1)
     times = sorted({passing_seconds(time, "after") for time in several(after)})
     programmed = [_placed(network, substrate, number, seed) for number in range(samples if substrate is not None else 1)]
@@ -197,7 +197,7 @@ def _compensations(substrate: Analog | Digital, given: Sequence[bool] | None) ->
 
 
 def _placed(network: Network, substrate: Analog | Digital | None, number: int, seed: int) -> Network:
-    """The network itself, or programmed onto devices of its own."""
+    """Return the network, or a copy programmed onto new devices."""
     if substrate is None:
         return network
     twin = network.copy(trained=True)
@@ -206,7 +206,7 @@ def _placed(network: Network, substrate: Analog | Digital | None, number: int, s
 
 
 def _aging(network: Network, compensated: bool) -> Network:
-    """An independent network of the same devices in the same state, whose outputs are compensated for drift or not."""
+    """Return an independent network in the same device state, with or without drift compensation."""
     from analogpc.networks.network import Network as Made
 
     substrate = network.substrate
@@ -217,7 +217,7 @@ def _aging(network: Network, compensated: bool) -> Network:
 
 
 def _asked(run: Run, data: Dataset | tuple[Any, Any] | None) -> Callable[[Network, Key], Answers]:
-    """How a network is asked: about the test part of a data set, or about raw samples."""
+    """Return the evaluation function: on the test part of a data set, or on raw samples."""
     from analogpc.data import Dataset
     from analogpc.training.study_data import study_data
 

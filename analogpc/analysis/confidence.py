@@ -1,4 +1,4 @@
-"""Whether networks are as often right as they say."""
+"""Calibration: agreement of confidence and accuracy."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _BATCH = 500
 
 @dataclass(frozen=True)
 class Reliability:
-    """Confidence against accuracy, in bins of nearly equally many predictions, from the least to the most confident.
+    """Confidence against accuracy, in bins with nearly equal numbers of predictions, from least to most confident.
 
     Attributes
     ----------
     confidence : (bins,) float64 array
-        Mean probability that the network gives.
+        Mean predicted probability.
     accuracy : (bins,) float64 array
-        How often it is right.
+        Share of correct predictions.
     count : (bins,) int64 array
-        Predictions in each bin.
+        Number of predictions in each bin.
     """
 
     confidence: np.ndarray
@@ -39,7 +39,7 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """Mean of \\|accuracy - confidence\\| over the bins, each counted by its predictions: from 0 to 1."""
+        """Mean of \\|accuracy - confidence\\| over the bins, weighted by the number of predictions: from 0 to 1."""
         return float(np.average(np.abs(self.accuracy - self.confidence), weights=self.count))
 
 
@@ -50,31 +50,31 @@ def adaptive_calibration_error(
     *,
     form: Literal["top-label", "all-classes"] = "top-label",
 ) -> float:
-    """The expected calibration error over adaptive bins, which hold equally many predictions.
+    """Compute the expected calibration error over adaptive bins with equal numbers of predictions.
 
     Parameters
     ----------
     probabilities : (n, classes) array
-        Rows of sum 1.
+        Class probabilities; rows with sum 1.
     labels : (n,) ints
     bins : int
-        R, from 1 to n. Equal probabilities are never parted, so that there may be fewer, and the order of the samples cannot matter.
+        Number R of bins, from 1 to n. Equal probabilities stay together, so there may be fewer bins, and sample order is irrelevant.
     form : "top-label" or "all-classes"
         - "top-label": sum_r (n_r / n) \\|acc_r - conf_r\\| over bins of the largest probability of each sample, against whether
           that class was right: the expected calibration error (Guo et al., ICML 2017) on the adaptive bins of Nguyen and O'Connor
-          (EMNLP 2015), who take the root of the mean of the squares in its place.
+          (EMNLP 2015), who use the root mean square instead.
         - "all-classes": the ACE of Nixon et al. (CVPR workshops 2019), 1/(K R) sum_k sum_r \\|acc_kr - conf_kr\\|, over bins of the
-          probability of every class k by itself. Where bins differ in size, each counts by its size.
+          probability of every class k separately. Bins of different size are weighted by their size.
 
     Returns
     -------
     float
-        From 0 to 1. Of n predictions that are perfectly calibrated it is not 0, but of the order of sqrt(bins / n).
+        Error from 0 to 1. For n perfectly calibrated predictions it is of the order of sqrt(bins / n), not 0.
 
     Raises
     ------
     ValueError
-        If arrays, labels or bins are not as said.
+        If arrays, labels or bins are invalid.
     """
     probabilities, labels = _checked(probabilities, labels, bins)
     if form == "top-label":
@@ -85,7 +85,7 @@ def adaptive_calibration_error(
 
 
 def reliability_curve(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> Reliability:
-    """Confidence and accuracy in adaptive bins of the largest probability; arguments as for `adaptive_calibration_error`."""
+    """Compute confidence and accuracy in adaptive bins of the largest probability; for arguments see `adaptive_calibration_error`."""
     probabilities, labels = _checked(probabilities, labels, bins)
     return _binned(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels, bins)
 
@@ -99,23 +99,23 @@ def reliability(
     link: Literal["softmax", "clip", "none", "by-network"] = "by-network",
     key: Key | None = None,
 ) -> Reliability:
-    """Confidence and accuracy of the predictions on a split, in adaptive bins.
+    """Compute confidence and accuracy of the predictions on a split, in adaptive bins.
 
     Parameters
     ----------
     network : Network
-        Left without a trace.
+        Left unchanged.
     data : Dataset
     split : "train" or "test"
     bins : int
         See `adaptive_calibration_error`.
     link : str
-        What makes probabilities of outputs: "softmax", for networks that learnt by the cross-entropy; "clip", values clipped to 0
-        and 1 and divided by their sum (all equal if that is 0), for networks whose squared error made the outputs themselves
-        estimates of probabilities; "none", for outputs that are probabilities. "by-network" is "none" for a network of Hopfield
-        type with a softmax read-out, and otherwise "softmax".
+        Conversion of outputs to probabilities: "softmax", for networks trained on the cross-entropy; "clip", clipping to 0 to 1 and
+        division by the sum (uniform if that is 0), for networks trained on squared errors, whose outputs estimate probabilities;
+        "none", for outputs that are probabilities. "by-network" is "none" for a Hopfield network with a softmax read-out, and
+        otherwise "softmax".
     key : Key
-        Of read noise; ``Key(0)`` if not given.
+        Key of the read noise; ``Key(0)`` by default.
     """
     if link == "by-network":
         own = isinstance(network.architecture, Hopfield) and network.architecture.readout == "softmax"
@@ -133,7 +133,7 @@ def reliability(
 
 def _probabilities(outputs: np.ndarray, link: str) -> np.ndarray:
     if link == "none":
-        # In float64 the sum of float32 probabilities is off by their rounding.
+        # In float64 the sum of float32 probabilities contains their rounding errors.
         return outputs / outputs.sum(axis=1, keepdims=True)
     if link == "softmax":
         return softmax(outputs)
@@ -150,7 +150,7 @@ def _checked(probabilities: np.ndarray, labels: np.ndarray, bins: int) -> tuple[
         raise ValueError(f"probabilities must be (n, classes) numbers, not {probabilities.shape} of {probabilities.dtype}")
     n, classes = probabilities.shape
     if labels.shape != (n,) or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= classes:
-        raise ValueError(f"labels must be {n} whole numbers from 0 to {classes - 1}")
+        raise ValueError(f"labels must be {n} integers from 0 to {classes - 1}")
     probabilities = probabilities.astype(np.float64)
     if not (np.all(probabilities >= 0) and np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)):
         raise ValueError("probabilities must not be negative, and have a sum of 1 in every row")
@@ -160,7 +160,7 @@ def _checked(probabilities: np.ndarray, labels: np.ndarray, bins: int) -> tuple[
 
 
 def _binned(confidence: np.ndarray, right: np.ndarray, bins: int) -> Reliability:
-    """Means in bins of equally many values; equal values stay together, with the lowest bin that they reach."""
+    """Return means in bins with equal numbers of values; equal values stay together, in their lowest bin."""
     order = np.argsort(confidence, kind="stable")
     values, hits = confidence[order], right[order].astype(np.int64)
     wanted = np.round(np.arange(1, bins) * len(values) / bins).astype(np.intp)

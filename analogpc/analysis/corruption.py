@@ -18,22 +18,22 @@ from analogpc.kernels.random.streams import Key, bits
 
 SEVERITIES = (1, 2, 3, 4, 5)
 _SIDE = 32
-"""The library refuses images that are smaller."""
+"""Smallest image size that the library accepts."""
 _GREY = 1
-"""Of the three channels that a grey image comes back with, the one that is kept: a mean would average noise away."""
+"""Channel that is kept of a corrupted grey image: a mean over the channels would average out noise."""
 
 
 class MissingExtraError(ImportError):
-    """A library that only this part of the package needs is not installed; the sentence says how to get it."""
+    """Raised if the optional library is not installed; the message says how to install it."""
 
 
 def corruption_names(subset: str = "common") -> tuple[str, ...]:
-    """The names of the corruptions.
+    """Return the names of the corruptions.
 
     Parameters
     ----------
     subset : str
-        "common" (the 15 of the benchmark), "validation" (4 more, for choices that are made on them), "all", "noise", "blur",
+        "common" (the 15 of the benchmark), "validation" (4 more, for model selection), "all", "noise", "blur",
         "weather" or "digital".
 
     Raises
@@ -45,39 +45,39 @@ def corruption_names(subset: str = "common") -> tuple[str, ...]:
 
 
 def corrupted(data: Dataset, corruption: str, severity: int, *, split: Split = "test", key: Key | None = None) -> Dataset:
-    """A data set with one split corrupted; the given one stays as it is.
+    """Return a data set with one split corrupted; the given data set is unchanged.
 
-    What happens to an image depends on the key, the corruption, the severity and its index in the split alone.
+    The result for an image depends only on key, corruption, severity and its index in the split.
 
     Parameters
     ----------
     data : Dataset
-        With 1 or 3 channels.
+        Images with 1 or 3 channels.
     corruption : str
         One of `corruption_names`, such as "gaussian_noise", "defocus_blur", "fog" or "jpeg_compression".
     severity : int
-        1 to 5.
+        Severity from 1 to 5.
     split : "train" or "test"
     key : Key
-        Of the random numbers; ``Key(0)`` if not given.
+        Key of the random numbers; ``Key(0)`` by default.
 
     Returns
     -------
     Dataset
-        Named "NAME, CORRUPTION SEVERITY", with bytes of the same shape and range.
+        Data set named "NAME, CORRUPTION SEVERITY", with bytes of the same shape and range.
 
     Raises
     ------
     MissingExtraError
         If the library is not installed.
     DataError
-        If there is no such corruption, severity or split, or the images have another number of channels.
+        If corruption, severity or split are invalid, or the number of channels is not 1 or 3.
 
     Notes
     -----
-    Severities are those for photographs: they are given in pixels, and not scaled to the size of the image. Images of less than 32 x 32
+    Severities are defined for photographs, in pixels, and not scaled to the image size. Images of less than 32 x 32
     are padded with copies of their outermost pixels, corrupted, and cut out again. Grey images are corrupted in three equal channels,
-    the second of which is kept. The library draws from NumPy's global generator, whose state is put back afterwards.
+    the second of which is kept. The library draws from NumPy's global generator, whose state is restored afterwards.
 
     References
     ----------
@@ -108,13 +108,13 @@ def corrupted(data: Dataset, corruption: str, severity: int, *, split: Split = "
 def _corrupt_one(
     library: ModuleType, image: np.ndarray, corruption: str, severity: int, seed: int, pixel_max: float
 ) -> np.ndarray:
-    """One (height, width, channels) image of bytes, of which ``pixel_max`` is white."""
+    """Corrupt one (height, width, channels) image of bytes, with white at ``pixel_max``."""
     height, width, channels = image.shape
     scaled = image if pixel_max == 255 else np.rint(image * (255 / pixel_max)).clip(0, 255).astype(np.uint8)
     above, left = max(0, _SIDE - height) // 2, max(0, _SIDE - width) // 2
     room = ((above, max(0, _SIDE - height) - above), (left, max(0, _SIDE - width) - left), (0, 0))
-    np.random.seed(seed)  # noqa: NPY002  The library draws there and nowhere else,
-    # but for two corruptions that have generators of their own.
+    np.random.seed(seed)  # noqa: NPY002  The library draws only from the global generator,
+    # except for two corruptions with their own generators.
     own = {"seed": seed} if "seed" in signature(library.corruption_dict[corruption]).parameters else {}
     found = library.corrupt(np.pad(scaled, room, mode="edge"), severity=severity, corruption_name=corruption, **own)
     found = found[above : above + height, left : left + width]
@@ -136,7 +136,6 @@ def _library() -> ModuleType:
         import imagecorruptions
     except ImportError as error:
         raise MissingExtraError(
-            f"corruptions need the library imagecorruptions, which is not here ({error}); "
-            "pip install 'analogpc[robustness]' brings it"
+            f"corruptions need the library imagecorruptions, which is not installed ({error}): pip install 'analogpc[robustness]'"
         ) from None
     return imagecorruptions

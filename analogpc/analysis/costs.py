@@ -1,4 +1,4 @@
-"""How many reads a rule needs, counted by the meters."""
+"""Number of reads of a rule, counted by meters."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class ReadCounts:
     Attributes
     ----------
     names : tuple of str
-        Of the matrices with more than one column, from the input to the output.
+        Names of the matrices with more than one column, from the input to the output.
     forward, backward : (matrices,) float64 arrays
-        Vectors sent through the matrix and through its transpose; a convolution counts one for each output position.
+        Number of vectors read forward and transposed; a convolution counts one for each output position.
     """
 
     names: tuple[str, ...]
@@ -30,36 +30,36 @@ class ReadCounts:
 
     @property
     def total(self) -> float:
-        """All reads: in a network of dense layers the matrix multiplications of the papers (MM)."""
+        """Total number of reads: in a network of dense layers, the matrix multiplications of the papers (MM)."""
         return float(self.forward.sum() + self.backward.sum())
 
     @property
     def busiest(self) -> float:
-        """The reads of the matrix that is read most often.
+        """Number of reads of the most frequently read matrix.
 
-        One matrix does one read at a time, so that no hardware needs fewer after each other. Where all layers are read at once, as in
+        A matrix performs one read at a time, so this is the minimum number of sequential reads. If all layers are read in parallel, as in
         the relaxations of predictive coding, these are the simultaneous multiplications of the papers (SMM).
         """
         return float((self.forward + self.backward).max(initial=0))
 
 
 def read_counts(network: Network, rule: Rule | str, x: np.ndarray, target: np.ndarray, *, key: Key | None = None) -> ReadCounts:
-    """Count the reads with which a rule teaches one batch; nothing learns.
+    """Count the reads of a rule for one training batch. The weights do not change.
 
     Parameters
     ----------
     network : Network
-        Left without a trace.
+        Left unchanged.
     rule : Rule
     x : (n, *input_shape) array
     target : (n, *output_shape) array
     key : Key
-        Of read noise, and of a rule that draws; ``Key(0)`` if not given.
+        Key of read noise and of random rules; ``Key(0)`` by default.
 
     Notes
     -----
-    Only layers whose input changed or whose weights were updated are read again, and only errors that can be non-zero are sent back.
-    The counts are therefore below those of the rules as published; with exact matrices nothing else differs.
+    Only layers whose input changed or whose weights were updated are read again, and only errors that can be nonzero are propagated back.
+    The counts are therefore below those of the rules as published; with exact matrices the results are identical.
     """
     rule = as_rule(rule)
     network = network.to("cpu")

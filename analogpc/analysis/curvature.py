@@ -1,4 +1,4 @@
-"""The curvature of the energy over the hidden states: which step sizes are stable, and how stiff the relaxation is."""
+"""The curvature of the energy over the hidden states: stable step sizes, and stiffness of the relaxation."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from analogpc.networks import Hopfield
 from analogpc.networks.network import Network
 
 _DENSE = 64
-"""Up to so many state values in all, the Hessian is formed as a whole."""
+"""Maximum number of state values for which the full Hessian is formed."""
 _STEP = np.finfo(np.float64).eps ** (1 / 3)
 
 
 @dataclass(frozen=True)
 class StateHessian:
-    """The ends of the spectrum of H, the second derivative of the energy with respect to all hidden states of a batch.
+    """Extreme eigenvalues of H, the second derivative of the energy with respect to all hidden states of a batch.
 
     Attributes
     ----------
     smallest, largest : float
-        Eigenvalues. With a negative ``smallest`` the states are not near a minimum; smallest / largest bounds how fast any descent
-        can settle.
+        Eigenvalues. With a negative ``smallest`` the states are not near a minimum; smallest / largest bounds the convergence rate of
+        gradient descent.
     """
 
     smallest: float
@@ -39,7 +39,7 @@ class StateHessian:
         return self.largest / self.smallest if self.smallest > 0 else float("inf")
 
     def stable_step_size(self, momentum: float = 0.0, nesterov: bool = False) -> float:
-        """The step size below which descent of the states is stable near the point where H was taken.
+        """Return the step size below which descent of the states is stable near the point at which H was evaluated.
 
         Parameters
         ----------
@@ -50,7 +50,7 @@ class StateHessian:
         -------
         float
             With m = ``momentum``: 2 (1 + m) / largest for heavy ball, and 2 (1 + m) / ((1 + 2 m) largest) for Nesterov's, from the
-            characteristic polynomials of the recursions; inf where nothing curves upwards.
+            characteristic polynomials of the recursions; inf without positive curvature.
         """
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum = {momentum:g} is not allowed: it must be at least 0 and below 1")
@@ -70,39 +70,39 @@ def state_hessian_extremes(
     states: Sequence[np.ndarray] | None = None,
     tolerance: float = 1e-8,
 ) -> StateHessian:
-    """The smallest and the largest eigenvalue of the Hessian of sum_l P_l E_l over the hidden states (see `Relaxation`).
+    """Compute the smallest and the largest eigenvalue of the Hessian of sum_l P_l E_l over the hidden states (see `Relaxation`).
 
-    Samples do not see each other (but through the statistics of a batch, where a block has such), so these are the extremes over
-    the samples. Products with H come from central differences of the gradient, which are exact up to rounding while no unit crosses
+    Samples are independent (except through batch statistics, if a block has them), so these are the extremes over
+    the samples. Products with H are central differences of the gradient, exact up to rounding unless a unit crosses
     a kink, and eigenvalues from implicitly restarted Lanczos iteration.
 
     Parameters
     ----------
     network : Network
-        Predictive. What counts are the weights that its devices hold: everything is done on an exact copy in float64.
+        Predictive network. The computation uses an exact float64 copy of the weights stored in its devices.
     x : (n, *input_shape) array
     target : (n, *output_shape) array
-        Where the output is held.
+        Clamped output.
     precisions : (layers,) floats
-        All 1 if not given.
+        Precisions; by default all 1.
     output : "squared-error" or "cross-entropy"
     states : sequence of arrays
-        Where H is taken: the hidden states, (n, *shape) each, from the first to the last, for example
-        ``relaxation.states[1:-1]``. Those of the feed-forward pass if not given.
+        Point at which H is evaluated: the hidden states, (n, *shape) each, from the first to the last, for example
+        ``relaxation.states[1:-1]``. By default those of the feed-forward pass.
     tolerance : float
         Relative accuracy of the eigenvalues.
 
     Raises
     ------
     ValueError
-        If the network is of Hopfield type or has no hidden state, or precisions or states do not fit.
+        If the network is a Hopfield network or has no hidden state, or precisions or states do not match.
     ArithmeticError
         If the iteration does not converge.
     """
     if isinstance(network.architecture, Hopfield):
-        raise ValueError("the state Hessian is that of predictive networks, not of the architecture 'hopfield'")
+        raise ValueError("the state Hessian is defined for predictive networks, not for the architecture 'hopfield'")
     if len(network.layers) < 2:
-        raise ValueError("the network has no hidden state, and so no state Hessian: it has a single layer")
+        raise ValueError("the network has a single layer: there is no hidden state and no state Hessian")
     exact = exact_copy(network)
     relaxation = Relaxation(exact.layers, *batch(exact, x, target), output)
     weights = [1.0] * len(exact.layers) if precisions is None else [float(precision) for precision in precisions]
@@ -111,7 +111,7 @@ def state_hessian_extremes(
     hidden = relaxation.states[1:-1] if states is None else _fitting(states, relaxation.states[1:-1])
     start = np.concatenate([state.ravel() for state in hidden])
     gradient = _gradient(relaxation, weights, [state.shape for state in hidden])
-    # Per component of the states, wherever the direction is not spread evenly.
+    # Step per component of the states, for directions that are not spread evenly.
     width = _STEP * max(1.0, float(np.linalg.norm(start)))
 
     def product(v: np.ndarray) -> np.ndarray:
@@ -148,7 +148,7 @@ def _gradient(
 
 
 def _extremes(product: Callable[[np.ndarray], np.ndarray], size: int, tolerance: float) -> tuple[float, float]:
-    """The ends of the spectrum of a symmetric matrix that is given by its products."""
+    """Compute the extreme eigenvalues of a symmetric matrix given by its products."""
     if size <= _DENSE:
         columns = np.stack([product(unit) for unit in np.eye(size)], axis=1)
         values = np.linalg.eigvalsh((columns + columns.T) / 2)

@@ -14,17 +14,17 @@ from analogpc.rules import Rule, as_rule
 
 @dataclass(frozen=True)
 class RelaxationRecord:
-    """A relaxation, seen before every step and after the last: T steps make T + 1 rows.
+    """Record of a relaxation, before every step and after the last: T steps give T + 1 rows.
 
     Attributes
     ----------
     energies : (T + 1, layers) float64 array
-        What every layer pays per sample, whatever its precision: 1/2 ||e||^2, and at the output what the rule's ``output`` says.
+        Energy of every layer per sample, without precisions: 1/2 ||e||^2, and at the output the loss in ``output`` of the rule.
     error_norms : (T + 1, layers) float64 array
-        ||e||, mean over the samples.
+        Norm ||e||, averaged over the samples.
     learnt_from : (layers,) float64 array
-        The energies of the errors that the weights would learn from (see `StepResult`): the last row, but for forward updates, which
-        learn from x(T) - mu(0), and for incremental PC, whose last update comes before the last move.
+        Energies of the errors used for the weight update (see `StepResult`): the last row, except for forward updates, which
+        use x(T) - mu(0), and for incremental PC, whose last update precedes the last move.
     """
 
     energies: np.ndarray
@@ -33,24 +33,24 @@ class RelaxationRecord:
 
     @property
     def steps(self) -> int:
-        """T, the steps that were done: fewer than those of the rule if it stopped early."""
+        """Number T of steps performed; fewer than in the rule if it stopped early."""
         return len(self.energies) - 1
 
     @property
     def shares(self) -> np.ndarray:
-        """The part of the energy of all layers that each one has: (T + 1, layers); zeros where there is no energy at all."""
+        """Share of each layer in the total energy: (T + 1, layers); zeros if the total is zero."""
         total = self.energies.sum(axis=1, keepdims=True)
         return np.divide(self.energies, total, out=np.zeros_like(self.energies), where=total > 0)
 
     @property
     def learnt_shares(self) -> np.ndarray:
-        """The same of ``learnt_from``: (layers,)."""
+        """Share of each layer in ``learnt_from``: (layers,)."""
         total = self.learnt_from.sum()
         return self.learnt_from / total if total > 0 else np.zeros_like(self.learnt_from)
 
     @property
     def arrivals(self) -> np.ndarray:
-        """The first row in which a layer has any error: (layers,) ints, T + 1 for a layer that never has."""
+        """First row with an error in each layer: (layers,) ints; T + 1 for layers without an error."""
         some = self.error_norms > 0
         return np.where(some.any(axis=0), some.argmax(axis=0), len(some))
 
@@ -58,18 +58,18 @@ class RelaxationRecord:
 def energy_profile(
     network: Network, rule: Rule | str, x: np.ndarray, target: np.ndarray, *, key: Key | None = None
 ) -> RelaxationRecord:
-    """Watch a rule relax on one batch; nothing learns.
+    """Record the relaxation of a rule on one batch. The weights do not change.
 
     Parameters
     ----------
     network : Network
-        Left without a trace.
+        Left unchanged.
     rule : PredictiveCoding, IncrementalPC or ErrorBasedPC
-        Or any rule that declares itself ``watchable``. Of incremental PC this is the relaxation under weights that stand still.
+        Or any other ``watchable`` rule. For incremental PC the relaxation is recorded with fixed weights.
     x : (n, *input_shape) array
     target : (n, *output_shape) array
     key : Key
-        Of read noise, and of a rule that draws; ``Key(0)`` if not given.
+        Key of read noise and of random rules; ``Key(0)`` by default.
 
     Raises
     ------
@@ -78,14 +78,14 @@ def energy_profile(
 
     Notes
     -----
-    The rule's own `train_step` runs, with its own schedule, and shows its states (`Relaxation.show`). Watching adds one read at most of
+    The `train_step` of the rule runs with its own schedule, and shows its states (`Relaxation.show`). This adds at most one read of
     every layer after the last step, and none in between.
     """
     rule = as_rule(rule)
     if not rule.watchable:
         raise TypeError(
-            f"the rule '{rule.kind}' cannot be watched: its train_step takes no watch, as those of 'predictive-coding', "
-            "'incremental-pc' and 'error-based-pc' do"
+            f"the rule '{rule.kind}' cannot be recorded: its train_step takes no watch, unlike those of 'predictive-coding', "
+            "'incremental-pc' and 'error-based-pc'"
         )
     network = network.to("cpu")
     x, target = batch(network, x, target)

@@ -17,20 +17,20 @@ from analogpc.networks.network import Network
 from analogpc.rules import BackpropThroughTime, HopfieldEP
 
 _NOTHING = 1e-12
-"""Weights whose increments are smaller than this over all steps are taken to be those that nothing reaches."""
+"""Weights with smaller increments over all steps are considered unused."""
 
 
 @dataclass(frozen=True)
 class IncrementComparison:
-    """The contributions of every step to what each matrix learns.
+    """Contributions of every step to the update of each matrix.
 
     Attributes
     ----------
     ep : dict of (steps, n_out, n_in) arrays
-        By the names of `Network.matrices`: what step t of the nudged phases adds to the contrast, divided by beta (and by 2 if
+        By name in `Network.matrices`: contribution of step t of the nudged phases to the contrast, divided by beta (and by 2 if
         there are two phases, whose contributions are summed).
     bptt : dict of (steps, n_out, n_in) arrays
-        What the t-th last step of the free relaxation adds to minus the gradient of the loss.
+        Contribution of the t-th last step of the free relaxation to minus the gradient of the loss.
     """
 
     ep: dict[str, np.ndarray]
@@ -38,9 +38,9 @@ class IncrementComparison:
 
     @property
     def relative_rmse(self) -> dict[str, float]:
-        """By matrix: mean over the weights of ||EP - BPTT||_t / max(||EP||_t, ||BPTT||_t), the norms over the steps.
+        """Return for each matrix the mean over the weights of ||EP - BPTT||_t / max(||EP||_t, ||BPTT||_t), the norms over the steps.
 
-        Weights that neither moves count not; nan if there are no others. 0 is identity, and values up to 2 are possible.
+        Weights unchanged by both are excluded; nan if there are no others. 0 means identical; values up to 2 are possible.
 
         References
         ----------
@@ -49,12 +49,12 @@ class IncrementComparison:
         return {name: _relative_rmse(self.ep[name], self.bptt[name]) for name in self.ep}
 
     def sign_errors(self, threshold: float = 0.02) -> dict[str, float]:
-        """By matrix: how often EP has not the sign of BPTT, over all steps and weights, from 0 to 1.
+        """Return for each matrix the share of steps and weights at which EP and BPTT differ in sign, from 0 to 1.
 
         Parameters
         ----------
         threshold : float
-            Increments of BPTT smaller than this part of the largest one of the matrix count not, since their signs are those of
+            Exclude increments of BPTT below this fraction of the largest in the matrix, whose signs are determined by
             rounding; nan if there are no others.
         """
         found = {}
@@ -65,11 +65,11 @@ class IncrementComparison:
         return found
 
     def curves(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """The norms of what EP and BPTT make the matrix ``name`` learn, summed up to each step: (steps,) and (steps,)."""
+        """Return the norms of the cumulative updates of matrix ``name`` by EP and BPTT, up to each step: (steps,) and (steps,)."""
         return tuple(np.linalg.norm(np.cumsum(steps[name], axis=0), axis=(1, 2)) for steps in (self.ep, self.bptt))  # type: ignore[return-value]
 
     def weight_curves(self, name: str, row: int, column: int) -> tuple[np.ndarray, np.ndarray]:
-        """What EP and BPTT make one weight learn, step by step: (steps,) and (steps,)."""
+        """Return the updates of one weight by EP and BPTT at each step: (steps,) and (steps,)."""
         return self.ep[name][:, row, column], self.bptt[name][:, row, column]
 
 
@@ -91,36 +91,36 @@ def ep_against_bptt(
     output: Output = "squared-error",
     key: Key | None = None,
 ) -> IncrementComparison:
-    """Compare equilibrium propagation with backpropagation through time, in the order of the steps; nothing learns.
+    """Compare equilibrium propagation with backpropagation through time, step by step. The weights do not change.
 
-    At a free equilibrium, and as beta goes to zero, step t of a nudged phase adds to the contrast what the t-th last step of the free
-    relaxation adds to minus the gradient of the loss.
+    At a free equilibrium, and as beta goes to zero, step t of a nudged phase contributes to the contrast what the t-th last step of the
+    free relaxation contributes to minus the gradient of the loss.
 
     Parameters
     ----------
     network : Network
-        Of the architecture `Hopfield`, with order = "synchronous" and tolerance = 0; left without a trace. Its free relaxation must
+        Hopfield network with order = "synchronous" and tolerance = 0; left unchanged. Its free relaxation must
         be at least ``steps`` long, and should end in equilibrium (see `residual`).
     x : (n, *input_shape) array
     target : (n, *output_shape) array
     beta : float
-        Strength of the nudge. The distance falls with it, centered with its square, until rounding takes over: float64 is for this.
+        Strength of the nudge. The difference decreases with it, or with its square if centered, until rounding dominates: use float64.
     steps : int
-        Of the nudged phases, and of the free relaxation backwards.
+        Number of steps of the nudged phases, and of the free relaxation backwards.
     nudging, output
         See `NudgedRule`.
     key : Key
-        Of read noise; ``Key(0)`` if not given.
+        Key of the read noise; ``Key(0)`` by default.
 
     Returns
     -------
     IncrementComparison
-        Of all matrices that lead to a state: a softmax read-out learns from its own error, at once, and is left out.
+        For all matrices that lead to a state; a softmax read-out learns from its own error and is excluded.
 
     Raises
     ------
     ValueError
-        If the network is not as said above.
+        If the network does not meet these conditions.
     """
     network = network.to("cpu")
     x, target = batch(network, x, target)
@@ -139,7 +139,7 @@ def ep_against_bptt(
 
 
 def _of_ep(rule: HopfieldEP, network: Network, x: np.ndarray, target: np.ndarray) -> dict[str, np.ndarray]:
-    """The contrast of every nudged step with the one before, summed over the phases: that is what continual updates learn from."""
+    """Return the contrast of successive nudged steps, summed over the phases, as used in continual updates."""
     names = {id(matrix): name for name, matrix in network.matrices().items()}
     found: dict[str, list[np.ndarray]] = {name: [] for name in names.values()}
 
@@ -156,7 +156,7 @@ def _of_ep(rule: HopfieldEP, network: Network, x: np.ndarray, target: np.ndarray
 
 
 def _of_bptt(rule: BackpropThroughTime, network: Network, x: np.ndarray, target: np.ndarray) -> dict[str, np.ndarray]:
-    """The contribution of every step to minus the gradient, the last step first."""
+    """Return the contribution of every step to minus the gradient, the last step first."""
     free, history = rule.begin(network, x, target)
     names = {id(matrix): name for name, matrix in network.matrices().items()}
     leading = [m for layer in network.layers[: len(free.states) - 1] for m in layer.matrices.values()]
@@ -170,7 +170,7 @@ def _of_bptt(rule: BackpropThroughTime, network: Network, x: np.ndarray, target:
 
 
 def _sums(products: Iterable[Product], names: dict[int, str]) -> dict[str, np.ndarray]:
-    """The sum of post^T pre for every matrix that occurs."""
+    """Return the sum of post^T pre for every matrix."""
     sums: dict[str, np.ndarray] = {}
     for matrix, pre, post in products:
         name = names[id(matrix)]

@@ -1,4 +1,4 @@
-"""How far a relaxation ends from its equilibrium."""
+"""Distance of a relaxation from its equilibrium."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from analogpc.rules.hopfield.hopfield_ep import recurrent
 
 @dataclass(frozen=True)
 class Residual:
-    """What is left to move at the end of a relaxation.
+    """Residual at the end of a relaxation.
 
     Attributes
     ----------
     largest : float
-        The largest absolute component, over all samples.
+        Largest absolute component, over all samples.
     rms : float
         Root mean square over all components and samples.
     states : (states,) float64 array
-        The largest absolute component of every state that moves, from the input to the output.
+        Largest absolute component for every free state, from input to output.
     """
 
     largest: float
@@ -38,7 +38,7 @@ class Residual:
 
     @classmethod
     def of(cls, parts: Sequence[np.ndarray]) -> Residual:
-        """Of one array for every state."""
+        """Compute the residual from one array per state."""
         if not parts:
             return cls(0.0, 0.0, np.zeros(0))
         states = np.array([float(np.abs(part).max(initial=0)) for part in parts])
@@ -49,29 +49,29 @@ class Residual:
 def residual(
     network: Network, rule: Rule | str, x: np.ndarray, target: np.ndarray, *, key: Key | None = None
 ) -> dict[str, Residual]:
-    """The residual at the end of every phase of a rule on one batch; nothing learns.
+    """Compute the residual at the end of every phase of a rule on one batch. The weights do not change.
 
     Parameters
     ----------
     network : Network
-        Left without a trace.
+        Left unchanged.
     rule : PredictiveCoding, ErrorBasedPC, EquilibriumPropagation or HopfieldEP (or a kind of one of them)
     x : (n, *input_shape) array
     target : (n, *output_shape) array
     key : Key
-        Of read noise, and of a rule that draws; ``Key(0)`` if not given.
+        Key of read noise and of random rules; ``Key(0)`` by default.
 
     Returns
     -------
     dict of Residual by phase
-        - `PredictiveCoding`, "relaxed": the gradient of the energy with respect to the hidden states. Precisions are 1, but for that
+        - `PredictiveCoding`, "relaxed": the gradient of the energy with respect to the hidden states. Precisions are 1, except that
           of the output under nudging by precision, so that schedules are measured against the same equilibrium as the standard rule.
         - `ErrorBasedPC`, "relaxed": the gradient with respect to the hidden errors, which vanishes at the same points.
-        - `EquilibriumPropagation`, "nudged +" or "nudged -" or both: by how much every state would still move if all took one unit
-          step at once, projection included.
-        - `HopfieldEP`, "free" and the nudged phases: s - f(dPhi/ds), the distance of every state from where it is driven.
+        - `EquilibriumPropagation`, "nudged +" or "nudged -" or both: change of every state if all took one unit
+          step together, including projection.
+        - `HopfieldEP`, "free" and the nudged phases: s - f(dPhi/ds), the distance of every state from its target.
 
-        Held states are left out.
+        Clamped states are excluded.
 
     Raises
     ------
@@ -93,8 +93,8 @@ def residual(
         if isinstance(rule, HopfieldEP):
             return _of_hopfield(rule, network, x, target)
     raise TypeError(
-        f"the rule '{rule.kind}' has no residual here; 'predictive-coding', 'error-based-pc', 'equilibrium-propagation' and "
-        "'hopfield-ep' have"
+        f"the rule '{rule.kind}' has no residual; rules with one: 'predictive-coding', 'error-based-pc', 'equilibrium-propagation' and "
+        "'hopfield-ep'"
     )
 
 
@@ -134,7 +134,7 @@ def _of_nudged(rule: EquilibriumPropagation, network: Network, x: np.ndarray, ta
 
 
 def _unit_steps(phase: Equilibration) -> list[np.ndarray]:
-    """By how much every hidden state would move, if all did at once; states of one parity do not see each other."""
+    """Return the change of every hidden state if all moved together; states of equal parity are independent."""
     moved = {}
     for parity in (0, 1):
         after = phase.copy()

@@ -1,4 +1,4 @@
-"""Running a rule on a network whose state stays unchanged."""
+"""Execution of a rule on a network without changing its state."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ R = TypeVar("R", bound=Rule)
 
 @contextmanager
 def undisturbed(network: Network, key: Key) -> Iterator[dict[str, Meter]]:
-    """Read within this block without leaving a trace.
+    """Isolate the network in this block.
 
-    Noise comes from streams of ``key``, counts go to the meters that are handed out, by the names of the matrices (see
-    `Network.isolated_reads`), and what blocks keep besides matrices, such as running statistics, is put back.
+    Noise is drawn from streams of ``key``, counts go to the yielded meters, by matrix name (see `Network.isolated_reads`), and other
+    block state, such as running statistics, is restored.
     """
     kept = {name: array.copy() for name, array in network.buffers().items()}
     try:
@@ -36,9 +36,9 @@ def undisturbed(network: Network, key: Key) -> Iterator[dict[str, Meter]]:
 
 
 def exact_copy(network: Network) -> Network:
-    """A digital copy in float64 that holds the weights which the devices of a network hold, and what its blocks keep.
+    """Return a digital float64 copy with the weights stored in the devices of a network, and its other block state.
 
-    In it the smallest errors of deep networks are seen that float32 swallows.
+    It resolves small errors of deep networks that are lost in float32.
     """
     network = network.to("cpu")
     state: dict[str, Any] = {name: {"values": array} for name, array in network.buffers().items()}
@@ -49,18 +49,18 @@ def exact_copy(network: Network) -> Network:
 
 
 def batch(network: Network, x: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs and targets in the shape and type of the network.
+    """Return inputs and targets in the shape and type of the network.
 
     Raises
     ------
     ValueError
-        If samples or targets have another shape than the network wants, or there are not equally many, or none; or if a number is
+        If samples or targets have the wrong shape or different lengths, or are empty; or if a number is
         not finite.
     """
     x = network.inputs(x)
     target = real_array(target, "targets", dtype=network.dtype)
     if not len(x):
-        raise ValueError("there are no samples, so that nothing can be measured")
+        raise ValueError("there are no samples to evaluate")
     if target.shape != (len(x), *network.output_shape):
         raise ValueError(
             f"target must hold one row of shape {network.output_shape} for each of the {len(x)} samples, not {target.shape}"
@@ -69,32 +69,32 @@ def batch(network: Network, x: np.ndarray, target: np.ndarray) -> tuple[np.ndarr
 
 
 def at_once(rule: R, key: Key) -> R:
-    """The rule at the first moment of a run with that key: a rule that draws has drawn."""
+    """Return the rule of the first training step of a run with that key."""
     return rule.at(StepContext(key.fold("rule")))
 
 
 def directions(
     network: Network, rule: Rule | str, x: np.ndarray, target: np.ndarray, *, key: Key | None = None
 ) -> dict[str, np.ndarray]:
-    """What a rule would make every matrix learn from one batch; nothing learns.
+    """Compute the updates of every matrix by a rule for one batch. The weights do not change.
 
     Parameters
     ----------
     network : Network
-        Left without a trace.
+        Left unchanged.
     rule : Rule
-        Rules that learn while they relax (incremental and continual ones) are seen with weights that stand still: the sum over
+        Rules that update during relaxation (incremental and continual) are evaluated with fixed weights: the sum over
         their steps.
     x : (n, *input_shape) array
     target : (n, *output_shape) array
     key : Key
-        Of read noise, and of a rule that draws; ``Key(0)`` if not given.
+        Key of read noise and of random rules; ``Key(0)`` by default.
 
     Returns
     -------
     dict of (n_out, n_in) arrays
-        By the names of `Network.matrices`, in the type of the network: the sum over the batch of gain times post pre^T. Matrices
-        that are taught nothing have zeros.
+        By name in `Network.matrices`, in the type of the network: the sum over the batch of gain times post pre^T. Matrices
+        without updates have zeros.
     """
     rule = as_rule(rule)
     network = network.to("cpu")

@@ -1,5 +1,5 @@
-"""Assessments: a device through a small fixed protocol of sweeps; what learns on it, what limits it, what it costs.
+"""Assessments: a small fixed protocol of sweeps for a device; which rules learn on it, its limits and its costs.
 
-A question about every device enters here if its answer is a sweep that code lays out (`protocol`) and a table that follows from it
-(`findings`). What can be made ideal in hardware is in `imperfections`; pages are in `analogpc.report`.
+Contains analyses of devices that consist of sweeps defined in code (`protocol`) and tables derived from them
+(`findings`). Idealisations of hardware are in `imperfections`; pages are in `analogpc.report`.
 """

@@ -1,4 +1,4 @@
-"""``apc.assess``: a device through the protocol, and what came of it."""
+"""``apc.assess``: run the protocol on a device, and access the results."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ from analogpc.studies.workers import available_processors
 
 @dataclass(frozen=True, eq=False)
 class Assessment:
-    """What became of a device in the protocol.
+    """Results of the protocol for a device.
 
     Attributes
     ----------
     device : Device
     protocol : Protocol
     quick : bool
-        Whether this was the short mode, whose numbers say nothing about the device.
+        Whether this was the short mode, whose numbers are not meaningful for the device.
     folder : Path
-        With both sweeps, ``assessment.json`` and the page ``report/report.html``.
+        Folder with both sweeps, ``assessment.json`` and the page ``report/report.html``.
     learning : list of Learning
         Rules and schemes on the device, the best first.
     twins : list of Learning
         The same rules in exact arithmetic.
     limits : list of Limit
-        For the rule and the scheme ``limited``: what the device gains without each of its imperfections.
+        Gain of the device without each of its imperfections, for the rule and the scheme ``limited``.
     limited : Learning or None
     kept : list of Kept
-        What a digitally trained network still knows on the device, at once and later.
+        Accuracy of a digitally trained network on the device, immediately and later.
     found : dict of SweepResult
-        The sweeps behind it.
+        Underlying sweeps.
     """
 
     device: Device
@@ -62,28 +62,28 @@ class Assessment:
 
     @property
     def page(self) -> Path:
-        """The report."""
+        """Path of the report."""
         return self.folder / "report" / "report.html"
 
     @property
     def best(self) -> Learning | None:
-        """The rule and scheme with the best validation accuracy; None if nothing finished."""
+        """Rule and scheme with the best validation accuracy; None if nothing finished."""
         finished = [one for one in self.learning if math.isfinite(one.validation)]
         return max(finished, key=lambda one: one.validation, default=None)
 
     @property
     def worst_limit(self) -> Limit | None:
-        """The imperfection without which most accuracy is regained; None if nothing is regained by any removal."""
+        """Imperfection whose removal regains most accuracy; None if no removal regains any."""
         single = [one for one in self.limits if one.without not in (AS_IT_IS, NONE_LEFT) and one.gained.mean > 0]
         return max(single, key=lambda one: one.gained.mean, default=None)
 
     @property
     def placed(self) -> list[Placed]:
-        """Where the device lies on the tolerance curves, on crossbars of the default kind; empty for a device without pulses."""
+        """Position of the device on the tolerance curves, on default crossbars; empty for devices without pulses."""
         return place_on_curves(Analog(device=self.device))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data: what the command line prints as JSON."""
+        """Return plain data, as printed by the command line as JSON."""
         best, worst = self.best, self.worst_limit
         return {
             "device": self.device.name,
@@ -120,34 +120,34 @@ def assess(
     progress: bool = True,
     command: str = "",
 ) -> Assessment:
-    """Assess a device: which rules and schemes learn on it, how far from digital, what limits it, what it costs.
+    """Assess a device: rules and schemes that learn on it, difference from digital, limits and costs.
 
-    The same call goes on where an earlier one stopped, however it stopped.
+    A repeated call resumes an interrupted assessment.
 
     Parameters
     ----------
     device : str, path or Device
-        A preset's name, a device file (.toml), or a device.
+        Name of a preset, a device file (.toml), or a device.
     out : path
-        Folder for the sweeps and the page; the device's name with "-assessment" in the current folder if not given.
+        Folder for the sweeps and the page; by default the name of the device with "-assessment" in the current folder.
     quick : bool
-        The short mode: seconds, and no answer about the device.
+        Short mode of seconds, a test without results about the device.
     workers : int
-        Worker processes; one for each processor if not given, and 0 to compute in this process.
+        Number of worker processes; by default one per processor; 0: compute in this process.
     technology : str
-        What prices joules and seconds: a name or a file; "isaac-32nm" if not given.
+        Technology that prices energy and time: a name or a file; default "isaac-32nm".
     seed : int
-        The first of the seeds.
+        First seed.
     backend : "cpu" or "gpu"
     progress : bool
-        Tell on standard error how far it is.
+        Show the progress on standard error.
     command : str
-        What reproduces the assessment, for its page.
+        Command that reproduces the assessment, for its page.
 
     Raises
     ------
     ValueError, OSError, ImportError
-        In one sentence, if it cannot begin or go on; nothing finished is lost.
+        If the assessment cannot start or continue; finished trials are kept.
 
     Examples
     --------
@@ -181,7 +181,7 @@ def assess(
 
 @dataclass(frozen=True)
 class _Runs:
-    """How the sweeps of an assessment are computed."""
+    """Computation of the sweeps of an assessment."""
 
     folder: Path
     workers: int
@@ -195,7 +195,7 @@ class _Runs:
 
 
 def _limited(device: Device, learning: list[Learning]) -> Learning | None:
-    """With what the limits are looked for: the best rule with the first scheme that finished, which leaves most to the devices."""
+    """Return the setting for the limits: the best rule with the first finished scheme, which relies most on the devices."""
     for scheme in schemes(device):
         if (best := best_learning(learning, scheme)) is not None:
             return best
@@ -203,29 +203,26 @@ def _limited(device: Device, learning: list[Learning]) -> Learning | None:
 
 
 def _check(folder: Path, device: Device, quick: bool, seed: int) -> None:
-    """Refuse a folder that holds something else, and remember what this one holds."""
+    """Refuse a folder with other content, and record the content of this one."""
     file = folder / "device.json"
     if folder.exists():
         if not folder.is_dir() or (any(folder.iterdir()) and not file.exists()):
-            raise ValueError(f"{folder} exists and is not the folder of an assessment: name another one with --out")
-        # Devices are compared, not texts: a file of an earlier version lacks fields that have their defaults now.
+            raise ValueError(f"{folder} exists and is not the folder of an assessment: name another folder with --out")
+        # Compare devices, not texts: files of earlier versions lack fields that now have defaults.
         kept = _held(file) if file.exists() else None
         if kept is not None and kept != (device, quick, seed):
-            raise ValueError(
-                f"{folder} holds the assessment of another device, or of the same one in the other mode or with another seed: name "
-                "another folder with --out"
-            )
+            raise ValueError(f"{folder} holds an assessment of another device, mode or seed: name another folder with --out")
     make_folder(folder)
     replace_file(file, json.dumps({"device": device.to_toml(), "quick": quick, "seed": seed}).encode())
 
 
 def _held(file: Path) -> tuple[Device, Any, Any]:
-    """The device of an assessment, its mode and its seed."""
+    """Read the device, mode and seed of an assessment."""
     try:
         kept = parse_json(read_text(file))
         return Device.from_toml(kept["device"]), kept["quick"], kept.get("seed", 0)
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise ValueError(f"{file} is not what an assessment writes: name another folder with --out") from None
+        raise ValueError(f"{file} is not a valid assessment file: name another folder with --out") from None
 
 
 def _write(assessment: Assessment, command: str) -> None:

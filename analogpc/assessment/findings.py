@@ -1,4 +1,4 @@
-"""What the tables of an assessment say: which rules learn with which schemes, what limits them, and what it costs."""
+"""Findings of an assessment: which rules learn with which schemes, their limits and costs."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from analogpc.studies.api import SweepResult
 from analogpc.studies.comparison import Setting, mean_interval, settings
 
 LEARNS, PARTLY = 0.95, 0.8
-"""Accuracy over that of the digital twin from which a rule is said to learn, and to learn in part."""
+"""Thresholds of accuracy relative to the digital twin for the verdicts "learns" and "learns in part"."""
 
 TWIN_LEARNS = 0.5
-"""What the digital twin must reach for its rule to be judged at all."""
+"""Minimum accuracy of the digital twin for a verdict."""
 
 RATE = "optimiser.learning_rate"
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over seeds with Student's 95 % confidence interval; NaN where it cannot be told."""
+    """A mean over seeds with Student's 95 % confidence interval; NaN where undefined."""
 
     mean: float
     low: float
@@ -32,7 +32,7 @@ class Interval:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Interval:
-        """Of independent, normally distributed values."""
+        """Compute the interval for independent, normally distributed values."""
         found = [value for value in values if math.isfinite(value)]
         if not found:
             return cls(math.nan, math.nan, math.nan)
@@ -47,19 +47,19 @@ class Learning:
     ----------
     rule, scheme : str
     rate : float
-        The learning rate that was chosen.
+        Selected learning rate.
     accuracies : tuple of float
-        On the test part, of every seed.
+        Test accuracy of every seed.
     validation : float
-        The mean accuracy on the validation part, by which choices are made.
+        Mean validation accuracy, used for all choices.
     relative : Interval
-        Accuracy over that of the digital twin of the same seed.
+        Accuracy relative to the digital twin of the same seed.
     joules, seconds : float
-        What a whole training took on the hardware of the technology; NaN if that lacks an entry.
+        Energy and time of the complete training on the technology; NaN if it lacks an entry.
     verdict : "learns", "learns in part", "does not learn", "cannot be told", "is refused" or "is not judged"
-        It cannot be told where the digital twin does not learn within the budget. The short protocol judges nothing.
+        "cannot be told" if the digital twin does not learn within the budget. The short protocol gives no verdicts.
     sentence : str
-        Why there is no number, or not one of every seed.
+        Reason for missing numbers.
     """
 
     rule: str
@@ -75,24 +75,24 @@ class Learning:
 
     @property
     def title(self) -> str:
-        """Rule and scheme."""
+        """Name of rule and scheme."""
         return f"{self.rule}, {self.scheme}"
 
 
 @dataclass(frozen=True)
 class Limit:
-    """What the device gains without one of its imperfections.
+    """Gain of the device without one of its imperfections.
 
     Attributes
     ----------
     without : str
-        The imperfection; or all of them.
+        Name of the imperfection, or all of them.
     rate : float
     accuracies : tuple of float
     gained : Interval
         Accuracy regained, paired by seed.
     sentence : str
-        Why there is no number.
+        Reason for missing numbers.
     """
 
     without: str
@@ -103,7 +103,7 @@ class Limit:
 
 
 def chosen(found: SweepResult) -> list[Setting]:
-    """Of every setting of the grid the proposal that got all seeds, with its test accuracy; otherwise its first proposal."""
+    """Return for every setting of the grid the proposal with all seeds and its test accuracy; otherwise its first proposal."""
     grouped: dict[tuple[Any, ...], list[Setting]] = {}
     for one in settings(found.rows, "test_accuracy", found.plan.columns):
         cell = tuple(value for name, value in one.cells.items() if name in found.plan.settings[0].cells)
@@ -112,9 +112,9 @@ def chosen(found: SweepResult) -> list[Setting]:
 
 
 def learnings(found: SweepResult, judged: bool = True) -> tuple[list[Learning], list[Learning]]:
-    """From the sweep of `learning_plan`: the rules and schemes on the device, the best first; and the digital twins.
+    """Evaluate the sweep of `learning_plan`: rules and schemes on the device, the best first, and the digital twins.
 
-    Without ``judged`` no setting gets a verdict: the short protocol shows that all of it works, and nothing about the device.
+    Without ``judged`` no setting gets a verdict: the short protocol is a test without results about the device.
     """
     best = {(one.cells["rule"], one.cells["on"]): one for one in chosen(found)}
     made = [_learning(one, best[rule, DIGITAL], judged) for (rule, on), one in best.items()]
@@ -150,13 +150,13 @@ def _verdict(relative: float, twin: float) -> str:
 
 
 def best_learning(found: Sequence[Learning], scheme: str) -> Learning | None:
-    """The rule with the best validation accuracy with a scheme; None if none finished."""
+    """Return the rule with the best validation accuracy for a scheme; None if none finished."""
     there = [one for one in found if one.scheme == scheme and math.isfinite(one.validation)]
     return max(there, key=lambda one: one.validation, default=None)
 
 
 def limits(found: SweepResult) -> list[Limit]:
-    """From the sweep of `limits_plan`: the device as it is, then what each removal regains, the most first, and all of them last."""
+    """Evaluate the sweep of `limits_plan`: the unchanged device, then the gains of removals in descending order, and all last."""
     best = {str(one.cells["without"]): one for one in chosen(found)}
     made = [_limit(name, one, best[AS_IT_IS]) for name, one in best.items()]
 
@@ -174,10 +174,10 @@ def _limit(name: str, one: Setting, base: Setting) -> Limit:
 
 
 def short(sentence: str) -> str:
-    """The end of a refusal, which says why; its beginning holds the whole specification."""
+    """Return the end of an error message, which gives the reason; it starts with the whole specification."""
     return sentence.rsplit("is not allowed: ", 1)[-1]
 
 
 def plain(one: Any) -> dict[str, Any]:
-    """A finding as plain data."""
+    """Return a finding as plain data."""
     return asdict(one)

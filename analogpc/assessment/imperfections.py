@@ -1,4 +1,4 @@
-"""What is imperfect in crossbars, and the same crossbars without it: one imperfection taken away, all else as it is."""
+"""Imperfections of crossbars, and the same crossbars without one of them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from analogpc.devices.substrate import Analog
 from analogpc.devices.wires.wired_array import Wires
 
 FINER, FINE = 10.0, 5000
-"""How many times finer the steps of a device are made, unless it has so many states already."""
+"""Factor by which the steps of a device are refined, unless it has that many states already."""
 
 
 def imperfections(substrate: Analog) -> dict[str, Analog]:
-    """The imperfections that crossbars have, by name, and the same crossbars without each of them.
+    """Return the imperfections of crossbars by name, with the same crossbars without each.
 
-    The first entry of a device that learns is the noise of its pulses; what the crossbars do not have is left out.
+    The first entry of a pulsed device is the noise of its pulses; imperfections that the crossbars lack are omitted.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def imperfections(substrate: Analog) -> dict[str, Analog]:
 
 
 def without_all(substrate: Analog) -> Analog:
-    """The crossbars without any of their imperfections: what is left are the bounds of the devices and, of pulses, their size."""
+    """Return the crossbars without any imperfections; only the bounds of the devices and the pulse size remain."""
     for remove in REMOVALS.values():
         substrate = remove(substrate)
     return substrate
@@ -61,7 +61,7 @@ def _spread(device: Device) -> Device:
 
 
 def _with_response(device: Device, zeros: tuple[str, ...]) -> Device:
-    """The device with these fields of its response set to zero, as far as it has them."""
+    """Return the device with these fields of its response set to zero, where present."""
     response = device.response
     if not isinstance(response, PulseResponse):
         return device
@@ -70,7 +70,7 @@ def _with_response(device: Device, zeros: tuple[str, ...]) -> Device:
 
 
 def _state_dependence(device: Device) -> Device:
-    """The same step at all states and in both directions: the mean of those at zero weight, with the same relative noise."""
+    """Use the same step at all states and in both directions: the mean of those at zero weight, with the same relative noise."""
     response = device.response
     if not isinstance(response, PulseResponse) or device_numbers(device).symmetric:
         return device
@@ -94,13 +94,13 @@ def _state_dependence(device: Device) -> Device:
 
 
 def _coarseness(device: Device) -> Device:
-    """Finer steps, of the same relative noise and with the same noise of what is written."""
+    """Refine the steps, with the same relative noise and the same write noise."""
     response = device.response
     if isinstance(response, PulseResponse):
         if device_numbers(device).states >= FINE:
             return device
         finer = {"dw_min": response.dw_min / FINER, "write_noise_std": response.write_noise_std * FINER}
-        # What exponential steps add to their noise is a state, not a number of steps.
+        # The additional noise of exponential steps is in units of state, not of steps.
         added = {
             name: getattr(response, name) / FINER for name in ("dw_min_std_add", "dw_min_std_slope") if hasattr(response, name)
         }
@@ -161,4 +161,4 @@ REMOVALS: dict[str, Callable[[Analog], Analog]] = {
     "curved current-voltage relation": _on_device(_conduction),
     "resistance of wires": _wires,
 }
-"""By name: how crossbars become the same crossbars without an imperfection; they come back as they are if they have none of it."""
+"""Functions that remove an imperfection from crossbars, by name; crossbars without it are returned unchanged."""

@@ -1,4 +1,4 @@
-"""What a digitally trained network still knows when it is programmed onto a device, at once and after time."""
+"""Accuracy of a digitally trained network programmed onto a device, immediately and after time."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Kept:
     ----------
     when : str
     seconds : float
-        Since programming.
+        Time since programming.
     compensated : bool
         Whether outputs are scaled by global drift compensation.
     accuracies : tuple of float
-        On the test part, of every seed: weights and devices of its own.
+        Test accuracy of every seed, each with its own weights and devices.
     relative : Interval
-        Over the accuracy of the digital network.
+        Accuracy relative to the digital network.
     """
 
     when: str
@@ -39,15 +39,15 @@ class Kept:
 
 
 def kept(device: Device, found: SweepResult, backend: Backend) -> list[Kept]:
-    """Program the digital networks of the first rule onto the device and ask them again.
+    """Program the digital networks of the first rule onto the device and evaluate them.
 
-    They are trained once more, to the same bits, which takes seconds; devices that do not age are asked once.
+    They are retrained bit-identically, which takes seconds; devices without ageing are evaluated once.
 
     Parameters
     ----------
     device : Device
     found : SweepResult
-        Of `protocol.learning_plan`.
+        Result of `protocol.learning_plan`.
     backend : "cpu" or "gpu"
     """
     from analogpc.analysis.conditions import evaluate_conditions

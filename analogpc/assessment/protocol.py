@@ -1,4 +1,4 @@
-"""The protocol of an assessment: which networks are trained on a device, how often, and what is chosen by which data."""
+"""The protocol of an assessment: trained networks, number of seeds, and data used for choices."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[FiniteFloat, Field(gt=0)]
 
 DIGITAL = "digital"
-"""The setting of the digital twin among those of the schemes."""
+"""Setting of the digital twin among the schemes."""
 
 AS_IT_IS, NONE_LEFT = "as it is", "none of these"
-"""The settings of the device itself, and of the device without any of its imperfections."""
+"""Settings of the unchanged device, and of the device without any imperfection."""
 
 
 class Protocol(Specification):
-    """What an assessment computes. All choices are made by a validation part of the training images.
+    """Computations of an assessment. All choices use a validation part of the training images.
 
     Attributes
     ----------
     rules : tuple of str
         Short names of rules.
     rates : tuple of float
-        Learning rates; of every setting each is tried with the first seed, and the best one gets all seeds.
+        Learning rates; each is tried with the first seed in every setting, and the best one gets all seeds.
     seeds, seed : int
-        How many, and the first of them.
+        Number of seeds, and first seed.
     epochs, batch_size : int
     widths : tuple of int
-        Of the network.
+        Layer sizes of the network.
     train_images : int
-        Of digits, less the fifth that validates; 0 for all 1,437.
+        Number of digits images, including the fifth used for validation; 0: all 1,437.
     technology : str
-        What prices the joules and seconds: a name or a file.
+        Technology that prices energy and time: a name or a file.
     """
 
     rules: Annotated[tuple[str, ...], Field(min_length=1)] = ("bp", "pc", "s+f", "ep")
@@ -57,14 +57,14 @@ class Protocol(Specification):
 
 
 QUICK = Protocol(rules=("bp", "s+f"), rates=(0.1,), seeds=2, epochs=2, batch_size=16, widths=(64, 16, 10), train_images=400)
-"""Seconds instead of minutes: that all of it works, and nothing about the device."""
+"""Short protocol of seconds: a test without results about the device."""
 
 
 def schemes(device: Device) -> dict[str, dict[str, Any]]:
-    """The update schemes that make sense for a device, by name.
+    """Return the applicable update schemes of a device, by name.
 
-    Devices that answer to pulses learn in place, from a digital accumulator, or by transfers from a second array of such devices,
-    each line after every batch as in the study of the update schemes. Devices that are programmed follow a digital target, which is
+    Pulsed devices learn in place, from a digital accumulator, or by transfers from a second array of such devices,
+    each line after every batch, as in the study of the update schemes. Programmed devices follow a digital target, which is
     written after every batch.
     """
     if isinstance(device.response, PulseResponse):
@@ -82,14 +82,14 @@ def schemes(device: Device) -> dict[str, dict[str, Any]]:
 
 
 def learning_plan(device: Device, protocol: Protocol) -> Plan:
-    """Every rule with every scheme on the device, and on its digital twin."""
+    """Return the plan of every rule with every scheme on the device, and on its digital twin."""
     on: dict[str, dict[str, Any]] = {DIGITAL: {"substrate": "digital"}}
     on |= {name: {"substrate": _analog(device, scheme)} for name, scheme in schemes(device).items()}
     return _plan("learning", protocol, {"rule": list(protocol.rules), "on": on}, technology=protocol.technology)
 
 
 def limits_plan(device: Device, protocol: Protocol, rule: str, scheme: str) -> Plan:
-    """One rule with one scheme on the device as it is, without each of its imperfections by turns, and without all of them."""
+    """Return the plan of one rule and scheme on the device, without each of its imperfections in turn, and without all of them."""
     fields = schemes(device)[scheme]
     whole = Analog.from_dict(_analog(device, fields))
     settings = {AS_IT_IS: _analog(device, fields)}

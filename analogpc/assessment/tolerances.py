@@ -1,7 +1,7 @@
-"""Where a device lies on the tolerance curves: how much of each nonideality it has, and how much every rule bears.
+"""Position of a device on the tolerance curves: its amount of each nonideality, and the amount that every rule tolerates.
 
-The curves are measured once, one nonideality at a time around an otherwise ideal device (experiments/tolerance.toml), and are stored in
-``tolerances.json``, which ``python experiments/tolerance.py`` writes.
+The curves are measured for one nonideality at a time in an otherwise ideal device (experiments/tolerance.toml), and are stored in
+``tolerances.json``, written by ``python experiments/tolerance.py``.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from analogpc.devices.responses import PulseResponse
 from analogpc.devices.substrate import Analog
 
 LOSS = 0.05
-"""The relative loss of accuracy at which a curve has its knee."""
+"""Relative loss of accuracy that defines the knee of a curve."""
 
 FEWER_IS_WORSE = ("states", "bits of the ADC", "bits of the DAC")
-"""Nonidealities of which a smaller amount does more harm."""
+"""Nonidealities for which a smaller amount is worse."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Curve:
     Attributes
     ----------
     rule, name : str
-        The learning rule and the nonideality.
+        Learning rule and nonideality.
     amounts : list of float
-        From little to much harm.
+        Amounts, from least to most harmful.
     relative : list of list of float
-        For every amount: the accuracy of every seed over that on the ideal device.
+        Accuracy of every seed relative to the ideal device, for every amount.
     """
 
     rule: str
@@ -47,30 +47,30 @@ class Curve:
 
     @property
     def knees(self) -> list[float]:
-        """For every seed the amount from which on the accuracy stays below 1 - LOSS; NaN if no amount that was tried does that.
+        """Return for every seed the amount beyond which the accuracy stays below 1 - LOSS; NaN if no measured amount does.
 
-        Interpolated linearly in what does the harm: the amount itself, the reciprocal of a number of states, the step of a converter. The
-        ideal device, which has none of it, is the first point.
+        Interpolated linearly in the harm: the amount, the reciprocal of a number of states, or the step of a converter. The
+        ideal device with zero harm is the first point.
         """
         harm = [self._harm(amount) for amount in self.amounts]
         found = [_knee([values[seed] for values in self.relative], harm) for seed in range(min(map(len, self.relative)))]
         return [self._amount(one) for one in found]
 
     def _harm(self, amount: float) -> float:
-        """What does the harm, 0 for the ideal device."""
+        """Return the harm of an amount; 0 for the ideal device."""
         if self.name.startswith("bits"):
             return 2.0**-amount
         return 1 / amount if self.name in FEWER_IS_WORSE else amount
 
     def _amount(self, harm: float) -> float:
-        """The inverse of `_harm`."""
+        """Invert `_harm`."""
         if self.name.startswith("bits"):
             return -math.log2(harm)
         return 1 / harm if self.name in FEWER_IS_WORSE else harm
 
     @property
     def said(self) -> str:
-        """Mean and range of the knee over the seeds, or the largest amount that every seed bore."""
+        """Mean and range of the knee over the seeds, or the largest amount tolerated by every seed."""
         knees = self.knees
         found = [one for one in knees if not math.isnan(one)]
         borne = f"{'<' if self.name in FEWER_IS_WORSE else '>'} {self.amounts[-1]:g}"
@@ -82,7 +82,7 @@ class Curve:
 
     @property
     def range(self) -> str:
-        """The range of the knee over the seeds in a few characters."""
+        """Return the range of the knee over the seeds, in a few characters."""
         knees = self.knees
         found = sorted((one for one in knees if not math.isnan(one)), key=self._harm)
         ends = [f"{one:.2g}" for one in (found[:1] + found[-1:])]
@@ -97,7 +97,7 @@ class Curve:
         -------
         str
             "within" if no seed loses 5 % at this amount, "beyond" if every seed does, "at the knee" if the seeds differ; "not measured" if
-            the amount does more harm than any that was tried and some seed bore all of them.
+            the amount is worse than all measured ones and some seed tolerated all of them.
         """
         here, lost = self._harm(amount), []
         for knee in self.knees:
@@ -125,9 +125,9 @@ class Placed:
     name : str
         The nonideality, with the unit of its amount.
     amount : float
-        How much of it the device has.
+        Amount of the nonideality in the device.
     curves : dict of Curve
-        By rule.
+        Curves by rule.
     """
 
     name: str
@@ -136,13 +136,13 @@ class Placed:
 
     @property
     def judged(self) -> dict[str, str]:
-        """By rule: what `Curve.judge` says of the amount."""
+        """Result of `Curve.judge` for the amount, by rule."""
         return {rule: curve.judge(self.amount) for rule, curve in self.curves.items()}
 
 
 @functools.cache
 def tolerance_curves() -> tuple[Curve, ...]:
-    """The stored curves, in the order of the study."""
+    """Return the stored curves, in the order of the study."""
     text = resources.files("analogpc.assessment").joinpath("tolerances.json").read_text(encoding="utf-8")
     return tuple(Curve(**one) for one in json.loads(text)["curves"])
 
@@ -153,12 +153,12 @@ def place_on_curves(substrate: Analog) -> list[Placed]:
     Parameters
     ----------
     substrate : Analog
-        With a device that answers to pulses; any other has no place on these curves.
+        Crossbars with a pulsed device; other devices are not on these curves.
 
     Returns
     -------
     list of Placed
-        One for each nonideality that has curves, in their order; empty for a device that is programmed.
+        One entry for each nonideality with curves, in their order; empty for programmed devices.
 
     Examples
     --------
@@ -181,10 +181,10 @@ def _response(substrate: Analog) -> PulseResponse:
 
 
 def _lost_at_bounds(substrate: Analog) -> float:
-    """One minus the step towards a bound at that bound over the step at zero weight: the mean of both directions."""
+    """Return one minus the step towards a bound at that bound over the step at zero weight, averaged over both directions."""
     response = _response(substrate)
     low, high, zero = places(response)
-    # A bound cuts a step short that leads out of the window, so the law is evaluated one step before it.
+    # A bound cuts off steps out of the window, so the law is evaluated one step before it.
     margin = min(step_at_zero(response), 0.25 * (high - low))
     up, down = mean_steps(response, np.array([low + margin, high - margin]))
     zero_up, zero_down = (float(one[0]) for one in mean_steps(response, np.array([zero])))
@@ -211,4 +211,4 @@ AMOUNTS: dict[str, Callable[[Analog], float]] = {
     "stuck devices": _stuck,
     "leak in an update cycle": lambda substrate: 1 / _response(substrate).lifetime,
 }
-"""How much of each nonideality crossbars have, in the unit of its name."""
+"""Functions that return the amount of each nonideality in crossbars, in the unit of its name."""

@@ -1,15 +1,15 @@
-"""Pictures of runs, devices and crossbars: functions that return a matplotlib figure.
+"""Figures of runs, devices and crossbars: functions that return a matplotlib figure.
 
-Enters: what draws. Each function takes things of the other rooms and gives a `Figure`, which shows itself in a notebook and is
-saved by ``figure.savefig("picture.png")``. No function needs a display, or changes matplotlib's settings.
+Contains all drawing functions. Each takes objects of other packages and returns a `Figure`, which displays itself in a notebook and
+is saved by ``figure.savefig("picture.png")``. No function needs a display or changes matplotlib's settings.
 
-- `runs`: learning curves and energies of any number of runs, named by what differs between them
-- `learning`: accuracies and losses alone
+- `runs`: learning curves and energies of runs, labelled by their differences
+- `learning`: accuracies and losses only
 - `energies`: energies by layer and relaxation step of a rule
-- `conductances`: how conductances are distributed within their window
-- `pulse_response`: what pulses do to a device
-- `tiles`: the arrays of a crossbar, place by place
-- `confusion`: which classes are taken for which
+- `conductances`: distribution of conductances in their window
+- `pulse_response`: response of a device to pulses
+- `tiles`: maps of the arrays of a crossbar
+- `confusion`: confusion matrix
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Pictures of conductances: how they are distributed, and where on the arrays they are."""
+"""Figures of conductances: distributions and maps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_TILES = 8
 
 
 def crossbar_matrices(of: Any) -> list[CrossbarMatrix]:
-    """The matrices on crossbars of a run, a network, a crossbar, or such a matrix itself; in main memory."""
+    """Return the crossbar matrices of a run, a network, a crossbar or a matrix, in main memory."""
     if isinstance(of, CrossbarMatrix):
         return [of]
     if isinstance(of, Crossbar):
@@ -32,18 +32,18 @@ def crossbar_matrices(of: Any) -> list[CrossbarMatrix]:
 def _some(of: Any) -> list[CrossbarMatrix]:
     found = crossbar_matrices(of)
     if not found:
-        raise ValueError("the network is digital and has no conductances: net.on(apc.Analog(...)) puts it on crossbars")
+        raise ValueError("the network is digital and has no conductances: put it on crossbars with net.on(apc.Analog(...))")
     return found
 
 
 def conductances(*of: Any, names: Sequence[str] | None = None) -> Picture:
-    """How the conductances of all devices are distributed within their window.
+    """Plot the distribution of the conductances of all devices in their window.
 
     Parameters
     ----------
     of : Run, Network or Crossbar
     names : sequence of str
-        In the legend; names of devices if not given.
+        Legend entries; by default names of devices.
     """
     found = [_some(one) for one in of]
     labels = names or [
@@ -57,7 +57,7 @@ def conductances(*of: Any, names: Sequence[str] | None = None) -> Picture:
 def draw_conductances(
     axes: Axes, matrices: Mapping[str, Sequence[CrossbarMatrix]], *, legend: bool = True, numbers: Sequence[int] | None = None
 ) -> None:
-    """Histograms of the conductances of some matrices, by the names in the legend; ``numbers`` say which colours they have."""
+    """Draw histograms of the conductances of matrices, by legend entry; ``numbers`` select the colours."""
     devices = [group[0].substrate.device for group in matrices.values()]
     factor, prefix = unit_of(max(device.g_max_siemens for device in devices))
     ends = min(d.g_min_siemens for d in devices) / factor, max(d.g_max_siemens for d in devices) / factor
@@ -75,13 +75,13 @@ def draw_conductances(
 
 
 def tiles(of: Any, matrix: str = "") -> Picture:
-    """The arrays of a matrix as maps of conductance, stuck weights crossed out, beside a histogram of all.
+    """Plot the arrays of a matrix as conductance maps with crosses at stuck weights, and a histogram.
 
     Parameters
     ----------
     of : Crossbar, Network or Run
     matrix : str
-        Which matrix of a network, such as "layer1.0.weight"; the first on crossbars if not given.
+        Matrix of a network, such as "layer1.0.weight"; by default the first on crossbars.
     """
     chosen = _named(of, matrix)
     arrays = [

@@ -1,4 +1,4 @@
-"""Pictures of runs, rules and devices."""
+"""Figures of runs, rules and devices."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 def runs(*given: Run, names: Sequence[str] | None = None) -> Picture:
-    """Learning curves, the energies of the last epoch by layer, and the conductances at the end, of any number of runs.
+    """Plot learning curves, last energies by layer and final conductances of runs.
 
     Parameters
     ----------
     given : Run
-        With at least one finished epoch each.
+        Runs with at least one finished epoch each.
     names : sequence of str
-        In the legend; if not given, what differs between their studies.
+        Legend entries; by default the differences between the studies.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def runs(*given: Run, names: Sequence[str] | None = None) -> Picture:
 
 
 def learning(*given: Run, names: Sequence[str] | None = None) -> Picture:
-    """Accuracies (for regression r2) and losses by epoch; see `runs`."""
+    """Plot accuracies (for regression r2) and losses by epoch; see `runs`."""
     _refuse_unfinished(given)
     labels = names_of(given) if names is None else list(names)
     figure = picture(9, 3.6)
@@ -63,7 +63,7 @@ def learning(*given: Run, names: Sequence[str] | None = None) -> Picture:
 
 def _refuse_unfinished(given: Sequence[Run]) -> None:
     if not given:
-        raise ValueError("there is nothing to draw: give at least one run")
+        raise ValueError("nothing to plot: give at least one run")
     for run in given:
         if not run.history.get("epoch"):
             raise ValueError("a run without a finished epoch has nothing to draw")
@@ -107,7 +107,7 @@ def _draw_last_energies(axes: Axes, given: Sequence[Run], labels: Sequence[str])
 
 
 def energies(network: Network, rule: Rule | str, x: np.ndarray, target: np.ndarray) -> Picture:
-    """The energy of every layer at every step of a relaxation; nothing learns.
+    """Plot the energy of every layer at every step of a relaxation, without weight updates.
 
     Parameters
     ----------
@@ -124,18 +124,18 @@ def energies(network: Network, rule: Rule | str, x: np.ndarray, target: np.ndarr
 
 
 def pulse_response(*devices: Device | str, pulses: int = 0, seed: int = 0, population: int = 12) -> Picture:
-    """Conductances under pulses up and then as many down, of some devices of each kind and their mean.
+    """Plot conductances under up pulses and then equally many down pulses, of several devices of each kind and their mean.
 
     Parameters
     ----------
     devices : Device or str
-        Devices or names of presets.
+        Devices, or names of presets.
     pulses : int
-        In each direction; as many as cross the range of the first device if not given.
+        Number of pulses in each direction; by default the number that crosses the range of the first device.
     seed : int
-        Which devices are drawn.
+        Seed of the simulated devices.
     population : int
-        How many of each kind.
+        Number of devices of each kind.
     """
     from analogpc.devices.presets import preset
     from analogpc.devices.responses import PulseResponse
@@ -145,9 +145,9 @@ def pulse_response(*devices: Device | str, pulses: int = 0, seed: int = 0, popul
     made = [preset(device) if isinstance(device, str) else device for device in devices]
     for device in made:
         if not isinstance(device.response, PulseResponse):
-            raise ValueError(f"the device '{device.name}' is programmed, not pulsed, so that it has no pulse response")
+            raise ValueError(f"the device '{device.name}' is programmed, not pulsed, so it has no pulse response")
     if not made:
-        raise ValueError("there is nothing to draw: name at least one device, as in pulse_response('reram-sb')")
+        raise ValueError("nothing to plot: name at least one device, as in pulse_response('reram-sb')")
     top, prefix = unit_of(max(device.g_max_siemens for device in made))
     figure = picture(6, 3.6)
     axes, count = figure.subplots(), pulses
@@ -166,12 +166,12 @@ def pulse_response(*devices: Device | str, pulses: int = 0, seed: int = 0, popul
 
 
 def confusion(found: Any) -> Picture:
-    """Which classes are taken for which.
+    """Plot a confusion matrix.
 
     Parameters
     ----------
     found : Confusion
-        As `Run.confusion` gives it.
+        Result of `Run.confusion`.
     """
     counts, names = found.counts, found.classes
     size = max(3.2, 0.42 * len(names) + 1.5)
@@ -185,6 +185,6 @@ def confusion(found: Any) -> Picture:
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=8, color="w" if dark else "k")
         axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
         axes.set_yticks(range(len(names)), names)
-    axes.set(xlabel="taken for", ylabel="right class", title=f"accuracy {found.accuracy:.2%}")
-    figure.colorbar(mesh, label="share of the right class")
+    axes.set(xlabel="predicted class", ylabel="true class", title=f"accuracy {found.accuracy:.2%}")
+    figure.colorbar(mesh, label="share of the true class")
     return figure

@@ -1,4 +1,4 @@
-"""What networks, runs, data, devices and crossbars look like in a notebook: short tables, and the same as text."""
+"""Display of networks, runs, data, devices and crossbars in notebooks: short tables, and text."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def table(title: str, rows: Iterable[Sequence[Any]], head: Sequence[str] = ()) -> str:
-    """An HTML table under a line of text; everything is escaped."""
+    """Return an HTML table with a title; everything is escaped."""
     top = "".join(f"<th>{html.escape(str(cell))}</th>" for cell in head)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<div><b>{html.escape(title)}</b><table>{f'<tr>{top}</tr>' if top else ''}{body}</table></div>"
 
 
 def where(substrate: Any) -> str:
-    """A substrate in a few words."""
+    """Describe a substrate in a few words."""
     if substrate.kind == "digital":
         return "digital"
     bits = f"DAC {substrate.dac.bits:g} bits, ADC {substrate.adc.bits:g} bits"
@@ -33,7 +33,7 @@ def where(substrate: Any) -> str:
 
 
 def layer_rows(network: Network) -> list[tuple[str, str, str, str]]:
-    """(layer, blocks, output shape, parameters) of every layer."""
+    """Return (layer, blocks, output shape, parameters) of every layer."""
     rows = []
     shapes = [layer.output_shape for layer in network.layers]
     for number, (specification, layer, shape) in enumerate(
@@ -45,7 +45,7 @@ def layer_rows(network: Network) -> list[tuple[str, str, str, str]]:
 
 
 def blocks_of(specification: Any) -> str:
-    """The blocks of a layer in a few words."""
+    """Describe the blocks of a layer in a few words."""
     inner = getattr(specification, "blocks", None) or getattr(specification, "branches", None)
     if inner:
         return ", ".join(map(blocks_of, inner))
@@ -55,24 +55,24 @@ def blocks_of(specification: Any) -> str:
 
 
 def parameters(network: Network) -> int:
-    """How many numbers the matrices of a network hold."""
+    """Return the number of parameters of a network."""
     return sum(math.prod(matrix.shape) for matrix in network.matrices().values())
 
 
 def network_text(network: Network) -> str:
-    """A network in a line."""
+    """Describe a network in one line."""
     inputs, outputs = (" x ".join(map(str, shape)) for shape in (network.input_shape, network.output_shape))
     size = f"{len(network.layers)} layers, {parameters(network):,} parameters"
     return f"Network({network.architecture.kind}, {inputs} -> {outputs}, {size}, {where(network.substrate)})"
 
 
 def network_html(network: Network) -> str:
-    """A network as a table of its layers."""
+    """Return a network as an HTML table of its layers."""
     return table(network_text(network), layer_rows(network), ("layer", "blocks", "output", "parameters"))
 
 
 def reached(run: Run) -> list[tuple[str, str]]:
-    """The last values of accuracies and losses, by column."""
+    """Return the last accuracies and losses, by column."""
     parts = ("train_", "validation_", "test_")
     return [
         (name.replace("_", " "), f"{values[-1]:.2%}" if "accuracy" in name or "top-" in name else f"{values[-1]:.4g}")
@@ -82,7 +82,7 @@ def reached(run: Run) -> list[tuple[str, str]]:
 
 
 def run_text(run: Run) -> str:
-    """A run in a line."""
+    """Describe a run in one line."""
     from analogpc.plot.shared import rule_of
 
     done, planned = len(run.history.get("epoch", [])), run.study.epochs
@@ -97,7 +97,7 @@ def run_text(run: Run) -> str:
 
 
 def run_html(run: Run) -> str:
-    """A run as a table: what was trained, how, and what it reached."""
+    """Return a run as an HTML table of its settings and results."""
     optimiser = run.study.optimiser
     rows = [
         ("network", network_text(run.network)),
@@ -111,16 +111,16 @@ def run_html(run: Run) -> str:
 
 
 def data_text(data: Dataset) -> str:
-    """A data set in a line."""
+    """Describe a data set in one line."""
     sizes = ", ".join(f"{len(data.labels_of(split)):,} {split}" for split in data.splits)
     shape = " x ".join(map(str, data.input_shape))
-    what = f"{data.n_classes} classes" if data.classes else f"{data.target_kind.outputs} numbers to be predicted"
+    what = f"{data.n_classes} classes" if data.classes else f"{data.target_kind.outputs} regression targets"
     scale = "" if data.normalisation == "given" else f", normalisation {data.normalisation}"
     return f"Dataset({data.name}, samples of {shape}, {sizes}, {what}{scale})"
 
 
 def data_html(data: Dataset) -> str:
-    """A data set as a table of its classes."""
+    """Return a data set as an HTML table of its classes."""
     if not data.classes or data.n_classes > 50:
         return table(data_text(data), [])
     import numpy as np
@@ -131,7 +131,7 @@ def data_html(data: Dataset) -> str:
 
 
 def crossbar_html(crossbar: Crossbar) -> str:
-    """A crossbar as a table."""
+    """Return a crossbar as an HTML table."""
     substrate = crossbar.matrix.substrate
     stuck = crossbar.stuck()
     rows = [

@@ -1,4 +1,4 @@
-"""What all pictures share: figures that show themselves in notebooks, colours, names of runs, units."""
+"""Shared parts of figures: display in notebooks, colours, names of runs, units."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from matplotlib.figure import Figure
 if TYPE_CHECKING:
     from analogpc.training.run import Run
 
-# Okabe and Ito's colours, which the colour-blind can tell apart, and lines that print can.
+# Colour-blind safe colours of Okabe and Ito, and line styles for print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STYLES = ("-", "--", "-.", ":")
 _MOST_NAMES = 28
 
 
 class Picture(Figure):
-    """A matplotlib figure that shows itself in a notebook, and not twice."""
+    """A matplotlib figure that displays itself once in a notebook."""
 
     def _repr_png_(self) -> bytes:
         from io import BytesIO
@@ -28,12 +28,12 @@ class Picture(Figure):
 
 
 def picture(width: float, height: float) -> Picture:
-    """An empty figure of a size in inches."""
+    """Create an empty figure of a size in inches."""
     return Picture(figsize=(width, height), layout="constrained")
 
 
 def legend_below(figure: Any, axes: Any) -> None:
-    """One legend for all panels, under them: the curves of ``axes`` but for those of the training part."""
+    """Add one legend below all panels, with the curves of ``axes`` except those of the training part."""
     lines = [line for line in axes.get_lines() if not str(line.get_label()).endswith(", train")]
     labels = [str(line.get_label()).rsplit(", ", 1)[0] for line in lines]
     if 0 < len(lines) <= _MOST_NAMES:
@@ -42,19 +42,19 @@ def legend_below(figure: Any, axes: Any) -> None:
 
 
 def colour(number: int) -> str:
-    """The colour of the curve of that number."""
+    """Return the colour of a curve, by number."""
     return COLOURS[number % len(COLOURS)]
 
 
 def style(number: int) -> str:
-    """The line of the curve of that number; it changes when the colours begin again."""
+    """Return the line style of a curve, by number; it changes when the colours repeat."""
     return STYLES[number // len(COLOURS) % len(STYLES)]
 
 
 def names_of(runs: Sequence[Run]) -> list[str]:
-    """A name for each run: what of its study differs from the others.
+    """Return a name for each run: the differences between its study and the others.
 
-    Rules and devices have their short names; the fields that these stand for are not listed besides.
+    Rules and devices have their short names; the corresponding fields are not listed.
     """
     flat = [_flat(run.study.said()) for run in runs]
     differing = [key for key in dict.fromkeys(key for one in flat for key in one) if len({str(one.get(key)) for one in flat}) > 1]
@@ -75,13 +75,13 @@ def names_of(runs: Sequence[Run]) -> list[str]:
 
 
 def substrate_of(run: Run) -> str:
-    """ "digital", or the name of the device."""
+    """Return "digital" or the name of the device."""
     substrate: Any = run.study.substrate
     return "digital" if substrate.kind == "digital" else substrate.device.name
 
 
 def rule_of(run: Run) -> str:
-    """The short name of the rule, or its kind."""
+    """Return the short name of the rule, or its kind."""
     from analogpc.rules import named_rules
 
     rule = run.study.rule

@@ -100,7 +100,7 @@ def test_a_relaxation_that_stops_early_has_fewer_rows():
 
 def test_rules_that_cannot_be_watched_are_refused():
     network = network_of(4, 3)
-    with pytest.raises(TypeError, match="the rule 'backprop' cannot be watched"):
+    with pytest.raises(TypeError, match="the rule 'backprop' cannot be recorded"):
         energy_profile(network, apc.Backprop(), *batch(network))
 
 
@@ -270,5 +270,5 @@ def test_the_residual_of_hopfield_networks_is_the_distance_from_the_drive():
 
 def test_other_rules_have_no_residual():
     network = network_of(4, 3)
-    with pytest.raises(TypeError, match="the rule 'backprop' has no residual here"):
+    with pytest.raises(TypeError, match="the rule 'backprop' has no residual; the rules"):
         residual(network, apc.Backprop(), *batch(network))

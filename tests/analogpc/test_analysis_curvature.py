@@ -148,7 +148,7 @@ def test_a_hessian_that_does_not_fit_is_refused(wrong, sentence):
         state_hessian_extremes(network, *batch(network), **wrong)
     with pytest.raises(ValueError, match="no hidden state"):
         state_hessian_extremes(network_of(5, 3), *batch(network))
-    with pytest.raises(ValueError, match="not of the architecture 'hopfield'"):
+    with pytest.raises(ValueError, match="not for the architecture 'hopfield'"):
         state_hessian_extremes(hopfield(), *batch(hopfield()))
     with pytest.raises(ValueError, match=r"momentum = 1 is not allowed"):
         state_hessian_extremes(network, *batch(network)).stable_step_size(1.0)

@@ -97,8 +97,8 @@ def test_neither_the_order_of_the_samples_nor_that_of_the_classes_matters(raw, s
     [
         ({"probabilities": np.ones((4, 2))}, "have a sum of 1 in every row"),
         ({"probabilities": np.ones(4)}, r"must be \(n, classes\) numbers, not \(4,\) of float64"),
-        ({"labels": np.array([0, 1, 2, 0])}, "labels must be 4 whole numbers from 0 to 1"),
-        ({"labels": np.zeros(3, int)}, "labels must be 4 whole numbers"),
+        ({"labels": np.array([0, 1, 2, 0])}, "labels must be 4 integers from 0 to 1"),
+        ({"labels": np.zeros(3, int)}, "labels must be 4 integers"),
         ({"bins": 0}, "bins = 0 is not allowed: it must be from 1 to the number of samples, 4"),
         ({"form": "mean"}, "form = 'mean' is not allowed"),
     ],
@@ -155,7 +155,7 @@ def library():
 
 def test_without_the_library_one_sentence_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "imagecorruptions", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'analogpc\[robustness\]' brings it"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'analogpc\[robustness\]'"):
         corrupted(images((32, 32, 3)), "fog", 1)
 
 

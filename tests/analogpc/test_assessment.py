@@ -150,7 +150,7 @@ def test_bad_input_is_one_sentence(assessed, tmp_path, capsys):
         (["reram-sb", "--technology", "nobody"], "nobody"),
         (["reram-sb", "--out", str(tmp_path / "other")], "is not the folder of an assessment"),
         (["reram-sb", "--quick", "--out", str(assessed.folder)], "assessment of another device"),
-        (["pcm-inference", "--out", str(assessed.folder)], "in the other mode"),
+        (["pcm-inference", "--out", str(assessed.folder)], "another device, mode or seed"),
     ):
         with pytest.raises(SystemExit) as end:
             main(["assess", *arguments])

@@ -208,7 +208,7 @@ def test_a_small_file_that_unpacks_to_much_is_refused_before_it_has(tmp_path, rn
         for _ in range(256):
             file.write(bytes(2**20))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(DataError, match=r"announces \(12, 28, 28\), and more bytes follow|and 1 to 1048576 of them, not"):
+    with pytest.raises(DataError, match=r"gives \(12, 28, 28\), but more bytes follow|and 1 to 1048576 of them, not"):
         load_data("mnist", data_dir=tmp_path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**16  # KiB
 
