@@ -20,6 +20,7 @@ from analogpc.blocks import (
     Residual as Residual,
     SoftPool as SoftPool,
     Sum as Sum,
+    TiedDecoder as TiedDecoder,
     ValueNode as ValueNode,
     register_activation as register_activation,
 )
