@@ -50,7 +50,7 @@ def test_normalisations_pools_and_residuals_survive_toml():
 
 def test_bad_shapes_and_fields_are_refused_in_one_sentence():
     with pytest.raises(
-        ShapeError, match=r"^block 1 of the chain: Dense takes samples of shape \(n_in,\), not \(4, 4, 2\); Flatten"
+        ShapeError, match=r"^block 1 of the chain: Dense takes samples of shape \(n_in,\), not \(4, 4, 2\): add Flatten"
     ):
         build(Chain(blocks=(Conv2d(channels=2), Dense(features=2))), (4, 4, 1))
     with pytest.raises(ShapeError, match=r"^Conv2d takes samples of shape \(height, width, channels\), not \(9,\)$"):
