@@ -44,7 +44,7 @@ class Analog(Specification):
         Number of word lines and bit lines of one physical array. Larger matrices are cut into tiles; every tile has its own
         converters, and partial sums are added digitally.
     mapping : Mapping
-        How devices represent a weight. The default is a differential pair (with a reference device where the response has one),
+        Mapping of weights to devices. The default is a differential pair (with a reference device where the response has one),
         or a one-sided pair for unipolar devices whose response fades under pulses; see `default_mapping`.
     dac, adc : DAC, ADC
         Converters of the driven and sensed lines, in both read directions. ``dac_bits`` and ``adc_bits`` are accepted as
@@ -62,7 +62,7 @@ class Analog(Specification):
     wires : Wires
         Line resistances of every array. ``wire_ohms`` is accepted as a shorthand for the resistance of all segments.
     scheme : Scheme
-        How products become conductance changes. The default is stochastic pulses, or exact writing for the ideal device.
+        Update scheme, which converts products to conductance changes; by default stochastic pulses, or exact writing if ideal.
 
     Examples
     --------

@@ -33,7 +33,7 @@ _UNMEASURED = {
     "response": "pulses were not measured: the device is programmed, not pulsed",
     "read_noise": "read noise was not measured: reads are exact",
     "programming": "programming errors were not measured: programming is exact, up to the response's own noise",
-    "drift": "drift was not measured: conductances stay",
+    "drift": "drift was not measured: conductances are constant",
     "conduction": "the current-voltage curve was not measured: Ohm's law holds",
     "faults": "faults were not measured: every device works",
     "thermal": "the temperature dependence was not measured: there is none",
@@ -45,7 +45,7 @@ class RefusedDeviceError(CalibrationError):
 
     def __init__(self, fit: DeviceFit) -> None:
         self.fit = fit
-        super().__init__(f"the fit is refused: {'; '.join(fit.failures)} (--accept writes the device all the same)")
+        super().__init__(f"the fit is refused: {'; '.join(fit.failures)} (--accept writes the device nevertheless)")
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,9 @@ def calibrate_files(
     pulses = [one for one in understood if one.kind == "pulses"]
     tables = [one for one in understood if one.kind == "step-table"]
     if pulses and tables:
-        raise CalibrationError("pulse series and tables of steps both say what a pulse does: calibrate from one of them")
+        raise CalibrationError(
+            "pulse series and tables of steps both describe the response to pulses: calibrate from one of them"
+        )
     calibration = calibration_of(pulses, name, nodes, True) if pulses else None
     parts = [step_table_part(tables)] if tables else []
     for one in understood:
@@ -162,7 +164,9 @@ def _device(
     if "response" not in fields:
         windows = [part.window for part in parts if part.window[1] > 0]
         if not windows:
-            raise CalibrationError("these measurements hold no conductance: add one that does, such as programming or pulses")
+            raise CalibrationError(
+                "these measurements hold no conductance: add one with conductances, such as programming or pulses"
+            )
         low, high = min(w[0] for w in windows), max(w[1] for w in windows)
         low = 0.0 if low > 0.98 * high else low
         fields |= {"response": Programmable(), "g_min_siemens": low, "g_max_siemens": high}
@@ -193,7 +197,7 @@ def _by_hand(fields: dict[str, Any], values: dict[str, float]) -> tuple[dict[str
         response = fields["response"]
         if name in ("c2c", "d2d"):
             if not hasattr(response, "dw_min_std"):
-                raise CalibrationError(f"--{name} needs a device that answers to pulses")
+                raise CalibrationError(f"--{name} needs a device that responds to pulses")
             fields["response"] = response.but(**{"dw_min_std" if name == "c2c" else "dw_min_dtod": value})
         elif name == "read_noise":
             fields["read_noise"] = ConstantNoise(std_siemens=value)

@@ -40,7 +40,7 @@ def pairs_part(part: Understood) -> Part:
     panel.lines.extend([(ends * 1e6, ends * 1e6, "no change"), (ends * 1e6, ends * np.exp(mean) * 1e6, "mean change")])
     window = (float(min(before.min(), after.min())), float(max(before.max(), after.max())))
     if mean > max(2 * error, _MOVED):
-        grown = f"conductances grow by {np.expm1(mean):.1%} ± {error:.1%} in {seconds:.3g} s, which no drift model here does"
+        grown = f"conductances grow by {np.expm1(mean):.1%} ± {error:.1%} in {seconds:.3g} s, which no drift model here describes"
         return Part("drift", {}, (), panel, failures=(grown,), window=window)
     if mean < -max(2 * error, _MOVED):
         life = -seconds / mean
@@ -52,9 +52,9 @@ def pairs_part(part: Understood) -> Part:
             (told,),
             panel,
             assumptions=(
-                "two times do not tell the law of a loss: it is taken as exponential, towards zero, at the temperature of the bake",
+                "two times do not determine the law of the loss: it is assumed exponential, towards zero, at the temperature of the bake",
             ),
-            remarks=(f"losses of devices differ by {logs.std(ddof=1):.1%}, which is taken as zero",),
+            remarks=(f"losses of devices differ by {logs.std(ddof=1):.1%}, which is ignored",),
             window=window,
         )
     sigma = float((after - before).std(ddof=1)) * 1e6
@@ -67,7 +67,7 @@ def pairs_part(part: Understood) -> Part:
         {"drift": model},
         (known,),
         panel,
-        assumptions=(f"nothing happens until {seconds / 2:.3g} s, half of the time that was measured",),
+        assumptions=(f"conductances are constant until {seconds / 2:.3g} s, half of the measured time",),
         remarks=("the mean stays and the spread grows: relaxation",),
         window=window,
     )

@@ -69,7 +69,7 @@ def check(fitted: PulseFit) -> Checks:
     if not _COVERAGE[0] - slack < coverage < _COVERAGE[1] + slack:
         failures.append(f"{coverage:.0%} of the readings lie within the 90 % band that the model predicts")
     if r_squared < _LEAST_R2:
-        failures.append(f"the mean curve has an R² of {r_squared:.2f}, and at least {_LEAST_R2:g} is asked for")
+        failures.append(f"the mean curve has an R² of {r_squared:.2f}, at least {_LEAST_R2:g} is required")
     largest = int(np.argmax(np.abs(correlation)))
     if abs(correlation[largest]) > max(_MOST_CORRELATION, 5 / np.sqrt(n)):
         failures.append(f"the prediction errors are correlated by {correlation[largest]:.2f} over {largest + 1} pulses")

@@ -65,7 +65,7 @@ def iv_part(part: Understood) -> Part:
         0, f"conduction: {name}, ahead of {runner[0]} by {scores[order[1]] - scores[order[0]]:.3g} in Schwarz's criterion"
     )
     r2 = 1 - error / float(((amperes - amperes.mean()) ** 2).sum())
-    failures = (f"the {name} law has an R² of {r2:.2f}, and at least 0.9 is asked for",) if r2 < 0.9 else ()
+    failures = (f"the {name} law has an R² of {r2:.2f}, at least 0.9 is required",) if r2 < 0.9 else ()
     intervals = []
     if name == "sinh":
         low, high = _profile(lambda s: rest(s * np.sinh(volts / s))[0], scale, error, count)

@@ -30,7 +30,7 @@ class RefusedFitError(CalibrationError):
     def __init__(self, calibration: Calibration) -> None:
         self.calibration = calibration
         super().__init__(
-            f"the fit is refused: {'; '.join(calibration.checks.failures)} (--accept writes the device all the same)"
+            f"the fit is refused: {'; '.join(calibration.checks.failures)} (--accept writes the device nevertheless)"
         )
 
 
@@ -253,7 +253,7 @@ def _remarks(data: PulseData, fitted: PulseFit) -> list[str]:
     if low == 0 and high > 0.1:
         said.append(
             f"the cycle-to-cycle noise is {value:.2g} of a step, but anything up to {high:.2g} fits as well: "
-            f"some {_more_cycles(data, value, high):,} times as many cycles would tell"
+            f"some {_more_cycles(data, value, high):,} times as many cycles would distinguish them"
         )
     return said
 

@@ -140,7 +140,7 @@ def _one(part: Understood, number: int | None) -> PulseData:
                 f"pulse {pulse[:-1][twice][0]} of device '{names[device[:-1][twice][0]]}' occurs twice in one cycle"
             )
         pulse, series = again
-        notes.append("pulse numbers begin anew with every change of direction")
+        notes.append("pulse numbers restart at every change of direction")
         return PulseData(
             pulse,
             columns["conductance"],
@@ -208,7 +208,7 @@ def _given(columns: dict[str, Any]) -> np.ndarray:
     if "direction" not in columns:
         volts = columns["pulse_volts"]
         if (volts == 0).any():
-            raise CalibrationError("a pulse voltage of 0 V says no direction")
+            raise CalibrationError("a pulse voltage of 0 V gives no direction")
         return np.sign(volts).astype(np.int8)
     values = columns["direction"]
     out = np.empty(len(values), np.int8)

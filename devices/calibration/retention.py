@@ -66,7 +66,7 @@ def drift_part(part: Understood) -> Part:
     panel = _panel(seconds, g, series, names)
     window = (float(g.min()) * 1e-6, float(g.max()) * 1e-6)
     if mean < -2 * known and mean < -0.005:
-        grown = f"conductances grow with time (exponent {-mean:.3g} ± {known:.2g}), which no drift model here does"
+        grown = f"conductances grow with time (exponent {-mean:.3g} ± {known:.2g}), which no drift model here describes"
         return Part("drift", {}, (), panel, failures=(grown,), window=window)
     if len(nu) >= 5 and abs(mean) < 2 * known and len(times) >= 2:
         grown_part = _relaxation(seconds, g, series, times, panel, window)

@@ -72,7 +72,7 @@ class Fit:
     spreads : (4,)
         Standard deviations of the columns of ``own`` from device to device.
     free : (p + 6,) bool
-        Which of ``theta`` were estimated; other noises are absent, other bounds infinite.
+        Mask of the estimated entries of ``theta``; other noises are absent, other bounds infinite.
     loss : float
         Negative log-likelihood, up to a constant.
     information : (p + 6 + 4 devices,) squared

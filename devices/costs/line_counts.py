@@ -34,7 +34,7 @@ def count_trains(
     meter : Meter
     array : CountedArray
     Lines of one physical array.
-        Of one physical array.
+        Numbers of lines of one physical array.
     tops : range of int
         Indices of the rows of tiles whose bit lines are driven; word lines of others carry no pulse.
     on_rows, on_columns : (lines,) int64 arrays

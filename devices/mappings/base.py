@@ -75,7 +75,7 @@ class Mapping(Member):
 
     @property
     def subtracts(self) -> Literal["nothing", "device", "column"]:
-        """What is subtracted from the legs: nothing, a reference device for every weight, or a column of devices of the array."""
+        """Reference that is subtracted from the legs: nothing, a device for every weight, or a column of devices of the array."""
         return "nothing"
 
     @property

@@ -30,7 +30,7 @@ class DifferentialPair(Mapping):
         coincidence, and on average the up/down asymmetry of single devices cancels); "reference" is fixed: the reference device
         of the response if it has one, otherwise a perfect device at the state of zero weight.
     subtraction : "analog" or "digital"
-        How active pairs are subtracted: as currents before one converter, or as numbers after two.
+        Subtraction of active pairs: as currents before one converter, or as numbers after two.
     """
 
     kind: Literal["differential-pair"] = "differential-pair"

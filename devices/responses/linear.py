@@ -36,7 +36,7 @@ class LinearResponse(PulseResponse):
 
 
 class ConstantStep(LinearResponse):
-    """The same step everywhere: w += ±dw (1 + dw_min_std ξ), clipped to the bounds (Gokmen and Vlasov 2016)."""
+    """Constant step: w += ±dw (1 + dw_min_std ξ), clipped to the bounds (Gokmen and Vlasov 2016)."""
 
     kind: Literal["constant-step"] = "constant-step"
 

@@ -257,7 +257,7 @@ def test_a_bad_fit_is_refused_unless_it_is_accepted():
     place = np.concatenate([np.sin(np.linspace(0, 9 * np.pi, n)), np.cos(np.linspace(0, 9 * np.pi, n))])
     trend = np.concatenate([np.linspace(0, 0.6, n), np.linspace(0.6, 0, n)])
     columns = {"pulse": np.arange(2 * n), "conductance_us": 3 + place + trend, "direction": np.repeat([1, -1], n)}
-    with pytest.raises(RefusedFitError, match="--accept writes the device all the same") as refused:
+    with pytest.raises(RefusedFitError, match="--accept writes the device nevertheless") as refused:
         calibrate(columns)
     assert refused.value.calibration.checks.failures
     fit = calibrate(columns, accept=True)
