@@ -62,7 +62,8 @@ class Analog(Specification):
     wires : Wires
         Line resistances of every array. ``wire_ohms`` is accepted as a shorthand for the resistance of all segments.
     scheme : Scheme
-        Update scheme, which converts products to conductance changes; by default stochastic pulses, or exact writing if ideal.
+        Update scheme, which converts products to conductance changes. The default is stochastic pulses, or exact writing for the
+        ideal device.
 
     Examples
     --------

@@ -252,7 +252,7 @@ class Meter:
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
     def as_dict(self) -> dict[str, Any]:
-        """The counts by name: int, or float for those in siemens."""
+        """Return the counts by name: int, or float for those in siemens."""
         kept = self.__dict__
         if kept.get(_OWED) or len(kept) > len(_NAMES) + (_OWED in kept):
             return {name: getattr(self, name) for name in _NAMES}

@@ -128,7 +128,7 @@ class Loads:
                 lines.settle()
 
     def forward(self) -> DrivenLines:
-        """The word lines."""
+        """Return the word lines."""
         if self._forward is None:
             lines: Lines = [(along.sum(axis=1), curve) for along, _, curve in self._terms]
             self._forward = DrivenLines(lines, self._legs * self._tiles[1], "charged_rows", self._volts)
