@@ -76,12 +76,13 @@ def main(
     figure : function, optional
         Maps the sweep to a figure.
     store : function, optional
-        Writes what the package keeps of the sweep.
+        Writes what the package keeps of the sweep; not called if ``--out`` names another place for the page.
     """
     here = Path(file)
     parser = argparse.ArgumentParser(description=f"Write the page of experiments/{here.stem}.toml.")
     parser.add_argument("folder", type=Path, nargs="?", default=Path(f"{here.stem}-sweep"), help="folder of the sweep")
-    parser.add_argument("--out", type=Path, default=here.parent / "results" / here.stem, help="path of the page, without suffix")
+    usual = here.parent / "results" / here.stem
+    parser.add_argument("--out", type=Path, default=usual, help="path of the page, without suffix")
     chosen = parser.parse_args()
     record = read_record(chosen.folder)
     swept = Swept(here.stem, record, settings(record["rows"], record["metric"], record["varied"]))
@@ -91,7 +92,7 @@ def main(
     chosen.out.with_suffix(".csv").write_bytes((chosen.folder / "table.csv").read_bytes())
     if figure is not None:
         figure(swept).savefig(chosen.out.with_suffix(".png"), dpi=110)
-    if store is not None:
+    if store is not None and chosen.out == usual:
         store(swept)
 
 

@@ -113,8 +113,10 @@ class Record(TypedDict):
     columns: list[str]
     rows: list[Annotated[dict[str, Cell], AfterValidator(_whole_row)]]
     histories: dict[str, dict[str, list[Cell | list[Cell]]]]
+    studies: dict[str, str]
     environment: dict[str, Cell | dict[str, Cell]]
     command: NotRequired[str]
+    analogpc: NotRequired[str]
 
 
 def write_record(path: Path, plan: Plan, rows: list[Row], told: dict[str, Any]) -> None:

@@ -59,6 +59,8 @@ def test_knees_are_interpolated_in_what_does_the_harm():
     assert math.isnan(Curve("bp", "stuck devices", [1.0], [[0.96]]).knees[0])
     assert Curve("bp", "stuck devices", [1.0, 2.0], [[0.9, 1.0], [0.5, 0.9]]).range == "0.5 – 1.5"
     assert Curve("bp", "states", [50.0, 20.0], [[1.0, 1.0], [0.9, 0.97]]).range == "29 – < 20"
+    assert Curve("bp", "stuck devices", [1.0, 3.0], [[1.0, 1.0], [1.0, 0.99]]).said == "> 3"
+    assert Curve("bp", "stuck devices", [1.0, 3.0], [[1.0, 0.9], [0.8, 1.0]]).said == "> 3 (1 of 2 seeds; else 1.5)"
     # A loss that later amounts regain is no knee.
     assert math.isnan(Curve("bp", "stuck devices", [1.0, 2.0], [[0.9], [1.0]]).knees[0])
 

@@ -1,6 +1,5 @@
 """Studies among the experiments: each runs in its short mode, and its page and figure are made from the table."""
 
-import math
 import runpy
 import sys
 import tomllib
@@ -57,18 +56,3 @@ def test_every_trial_of_a_study_is_allowed_or_refused_as_expected(file):
     refused = [trial for trial in trials if trial.study is None]
     rules = len({trial.cells.get("rule") for trial in trials})
     assert len(refused) == REFUSED.get(file.stem, 0) * rules * len(plan.seeds), {trial.refusal for trial in refused}
-
-
-def test_knees_are_where_five_percent_are_lost_for_good(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "experiments"))
-    names = runpy.run_path(str(ROOT / "experiments" / "tolerance.py"))
-    curve = names["Curve"]
-    # Three seeds: lost between 1 and 3 at 1 + 2 * 0.05 / 0.2 = 1.5; a dip that recovers; and one that is lost at once.
-    reported = curve("bp", "noise", [1.0, 3.0], [[1.0, 0.9, 0.9], [0.8, 1.0, 0.5]])
-    assert reported.knees[0] == pytest.approx(1.5)
-    assert math.isnan(reported.knees[1])
-    assert reported.knees[2] == 1.0
-    assert reported.said.startswith("> 3 (1 of 3 seeds")
-    assert curve("bp", "states", [50.0, 20.0], [[1.0], [0.9]]).knees == [pytest.approx(35.0)]
-    assert curve("bp", "bits of the ADC", [6.0, 5.0], [[0.5], [0.4]]).said == "> 6"
-    assert curve("bp", "noise", [1.0, 3.0], [[1.0, 1.0], [1.0, 0.99]]).said == "> 3"
