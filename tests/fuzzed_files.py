@@ -1,4 +1,4 @@
-"""Files with wrong content, made at random and read; run as a script, which prints one line for each file.
+"""Create random files with invalid content and read them; as a script, print one line per file.
 
 python fuzzed_files.py KIND FILE FIRST COUNT
 

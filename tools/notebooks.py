@@ -11,7 +11,7 @@ PAGES = Path(__file__).parents[1] / "docs" / "how-to"
 
 
 def notebook_of(text: str) -> nbformat.NotebookNode:
-    """A page as a notebook: its code blocks become cells, and what lies between them text."""
+    """Convert a page to a notebook: code blocks become code cells, other text becomes Markdown cells."""
     cells = []
     for number, part in enumerate(re.split(r"^```python\n(.*?)^```\n", text, flags=re.DOTALL | re.MULTILINE)):
         if not part.strip():
@@ -23,12 +23,12 @@ def notebook_of(text: str) -> nbformat.NotebookNode:
 
 
 def pages() -> list[Path]:
-    """The pages that have code."""
+    """Return the pages that contain code."""
     return sorted(page for page in PAGES.glob("*.md") if "```python" in page.read_text(encoding="utf-8"))
 
 
 def main() -> None:
-    """Write all."""
+    """Write all notebooks."""
     for page in pages():
         text = nbformat.writes(notebook_of(page.read_text(encoding="utf-8")))
         (PAGES / "notebooks" / f"{page.stem}.ipynb").write_text(text + "\n", encoding="utf-8")

@@ -1,7 +1,7 @@
-"""The house drawn from its imports: which room imports from which, floor by floor.
+"""Import graph of the subpackages ("rooms"): which room imports from which, level by level.
 
 ``python tools/rooms.py`` prints every room below those that import from it, with the rooms that it imports from. Imports within functions
-do not count: they load later what they need, and no type depends on them. `tests/test_house.py` refuses circles among rooms.
+are ignored, because they are lazy and no type depends on them. `tests/test_house.py` checks that there are no cycles.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Graph = dict[str, set[str]]
 
 
 def modules() -> dict[str, Path]:
-    """All modules by their names, as they are installed."""
+    """Return the paths of all modules by installed name."""
     found = {}
     for floor in FLOORS:
         for path in sorted((ROOT / floor).rglob("*.py")):
@@ -28,13 +28,13 @@ def modules() -> dict[str, Path]:
 
 
 def room(module: str) -> str:
-    """The room of a module: the folder on its floor, or the module itself if it lies in none."""
+    """Return the room of a module: its subpackage, or the module itself if it is at the top of its level."""
     parts = module.split(".")
     return ".".join(parts[: 3 if len(parts) > 1 and parts[1] in FLOORS else 2])
 
 
 def imports(path: Path, known: Mapping[str, Path]) -> Iterator[str]:
-    """The modules that a module imports outside of functions, also for its types alone."""
+    """Yield the modules that a module imports outside of functions, including imports for types."""
     waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
     while waiting:
         node = waiting.pop()
@@ -45,7 +45,7 @@ def imports(path: Path, known: Mapping[str, Path]) -> Iterator[str]:
 
 
 def drawn() -> Graph:
-    """For every room, those that it imports from."""
+    """Return the import graph: for every room, the rooms that it imports from."""
     known = modules()
     graph: Graph = {room(module): set() for module in known}
     for module, path in known.items():
@@ -54,7 +54,7 @@ def drawn() -> Graph:
 
 
 def circles(graph: Graph) -> list[list[str]]:
-    """Rooms that import from each other, however many rooms lie between: the strongly connected components of more than one."""
+    """Return the import cycles: strongly connected components of more than one room."""
     reached = {name: set(others) for name, others in graph.items()}
     for middle, start in itertools.product(graph, graph):
         if middle in reached[start]:
@@ -64,7 +64,7 @@ def circles(graph: Graph) -> list[list[str]]:
 
 
 def levels(graph: Graph) -> dict[str, int]:
-    """How many rooms lie one below the other under each room; there must be no circles."""
+    """Return the height of each room above the lowest one in the import graph, which must be acyclic."""
     found: dict[str, int] = {}
     while len(found) < len(graph):
         for name, others in graph.items():
@@ -74,7 +74,7 @@ def levels(graph: Graph) -> dict[str, int]:
 
 
 def main() -> None:
-    """Print the house."""
+    """Print the import graph."""
     graph = drawn()
     height = levels(graph)
     for name in sorted(graph, key=lambda one: (-height[one], one)):

@@ -1,4 +1,4 @@
-"""The container: exact round trips, and no damaged, foreign or half-written file is ever taken for a good one."""
+"""The file container: exact round trips, and rejection of damaged, foreign and incomplete files."""
 
 import os
 import signal

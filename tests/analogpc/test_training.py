@@ -1,4 +1,4 @@
-"""Training: what it learns, that it is exact, and that it stops when it must."""
+"""Training: learning, exact resuming, and stopping conditions."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Populations of devices: their spreads, their limits, and what can be done to them."""
+"""Populations of devices: spreads, limits and operations."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Calibration: data made from known devices give those devices back, within the stated errors."""
+"""Calibration: fits to data of known devices recover those devices within the stated errors."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Other measurements than pulses: known truth comes back, formats are understood, and several files make one device."""
+"""Measurements other than pulses: recovery of known parameters, file formats, and devices from several files."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""ADCs as made: what a fine ramp measures on them equals what was specified."""
+"""Sampled ADCs: the errors measured by a fine ramp equal the specified ones."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Specifications of converters, and the DACs that they make."""
+"""Specifications of converters, and the resulting DACs."""
 
 import math
 
@@ -156,7 +156,7 @@ def test_a_percentile_of_zero_gives_way_to_the_largest():
 
 
 def measured_levels(spec, lines, key):
-    """What every line carries for every code, in LSB: (lines, codes); and the codes."""
+    """Return the output of every line for every code, in LSB, with shape (lines, codes), and the codes."""
     most = 2 ** (int(spec.bits) - 1) - 1
     codes = np.arange(-most, most + 1)
     x = np.repeat(codes[:, None] * spec.lsb, lines, axis=1)

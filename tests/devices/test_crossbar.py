@@ -1,4 +1,4 @@
-"""The analog matrix on its own: NumPy's products where physics allows, refusals where it does not."""
+"""The analog matrix: NumPy products where physics allows them, and errors where it does not."""
 
 import doctest
 

@@ -1,4 +1,4 @@
-"""The crossbar on its own: substrates, conductances, ageing, errors by source, files."""
+"""`Crossbar`: substrates, conductances, ageing, errors by source, files."""
 
 import h5py
 import numpy as np

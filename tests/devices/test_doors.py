@@ -27,7 +27,7 @@ PULSED = [
 
 
 def matrices():
-    """One matrix for each way to learn."""
+    """Return one matrix per update scheme."""
     zeros = np.zeros((N_OUT, N_IN), np.float32)
     return [DigitalMatrix(zeros), *(make_matrix(Analog(device="idealized", scheme=scheme), zeros, Key(0)) for scheme in PULSED)]
 

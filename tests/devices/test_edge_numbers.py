@@ -1,4 +1,4 @@
-"""Numbers at the edge: many bits, devices without limits, windows and steps beyond what a floating type resolves, largest weights."""
+"""Extreme numbers: many bits, unbounded devices, windows and steps below floating-point resolution, largest weights."""
 
 import math
 

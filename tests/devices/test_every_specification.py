@@ -1,4 +1,4 @@
-"""What holds for every specification of the device library: round trips, and refusal of what is not a number."""
+"""Properties of every specification of the device library: round trips, and rejection of non-finite numbers."""
 
 import math
 import typing

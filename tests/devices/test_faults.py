@@ -1,4 +1,4 @@
-"""Faults: as frequent as specified, at the same place whatever else."""
+"""Faults: specified frequency, and positions that do not depend on other settings."""
 
 import math
 

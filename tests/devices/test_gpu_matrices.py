@@ -1,4 +1,4 @@
-"""Matrices on the GPU: the devices, reads, updates and counts of the CPU, to the bit where products are the processor's own.
+"""Matrices on the GPU: the same devices, reads, updates and counts as on the CPU, bit-identical if products are computed on the CPU.
 
 On a true GPU products, sums and functions such as exp round differently, which now and then carries a value over the edge between two
 codes of a converter: there, reads agree within two such steps, and nearly everywhere much better.
@@ -124,7 +124,7 @@ pytestmark = pytest.mark.usefixtures("no_shortcuts", "whole_products")
 
 
 def lived(here: CrossbarMatrix, there: CrossbarMatrix, kind: type, exact: bool) -> None:
-    """The same life of both: reads, updates, time and programming."""
+    """Apply the same reads, updates, ageing and programming to both."""
     like = there.anchor
     for turn in range(3):
         x, g = inputs(kind, turn)

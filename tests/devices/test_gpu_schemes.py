@@ -1,4 +1,4 @@
-"""Update schemes on the GPU: they write what they write on the CPU, to the bit where products are the processor's own."""
+"""Update schemes on the GPU: the same writes as on the CPU, bit-identical if products are computed on the CPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mappings: every way to share a weight gives the logical product, and each does what it is for."""
+"""Mappings: each gives the logical product, and has its specific properties."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What all update schemes have in common: specifications, bits, stops and resumptions, scales, counters, and that networks learn."""
+"""Properties of all update schemes: specifications, bit-identity, resuming, scales, counters, and learning networks."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Schemes that add up digitally before they write: sign pulses, mixed precision, program and verify."""
+"""Schemes with digital accumulation: sign pulses, mixed precision, program-and-verify."""
 
 from fractions import Fraction
 

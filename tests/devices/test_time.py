@@ -1,4 +1,4 @@
-"""Time passes: arrays and matrices that drift, leak, warm up and are compensated."""
+"""Ageing of arrays and matrices: drift, leak, temperature and compensation."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Matrices behind wires: what the kernels say for one array is what a whole matrix does."""
+"""Matrices with wires: a whole matrix agrees with the kernels for single arrays."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def wired(device=DEVICE, wires=WIRES, rows=6, columns=5, seed=0, **fields):
 
 
 def by_tiles(matrix, transposed):
-    """The effective weights, array by array and device by device, in the plainest way."""
+    """Compute the effective weights array by array and device by device."""
     n_out, n_in = matrix.shape
     total = np.zeros((n_in, n_out) if transposed else (n_out, n_in))
     factors = matrix.cells.factors

@@ -1,4 +1,4 @@
-"""Checks of what is handed over: every wrong kind is refused in a sentence, and what is right passes unchanged."""
+"""Argument checks: invalid arguments are refused with one sentence, and valid ones pass unchanged."""
 
 import math
 import re

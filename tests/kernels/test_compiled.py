@@ -43,7 +43,7 @@ if __name__ == "__main__":
 
 
 def run(tmp_path, prepare, main, **environment):
-    """What a process prints that defines kernels after ``prepare`` and does ``main``."""
+    """Return the output of a process that defines kernels after ``prepare`` and runs ``main``."""
     script = tmp_path / "script.py"
     script.write_text(KERNEL.replace("PREPARE", prepare).replace("MAIN", main.replace("\n", "\n    ")))
     whole = {**os.environ, "PYTHONPATH": str(ROOT), "NUMBA_NUM_THREADS": "2", "NUMBA_CACHE_DIR": str(tmp_path), **environment}

@@ -1,4 +1,4 @@
-"""Kernels of the GPU check and cast what they are given: what does not fit is one sentence that names kernel and argument."""
+"""GPU kernels check and cast their arguments: an error names the kernel and the argument."""
 
 from __future__ import annotations
 

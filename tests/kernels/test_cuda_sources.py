@@ -1,4 +1,4 @@
-"""Every CUDA source is compiled for a true GPU wherever a compiler of CUDA is; nothing is run."""
+"""Every CUDA source compiles for a real GPU if a CUDA compiler is installed; nothing is run."""
 
 from __future__ import annotations
 

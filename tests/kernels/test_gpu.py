@@ -1,4 +1,4 @@
-"""CUDA twins against the kernels of the processor: equal to the bit, since neither fuses multiplications with additions."""
+"""CUDA kernels against CPU kernels: bit-identical, because neither uses fused multiply-adds."""
 
 from __future__ import annotations
 

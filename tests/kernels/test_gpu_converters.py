@@ -1,4 +1,4 @@
-"""The converters of the GPU against those of the processor: equal to the bit."""
+"""GPU converters against CPU converters: bit-identical."""
 
 from __future__ import annotations
 

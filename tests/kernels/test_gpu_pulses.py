@@ -1,4 +1,4 @@
-"""Pulses on the GPU against those of the processor: equal to the bit wherever neither takes a library's exponential or power."""
+"""GPU pulses against CPU pulses: bit-identical except for library exponentials and powers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Converters of single lines against plain statements."""
+"""Converters of single lines against NumPy definitions."""
 
 import math
 

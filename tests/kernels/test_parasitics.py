@@ -35,7 +35,7 @@ def chain(nodes, port, ohms, end, last, resistance):
 
 
 def nodal(g, row, column, driver=0.0, sense=0.0, drive_end="left", sense_end="bottom", transposed=False):
-    """Sparse nodal analysis of the very same circuit: the matrix of currents into the sensed ports per driven voltage."""
+    """Sparse nodal analysis of the same circuit: the matrix of currents into the sensed ports per driven voltage."""
     rows, columns = g.shape
     row = np.broadcast_to(row, (rows, columns + (drive_end == "both")))
     column = np.broadcast_to(column, (rows + (sense_end == "both"), columns))

@@ -1,4 +1,4 @@
-"""Patches against a plain statement, and folding as their exact transpose."""
+"""Patches against a NumPy definition, and folding as their exact transpose."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Pooling against plain statements, its transposes, ties and NaN."""
+"""Pooling against NumPy definitions, its transposes, ties and NaN."""
 
 import numpy as np
 import pytest

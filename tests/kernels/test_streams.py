@@ -1,4 +1,4 @@
-"""Random streams against published vectors, a plain statement of the generator, and the laws they must follow."""
+"""Random streams against published vectors, a plain implementation of the generator, and their distributions."""
 
 import numba as nb
 import numpy as np
