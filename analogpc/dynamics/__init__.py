@@ -1,5 +1,5 @@
-"""How states move: relaxation of predictive-coding networks and equilibration of recurrent ones.
+"""Dynamics of states: relaxation of predictive-coding networks and equilibration of recurrent ones.
 
-Enters: dynamics that several learning rules share. A schedule that belongs to one rule goes to `rules`.
-A new dynamics is a new module here.
+Contains dynamics shared by several learning rules. A schedule of a single rule belongs to `rules`.
+To add a dynamics, add a module here.
 """

@@ -1,4 +1,4 @@
-"""Complex states of networks of Hopfield type, for holomorphic equilibrium propagation."""
+"""Complex states of Hopfield networks, for holomorphic equilibrium propagation."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from analogpc.dynamics.recurrent import Array, Reading, Recurrent
 
 
 class ComplexRecurrent(Recurrent):
-    """Complex states over matrices that are read with their real and imaginary parts, one beside the other.
+    """Complex states; matrices are read with real and imaginary parts side by side.
 
-    Blocks without matrices, pooling above all, take complex arrays themselves and must be holomorphic. The tape of a block with
-    matrices is that of the two parts, of the same batch twice as long with one sample of zeros in front.
+    Blocks without matrices, such as pooling, process complex arrays directly and must be holomorphic. The tape of a block with
+    matrices is that of both parts: a batch of twice the length, after one sample of zeros.
     """
 
     @override
@@ -47,7 +47,7 @@ class ComplexRecurrent(Recurrent):
 
     @classmethod
     def continued(cls, real: Recurrent) -> ComplexRecurrent:
-        """Complex states that start from real ones."""
+        """Create complex states from real ones."""
         twin = cls.__new__(cls)
         twin.__dict__.update(real.copy().__dict__)
         twin.states = [state.astype(np.result_type(state.dtype, np.complex64)) for state in real.states]
@@ -56,12 +56,12 @@ class ComplexRecurrent(Recurrent):
         return twin
 
     def products(self, index: int, post: Array) -> list[Product]:
-        """What layer ``index`` learns: products whose sums are the real part of post pre^T, without conjugation.
+        """Return the products of layer ``index``, whose sums are the real part of post pre^T, without conjugation.
 
         Parameters
         ----------
         index : int
-            The first layer is 0.
+            Index of the layer, from 0.
         post : (n, *output_shape) complex array
         """
         return self._products(self.layers[index], self.read(index)[1], post)
@@ -83,9 +83,9 @@ def _parts(values: Array) -> Array:
 
 
 def _doubled(post: Array) -> Array:
-    """Postsynaptic values for the tape of a read, whose products are the real part of post pre^T.
+    """Return postsynaptic values for the tape of a read, whose products are the real part of post pre^T.
 
-    (p + ip') (q + iq') has the real part pq - p'q'. The bias, whose input is the same 1 for all samples, must not learn from the
-    imaginary parts; the sample of zeros, from which nothing else learns, makes up for them.
+    (p + ip') (q + iq') has the real part pq - p'q'. The bias, whose input is the same 1 for all samples, must not learn from
+    imaginary parts; the sample of zeros, which affects nothing else, compensates them.
     """
     return np.concatenate([post.imag.sum(axis=0, keepdims=True), post.real, -post.imag])

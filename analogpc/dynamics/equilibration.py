@@ -28,14 +28,14 @@ _PROJECTIONS = ("relu", "hard_sigmoid", "hard_tanh")
 
 
 class Projection:
-    """How the state after one layer is moved by a unit step, and kept among the values that its activation can take.
+    """Unit step of the state after a layer, with projection onto the range of its activation.
 
-    The activation is the last thing that the layer does, but for max-pooling and changes of shape, which commute with it. With the
+    The activation is the last operation of the layer, except max-pooling and reshaping, which commute with it. With the
     prediction mu = f(a), the pre-activation a and the feedback D, the moved state is
 
     - mu + D, clipped to the closed range of f where that is bounded (plain);
-    - f(a + D) where f is itself such a projection: relu, hard_sigmoid or hard_tanh (modified). Units that are off stay off under
-      small feedback. With any other f this would count its slope twice, and the step is the plain one.
+    - f(a + D) if f is itself such a projection: relu, hard_sigmoid or hard_tanh (modified). Units that are off stay off under
+      small feedback. For any other f this would count its slope twice, so the step is plain.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Projection:
         self._name, self._modified = name, modified and name in _PROJECTIONS
 
     def begin(self, layer: Block, tape: Any) -> tuple[np.ndarray, list[Any]] | None:
-        """The pre-activation behind the pooling at a tape, and the tapes of what lies there; None for plain steps."""
+        """Return the pre-activation after pooling at a tape, and the tapes of the pooling; None for plain steps."""
         if not self._modified:
             return None
         blocks, place = self._placed(layer, tape)
@@ -74,25 +74,25 @@ class Projection:
         before: np.ndarray | None,
         feedback: np.ndarray,
     ) -> np.ndarray:
-        """How far the moved state lies from the first one, to the relative precision of what moved it.
+        """Return the deviation of the moved state from the first one, to the relative precision of the change.
 
         Parameters
         ----------
         layer : Block
         start
-            From `begin`, where the prediction was the first.
+            Result of `begin` at the first prediction.
         first : (n, *output_shape) array
-            The first prediction, which is where the state was.
+            First prediction, equal to the initial state.
         gain : array or None
-            How far the prediction has moved since then; None if not at all.
+            Change of the prediction since then; None if unchanged.
         before : array or None
-            How far the pre-activation has moved (see `before`).
+            Change of the pre-activation (see `before`).
         feedback : (n, *output_shape) array
         """
         if start is None:
             step = feedback if gain is None else added(gain, feedback)
             bounded = self._low > -np.inf or self._high < np.inf
-            # The first state lies within the range, and so does the moved one.
+            # Both the first and the moved state are within the range.
             return np.clip(step, self._low - first, self._high - first) if bounded else step
         value, tapes = start
         if before is not None:
@@ -103,11 +103,11 @@ class Projection:
         return FUNCTIONS[self._name].shift(value, added(value, feedback), feedback)
 
     def before(self, steps: Sequence[np.ndarray]) -> np.ndarray | None:
-        """Of the steps before each block of a layer, that of the pre-activation; None for plain steps, which do not ask for it."""
+        """Select the step of the pre-activation from the steps before each block of a layer; None for plain steps."""
         return steps[len(steps) - self._after - 1] if self._modified else None
 
     def move(self, layer: Block, prediction: np.ndarray, tape: Any, feedback: np.ndarray) -> np.ndarray:
-        """The state after one unit step: (n, *output_shape) of the layer, whose latest read gave ``prediction`` and ``tape``."""
+        """Return the state after one unit step, (n, *output_shape), given ``prediction`` and ``tape`` of the last read."""
         moved = (self._pre_activation(layer, tape) if self._modified else prediction) + feedback
         bounded = self._low > -np.inf or self._high < np.inf
         return np.clip(moved, self._low, self._high, out=moved) if bounded else moved
@@ -120,7 +120,7 @@ class Projection:
         return value
 
     def _placed(self, layer: Block, tape: Any) -> tuple[list[tuple[Block, Any]], int]:
-        """The blocks of the layer with their tapes, and the place of the activation among them."""
+        """Return the blocks of the layer with their tapes, and the index of the activation."""
         blocks = _built_leaves(layer, tape)
         return blocks, len(blocks) - self._after - 1
 
@@ -140,15 +140,15 @@ def _leaf_blocks(layer: Block) -> list[Block]:
 
 
 class Equilibration:
-    """States between a held input and a nudged or held output, at first those of a feed-forward pass (the free equilibrium).
+    """States between a clamped input and a nudged or clamped output, initially those of a feed-forward pass (the free equilibrium).
 
-    With energy F = 1/2 sum_k ||e_k||^2 + beta C(h_L), e_k = h_k - f_k(h_{k-1}), one iteration moves all states of even number and
-    then all those of odd number (the input being number 0):
+    With energy F = 1/2 sum_k ||e_k||^2 + beta C(h_L), e_k = h_k - f_k(h_{k-1}), one iteration updates all even states and
+    then all odd states (the input is state 0):
 
         h_k <- projection of f_k(h_{k-1}) + J_{k+1}^T e_{k+1};    h_L <- f_L(h_{L-1}) - beta dC/dh_L
 
-    As in `Relaxation`, a layer is read again only if its input moved, and errors that are zero by construction are not sent back;
-    and as there, what is kept beside the states is how far they have moved since the feed-forward pass, so that errors keep the
+    As in `Relaxation`, a layer is read again only if its input changed, and errors that are zero by construction are not propagated;
+    also as there, the deviations of the states from the feed-forward pass are stored, so that errors keep the
     relative precision of the floating type in networks of any depth.
 
     Parameters
@@ -157,16 +157,16 @@ class Equilibration:
     projections : sequence of Projection
         One for each layer.
     x : (n, ...) array
-        The input, held.
+        Clamped input.
 
     Attributes
     ----------
     states : list of arrays
-        From the input to the output.
+        States from input to output.
     deviations : list of arrays or None
-        How far every state has moved since the feed-forward pass; None where it has not.
+        Deviation of every state from the feed-forward pass; None if unchanged.
     tapes : list
-        Of the latest read of every layer.
+        Tapes of the last read of every layer.
 
     References
     ----------
@@ -179,7 +179,7 @@ class Equilibration:
         self._starts: list[Any] = [_UNKNOWN] * len(layers)
         self.tapes, self.states = list(self._first_tapes), [x, *self._first]
         self.deviations: list[np.ndarray | None] = [None] * len(self.states)
-        # What a prediction and its pre-activation have gained since the feed-forward pass; or what it is, where it was read again.
+        # Change of each prediction and its pre-activation since the feed-forward pass; or the prediction, where it was read again.
         self._gains: list[np.ndarray | None] = [None] * len(layers)
         self._before: list[np.ndarray | None] = [None] * len(layers)
         self._reread: list[np.ndarray | None] = [None] * len(layers)
@@ -187,7 +187,7 @@ class Equilibration:
         self._live = [False] * len(layers)
 
     def copy(self) -> Equilibration:
-        """Another equilibration that goes on from here, with the reads that were done."""
+        """Return a copy that continues from the current states, with the existing reads."""
         twin = copy.copy(self)
         for name, value in vars(self).items():
             if isinstance(value, list) and name not in ("layers", "projections", "_first", "_first_tapes", "_starts"):
@@ -195,11 +195,11 @@ class Equilibration:
         return twin
 
     def hold_output(self, step: np.ndarray) -> None:
-        """Hold the output ``step`` away from where it was at first."""
+        """Clamp the output at its initial value plus ``step``."""
         self._settle(len(self.layers), step)
 
     def pull_output(self, force: np.ndarray) -> None:
-        """Move the output to its prediction, plus ``force``."""
+        """Set the output to its prediction plus ``force``."""
         last = len(self.layers) - 1
         self.predict(last)
         reread, gain = self._reread[last], self._gains[last]
@@ -209,12 +209,12 @@ class Equilibration:
             self._settle(last + 1, force if gain is None else added(gain, force))
 
     def sweep(self, parity: int) -> None:
-        """Move all hidden states of even (0) or of odd (1) number, which do not see each other."""
+        """Update all even (0) or odd (1) hidden states, which are independent of each other."""
         for number in at_once(range(2 - parity, len(self.layers), 2)):
             self._move(number)
 
     def predict(self, index: int) -> None:
-        """Bring the prediction of layer ``index`` (the first is 0) up to date with its input."""
+        """Update the prediction of layer ``index`` (from 0) for its current input."""
         if not self._moved[index]:
             return
         layer, deviation = self.layers[index], self.deviations[index]
@@ -232,7 +232,7 @@ class Equilibration:
         self._moved[index] = False
 
     def errors(self) -> list[np.ndarray]:
-        """The error e_k of every layer at the present states."""
+        """Return the error e_k of every layer at the current states."""
         return [self._error(index) for index in at_once(range(len(self.layers)))]
 
     def _error(self, index: int) -> np.ndarray:
@@ -259,11 +259,11 @@ class Equilibration:
                 self._live[index] = True
 
     def _move(self, number: int) -> None:
-        """One unit step of hidden state ``number``, which layer ``number`` - 1 predicts and layer ``number`` takes."""
+        """Take a unit step of hidden state ``number``, the output of layer ``number`` - 1 and input of layer ``number``."""
         below = number - 1
         if not (self._live[number] or self._moved[below]):
             return
-        # Both layers are read forwards at once.
+        # Both layers are read forward in parallel.
         for index in at_once((below, number) if self._live[number] else (below,)):
             self.predict(index)
         feedback = self._feedback(number) if self._live[number] else None
@@ -279,6 +279,6 @@ class Equilibration:
         self._settle(number, projection.shift(layer, start, first, gain, before, feedback))
 
     def _feedback(self, number: int) -> np.ndarray:
-        """What the error of layer ``number`` sends back to its input."""
+        """Return the error of layer ``number`` propagated to its input."""
         error = self._error(number)
         return self.layers[number].vjp(self.tapes[number], error)

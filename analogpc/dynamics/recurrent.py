@@ -1,4 +1,4 @@
-"""Networks of Hopfield type: states that see the layer below and the layer above through the two reads of one matrix."""
+"""Hopfield networks: states coupled to the layers below and above through the two reads of one matrix."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ Order = Literal["synchronous", "asynchronous"]
 Array = np.ndarray
 
 Force = Callable[["Recurrent"], Array]
-"""What pulls at the output, or at a state: the negative gradient of beta times a loss, in their shape, at the present states."""
+"""Force at the output or a state: the negative gradient of beta times a loss, in the same shape, at the current states."""
 
 
 def primitive(layers: Sequence[Block], states: Sequence[Array]) -> float:
-    """The scalar primitive function Phi = sum_n <s^n, layer_n(s^{n-1})>, summed over the batch, in float64.
+    """Compute the scalar primitive function Phi = sum_n <s^n, layer_n(s^{n-1})>, summed over the batch, in float64.
 
     Parameters
     ----------
     layers : sequence of Block
     states : sequence of arrays
-        From the input, s^0, on; as many as are given take part.
+        States from the input s^0 on; the sum covers the given states.
 
     References
     ----------
@@ -44,7 +44,7 @@ def primitive(layers: Sequence[Block], states: Sequence[Array]) -> float:
 
 
 def bends(block: Block) -> bool:
-    """Whether the transpose of a layer depends on the state that it reads, as that of a pooling by a maximum, hard or soft, does."""
+    """Return whether the transpose of a layer depends on its input state, as for hard or soft max-pooling."""
     if isinstance(block, ChainBlock):
         return any(bends(own) for own in block.blocks)
     return not isinstance(block, (LinearBlock, FlattenBlock, AvgPoolBlock))
@@ -52,7 +52,7 @@ def bends(block: Block) -> bool:
 
 @dataclass
 class Reading:
-    """A block, and its latest read of the state below it: none at first, and stale as soon as that moves."""
+    """A block and its last read of the state below: initially none, and stale once that state changes."""
 
     block: Block
     value: Array | None = None
@@ -61,34 +61,34 @@ class Reading:
 
 
 class Recurrent:
-    """The states of a network of Hopfield type above a held input, and their relaxation s <- f(dPhi/ds).
+    """States of a Hopfield network with a clamped input, and their relaxation s <- f(dPhi/ds).
 
-    dPhi/ds^n is the forward read of layer n at s^{n-1} plus the transposed read of layer n + 1 at s^{n+1}, sent through the maxima
-    that layer n + 1 has at the present s^n (or, if it pools softly, the derivative of that). Forward reads are repeated only if
-    their input moved, and transposed reads of layers that are linear need none.
+    dPhi/ds^n is the forward read of layer n at s^{n-1} plus the transposed read of layer n + 1 at s^{n+1}, through the maxima
+    of layer n + 1 at the current s^n (for soft pooling, its derivative). Forward reads are repeated only if
+    their input changed, and transposed reads of linear layers need none.
 
     Parameters
     ----------
     layers : sequence of Block
-        Linear but for pooling; layer n, from 1 on, joins the states n - 1 and n.
+        Layers, linear except for pooling; layer n, from 1, couples the states n - 1 and n.
     activation : StateActivation, or a sequence of them
-        Of all states, or of each state after the input.
+        Activation of all states, or of each state after the input.
     readout : Readout
-        Whether the last layer leads to a state, which is linear or activated like the others, or is only read, as logits.
+        Role of the last layer: it leads to a linear or activated state, or is only read, as logits.
     x : (n, ...) array
-        The input, held.
+        Clamped input.
     feedback : dict of Block by index of a layer (the first is 0)
-        Layers that are not sent back through themselves, but through a block of their own of the same shapes: then nothing is the
-        gradient of a primitive function, and the states follow a mere vector field.
+        Layers whose feedback uses a separate block of the same shapes instead of their transpose: the dynamics are then not the
+        gradient of a primitive function, but a general vector field.
     start : sequence of arrays
-        Where the states after the input start; zeros if empty.
+        Initial states after the input; zeros if empty.
 
     Attributes
     ----------
     states : list of arrays
-        The input, then all states.
+        Input and all states.
     pulls : dict of Force by the number of a state
-        Pulls at single states, besides the force at the output that is given to `step` and `relax`; none at first.
+        Forces at single states, in addition to the output force passed to `step` and `relax`; initially none.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Recurrent:
         self._feedback = {index: Reading(block) for index, block in feedback.items()}
 
     def copy(self) -> Recurrent:
-        """Another set of states that goes on from here, with the reads that were done."""
+        """Return a copy that continues from the current states, with the existing reads."""
         twin = type(self).__new__(type(self))
         twin.__dict__.update({n: v.copy() if isinstance(v, (list, dict)) else v for n, v in self.__dict__.items()})
         twin._readings = [replace(reading) for reading in self._readings]
@@ -120,17 +120,17 @@ class Recurrent:
         return twin
 
     def read(self, index: int) -> tuple[Array, Any]:
-        """The value and the tape of layer ``index`` (the first is 0) at the present state below it."""
+        """Return value and tape of layer ``index`` (from 0) at the current state below it."""
         return self._fresh(self._readings[index], index)
 
     def feedback(self, index: int) -> tuple[Block, Any]:
-        """The block through which layer ``index`` is sent back, and its tape at the present state below it."""
+        """Return the feedback block of layer ``index``, and its tape at the current state below it."""
         reading = self._feedback.get(index, self._readings[index])
         return reading.block, self._fresh(reading, index)[1]
 
     @property
     def separate(self) -> tuple[int, ...]:
-        """Indices of the layers that are sent back through a block of their own."""
+        """Indices of the layers with a separate feedback block."""
         return tuple(self._feedback)
 
     def _fresh(self, reading: Reading, index: int) -> tuple[Array, Any]:
@@ -140,19 +140,19 @@ class Recurrent:
         return reading.value, reading.tape
 
     def send_back(self, index: int, g: Array) -> Array:
-        """The transposed read of layer ``index`` at the present state below it: (n, *output_shape) -> (n, *input_shape)."""
+        """Return the transposed read of layer ``index`` at the current state below it: (n, *output_shape) -> (n, *input_shape)."""
         reading = self._feedback.get(index, self._readings[index])
         if reading.value is None or bends(reading.block):
             self._fresh(reading, index)
         return self._backward(reading.block, reading.tape, g)
 
     def forget_reads(self) -> None:
-        """Read every layer anew when it is needed: the matrices have learnt."""
+        """Mark all reads stale after a weight update."""
         for reading in (*self._readings, *self._feedback.values()):
             reading.stale = True
 
     def output(self) -> Array:
-        """The output state, or the logits of the softmax."""
+        """Output state, or logits of the softmax."""
         return self.states[-1] if self.readout != "softmax" else self.read(len(self.layers) - 1)[0]
 
     def place(self, number: int, state: Array) -> None:
@@ -162,12 +162,12 @@ class Recurrent:
             reading.stale = True
 
     def hold_output(self, output: Array) -> None:
-        """Set the output state, and keep it from moving."""
+        """Clamp the output state."""
         self.place(len(self.states) - 1, output)
         self.held = True
 
     def pre_activation(self, number: int, force: Force | None = None) -> Array:
-        """dPhi/ds of state ``number`` at the present states, and what pulls there: inside the nonlinearity."""
+        """Return the argument of the nonlinearity: dPhi/ds of state ``number`` at the current states, plus the forces there."""
         value, _ = self.read(number - 1)
         last = len(self.states) - 1
         if number < last:
@@ -178,19 +178,19 @@ class Recurrent:
         return value + self.pulls[number](self) if number in self.pulls else value
 
     def activated(self, number: int, pre_activation: Array) -> Array:
-        """The state that a pre-activation leads to."""
+        """Return the state for a pre-activation."""
         work("step", pre_activation.size)
         return pre_activation if self._linear(number) else self._functions[number - 1].value(pre_activation)
 
     def slope(self, number: int, pre_activation: Array) -> Array:
-        """The derivative of `activated`."""
+        """Return the derivative of `activated`."""
         return np.ones_like(pre_activation) if self._linear(number) else self._functions[number - 1].slope(pre_activation)
 
     def _linear(self, number: int) -> bool:
         return self.readout == "linear" and number == len(self.states) - 1
 
     def step(self, order: Order, force: Force | None = None) -> None:
-        """Move all states once, all together or first those of odd and then those of even number."""
+        """Update all states once: together, or odd states and then even states."""
         free = range(1, len(self.states) - int(self.held))
         groups = [list(free)] if order == "synchronous" else [list(free[0::2]), list(free[1::2])]
         for group in groups:
@@ -199,7 +199,7 @@ class Recurrent:
                 self.place(number, state)
 
     def relax(self, steps: int, order: Order, force: Force | None = None, tolerance: float = 0.0) -> int:
-        """Step so many times, or until no value changes by more than a ``tolerance`` above 0; return the steps done."""
+        """Take up to ``steps`` steps, or until no value changes by more than a positive ``tolerance``; return the number of steps."""
         for done in range(1, steps + 1):
             before = list(self.states)
             self.step(order, force)
@@ -208,7 +208,7 @@ class Recurrent:
         return steps
 
     def change(self, before: Sequence[Array]) -> float:
-        """The largest change of a value of the states since they were ``before``."""
+        """Return the largest change of a state value relative to ``before``."""
         return max(
             (largest(state - old) for state, old in zip(self.states, before, strict=True) if state is not old), default=0.0
         )

@@ -1,4 +1,4 @@
-"""Relaxation of the states of a network whose input and output are held."""
+"""Relaxation of the states of a network with clamped input and output."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from analogpc.kernels.memory import zeros
 from analogpc.kernels.products import added, difference, inner, largest, negative, row
 
 Output = Literal["squared-error", "cross-entropy"]
-"""What the output layer pays for a prediction u of a target y: 1/2 ||y - u||^2, or the cross-entropy - sum y log softmax(u)."""
+"""Loss at the output layer for a prediction u of a target y: 1/2 ||y - u||^2, or the cross-entropy - sum y log softmax(u)."""
 Watch = Callable[[np.ndarray, list[np.ndarray]], None]
-"""Takes, at one moment of a relaxation, what every layer pays per sample, (layers,), and the error of every layer.
+"""Callback of a relaxation step: takes the energy of every layer per sample, (layers,), and the error of every layer.
 
-Neither is weighted by the precisions of a schedule.
+Both are without the precisions of a schedule.
 """
 
 
 def energy(error: np.ndarray) -> Any:
-    """Half the sum of squares per sample: a number, or on the GPU an array without axes (see `products.inner`)."""
+    """Return half the sum of squares per sample: a number, or a 0-d device array (see `products.inner`)."""
     return 0.5 * inner(error, error) / len(error)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities over all values of a sample, in the type of ``logits``."""
+    """Return probabilities over all values of a sample, in the type of ``logits``."""
     flat = logits.reshape(len(logits), -1)
     grown = np.exp(flat - flat.max(axis=1, keepdims=True))
     grown /= grown.sum(axis=1, keepdims=True)
@@ -43,19 +43,19 @@ def refuse_target(target: np.ndarray, outputs: np.ndarray) -> None:
 
 
 def output_error(output: Output, target: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """The negative derivative of what the output layer pays, with respect to its prediction (targets of sum 1 for cross-entropy).
+    """Return the negative derivative of the output loss with respect to the prediction (targets of sum 1 for cross-entropy).
 
     Raises
     ------
     ValueError
-        If the target has another shape than the prediction, of which NumPy might make copies for all samples.
+        If target and prediction differ in shape, which NumPy might otherwise broadcast.
     """
     refuse_target(target, prediction)
     return difference(target, prediction if output == "squared-error" else softmax(prediction))
 
 
 def output_energy(output: Output, target: np.ndarray, prediction: np.ndarray) -> Any:
-    """What the output layer pays per sample: a number, or on the GPU an array without axes."""
+    """Return the output loss per sample: a number, or a 0-d device array."""
     if output == "squared-error":
         return energy(target - prediction)
     flat = prediction.reshape(len(prediction), -1).astype(np.float64)
@@ -65,7 +65,7 @@ def output_energy(output: Output, target: np.ndarray, prediction: np.ndarray) ->
 
 
 def feed_forward(layers: Sequence[Block], x: np.ndarray) -> tuple[list[np.ndarray], list[Any]]:
-    """One pass through all layers: the output and the tape of each, for an input (n, ...)."""
+    """Run one pass through all layers; return output and tape of each, for an input (n, ...)."""
     outputs, tapes = [], []
     for layer in layers:
         x, tape = layer.forward(x)
@@ -75,43 +75,42 @@ def feed_forward(layers: Sequence[Block], x: np.ndarray) -> tuple[list[np.ndarra
 
 
 class Relaxation:
-    """States, predictions and errors between a held input and a held output, initialised by a feed-forward pass.
+    """States, predictions and errors between a clamped input and a clamped output, initialised by a feed-forward pass.
 
-    States and predictions are held digitally, between the converters. So a prediction is read again only if its input moved or its
-    matrices learnt, and an error that is zero by construction, before the wave from the output has arrived, is neither formed nor
-    sent back. For exact matrices this changes not a bit; noisy ones are spared reads that would only bring other noise.
+    States and predictions are stored digitally, between the converters. A prediction is therefore read again only if its input or its
+    matrices changed, and an error that is zero by construction, before the wave from the output arrives, is neither computed nor
+    propagated. For exact matrices the result is bit-identical; noisy matrices save reads that would only add new noise.
 
-    Beside every state lies how far it has moved since the feed-forward pass, x = x_0 + d. Errors in deep networks are many orders of
-    magnitude smaller than states, and subtracting a prediction from a state would leave little more than the rounding of both. The
-    error of a layer whose input has not moved is d itself; if it has, and the matrices of the layer are exact, the error is d less
-    what the prediction has gained (`Block.shift`), which the floating type holds to its full relative precision, too. Layers with
-    converters or noise are read again as they are, and their errors are no finer than their reads.
+    The deviation of every state from the feed-forward pass is stored as well, x = x_0 + d. Errors in deep networks are many orders of
+    magnitude smaller than states, so subtracting a prediction from a state would leave mostly rounding errors. The error of a layer
+    with unchanged input is d itself; otherwise, for exact matrices, it is d minus the change of the prediction (`Block.shift`), also
+    to full relative precision. Layers with converters or noise are read again, and their errors are as precise as their reads.
 
     Parameters
     ----------
     layers : sequence of Block
         Layer i maps ``states[i]`` to ``predictions[i]``, the prediction of ``states[i + 1]``.
     x : (n, ...) array
-        The input, held.
+        Clamped input.
     target : (n, ...) array
-        The output, held.
+        Clamped output.
     output : Output
         Loss at the output layer.
     memory : StateMemory
-        How finely states are held; as the floating type does if not given.
+        Memory of the states; by default the floating type.
 
     Attributes
     ----------
     states : list of arrays
         ``states[0]`` is the input, ``states[-1]`` the target.
     deviations : list of arrays or None
-        How far every state has moved since the feed-forward pass; None where it has not. The last is that of the target.
+        Deviation of every state from the feed-forward pass; None if unchanged. The last is that of the target.
     tapes : list
-        Of the latest read of every layer.
+        Tapes of the last read of every layer.
     errors : list of arrays or None
-        Of every layer at the latest `differentiate`, weighted by its precision; None where zero by construction.
+        Errors of every layer at the last `differentiate`, weighted by precision; None if zero by construction.
     gradients : list of arrays or None
-        Of the energy with respect to every state, at the latest `differentiate`; None for held states and where zero by construction.
+        Gradients of the energy with respect to every state, at the last `differentiate`; None if clamped or zero by construction.
     """
 
     def __init__(
@@ -126,7 +125,7 @@ class Relaxation:
         self._exact, self._steady = [layer.exact for layer in layers], [layer.steady for layer in layers]
         self._first, self._first_tapes = feed_forward(layers, x)
         self.tapes = list(self._first_tapes)
-        # What a prediction has gained since the feed-forward pass; or what it is, where it had to be read again.
+        # Change of each prediction since the feed-forward pass; or the prediction, where it was read again.
         self._gains: list[np.ndarray | None] = [None] * len(layers)
         self._reread: list[np.ndarray | None] = [None] * len(layers)
         self._origin, self.states = x, [x, *self._first]
@@ -136,35 +135,35 @@ class Relaxation:
         self._velocities: list[np.ndarray | None] = [None] * len(self.states)
         self._stale, self._learnt = [False] * len(layers), [False] * len(layers)
         self._live = [False] * len(layers)
-        # Whether a layer was read for onlookers alone, and its next evaluation counts as that read.
+        # Whether a layer was read only for a watch; its next evaluation counts as that read.
         self._ahead = [False] * len(layers)
         self.hold(target)
 
     @property
     def predictions(self) -> list[np.ndarray]:
-        """Of every layer, by its latest read."""
+        """Predictions of all layers, from their last reads."""
         return [self.prediction(index) for index in range(len(self.layers))]
 
     def prediction(self, index: int) -> np.ndarray:
-        """Of layer ``index``, by its latest read."""
+        """Return the prediction of layer ``index``, from its last read."""
         reread, gain = self._reread[index], self._gains[index]
         if reread is not None:
             return reread
         return self._first[index] if gain is None else added(self._first[index], gain)
 
     def hold(self, target: np.ndarray) -> None:
-        """Hold the output at ``target``, of the shape of the output.
+        """Clamp the output at ``target``, of the shape of the output.
 
         Raises
         ------
         ValueError
-            If it has another shape.
+            If ``target`` has another shape.
         """
         refuse_target(target, self.states[-1])
         self.place(len(self.layers), target)
 
     def place(self, index: int, state: np.ndarray) -> None:
-        """Set the state ``index``, as if it had moved there by itself."""
+        """Set the state ``index``, as if it had moved there."""
         self._put(index, difference(state, self._start(index)), state)
 
     def move(self, index: int, step: np.ndarray) -> None:
@@ -173,11 +172,11 @@ class Relaxation:
         self._settle(index, step if before is None else added(before, step))
 
     def _start(self, index: int) -> np.ndarray:
-        """The state ``index`` of the feed-forward pass."""
+        """Return the state ``index`` of the feed-forward pass."""
         return self._first[index - 1] if index > 0 else self._origin
 
     def _settle(self, index: int, deviation: np.ndarray) -> None:
-        """Let the state ``index`` lie ``deviation`` from where it began, as finely as states are held."""
+        """Set the deviation of state ``index``, rounded by the state memory."""
         start = self._start(index)
         if self._memory is not None:
             deviation = self._memory.held(start, deviation)
@@ -195,7 +194,7 @@ class Relaxation:
         self._stale[index] = self._learnt[index] = True
 
     def rewind(self) -> None:
-        """Let all predictions, and what layers learn with, be those of the feed-forward pass again; the states stay."""
+        """Reset all predictions and tapes to the feed-forward pass; keep the states."""
         self.tapes = list(self._first_tapes)
         self._gains = [None] * len(self.layers)
         self._reread = [None] * len(self.layers)
@@ -203,7 +202,7 @@ class Relaxation:
             layer.again(tape)
 
     def predict(self, precisions: Sequence[float]) -> None:
-        """Evaluate all layers of nonzero precision: bring their predictions up to date with the states."""
+        """Update the predictions of all layers of nonzero precision for the current states."""
         for i, layer in at_once(enumerate(self.layers)):
             if precisions[i] == 0:
                 continue
@@ -214,7 +213,7 @@ class Relaxation:
             self._ahead[i] = False
 
     def _read(self, i: int) -> None:
-        """Read layer i at its present input."""
+        """Read layer i at its current input."""
         layer, deviation = self.layers[i], self.deviations[i]
         if self._exact[i] and not self._learnt[i] and deviation is not None:
             self._gains[i], self.tapes[i] = layer.shift(self._first_tapes[i], deviation, self.states[i])
@@ -223,9 +222,9 @@ class Relaxation:
         self._stale[i], self._live[i] = False, True
 
     def differentiate(self, precisions: Sequence[float]) -> None:
-        """Find ``errors`` and ``gradients`` of sum_i precisions[i] E_i at the states as they are.
+        """Compute ``errors`` and ``gradients`` of sum_i precisions[i] E_i at the current states.
 
-        E_i is 1/2 ||states[i + 1] - predictions[i]||^2, and for the last layer what ``output`` says.
+        E_i is 1/2 ||states[i + 1] - predictions[i]||^2, and for the last layer the loss in ``output``.
 
         Parameters
         ----------
@@ -243,32 +242,32 @@ class Relaxation:
             self.gradients[j] = self._gradient(j)
 
     def descend(self, step_size: float, momentum: float = 0.0, nesterov: bool = False) -> None:
-        """Move all hidden states at once, down the gradients found last.
+        """Move all hidden states together, down the last gradients.
 
         Parameters
         ----------
         step_size, momentum, nesterov
-            v <- momentum v + g, then x <- x - step_size v, or with Nesterov's x <- x - step_size (g + momentum v).
+            v <- momentum v + g, then x <- x - step_size v, or with Nesterov momentum x <- x - step_size (g + momentum v).
         """
         for j in at_once(self._free()):
             self._move(j, self.gradients[j], step_size, momentum, nesterov)
 
     def step(self, precisions: Sequence[float], step_size: float, momentum: float = 0.0, nesterov: bool = False) -> None:
-        """`differentiate`, then `descend`."""
+        """Run `differentiate`, then `descend`."""
         self.differentiate(precisions)
         self.descend(step_size, momentum, nesterov)
 
     def residual(self) -> float:
-        """The largest absolute component of the gradients found last; 0 if there is none."""
+        """Return the largest absolute component of the last gradients; 0 if there is none."""
         return max((largest(g) for g in self.gradients if g is not None), default=0.0)
 
     def energy(self, precisions: Sequence[float]) -> float:
-        """The weighted energy per sample, in float64, of the predictions read last."""
+        """Return the weighted energy per sample, in float64, at the last predictions."""
         terms = zip(precisions, self.energies(), strict=True)
         return float(sum(precision * term for precision, term in terms if precision != 0))
 
     def energies(self) -> np.ndarray:
-        """What every layer pays per sample, without the precisions of a schedule, of the predictions read last: (layers,) float64."""
+        """Return the energy of every layer per sample, without the precisions of a schedule, at the last predictions: (layers,) float64."""
         hidden = [self._hidden_energy(i) for i in range(len(self.layers) - 1)]
         return row([*hidden, output_energy(self.output, self.states[-1], self.prediction(-1))], self.states[-1])
 
@@ -279,7 +278,7 @@ class Relaxation:
         return 0.5 * inner(error, self._own_precision(i, error)) / len(error)
 
     def unweighted(self, index: int) -> np.ndarray:
-        """The error of layer ``index``, without any precision, of the prediction read last."""
+        """Return the error of layer ``index``, without precision, at the last prediction."""
         last, reread = index == len(self.layers) - 1, self._reread[index]
         if last and self.output != "squared-error":
             return output_error(self.output, self.states[-1], self.prediction(index))
@@ -293,7 +292,7 @@ class Relaxation:
         return negative(gain) if deviation is None else difference(deviation, gain)
 
     def show(self, watch: Watch | None) -> None:
-        """Show a ``watch``, if there is one, this moment; layers whose input has moved are read again for it."""
+        """Call a ``watch``, if there is one; layers whose input changed are read again for it."""
         if watch is None:
             return
         for i, stale in enumerate(self._stale):
@@ -303,11 +302,11 @@ class Relaxation:
         watch(self.energies(), [self.unweighted(index) for index in range(len(self.layers))])
 
     def _free(self) -> Sequence[int]:
-        """The states that move."""
+        """Indices of the free states."""
         return range(1, len(self.layers))
 
     def _error(self, i: int, precision: float) -> np.ndarray | None:
-        """The weighted error of layer i, or None where it is zero by construction."""
+        """Return the weighted error of layer i, or None if it is zero by construction."""
         if precision == 0 or not self._live[i]:
             return None
         error = self._own_precision(i, self.unweighted(i))
@@ -315,12 +314,12 @@ class Relaxation:
         return error if precision == 1 else error.dtype.type(precision) * error
 
     def _own_precision(self, i: int, error: np.ndarray) -> np.ndarray:
-        """An error of layer i, times the fixed precisions of its values, if the layer has them."""
+        """Return an error of layer i times the fixed precisions of its values, if there are any."""
         own = self.layers[i].precision
         return error if own is None else own * error
 
     def _gradient(self, j: int) -> np.ndarray | None:
-        """Of the energy with respect to state j, from the errors below and above it; None where both are zero by construction."""
+        """Return the gradient of the energy with respect to state j, from the errors below and above; None if both are zero."""
         gradient = self.errors[j - 1] if j > 0 else None
         above = self.errors[j] if j < len(self.layers) else None
         if above is not None:

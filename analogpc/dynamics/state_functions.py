@@ -1,4 +1,4 @@
-"""Nonlinearities of the states of networks of Hopfield type, and their derivatives."""
+"""Nonlinearities of the states of Hopfield networks, and their derivatives."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ StateActivation = Literal[
 - "hard_sigmoid": clip(x, 0, 1).
 - "half_hard_sigmoid": clip(x / 2, 0, 1).
 - "centred_hard_sigmoid": clip(x, -1/2, 1/2).
-- "relu": max(x, 0); its slope at 0 counts as 0. Nothing bounds such states: they settle only where the weights are small enough.
+- "relu": max(x, 0); its slope at 0 is 0. Such states are unbounded: they converge only for small enough weights.
 - "steep_sigmoid": 1 / (1 + exp(-4 (x - 1/2))).
 - "soft_half_sigmoid": (x/2) s(x) + (1 - x/2) s(x - 2) with the logistic function s: a holomorphic clip(x / 2, 0, 1).
 - "tanh".
 
-"relu" is that of the convolutions of one network of Lin et al. (arXiv 2508.15989), "soft_half_sigmoid" that of Laborieux and Zenke
-(NeurIPS 2022); the others are those of the code of Laborieux et al. (Front. Neurosci. 15:633674, 2021). The slope of a clip at its
-ends counts as that within.
+"relu" is used in the convolutions of one network of Lin et al. (arXiv 2508.15989), "soft_half_sigmoid" by Laborieux and Zenke
+(NeurIPS 2022); the others in the code of Laborieux et al. (Front. Neurosci. 15:633674, 2021). The slope of a clip at its
+ends equals that inside.
 """
 
 
 @dataclass(frozen=True)
 class StateFunction:
-    """A nonlinearity and its slope, both of the pre-activation; whether it also takes complex numbers."""
+    """A nonlinearity and its slope, as functions of the pre-activation, and whether it supports complex numbers."""
 
     value: Callable[[Array], Array]
     slope: Callable[[Array], Array]
@@ -39,7 +39,7 @@ class StateFunction:
 
 
 def _logistic(z: Array) -> Array:
-    # By tanh, which overflows nowhere on the real line and takes complex numbers.
+    # Uses tanh, which does not overflow on the real line and supports complex numbers.
     return 0.5 * (1 + np.tanh(0.5 * z))
 
 
@@ -73,4 +73,4 @@ STATE_FUNCTIONS: dict[str, StateFunction] = {
     "soft_half_sigmoid": StateFunction(_soft_half, _soft_half_slope, True),
     "tanh": StateFunction(np.tanh, lambda x: 1 - np.tanh(x) ** 2, True),
 }
-"""By `StateActivation`."""
+"""State functions by `StateActivation`."""

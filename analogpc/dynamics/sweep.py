@@ -1,4 +1,4 @@
-"""Relaxation of the states of a network whose value nodes lie inside its layers: sweeps forward and back that are cut at the nodes."""
+"""Relaxation of a network with value nodes inside its layers: forward and backward sweeps that are cut at the nodes."""
 
 from __future__ import annotations
 
@@ -20,67 +20,66 @@ from analogpc.kernels.targets import cross_entropy
 
 
 class SweptArchitecture(Protocol):
-    """What a sweep needs to know of the architecture of a network."""
+    """Protocol of an architecture with value nodes."""
 
     @property
     def tokens(self) -> int:
-        """How many tokens there are, if inputs and targets are tokens; 0 if they are not."""
+        """Number of tokens if inputs and targets are tokens; otherwise 0."""
 
     @property
     def tied(self) -> bool:
-        """Whether two blocks read one matrix."""
+        """Whether two blocks share one matrix."""
 
     def sweep(self, x: np.ndarray, target: np.ndarray | None, cut: bool) -> Sweep:
-        """What the blocks share while a batch is swept."""
+        """Return the shared state of the blocks during the sweeps of a batch."""
 
     def samples(self, x: np.ndarray, target: np.ndarray) -> Any:
-        """Over how many samples the gradients of a batch are a mean."""
+        """Return the number of samples over which gradients are averaged."""
 
 
 class SweptNetwork(Protocol):
-    """A network whose value nodes lie inside its layers."""
+    """Protocol of a network with value nodes inside its layers."""
 
     layers: list[Block]
 
     @property
     def architecture(self) -> SweptArchitecture:
-        """What its layers are."""
+        """Architecture of the network."""
 
     @property
     def nodes(self) -> list[ValueNodeBlock]:
-        """The value nodes, in the order in which a sweep meets them."""
+        """Value nodes, in the order of a sweep."""
 
 
 class SweepRelaxation:
-    """States of the value nodes of a network between a held input and a held output, initialised by a feed-forward pass.
+    """States of the value nodes of a network between a clamped input and a clamped output, initialised by a feed-forward pass.
 
-    What `Relaxation` is to a sequence of layers with a state between each two, this is to a network whose states are the `ValueNode`
-    blocks somewhere inside its layers: a state may depend directly on any number of others. One sweep forward hands on, at every
-    node, its state in place of its prediction; one sweep back brings every node the derivative of all energies directly behind it, and
-    every matrix its products. Every matrix is read once each way per sweep, however many nodes there are. Without nodes a sweep is
-    backpropagation.
+    The counterpart of `Relaxation` for networks whose states are `ValueNode` blocks inside the layers: a state may depend directly on any
+    number of others. In a forward sweep every node passes on its state in place of its prediction; a backward sweep gives every node
+    the derivative of all energies directly after it, and every matrix its products. Every matrix is read once in each direction per
+    sweep, for any number of nodes. Without nodes a sweep is backpropagation.
 
-    A node follows its prediction until an error has reached it. Matrices behind no node that has been reached get no products.
+    A node follows its prediction until an error reaches it. Matrices not reached by an error get no products.
 
     Parameters
     ----------
     network : Network
     x : (n, *input_shape) array
-        The input, held.
+        Clamped input.
     target : array
-        The output, held: of its shape, or for networks of tokens (p, 2) int32, the place and the token of every target (see
+        Clamped output: in its shape, or for networks of tokens (p, 2) int32, position and token of every target (see
         `Transformer`).
     output : Output
         Loss at the output layer.
     cut : bool
-        Whether nodes hold states; without, `differentiate` is backpropagation.
+        Whether nodes hold states; otherwise `differentiate` is backpropagation.
 
     Attributes
     ----------
     outputs : array
-        The latest prediction of the output; ``first_outputs`` is that of the feed-forward pass.
+        Last prediction of the output; ``first_outputs`` is that of the feed-forward pass.
     sweep : Sweep
-        With the states, predictions and gradients of all nodes, by their names.
+        States, predictions and gradients of all nodes, by name.
     """
 
     def __init__(
@@ -97,17 +96,17 @@ class SweepRelaxation:
         self.hold(target)
 
     def hold(self, target: np.ndarray) -> None:
-        """Hold the output at ``target``.
+        """Clamp the output at ``target``.
 
         Raises
         ------
         ValueError
-            If it has another shape than the output, or tokens are to be told apart by squared errors.
+            If it has another shape than the output, or if the squared error is used with tokens.
         """
         if self.network.architecture.tokens:
             if self.output != "cross-entropy":
                 raise ValueError(f"networks of tokens need output = 'cross-entropy', not '{self.output}'")
-            # One memory, whatever the batch: kernels see whole rows of labels.
+            # One buffer for all batches: kernels process whole rows of labels.
             self._labels = np.ascontiguousarray(target[:, 1], like=target)
         else:
             refuse_target(target, self.outputs)
@@ -121,7 +120,7 @@ class SweepRelaxation:
         self.outputs, self._stale = y, False
 
     def differentiate(self) -> None:
-        """Find the gradient of the energy with respect to every state, and the products of all matrices, at the states as they are."""
+        """Compute the gradient of the energy with respect to every state, and the products of all matrices, at the current states."""
         if self._stale:
             self._forward()
         back: np.ndarray | None = self._output_error()
@@ -141,13 +140,13 @@ class SweepRelaxation:
 
     @property
     def gradients(self) -> dict[str, np.ndarray | None]:
-        """Of the energy, from the latest `differentiate`, by the name of the node; None where zero by construction."""
+        """Gradients of the energy at the last `differentiate`, by node name; None if zero by construction."""
         return {node.name: self.sweep.gradients.get(node.name) for node in self.nodes}
 
     def descend(self, step_size: Any, momentum: float = 0.0, nesterov: bool = False, *, front: bool = False) -> None:
-        """Move all states at once, down the gradients found last; see `Relaxation.descend`.
+        """Move all states together, down the last gradients; see `Relaxation.descend`.
 
-        ``step_size`` may be an array of the GPU without axes, where there is no momentum. With ``front`` only the states move that
+        ``step_size`` may be a 0-d device array if there is no momentum. With ``front`` only states move that
         an error has reached for the first time.
         """
         for node in self.nodes:
@@ -170,12 +169,12 @@ class SweepRelaxation:
         return momentum_step(state, gradient, self._velocities[name], step_size, momentum, nesterov)
 
     def learn(self, apply: Callable[[Iterable[Product], float], None], gain: float = 1.0) -> None:
-        """Hand out the products of the latest `differentiate`; matrices learn, so that the next one sweeps forward again."""
+        """Apply the products of the last `differentiate`; the matrices change, so the next one sweeps forward again."""
         apply(self._by_matrix(), gain)
         self._stale = True
 
     def _by_matrix(self) -> Iterable[Product]:
-        """The products, those of one matrix one after the other, also where two blocks read it."""
+        """Yield the products grouped by matrix, also for a matrix shared by two blocks."""
         products = itertools.chain.from_iterable(self._products)
         if not self.network.architecture.tied:
             return products
@@ -185,24 +184,24 @@ class SweepRelaxation:
         return itertools.chain.from_iterable(found.values())
 
     def learn_new(self, known: set[int], apply: Callable[[Iterable[Product], float], None], gain: float = 1.0) -> None:
-        """The same for the matrices whose ids are not ``known``, which are then."""
+        """Apply the products of matrices whose ids are not in ``known``, and add them to it."""
         products = [product for product in itertools.chain.from_iterable(self._products) if id(product[0]) not in known]
         known.update(id(product[0]) for product in products)
         apply(iter(products), gain)
         self._stale = True
 
     def residual(self) -> float:
-        """The largest absolute component of the gradients found last; 0 if there is none."""
+        """Return the largest absolute component of the last gradients; 0 if there is none."""
         return max((largest(g) for g in self.sweep.gradients.values() if g is not None), default=0.0)
 
     def energy(self) -> Any:
-        """The energy per sample, of the predictions read last: a number, or on the GPU an array without axes."""
+        """Return the energy per sample at the last predictions: a number, or a 0-d device array."""
         return self.energies().sum()
 
     def energies(self) -> np.ndarray:
-        """What every node pays per sample, in the order of the nodes, and at last the output per target: (nodes + 1,) float64.
+        """Return the energy of every node per sample, in node order, then of the output per target: (nodes + 1,) float64.
 
-        After a `differentiate` with nothing moved since.
+        Call it after `differentiate`, before any state moves.
         """
         n = len(self._x)
         hidden = [node.energy(self.sweep) / n for node in self.nodes]
@@ -214,7 +213,7 @@ class SweepRelaxation:
         return self._losses.sum(dtype=np.float64) / self._samples
 
     def show(self, watch: Watch | None) -> None:
-        """Show a ``watch``, if there is one, the energies and the state errors x - mu of the nodes at this moment."""
+        """Call a ``watch``, if there is one, with the current energies and state errors x - mu of the nodes."""
         if watch is not None:
             if self._stale:
                 self.differentiate()

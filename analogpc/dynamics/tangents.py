@@ -20,23 +20,23 @@ from analogpc.kernels.images.patches import fold
 
 
 def tangent(block: Block, tape: Any, dx: np.ndarray) -> tuple[np.ndarray, Any]:
-    """The Jacobian of a block at a tape, times a direction.
+    """Return the Jacobian of a block at a tape times a direction.
 
     Parameters
     ----------
     block : Block
         Dense, Conv2d, MaxPool, AvgPool, SoftPool, Flatten, or a chain of them.
     tape
-        From its `forward`.
+        Tape of its `forward`.
     dx : (n, *input_shape) array
 
     Returns
     -------
     dy : (n, *output_shape) array
-        For matrices by a forward read, from which the bias is taken off again.
+        Tangent; for matrices by a forward read minus the bias.
     tape
-        With which `Block.products` gives the derivatives of <g, dy> with respect to the weights, and besides, for the bias, products
-        that do not belong there.
+        Tape with which `Block.products` gives the derivatives of <g, dy> with respect to the weights, and also products for the bias,
+        which must be ignored.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def tangent(block: Block, tape: Any, dx: np.ndarray) -> tuple[np.ndarray, Any]:
         return _at_the_maxima(block, tape.where, dx), tape
     if isinstance(block, SoftPoolBlock):
         return (_softly(block, tape)[0] * _windows(block, dx)).sum(axis=3), tape
-    raise TypeError(f"{type(block).__name__.removesuffix('Block')} has no derivative along a direction here")
+    raise TypeError(f"{type(block).__name__.removesuffix('Block')} has no directional derivative here")
 
 
 def _at_the_maxima(block: MaxPoolBlock, where: np.ndarray, dx: np.ndarray) -> np.ndarray:
@@ -66,43 +66,43 @@ def _at_the_maxima(block: MaxPoolBlock, where: np.ndarray, dx: np.ndarray) -> np
 
 
 def _windows(block: PoolBlock, x: np.ndarray) -> np.ndarray:
-    """Every window with its places in reading order: (n, out_height, out_width, size * size, channels)."""
+    """Return every window with its positions in reading order: (n, out_height, out_width, size * size, channels)."""
     size, stride = block.window
     windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(1, 2))[:, ::stride, ::stride]
     return np.moveaxis(windows, 3, -1).reshape(*windows.shape[:3], size * size, windows.shape[3])
 
 
 def _softly(block: SoftPoolBlock, tape: SoftTape) -> tuple[np.ndarray, np.ndarray]:
-    """The derivatives of a soft maximum at the places of each window, p (1 + (v - y) / T), and the p."""
+    """Return the derivatives of a soft maximum at the positions of each window, p (1 + (v - y) / T), and p."""
     rate = tape.x.dtype.type(1 / block.temperature)
     return tape.weights * (1 + rate * (_windows(block, tape.x) - tape.y[:, :, :, None])), tape.weights
 
 
 def _curvature(block: SoftPoolBlock, tape: SoftTape, dx: np.ndarray, g: np.ndarray) -> np.ndarray:
-    """The derivative of <g, f'(x) dx> with respect to x: (n, *input_shape).
+    """Return the derivative of <g, f'(x) dx> with respect to x: (n, *input_shape).
 
-    With j = f'(x) it is g / T (j (dx - sum p dx) + p (dx - sum j dx)) at the places of each window.
+    With j = f'(x) it is g / T (j (dx - sum p dx) + p (dx - sum j dx)) at the positions of each window.
     """
     slopes, p = _softly(block, tape)
     along = _windows(block, dx)
     means = [(weights * along).sum(axis=3, keepdims=True) for weights in (p, slopes)]
     bent = g[:, :, :, None] * (slopes * (along - means[0]) + p * (along - means[1])) * g.dtype.type(1 / block.temperature)
-    # Back to where the windows were cut: a patch of `fold` is ordered as such a window is.
+    # Scatter back to the windows: patches of `fold` have the same order.
     return fold(bent.reshape(math.prod(bent.shape[:3]), math.prod(bent.shape[3:])), dx.shape, *block.window)
 
 
 @dataclass(frozen=True)
 class Mixed:
-    """The derivatives of <h, f(x)> + <g, f'(x) dx>, f being a block.
+    """Derivatives of <h, f(x)> + <g, f'(x) dx> for a block f.
 
     Attributes
     ----------
     along : array
-        With respect to g: f'(x) dx.
+        Derivative with respect to g: f'(x) dx.
     back : array
-        With respect to x.
+        Derivative with respect to x.
     products : callable
-        Gives the products whose sums are the derivatives with respect to the matrices.
+        Returns the products whose sums are the derivatives with respect to the matrices.
     """
 
     along: np.ndarray
@@ -111,7 +111,7 @@ class Mixed:
 
 
 def mixed(block: Block, tape: Any, dx: np.ndarray, g: np.ndarray, h: np.ndarray) -> Mixed:
-    """What the reads of a block in both directions contribute to the adjoint of a relaxation.
+    """Compute the contributions of the reads of a block in both directions to the adjoint of a relaxation.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def _leaves(block: Block, tape: Any) -> Iterator[tuple[Block, Any]]:
 
 
 def _twofold(leaf: Block, at: Any, h: np.ndarray, there: Any, g: np.ndarray) -> list[Product]:
-    """The products of <h, f(x)> and of <g, f'(x) dx> of one linear block, matrix by matrix; the latter knows no bias."""
+    """The products of <h, f(x)> and of <g, f'(x) dx> of one linear block, by matrix; the latter has no bias."""
     learnt: dict[int, list[Product]] = {id(matrix): [] for matrix in leaf.matrices.values()}
     offset = leaf.matrices.get("bias")
     for product in (*leaf.products(at, h), *(p for p in leaf.products(there, g) if p[0] is not offset)):

@@ -1,5 +1,5 @@
 """Files: atomic replacement, trees in HDF5, run files, exports.
 
-Enters: everything that writes or reads files of this project.
-A new file format is a new module here, documented in ``docs/files.md``.
+Contains all code that writes or reads files of this project.
+To add a file format, add a module here and document it in ``docs/files.md``.
 """

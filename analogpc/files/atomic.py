@@ -1,4 +1,4 @@
-"""Replacing a file as a whole, and only what is a file."""
+"""Atomic replacement of regular files."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from pathlib import Path
 
 _STALE_SECONDS = 3_600
 _LONGEST_NAME = 200
-"""Bytes of the target's name that the name of its temporary file repeats: file systems end at 255."""
+"""Bytes of the target name repeated in the name of its temporary file: file systems allow 255."""
 
 
 class StorageError(ValueError):
-    """A file cannot be written or read; the sentence says why."""
+    """Raised if a file cannot be written or read; the message gives the reason."""
 
 
 def replace_file(path: str | Path, *parts: bytes | memoryview) -> None:
-    """Write ``parts`` one after the other to a temporary file in the same folder, force it to disk, and rename it to ``path``.
+    """Write ``parts`` in order to a temporary file in the same folder, flush it to disk, and rename it to ``path``.
 
-    A kill at any moment leaves the former file or the new one. Where ``path`` is a symbolic link, the file that it points to is
-    replaced; an existing file keeps its mode, and its owner where the system lets it.
+    A kill at any time leaves the old file or the new one. If ``path`` is a symbolic link, its target is
+    replaced; an existing file keeps its mode, and its owner if the system permits.
 
     Raises
     ------
     StorageError
-        If the file cannot be written, or is one that this must not replace (see `check_writable`); nothing is left behind then.
+        If the file cannot be written, or must not be replaced (see `check_writable`); no temporary file is left.
     """
     with _telling(path):
         target, former = _target(path)
@@ -51,12 +51,12 @@ def replace_file(path: str | Path, *parts: bytes | memoryview) -> None:
 
 
 def check_writable(path: str | Path) -> None:
-    """Find out now whether `replace_file` could write ``path``, before hours of work depend on it.
+    """Check that `replace_file` could write ``path``, before a long computation.
 
     Raises
     ------
     StorageError
-        If its folder does not exist or takes no files; if it is a folder, a device, a pipe or a socket; if it is read-only; or if
+        If its folder does not exist or is not writable; if it is a folder, a device, a pipe or a socket; if it is read-only; or if
         it has several names (hard links), all but one of which would keep the old content.
     """
     with _telling(path):
@@ -67,24 +67,24 @@ def check_writable(path: str | Path) -> None:
 
 
 def make_folder(path: str | Path) -> Path:
-    """Make a folder and those that it lies in, if they do not exist.
+    """Create a folder and its parents, if they do not exist.
 
     Raises
     ------
     StorageError
-        If it cannot be made; the sentence says why.
+        If it cannot be created; the message gives the reason.
     """
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"the folder {folder} cannot be made: {error.strerror or error}") from None
+        raise StorageError(f"the folder {folder} cannot be created: {error.strerror or error}") from None
     return folder
 
 
 @contextmanager
 def _telling(path: str | Path) -> Iterator[None]:
-    """What the system says, in a sentence with the path."""
+    """Convert system errors to messages with the path."""
     try:
         yield
     except FileNotFoundError:
@@ -95,7 +95,7 @@ def _telling(path: str | Path) -> Iterator[None]:
 
 
 def _target(path: str | Path) -> tuple[Path, os.stat_result | None]:
-    """The file that a path leads to through all links, and what is there now, refused unless a rename may replace it."""
+    """Resolve all links of a path; return the file and its status, or refuse one that must not be replaced."""
     if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
         raise OSError(0, "it is not the name of a file")
     target = Path(os.path.realpath(path))
@@ -115,7 +115,7 @@ def _target(path: str | Path) -> tuple[Path, os.stat_result | None]:
 
 
 def _create(target: Path) -> tuple[Path, int]:
-    """A new file beside ``target``, with the mode that new files of this user have, and its descriptor."""
+    """Create a new file next to ``target``, with the default mode of the user; return it with its descriptor."""
     while True:
         name = target.parent / f"{_prefix(target)}{secrets.token_hex(4)}.partial"
         try:
@@ -125,12 +125,12 @@ def _create(target: Path) -> tuple[Path, int]:
 
 
 def _prefix(target: Path) -> str:
-    """How the names of the temporary files of a target begin."""
+    """Return the prefix of the temporary files of a target."""
     return f".{os.fsdecode(os.fsencode(target.name)[:_LONGEST_NAME])}."
 
 
 def _keep_owner_and_mode(descriptor: int, former: os.stat_result) -> None:
-    """Give the new file what the former one had; owners can only be given by who may."""
+    """Copy owner and mode of the old file; changing the owner may not be permitted."""
     if hasattr(os, "fchown"):
         with suppress(PermissionError):
             os.fchown(descriptor, former.st_uid, former.st_gid)
@@ -138,7 +138,7 @@ def _keep_owner_and_mode(descriptor: int, former: os.stat_result) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the renaming itself durable, where a folder can be opened."""
+    """Make the rename durable, where a folder can be opened."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -149,9 +149,9 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _remove_stale(target: Path) -> None:
-    """Remove what killed writers of this file left behind.
+    """Remove temporary files left by killed writers of this file.
 
-    Age tells it from that of a writer at work, on every platform and file system, where locks and process numbers do not: no
+    They are distinguished from active writers by age, which works on all platforms and file systems, unlike locks and PIDs: no
     write of one file takes an hour.
     """
     for left in target.parent.glob(f"{glob.escape(_prefix(target))}*.partial"):

@@ -1,4 +1,4 @@
-"""Export of crossbar weights: conductances in siemens, tile by tile, for people with hardware."""
+"""Export of crossbar weights: conductances in siemens, tile by tile, for use on hardware."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ KIND = "crossbars"
 
 
 class ExportError(ValueError):
-    """A network cannot be exported; the sentence says why."""
+    """Raised if a network cannot be exported; the message gives the reason."""
 
 
 def export_crossbars(network: Network, path: str | Path) -> None:
     """Write the conductances of all crossbar arrays of a network to an HDF5 file (layout: ``docs/files.md``).
 
     A weight is recovered as the sum of ``factor * conductance`` over the devices of a weight, times ``weight_per_siemens``; the
-    page documents how the tiles make the matrix.
+    page documents how the tiles form the matrix.
 
     Parameters
     ----------
     network : Network
-        With at least one matrix on crossbars.
+        Network with at least one matrix on crossbars.
     path : path
 
     Raises
@@ -45,7 +45,7 @@ def export_crossbars(network: Network, path: str | Path) -> None:
     Notes
     -----
     The states of `ideal` devices have no limits. Their matrices are scaled so that the largest state meets the end of the
-    conductance window; ``weight_per_siemens`` says by how much.
+    conductance window; ``weight_per_siemens`` contains the scale.
     """
     network = as_network(network).to("cpu")
     matrices = {name: m for name, m in network.matrices().items() if isinstance(m, CrossbarMatrix)}
@@ -81,23 +81,23 @@ def export_netlist(network: Network, path: str | Path, array: str = "", volts: f
     Parameters
     ----------
     network : Network
-        With at least one matrix on crossbars.
+        Network with at least one matrix on crossbars.
     path : path
-        Replaced if it exists; ``ngspice -b`` prints the bit-line currents.
+        File to write or replace; ``ngspice -b`` prints the bit-line currents.
     array : str
-        "MATRIX/TILE/DEVICES" as in an exported file, such as "layer1.0.weight/0/plus"; by default the first there is.
+        "MATRIX/TILE/DEVICES" as in an exported file, such as "layer1.0.weight/0/plus"; by default the first array.
     volts : float
-        On every word line; by default the read voltage of the substrate.
+        Voltage of all word lines; by default the read voltage of the substrate.
 
     Returns
     -------
     str
-        The array that was written.
+        Name of the written array.
 
     Raises
     ------
     ExportError
-        If the network is digital, there is no such array, its devices have a current-voltage curve that the netlist has not, or the
+        If the network is digital, the array does not exist, the netlist does not support its current-voltage curve, or the
         voltage is not finite.
     """
     network = as_network(network).to("cpu")
@@ -118,7 +118,7 @@ def export_netlist(network: Network, path: str | Path, array: str = "", volts: f
     matrix = _fitted(matrices[name])
     conduction, substrate = matrix.substrate.device.conduction, matrix.substrate
     if conduction.kind not in ("ohmic", "sinh"):
-        raise ExportError(f"a netlist has ohmic and sinh devices, and not the conduction '{conduction.kind}'")
+        raise ExportError(f"a netlist supports ohmic and sinh devices, not the conduction '{conduction.kind}'")
     g = list(matrix.tiles())[int(number)].conductances[devices]
     if not isinstance(volts, (int, float, np.integer, np.floating, type(None))) or (volts is not None and not np.isfinite(volts)):
         raise ExportError(f"volts = {volts!r} is not allowed: a voltage is a finite number")
@@ -155,7 +155,7 @@ def _matrix(matrix: CrossbarMatrix) -> dict[str, Any]:
 
 
 def _fitted(matrix: CrossbarMatrix) -> CrossbarMatrix:
-    """The matrix itself, or for unbounded devices a copy whose states fill the conductance window."""
+    """Return the matrix, or for unbounded devices a copy whose states fill the conductance window."""
     if matrix.substrate.device.response.bounded:
         return matrix
     weights = matrix.weights()

@@ -1,8 +1,8 @@
-"""Reading HDF5 that somebody else may have made: nothing outside the file, nothing but what this project writes, and nothing unbounded.
+"""Reading of untrusted HDF5 files: nothing outside the file, only types written by this project, and bounded memory.
 
-A good checksum says that a file is as it was written, and not who wrote it. So no link leads out of the file or in a circle, no
-data set lies elsewhere or has filters of its own, every type is one that `write_file` writes, and what is compressed is unpacked
-chunk by chunk, each no further than to the size that it must have.
+A valid checksum proves that a file is unchanged, not who wrote it. So links must not leave the file or form cycles, data sets must not
+be external or have custom filters, every type must be one written by `write_file`, and compressed data are unpacked chunk by chunk,
+each only up to its expected size.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _NUMBERS = tuple(
 
 @dataclass
 class StrictFile:
-    """A file whose content is looked at with suspicion.
+    """An untrusted file.
 
     Attributes
     ----------
     file : h5py.File
     size : int
-        Bytes of the whole file: nothing stored in it can be larger.
+        Size of the file in bytes, an upper bound for everything stored in it.
     """
 
     file: h5py.File
@@ -45,7 +45,7 @@ class StrictFile:
     _seen: set[Any] = field(default_factory=set)
 
     def groups_and_arrays(self, group: h5py.Group) -> Iterator[tuple[str, h5py.Group | h5py.Dataset]]:
-        """The members of a group by name, in order."""
+        """Yield the members of a group by name, in order."""
         if group.name.count("/") > _DEEPEST:
             raise StorageError(f"groups are more than {_DEEPEST} deep")
         for name in group:
@@ -61,7 +61,7 @@ class StrictFile:
             yield name, group[name]
 
     def attributes(self, item: h5py.Group | h5py.Dataset) -> Iterator[tuple[str, Any]]:
-        """The attributes of a group or an array: numbers, and texts as h5py gives them."""
+        """Yield the attributes of a group or an array: numbers, and strings as given by h5py."""
         for number in range(h5a.get_num_attrs(item.id)):
             attribute = h5a.open(item.id, index=number)
             name = attribute.name.decode("utf-8", "surrogateescape")
@@ -75,7 +75,7 @@ class StrictFile:
 
 @dataclass
 class StoredArray:
-    """An array in an open file, which is not read yet.
+    """An unread array in an open file.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class StoredArray:
 
     data: h5py.Dataset
     size: int
-    """Bytes of the whole file."""
+    """Size of the file in bytes."""
 
     def __post_init__(self) -> None:
         self.shape = tuple(self.data.shape)
@@ -107,16 +107,16 @@ class StoredArray:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the values."""
+        """Size of the values in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     def read(self) -> np.ndarray:
-        """All values.
+        """Read all values.
 
         Raises
         ------
         StorageError
-            If the file does not hold exactly as many as the shape says.
+            If the number of stored values does not match the shape.
         """
         if self.data.chunks is not None:
             return self._read_chunks()
@@ -149,7 +149,7 @@ class StoredArray:
 
 
 def _unpacked(raw: bytes, size: int, item: int, skipped: int, name: str) -> bytes:
-    """The bytes of a chunk; bit 0 of ``skipped`` says that they were not shuffled, bit 1 that they were not compressed."""
+    """Unpack the bytes of a chunk; bit 0 of ``skipped`` means not shuffled, bit 1 not compressed."""
     if not skipped & 2:
         stream = zlib.decompressobj()
         try:
@@ -164,7 +164,7 @@ def _unpacked(raw: bytes, size: int, item: int, skipped: int, name: str) -> byte
 
 
 def text_of(data: h5py.Dataset, size: int) -> Any:
-    """A text that is stored as a data set, as h5py gives it."""
+    """Read a string stored as a data set, as given by h5py."""
     plan = data.id.get_create_plist()
     inside = plan.get_layout() in (h5d.COMPACT, h5d.CONTIGUOUS) and not plan.get_external_count()
     if data.shape != () or not inside or not _is_text(data.id.get_type()) or data.id.get_storage_size() > size:
@@ -173,7 +173,7 @@ def text_of(data: h5py.Dataset, size: int) -> Any:
 
 
 def holds_text(data: h5py.Dataset) -> bool:
-    """Whether a data set is a text and not an array of numbers."""
+    """Return whether a data set is a string and not an array of numbers."""
     return _number(data.id.get_type()) is None
 
 
@@ -182,11 +182,11 @@ def _is_text(kind: h5t.TypeID) -> bool:
 
 
 def _number(kind: h5t.TypeID) -> np.dtype | None:
-    """The type of numbers that a stored type is exactly, in the machine's byte order; None if it is none of them."""
+    """Return the number type that exactly matches a stored type, in native byte order; None if there is none."""
     return next((dtype for dtype, stored in _stored_numbers() if kind.equal(stored)), None)
 
 
 @functools.cache
 def _stored_numbers() -> list[tuple[np.dtype, h5t.TypeID]]:
-    """The types of numbers that `write_file` writes, and how it writes them."""
+    """Return the number types written by `write_file`, with their stored types."""
     return [(dtype, h5t.py_create(dtype.newbyteorder("<"), logical=True)) for dtype in _NUMBERS]

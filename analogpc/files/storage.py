@@ -1,4 +1,4 @@
-"""Trees of arrays, numbers and texts in HDF5 files that are whole or not there at all. Layout: ``docs/files.md``."""
+"""Trees of arrays, numbers and strings in HDF5 files, written atomically. Layout: ``docs/files.md``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from analogpc.kernels.gpu.arrays import in_tree
 
 FORMAT_VERSION = 1
 BLOCK = 512
-"""Bytes of the HDF5 user block in front of the file, which holds the seal."""
+"""Size in bytes of the HDF5 user block at the start of the file, which holds the seal."""
 
 _MAGIC = b"\x89analogpc\r\n\x1a\n"
 _TEXT_ATTRIBUTE = 32_768
@@ -33,9 +33,9 @@ _COMPRESS_FROM = 4_096
 _PIECE = 2**20
 _LONGEST_KIND, _DEEPEST = 64, 100
 _TAKEN_BY = {"language-run": ": of language models there are train --resume, eval, generate, fill, export and inspect"}
-"""What to do with files of a kind, where another was expected."""
+"""Hint for files of one kind where another was expected."""
 _OWN = ("format", "kind", "format_version", "analogpc_version")
-# What HDF5 text cannot hold: the null character and halves of surrogate pairs.
+# Characters that HDF5 strings cannot hold: null and lone surrogates.
 _UNSTORABLE = "\0\ud800-\udfff"
 
 Tree = dict[str, Any]
@@ -43,7 +43,7 @@ Tree = dict[str, Any]
 
 @dataclass(frozen=True)
 class Leaf:
-    """An array with what other people need to understand it; it reads back as the plain array.
+    """An array with unit and description; it reads back as the plain array.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Leaf:
         "S" for siemens, "1" for plain numbers.
     description : str
     dims : tuple of str
-        What each axis is.
+        Meaning of each axis.
     """
 
     array: np.ndarray
@@ -63,7 +63,7 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a listing: place in the file; shape and type, or value; unit, description and (axes)."""
+    """One line of a listing: path in the file; shape and type, or value; unit, description and (axes)."""
 
     path: str
     content: str
@@ -71,17 +71,17 @@ class Entry:
 
 
 def write_file(path: str | Path, kind: str, tree: Tree) -> None:
-    """Write a tree; a kill at any moment leaves the former file or the new one, whole.
+    """Write a tree atomically: a kill at any time leaves the old file or the new one.
 
     Parameters
     ----------
     path : path
     kind : str
-        What the file is, "run" for instance.
+        Kind of the file, for example "run".
     tree : nested dict
-        Names are any text without "/". Leaves are arrays (bool, whole, real or complex numbers of any byte order and of at most
+        Names are any strings without "/". Leaves are arrays (bool, whole, real or complex numbers of any byte order and of at most
         64 bits a part), `Leaf`, int (64 bits), float, bool or str; NumPy scalars come back as Python's. Equal trees give equal
-        files, byte for byte, in whatever order their names were set.
+        files, byte for byte, for any order of their names.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def write_file(path: str | Path, kind: str, tree: Tree) -> None:
     if not isinstance(path, (str, os.PathLike)):
         raise StorageError(f"{path!r} is not the name of a file")
     path = Path(path)
-    # A line break would end the kind early in the seal, and the file could never be read again.
+    # A line break in the kind would make the file unreadable.
     if not 1 <= len(kind) <= _LONGEST_KIND or not kind.isprintable():
         raise StorageError(f"kind = {kind!r} is not allowed: it is 1 to {_LONGEST_KIND} printable characters")
     body = io.BytesIO()
@@ -107,7 +107,7 @@ def _pinned(kind: str, length: int) -> bytes:
 
 
 def _seal(kind: str, length: int, rest: memoryview | bytes) -> bytes:
-    """The user block: a magic line, then text that pins down every other byte of the file."""
+    """The user block: a magic line, then text that fixes every other byte of the file."""
     text = _pinned(kind, length)
     digest = hashlib.sha256(text)
     digest.update(rest)
@@ -115,7 +115,7 @@ def _seal(kind: str, length: int, rest: memoryview | bytes) -> bytes:
 
 
 def _seal_of(kind: str, length: int, file: BinaryIO) -> bytes:
-    """The same for the rest of an open file, which is read piece by piece."""
+    """Compute the seal for the rest of an open file, read in pieces."""
     text = _pinned(kind, length)
     digest = hashlib.sha256(text)
     while piece := file.read(_PIECE):
@@ -167,7 +167,7 @@ def _place(group: h5py.Group, name: str) -> str:
 
 
 def _stored(name: str, at_root: bool) -> str:
-    """A name as HDF5 can hold it: what it cannot, and what means something else there, is percent-encoded as in an address."""
+    """Encode a name for HDF5: unsupported and special characters are percent-encoded as in URLs."""
     if name == "." or (at_root and name in _OWN):
         return f"%{ord(name[0]):02X}{name[1:]}"
     return re.sub(f"[%{_UNSTORABLE}]", lambda found: quote(found[0], errors="surrogatepass"), name)
@@ -175,7 +175,7 @@ def _stored(name: str, at_root: bool) -> str:
 
 def _write_text(group: h5py.Group, name: str, value: str) -> None:
     encoded = value.encode("utf-8", "surrogatepass")
-    # Opaque bytes keep exactly the texts that HDF5 strings would cut or refuse; `str` frees the others of subclasses.
+    # Opaque bytes store strings that HDF5 would truncate or refuse; `str` removes subclasses.
     stored = np.void(encoded) if re.search(f"[{_UNSTORABLE}]", value) else encoded.decode()
     if len(encoded) < _TEXT_ATTRIBUTE:
         group.attrs[name] = stored
@@ -196,7 +196,7 @@ def _write_array(group: h5py.Group, name: str, array: np.ndarray) -> h5py.Datase
 
 @contextmanager
 def _opened(path: str | Path) -> Iterator[tuple[StrictFile, dict[str, Any]]]:
-    """A file whose seal is good, and what the seal says; whatever HDF5 finds wrong in it becomes a sentence."""
+    """Open a file with a valid seal; yield it with the contents of the seal, and convert HDF5 errors to messages."""
     if not isinstance(path, (str, os.PathLike)):
         raise StorageError(f"{path!r} is not the name of a file")
     try:
@@ -207,12 +207,12 @@ def _opened(path: str | Path) -> Iterator[tuple[StrictFile, dict[str, Any]]]:
             header = _checked_seal(path, file)
             with _readable(path), h5py.File(file, "r") as content:
                 if content.userblock_size != BLOCK:
-                    raise StorageError("its content does not follow the first block")
+                    raise StorageError("its content does not start after the first block")
                 strict = StrictFile(content, header["bytes"])
                 own = {name: _plain(value) for name, value in strict.attributes(content["/"]) if name in _OWN}
                 for name, expected in (("format", "analogpc"), ("kind", header["kind"]), ("format_version", FORMAT_VERSION)):
                     if own.get(name) != expected:
-                        raise StorageError(f"its {name} is {own.get(name)!r}, where the first block says {expected!r}")
+                        raise StorageError(f"its {name} is {own.get(name)!r}, but the first block has {expected!r}")
                 yield strict, header | {"analogpc_version": str(own.get("analogpc_version", ""))}
     except FileNotFoundError:
         raise StorageError(f"{path} does not exist") from None
@@ -221,7 +221,7 @@ def _opened(path: str | Path) -> Iterator[tuple[StrictFile, dict[str, Any]]]:
 
 
 def _checked_seal(path: str | Path, file: BinaryIO) -> dict[str, Any]:
-    """What the seal of a file says, after every byte was compared with it."""
+    """Return the contents of the seal of a file, after checking every byte against it."""
     block = file.read(BLOCK)
     if not block.startswith(_MAGIC):
         raise StorageError(f"{path} is not an analogpc file")
@@ -246,31 +246,31 @@ def _checked_seal(path: str | Path, file: BinaryIO) -> dict[str, Any]:
 
 @contextmanager
 def _readable(path: str | Path) -> Iterator[None]:
-    """One sentence with the path for whatever is wrong with the content of a file."""
+    """Convert errors in the content of a file to messages with the path."""
     try:
         yield
     except MemoryError:
-        raise StorageError(f"{path} holds more than there is memory for") from None
+        raise StorageError(f"{path} does not fit into memory") from None
     except Exception as error:
-        # A good checksum does not make a good HDF5 file: what its library says then has any type.
+        # A valid checksum does not imply a valid HDF5 file; its library raises errors of any type.
         reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise StorageError(f"{path} does not fit this version of analogpc: {reason}") from error
+        raise StorageError(f"{path} is not compatible with this version of analogpc: {reason}") from error
 
 
 @contextmanager
 def open_file(path: str | Path, kind: str) -> Iterator[Tree]:
-    """The tree that `write_file` wrote, with arrays that are read when they are asked for (`StoredArray`), within a block.
+    """Open a tree written by `write_file` within a block; arrays are read on demand (`StoredArray`).
 
     Parameters
     ----------
     path : path
     kind : str
-        What the file must be.
+        Required kind of the file.
 
     Raises
     ------
     StorageError
-        As `read_file`; and for every error that the block raises about the content, in one sentence with the path.
+        As in `read_file`, and for errors in the content raised within the block, with the path.
     """
     with _opened(path) as (strict, header):
         if header["kind"] != kind:
@@ -279,25 +279,25 @@ def open_file(path: str | Path, kind: str) -> Iterator[Tree]:
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
-    """What a file says of itself, after a check of every byte: "kind", "format_version", "bytes", "analogpc_version".
+    """Return the header of a file, after a check of every byte: "kind", "format_version", "bytes", "analogpc_version".
 
     Raises
     ------
     StorageError
-        As `read_file`.
+        As in `read_file`.
     """
     with _opened(path) as (_, header):
         return header
 
 
 def read_file(path: str | Path, kind: str | None = None) -> Tree:
-    """Read the tree that `write_file` wrote, after a check of every byte.
+    """Read a tree written by `write_file`, after a check of every byte.
 
     Parameters
     ----------
     path : path
     kind : str
-        What the file must be; anything if not given.
+        Required kind of the file; any by default.
 
     Raises
     ------
@@ -325,7 +325,7 @@ def _read_data(strict: StrictFile, data: h5py.Dataset) -> StoredArray | str:
 
 
 def _plain(value: Any) -> Any:
-    """A Python value from what h5py gives for an attribute or a text."""
+    """Convert an attribute or string of h5py to a Python value."""
     if isinstance(value, (bytes, np.void)):
         held = value.tobytes() if isinstance(value, np.void) else value
         return held.decode("utf-8", "surrogatepass")
@@ -333,12 +333,12 @@ def _plain(value: Any) -> Any:
 
 
 def describe(path: str | Path) -> list[Entry]:
-    """Every group, array and attribute of a file, after a check of every byte.
+    """List all groups, arrays and attributes of a file, after a check of every byte.
 
     Raises
     ------
     StorageError
-        As `read_file`.
+        As in `read_file`.
     """
     entries: list[Entry] = []
 

@@ -144,5 +144,5 @@ def test_a_failure_leaves_the_former_file_and_nothing_else(tmp_path, monkeypatch
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     assert make_folder(tmp_path / "a" / "b").is_dir()
-    with pytest.raises(StorageError, match=r"the folder .*file.c cannot be made: Not a directory"):
+    with pytest.raises(StorageError, match=r"the folder .*file.c cannot be created: Not a directory"):
         make_folder(tmp_path / "file" / "c")
