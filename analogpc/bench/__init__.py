@@ -1,4 +1,4 @@
-"""Benchmarks: every workload beside the plain matrix product of the same shape, in the same process, in turns."""
+"""Benchmarks: every workload next to the plain matrix product of the same shape, in the same process, alternately."""
 
 from analogpc.bench.results import Result, record, table
 from analogpc.bench.runner import run_bench

@@ -1,4 +1,4 @@
-"""Floors: the plain matrix products that a workload cannot do without."""
+"""Floors: the plain matrix products that a workload requires."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from analogpc.networks.transformer import Transformer
 
 
 def products_of(network: Network, teach: Callable[[Network, Callable[..., None]], Any]) -> Callable[[], None]:
-    """All products of the weight matrices in one taught batch, as plain calls of BLAS on arrays of the same shapes.
+    """Return all products of the weight matrices in one training batch, as plain BLAS calls on arrays of the same shapes.
 
-    Their results go to arrays that are there already, so that no time is lost with memory.
+    The results are written to preallocated arrays.
 
-    How many vectors every matrix reads and learns from is what its meter counts; they come in as many calls as they did, each of the
-    rows that one batch brings to that matrix (one for each sample; in a convolution, one for each output position). Look-ups of an
-    embedding copy rows, and are no products; those of two activations within an attention are.
+    The numbers of vectors read and learnt by every matrix are counted by its meter, with the same number of calls, each with the
+    rows of one batch for that matrix (one for each sample; in a convolution, one for each output position). Look-ups of an
+    embedding copy rows and are not products; products of two activations within an attention are included.
 
     Parameters
     ----------
     network : Network
-        Taught once, for the counts.
+        Network, trained on one batch for the counts.
     teach : function of the network and of an ``apply``
     """
 
@@ -52,7 +52,7 @@ def products_of(network: Network, teach: Callable[[Network, Callable[..., None]]
         if not name.endswith("weight") or counts.look_ups or not lessons[id(matrix)]:
             continue
         n_out, n_in = matrix.shape
-        # Whenever a matrix learns, it does from all rows of the batch.
+        # Each update of a matrix uses all rows of the batch.
         rows = counts.updates // lessons[id(matrix)]
         x, g, weights = some(rows, n_in), some(rows, n_out), some(n_in, n_out)
         calls += [
@@ -68,7 +68,7 @@ def products_of(network: Network, teach: Callable[[Network, Callable[..., None]]
     def products() -> None:
         for times, left, right, out in calls:
             for _ in range(times):
-                # Those of two activations are one for each sample and head.
+                # Products of two activations: one for each sample and head.
                 batched(left, right) if out is None else matmul(left, right, out)
 
     return products
@@ -77,7 +77,7 @@ def products_of(network: Network, teach: Callable[[Network, Callable[..., None]]
 def _of_activations(
     architecture: Transformer, rows: int, times: tuple[int, int, int], some: Callable[..., np.ndarray]
 ) -> list[tuple[int, np.ndarray, np.ndarray, None]]:
-    """The products of two activations in one attention: forward, back to scores and values, and back to queries and keys."""
+    """Return the products of two activations in one attention: forward, back to scores and values, and back to queries and keys."""
     positions, features = architecture.positions, architecture.features // architecture.heads
     items = rows // positions * architecture.heads
     q, a = some(items, positions, features), some(items, positions, positions)

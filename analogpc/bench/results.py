@@ -1,4 +1,4 @@
-"""What a benchmark found, as a table and as plain data."""
+"""Results of a benchmark, as a table and as plain data."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from analogpc.training.environment import describe_environment
 
 @dataclass(frozen=True)
 class PeerTime:
-    """What a peer needs for a workload, in a process of its own.
+    """Time of another library for a workload, in a separate process.
 
     Attributes
     ----------
     ratio : float
-        To its own floor: the matrix products of the same shapes in the same library. Median over turns.
+        Ratio to its own floor, the matrix products of the same shapes in the same library; median over turns.
     ms : float
         Median time of one call, in milliseconds.
     """
@@ -34,21 +34,21 @@ class PeerTime:
 
 @dataclass(frozen=True)
 class Result:
-    """One workload.
+    """Result of one workload.
 
     Attributes
     ----------
     name, title, floor : str
-        Of the workload, and what its floor is.
+        Name and title of the workload, and its floor in words.
     aim : str
-        What is aimed at, in words: a ratio to the floor unless it has a unit.
+        Aim in words: a ratio to the floor, unless it has a unit.
     threads : int
     times : dict of Times
-        "floor", and every variant of the work.
+        Times of "floor" and of every variant of the work.
     items : dict of int
-        By variant: items of one call, where a time per item says more than a ratio.
+        Items per call by variant, where a time per item is more informative than a ratio.
     peers : dict of PeerTime
-        By the name of a peer.
+        Times of other libraries, by name.
     """
 
     name: str
@@ -61,13 +61,13 @@ class Result:
     peers: dict[str, PeerTime]
 
     def ratio(self, variant: str) -> tuple[float, float, float]:
-        """Median and quartiles of the ratio to the floor, turn by turn."""
+        """Return median and quartiles of the ratio to the floor, per turn."""
         ratios = self.times[variant].seconds / self.times["floor"].seconds
         low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75))
         return float(middle), float(low), float(high)
 
     def plain(self) -> dict[str, Any]:
-        """As nested dictionaries of numbers and texts; seconds."""
+        """Return nested dictionaries of numbers and strings; times in seconds."""
         rows = {}
         for variant, times in self.times.items():
             low, high = times.quartiles
@@ -89,7 +89,7 @@ class Result:
 
 
 def record(results: list[Result], command: str, backend: Backend = "cpu") -> dict[str, Any]:
-    """All results with the machine, the versions and the command."""
+    """Return all results with machine, versions and command."""
     return {
         "command": command,
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -112,7 +112,7 @@ def _processor() -> str:
 
 
 def table(results: list[Result]) -> Table:
-    """One line for each variant, with its time, its ratio to the floor and the aim; and one for each peer, as measured by itself."""
+    """Return a table with one line per variant (time, ratio to the floor, aim), and one per other library."""
     shown = Table()
     columns = ("workload", "threads", "variant", "ms", "ns/item", "ratio to floor", "quartiles", "aim")
     for column in columns:

@@ -1,4 +1,4 @@
-"""Runs workloads, ours in this process and those of peers in theirs."""
+"""Runner of workloads: ours in this process, those of other libraries in separate processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PEERS = Path(__file__).parent / "peers"
 
 
 def peer_names() -> list[str]:
-    """The peers that there are scripts for."""
+    """Return the names of the libraries with a script."""
     return sorted(path.stem for path in PEERS.glob("[!_]*.py"))
 
 
@@ -39,24 +39,24 @@ def run_bench(
     Parameters
     ----------
     names : sequence of str
-        Of `WORKLOADS`; all if empty.
+        Names in `WORKLOADS`; all if empty.
     threads : sequence of int
         Threads of BLAS and of the kernels; every workload runs once with each.
     seconds : float
-        For each workload and number of threads, roughly.
+        Approximate time per workload and number of threads.
     backend : "cpu" or "gpu"
-        On a GPU every workload runs once, with one thread of the processor, and peers are not measured.
+        On a GPU every workload runs once, with one CPU thread, and other libraries are not measured.
     peers : dict of str by str
-        By the name of a peer: the Python in whose environment it is installed.
+        Python executables of other libraries, by name.
     report : function of str
-        Told what is being measured.
+        Called with a description of each measurement.
 
     Raises
     ------
     ValueError
-        If a name, a number of threads or a peer cannot be.
+        If a name, a number of threads or a library is invalid.
     GpuError
-        If there is no GPU, and one is asked for.
+        If ``backend = "gpu"`` and there is no GPU.
     """
     unknown = sorted(set(names) - set(WORKLOADS))
     if unknown:
@@ -105,7 +105,7 @@ def _measured(name: str, threads: int, seconds: float, backend: Backend, peers: 
 
 
 def _peer_times(peer: str, python: str, threads: int, seconds: float, names: list[str]) -> dict[str, PeerTime]:
-    """What the script of a peer measures, in its own environment, by workload."""
+    """Run the script of a library in its environment; return the times by workload."""
     script = PEERS / f"{peer}.py"
     if not script.exists():
         raise ValueError(f"there is no peer '{peer}'; the peers are {', '.join(peer_names())}")
@@ -117,5 +117,5 @@ def _peer_times(peer: str, python: str, threads: int, seconds: float, names: lis
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise ValueError(f"the peer '{peer}' failed with {python}: {last}")
-    # A library may have printed something before.
+    # A library may have printed other lines before.
     return {workload: PeerTime(**time) for workload, time in json.loads(done.stdout.splitlines()[-1]).items()}

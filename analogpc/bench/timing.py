@@ -1,4 +1,4 @@
-"""Timing by turns: calls that are compared see the same machine, whatever else it does."""
+"""Alternating timing: compared calls run under the same conditions of the machine."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _ROW_SECONDS = 0.002
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds that one call took, turn by turn.
+    """Times of one call, per turn.
 
     Attributes
     ----------
     seconds : (turns,) float64 array
-        The fastest call of every turn.
+        Time of the fastest call of every turn.
     """
 
     seconds: np.ndarray
 
     @property
     def median(self) -> float:
-        """In seconds."""
+        """Median, in seconds."""
         return float(np.median(self.seconds))
 
     @property
     def quartiles(self) -> tuple[float, float]:
-        """In seconds."""
+        """Quartiles, in seconds."""
         low, high = np.quantile(self.seconds, (0.25, 0.75))
         return float(low), float(high)
 
@@ -41,22 +41,22 @@ class Times:
 def take_turns(
     calls: Mapping[str, Callable[[], Any]], seconds: float, turns: int = 5, finish: Callable[[], None] | None = None
 ) -> dict[str, Times]:
-    """Time calls that take turns.
+    """Time calls alternately.
 
-    In its turn a call is repeated for 20 ms, at least once, and its fastest time counts: what disturbs a single call is left out, what
-    disturbs the machine for longer is in the spread of the turns. Before each turn is a pause of 30 ms: the threads of OpenBLAS
-    spin for 2**26 cycles after a product, and would share the cores with whatever comes next. Every call is made once beforehand,
-    which compiles and caches.
+    In each turn a call is repeated for 20 ms, at least once, and its fastest time counts: short disturbances are excluded, and
+    longer ones appear in the spread of the turns. There is a pause of 30 ms before each turn: the threads of OpenBLAS
+    spin for 2**26 cycles after a product, and would share the cores with the next call. Every call is made once before,
+    for compilation and caching.
 
     Parameters
     ----------
     calls : dict of functions by name
     seconds : float
-        How long to go on, roughly.
+        Approximate total time.
     turns : int
-        At least so many turns, however long they take.
+        Minimum number of turns, however long they take.
     finish : function
-        Waits until all is done that calls only begin, as those of a GPU do. Then a turn is a row of calls of 2 ms, and its mean counts.
+        Waits for asynchronous work of the calls, as on a GPU. A turn is then a series of calls of 2 ms, and its mean counts.
     """
     together = {name: _together(call, finish) for name, call in calls.items()}
     found: dict[str, list[float]] = {name: [] for name in calls}
@@ -80,7 +80,7 @@ def take_turns(
 
 
 def _together(call: Callable[[], Any], finish: Callable[[], None] | None) -> int:
-    """How many calls are timed together, after three that compile and cache."""
+    """Return the number of calls timed together, after three calls for compilation and caching."""
     if finish is None:
         call()
         return 1

@@ -1,4 +1,4 @@
-"""What is measured: every workload with the floor that it is compared with. A new workload is a function here and a line in `WORKLOADS`."""
+"""Workloads with their floors. To add a workload, add a function here and a line in `WORKLOADS`."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ from analogpc.training.optimisers import SGD, AdamW, Learner
 from analogpc.training.step import TrainingStep
 
 SIZE, BATCH = 512, 128
-"""Of the crossbars, square, and of the vectors that they are read and updated with."""
+"""Side of the square crossbars, and number of vectors in their reads and updates."""
 
 
 @dataclass(frozen=True)
 class Calls:
-    """What a workload makes ready.
+    """Prepared calls of a workload.
 
     Attributes
     ----------
     floor : function
     work : dict of functions
-        The variants of the work; the first one is what the aim speaks of.
+        Variants of the work; the aim refers to the first.
     items : dict of int
-        By variant, or "floor": items of one call, where a time per item is of interest.
+        Items per call by variant or "floor", where a time per item is of interest.
     """
 
     floor: Callable[[], Any]
@@ -60,7 +60,7 @@ class Calls:
 
 @dataclass(frozen=True)
 class Workload:
-    """A title, the floor in words, the aim in words, a function that makes the calls on a backend, and the backends that it knows."""
+    """Title, floor and aim in words, a function that prepares the calls on a backend, and the supported backends."""
 
     title: str
     floor: str
@@ -91,7 +91,7 @@ def _reads(weight_noise: bool, backend: Backend) -> Calls:
 
 
 def _replayed(work: Callable[[], Any], matrix: Matrix) -> Callable[[], Any]:
-    """Work with a matrix on the GPU as a captured graph, launched anew by every call."""
+    """Return work with a matrix on the GPU as a captured graph, launched by every call."""
     work()
     counts = GraphCounts(matrix.counting(), work())
     matrix.forget()
@@ -132,7 +132,7 @@ def _pulses(soft: bool, backend: Backend) -> Calls:
         device = device.but(response=SoftBounds(dw_min=0.002, **spread))
     response, key, rng = device.response, Key(0), np.random.default_rng(0)
     if not isinstance(response, PulseResponse):
-        raise TypeError("pulses need a device that answers to them")
+        raise TypeError("pulses need a pulsed device")
     law = response.law
     pre, post = rng.normal(size=(2, BATCH, SIZE)).astype(np.float32)
     length = np.full(BATCH, MAX_LENGTH)
@@ -142,7 +142,7 @@ def _pulses(soft: bool, backend: Backend) -> Calls:
     parameters = {name: copied(values, backend) for name, values in parameters.items()}
 
     def update(load: float) -> None:
-        # Update management: the largest pre and the largest post get one probability, and their product asks for `load` pulses.
+        # Update management: the largest pre and the largest post get one probability, and their product requires `load` pulses.
         gains = [np.sqrt(load / MAX_LENGTH) / np.abs(x).max(axis=1).astype(np.float64) for x in (pre, post)]
         rows, columns = (trains(x, gain, length, key, n)[0] for n, (x, gain) in enumerate(zip((pre, post), gains, strict=True)))
         apply_batch(start.copy(), rows, columns, parameters, law, False, key, 0, touched)
@@ -159,7 +159,7 @@ def _wires(size: int, backend: Backend) -> Calls:
 
 
 def rule_step(network: Network, rule: Rule, batch: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """One taught batch of random samples with plain SGD, and all the matrix products that it needs, one after the other."""
+    """Return one training step on random samples with plain SGD, and all its matrix products in order."""
     rng = np.random.default_rng(0)
     x = rng.random((batch, *network.input_shape)).astype(network.dtype)
     target = np.eye(network.output_shape[0], dtype=network.dtype)[rng.integers(0, network.output_shape[0], batch)]
@@ -193,14 +193,14 @@ def _predictive(make: Callable[[Any], Network], steps: int, batch: int, crossbar
 
 
 def _equilibrium(backend: Backend) -> Calls:
-    """The network and the phases of Laborieux et al.'s perceptron: all states at once, and the output activated like the others."""
+    """Prepare network and phases of the perceptron of Laborieux et al.: synchronous states, and an activated output."""
     network = Network(Hopfield(widths=(784, 512, 512, 10), readout="activated", steps=20, order="synchronous"), Digital(), seed=0)
     step, floor = rule_step(network.to(backend), HopfieldEP(beta=0.5, steps=4, nudging="centered"), BATCH)
     return Calls(floor, {"digital": step})
 
 
 def _language(rule: Rule, backend: Backend) -> Calls:
-    """A batch of a small conditional language model as docs/language.md has it, a third of the positions padding."""
+    """Prepare a batch of a small conditional language model, as in docs/language.md, with a third of the positions as padding."""
     rng, network = np.random.default_rng(0), Network(Transformer(vocabulary=1000), Digital(), seed=0)
     n, positions = 32, network.input_shape[0]
     ids = rng.integers(5, 1000, (n, positions + 1)).astype(np.int32)
@@ -218,7 +218,7 @@ _UPDATES = 8
 
 
 def _incremental(depth: int, backend: Backend) -> Calls:
-    """A batch of incremental PC, which updates all weights so many times, and one of backpropagation."""
+    """Prepare a batch of incremental PC, with several updates of all weights, and one of backpropagation."""
     steps, widths = _UPDATES, [1024] * (depth + 1)
     network = mlp(widths, activation="leaky_relu").to(backend)
     many, _ = rule_step(network, IncrementalPC(steps=steps, step_size=0.1, stoppable=False), BATCH)

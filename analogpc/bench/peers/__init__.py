@@ -1,4 +1,4 @@
-"""Scripts that measure peers; each is run by a Python of its own, in which the peer is installed, and imports nothing of ours.
+"""Scripts that measure other libraries; each runs in the Python environment of its library and imports nothing from analogpc.
 
-Modules whose names start with an underscore are no peers, but what their scripts share; `_turns` documents how a script is made.
+Modules with a leading underscore are shared by the scripts; `_turns` documents how to write a script.
 """

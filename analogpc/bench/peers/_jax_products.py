@@ -1,4 +1,4 @@
-"""Matrix products of JAX, for the peers that compute with it."""
+"""Matrix products of JAX, for the libraries based on it."""
 
 import _turns
 
@@ -7,7 +7,7 @@ numpy = _turns.library("numpy")
 
 
 def products(plan):
-    """All products of a plan (see `_turns`), one compiled call after the other, each synchronised."""
+    """Return all products of a plan (see `_turns`), as consecutive compiled calls, each synchronised."""
     rng = numpy.random.default_rng(0)
 
     def some(*shape):
@@ -28,6 +28,6 @@ def products(plan):
 
 
 def batch(*shape):
-    """Random inputs of that shape for each sample, and ten classes in turn, one-hot."""
+    """Return random inputs of the given sample shape, and ten alternating classes, one-hot."""
     x = numpy.random.default_rng(1).random((_turns.BATCH, *shape)).astype("float32")
     return jax.numpy.asarray(x), jax.numpy.eye(10)[jax.numpy.arange(_turns.BATCH) % 10]

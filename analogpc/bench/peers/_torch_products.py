@@ -1,4 +1,4 @@
-"""Matrix products of PyTorch, for the peers that compute with it."""
+"""Matrix products of PyTorch, for the libraries based on it."""
 
 import _turns
 
@@ -6,7 +6,7 @@ torch = _turns.library("torch")
 
 
 def products(plan):
-    """All products of a plan (see `_turns`), one after the other, into tensors that are there already."""
+    """Return all products of a plan (see `_turns`), in order, into preallocated tensors."""
     calls = []
     for (rows, n_in, n_out), forward, backward, updates in plan:
         x, g, w = torch.randn(rows, n_in), torch.randn(rows, n_out), torch.randn(n_in, n_out)
@@ -22,6 +22,6 @@ def products(plan):
 
 
 def start():
-    """Say how many threads there are, and where random numbers begin."""
+    """Set the number of threads and the random seed."""
     torch.set_num_threads(_turns.arguments()[0])
     torch.manual_seed(0)

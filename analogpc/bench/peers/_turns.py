@@ -1,11 +1,11 @@
-"""What the scripts of peers share: arguments, libraries, threads, timing by turns, shapes. It needs the standard library alone.
+"""Shared parts of the scripts: arguments, libraries, threads, timing, shapes. Needs only the standard library.
 
-A script sits beside this file and is run as
+A script is in the same folder and is run as
 
     PYTHON NAME.py THREADS SECONDS [WORKLOAD ...]
 
-It reaches its libraries with `library`, declares a dict ``WORKLOADS`` of functions that make (floor, work) by the names of analogpc's
-own workloads, and ends with `measure`, which prints one JSON object: by workload the median ratio of the work to the floor, and the
+It imports its libraries with `library`, defines a dict ``WORKLOADS`` of functions that return (floor, work) by the names of the
+workloads of analogpc, and ends with `measure`, which prints one JSON object: for each workload the median ratio to the floor and the
 median time of the work in milliseconds.
 """
 
@@ -28,15 +28,15 @@ PC_VGG5 = ((3, 128, 256, 512, 512), 5)
 """Channels and steps of the workload pc-vgg5, on images of 32 x 32, pooled by two after every convolution, and read out to 10."""
 
 EP_HOPFIELD = ((784, 512, 512, 10), 20, 4)
-"""Widths, free steps and steps of either nudged phase of the workload ep-hopfield."""
+"""Widths, free steps and steps of each nudged phase of the workload ep-hopfield."""
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-# Threads of OpenMP that spin while they wait for work stand in the way of those of another library, and of whatever else runs.
+# Spinning OpenMP threads would slow down the threads of other libraries and processes.
 _WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def arguments():
-    """THREADS, SECONDS and the names of workloads."""
+    """Return THREADS, SECONDS and the names of workloads."""
     try:
         return int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]
     except (IndexError, ValueError):
@@ -44,10 +44,10 @@ def arguments():
 
 
 def library(name: str, hint: str = "") -> Any:
-    """The module of that name, told how many threads there are before it starts any; the script ends if it is not installed."""
+    """Import a module after setting the number of threads; end the script if it is not installed."""
     threads, _, _ = arguments()
     os.environ.update(_WAITING | dict.fromkeys(_THREADS, str(threads)))
-    # A script has the name of its peer, and would be found in its place.
+    # A script has the name of its library, and would be imported instead of it.
     own = Path(__file__).resolve().parent
     sys.path[:] = [path for path in sys.path if Path(path).resolve() != own]
     try:
@@ -57,7 +57,7 @@ def library(name: str, hint: str = "") -> Any:
 
 
 def pin():
-    """Keep to as many processors as there are to be threads: JAX has no other setting that holds for all of its threads."""
+    """Restrict the process to one processor per thread: JAX has no other setting for all of its threads."""
     threads, _, _ = arguments()
     if not hasattr(os, "sched_setaffinity"):
         sys.exit("this peer can be measured with a number of threads on Linux alone")
@@ -65,10 +65,10 @@ def pin():
 
 
 def turns(floor, work, seconds):
-    """Median ratio of the work to the floor, turn by turn, and median time of the work in milliseconds.
+    """Return the median ratio of the work to the floor, per turn, and the median time of the work in milliseconds.
 
-    In its turn a call is repeated for 20 ms, at least once, after a pause of 30 ms, and its fastest time counts; both are called once
-    beforehand, and take five turns at least.
+    In each turn a call is repeated for 20 ms, at least once, after a pause of 30 ms, and its fastest time counts; both are called once
+    before, and take at least five turns.
     """
     floor()
     work()
@@ -91,19 +91,19 @@ def turns(floor, work, seconds):
 
 
 def measure(workloads):
-    """Measure those that are asked for, or all, and print what was found."""
+    """Measure the requested workloads, or all, and print the results."""
     _, seconds, names = arguments()
     found = {name: turns(*make(), seconds) for name, make in workloads.items() if not names or name in names}
     print(json.dumps(found))
 
 
 def dense_shapes(widths):
-    """Rows, inputs and outputs of the products of one batch in dense layers."""
+    """Return rows, inputs and outputs of the products of one batch in dense layers."""
     return [(BATCH, a, b) for a, b in pairwise(widths)]
 
 
 def vgg5_shapes():
-    """Rows, inputs and outputs of the products of one batch in VGG5, convolutions as products on patches."""
+    """Return rows, inputs and outputs of the products of one batch in VGG5, convolutions as products on patches."""
     channels, _ = PC_VGG5
     sides = (32, 16, 8, 4)
     shapes = [(BATCH * side**2, 9 * a, b) for side, (a, b) in zip(sides, pairwise(channels), strict=True)]
@@ -111,10 +111,10 @@ def vgg5_shapes():
 
 
 def relaxation_products(shapes, steps):
-    """What our own relaxation multiplies in a network of such layers, which is what it cannot do without.
+    """Return the products that a relaxation requires in a network of such layers.
 
-    Returns a list of (shape, forward reads, transposed reads, updates). A layer is read where its input moved, and its transpose where
-    an error has arrived; the error goes down one layer in each step.
+    Returns a list of (shape, forward reads, transposed reads, updates). A layer is read if its input changed, and its transpose if
+    an error has arrived; the error moves down one layer per step.
     """
     found = []
     for index, shape in enumerate(shapes):
@@ -124,6 +124,6 @@ def relaxation_products(shapes, steps):
 
 
 def equilibrium_products(shapes, free, nudged):
-    """The same for equilibrium propagation with two nudged phases: all states move at every step, the input never."""
+    """Return the products for equilibrium propagation with two nudged phases: all states move in every step, the input never."""
     first, *others = shapes
     return [(first, 1, 0, 2), *[(shape, free + 1 + 2 * nudged, free + 2 * nudged, 2) for shape in others]]

@@ -1,13 +1,13 @@
-"""Reads and pulsed updates of an analog tile of aihwkit, beside one matrix product of torch; run by a Python that has aihwkit.
+"""Reads and pulsed updates of an analog tile of aihwkit, next to one matrix product of torch; needs a Python with aihwkit.
 
     PYTHON aihwkit.py THREADS SECONDS [WORKLOAD ...]
 
-The tile is `AnalogTile` on the processor, 512 x 512, read by 128 vectors at once as a module without gradients. Reads: inputs scaled
+The tile is `AnalogTile` on the CPU, 512 x 512, read by 128 vectors together as a module without gradients. Reads: inputs scaled
 by their largest magnitude and converted with 7 bits, outputs with 9 bits and a bound of 12 after noise of 0.06; no bound management,
-which would read again where an output saturates. Noise of the weights is additive and constant, which this kit draws at the output as
+which would repeat saturated reads. Weight noise is additive and constant, which aihwkit draws at the output, as
 we do. Updates: stochastic compressed trains of 31 slots, without management of their length, of vectors whose largest element is 1, at a
 learning rate equal to the mean step: the largest element of every product gets one pulse on average, as in our first variant. Signs
-take turns from call to call, so that weights stay where they are. Devices have the spreads of ours, 30 % each.
+alternate between calls, so that weights do not drift. Devices have the same spreads as in analogpc, 30 % each.
 """
 
 from itertools import cycle
@@ -28,7 +28,7 @@ SPREADS = {"dw_min_dtod": 0.3, "dw_min_std": 0.3, "w_max_dtod": 0.3, "w_min_dtod
 
 
 def tile(device, **read):
-    """A tile of such devices with small random weights, for `read` or for updates."""
+    """Create a tile of such devices with small random weights, for reads or updates."""
     forward = io.IOParameters(
         inp_res=1 / (2**7 - 2),
         out_res=1 / (2**9 - 2),
@@ -47,7 +47,7 @@ def tile(device, **read):
 
 
 def read(**noise):
-    """All vectors at once."""
+    """Read all vectors together."""
     made = tile(devices.ConstantStepDevice(dw_min=0.0002, w_max=1.0, w_min=-1.0, **SPREADS), **noise)
     x, weights = torch.randn(_turns.BATCH, SIZE), 0.1 * torch.randn(SIZE, SIZE)
 
@@ -59,12 +59,12 @@ def read(**noise):
 
 
 def read_with_weight_noise():
-    """The same with noise of the weights."""
+    """Read all vectors together, with weight noise."""
     return read(w_noise=0.005, w_noise_type=enums.WeightNoiseType.ADDITIVE_CONSTANT)
 
 
 def pulses(device):
-    """All products, one after the other."""
+    """Apply all products in order."""
     made = tile(device)
     made.set_learning_rate(device.dw_min)
     x, d = (v / v.abs().max(dim=1, keepdim=True).values for v in torch.randn(2, _turns.BATCH, SIZE))
@@ -73,12 +73,12 @@ def pulses(device):
 
 
 def pulses_constant():
-    """Constant steps."""
+    """Update devices with constant steps."""
     return pulses(devices.ConstantStepDevice(dw_min=0.0002, w_max=1.0, w_min=-1.0, **SPREADS))
 
 
 def pulses_soft_bounds():
-    """Soft bounds."""
+    """Update devices with soft bounds."""
     return pulses(devices.SoftBoundsDevice(dw_min=0.002, w_max=1.0, w_min=-1.0, **SPREADS))
 
 

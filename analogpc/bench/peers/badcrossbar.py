@@ -1,9 +1,9 @@
-"""Wire resistance with badcrossbar, beside one matrix product of NumPy; run by a Python that has badcrossbar.
+"""Wire resistance with badcrossbar, next to one matrix product of NumPy; needs a Python with badcrossbar.
 
     PYTHON badcrossbar.py THREADS SECONDS [WORKLOAD ...]
 
-The output currents of all 128 vectors at once, segments of 1 ohm, without the currents of the branches and the voltages of the nodes,
-which it would list otherwise. It writes down the whole circuit and solves it anew in each call.
+Computes the output currents of all 128 vectors together, segments of 1 ohm, without branch currents and node voltages,
+which it would otherwise return. It assembles and solves the whole circuit in each call.
 """
 
 import logging
@@ -16,7 +16,7 @@ badcrossbar = _turns.library("badcrossbar")
 
 
 def wires(size):
-    """All vectors at once."""
+    """Solve for all vectors together."""
     rng = numpy.random.default_rng(size)
     g = rng.uniform(1e-6, 5e-5, (size, size))
     v = rng.uniform(-0.2, 0.2, (_turns.BATCH, size))

@@ -1,4 +1,4 @@
-"""Reads of a core of CrossSim, and wire resistance, beside one matrix product of NumPy; run by a Python that has CrossSim 3.
+"""Reads of a core of CrossSim, and wire resistance, next to one matrix product of NumPy; needs a Python with CrossSim 3.
 
     PYTHON crosssim.py THREADS SECONDS [WORKLOAD ...]
 
@@ -23,7 +23,7 @@ LOW, HIGH = 1e-6, 5e-5
 
 
 def parameters(style):
-    """The default ones for a style of core and the range of the devices."""
+    """Return the default parameters for a style of core and the device range."""
     made = simulator.CrossSimParameters()
     made.core.style = core_parameters.CoreStyle[style]
     made.xbar.device.Rmin, made.xbar.device.Rmax = 1 / HIGH, 1 / LOW
@@ -36,13 +36,13 @@ def inputs_within(made, largest):
 
 
 def read(weight_noise=False):
-    """All vectors at once."""
+    """Read all vectors together."""
     made = parameters("OFFSET" if weight_noise else "BALANCED")
     inputs_within(made, 4.0)
     dac, adc = made.xbar.dac.mvm, made.xbar.adc.mvm
     dac.model, dac.bits = "QuantizerDAC", 7
     adc.model = "QuantizerADC"
-    # The converter is another object once its model is named.
+    # Naming its model replaces the converter object.
     adc = made.xbar.adc.mvm
     adc.bits, adc.calibrated_range = 9, [-8.0, 8.0]
     if weight_noise:
@@ -56,7 +56,7 @@ def read(weight_noise=False):
 
 
 def wires(size, gamma):
-    """All vectors at once through a fresh array."""
+    """Read all vectors together through a new array."""
     made = parameters("OFFSET")
     inputs_within(made, 0.2)
     made.core.mapping.weights.percentile = None

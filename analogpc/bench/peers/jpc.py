@@ -1,9 +1,9 @@
-"""Predictive coding with JPC, beside the matrix products of the same shapes in JAX; run by a Python that has jpc.
+"""Predictive coding with JPC, next to the matrix products of the same shapes in JAX; needs a Python with jpc.
 
     PYTHON jpc.py THREADS SECONDS [WORKLOAD ...]
 
 Hidden states descend with momentum by `update_pc_activities`, then weights by `update_pc_params`, with optax's plain SGD. The whole step,
-initialisation included, is compiled as one, which JPC's own examples do not do; they call each update by itself, and are slower. Its
+including initialisation, is compiled as one function. The examples of JPC call each update separately and are slower. Its
 perceptron has the activation before the weights.
 """
 
@@ -18,12 +18,12 @@ jpc = _turns.library("jpc")
 
 
 def mlp():
-    """784-256-256-10 with T = 8."""
+    """Train 784-256-256-10 with T = 8."""
     widths, steps = _turns.PC_MLP
     key = jax.random.PRNGKey(0)
     model = jpc.make_mlp(key, widths[0], widths[1], len(widths) - 1, widths[-1], "leaky_relu", use_bias=True)
     x, target = _jax_products.batch(widths[0])
-    # JPC's energy is the mean over the batch, of which a step of 0.02 for each sample is that much more.
+    # JPC's energy is the mean over the batch, so a step of 0.02 per sample is scaled by the batch size.
     states = optax.sgd(0.02 * _turns.BATCH, momentum=0.3)
     weights = optax.sgd(1e-3)
     memory = weights.init((equinox.filter(model, equinox.is_array), None))

@@ -1,11 +1,11 @@
-"""Equilibrium propagation with the code of Laborieux et al., beside the matrix products of the same shapes in PyTorch.
+"""Equilibrium propagation with the code of Laborieux et al., next to the matrix products of the same shapes in PyTorch.
 
     LABORIEUX_EP=FOLDER PYTHON laborieux_ep.py THREADS SECONDS [WORKLOAD ...]
 
-FOLDER is a checkout of their repository Equilibrium-Propagation, which is no package; it may be on PYTHONPATH instead. Its modules need
-torch, torchvision and matplotlib. A batch is taught as by its own `train` with a third phase: free states from zero, a phase with a
+FOLDER is a checkout of their repository Equilibrium-Propagation, which is not a package; it may also be on PYTHONPATH. Its modules need
+torch, torchvision and matplotlib. A batch is trained as in its `train` with a third phase: free states from zero, a phase with a
 positive nudge, one with a negative nudge from the free states again, and SGD on the difference. The network is its `P_MLP`, and the
-nonlinearity its hard sigmoid. It reads every layer at every step, the first one, too, whose input never moves; our products do not.
+nonlinearity its hard sigmoid. It reads every layer in every step, including the first, whose input never changes; our products do not.
 """
 
 import os
@@ -23,7 +23,7 @@ BETA = 0.5
 
 
 def mlp():
-    """784-512-512-10, 20 free steps and twice 4 nudged ones."""
+    """Train 784-512-512-10 with 20 free steps and two phases of 4 nudged steps."""
     widths, free, nudged = _turns.EP_HOPFIELD
     model = reference.P_MLP(list(widths), activation=reference.my_hard_sig)
     criterion = torch.nn.MSELoss(reduction="none")

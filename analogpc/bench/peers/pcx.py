@@ -1,8 +1,8 @@
-"""Predictive coding with PCX, beside the matrix products of the same shapes in JAX; run by a Python that has pcx.
+"""Predictive coding with PCX, next to the matrix products of the same shapes in JAX; needs a Python with pcx.
 
     PYTHON pcx.py THREADS SECONDS [WORKLOAD ...]
 
-The step of its tutorials: values start by a forward pass, descend with momentum on the energy of the batch, then weights by its mean, with
+The step of its tutorials: values start from a forward pass and descend with momentum on the energy of the batch, then weights on its mean, with
 optax's plain SGD, all compiled as one. Images have their channels first.
 """
 
@@ -31,7 +31,7 @@ class Network(pxc.EnergyModule):  # type: ignore[name-defined]
         self.vodes[-1].h.frozen = True
 
     def __call__(self, x, target):
-        """One sample; its target, if there is one, is held at the end."""
+        """Process one sample; clamp its target at the output, if there is one."""
         for layer, vode in zip(self.layers, self.vodes, strict=True):
             for function in layer:
                 x = function(x)
@@ -46,20 +46,20 @@ VALUES = pxu.M(pxc.VodeParam | pxc.VodeParam.Cache).to((None, 0))
 
 @pxf.vmap(VALUES, in_axes=(0, 0), out_axes=0)
 def forward(x, target, *, model):
-    """The outputs of a batch."""
+    """Return the outputs of a batch."""
     return model(x, target)
 
 
 @pxf.vmap(VALUES, in_axes=(0,), out_axes=(None, 0), axis_name="batch")
 def energy(x, *, model):
-    """The energy of a batch, and its outputs."""
+    """Return the energy of a batch, and its outputs."""
     outputs = model(x, None)
     return jax.lax.psum(model.energy().sum(), "batch"), outputs
 
 
 @pxf.jit(static_argnums=0)
 def taught(steps, x, target, *, model, weights, values):
-    """One batch."""
+    """Train on one batch."""
     model.train()
     with pxu.step(model, pxc.STATUS.INIT, clear_params=pxc.VodeParam.Cache):
         forward(x, target, model=model)
@@ -76,7 +76,7 @@ def taught(steps, x, target, *, model, weights, values):
 
 
 def training_step(layers, steps, *shape):
-    """A call that teaches a random batch of that shape."""
+    """Return a function that trains on a random batch of that shape."""
     x, target = _jax_products.batch(*shape)
     model = Network(layers)
     with pxu.step(model, pxc.STATUS.INIT, clear_params=pxc.VodeParam.Cache):
@@ -92,7 +92,7 @@ def training_step(layers, steps, *shape):
 
 
 def mlp():
-    """784-256-256-10 with T = 8."""
+    """Train 784-256-256-10 with T = 8."""
     widths, steps = _turns.PC_MLP
     layers = [[pxnn.Linear(a, b), jax.nn.leaky_relu] for a, b in pairwise(widths[:-1])] + [[pxnn.Linear(*widths[-2:])]]
     floor = _jax_products.products(_turns.relaxation_products(_turns.dense_shapes(widths), steps))
@@ -100,7 +100,7 @@ def mlp():
 
 
 def vgg5():
-    """VGG5 on 3 x 32 x 32 with T = 5."""
+    """Train VGG5 on 3 x 32 x 32 with T = 5."""
     channels, steps = _turns.PC_VGG5
     layers = [
         [pxnn.Conv2d(a, b, kernel_size=(3, 3), padding=(1, 1)), jax.nn.gelu, pxnn.MaxPool2d(kernel_size=2, stride=2)]

@@ -1,4 +1,4 @@
-"""Predictive coding in plain PyTorch with autograd, beside the matrix products of the same shapes; run by a Python that has torch.
+"""Predictive coding in plain PyTorch with autograd, next to the matrix products of the same shapes; needs a Python with torch.
 
     PYTHON pytorch.py THREADS SECONDS [WORKLOAD ...]
 
@@ -45,7 +45,7 @@ def training_step(layers, x, target, steps):
 
 
 def mlp():
-    """784-256-256-10 with T = 8."""
+    """Train 784-256-256-10 with T = 8."""
     widths, steps = _turns.PC_MLP
     layers = [nn.Sequential(nn.Linear(a, b), nn.LeakyReLU()) for a, b in pairwise(widths[:-1])] + [nn.Linear(*widths[-2:])]
     floor = _torch_products.products(_turns.relaxation_products(_turns.dense_shapes(widths), steps))
@@ -53,7 +53,7 @@ def mlp():
 
 
 def vgg5():
-    """VGG5 on 32 x 32 x 3 with T = 5."""
+    """Train VGG5 on 32 x 32 x 3 with T = 5."""
     channels, steps = _turns.PC_VGG5
     layers = [nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.GELU(), nn.MaxPool2d(2)) for a, b in pairwise(channels)]
     layers.append(nn.Sequential(nn.Flatten(), nn.Linear(4 * channels[-1], 10)))
@@ -62,7 +62,7 @@ def vgg5():
 
 
 def one_hot():
-    """Ten classes in turn."""
+    """Return ten alternating classes, one-hot."""
     return torch.eye(10)[torch.arange(_turns.BATCH) % 10]
 
 
