@@ -2,7 +2,7 @@
 
     PYTHON pcx.py THREADS SECONDS [WORKLOAD ...]
 
-The step of its tutorials: values start from a forward pass and descend with momentum on the energy of the batch, then weights on its mean, with
+The step of its tutorials: values start from a forward pass, descend with momentum on the energy of the batch, then weights on its mean, by
 optax's plain SGD, all compiled as one. Images have their channels first.
 """
 
