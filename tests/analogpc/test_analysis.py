@@ -270,5 +270,5 @@ def test_the_residual_of_hopfield_networks_is_the_distance_from_the_drive():
 
 def test_other_rules_have_no_residual():
     network = network_of(4, 3)
-    with pytest.raises(TypeError, match="the rule 'backprop' has no residual; the rules"):
+    with pytest.raises(TypeError, match="the rule 'backprop' has no residual; rules with one"):
         residual(network, apc.Backprop(), *batch(network))
