@@ -1,8 +1,9 @@
 """States and gradients of a deep Hopfield-type network by layer: plain equilibrium propagation and intermediate signals.
 
-    python experiments/vanishing_ep.py [--seeds 0 1 2] [--depth 10] [--epochs 12] [--out experiments/results/vanishing_ep]
+    python experiments/vanishing_ep.py [--convolutional] [--seeds 0 1 2] [--depth 10] [--epochs 12] [--images N] [--out OUT]
 
-Digits, dense layers of 32 units without biases, tanh, softmax read-out, in float64 so that small numbers are not rounding errors. Signals
+Digits, dense layers of 32 units or convolutions of 8 channels (3 x 3, the last layer dense), without biases, tanh, softmax read-out, in
+float64 so that small numbers are not rounding errors. Signals
 at every hidden state: local errors (against the network's own output, and against the label), or weighted distillation of the logits of a
 perceptron trained by backprop (Lin et al., arXiv 2508.15989). Measured before and after training, as means over the units and 64 samples:
 the free states, their displacement by the nudges, and the update of a weight by a batch. Writes OUT.json, OUT.md and OUT.png.
@@ -17,13 +18,27 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from analogpc import AdamW, Backprop, Dense, Hopfield, HopfieldEP, Network, WarmupCosine, fit, load_data, mlp
+from analogpc import (
+    AdamW,
+    Backprop,
+    Chain,
+    Conv2d,
+    Dense,
+    Flatten,
+    Hopfield,
+    HopfieldEP,
+    Network,
+    WarmupCosine,
+    fit,
+    load_data,
+    mlp,
+)
 from analogpc.data import Dataset
 from analogpc.rules.hopfield.intermediate import LocalError, WeightedDistillation
 from analogpc.rules.hopfield.signals import SignalsEP, Steady
 from analogpc.rules.hopfield.teacher import Teacher
 
-WIDTH, SAMPLES = 32, 64
+WIDTH, CHANNELS, SAMPLES = 32, 8, 64
 COLOURS = {"plain": "#444444", "local errors": "#c55a11", "local errors, label": "#548235", "weighted distillation": "#1f4e79"}
 MEASURES = {"state": "mean |s|", "move": "mean |s(β) - s(-β)|", "gradient": "mean |learnt|"}
 Profile = dict[str, list[float]]
@@ -45,13 +60,15 @@ def cases(depth: int, data: Dataset) -> dict[str, HopfieldEP]:
     }
 
 
-def student(depth: int, seed: int) -> Network:
+def student(depth: int, seed: int, convolutional: bool) -> Network:
     """Build a network of the given depth, with couplings weak enough for the states to converge."""
-    widths = (WIDTH,) * (depth - 1) + (10,)
-    blocks = tuple(Dense(features=width, bias=False, init_gain=0.5) for width in widths)
+    hidden = Conv2d(channels=CHANNELS) if convolutional else Dense(features=WIDTH)
+    hidden, last = (layer.but(bias=False, init_gain=0.5) for layer in (hidden, Dense(features=10)))
+    blocks = (hidden,) * (depth - 1) + (Chain(blocks=(Flatten(), last)) if convolutional else last,)
     heads = tuple(range(1, depth))
     fields = {"activation": "tanh", "readout": "softmax", "steps": 20, "dtype": "float64"}
-    return Network(Hopfield(input_shape=(64,), blocks=blocks, heads=heads, **fields), seed=seed)
+    shape = (8, 8, 1) if convolutional else (64,)
+    return Network(Hopfield(input_shape=shape, blocks=blocks, heads=heads, head_features=(10,) * len(heads), **fields), seed=seed)
 
 
 def profile(network: Network, rule: HopfieldEP, data: Dataset) -> Profile:
@@ -71,7 +88,7 @@ def profile(network: Network, rule: HopfieldEP, data: Dataset) -> Profile:
             learnt[id(matrix)] = learnt[id(matrix)] + gain * post.T @ pre / SAMPLES
 
     rule.train_step(network, x, target, apply)
-    layers = [layer.matrices["weight"] for layer in network.layers]
+    layers = [next(iter(layer.matrices.values())) for layer in network.layers]
     return {
         "state": [float(np.abs(state).mean()) for state in free.states[1:]],
         "move": [float(np.abs(up - down).mean()) for up, down in zip(*ends, strict=True)][1:],
@@ -106,11 +123,12 @@ def draw(rows: list[dict], path: Path) -> None:
 def table(rows: list[dict], chosen: argparse.Namespace) -> str:
     """Markdown table: each measure at the layer farthest from its source, as geometric means over the seeds."""
     lines = [
-        f"# Vanishing states and gradients in a network of {chosen.depth} layers",
+        f"# Vanishing states and gradients in a {'convolutional ' if chosen.convolutional else ''}network of {chosen.depth} layers",
         "",
-        f"Seeds {', '.join(map(str, chosen.seeds))}, {chosen.epochs} epochs. State: mean |s| of the last hidden state. Move and gradient: "
+        f"Seeds {', '.join(map(str, chosen.seeds))}, {chosen.epochs} epochs on {chosen.images or 'all'} images. "
+        "State: mean |s| of the last hidden state. Move and gradient: "
         "mean |s(β) - s(-β)| of the first state, and mean update of a weight of the first layer. Geometric means over the seeds. "
-        "Accuracies: test, mean and every seed. Command: `python experiments/vanishing_ep.py`.",
+        f"Accuracies: test, mean and every seed. Command: `{command(chosen)}`.",
         "",
         "| rule | when | state | move | gradient | accuracy |",
         "|---|---|---|---|---|---|",
@@ -126,18 +144,29 @@ def table(rows: list[dict], chosen: argparse.Namespace) -> str:
     return "\n".join(lines) + "\n"
 
 
+def command(chosen: argparse.Namespace) -> str:
+    """Return the command that gives these results."""
+    shape = " --convolutional" if chosen.convolutional else ""
+    images = f" --images {chosen.images}" if chosen.images else ""
+    return f"python experiments/vanishing_ep.py{shape} --depth {chosen.depth} --epochs {chosen.epochs}{images} --out {chosen.out}"
+
+
 def main() -> None:
     """Measure, train, measure again; write the figure and the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--depth", type=int, default=10)
     parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--images", type=int, default=0, help="training images; all by default")
+    parser.add_argument("--convolutional", action="store_true", help="convolutions instead of dense layers")
     parser.add_argument("--out", type=Path, default=Path("experiments/results/vanishing_ep"))
     chosen = parser.parse_args()
     data, rows = load_data("digits"), []
+    if chosen.images:
+        data = data.take(chosen.images, len(data.test_labels))
     for name, rule in cases(chosen.depth, data).items():
         for seed in chosen.seeds:
-            network = student(chosen.depth, seed)
+            network = student(chosen.depth, seed, chosen.convolutional)
             adam = AdamW(learning_rate=2e-3, schedule=WarmupCosine(end=0.02))
             run = fit(network, rule, data, epochs=chosen.epochs, batch_size=32, seed=seed, optimiser=adam, progress=False)
             before, after = (profile(one, rule, data) for one in (network, run.network))

@@ -157,7 +157,7 @@ REFUSED = [
     (lambda: apc.Analog(device="pcm", temperature_kelvin=1e300), "temperature_kelvin = 1e+300 is not allowed"),
     (lambda: apc.Analog(device="pcm", read_volts=1e300), "read_volts = 1e+300 is not allowed"),
     (lambda: apc.Analog(device="pcm", read_seconds=1e300), "read_seconds = 1e+300 is not allowed"),
-    (lambda: effective_conductance(np.eye(3), wire_ohms=np.ones(2)), "a resistance in ohms is finite and not negative"),
+    (lambda: effective_conductance(np.eye(3), wire_ohms=np.ones(2)), "give a finite nonnegative resistance in ohms"),
     (lambda: apc.export_crossbars(apc.mlp([4, 3], substrate="pcm"), None), "None is not the name of a file"),
     (lambda: apc.Crossbar(np.eye(3)).elapse(1e300), "longer than the age of the universe"),
     (lambda: begun(backend="tpu"), "backend = 'tpu' is not allowed: give 'cpu' or 'gpu'"),

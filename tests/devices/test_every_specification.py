@@ -126,7 +126,7 @@ def substrates(draw):
         device=device,
         rows=draw(st.integers(1, 4096)),
         read_noise=draw(POSITIVE),
-        temperature_kelvin=draw(POSITIVE),
+        temperature_kelvin=draw(st.floats(1e-3, 5e3)),
         drift_compensation=draw(st.booleans()),
         **converters,
     )

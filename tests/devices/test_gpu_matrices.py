@@ -268,7 +268,7 @@ def test_what_the_gpu_cannot_do_is_refused_in_one_sentence(device) -> None:
     curved = made(conduction=Sinh(scale_volts=0.3))
     matrix = make_matrix(Analog(device=curved, wire_ohms=10.0, **TILES), np.zeros((2, 3)), Key(1))
     with pytest.raises(
-        ValueError, match="the backend 'gpu' cannot hold this matrix: currents of the conduction 'sinh' behind wires"
+        ValueError, match="the backend 'gpu' cannot hold this matrix: wires with the conduction 'sinh' are solved on the CPU only"
     ):
         matrix.copy("gpu")
     assert matrix.copy("cpu").backend == "cpu"
