@@ -115,7 +115,7 @@ def draw(rows: list[dict], path: Path) -> None:
             panel = panels[f"{letter}{number}"]
             panel.set(yscale="log", title=f"{title}, {when} training", xlabel="state" if number < 2 else "layer")
     panels["acc"].axhline(0.1, color="0.7", linewidth=1)
-    panels["acc"].set(title="test accuracy", xlabel="epoch", ylim=(0, 0.6))
+    panels["acc"].set(title="test accuracy", xlabel="epoch", ylim=(0, 1))
     panels["acc"].legend(frameon=False)
     figure.savefig(path, dpi=100)
 

@@ -134,7 +134,7 @@ def test_the_same_call_computes_nothing_again(assessed, monkeypatch):
 
 def test_the_page_and_the_file_say_it(assessed):
     page = assessed.page.read_text(encoding="utf-8")
-    for text in ("program and verify", "What limits it", "Inference over time", "chosen among 0.1 by the validation"):
+    for text in ("program and verify", "What limits it", "Inference over time", "selected from 0.1 by the validation"):
         assert text in page
     assert "says nothing" not in page.split("<h2")[0]
     reported = json.loads((assessed.folder / "assessment.json").read_text(encoding="utf-8"))

@@ -172,8 +172,8 @@ def test_a_grid_takes_every_choice_once_and_its_best_gets_all_seeds(tmp_path):
 @pytest.mark.parametrize(
     ("axes", "search", "sentence"),
     [
-        ({"epochs": {"low": 1, "high": 3}}, {}, "has none; give it choices"),
-        ({"epochs": {"choices": [1, 2]}}, {"trials": 5}, "takes all 2 combinations"),
+        ({"epochs": {"low": 1, "high": 3}}, {}, "has none: give it choices"),
+        ({"epochs": {"choices": [1, 2]}}, {"trials": 5}, "computes all 2 combinations"),
     ],
 )
 def test_a_grid_that_cannot_be_is_one_sentence(axes, search, sentence):
@@ -301,7 +301,7 @@ def test_tables_that_cannot_be_written_are_one_sentence(tmp_path, monkeypatch):
 
     monkeypatch.setattr(table, "replace_file", full)
     with pytest.raises(
-        sweep.SweepError, match=r"the tables in .* cannot be written: No space left on device; everything finished"
+        sweep.SweepError, match=r"the tables in .* cannot be written: No space left on device; finished trials are kept"
     ):
         apc.sweep(SMALL, out=tmp_path / "out", workers=0, progress=False)
 

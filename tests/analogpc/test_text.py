@@ -208,7 +208,7 @@ def test_eval_tells_the_perplexity_after_time_and_on_other_hardware(tmp_path, ca
     assert "--confusion and --data-dir apply to labelled samples" in said("eval", out, "--confusion", code=1).err
     other = tmp_path / "other.txt"
     other.write_text("\n".join(line.upper() for line in lines(200, 5)), encoding="utf-8")
-    assert "another text" in said("eval", out, "--data", f"text:{other}", code=1).err
+    assert "is not the training text of this run" in said("eval", out, "--data", f"text:{other}", code=1).err
     assert "there is no text" in said("eval", out, "--data", "text:nowhere.txt", code=1).err
 
 
