@@ -39,6 +39,7 @@ class Crossbar:
 
     Examples
     --------
+    >>> import math
     >>> A = Crossbar(np.eye(3), device="ideal", dac_bits=math.inf, adc_bits=math.inf, read_noise=0.0)
     >>> A @ np.array([1.0, 2.0, 3.0])
     array([1., 2., 3.])

@@ -120,7 +120,7 @@ def _settings(study):
 
 def test_local_errors_aim_at_the_label_or_at_the_output():
     assert LocalError().target == "label"
-    with pytest.raises(SpecificationError, match=r"smoothing = 0\.1 smoothes labels"):
+    with pytest.raises(SpecificationError, match=r"smoothing = 0\.1 applies to labels"):
         LocalError(target="output", smoothing=0.1)
     network = Network(Hopfield(widths=(6, 5, 4), heads=(1,), dtype="float64"))
     target = np.eye(4)[:2]

@@ -49,7 +49,7 @@ def test_the_augmentation_of_a_run_is_asked_for_again(data, tmp_path):
     active = replace(data, augmentation=Augmentation(crop_padding=1))
     apc.fit(apc.mlp([64, 10]), apc.Backprop(), active, batches=1, checkpoint=path, **HOW)
     for other in (data, replace(data, augmentation=Augmentation(crop_padding=3, flip=True))):
-        with pytest.raises(ResumeError, match="other data"):
+        with pytest.raises(ResumeError, match="is not the data set with which the run started"):
             apc.Run.load(path).train(other, progress=False)
     assert apc.Run.load(path).train(active, progress=False).finished
 

@@ -121,7 +121,7 @@ def test_a_stopped_and_resumed_run_is_the_uninterrupted_one(case, stops, few, tm
 
 def test_resuming_on_other_data_is_refused(digits, few):
     run = quiet(apc.mlp([64, 10]), apc.Backprop(), few, batches=1)
-    with pytest.raises(ResumeError, match="other data"):
+    with pytest.raises(ResumeError, match="is not the data set with which the run started"):
         run.train(digits, progress=False)
 
 
