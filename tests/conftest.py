@@ -38,7 +38,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add options for the number of random cases of the destructive tests."""
-    parser.addoption("--fuzz", type=int, default=6, help="wrong files that are read, for each kind of network")
+    parser.addoption("--fuzz", type=int, default=4, help="wrong files that are read, for each kind of network")
     parser.addoption("--interrupts", type=int, default=4, help="runs that are interrupted at a random moment")
 
 

@@ -96,7 +96,7 @@ def test_a_teacher_may_be_named_by_its_run_file_alone(tmp_path):
         np.testing.assert_array_equal(ours, theirs)
     with pytest.raises(TeacherError, match=r"cannot be loaded: .*none\.h5 does not exist"):
         begin(by_path.but(rule=by_path.rule.but(signals=by_path.rule.signals.but(teacher=str(tmp_path / "none.h5")))), data)
-    with pytest.raises(SpecificationError, match="a teacher needs a path"):
+    with pytest.raises(SpecificationError, match="a teacher needs the path of a run file"):
         Teacher()
 
 
