@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from dataclasses import dataclass, field
@@ -77,7 +78,7 @@ class Assessment:
         single = [one for one in self.limits if one.without not in (AS_IT_IS, NONE_LEFT) and one.gained.mean > 0]
         return max(single, key=lambda one: one.gained.mean, default=None)
 
-    @property
+    @functools.cached_property
     def placed(self) -> list[Placed]:
         """Position of the device on the tolerance curves, on default crossbars; empty for devices without pulses."""
         return place_on_curves(Analog(device=self.device))

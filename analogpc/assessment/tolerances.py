@@ -15,15 +15,37 @@ from importlib import resources
 
 import numpy as np
 
-from analogpc.devices.device_numbers import device_numbers, mean_steps, places, step_at_zero
+from analogpc.devices.device_numbers import DeviceNumbers, device_numbers, mean_steps, places, step_at_zero
 from analogpc.devices.responses import PulseResponse
 from analogpc.devices.substrate import Analog
 
 LOSS = 0.05
 """Relative loss of accuracy that defines the knee of a curve."""
 
-FEWER_IS_WORSE = ("states", "bits of the ADC", "bits of the DAC")
-"""Nonidealities for which a smaller amount is worse."""
+
+@dataclass(frozen=True)
+class Harm:
+    """Scale on which the harm of a nonideality is linear; zero for the ideal device.
+
+    Attributes
+    ----------
+    of_amount, to_amount : function
+        From an amount to its harm, and back.
+    sign : str
+        How amounts beyond a given one are written.
+    """
+
+    of_amount: Callable[[float], float]
+    to_amount: Callable[[float], float]
+    sign: str
+
+
+AMOUNT = Harm(lambda amount: amount, lambda harm: harm, ">")
+"""For nonidealities whose amount is the harm."""
+RECIPROCAL = Harm(lambda amount: 1 / amount, lambda harm: 1 / harm, "<")
+"""For numbers of states, of which the spacing is the harm."""
+RESOLUTION = Harm(lambda bits: 2.0**-bits, lambda step: -math.log2(step), "<")
+"""For bits of converters, of which the step is the harm."""
 
 
 @dataclass(frozen=True)
@@ -54,30 +76,31 @@ class Curve:
         """
         harm = [self._harm(amount) for amount in self.amounts]
         found = [_knee([values[seed] for values in self.relative], harm) for seed in range(min(map(len, self.relative)))]
-        return [self._amount(one) for one in found]
+        return [one if math.isnan(one) else self._scale.to_amount(one) for one in found]
+
+    @property
+    def _scale(self) -> Harm:
+        return NONIDEALITIES[self.name].harm
 
     def _harm(self, amount: float) -> float:
-        """Return the harm of an amount; 0 for the ideal device."""
-        if self.name.startswith("bits"):
-            return 2.0**-amount
-        return 1 / amount if self.name in FEWER_IS_WORSE else amount
+        return self._scale.of_amount(amount)
 
-    def _amount(self, harm: float) -> float:
-        """Invert `_harm`."""
-        if self.name.startswith("bits"):
-            return -math.log2(harm)
-        return 1 / harm if self.name in FEWER_IS_WORSE else harm
+    @property
+    def _last(self) -> str:
+        """All amounts beyond the last measured one."""
+        return f"{self._scale.sign} {self.amounts[-1]:g}"
 
     @property
     def said(self) -> str:
         """Mean and range of the knee over the seeds, or the largest amount tolerated by every seed."""
         knees = self.knees
         found = [one for one in knees if not math.isnan(one)]
-        borne = f"{'<' if self.name in FEWER_IS_WORSE else '>'} {self.amounts[-1]:g}"
         if not found:
-            return borne
+            return self._last
         if len(found) < len(knees):
-            return f"{borne} ({len(knees) - len(found)} of {len(knees)} seeds; else {', '.join(f'{one:.2g}' for one in found)})"
+            return (
+                f"{self._last} ({len(knees) - len(found)} of {len(knees)} seeds; else {', '.join(f'{one:.2g}' for one in found)})"
+            )
         return f"{np.mean(found):.2g} ({min(found):.2g} – {max(found):.2g})"
 
     @property
@@ -87,7 +110,7 @@ class Curve:
         found = sorted((one for one in knees if not math.isnan(one)), key=self._harm)
         ends = [f"{one:.2g}" for one in (found[:1] + found[-1:])]
         if len(found) < len(knees):
-            ends = [*ends[:1], f"{'<' if self.name in FEWER_IS_WORSE else '>'} {self.amounts[-1]:g}"]
+            ends = [*ends[:1], self._last]
         return " – ".join(dict.fromkeys(ends))
 
     def judge(self, amount: float) -> str:
@@ -171,7 +194,8 @@ def place_on_curves(substrate: Analog) -> list[Placed]:
     by_name: dict[str, dict[str, Curve]] = {}
     for curve in tolerance_curves():
         by_name.setdefault(curve.name, {})[curve.rule] = curve
-    return [Placed(name, float(AMOUNTS[name](substrate)), curves) for name, curves in by_name.items()]
+    there = amounts(substrate)
+    return [Placed(name, there[name], curves) for name, curves in by_name.items()]
 
 
 def _response(substrate: Analog) -> PulseResponse:
@@ -198,17 +222,38 @@ def _stuck(substrate: Analog) -> float:
     return 1 - math.prod(1 - share for share in shares if isinstance(share, (int, float)))
 
 
-AMOUNTS: dict[str, Callable[[Analog], float]] = {
-    "noise of a pulse, in steps": lambda substrate: device_numbers(substrate.device).step_ctoc or 0.0,
-    "spread of steps between devices": lambda substrate: device_numbers(substrate.device).step_dtod or 0.0,
-    "loss of the step at the bounds": _lost_at_bounds,
-    "spread of the up-down asymmetry": lambda substrate: _response(substrate).up_down_dtod,
-    "states": lambda substrate: device_numbers(substrate.device).states,
-    "write noise, of the range": lambda substrate: device_numbers(substrate.device).write_noise,
-    "read noise of a sum": lambda substrate: substrate.read_noise,
-    "bits of the ADC": lambda substrate: substrate.adc.bits,
-    "bits of the DAC": lambda substrate: substrate.dac.bits,
-    "stuck devices": _stuck,
-    "leak in an update cycle": lambda substrate: 1 / _response(substrate).lifetime,
+@dataclass(frozen=True)
+class Nonideality:
+    """A nonideality that has tolerance curves.
+
+    Attributes
+    ----------
+    amount : function
+        From crossbars with a pulsed device, and the numbers of this device, to the amount.
+    harm : Harm
+    """
+
+    amount: Callable[[Analog, DeviceNumbers], float]
+    harm: Harm = AMOUNT
+
+
+NONIDEALITIES = {
+    "noise of a pulse, in steps": Nonideality(lambda crossbars, device: device.step_ctoc or 0.0),
+    "spread of steps between devices": Nonideality(lambda crossbars, device: device.step_dtod or 0.0),
+    "loss of the step at the bounds": Nonideality(lambda crossbars, device: _lost_at_bounds(crossbars)),
+    "spread of the up-down asymmetry": Nonideality(lambda crossbars, device: _response(crossbars).up_down_dtod),
+    "states": Nonideality(lambda crossbars, device: device.states, RECIPROCAL),
+    "write noise, of the range": Nonideality(lambda crossbars, device: device.write_noise),
+    "read noise of a sum": Nonideality(lambda crossbars, device: crossbars.read_noise),
+    "bits of the ADC": Nonideality(lambda crossbars, device: crossbars.adc.bits, RESOLUTION),
+    "bits of the DAC": Nonideality(lambda crossbars, device: crossbars.dac.bits, RESOLUTION),
+    "stuck devices": Nonideality(lambda crossbars, device: _stuck(crossbars)),
+    "leak in an update cycle": Nonideality(lambda crossbars, device: 1 / _response(crossbars).lifetime),
 }
-"""Functions that return the amount of each nonideality in crossbars, in the unit of its name."""
+"""By name, with the unit of the amount: the order and the names of the study's points."""
+
+
+def amounts(substrate: Analog) -> dict[str, float]:
+    """Return the amount of every nonideality in crossbars with a pulsed device, by name."""
+    numbers = device_numbers(substrate.device)
+    return {name: float(one.amount(substrate, numbers)) for name, one in NONIDEALITIES.items()}

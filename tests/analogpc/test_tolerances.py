@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import analogpc as apc
-from analogpc.assessment.tolerances import AMOUNTS, Curve, place_on_curves, tolerance_curves
+from analogpc.assessment.tolerances import NONIDEALITIES, Curve, amounts, place_on_curves, tolerance_curves
 from analogpc.studies.plan import read_plan
 from analogpc.studies.search import study_of
 
@@ -24,7 +24,7 @@ def substrates():
 
 def test_amounts_are_those_that_the_study_sets():
     made = substrates()
-    ideal = {name: amount(made["nothing"]) for name, amount in AMOUNTS.items()}
+    ideal = amounts(made["nothing"])
     assert all(
         value == pytest.approx(0, abs=1e-9)
         for name, value in ideal.items()
@@ -37,14 +37,15 @@ def test_amounts_are_those_that_the_study_sets():
             continue
         name, amount = point.rsplit(": ", 1)
         # The step towards a bound is read one step before it.
-        assert AMOUNTS[name](substrate) == pytest.approx(float(amount), rel=5e-3), point
-        for other in AMOUNTS.keys() - {name}:
-            assert AMOUNTS[other](substrate) == pytest.approx(ideal[other], rel=1e-9, abs=1e-9), (point, other)
+        there = amounts(substrate)
+        assert there[name] == pytest.approx(float(amount), rel=5e-3), point
+        for other in there.keys() - {name}:
+            assert there[other] == pytest.approx(ideal[other], rel=1e-9, abs=1e-9), (point, other)
 
 
 def test_every_curve_has_three_seeds_and_every_nonideality_its_amount():
     curves = tolerance_curves()
-    assert {one.name for one in curves} == set(AMOUNTS)
+    assert {one.name for one in curves} == set(NONIDEALITIES)
     assert all(len(values) == 3 for one in curves for values in one.relative)
     assert all(len(one.amounts) == len(one.relative) for one in curves)
 
