@@ -25,7 +25,11 @@ def test_distances_of_increments():
         found = IncrementComparison({"w": factor * steps}, {"w": steps})
         assert found.relative_rmse["w"] == pytest.approx(distance)
         assert found.sign_errors()["w"] == wrong
-    ep, bptt = IncrementComparison({"w": steps}, {"w": 2 * steps}).curves("w")
+    compared = IncrementComparison({"w": steps}, {"w": 2 * steps})
+    one, other = compared.weight_curves("w", 0, 0)
+    np.testing.assert_array_equal(one, steps[:, 0, 0])
+    np.testing.assert_array_equal(other, 2 * steps[:, 0, 0])
+    ep, bptt = compared.curves("w")
     np.testing.assert_allclose(2 * ep, bptt)
     assert ep[-1] == pytest.approx(np.linalg.norm(steps.sum(axis=0)))
 
