@@ -26,9 +26,9 @@ def test_distances_of_increments():
         assert found.relative_rmse["w"] == pytest.approx(distance)
         assert found.sign_errors()["w"] == wrong
     compared = IncrementComparison({"w": steps}, {"w": 2 * steps})
-    one, other = compared.weight_curves("w", 0, 0)
-    np.testing.assert_array_equal(one, steps[:, 0, 0])
-    np.testing.assert_array_equal(other, 2 * steps[:, 0, 0])
+    one, other = compared.weight_curves("w", 1, 2)
+    np.testing.assert_array_equal(one, steps[:, 1, 2])
+    np.testing.assert_array_equal(other, 2 * steps[:, 1, 2])
     ep, bptt = compared.curves("w")
     np.testing.assert_allclose(2 * ep, bptt)
     assert ep[-1] == pytest.approx(np.linalg.norm(steps.sum(axis=0)))
