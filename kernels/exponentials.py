@@ -40,7 +40,8 @@ def total_of(row):
 
 
 @compiled(fastmath={"reassoc"}, error_model="numpy")
-def _total_of_products(p, x):
+def total_of_products(p, x):
+    """Return the sum of products in float64; the order of summation is arbitrary."""
     total = 0.0
     for c in range(len(p)):
         total += np.float64(p[c] * x[c])
@@ -120,7 +121,7 @@ def _some_slopes(x, mu, own, error):
         for c in range(columns):
             p[c] *= share
             ratio[c] = (x[r, c] - mu[r, c]) + level
-        divergence = np.float32(_total_of_products(p, ratio))
+        divergence = np.float32(total_of_products(p, ratio))
         for c in range(columns):
             q[c] = p[c] - q[c] * other_share
             p[c] *= ratio[c] - divergence

@@ -10,21 +10,13 @@ import numba as nb
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
-from analogpc.kernels.exponentials import total_of
+from analogpc.kernels.exponentials import total_of, total_of_products
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.memory import empty
 
 _ROWS = 64
 _ALONE = 16
 """Rows per part; up to this number of parts, one thread finishes before others wake up."""
-
-
-@compiled(fastmath={"reassoc"}, error_model="numpy")
-def _total_of_products(a, b):
-    total = 0.0
-    for c in range(len(a)):
-        total += np.float64(a[c] * b[c])
-    return total
 
 
 @compiled(error_model="numpy")
@@ -35,7 +27,7 @@ def _some_normal(x, scale, bias, eps, y, normal, factor):
         mean = np.float32(total_of(row) / columns)
         for c in range(columns):
             keep[c] = row[c] - mean
-        root = np.float32(1 / np.sqrt(_total_of_products(keep, keep) / columns + eps))
+        root = np.float32(1 / np.sqrt(total_of_products(keep, keep) / columns + eps))
         factor[r, 0] = root
         for c in range(columns):
             value = keep[c] * root
@@ -50,7 +42,7 @@ def _some_back(g, normal, factor, scale, out):
         row, place, back, root = g[r], normal[r], out[r], factor[r, 0]
         for c in range(columns):
             back[c] = row[c] * scale[c]
-        slope = np.float32(_total_of_products(back, place) / columns)
+        slope = np.float32(total_of_products(back, place) / columns)
         mean = np.float32(total_of(back) / columns)
         for c in range(columns):
             back[c] = ((back[c] - mean) - slope * place[c]) * root
