@@ -6,9 +6,10 @@ from html import escape
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
+from pydantic import BeforeValidator, model_validator
 from typing_extensions import override
 
+from analogpc.devices.bounds import NonNegative, Positive
 from analogpc.devices.names import in_unit
 from analogpc.devices.nonidealities import (
     Conduction,
@@ -72,8 +73,8 @@ class Device(Specification):
 
     name: str
     response: Response
-    g_min_siemens: Annotated[FiniteFloat, Field(ge=0)]
-    g_max_siemens: Annotated[FiniteFloat, Field(gt=0)]
+    g_min_siemens: NonNegative
+    g_max_siemens: Positive
     levels: Levels = Levels()
     programming: Programming = ExactProgramming()
     read_noise: ReadNoise = NoReadNoise()

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pydantic import FiniteFloat, model_validator
 
-from pydantic import Field, FiniteFloat, model_validator
-
+from analogpc.devices.bounds import NonNegativeInteger
 from analogpc.devices.specification import Specification
-
-Count = Annotated[int, Field(ge=0)]
 
 
 class Source(Specification):
@@ -31,9 +28,9 @@ class Source(Specification):
     kind: str
     file: str
     sha256: str = ""
-    readings: Count = 0
-    devices: Count = 0
-    cycles: Count = 0
+    readings: NonNegativeInteger = 0
+    devices: NonNegativeInteger = 0
+    cycles: NonNegativeInteger = 0
     understood: str = ""
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 from typing_extensions import override
 
+from analogpc.devices.bounds import NonNegative, PositiveInteger
 from analogpc.devices.converters.specification import ADC, DAC
 from analogpc.devices.device import Device, NamedDevice
 from analogpc.devices.fields import completes, lay, over
@@ -20,8 +21,6 @@ from analogpc.devices.schemes import AnyScheme, IdealUpdate, StochasticPulses
 from analogpc.devices.specification import Specification, SpecificationError, table_of
 from analogpc.devices.wires.wired_array import Wires
 from analogpc.kernels.gpu.arrays import Backend
-
-Lines = Annotated[int, Field(ge=1)]
 
 
 class Digital(Specification):
@@ -73,12 +72,12 @@ class Analog(Specification):
 
     kind: Literal["analog"] = "analog"
     device: NamedDevice = preset("idealized")
-    rows: Lines = 512
-    columns: Lines = 512
+    rows: PositiveInteger = 512
+    columns: PositiveInteger = 512
     mapping: AnyMapping
     dac: DAC = DAC()
     adc: ADC = ADC()
-    read_noise: Annotated[FiniteFloat, Field(ge=0)] = 0.06
+    read_noise: NonNegative = 0.06
     read_volts: Annotated[FiniteFloat, Field(gt=0, le=1e3)] = 0.2
     read_seconds: Annotated[FiniteFloat, Field(gt=0, le=1e6)] = 1e-7
     temperature_kelvin: Annotated[FiniteFloat, Field(gt=0, le=5e3)] = 300.0

@@ -5,18 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated, Any
 
-from pydantic import Field, FiniteFloat
+from pydantic import Field
 
 from analogpc.assessment.imperfections import imperfections, without_all
+from analogpc.devices.bounds import NonNegativeInteger, Positive, PositiveInteger
 from analogpc.devices.device import Device
 from analogpc.devices.responses import PulseResponse
 from analogpc.devices.specification import Specification
 from analogpc.devices.substrate import Analog
 from analogpc.studies.plan import Plan, read_plan
 from analogpc.training.study import Seed
-
-Positive = Annotated[int, Field(ge=1)]
-Rate = Annotated[FiniteFloat, Field(gt=0)]
 
 DIGITAL = "digital"
 """Setting of the digital twin among the schemes."""
@@ -46,13 +44,13 @@ class Protocol(Specification):
     """
 
     rules: Annotated[tuple[str, ...], Field(min_length=1)] = ("bp", "pc", "s+f", "ep")
-    rates: Annotated[tuple[Rate, ...], Field(min_length=1)] = (0.1, 0.3, 1.0)
+    rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.1, 0.3, 1.0)
     seeds: Annotated[int, Field(ge=2)] = 3
     seed: Seed = 0
-    epochs: Positive = 8
-    batch_size: Positive = 32
-    widths: tuple[Positive, ...] = (64, 32, 10)
-    train_images: Annotated[int, Field(ge=0)] = 0
+    epochs: PositiveInteger = 8
+    batch_size: PositiveInteger = 32
+    widths: tuple[PositiveInteger, ...] = (64, 32, 10)
+    train_images: NonNegativeInteger = 0
     technology: str = "isaac-32nm"
 
 

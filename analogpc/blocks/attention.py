@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import model_validator
 from typing_extensions import override
 
 from analogpc.blocks.base import Block, BlockSpecification, Initialisation, MatrixMaker, Product, ShapeError
 from analogpc.blocks.dense import Dense, DenseBlock
 from analogpc.blocks.sweep import Sweep
 from analogpc.blocks.value_node import NodeEnergyName, ValueNode, ValueNodeBlock
+from analogpc.devices.bounds import PositiveInteger
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.products import batched
 from analogpc.kernels.random.streams import Key
@@ -54,7 +55,7 @@ class Attention(BlockSpecification):
     """
 
     kind: Literal["attention"] = "attention"
-    heads: Annotated[int, Field(ge=1)] = 1
+    heads: PositiveInteger = 1
     causal: bool = False
     init: Initialisation = "kaiming-uniform"
     name: str = ""

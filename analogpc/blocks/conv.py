@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
 from typing_extensions import override
 
 from analogpc.blocks.base import MatrixMaker, Product, ShapeError, moved
 from analogpc.blocks.initialisation import LinearBlock, LinearSpecification, bias_products, read_bias
+from analogpc.devices.bounds import NonNegativeInteger, PositiveInteger
 from analogpc.devices.matrix import Matrix
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.images.patches import fold, output_size, patches
 from analogpc.kernels.memory import empty
 from analogpc.kernels.random.streams import Key
-
-Size = Annotated[int, Field(ge=1)]
 
 PATCH_BYTES = 64 * 2**20
 """Memory for patches, in bytes. Patches repeat every pixel kernel**2 times. Samples are processed in chunks whose patches fit, or one
@@ -56,10 +54,10 @@ class Conv2d(LinearSpecification):
     """
 
     kind: Literal["conv2d"] = "conv2d"
-    channels: Size
-    kernel: Size = 3
-    stride: Size = 1
-    padding: Annotated[int, Field(ge=0)] = 1
+    channels: PositiveInteger
+    kernel: PositiveInteger = 3
+    stride: PositiveInteger = 1
+    padding: NonNegativeInteger = 1
 
     @override
     def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> Conv2dBlock:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
 from typing_extensions import override
 
 from analogpc.blocks.base import MatrixMaker, Product, ShapeError, moved
 from analogpc.blocks.initialisation import LinearBlock, LinearSpecification, bias_products, read_bias
+from analogpc.devices.bounds import PositiveInteger
 from analogpc.kernels.random.streams import Key
 
 
@@ -32,7 +32,7 @@ class Dense(LinearSpecification):
     """
 
     kind: Literal["dense"] = "dense"
-    features: Annotated[int, Field(ge=1)]
+    features: PositiveInteger
 
     @override
     def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> DenseBlock:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
 from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, Product, ShapeError
 from analogpc.blocks.initialisation import bias_products, read_bias
 from analogpc.blocks.sweep import Sweep
+from analogpc.devices.bounds import Positive, PositiveInteger
 from analogpc.devices.matrix import Matrix
 from analogpc.kernels.checks import refuse_beyond_memory
 from analogpc.kernels.lookups import rows_of, sum_rows
@@ -35,9 +35,9 @@ class Embedding(BlockSpecification):
     """
 
     kind: Literal["embedding"] = "embedding"
-    vocabulary: Annotated[int, Field(ge=1)]
-    features: Annotated[int, Field(ge=1)]
-    std: Annotated[FiniteFloat, Field(gt=0)] = 0.1
+    vocabulary: PositiveInteger
+    features: PositiveInteger
+    std: Positive = 0.1
 
     @override
     def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> EmbeddingBlock:
@@ -112,7 +112,7 @@ class TiedDecoder(BlockSpecification):
     """
 
     kind: Literal["tied-decoder"] = "tied-decoder"
-    vocabulary: Annotated[int, Field(ge=1)]
+    vocabulary: PositiveInteger
 
     @override
     def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> TiedDecoderBlock:

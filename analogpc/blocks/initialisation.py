@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Annotated
 
 import numpy as np
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import model_validator
 
 from analogpc.blocks.base import Block, BlockSpecification, Initialisation, MatrixMaker, Product
+from analogpc.devices.bounds import NonNegative, Positive
 from analogpc.devices.matrix import Matrix
 from analogpc.kernels.checks import refuse_beyond_memory
 from analogpc.kernels.memory import filled
 from analogpc.kernels.random.streams import Key, normals, uniforms
-
-Gain = Annotated[FiniteFloat, Field(ge=0)]
 
 
 def initial_weights(init: Initialisation, shape: tuple[int, int], fan_out: int, key: Key) -> tuple[np.ndarray, np.ndarray]:
@@ -74,10 +72,10 @@ class LinearSpecification(BlockSpecification):
     """
 
     bias: bool = True
-    gain: Annotated[FiniteFloat, Field(gt=0)] = 1.0
+    gain: Positive = 1.0
     init: Initialisation = "kaiming-uniform"
-    init_gain: Gain = 1.0
-    bias_gain: Gain = 1.0
+    init_gain: NonNegative = 1.0
+    bias_gain: NonNegative = 1.0
 
     @model_validator(mode="after")
     def _bias_gain_has_a_bias(self) -> LinearSpecification:

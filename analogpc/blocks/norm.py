@@ -13,14 +13,13 @@ from typing_extensions import override
 
 from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, Product, ShapeError
 from analogpc.blocks.initialisation import bias_products
+from analogpc.devices.bounds import Positive
 from analogpc.devices.costs.schedule import work
 from analogpc.devices.matrix import Matrix
 from analogpc.kernels.layer_norm import normalise_rows, normalised_rows_transposed, row_means
 from analogpc.kernels.memory import filled
 from analogpc.kernels.normalisation import column_moments, column_pair_means, normalisation_transposed, normalise_columns
 from analogpc.kernels.random.streams import Key
-
-Positive = Annotated[FiniteFloat, Field(gt=0)]
 
 
 class BatchNorm(BlockSpecification):

@@ -8,19 +8,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import override
 
 from analogpc.blocks.base import AnyBlock, Block, BlockSpecification, MatrixMaker, Product, ShapeError
 from analogpc.blocks.sweep import Sweep
 from analogpc.blocks.value_node import ValueNodeBlock
+from analogpc.devices.bounds import Positive, PositiveInteger
 from analogpc.devices.costs.schedule import at_once
 from analogpc.kernels.gpu.arrays import Backend, copied
 from analogpc.kernels.memory import zeros
 from analogpc.kernels.products import beside
 from analogpc.kernels.random.streams import Key
 
-Shape = tuple[Annotated[int, Field(ge=1)], ...]
+Shape = tuple[PositiveInteger, ...]
 
 
 class Parallel(BlockSpecification):
@@ -52,7 +53,7 @@ class Parallel(BlockSpecification):
     kind: Literal["parallel"] = "parallel"
     branches: Annotated[tuple[AnyBlock, ...], Field(min_length=2)]
     shapes: tuple[Shape, ...] = ()
-    precisions: tuple[Annotated[FiniteFloat, Field(gt=0)], ...] = ()
+    precisions: tuple[Positive, ...] = ()
 
     @model_validator(mode="after")
     def _one_each(self) -> Parallel:

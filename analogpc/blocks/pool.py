@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
 from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, ShapeError, moved
+from analogpc.devices.bounds import NonNegativeInteger, Positive, PositiveInteger
 from analogpc.devices.costs.schedule import work
 from analogpc.kernels.images.patches import output_size
 from analogpc.kernels.images.pooling import average_pool, average_unpool, max_pool, max_pool_shift, max_unpool
@@ -32,8 +32,8 @@ class MaxPool(BlockSpecification):
     """
 
     kind: Literal["max-pool"] = "max-pool"
-    size: Annotated[int, Field(ge=1)] = 2
-    stride: Annotated[int, Field(ge=0)] = 0
+    size: PositiveInteger = 2
+    stride: NonNegativeInteger = 0
 
     @override
     def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> MaxPoolBlock:
@@ -50,8 +50,8 @@ class AvgPool(BlockSpecification):
     """
 
     kind: Literal["avg-pool"] = "avg-pool"
-    size: Annotated[int, Field(ge=1)] = 2
-    stride: Annotated[int, Field(ge=0)] = 0
+    size: PositiveInteger = 2
+    stride: NonNegativeInteger = 0
 
     @override
     def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> AvgPoolBlock:
@@ -80,9 +80,9 @@ class SoftPool(BlockSpecification):
     """
 
     kind: Literal["soft-pool"] = "soft-pool"
-    size: Annotated[int, Field(ge=1)] = 2
-    stride: Annotated[int, Field(ge=0)] = 0
-    temperature: Annotated[FiniteFloat, Field(gt=0)] = 1.0
+    size: PositiveInteger = 2
+    stride: NonNegativeInteger = 0
+    temperature: Positive = 1.0
 
     @override
     def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> SoftPoolBlock:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
+from analogpc.devices.bounds import NonNegativeInteger
 from analogpc.devices.specification import Specification
 from analogpc.kernels.gpu.arrays import Backend, backend_of, copied
 from analogpc.kernels.random.streams import Key, bits
@@ -30,7 +30,7 @@ class Augmentation(Specification):
     He, Zhang, Ren and Sun, "Deep residual learning for image recognition", CVPR 2016, section 4.2: 4 pixels and mirroring for CIFAR.
     """
 
-    crop_padding: Annotated[int, Field(ge=0)] = 0
+    crop_padding: NonNegativeInteger = 0
     padding_mode: Literal["constant", "edge"] = "constant"
     flip: bool = False
 

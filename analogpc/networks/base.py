@@ -11,10 +11,9 @@ from pydantic import Field
 from typing_extensions import override
 
 from analogpc.blocks import AnyBlock, Block, BlockSpecification, Sweep
+from analogpc.devices.bounds import PositiveInteger
 from analogpc.devices.families import Member
 from analogpc.devices.specification import SpecificationError
-
-Size = Annotated[int, Field(ge=1)]
 
 
 def usual_width(inputs: int) -> int:
@@ -137,7 +136,7 @@ class Layers(ArchitectureBase):
     """
 
     kind: Literal["layers"] = "layers"
-    input_shape: tuple[Size, ...]
+    input_shape: tuple[PositiveInteger, ...]
     blocks: Annotated[tuple[AnyBlock, ...], Field(min_length=1)]
 
     def layers(self) -> tuple[BlockSpecification, ...]:

@@ -21,8 +21,8 @@ from analogpc.blocks import (
     Initialisation,
     MaxPool,
 )
-from analogpc.blocks.initialisation import Gain
-from analogpc.networks.base import ArchitectureBase, Size
+from analogpc.devices.bounds import NonNegative, PositiveInteger
+from analogpc.networks.base import ArchitectureBase
 from analogpc.networks.plans import scaled
 
 
@@ -69,8 +69,8 @@ class Convolutional(ArchitectureBase):
         errors in Kerjan et al., arXiv 2606.03584).
     """
 
-    input_shape: tuple[Size, Size, Size] = (32, 32, 3)
-    classes: Size = 10
+    input_shape: tuple[PositiveInteger, PositiveInteger, PositiveInteger] = (32, 32, 3)
+    classes: PositiveInteger = 10
     activation: ActivationName = "gelu"
     width: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     widen_dense: bool = False
@@ -78,8 +78,8 @@ class Convolutional(ArchitectureBase):
     freezing: bool = True
     norm_convention: Literal["pytorch", "pcx"] = "pytorch"
     init: Initialisation = "kaiming-uniform"
-    init_gain: Gain = 1.0
-    output_init_gain: Gain = 1.0
+    init_gain: NonNegative = 1.0
+    output_init_gain: NonNegative = 1.0
 
     @abstractmethod
     def stages(self) -> list[Stage]:
@@ -168,11 +168,11 @@ class CNN(Convolutional):
 
     kind: Literal["cnn"] = "cnn"
     activation: ActivationName = "relu"
-    channels: Annotated[tuple[Size, ...], Field(min_length=1)] = (8, 16, 8)
-    kernel: Size = 3
+    channels: Annotated[tuple[PositiveInteger, ...], Field(min_length=1)] = (8, 16, 8)
+    kernel: PositiveInteger = 3
     padding: Annotated[int, Field(ge=-1)] = -1
     pooled: bool = True
-    dense: tuple[Size, ...] = (128,)
+    dense: tuple[PositiveInteger, ...] = (128,)
 
     @model_validator(mode="after")
     def _padding_exists(self) -> CNN:

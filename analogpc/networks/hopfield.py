@@ -8,16 +8,17 @@ from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import override
 
 from analogpc.blocks import AnyBlock, AvgPool, Block, BlockSpecification, Chain, Conv2d, Dense, Flatten, MaxPool, SoftPool
+from analogpc.devices.bounds import NonNegative, PositiveInteger
 from analogpc.devices.specification import SpecificationError
 from analogpc.dynamics.recurrent import Order, Readout, Recurrent
 from analogpc.dynamics.relaxation import softmax
 from analogpc.dynamics.state_functions import StateActivation
 from analogpc.kernels.random.streams import Key, uniforms
-from analogpc.networks.base import ArchitectureBase, Size, usual_width
+from analogpc.networks.base import ArchitectureBase, usual_width
 from analogpc.networks.mlp import MLP
 
 
@@ -76,18 +77,18 @@ class Hopfield(ArchitectureBase):
     """
 
     kind: Literal["hopfield"] = "hopfield"
-    input_shape: tuple[Size, ...]
+    input_shape: tuple[PositiveInteger, ...]
     blocks: Annotated[tuple[AnyBlock, ...], Field(min_length=1)]
     activation: StateActivation = "hard_sigmoid"
     readout: Readout = "linear"
-    steps: Size = 30
+    steps: PositiveInteger = 30
     order: Order = "asynchronous"
-    tolerance: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    tolerance: NonNegative = 0.0
     start: Literal["zeros", "uniform"] = "zeros"
     feedback: Literal["transposed", "separate"] = "transposed"
     activations: tuple[StateActivation, ...] = ()
-    heads: tuple[Size, ...] = ()
-    head_features: tuple[Size, ...] = ()
+    heads: tuple[PositiveInteger, ...] = ()
+    head_features: tuple[PositiveInteger, ...] = ()
 
     shorthands: ClassVar[Mapping[str, tuple[str, ...]]] = {"widths": ()}
 

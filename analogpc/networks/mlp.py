@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import override
 
 from analogpc.blocks import Activation, ActivationName, BlockSpecification, Chain, Dense, Initialisation, Residual
-from analogpc.blocks.initialisation import Gain
-from analogpc.networks.base import ArchitectureBase, Size, usual_width
+from analogpc.devices.bounds import NonNegative, Positive, PositiveInteger
+from analogpc.networks.base import ArchitectureBase, usual_width
 
 
 class MLP(ArchitectureBase):
@@ -67,15 +67,15 @@ class MLP(ArchitectureBase):
     """
 
     kind: Literal["mlp"] = "mlp"
-    widths: Annotated[tuple[Size, ...], Field(min_length=2)]
+    widths: Annotated[tuple[PositiveInteger, ...], Field(min_length=2)]
     activation: ActivationName = "leaky_relu"
     convention: Literal["f(Wx)", "Wf(x)"] = "f(Wx)"
     bias: bool = True
     init: Initialisation = "kaiming-uniform"
     parametrisation: Literal["standard", "ntk", "mupc"] = "standard"
     skips: bool = False
-    gamma: Annotated[FiniteFloat, Field(gt=0)] = 1.0
-    init_gain: Gain = 1.0
+    gamma: Positive = 1.0
+    init_gain: NonNegative = 1.0
 
     @override
     @classmethod

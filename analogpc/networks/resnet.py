@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import override
 
 from analogpc.blocks import (
@@ -23,8 +23,9 @@ from analogpc.blocks import (
     Residual,
     Sum,
 )
+from analogpc.devices.bounds import Positive, PositiveInteger
 from analogpc.kernels.images.patches import output_size
-from analogpc.networks.base import ArchitectureBase, Size
+from analogpc.networks.base import ArchitectureBase
 from analogpc.networks.plans import scaled
 
 _BLOCKS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2)}
@@ -98,12 +99,12 @@ class ResNet(ArchitectureBase):
 
     kind: Literal["resnet"] = "resnet"
     depth: Literal[10, 18] = 10
-    input_shape: tuple[Size, Size, Size] = (32, 32, 3)
-    classes: Size = 10
+    input_shape: tuple[PositiveInteger, PositiveInteger, PositiveInteger] = (32, 32, 3)
+    classes: PositiveInteger = 10
     activation: ActivationName = "gelu"
     width: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     delay: bool = True
-    delay_precision: Annotated[FiniteFloat, Field(gt=0)] = 1.0
+    delay_precision: Positive = 1.0
     batch_norm: bool = False
     freezing: bool = True
     norm_convention: Literal["pytorch", "pcx"] = "pytorch"

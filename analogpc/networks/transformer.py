@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import override
 
 from analogpc.blocks import (
@@ -29,7 +29,8 @@ from analogpc.blocks import (
 from analogpc.blocks.chain import ChainBlock
 from analogpc.blocks.embedding import EmbeddingBlock, TiedDecoderBlock
 from analogpc.blocks.value_node import NodeEnergyName
-from analogpc.networks.base import ArchitectureBase, Size
+from analogpc.devices.bounds import Positive, PositiveInteger
+from analogpc.networks.base import ArchitectureBase
 
 PAD, UNKNOWN, START, END, MASK = range(5)
 """The special tokens, ``<pad> <unk> <s> </s> <mask>``."""
@@ -99,15 +100,15 @@ class Transformer(ArchitectureBase):
     task: Task = "conditional"
     positions: Annotated[int, Field(ge=2)] = 32
     features: Annotated[int, Field(ge=2)] = 64
-    hidden: Size = 128
-    blocks: Size = 2
-    heads: Size = 1
+    hidden: PositiveInteger = 128
+    blocks: PositiveInteger = 2
+    heads: PositiveInteger = 1
     activation: ActivationName = "tanh"
     layer_norm: bool = True
     nodes: Placement = "nonlinear"
     score_energy: NodeEnergyName = "softmax"
     tied_decoder: bool = False
-    embedding_std: Annotated[FiniteFloat, Field(gt=0)] = 0.1
+    embedding_std: Positive = 0.1
     init: Initialisation = "kaiming-uniform"
 
     @model_validator(mode="after")

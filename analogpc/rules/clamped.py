@@ -8,14 +8,13 @@ import numpy as np
 from pydantic import Field, FiniteFloat, field_validator
 from typing_extensions import override
 
+from analogpc.devices.bounds import NonNegative, NonNegativeInteger, Positive
 from analogpc.devices.specification import Specification
 from analogpc.dynamics.relaxation import Output, Relaxation, softmax
 from analogpc.dynamics.state_memory import StateMemory
 from analogpc.kernels.random.streams import uniforms
 from analogpc.networks.network import Network
 from analogpc.rules.base import Rule, StepContext
-
-Positive = Annotated[FiniteFloat, Field(gt=0)]
 
 
 class Nudging(Specification):
@@ -43,7 +42,7 @@ class Nudging(Specification):
     """
 
     beta: Annotated[FiniteFloat, Field(gt=0, le=1)] = 1.0
-    growth: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    growth: NonNegative = 0.0
     sign: Literal["positive", "negative", "random"] = "positive"
     form: Literal["clamped-target", "precision"] = "clamped-target"
 
@@ -143,7 +142,7 @@ class RelaxingRule(ClampedRule):
         Content of that memory: the states, or their deviations from the feed-forward pass.
     """
 
-    steps: Annotated[int, Field(ge=0)] | Literal["layers"] = 8
+    steps: NonNegativeInteger | Literal["layers"] = 8
     step_size: Positive = 0.02
     momentum: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.0
     nesterov: bool = False

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import chain, groupby
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import model_validator
 from typing_extensions import override
 
 from analogpc.blocks import Product
+from analogpc.devices.bounds import Positive
 from analogpc.dynamics.relaxation import Output
 from analogpc.kernels.random.streams import uniforms
 from analogpc.rules.base import Apply, Rule, StepContext
@@ -44,7 +45,7 @@ class NudgedRule(Rule):
         The loss C: half the squared error of the output, or the cross-entropy of its softmax.
     """
 
-    beta: Annotated[FiniteFloat, Field(gt=0)] = 0.1
+    beta: Positive = 0.1
     nudging: Literal["positive", "negative", "random", "centered"] = "centered"
     drive: Literal["nudge", "clamp"] = "nudge"
     output: Output = "squared-error"

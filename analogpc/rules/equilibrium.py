@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
 from typing_extensions import override
 
+from analogpc.devices.bounds import PositiveInteger
 from analogpc.devices.costs.schedule import at_once
 from analogpc.devices.matrix import TwoPhases
 from analogpc.dynamics.equilibration import Equilibration, Projection
@@ -46,7 +46,7 @@ class EquilibriumPropagation(NudgedRule):
 
     names: ClassVar[Mapping[str, Mapping[str, Any]]] = {"ep": {}}
     kind: Literal["equilibrium-propagation"] = "equilibrium-propagation"
-    iterations: Annotated[int, Field(ge=1)] | Literal["layers"] = "layers"
+    iterations: PositiveInteger | Literal["layers"] = "layers"
     projection: Literal["modified", "plain"] = "modified"
 
     def iteration_count(self, layers: int) -> int:

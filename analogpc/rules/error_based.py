@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import model_validator
 from typing_extensions import override
 
 from analogpc.blocks import Block
+from analogpc.devices.bounds import NonNegative, NonNegativeInteger, Positive
 from analogpc.devices.costs.schedule import at_once, work
 from analogpc.dynamics.relaxation import Watch, energy, feed_forward, output_energy, output_error
 from analogpc.kernels.descent import momentum_step
 from analogpc.kernels.products import largest, row
 from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, StepResult
-from analogpc.rules.clamped import Positive, RelaxingRule
+from analogpc.rules.clamped import RelaxingRule
 
 
 class ErrorBasedPC(RelaxingRule):
@@ -50,9 +51,9 @@ class ErrorBasedPC(RelaxingRule):
     names: ClassVar[Mapping[str, Mapping[str, Any]]] = {"epc": {"steps": 8, "step_size": 0.1}}
     kind: Literal["error-based-pc"] = "error-based-pc"
     watchable: ClassVar[bool] = True
-    steps: Annotated[int, Field(ge=0)] | Literal["layers"] = 8
+    steps: NonNegativeInteger | Literal["layers"] = 8
     step_size: Positive = 0.1
-    tolerance: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    tolerance: NonNegative = 0.0
 
     @model_validator(mode="after")
     def _holds_no_states(self) -> ErrorBasedPC:

@@ -10,6 +10,7 @@ from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
 from analogpc.blocks import Block
+from analogpc.devices.bounds import PositiveInteger
 from analogpc.devices.costs.schedule import at_once, work
 from analogpc.dynamics.relaxation import feed_forward, output_energy, output_error
 from analogpc.kernels.products import row
@@ -44,7 +45,7 @@ class FixedPrediction(ClampedRule):
 
     names: ClassVar[Mapping[str, Mapping[str, Any]]] = {"fixed": {}}
     kind: Literal["fixed-prediction"] = "fixed-prediction"
-    steps: Annotated[int, Field(ge=1)] | Literal["layers"] = "layers"
+    steps: PositiveInteger | Literal["layers"] = "layers"
     step_size: Annotated[FiniteFloat, Field(gt=0, le=1)] = 1.0
 
     @override

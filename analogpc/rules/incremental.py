@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
 from typing_extensions import override
 
+from analogpc.devices.bounds import Positive, PositiveInteger
 from analogpc.devices.costs.schedule import WHILE_WRITTEN, at_once
 from analogpc.dynamics.relaxation import Watch
 from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, StepResult
-from analogpc.rules.clamped import Positive, RelaxingRule
+from analogpc.rules.clamped import RelaxingRule
 from analogpc.rules.swept import ipc_step
 
 
@@ -40,7 +40,7 @@ class IncrementalPC(RelaxingRule):
     sweeps: ClassVar[bool] = True
     kind: Literal["incremental-pc"] = "incremental-pc"
     watchable: ClassVar[bool] = True
-    steps: Annotated[int, Field(ge=1)] | Literal["layers"] = 8
+    steps: PositiveInteger | Literal["layers"] = 8
     step_size: Positive = 0.5
     stoppable: bool = True
 

@@ -10,11 +10,12 @@ import numpy as np
 from pydantic import Field, FiniteFloat, model_validator
 from typing_extensions import override
 
+from analogpc.devices.bounds import Fraction, NonNegative, Positive
 from analogpc.devices.costs.schedule import at_once
 from analogpc.dynamics.relaxation import Relaxation, Watch
 from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, StepResult
-from analogpc.rules.clamped import Positive, RelaxingRule
+from analogpc.rules.clamped import RelaxingRule
 from analogpc.rules.swept import pc_step
 
 _TAIL = 0.01
@@ -88,12 +89,12 @@ class PredictiveCoding(RelaxingRule):
     kind: Literal["predictive-coding"] = "predictive-coding"
     watchable: ClassVar[bool] = True
     precision: Literal["standard", "spiking", "decay-paper", "decay-code"] = "standard"
-    base_precision: Annotated[FiniteFloat, Field(ge=0, le=1)] = 1e-3
+    base_precision: Fraction = 1e-3
     decay: Positive = 1.0
     update: Literal["standard", "forward"] = "standard"
     gain: Literal["none", "closed-form"] = "none"
     step_decay: Annotated[FiniteFloat, Field(gt=0, le=1)] = 1.0
-    tolerance: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    tolerance: NonNegative = 0.0
 
     @model_validator(mode="after")
     def _parts_fit(self) -> PredictiveCoding:

@@ -8,12 +8,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from typing_extensions import override
 
+from analogpc.devices.bounds import Positive
 from analogpc.devices.costs.schedule import work
 from analogpc.dynamics.relaxation import output_energy
 from analogpc.kernels.products import row
 from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, StepResult, energy
-from analogpc.rules.clamped import ClampedRule, Positive
+from analogpc.rules.clamped import ClampedRule
 from analogpc.rules.swept import zil_step
 
 

@@ -10,13 +10,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat
 
+from analogpc.devices.bounds import PositiveInteger
 from analogpc.devices.fields import lay
 from analogpc.devices.specification import Specification
 from analogpc.devices.texts import read_text, read_toml
 from analogpc.studies.axes import SEEDS, AxesError, Axis, Point, Range, SpecialCase, grid, read_axes, read_exceptions
 from analogpc.training.study import Study
 
-Positive = Annotated[int, Field(ge=1)]
 Lower = ("loss", "error", "seconds", "joules", "energy")
 """Suffixes of metrics for which lower is better."""
 
@@ -58,10 +58,10 @@ class Search(Specification):
         Seed of the proposals.
     """
 
-    trials: Positive = 20
+    trials: PositiveInteger = 20
     sampler: Literal["tpe", "random", "grid"] = "tpe"
-    batch: Positive = 4
-    seeds: Positive = 1
+    batch: PositiveInteger = 4
+    seeds: PositiveInteger = 1
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
 
@@ -79,7 +79,7 @@ class Prune(Specification):
         their median); 0: never.
     """
 
-    after: Positive = 1
+    after: PositiveInteger = 1
     below: FiniteFloat | Literal[""] = ""
     quantile: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.0
 

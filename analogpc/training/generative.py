@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
+from analogpc.devices.bounds import NonNegative, Positive, PositiveInteger
 from analogpc.devices.costs.schedule import at_once
 from analogpc.devices.specification import Specification
 from analogpc.dynamics.relaxation import Relaxation, energy
@@ -17,7 +18,6 @@ from analogpc.kernels.products import row
 from analogpc.kernels.random.streams import Key, permutation
 from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, StepResult
-from analogpc.rules.clamped import Positive
 from analogpc.training.optimisers import Learner, Optimiser
 
 
@@ -72,12 +72,12 @@ class GenerativePC(Specification):
     """
 
     kind: Literal["generative-pc"] = "generative-pc"
-    steps: Annotated[int, Field(ge=1)] = 40
+    steps: PositiveInteger = 40
     step_size: Positive = 0.1
     momentum: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.5
-    prior: Annotated[FiniteFloat, Field(ge=0)] = 0.1
+    prior: NonNegative = 0.1
     learn: Literal["at-end", "every-step"] = "at-end"
-    tolerance: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    tolerance: NonNegative = 0.0
 
     def infer(self, network: Network, data: np.ndarray, known: np.ndarray | None = None) -> Inference:
         """Infer the causes of data and the unknown data. The weights do not change.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 from typing_extensions import override
 
 from analogpc.data.text import TextData
 from analogpc.data.text_files import load_text
+from analogpc.devices.bounds import NonNegativeInteger, PositiveInteger
 from analogpc.devices.specification import Specification
 from analogpc.devices.substrate import Digital, Substrate
 from analogpc.networks.transformer import Transformer
@@ -17,8 +18,6 @@ from analogpc.rules import NamedRule
 from analogpc.rules.base import named_rules
 from analogpc.training.optimisers import AnyOptimiser
 from analogpc.training.study import Seed, usual_optimiser
-
-Count = Annotated[int, Field(ge=1)]
 
 
 class LanguageStudy(Specification):
@@ -53,16 +52,16 @@ class LanguageStudy(Specification):
 
     text: str
     instances: Literal["", "sentences", "lines", "packed"] = ""
-    held_out: Annotated[int, Field(ge=0)] = 0
-    take: Annotated[int, Field(ge=0)] = 0
+    held_out: NonNegativeInteger = 0
+    take: NonNegativeInteger = 0
     network: Transformer
     substrate: Substrate = Digital()
     rule: NamedRule
     optimiser: AnyOptimiser
-    batches: Count = 1000
-    batch_size: Count = 32
-    evaluate_every: Annotated[int, Field(ge=0)] = 0
-    evaluate_on: Annotated[int, Field(ge=0)] = 1000
+    batches: PositiveInteger = 1000
+    batch_size: PositiveInteger = 32
+    evaluate_every: NonNegativeInteger = 0
+    evaluate_on: NonNegativeInteger = 1000
     bert: bool = False
     seed: Seed = 0
     network_seed: Seed

@@ -17,6 +17,7 @@ from pydantic import Field, FiniteFloat, model_validator
 from typing_extensions import override
 
 from analogpc.blocks import Product
+from analogpc.devices.bounds import NonNegative, Positive
 from analogpc.devices.costs.digital import count_digital
 from analogpc.devices.matrix import Matrix, TwoPhases, UnsupportedUpdateError
 from analogpc.devices.specification import Specification
@@ -25,9 +26,7 @@ from analogpc.kernels.descent import adam_step
 from analogpc.kernels.gpu.arrays import as_type, copied, on_gpu
 from analogpc.kernels.lookups import sum_rows
 from analogpc.kernels.products import matmul, outer_macs
-from analogpc.training.schedules import Constant, Rate, Schedule
-
-Decay = Annotated[FiniteFloat, Field(ge=0)]
+from analogpc.training.schedules import Constant, Schedule
 
 
 class Optimiser(Specification):
@@ -45,9 +44,9 @@ class Optimiser(Specification):
     """
 
     kind: str
-    learning_rate: Rate
+    learning_rate: Positive
     schedule: Schedule = Constant()
-    layer_rates: dict[str, Annotated[FiniteFloat, Field(ge=0)]] = Field(default_factory=dict)
+    layer_rates: dict[str, NonNegative] = Field(default_factory=dict)
 
     def factor(self, name: str) -> float:
         """Return the factor on the learning rate of a matrix."""
@@ -84,10 +83,10 @@ class SGD(Optimiser):
     """
 
     kind: Literal["sgd"] = "sgd"
-    learning_rate: Rate = 0.1
+    learning_rate: Positive = 0.1
     momentum: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.0
     nesterov: bool = False
-    weight_decay: Decay = 0.0
+    weight_decay: NonNegative = 0.0
 
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> SGD:
@@ -121,11 +120,11 @@ class AdamW(Optimiser):
     """Adam with decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101, Algorithm 2, decay times rate as in optax)."""
 
     kind: Literal["adamw"] = "adamw"
-    learning_rate: Rate = 1e-3
+    learning_rate: Positive = 1e-3
     beta1: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.9
     beta2: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.999
-    eps: Rate = 1e-8
-    weight_decay: Decay = 0.0
+    eps: Positive = 1e-8
+    weight_decay: NonNegative = 0.0
 
     @override
     def start(self, shape: tuple[int, int], dtype: np.dtype) -> dict[str, Any]:

@@ -6,14 +6,11 @@ import math
 from abc import abstractmethod
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, FiniteFloat
+from pydantic import BeforeValidator, Field
 from typing_extensions import override
 
+from analogpc.devices.bounds import Fraction, NonNegative, Positive, PositiveInteger
 from analogpc.devices.specification import Specification
-
-Rate = Annotated[FiniteFloat, Field(gt=0)]
-Fraction = Annotated[FiniteFloat, Field(ge=0, le=1)]
-Level = Annotated[FiniteFloat, Field(ge=0)]
 
 
 class ScheduleBase(Specification):
@@ -70,10 +67,10 @@ class WarmupCosine(ScheduleBase):
     """
 
     kind: Literal["warmup-cosine"] = "warmup-cosine"
-    peak: Rate = 1.1
+    peak: Positive = 1.1
     warmup: Fraction = 0.1
-    end: Level = 0.1
-    epochs: Level = 0.0
+    end: NonNegative = 0.1
+    epochs: NonNegative = 0.0
 
     @override
     def factor(self, step: int, total: int, per_epoch: int = 1) -> float:
@@ -99,8 +96,8 @@ class StepDecay(ScheduleBase):
     """
 
     kind: Literal["step"] = "step"
-    every_epochs: Annotated[int, Field(ge=1)] = 10
-    gamma: Rate = 0.1
+    every_epochs: PositiveInteger = 10
+    gamma: Positive = 0.1
 
     @override
     def factor(self, step: int, total: int, per_epoch: int = 1) -> float:
@@ -117,7 +114,7 @@ class Exponential(ScheduleBase):
     """
 
     kind: Literal["exponential"] = "exponential"
-    gamma: Rate = 0.95
+    gamma: Positive = 0.95
 
     @override
     def factor(self, step: int, total: int, per_epoch: int = 1) -> float:

@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from analogpc.data.division import Division
 from analogpc.data.sources import ends_of
+from analogpc.devices.bounds import NonNegativeInteger, PositiveInteger
 from analogpc.devices.specification import Specification
 from analogpc.devices.substrate import Analog, Digital, Substrate
 from analogpc.networks import Architecture
@@ -86,19 +87,19 @@ class Study(Specification):
     substrate: Substrate = Digital()
     rule: NamedRule
     optimiser: AnyOptimiser
-    epochs: Annotated[int, Field(ge=1)] = 5
-    batch_size: Annotated[int, Field(ge=1)] = 32
+    epochs: PositiveInteger = 5
+    batch_size: PositiveInteger = 32
     seed: Seed = 0
     network_seed: Seed
     holdout: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.0
     division: Division = "random"
-    train_images: Annotated[int, Field(ge=0)] = 0
-    test_images: Annotated[int, Field(ge=0)] = 0
+    train_images: NonNegativeInteger = 0
+    test_images: NonNegativeInteger = 0
     metrics: Annotated[tuple[str, ...], BeforeValidator(_one_or_several), AfterValidator(_known_metrics)] = ()
     monitor: str = ""
-    patience: Annotated[int, Field(ge=0)] = 0
+    patience: NonNegativeInteger = 0
     keep: Literal["last", "best"] = "last"
-    hopeless_after: Annotated[int, Field(ge=0)] = 0
+    hopeless_after: NonNegativeInteger = 0
     hopeless_value: FiniteFloat = 0.0
     technology: str = ""
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
+from analogpc.devices.bounds import NonNegative
 from analogpc.devices.specification import Specification
 
 _MOST_BITS = 64
@@ -32,7 +33,6 @@ def _whole_bits(value: Any) -> Any:
 
 Bits = Annotated[float, BeforeValidator(_whole_bits), Field(ge=2, le=math.inf)]
 Bound = Annotated[float, Field(gt=0, le=math.inf)]
-InLsb = Annotated[FiniteFloat, Field(ge=0)]
 # The normal draws end at 6.34 standard deviations, so no gain and no capacitance can be zero or negative.
 Relative = Annotated[FiniteFloat, Field(ge=0, le=0.15)]
 
@@ -71,11 +71,11 @@ class Converter(Specification):
 
     bits: Bits
     bound: Bound
-    offset_lsb: InLsb = 0.0
+    offset_lsb: NonNegative = 0.0
     gain_error: Relative = 0.0
-    dnl_lsb: InLsb = 0.0
-    inl_lsb: InLsb = 0.0
-    noise_lsb: InLsb = 0.0
+    dnl_lsb: NonNegative = 0.0
+    inl_lsb: NonNegative = 0.0
+    noise_lsb: NonNegative = 0.0
 
     @model_validator(mode="after")
     def _levels_need_a_bound(self) -> Converter:
@@ -150,9 +150,9 @@ class DAC(Converter):
     bits: Bits = 7
     bound: Bound = 1.0
     scaling: Literal["absmax", "none", "average", "constant", "percentile"] = "absmax"
-    scaling_value: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    scaling_value: NonNegative = 0.0
     encoding: Literal["amplitude", "pulse-width", "bit-serial"] = "amplitude"
-    jitter_lsb: InLsb = 0.0
+    jitter_lsb: NonNegative = 0.0
 
     @model_validator(mode="after")
     def _scaling_fits(self) -> DAC:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, FiniteFloat, model_validator
 
+from analogpc.devices.bounds import NonNegative, NonNegativeInteger
 from analogpc.devices.specification import Specification
 
 
@@ -61,9 +62,6 @@ ENTRIES: dict[str, tuple[str, str]] = {
 Ability = Literal["reads both ways", "reads while written", "converts while reading"]
 
 
-Price = Annotated[FiniteFloat, Field(ge=0)]
-
-
 class Bits(NamedTuple):
     """Resolution of the values that drive the lines, and of the conversions, in bits."""
 
@@ -92,10 +90,10 @@ class Entry(Specification):
     """
 
     value: FiniteFloat = -1.0
-    values: dict[str, Price] = Field(default_factory=dict)
+    values: dict[str, NonNegative] = Field(default_factory=dict)
     unit: str
     source: Annotated[str, Field(min_length=1)]
-    bits: Annotated[int, Field(ge=0)] = 0
+    bits: NonNegativeInteger = 0
     law: Literal["given", "linear", "exponential"] = "given"
 
     @model_validator(mode="after")

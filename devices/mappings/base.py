@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, FiniteFloat
+from pydantic import Field
 
+from analogpc.devices.bounds import NonNegativeInteger, Positive
 from analogpc.devices.device import Device
 from analogpc.devices.families import Member
 from analogpc.kernels.random.streams import Key
@@ -56,11 +57,11 @@ class Mapping(Member):
     """
 
     family_name: ClassVar[str] = "mapping"
-    headroom: Annotated[FiniteFloat, Field(gt=0)] = 2.0
+    headroom: Positive = 2.0
     scaling: Literal["matrix", "tile", "column"] = "matrix"
     clip_deviations: Annotated[float, Field(gt=0, le=math.inf)] = math.inf
-    spare_rows: Annotated[int, Field(ge=0)] = 0
-    spare_columns: Annotated[int, Field(ge=0)] = 0
+    spare_rows: NonNegativeInteger = 0
+    spare_columns: NonNegativeInteger = 0
     compensate: bool = False
 
     @property

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field, model_validator
 from typing_extensions import override
 
+from analogpc.devices.bounds import NonNegativeInteger
 from analogpc.devices.costs.line_counts import count_each, count_sensed
 from analogpc.devices.costs.meter import count
 from analogpc.devices.costs.schedule import SENSED, SLOTS, note
@@ -122,7 +123,7 @@ class OneSidedPair(Mapping):
     kind: Literal["one-sided-pair"] = "one-sided-pair"
     refresh_above: Annotated[float, Field(gt=0, le=1)] = 0.75
     partner_above: Annotated[float, Field(ge=0, le=1)] = 0.25
-    refresh_every: Annotated[int, Field(ge=0)] = 1
+    refresh_every: NonNegativeInteger = 1
 
     @property
     @override

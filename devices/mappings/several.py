@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, FiniteFloat
+from pydantic import Field
 from typing_extensions import override
 
+from analogpc.devices.bounds import Positive
 from analogpc.devices.device import Device
 from analogpc.devices.mappings.base import Leg, Mapping
 from analogpc.kernels.random.streams import Key, bits
@@ -36,7 +37,7 @@ class BitSliced(Mapping):
     slices: Annotated[int, Field(ge=2, le=16)] = 2
     bits: Annotated[int, Field(ge=1, le=12)] = 4
     accumulation: Literal["digital", "analog"] = "digital"
-    headroom: Annotated[FiniteFloat, Field(gt=0)] = 1.0
+    headroom: Positive = 1.0
 
     @property
     def _digit_weights(self) -> list[float]:
@@ -108,7 +109,7 @@ class DeviceVector(Mapping):
     """
 
     kind: Literal["device-vector"] = "device-vector"
-    gammas: Annotated[tuple[Annotated[FiniteFloat, Field(gt=0)], ...], Field(min_length=2)] = (0.5, 0.5)
+    gammas: Annotated[tuple[Positive, ...], Field(min_length=2)] = (0.5, 0.5)
     policy: Literal["all", "in-turn", "random"] = "all"
 
     @property

@@ -11,11 +11,10 @@ import numpy as np
 from pydantic import Field, model_validator
 from typing_extensions import override
 
+from analogpc.devices.bounds import NonNegative, Positive
 from analogpc.devices.nonidealities.curves import (
     MICRO,
     Coefficients,
-    NonNegative,
-    Positive,
     deviation_polynomial,
     interpolated,
     saturating,

@@ -15,7 +15,8 @@ import numpy as np
 from pydantic import Field
 from typing_extensions import override
 
-from analogpc.devices.nonidealities.curves import MICRO, NonNegative, Positive, horner
+from analogpc.devices.bounds import NonNegative, Positive
+from analogpc.devices.nonidealities.curves import MICRO, horner
 from analogpc.devices.nonidealities.drift import BOLTZMANN_EV
 from analogpc.devices.specification import Specification
 

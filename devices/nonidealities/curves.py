@@ -1,4 +1,4 @@
-"""Functions of the conductance shared by several specifications, and the types of their fields."""
+"""Functions of the conductance shared by several specifications."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, FiniteFloat
 
+from analogpc.devices.bounds import Positive
 from analogpc.devices.specification import Specification
 from analogpc.kernels.gpu.arrays import on_gpu
 
-Positive = Annotated[FiniteFloat, Field(gt=0)]
-NonNegative = Annotated[FiniteFloat, Field(ge=0)]
-Fraction = Annotated[FiniteFloat, Field(ge=0, le=1)]
 Coefficients = Annotated[tuple[FiniteFloat, ...], Field(min_length=1)]
 
 MICRO = 1e-6

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field, FiniteFloat, model_validator
 from typing_extensions import override
 
-from analogpc.devices.nonidealities.curves import NonNegative, Positive
+from analogpc.devices.bounds import NonNegative, Positive
 from analogpc.devices.specification import Specification
 from analogpc.kernels.gpu.arrays import on_gpu
 

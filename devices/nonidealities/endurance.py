@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from analogpc.devices.nonidealities.curves import Positive
+from analogpc.devices.bounds import Positive
 from analogpc.devices.nonidealities.faults import random_places
 from analogpc.devices.specification import Specification
 from analogpc.kernels.random.streams import Key

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import numpy as np
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import model_validator
 
+from analogpc.devices.bounds import Fraction
 from analogpc.devices.specification import Specification
 from analogpc.kernels.random.streams import Key, uniforms
-
-Probability = Annotated[FiniteFloat, Field(ge=0, le=1)]
 
 
 def random_places(key: Key, shape: tuple[int, int]) -> np.ndarray:
@@ -32,12 +29,12 @@ class Faults(Specification):
         A row or a column of one physical array is broken: none of its devices carries a current.
     """
 
-    stuck_low: Probability = 0.0
-    stuck_high: Probability = 0.0
-    stuck_random: Probability = 0.0
-    open_devices: Probability = 0.0
-    dead_rows: Probability = 0.0
-    dead_columns: Probability = 0.0
+    stuck_low: Fraction = 0.0
+    stuck_high: Fraction = 0.0
+    stuck_random: Fraction = 0.0
+    open_devices: Fraction = 0.0
+    dead_rows: Fraction = 0.0
+    dead_columns: Fraction = 0.0
 
     @model_validator(mode="after")
     def _one_fault_each(self) -> Faults:

@@ -26,7 +26,7 @@ import numpy as np
 from pydantic import Field, model_validator
 from scipy.optimize import brentq
 
-from analogpc.devices.nonidealities.curves import NonNegative, Positive
+from analogpc.devices.bounds import NonNegative, Positive
 from analogpc.devices.specification import Specification
 from analogpc.kernels.random.streams import Key, normals
 

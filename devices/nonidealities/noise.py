@@ -10,7 +10,8 @@ import numpy as np
 from pydantic import Field
 from typing_extensions import override
 
-from analogpc.devices.nonidealities.curves import MICRO, NonNegative, Polynomial, Positive, saturating
+from analogpc.devices.bounds import NonNegative, Positive
+from analogpc.devices.nonidealities.curves import MICRO, Polynomial, saturating
 from analogpc.devices.specification import Specification
 
 

@@ -14,15 +14,8 @@ import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import override
 
-from analogpc.devices.nonidealities.curves import (
-    MICRO,
-    Fraction,
-    NonNegative,
-    Polynomial,
-    Positive,
-    saturating,
-    strictly_increasing,
-)
+from analogpc.devices.bounds import Fraction, NonNegative, Positive
+from analogpc.devices.nonidealities.curves import MICRO, Polynomial, saturating, strictly_increasing
 from analogpc.devices.specification import Specification
 from analogpc.kernels.activations import normal_cdf
 from analogpc.kernels.gpu.arrays import on_gpu

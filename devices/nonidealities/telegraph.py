@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from analogpc.devices.nonidealities.curves import Fraction, NonNegative, Positive
+from analogpc.devices.bounds import Fraction, NonNegative, Positive
 from analogpc.devices.specification import Specification
 from analogpc.kernels.random.streams import Key, normals, uniforms
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import model_validator
 from scipy.constants import Boltzmann, elementary_charge
 from typing_extensions import override
 
+from analogpc.devices.bounds import NonNegative, Positive, PositiveInteger
 from analogpc.devices.physics.base import PhysicalModel, Values
-
-Positive = Annotated[FiniteFloat, Field(gt=0)]
-Spread = Annotated[FiniteFloat, Field(ge=0)]
 
 _GAP_UNIT = 1e-9  # The local field enhancement falls with the cube of the gap in nanometres.
 
@@ -80,17 +78,17 @@ class Filament(PhysicalModel):
     spacing: Positive = 0.25e-9
     thickness: Positive = 12e-9
     gamma0: Positive = 16.0
-    beta: Spread = 0.8
-    least_field: Spread = 1.4e9
-    gap_min: Spread = 0.2e-9
+    beta: NonNegative = 0.8
+    least_field: NonNegative = 1.4e9
+    gap_min: NonNegative = 0.2e-9
     gap_max: Positive = 1.7e-9
     ambient_kelvin: Positive = 298.0
-    thermal_resistance: Spread = 2.1e3
-    noise_velocity: Spread = 0.02
+    thermal_resistance: NonNegative = 2.1e3
+    noise_velocity: NonNegative = 0.02
     noise_critical_kelvin: Positive = 450.0
     noise_smoothing_kelvin: Positive = 500.0
     noise_seconds: Positive = 1e-9
-    pieces: Annotated[int, Field(ge=1)] = 16
+    pieces: PositiveInteger = 16
 
     @model_validator(mode="after")
     def _ordered(self) -> Filament:

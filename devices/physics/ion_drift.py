@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import model_validator
 from typing_extensions import override
 
+from analogpc.devices.bounds import Positive
 from analogpc.devices.physics.base import PhysicalModel, Values
 from analogpc.devices.physics.windows import WindowName, window
-
-Positive = Annotated[FiniteFloat, Field(gt=0)]
 
 
 class LinearIonDrift(PhysicalModel):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Annotated
 
 import numpy as np
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import FiniteFloat, model_validator
 
+from analogpc.devices.bounds import Positive, PositiveInteger
 from analogpc.devices.device import Device
 from analogpc.devices.physics.base import PhysicalModel
 from analogpc.devices.responses import PiecewiseStep
@@ -39,10 +39,10 @@ class Programming(Specification):
 
     volts_up: FiniteFloat
     volts_down: FiniteFloat
-    seconds_up: Annotated[FiniteFloat, Field(gt=0)]
-    seconds_down: Annotated[FiniteFloat, Field(gt=0)]
+    seconds_up: Positive
+    seconds_down: Positive
     read_volts: FiniteFloat
-    pulses: Annotated[int, Field(ge=1)] = 100
+    pulses: PositiveInteger = 100
 
     @model_validator(mode="after")
     def _signs(self) -> Programming:

@@ -9,10 +9,10 @@ import numpy as np
 from pydantic import Field, FiniteFloat, model_validator
 from typing_extensions import override
 
+from analogpc.devices.bounds import NonNegative, Positive
 from analogpc.devices.physics.base import PhysicalModel, Values
 from analogpc.devices.physics.windows import WindowName, window
 
-Positive = Annotated[FiniteFloat, Field(gt=0)]
 Negative = Annotated[FiniteFloat, Field(lt=0)]
 
 
@@ -57,7 +57,7 @@ class VTEAM(PhysicalModel):
     alpha_on: Positive = 3.0
     v_off: Positive = 0.02
     v_on: Negative = -0.2
-    x_on: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    x_on: NonNegative = 0.0
     x_off: Positive = 3e-9
     r_on: Positive = 50.0
     r_off: Positive = 1000.0

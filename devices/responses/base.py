@@ -14,12 +14,10 @@ import numpy as np
 from pydantic import Field, FiniteFloat, model_validator
 from typing_extensions import override
 
+from analogpc.devices.bounds import Fraction, NonNegative, Positive
 from analogpc.devices.families import Member
 from analogpc.kernels.pulses.updates import Law, apply_counts
 from analogpc.kernels.random.streams import Key, normals, uniforms
-
-Spread = Annotated[FiniteFloat, Field(ge=0)]
-Positive = Annotated[FiniteFloat, Field(gt=0)]
 
 WINDOW_SIGMAS = 3.0
 """Number of standard deviations at which a bound is clipped: a normal distribution is unbounded, a conductance window is not."""
@@ -109,22 +107,22 @@ class PulseResponse(DeviceResponse):
     up_down: Annotated[FiniteFloat, Field(gt=-1, lt=1)] = 0.0
     w_max: Positive = 1.0
     w_min: Annotated[FiniteFloat, Field(le=0)] = -1.0
-    dw_min_dtod: Spread = 0.0
+    dw_min_dtod: NonNegative = 0.0
     dw_min_dtod_log_normal: bool = False
-    up_down_dtod: Spread = 0.0
-    w_max_dtod: Spread = 0.0
-    w_min_dtod: Spread = 0.0
-    dw_min_std: Spread = 0.0
-    write_noise_std: Spread = 0.0
-    corrupt_prob: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.0
+    up_down_dtod: NonNegative = 0.0
+    w_max_dtod: NonNegative = 0.0
+    w_min_dtod: NonNegative = 0.0
+    dw_min_std: NonNegative = 0.0
+    write_noise_std: NonNegative = 0.0
+    corrupt_prob: Fraction = 0.0
     corrupt_range: Annotated[float, Field(ge=0, le=np.inf)] = np.inf
     lifetime: Annotated[float, Field(ge=1, le=np.inf)] = np.inf
-    lifetime_dtod: Spread = 0.0
-    diffusion: Spread = 0.0
-    diffusion_dtod: Spread = 0.0
+    lifetime_dtod: NonNegative = 0.0
+    diffusion: NonNegative = 0.0
+    diffusion_dtod: NonNegative = 0.0
     reset: FiniteFloat = 0.0
-    reset_dtod: Spread = 0.0
-    reset_std: Spread = 0.0
+    reset_dtod: NonNegative = 0.0
+    reset_std: NonNegative = 0.0
     cycle_seconds: Positive = 1e-3
 
     @model_validator(mode="after")

@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import FiniteFloat
 from typing_extensions import override
 
-from analogpc.devices.responses.base import PulseResponse, Spread
+from analogpc.devices.bounds import NonNegative
+from analogpc.devices.responses.base import PulseResponse
 from analogpc.kernels.pulses.updates import COMPOSITE, EXPONENTIAL, MULTIPLICATIVE, Law
 
 
@@ -38,8 +39,8 @@ class ExponentialStep(PulseResponse):
     A_down: FiniteFloat
     gamma_up: FiniteFloat
     gamma_down: FiniteFloat
-    dw_min_std_add: Spread = 0.0
-    dw_min_std_slope: Spread = 0.0
+    dw_min_std_add: NonNegative = 0.0
+    dw_min_std_slope: NonNegative = 0.0
 
     @property
     @override

@@ -10,7 +10,8 @@ import numpy as np
 from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
-from analogpc.devices.responses.base import WINDOW_SIGMAS, PulseResponse, Spread
+from analogpc.devices.bounds import NonNegative
+from analogpc.devices.responses.base import WINDOW_SIGMAS, PulseResponse
 from analogpc.kernels.pulses.updates import ADDITIVE, LINEAR, MULTIPLICATIVE, Law
 
 Drawn = dict[str, np.ndarray]
@@ -65,10 +66,10 @@ class LinearStep(LinearResponse):
 
     kind: Literal["linear-step"] = "linear-step"
     w_min: Annotated[FiniteFloat, Field(lt=0)] = -1.0
-    gamma_up: Spread
-    gamma_down: Spread
-    gamma_up_dtod: Spread = 0.0
-    gamma_down_dtod: Spread = 0.0
+    gamma_up: NonNegative
+    gamma_down: NonNegative
+    gamma_up_dtod: NonNegative = 0.0
+    gamma_down_dtod: NonNegative = 0.0
 
     @override
     def shapes(self, drawn: Drawn, xi: Draw) -> Drawn:
@@ -155,10 +156,10 @@ class SoftBoundsReference(SoftBoundsResponse):
     """
 
     kind: Literal["soft-bounds-reference"] = "soft-bounds-reference"
-    slope_up_dtod: Spread = 0.0
-    slope_down_dtod: Spread = 0.0
+    slope_up_dtod: NonNegative = 0.0
+    slope_down_dtod: NonNegative = 0.0
     reference_mean: FiniteFloat = 0.0
-    reference_std: Spread = 0.0
+    reference_std: NonNegative = 0.0
     subtract_symmetry_point: bool = False
 
     @property

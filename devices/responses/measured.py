@@ -11,10 +11,10 @@ import numpy as np
 from pydantic import Field, FiniteFloat, model_validator
 from typing_extensions import override
 
+from analogpc.devices.bounds import Fraction, NonNegative
 from analogpc.devices.responses.base import PulseResponse
 from analogpc.kernels.pulses.updates import MEASURED, MULTIPLICATIVE, PIECEWISE, Law
 
-Chance = Annotated[FiniteFloat, Field(ge=0, le=1)]
 Quantiles = Annotated[tuple[FiniteFloat, ...], Field(min_length=2)]
 
 
@@ -40,8 +40,8 @@ class MeasuredSteps(PulseResponse):
     """
 
     kind: Literal["measured-steps"] = "measured-steps"
-    dw_min_std: Annotated[FiniteFloat, Field(ge=0)] = 1.0
-    chances: Annotated[tuple[Chance, ...], Field(min_length=2)]
+    dw_min_std: NonNegative = 1.0
+    chances: Annotated[tuple[Fraction, ...], Field(min_length=2)]
     quantiles_up: Annotated[tuple[Quantiles, ...], Field(min_length=2)]
     quantiles_down: Annotated[tuple[Quantiles, ...], Field(min_length=2)]
 

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import override
 
+from analogpc.devices.bounds import NonNegative
 from analogpc.devices.responses.base import PulseResponse
 from analogpc.kernels.pulses.updates import MULTIPLICATIVE, PIECEWISE, Law
 
-Nodes = Annotated[tuple[Annotated[FiniteFloat, Field(ge=0)], ...], Field(min_length=2)]
+Nodes = Annotated[tuple[NonNegative, ...], Field(min_length=2)]
 
 
 class PiecewiseStep(PulseResponse):

@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
-from analogpc.devices.responses.base import PulseResponse, Spread
+from analogpc.devices.bounds import NonNegative
+from analogpc.devices.responses.base import PulseResponse
 from analogpc.kernels.pulses.updates import MULTIPLICATIVE, POWER, Law
 
 
@@ -33,12 +34,12 @@ class PowerStep(PulseResponse):
     """
 
     kind: Literal["power-step"] = "power-step"
-    pow_gamma: Spread = 1.0
-    pow_gamma_dtod: Spread = 0.0
+    pow_gamma: NonNegative = 1.0
+    pow_gamma_dtod: NonNegative = 0.0
     pow_up_down: Annotated[FiniteFloat, Field(gt=-1, lt=1)] = 0.0
-    pow_up_down_dtod: Spread = 0.0
+    pow_up_down_dtod: NonNegative = 0.0
     reference_mean: FiniteFloat = 0.0
-    reference_std: Spread = 0.0
+    reference_std: NonNegative = 0.0
 
     @property
     @override

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
+from analogpc.devices.bounds import NonNegative
 from analogpc.devices.responses.base import DeviceResponse
 from analogpc.kernels.random.streams import Key
 
@@ -22,8 +22,8 @@ class Programmable(DeviceResponse):
     """
 
     kind: Literal["programmable"] = "programmable"
-    overshoot: Annotated[FiniteFloat, Field(ge=0)] = 0.0
-    undershoot: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    overshoot: NonNegative = 0.0
+    undershoot: NonNegative = 0.0
 
     @property
     @override

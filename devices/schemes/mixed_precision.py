@@ -6,9 +6,10 @@ import math
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, FiniteFloat
+from pydantic import Field
 from typing_extensions import override
 
+from analogpc.devices.bounds import NonNegativeInteger, Positive, PositiveInteger
 from analogpc.devices.costs.digital import count_digital
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import Mapping
@@ -57,9 +58,9 @@ class MixedPrecision(Scheme):
 
     kind: Literal["mixed-precision"] = "mixed-precision"
     takes_increments: ClassVar[bool] = True
-    granule: Annotated[FiniteFloat, Field(gt=0)] = 1.0
-    every: Annotated[int, Field(ge=1)] = 1
-    lines: Annotated[int, Field(ge=0)] = 0
+    granule: Positive = 1.0
+    every: PositiveInteger = 1
+    lines: NonNegativeInteger = 0
     most_pulses: Annotated[float, Field(ge=1, le=math.inf)] = math.inf
     pre_bins: Bins = 0
     post_bins: Bins = 0

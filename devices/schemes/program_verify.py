@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, FiniteFloat
+from pydantic import Field
 from typing_extensions import override
 
+from analogpc.devices.bounds import Positive, PositiveInteger
 from analogpc.devices.costs.digital import count_digital
 from analogpc.devices.costs.line_counts import count_sensed
 from analogpc.devices.costs.meter import count
@@ -53,11 +54,11 @@ class ProgramVerify(Scheme):
 
     kind: Literal["program-verify"] = "program-verify"
     takes_increments: ClassVar[bool] = True
-    tolerance: Annotated[FiniteFloat, Field(gt=0)] = 1.0
+    tolerance: Positive = 1.0
     unit: Literal["granule", "siemens"] = "granule"
     budget: Annotated[int, Field(ge=1, le=2**20)] = 100
     single: bool = False
-    every: Annotated[int, Field(ge=1)] = 1
+    every: PositiveInteger = 1
 
     @override
     def refuse(self, device: Device, mapping: Mapping) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field, model_validator
 from typing_extensions import override
 
+from analogpc.devices.bounds import PositiveInteger
 from analogpc.devices.costs.schedule import at_once
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import Mapping
@@ -76,7 +77,7 @@ class StochasticPulses(Scheme):
     update_management: bool = True
     length_management: bool = True
     bound_management: Literal["none", "spare-pre", "repeat"] = "none"
-    most_trains: Annotated[int, Field(ge=1)] = 8
+    most_trains: PositiveInteger = 8
     directions: Literal["together", "separate"] = "together"
     phases: Literal["trains", "twin"] = "trains"
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
+from analogpc.devices.bounds import NonNegative, PositiveInteger
 from analogpc.devices.costs.digital import count_digital
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import Mapping
@@ -45,10 +45,10 @@ class SignPulses(Scheme):
 
     kind: Literal["sign-pulses"] = "sign-pulses"
     takes_increments: ClassVar[bool] = True
-    threshold: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    threshold: NonNegative = 0.0
     threshold_unit: Literal["granule", "rms"] = "granule"
-    pulses: Annotated[int, Field(ge=1)] = 1
-    every: Annotated[int, Field(ge=1)] = 1
+    pulses: PositiveInteger = 1
+    every: PositiveInteger = 1
 
     @override
     def refuse(self, device: Device, mapping: Mapping) -> str:

@@ -9,10 +9,11 @@ import numpy as np
 from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
+from analogpc.devices.bounds import Fraction, NonNegative, Positive
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import Mapping
 from analogpc.devices.schemes.pulses import StochasticPulses
-from analogpc.devices.schemes.transfer import BufferedTransfer, Rate, Share, Transfer
+from analogpc.devices.schemes.transfer import BufferedTransfer, Transfer
 from analogpc.kernels.random.streams import uniforms
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class TikiTaka(Transfer):
     """
 
     kind: Literal["tiki-taka"] = "tiki-taka"
-    gamma: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    gamma: NonNegative = 0.0
     transfer_pulses: StochasticPulses = StochasticPulses()
 
     @property
@@ -69,7 +70,7 @@ class TikiTakaV2(BufferedTransfer):
     """
 
     kind: Literal["tiki-taka-v2"] = "tiki-taka-v2"
-    gamma: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    gamma: NonNegative = 0.0
 
     @property
     @override
@@ -99,10 +100,10 @@ class Chopped(BufferedTransfer):
     """
 
     fast_scaling: Literal["rate", "absolute", "auto"] = "auto"
-    fast_rate: Rate = 0.1
+    fast_rate: Positive = 0.1
     transfer_scaling: Literal["absolute", "rate", "gradient"] = "gradient"
     unit: Literal["batch", "product"] = "product"
-    momentum: Share = 0.0
+    momentum: Fraction = 0.0
     chop_probability: Annotated[FiniteFloat, Field(gt=0, le=1)] = 0.1
 
     @property
@@ -137,7 +138,7 @@ class ChoppedTikiTaka(Chopped):
 
     kind: Literal["chopped-tiki-taka"] = "chopped-tiki-taka"
     regular: bool = False
-    output_chop_probability: Share = 0.0
+    output_chop_probability: Fraction = 0.0
 
     @override
     def memory(self, matrix: PulsedMatrix, weights: np.ndarray) -> dict[str, Any]:
@@ -180,7 +181,7 @@ class Agad(Chopped):
     """
 
     kind: Literal["agad"] = "agad"
-    tail: Rate = 5.0
+    tail: Positive = 5.0
 
     @override
     def memory(self, matrix: PulsedMatrix, weights: np.ndarray) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
+from analogpc.devices.bounds import Fraction, NonNegative, NonNegativeInteger, Positive, PositiveInteger
 from analogpc.devices.costs.digital import count_digital
 from analogpc.devices.costs.line_counts import count_sensed
 from analogpc.devices.device import Device
@@ -23,9 +24,6 @@ from analogpc.kernels.random.streams import normals
 if TYPE_CHECKING:
     from analogpc.devices.matrix import Products
     from analogpc.devices.protocols import PulsedLegs, PulsedMatrix
-
-Rate = Annotated[FiniteFloat, Field(gt=0)]
-Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
 
 
 class Transfer(Scheme):
@@ -75,16 +73,16 @@ class Transfer(Scheme):
 
     takes_increments: ClassVar[bool] = False
     pulses: StochasticPulses = StochasticPulses()
-    fast_rate: Rate = 1.0
+    fast_rate: Positive = 1.0
     fast_scaling: Literal["rate", "absolute", "auto"] = "rate"
     auto_momentum: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.99
-    transfer_rate: Rate = 1.0
+    transfer_rate: Positive = 1.0
     transfer_scaling: Literal["absolute", "rate", "gradient"] = "absolute"
-    every: Annotated[int, Field(ge=1)] = 1
+    every: PositiveInteger = 1
     unit: Literal["batch", "product"] = "batch"
-    lines: Annotated[int, Field(ge=0)] = 1
-    zero_pulses: Annotated[int, Field(ge=0)] = 0
-    reference_std: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    lines: NonNegativeInteger = 1
+    zero_pulses: NonNegativeInteger = 0
+    reference_std: NonNegative = 0.0
 
     @property
     @override
@@ -232,9 +230,9 @@ class BufferedTransfer(Transfer):
     ``BufferedTransferCompound``.
     """
 
-    threshold: Rate = 1.0
-    auto_granularity: Annotated[FiniteFloat, Field(ge=0)] = 0.0
-    momentum: Share = 0.1
+    threshold: Positive = 1.0
+    auto_granularity: NonNegative = 0.0
+    momentum: Fraction = 0.1
     forget_buffer: bool = True
     most_pulses: Annotated[int, Field(ge=1, le=2**20)] = 1
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
+from analogpc.devices.bounds import NonNegative
 from analogpc.devices.specification import Specification
 from analogpc.devices.state import Settled, Stateful, Tree
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.wires.effective import effective_conductance
 from analogpc.kernels.wires.grid import Lines
 from analogpc.kernels.wires.line_model import estimated_conductance
-
-Ohms = Annotated[FiniteFloat, Field(ge=0)]
 
 
 class Wires(Specification):
@@ -37,13 +35,13 @@ class Wires(Specification):
         smaller changes the last solution is corrected (see `WiredArray`). 0 solves exactly at every change.
     """
 
-    row_ohms: Ohms = 0.0
-    column_ohms: Ohms = 0.0
-    driver_ohms: Ohms = 0.0
-    sense_ohms: Ohms = 0.0
+    row_ohms: NonNegative = 0.0
+    column_ohms: NonNegative = 0.0
+    driver_ohms: NonNegative = 0.0
+    sense_ohms: NonNegative = 0.0
     drive_end: Literal["left", "right", "both"] = "left"
     sense_end: Literal["bottom", "top", "both"] = "bottom"
-    refresh: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    refresh: NonNegative = 0.0
 
     @property
     def present(self) -> bool:

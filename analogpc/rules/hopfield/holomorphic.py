@@ -6,12 +6,13 @@ import cmath
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, FiniteFloat
+from pydantic import Field
 from typing_extensions import override
 
 from analogpc.blocks import Block, Product
 from analogpc.blocks.chain import ChainBlock
 from analogpc.blocks.pool import MaxPoolBlock
+from analogpc.devices.bounds import Positive, PositiveInteger
 from analogpc.devices.costs.schedule import at_once
 from analogpc.devices.substrate import Digital
 from analogpc.dynamics.complex_recurrent import ComplexRecurrent
@@ -54,8 +55,8 @@ class HolomorphicEP(Rule):
 
     kind: Literal["holomorphic-ep"] = "holomorphic-ep"
     points: Annotated[int, Field(ge=2)] = 4
-    beta: Annotated[FiniteFloat, Field(gt=0)] = 0.4
-    steps: Annotated[int, Field(ge=1)] = 20
+    beta: Positive = 0.4
+    steps: PositiveInteger = 20
     output: Output = "squared-error"
 
     def begin(self, network: Network, x: np.ndarray, target: np.ndarray) -> tuple[Recurrent, Hopfield]:

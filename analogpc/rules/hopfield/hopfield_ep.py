@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, FiniteFloat
 from typing_extensions import override
 
+from analogpc.devices.bounds import Positive, PositiveInteger
 from analogpc.dynamics.recurrent import Force, Order, Recurrent
 from analogpc.dynamics.relaxation import Output, output_energy, output_error, refuse_target, softmax
 from analogpc.kernels.gpu.arrays import to_host
@@ -122,8 +122,8 @@ class HopfieldEP(NudgedRule):
 
     names: ClassVar[Mapping[str, Mapping[str, Any]]] = {"ep-hopfield": {}}
     kind: Literal["hopfield-ep"] = "hopfield-ep"
-    beta: Annotated[FiniteFloat, Field(gt=0)] = 0.5
-    steps: Annotated[int, Field(ge=1)] = 10
+    beta: Positive = 0.5
+    steps: PositiveInteger = 10
     update: Literal["equilibrium", "continual"] = "equilibrium"
     feedback_update: Literal["own", "averaged"] = "own"
     warm_start: bool = False

@@ -12,6 +12,7 @@ from pydantic import Field, FiniteFloat, model_validator
 from typing_extensions import override
 
 from analogpc.blocks import Block
+from analogpc.devices.bounds import Positive, PositiveInteger
 from analogpc.devices.specification import Specification
 from analogpc.dynamics.recurrent import Force, Recurrent
 from analogpc.dynamics.relaxation import softmax
@@ -19,7 +20,7 @@ from analogpc.files.storage import StorageError
 from analogpc.networks.network import Network
 from analogpc.rules.hopfield.teacher import NamedTeacher, Teacher, TeacherError, channel_means
 
-Numbers = tuple[Annotated[int, Field(ge=1)], ...]
+Numbers = tuple[PositiveInteger, ...]
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class SignalsBase(Specification):
     """
 
     states: Numbers
-    temperature: Annotated[FiniteFloat, Field(gt=0)] = 4.0
+    temperature: Positive = 4.0
 
     @model_validator(mode="after")
     def _once_each(self) -> Self:

@@ -6,13 +6,13 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
 from typing_extensions import override
 
 from analogpc.blocks import Block, Product
+from analogpc.devices.bounds import PositiveInteger
 from analogpc.devices.costs.schedule import at_once
 from analogpc.dynamics.recurrent import Recurrent
 from analogpc.dynamics.relaxation import Output, output_error
@@ -101,7 +101,7 @@ class RecurrentReference(Rule):
         Loss at the end of the free relaxation.
     """
 
-    steps: Annotated[int, Field(ge=1)] = 10
+    steps: PositiveInteger = 10
     output: Output = "squared-error"
 
     @abstractmethod

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field, FiniteFloat, model_validator
 from typing_extensions import override
 
+from analogpc.devices.bounds import NonNegative, PositiveInteger
 from analogpc.devices.specification import Specification
 from analogpc.dynamics.recurrent import Recurrent
 from analogpc.networks.network import Network
@@ -18,15 +19,12 @@ from analogpc.rules.hopfield.hopfield_ep import HopfieldEP, Phase
 from analogpc.rules.hopfield.intermediate import LocalError, Signal, Signals
 from analogpc.rules.hopfield.traces import Traces
 
-Strength = Annotated[FiniteFloat, Field(ge=0)]
-Epochs = Annotated[int, Field(ge=1)]
-
 
 class Steady(Specification):
     """Constant gamma."""
 
     kind: Literal["constant"] = "constant"
-    start: Strength = 0.65
+    start: NonNegative = 0.65
 
     def at(self, epoch: int) -> float:
         """Return gamma in an epoch, counted from 0."""
@@ -37,9 +35,9 @@ class Linear(Specification):
     """Linear change of gamma: start - (start - end) e / epochs until e = epochs, then end."""
 
     kind: Literal["linear"] = "linear"
-    start: Strength = 0.65
-    end: Strength = 0.0
-    epochs: Epochs
+    start: NonNegative = 0.65
+    end: NonNegative = 0.0
+    epochs: PositiveInteger
 
     def at(self, epoch: int) -> float:
         """Return gamma in an epoch, counted from 0."""
@@ -50,8 +48,8 @@ class Exponential(Specification):
     """Exponential decay of gamma: start ratio^e, but not below end."""
 
     kind: Literal["exponential"] = "exponential"
-    start: Strength = 0.65
-    end: Strength = 0.0
+    start: NonNegative = 0.65
+    end: NonNegative = 0.0
     ratio: Annotated[FiniteFloat, Field(gt=0, lt=1)] = 0.98
 
     def at(self, epoch: int) -> float:
@@ -63,9 +61,9 @@ class Cosine(Specification):
     """Cosine decay of gamma: end + (start - end) (1 + cos(pi e / epochs)) / 2 until e = epochs, then end."""
 
     kind: Literal["cosine"] = "cosine"
-    start: Strength = 0.65
-    end: Strength = 0.0
-    epochs: Epochs
+    start: NonNegative = 0.65
+    end: NonNegative = 0.0
+    epochs: PositiveInteger
 
     def at(self, epoch: int) -> float:
         """Return gamma in an epoch, counted from 0."""
