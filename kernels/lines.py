@@ -14,7 +14,9 @@ from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.words import SLOTS, count_bits
 
-_LINE_PULSES = CudaKernel("lines", "line_pulses")
+_LINE_PULSES, _LINE_AMOUNTS = CudaKernel("lines", "line_pulses"), CudaKernel("lines", "line_amounts")
+_PART = 256
+"""Vectors per thread of a GPU."""
 
 
 @compiled
@@ -208,10 +210,18 @@ def line_sums(grid: np.ndarray, rows: int, columns: int, unit: float = 1.0, rest
     return along, across
 
 
+def _by_parts(kernel: CudaKernel, values: np.ndarray, dtype: type, *options: Any) -> np.ndarray:
+    """Sum what ``kernel`` counts on every line, in parts of `_PART` vectors and then over the parts; on the GPU."""
+    parts = -(-len(values) // _PART)
+    sums = np.empty((parts, values.shape[1]), dtype, like=values)
+    kernel(sums.size, np.ascontiguousarray(values, like=values), sums, *values.shape, parts, _PART, *options)
+    return sums.sum(axis=0)
+
+
 def line_squares(values: np.ndarray) -> np.ndarray:
     """Return the sum of the squares of every column of ``values`` (n, lines): (lines,) float64."""
     if on_gpu(values):
-        return np.square(values.astype(np.float64)).sum(axis=0)
+        return _by_parts(_LINE_AMOUNTS, values, np.float64, True)
     out = np.zeros(values.shape[1])
     _squares(values, out)
     return out
@@ -220,7 +230,7 @@ def line_squares(values: np.ndarray) -> np.ndarray:
 def line_magnitudes(values: np.ndarray) -> np.ndarray:
     """Return the sum of the absolute values of every column of ``values`` (n, lines): (lines,) float64."""
     if on_gpu(values):
-        return np.abs(values).sum(axis=0, dtype=np.float64)
+        return _by_parts(_LINE_AMOUNTS, values, np.float64, False)
     out = np.zeros(values.shape[1])
     _magnitudes(values, out)
     return out
@@ -232,10 +242,7 @@ def line_pulses(words: np.ndarray) -> np.ndarray:
     See `pulses.updates.trains` for the words, whose top bit is a sign.
     """
     if on_gpu(words):
-        out = np.zeros(words.shape[1], np.int64, like=words)
-        words = np.ascontiguousarray(words, like=words)
-        _LINE_PULSES(words.shape[1], words, out, *words.shape)
-        return out
+        return _by_parts(_LINE_PULSES, words, np.int64)
     out = np.zeros(words.shape[1], np.int64)
     _pulses(words, out)
     return out

@@ -32,6 +32,7 @@ static inline float __int_as_float(int x) { float y; std::memcpy(&y, &x, 4); ret
 static inline long long __double_as_longlong(double x) { long long y; std::memcpy(&y, &x, 8); return y; }
 static inline double __longlong_as_double(long long x) { double y; std::memcpy(&y, &x, 8); return y; }
 static inline int __popc(unsigned x) { return __builtin_popcount(x); }
+static inline int __ffs(unsigned x) { return __builtin_ffs((int)x); }
 template <class T> static inline T atomicAdd(T* p, T value) { T before = *p; *p += value; return before; }
 template <class T> static inline T atomicMax(T* p, T value) { T before = *p; *p = before > value ? before : value; return before; }
 """

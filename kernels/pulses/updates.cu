@@ -131,28 +131,56 @@ __device__ inline real moved_by(
     return w;
 }
 
+// Products are taken in groups of 128, four words of one bit each: most lines fire in few products, and then four words decide on all of them.
+enum { GROUP_WORDS = 4 };
+
+// Bit b of word (group, line, part) is set if the line fires in product 128 group + 32 part + b.
+extern "C" __global__ void firing(const word* words, word* fires, place n, place lines, place groups) {
+    EACH(i, groups * GROUP_WORDS * lines) {
+        place line = i % lines, part = i / lines, first = 32 * part;
+        word mask = 0;
+        for (int b = 0; b < 32 && first + b < n; ++b)
+            mask |= (word)((words[(first + b) * lines + line] & ALL_SLOTS) != 0) << b;
+        fires[(part / GROUP_WORDS * lines + line) * GROUP_WORDS + part % GROUP_WORDS] = mask;
+    }
+}
+
 // A thread processes one device through the products in their order.
 extern "C" __global__ void apply_pulses(
-    real* state, const word* rows, const word* columns, int* received, place n, place height, place width, int one_sided,
+    real* state, const word* rows, const word* columns, const word* row_fires, const word* column_fires, int* received,
+    place groups, place height, place width, int one_sided,
     const real* up, const real* down, const real* shape_up, const real* shape_down, const real* low, const real* high,
     const real* constants, int sections, real spread, real added, real sloped, int law, int kind,
     word k0, word k1, unsigned long long first, const unsigned long long* moved, unsigned long long* pulses, place parts) {
     first = step_of(first, moved);
     Answer answer = {law, kind, sections, constants, spread, added, sloped};
     EACH(i, height * width) {
-        place j = i / width;
-        const word *row = rows + j, *column = columns + (i - j * width);
+        place j = i / width, k = i - j * width;
         Device own = {up[i], down[i], shape_up[i], shape_down[i], low[i], high[i]};
         unsigned long long fired = 0;
         real w = state[i];
-        for (place product = 0; product < n; ++product, row += height, column += width) {
-            word one = *row, other = *column;
-            int hits = __popc(one & other & ALL_SLOTS);
-            bool upward = (one ^ other) >> 31 == 0;
-            if (hits == 0 || (one_sided && !upward)) continue;
-            fired += hits;
-            if (own.low >= own.high) continue;
-            w = moved_by(answer, own, w, upward, hits, (word)i, first + product, k0, k1);
+        for (place group = 0; group < groups; ++group) {
+            word both[GROUP_WORDS], some = 0;
+            for (int part = 0; part < GROUP_WORDS; ++part) {
+                both[part] = row_fires[(group * height + j) * GROUP_WORDS + part] & column_fires[(group * width + k) * GROUP_WORDS + part];
+                some |= both[part];
+            }
+            if (some == 0) continue;
+            for (int part = 0; part < GROUP_WORDS; ++part) {
+                word left = both[0];
+                // Shift the words: a dynamic index would place them in memory.
+                both[0] = both[1], both[1] = both[2], both[2] = both[3];
+                for (; left != 0; left &= left - 1) {
+                    place product = 32 * (GROUP_WORDS * group + part) + __ffs(left) - 1;
+                    word one = rows[product * height + j], other = columns[product * width + k];
+                    int hits = __popc(one & other & ALL_SLOTS);
+                    bool upward = (one ^ other) >> 31 == 0;
+                    if (hits == 0 || (one_sided && !upward)) continue;
+                    fired += hits;
+                    if (own.low >= own.high) continue;
+                    w = moved_by(answer, own, w, upward, hits, (word)i, first + product, k0, k1);
+                }
+            }
         }
         if (fired == 0) continue;
         state[i] = w;

@@ -30,7 +30,10 @@ MULTIPLICATIVE, ADDITIVE, COMPOSITE = range(3)
 _CHUNK = 16
 _SUMS = 1024
 """Number of partial counters of the threads of a GPU."""
+_GROUP, _GROUP_WORDS = 128, 4
+"""Products in a group of the kernel of the GPU, and words with one bit for each of them."""
 _TRAINS = CudaKernel("pulses/updates", "trains")
+_FIRING = CudaKernel("pulses/updates", "firing")
 _APPLY_PULSES = CudaKernel("pulses/updates", "apply_pulses")
 _APPLY_COUNTS = CudaKernel("pulses/updates", "apply_counts")
 
@@ -285,6 +288,15 @@ def _launch(
     return pulses.sum()
 
 
+def _firing(words: np.ndarray) -> np.ndarray:
+    """Return in which products each line fires, one bit per product: (groups, lines, 4) uint32, on the GPU."""
+    n, lines = words.shape
+    groups = -(-n // _GROUP)
+    fires = np.empty((groups, lines, _GROUP_WORDS), np.uint32, like=words)
+    _FIRING(fires.size, words, fires, n, lines, groups)
+    return fires
+
+
 def apply_pulses(
     state: np.ndarray,
     rows: np.ndarray,
@@ -335,7 +347,8 @@ def apply_pulses(
     """
     if on_gpu(state):
         sent = [np.ascontiguousarray(words, np.uint32, like=state) for words in (rows, columns)]
-        given = *sent, received, len(rows), *state.shape, one_sided
+        fires = [_firing(words) for words in sent]
+        given = *sent, *fires, received, len(fires[0]), *state.shape, one_sided
         return _launch(_APPLY_PULSES, state, given, parameters, law, *key.words, *step_there(first_step))
     apply = _coincidences(law.law, law.noise, one_sided)
     arrays = [parameters[name] for name in PARAMETERS]

@@ -131,6 +131,22 @@ def test_pulses(device, rng, name, noise, kind, spread, one_sided) -> None:
     assert 0 < np.count_nonzero(received) < received.size
 
 
+@pytest.mark.parametrize("n", [0, 1, 127, 128, 129, 1000])
+def test_many_products_in_which_few_lines_fire(device, rng, n) -> None:
+    """As in convolutions: the kernel decides on 128 products at a time by the bits of the lines that fire."""
+    shape = (5, 37)
+    law, p = law_of("linear", "multiplicative", 0.3), parameters_of(rng, shape, np.float32)
+    rows, columns = words_of(rng, n, shape[0], 0.01), words_of(rng, n, shape[1], 0.003)
+    state = np.clip(rng.uniform(-0.3, 0.3, shape).astype(np.float32), p["low"], p["high"])
+    there, received, marked = device.array(state), np.zeros(shape, np.int32), device.array(np.zeros(shape, np.int32))
+    pulses = apply_pulses(state, rows, columns, p, law, False, KEY, STEP, received)
+    found = apply_pulses(there, device.array(rows), device.array(columns), on(device, p), law, False, KEY, STEP, marked)
+    np.testing.assert_array_equal(there.get(), state)
+    np.testing.assert_array_equal(marked.get(), received)
+    assert int(found) == pulses
+    assert (pulses > 0) == (n > 1)
+
+
 @pytest.mark.parametrize(
     ("name", "kind"), [("linear", np.float32), ("power", np.float32), ("exponential", np.float64), ("piecewise", np.float64)]
 )

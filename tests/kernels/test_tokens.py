@@ -115,7 +115,10 @@ def test_kernels_in_float32_are_the_formulas_in_float64(shape, size, masked, see
 
 @pytest.mark.parametrize("size", [0.1, 5.0, 60.0])
 def test_kernels_in_float32_give_the_same_bits_on_the_gpu(device, rng, size):
-    """Polynomials instead of a library's exponentials, and sums in float64: nothing is left that a GPU rounds otherwise."""
+    """Polynomials instead of a library's exponentials, and sums in float64: nothing is left that a GPU rounds otherwise.
+
+    Except that CuPy's own elementwise kernels replace subnormal results by zero.
+    """
     x = (size * rng.normal(size=(4, 2, 30, 37))).astype(np.float32)
     x[1, :, :, 5:] = BLOCKED
     mu = x + rng.normal(size=x.shape).astype(np.float32)
@@ -125,7 +128,8 @@ def test_kernels_in_float32_give_the_same_bits_on_the_gpu(device, rng, size):
     found = [softmax(there[0]), *divergence_slopes(*there[:2]), *cross_entropy(*there[2:])]
     for one, other in zip(found, expected, strict=True):
         assert one.dtype == other.dtype == np.float32
-        np.testing.assert_array_equal(one.get(), other)
+        there, here = (np.where(np.abs(values) < np.finfo(np.float32).tiny, 0, values) for values in (one.get(), other))
+        np.testing.assert_array_equal(there, here)
 
 
 def test_rows_of_a_softmax_that_hold_no_numbers_or_blocked_ones():
