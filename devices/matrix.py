@@ -13,7 +13,7 @@ from typing_extensions import override
 from analogpc.devices.costs.digital import count_digital
 from analogpc.devices.costs.meter import Meter
 from analogpc.devices.costs.schedule import BACKWARD, FORWARD, LOOK_UP, note
-from analogpc.devices.state import Settled, Stateful, Tree
+from analogpc.devices.state import Settled, Shaped, Stateful, Tree
 from analogpc.kernels.checks import passing_seconds, refuse_shape
 from analogpc.kernels.gpu.arrays import Backend, as_type, backend_of, copied, on_gpu
 from analogpc.kernels.lookups import one_hot, rows_of
@@ -172,9 +172,9 @@ class Matrix(Stateful):
     def elapse(self, seconds: float) -> None:
         """Let time pass for the devices."""
 
+    @abstractmethod
     def template(self) -> dict[str, Any]:
-        """Return the template of a state of this matrix; see `state.fitted`."""
-        return self.held()
+        """Return the template of a state of this matrix, which follows from its specification; see `state.fitted`."""
 
     def refuse_state(self) -> None:
         """Reject a state, just loaded from a file, with invalid numbers, by a `StateError`."""
@@ -366,6 +366,10 @@ class DigitalMatrix(Matrix):
         # The next update writes elsewhere, so that nothing need be copied. Graphs of a GPU need weights that stay where they are.
         self._shared = True
         return Settled(tree)
+
+    @override
+    def template(self) -> dict[str, Any]:
+        return {"weights": Shaped(self.shape, (self.dtype.name,)), "meter": Meter().as_dict()}
 
     @override
     def _adopt(self, tree: Tree, backend: Backend) -> None:

@@ -46,11 +46,17 @@ class Stateful(ABC):
         """Backend of its arrays."""
 
     @classmethod
-    def from_snapshot(cls, specification: Mapping[str, Any], tree: Tree, backend: Backend = "cpu") -> Self:
-        """Create an object from its specification and a tree, whose arrays may be on either backend, without random draws."""
+    def blank(cls, specification: Mapping[str, Any]) -> Self:
+        """Create an object without state: until it is restored, only its template can be used."""
         made = cls.__new__(cls)
         vars(made).update(specification)
-        made._adopt(tree, backend)
+        return made
+
+    @classmethod
+    def from_snapshot(cls, specification: Mapping[str, Any], tree: Tree, backend: Backend = "cpu") -> Self:
+        """Create an object from its specification and a tree, whose arrays may be on either backend, without random draws."""
+        made = cls.blank(specification)
+        made.restore(tree, backend)
         return made
 
     def snapshot(self, into: Tree | None = None) -> Tree:
@@ -63,9 +69,9 @@ class Stateful(ABC):
         """
         return copied_tree(self.held(), into)
 
-    def restore(self, tree: Tree) -> None:
-        """Replace the state by a tree, whose arrays may be on either backend and are copied."""
-        self._adopt(tree, self.backend)
+    def restore(self, tree: Tree, backend: Backend | None = None) -> None:
+        """Replace the state by a tree, whose arrays may be on either backend and are copied, by default to the present backend."""
+        self._adopt(tree, backend or self.backend)
 
     def copy(self, backend: Backend | None = None) -> Self:
         """Return an independent object in the same state, optionally on another backend."""
@@ -103,6 +109,13 @@ class Shaped:
 
     shape: tuple[int, ...]
     dtypes: tuple[str, ...]
+
+
+def stretched(tree: Any, shape: tuple[int, int]) -> Any:
+    """Return the template of a grid (rows, columns) from the state of one device: its arrays (..., 1, 1), numbers and texts."""
+    if isinstance(tree, dict):
+        return {name: stretched(value, shape) for name, value in tree.items()}
+    return Shaped((*tree.shape[:-2], *shape), (tree.dtype.name,)) if isinstance(tree, np.ndarray) else tree
 
 
 @dataclass(frozen=True)

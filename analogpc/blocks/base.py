@@ -26,7 +26,7 @@ Product = tuple[Matrix, np.ndarray, np.ndarray]
 One-hot vectors are given by their indices: ``pre`` is then an (n,) int32 array.
 """
 
-MatrixMaker = Callable[[str, np.ndarray], Matrix]
+MatrixMaker = Callable[[str, tuple[int, int], Callable[[], np.ndarray]], Matrix]
 """Callable that takes a role, "weight", "bias" or "scale", and initial weights (n_out, n_in), and creates the matrix on a substrate."""
 
 
@@ -264,7 +264,8 @@ class BlockSpecification(Member):
         input_shape : tuple of int
             Shape of one sample, without the batch axis.
         make : MatrixMaker
-            Called once for each matrix: the weight, then the bias.
+            Called once for each matrix, the weight, then the bias, with its role, its shape (n_out, n_in) and a function that draws
+            its initial weights. A loaded network does not draw them.
         key : Key
             Key of the initial weights.
         dtype : numpy.dtype

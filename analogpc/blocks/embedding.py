@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
@@ -44,13 +45,14 @@ class Embedding(BlockSpecification):
         if len(input_shape) != 1:
             raise ShapeError(f"Embedding takes samples of shape (positions,), not {input_shape}")
 
-        def drawn(name: str, columns: int) -> np.ndarray:
-            refuse_beyond_memory(self.features * columns, np.float64, f"an embedding of {columns} x {self.features} numbers")
-            return (self.std * normals(key.fold(name), 0, (self.features, columns), np.float64)).astype(dtype)
+        def made(name: str, role: str, columns: int) -> Matrix:
+            shape = self.features, columns
+            refuse_beyond_memory(math.prod(shape), np.float64, f"an embedding of {columns} x {self.features} numbers")
+            return make(role, shape, lambda: (self.std * normals(key.fold(name), 0, shape, np.float64)).astype(dtype))
 
         matrices = {
-            "weight": make("weight", drawn("weight", self.vocabulary)),
-            "positions": make("bias", drawn("positions", input_shape[0])),
+            "weight": made("weight", "weight", self.vocabulary),
+            "positions": made("positions", "bias", input_shape[0]),
         }
         return EmbeddingBlock(input_shape, (input_shape[0], self.features), matrices)
 
@@ -118,7 +120,8 @@ class TiedDecoder(BlockSpecification):
     def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> TiedDecoderBlock:
         if len(input_shape) != 1:
             raise ShapeError(f"TiedDecoder takes samples of shape (features,), not {input_shape}")
-        return TiedDecoderBlock(input_shape, (self.vocabulary,), {"bias": make("bias", np.zeros((self.vocabulary, 1), dtype))})
+        shape = self.vocabulary, 1
+        return TiedDecoderBlock(input_shape, (self.vocabulary,), {"bias": make("bias", shape, lambda: np.zeros(shape, dtype))})
 
 
 class TiedDecoderBlock(Block):

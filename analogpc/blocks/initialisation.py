@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 from pydantic import model_validator
@@ -89,10 +90,10 @@ class LinearSpecification(BlockSpecification):
     ) -> dict[str, Matrix]:
         """Create the matrix "weight" (n_out, n_in) and, if requested, "bias" (n_out, 1)."""
         refuse_beyond_memory(math.prod(shape), np.float64, f"a matrix of {shape[0]} x {shape[1]} weights")
-        weight, offset = initial_weights(self.init, shape, fan_out, key)
-        matrices = {"weight": make("weight", (self.init_gain * weight).astype(dtype))}
+        drawn = cache(lambda: initial_weights(self.init, shape, fan_out, key))
+        matrices = {"weight": make("weight", shape, lambda: (self.init_gain * drawn()[0]).astype(dtype))}
         if self.bias:
-            matrices["bias"] = make("bias", (self.bias_gain * offset).astype(dtype))
+            matrices["bias"] = make("bias", (shape[0], 1), lambda: (self.bias_gain * drawn()[1]).astype(dtype))
         return matrices
 
 

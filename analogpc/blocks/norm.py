@@ -115,7 +115,11 @@ class LayerNorm(BlockSpecification):
 
 
 def _affine(channels: int, make: MatrixMaker, dtype: np.dtype) -> dict[str, Matrix]:
-    return {"scale": make("scale", np.ones((channels, 1), dtype)), "bias": make("bias", np.zeros((channels, 1), dtype))}
+    shape = channels, 1
+    return {
+        "scale": make("scale", shape, lambda: np.ones(shape, dtype)),
+        "bias": make("bias", shape, lambda: np.zeros(shape, dtype)),
+    }
 
 
 class _NormBlock(Block):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from analogpc.blocks import Block
+from analogpc.blocks import Block, MatrixMaker
 from analogpc.blocks.value_node import ValueNodeBlock
 from analogpc.devices.costs.meter import Meter
-from analogpc.devices.crossbars.builder import make_matrix
+from analogpc.devices.crossbars.builder import blank_matrix, make_matrix
 from analogpc.devices.matrix import Matrix, ReadStream
 from analogpc.devices.specification import SpecificationError
 from analogpc.devices.state import Shaped, StateError, Tree, Varying, copied_tree, fitted
@@ -81,23 +81,29 @@ class Network:
 
     def _build(self, given: list[np.ndarray] | None) -> list[np.ndarray]:
         """Build the layers with the weights of ``given``, or with drawn weights; return the weights, in order."""
-        root = Key(self.seed)
         used: list[np.ndarray] = []
 
-        def make(role: str, drawn: np.ndarray) -> Matrix:
-            weights = drawn if given is None else given[len(used)]
-            key = root.fold("matrix", len(used))
+        def make(role: str, _: tuple[int, int], drawn: Callable[[], np.ndarray]) -> Matrix:
+            weights = drawn() if given is None else given[len(used)]
+            key = Key(self.seed).fold("matrix", len(used))
             used.append(weights)
-            return make_matrix(self.substrate if role == "weight" else Digital(), weights, key)
+            return make_matrix(self._substrate_of(role), weights, key)
 
-        shapes = [self.input_shape]
+        self._assemble(make)
+        return used
+
+    def _substrate_of(self, role: str) -> Digital | Analog:
+        return self.substrate if role == "weight" else Digital()
+
+    def _assemble(self, make: MatrixMaker) -> None:
+        """Build the layers."""
+        root, shapes = Key(self.seed), [self.input_shape]
         for number, specification in enumerate(self.architecture.layers(), start=1):
             self.layers.append(specification.build(shapes[-1], make, root.fold("weights", number), self.dtype))
             shapes.append(self.layers[-1].output_shape)
         self.architecture.join(self.layers)
         for name, (number, specification) in self.architecture.extras().items():
             self.extras[name] = specification.build(shapes[number], make, root.fold(name), self.dtype)
-        return used
 
     def _named(self) -> dict[str, Block]:
         return {f"layer{number}": layer for number, layer in enumerate(self.layers, start=1)} | self.extras
@@ -353,7 +359,9 @@ class Network:
         StateError
             If it is not a state of such a network; the message names the entry.
         """
-        network = cls(**specification)
+        network = cls.__new__(cls)
+        network._describe(**specification)
+        network._assemble(lambda role, shape, _: blank_matrix(network._substrate_of(role), shape, network.dtype))
         network.restore(tree)
         return network.to(backend)
 
@@ -413,7 +421,7 @@ class Network:
         """
         state = self.fitted(state)
         for name, matrix in self.matrices().items():
-            matrix.restore(state[name])
+            matrix.restore(state[name], self.backend)
             try:
                 matrix.refuse_state()
             except StateError as error:

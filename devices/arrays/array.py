@@ -13,7 +13,7 @@ from analogpc.devices.arrays.reads import ReadableArray
 from analogpc.devices.costs.meter import Count, count
 from analogpc.devices.device import Device
 from analogpc.devices.responses import PulseResponse
-from analogpc.devices.state import Settled, StateError, Stateful, Tree
+from analogpc.devices.state import Settled, StateError, Stateful, Tree, stretched
 from analogpc.kernels.checks import passing_seconds
 from analogpc.kernels.gpu.arrays import Backend, copied, on_gpu
 from analogpc.kernels.lines import weighted_count
@@ -345,6 +345,11 @@ class Array(ReadableArray, Stateful):
         if self._ageing is not None:
             state["ageing"] = self._ageing.held()
         return state
+
+    @classmethod
+    def template(cls, device: Device, shape: tuple[int, int], dtype: np.dtype) -> dict[str, Any]:
+        """Return the template of `held` for a grid of devices (rows, columns): one device shows its names and types."""
+        return stretched(cls(device, (1, 1), Key(0), dtype).held(), shape)
 
     def refuse_state(self) -> None:
         """Reject states beyond the bounds of their devices, and future times, by a `StateError`."""

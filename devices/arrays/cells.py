@@ -81,12 +81,20 @@ class Cells(Stateful):
             drawn = [{name: values[places] for name, values in one.items()} for one in drawn]
         return [Array(device, shape, one, self.dtype, values) for one, values in zip(keys, drawn, strict=True)]
 
-    def _reference_columns(self, key: Key) -> Array | None:
+    @property
+    def _has_reference_columns(self) -> bool:
         mapping = self.substrate.mapping
-        if not isinstance(mapping, OffsetColumn) or mapping.reference == "exact":
+        return isinstance(mapping, OffsetColumn) and mapping.reference == "devices"
+
+    @property
+    def _shape_of_references(self) -> tuple[int, int]:
+        return self.shape[0], -(-self.shape[1] // self.substrate.columns)
+
+    def _reference_columns(self, key: Key) -> Array | None:
+        if not self._has_reference_columns:
             return None
-        substrate, own = self.substrate, key.fold("reference")
-        shape = self.shape[0], -(-self.shape[1] // substrate.columns)
+        substrate, mapping, own = self.substrate, self.substrate.mapping, key.fold("reference")
+        shape = self._shape_of_references
         parameters = population(substrate.device, shape, own, self.dtype, (substrate.rows, 1))
         if "open" in parameters:
             # A broken word line of an array is also broken for its reference column.
@@ -291,7 +299,11 @@ class Cells(Stateful):
 
     def template(self) -> dict[str, Any]:
         """Return the template of `held`; which solutions of wires it contains depends on the reads so far."""
-        return self.held() | {"wiring": Varying(self._wiring_template)}
+        shapes = [self.shape] * len(self.substrate.mapping.legs)
+        if self._has_reference_columns:
+            shapes.append(self._shape_of_references)
+        arrays = {str(number): Array.template(self.substrate.device, shape, self.dtype) for number, shape in enumerate(shapes)}
+        return arrays | {"wiring": Varying(self._wiring_template)}
 
     def _wiring_template(self, given: dict[str, Any]) -> dict[str, Any]:
         names = {*(leg.name for leg in self.substrate.mapping.legs), "subtracted"} if self.substrate.wires.present else set()

@@ -1,4 +1,4 @@
-"""Creation of a matrix from a substrate specification."""
+"""Creation of matrices from the specification of a substrate."""
 
 from __future__ import annotations
 
@@ -27,3 +27,10 @@ def make_matrix(substrate: Digital | Analog, weights: np.ndarray, key: Key) -> M
     array([[1., 1., 1.]])
     """
     return DigitalMatrix(weights) if isinstance(substrate, Digital) else CrossbarMatrix(weights, substrate, key)
+
+
+def blank_matrix(substrate: Digital | Analog, shape: tuple[int, int], dtype: np.dtype) -> Matrix:
+    """Create a matrix (n_out, n_in) without state, to be restored from a snapshot; see `Stateful.blank`."""
+    if isinstance(substrate, Digital):
+        return DigitalMatrix.blank({"shape": shape, "dtype": dtype})
+    return CrossbarMatrix.blank({"substrate": substrate, "shape": shape, "dtype": dtype})

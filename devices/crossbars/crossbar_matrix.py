@@ -22,7 +22,7 @@ from analogpc.devices.device import Device
 from analogpc.devices.matrix import Matrix, Products, ReadStream, TwoPhases, checked
 from analogpc.devices.protocols import PulsedLegs
 from analogpc.devices.responses import PulseResponse
-from analogpc.devices.state import Settled, StateError, Tree, whole
+from analogpc.devices.state import Settled, Shaped, StateError, Tree, whole
 from analogpc.devices.substrate import Analog
 from analogpc.kernels.checks import passing_seconds, real_array, refuse_shape
 from analogpc.kernels.gpu.arrays import Backend, backend_of, copied, in_tree, to_host
@@ -148,7 +148,8 @@ class CrossbarMatrix(Matrix):
         self.gain, self._readout = 1.0, 0.0
         self.cells.program(np.ascontiguousarray((weights.T / self.scale_grid()).astype(self.dtype), like=weights))
         self._read_path.forget()
-        self.memory = self.substrate.scheme.memory(self, weights)
+        self.memory = self.substrate.scheme.memory(self.shape, self.anchor)
+        self.substrate.scheme.begin(self, weights)
 
     @property
     def _all_cells(self) -> list[Cells]:
@@ -422,8 +423,17 @@ class CrossbarMatrix(Matrix):
 
     @override
     def template(self) -> dict[str, Any]:
-        extra = {name: cells.template() for name, cells in self.extra.items()}
-        return self.held() | {"cells": self.cells.template(), "extra": extra}
+        substrate, (n_out, n_in), key = self.substrate, self.shape, 0
+        cells = Cells.blank(self._of_cells).template()
+        return {
+            "scales": Shaped((-(-n_in // substrate.rows), n_out), ("float64",)),
+            "cells": cells,
+            "extra": dict.fromkeys(substrate.scheme.extra_cells, cells),
+            "memory": substrate.scheme.memory(self.shape, np.empty(0, self.dtype)),
+            "gain": 1.0,
+            "readout": 0.0,
+            "meter": Meter().as_dict(),
+        } | dict.fromkeys(("read_key", "read_step", "update_key", "products_done", "update_cycles", "converter_key"), key)
 
     @override
     def refuse_state(self) -> None:

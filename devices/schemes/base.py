@@ -55,12 +55,24 @@ class Scheme(Member):
         """Factors of the extra grids that a read adds to the weights, by name."""
         return {}
 
-    def memory(self, matrix: PulsedMatrix, weights: np.ndarray) -> dict[str, Any]:
-        """Return the scheme's memory for a matrix just programmed to ``weights`` (n_out, n_in), as nearly as possible.
+    def memory(self, shape: tuple[int, int], like: np.ndarray) -> dict[str, Any]:
+        """Return the scheme's initial memory for a matrix (n_out, n_in): arrays, numbers and texts in nested dictionaries.
 
-        The memory holds arrays, numbers and texts in nested dictionaries.
+        The names, shapes and types hold for the whole life of the matrix.
+
+        Parameters
+        ----------
+        shape : (n_out, n_in)
+        like : array
+            An array of the type and on the backend of the matrix.
         """
         return {}
+
+    def begin(self, matrix: PulsedMatrix, weights: np.ndarray) -> None:
+        """Prepare for updates of a matrix just programmed to ``weights`` (n_out, n_in), as nearly as possible.
+
+        Its memory is the initial one; extra cells are not programmed yet.
+        """
 
     def memory_limits(self, matrix: PulsedMatrix) -> dict[str, int]:
         """Return the largest values of the entries of `memory` that are positions or counters; they start at 0."""

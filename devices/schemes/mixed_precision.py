@@ -81,8 +81,8 @@ class MixedPrecision(Scheme):
         return ("cycles", "vectors")
 
     @override
-    def memory(self, matrix: PulsedMatrix, weights: np.ndarray) -> dict[str, Any]:
-        return {"chi": matrix.zeros(), "cycles": 0, "line": 0, "vectors": 0}
+    def memory(self, shape: tuple[int, int], like: np.ndarray) -> dict[str, Any]:
+        return {"chi": np.zeros(shape[::-1], like.dtype, like=like), "cycles": 0, "line": 0, "vectors": 0}
 
     @override
     def memory_limits(self, matrix: PulsedMatrix) -> dict[str, int]:

@@ -71,9 +71,13 @@ class ProgramVerify(Scheme):
         return ""
 
     @override
-    def memory(self, matrix: PulsedMatrix, weights: np.ndarray) -> dict[str, Any]:
-        target = self._within_reach(matrix, copied(weights.T.astype(matrix.dtype, copy=False)))
+    def memory(self, shape: tuple[int, int], like: np.ndarray) -> dict[str, Any]:
+        target = np.zeros(shape[::-1], like.dtype, like=like)
         return {"target": target, "cycles": 0, "rounds": 0, "failed": np.zeros_like(target, bool), "converged": 1.0}
+
+    @override
+    def begin(self, matrix: PulsedMatrix, weights: np.ndarray) -> None:
+        matrix.memory["target"] = self._within_reach(matrix, copied(weights.T.astype(matrix.dtype, copy=False)))
 
     def _within_reach(self, matrix: PulsedMatrix, target: np.ndarray) -> np.ndarray:
         reach = matrix.scale_grid() * matrix.dtype.type(matrix.reach)

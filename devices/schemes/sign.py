@@ -65,8 +65,8 @@ class SignPulses(Scheme):
         return ("cycles",)
 
     @override
-    def memory(self, matrix: PulsedMatrix, weights: np.ndarray) -> dict[str, Any]:
-        return {"sum": matrix.zeros(), "cycles": 0}
+    def memory(self, shape: tuple[int, int], like: np.ndarray) -> dict[str, Any]:
+        return {"sum": np.zeros(shape[::-1], like.dtype, like=like), "cycles": 0}
 
     @override
     def learn(self, matrix: PulsedMatrix, products: Products, rate: float) -> None:

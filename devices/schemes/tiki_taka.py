@@ -112,8 +112,8 @@ class Chopped(BufferedTransfer):
         return max(math.ceil(1 / self.chop_probability), 2)
 
     @override
-    def memory(self, matrix: PulsedMatrix, weights: np.ndarray) -> dict[str, Any]:
-        return super().memory(matrix, weights) | {"chopper": filled((matrix.shape[1],), 1, matrix.dtype, matrix.anchor)}
+    def memory(self, shape: tuple[int, int], like: np.ndarray) -> dict[str, Any]:
+        return super().memory(shape, like) | {"chopper": filled((shape[1],), 1, like.dtype, like)}
 
     @override
     def _pulse_fast(self, matrix: PulsedMatrix, pre: np.ndarray, post: np.ndarray, rate: float, legs: PulsedLegs) -> None:
@@ -141,8 +141,8 @@ class ChoppedTikiTaka(Chopped):
     output_chop_probability: Fraction = 0.0
 
     @override
-    def memory(self, matrix: PulsedMatrix, weights: np.ndarray) -> dict[str, Any]:
-        return super().memory(matrix, weights) | {"output_chopper": filled((matrix.shape[0],), 1, matrix.dtype, matrix.anchor)}
+    def memory(self, shape: tuple[int, int], like: np.ndarray) -> dict[str, Any]:
+        return super().memory(shape, like) | {"output_chopper": filled((shape[0],), 1, like.dtype, like)}
 
     @override
     def _pulse_fast(self, matrix: PulsedMatrix, pre: np.ndarray, post: np.ndarray, rate: float, legs: PulsedLegs) -> None:
@@ -184,8 +184,9 @@ class Agad(Chopped):
     tail: Positive = 5.0
 
     @override
-    def memory(self, matrix: PulsedMatrix, weights: np.ndarray) -> dict[str, Any]:
-        return super().memory(matrix, weights) | {"mean": matrix.zeros(), "past": matrix.zeros()}
+    def memory(self, shape: tuple[int, int], like: np.ndarray) -> dict[str, Any]:
+        mean, past = (np.zeros(shape[::-1], like.dtype, like=like) for _ in range(2))
+        return super().memory(shape, like) | {"mean": mean, "past": past}
 
     @override
     def _carry(self, matrix: PulsedMatrix, lines: slice, found: np.ndarray, share: float) -> None:

@@ -100,14 +100,22 @@ class Transfer(Scheme):
         return ""
 
     @override
-    def memory(self, matrix: PulsedMatrix, weights: np.ndarray) -> dict[str, Any]:
-        fast = matrix.extra["fast"]
-        fast.program(matrix.zeros())
+    def memory(self, shape: tuple[int, int], like: np.ndarray) -> dict[str, Any]:
         memory: dict[str, Any] = {"waited": 0, "line": 0, "transfers": 0, "sweeps": 0}
         memory |= {"largest_pre": 0.0, "largest_post": 0.0, "fast_rate": 0.0}
-        if self.zero_pulses or self.reference_std:
-            memory["reference"] = self._reference(matrix)
+        if self._measures_reference:
+            memory["reference"] = np.zeros(shape[::-1], like.dtype, like=like)
         return memory
+
+    @override
+    def begin(self, matrix: PulsedMatrix, weights: np.ndarray) -> None:
+        matrix.extra["fast"].program(matrix.zeros())
+        if self._measures_reference:
+            matrix.memory["reference"] = self._reference(matrix)
+
+    @property
+    def _measures_reference(self) -> bool:
+        return self.zero_pulses > 0 or self.reference_std > 0
 
     @override
     def memory_limits(self, matrix: PulsedMatrix) -> dict[str, int]:
@@ -237,8 +245,8 @@ class BufferedTransfer(Transfer):
     most_pulses: Annotated[int, Field(ge=1, le=2**20)] = 1
 
     @override
-    def memory(self, matrix: PulsedMatrix, weights: np.ndarray) -> dict[str, Any]:
-        return super().memory(matrix, weights) | {"buffer": matrix.zeros()}
+    def memory(self, shape: tuple[int, int], like: np.ndarray) -> dict[str, Any]:
+        return super().memory(shape, like) | {"buffer": np.zeros(shape[::-1], like.dtype, like=like)}
 
     @override
     def _carry(self, matrix: PulsedMatrix, lines: slice, found: np.ndarray, share: float) -> None:

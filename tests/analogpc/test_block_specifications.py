@@ -23,7 +23,7 @@ from analogpc.kernels.random.streams import Key
 
 
 def build(spec, shape):
-    return spec.build(shape, lambda role, weights: DigitalMatrix(weights), Key(0), np.dtype(np.float64))
+    return spec.build(shape, lambda role, shape, draw: DigitalMatrix(draw()), Key(0), np.dtype(np.float64))
 
 
 def test_toml_round_trip():

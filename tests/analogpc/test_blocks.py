@@ -110,7 +110,7 @@ every_case = pytest.mark.parametrize("case", CASES)
 
 
 def build(spec, shape, dtype=np.float64, seed=0):
-    return spec.build(shape, lambda role, weights: DigitalMatrix(weights), Key(seed), np.dtype(dtype))
+    return spec.build(shape, lambda role, shape, draw: DigitalMatrix(draw()), Key(seed), np.dtype(dtype))
 
 
 def built(case, dtype=np.float64):
@@ -324,7 +324,7 @@ def test_an_empty_batch_passes(case):
 def test_ideal_crossbars_give_the_same_network(case):
     spec, shape = CASES[case]
     block, substrate = built(case), Analog.ideal(rows=7, columns=3)
-    analog = spec.build(shape, lambda role, weights: make_matrix(substrate, weights, Key(5)), Key(0), np.dtype(np.float64))
+    analog = spec.build(shape, lambda role, shape, draw: make_matrix(substrate, draw(), Key(5)), Key(0), np.dtype(np.float64))
     x, g = samples(block)
     (y, tape), (y_analog, tape_analog) = block.forward(x), analog.forward(x)
     np.testing.assert_allclose(y_analog, y, rtol=1e-12, atol=1e-12)

@@ -59,7 +59,7 @@ class OnePulse(Scheme):
     kind: Literal["one-pulse"] = "one-pulse"
     takes_increments: ClassVar[bool] = True
 
-    def memory(self, matrix, weights):
+    def memory(self, shape, like):
         return {"cycles": 0}
 
     def learn(self, matrix, products, rate):

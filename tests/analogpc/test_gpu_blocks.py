@@ -67,7 +67,7 @@ CASES = {
 def build(case: str, kind: type):
     """With scales, biases and running statistics that are not those of the start."""
     spec, shape = CASES[case]
-    block = spec.build(shape, lambda role, weights: DigitalMatrix(weights), Key(3), np.dtype(kind))
+    block = spec.build(shape, lambda role, shape, draw: DigitalMatrix(draw()), Key(3), np.dtype(kind))
     rng = np.random.default_rng(4)
     for matrix in block.matrices.values():
         matrix.increment(0.1 * rng.normal(size=matrix.shape).astype(kind))

@@ -16,9 +16,10 @@ def drawn(spec, shape, seed=0):
     """Roles and weights in the order in which the block asks for its matrices."""
     asked = []
 
-    def make(role, weights):
-        asked.append((role, weights))
-        return DigitalMatrix(weights)
+    def make(role, shape, draw):
+        asked.append((role, draw()))
+        assert asked[-1][1].shape == shape
+        return DigitalMatrix(draw())
 
     spec.build(shape, make, Key(seed), np.dtype(np.float64))
     return asked

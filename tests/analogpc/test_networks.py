@@ -7,7 +7,9 @@ import pytest
 
 import analogpc as apc
 import analogpc.networks.zoo
-from analogpc.blocks import Conv2d, Flatten, GlobalMean, Parallel, Sum
+from analogpc.blocks import Conv2d, Flatten, GlobalMean, Parallel, Sum, initialisation
+from analogpc.devices.arrays import array as arrays
+from analogpc.devices.arrays.population import population
 from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
 from analogpc.devices.mappings import DifferentialPair
 from analogpc.kernels.random.streams import Key
@@ -233,6 +235,26 @@ def test_state_and_restore_are_inverse():
     two.restore(one.snapshot())
     x = np.random.default_rng(0).normal(size=(3, 6)).astype("float32")
     np.testing.assert_array_equal(one.predict(x), two.predict(x))
+
+
+@pytest.mark.parametrize("substrate", ["digital", "reram-sb", "pcm-inference"])
+def test_loading_a_network_draws_no_weights_and_programs_no_devices(substrate, monkeypatch):
+    network = apc.vgg(5, width=0.05, substrate=substrate, seed=4)
+    kept = network.snapshot()
+
+    def refuse(*_, **__):
+        raise AssertionError("weights are drawn, or devices programmed")
+
+    def population_of_one(device, shape, *rest):
+        assert shape == (1, 1)
+        return population(device, shape, *rest)
+
+    monkeypatch.setattr(initialisation, "initial_weights", refuse)
+    monkeypatch.setattr(CrossbarMatrix, "program", refuse)
+    monkeypatch.setattr(arrays, "population", population_of_one)
+    loaded = apc.Network.from_snapshot(network.specification, kept)
+    x = np.random.default_rng(0).normal(size=(1, 32, 32, 3)).astype("float32")
+    np.testing.assert_array_equal(loaded.predict(x), network.predict(x))
 
 
 def test_parallel_blocks_refuse_what_does_not_fit():

@@ -14,7 +14,7 @@ TANH = Activation(function="tanh")
 
 
 def build(spec, shape, dtype=np.float64):
-    return spec.build(shape, lambda role, weights: DigitalMatrix(weights), Key(0), np.dtype(dtype))
+    return spec.build(shape, lambda role, shape, draw: DigitalMatrix(draw()), Key(0), np.dtype(dtype))
 
 
 def shaken(block, rng):
@@ -61,9 +61,9 @@ def test_a_common_offset_costs_no_digits_of_float32(spec, rng):
 def test_scales_and_biases_are_digital_and_their_products_are_sums(rng):
     roles = []
 
-    def make(role, weights):
-        roles.append((role, weights.shape))
-        return DigitalMatrix(weights)
+    def make(role, shape, draw):
+        roles.append((role, shape))
+        return DigitalMatrix(draw())
 
     block = BatchNorm().build((2, 3, 4), make, Key(0), np.dtype(np.float64))
     assert roles == [("scale", (4, 1)), ("bias", (4, 1))]

@@ -35,7 +35,7 @@ def hold(matrix, value):
 
 
 def build(spec, shape):
-    return spec.build(shape, lambda role, values: DigitalMatrix(values), Key(3), np.dtype(np.float64))
+    return spec.build(shape, lambda role, shape, draw: DigitalMatrix(draw()), Key(3), np.dtype(np.float64))
 
 
 @pytest.mark.parametrize(("spec", "shape"), [(Dense(features=4), (5,)), (Conv2d(channels=4), (5, 6, 2))])

@@ -20,7 +20,7 @@ CASES = {
 
 
 def built(case):
-    return CASES[case].build((5, 4, 2), lambda role, weights: DigitalMatrix(weights), Key(1), np.dtype(np.float64))
+    return CASES[case].build((5, 4, 2), lambda role, shape, draw: DigitalMatrix(draw()), Key(1), np.dtype(np.float64))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -65,7 +65,7 @@ def test_mixed_derivatives_are_differences_of_what_they_say(case, rng):
 
 @pytest.mark.parametrize("spec", [Activation(function="tanh"), BatchNorm()])
 def test_other_blocks_are_refused(spec):
-    block = spec.build((5, 4, 2), lambda role, weights: DigitalMatrix(weights), Key(1), np.dtype(np.float64))
+    block = spec.build((5, 4, 2), lambda role, shape, draw: DigitalMatrix(draw()), Key(1), np.dtype(np.float64))
     x = np.arange(80.0).reshape(2, 5, 4, 2)
     with pytest.raises(TypeError, match=r"^(Activation|BatchNorm) has no directional derivative here$"):
         tangent(block, block.forward(x)[1], x)

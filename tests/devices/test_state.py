@@ -9,8 +9,9 @@ from analogpc.devices.crossbars.reading import Ports
 from analogpc.devices.device import Device
 from analogpc.devices.matrix import DigitalMatrix, TwoPhases
 from analogpc.devices.nonidealities.endurance import Endurance
+from analogpc.devices.presets import presets
 from analogpc.devices.responses import SoftBounds
-from analogpc.devices.state import Settled, copied_tree
+from analogpc.devices.state import Settled, StateError, copied_tree, fitted
 from analogpc.devices.substrate import Analog
 from analogpc.kernels.random.streams import Key
 
@@ -147,3 +148,14 @@ def test_copies_of_trees_keep_shape_type_and_layout():
     assert copy["g"]["h"] is tree["g"]["h"]
     other = copied_tree({"a": turned.astype(np.float32), "b": {"c": np.zeros(3, np.int32)}}, copy)
     assert (other["a"].dtype, other["b"]["c"].shape) == (np.float32, (3,))
+
+
+@pytest.mark.parametrize("name", [*SUBSTRATES, *presets()])
+def test_a_template_follows_from_the_specification_alone(name, rng):
+    scheme = {"scheme": {"kind": "ideal"}} if name not in SUBSTRATES else {}
+    substrate = SUBSTRATES.get(name) or Analog(device=name, rows=4, columns=5, **scheme)
+    matrix = made(substrate, rng)
+    blank = CrossbarMatrix.blank({"substrate": substrate, "shape": matrix.shape, "dtype": matrix.dtype})
+    same(fitted(matrix.held(), blank.template()), matrix.held())
+    with pytest.raises(StateError, match="scales must have the shape"):
+        fitted(matrix.held() | {"scales": np.ones((1, 1))}, blank.template())
