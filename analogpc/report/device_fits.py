@@ -190,6 +190,8 @@ def plot_parts(fit: DeviceFit, path: str | Path) -> None:
             axes.plot(x, y, linewidth=1.4, color=colour, label=label or None)
         if part.panel.log_x:
             axes.set_xscale("log")
+        if part.panel.log_y:
+            axes.set_yscale("log")
         axes.set(title=part.panel.title, xlabel=part.panel.x, ylabel=part.panel.y)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False, fontsize=8)

@@ -157,6 +157,13 @@ def _device(
             remarks.append("the white read noise is that of the repeated reads, not of the pulse series")
             intervals = [one for one in intervals if one.field != "read_noise.std_siemens"]
             assumptions = [one for one in assumptions if not one.startswith("white read noise, seen once")]
+        if part.kind == "iv" and "response" in part.fields and "response" in fields:
+            fields["conduction"] = part.fields["conduction"]
+            remarks.append(
+                "the steps are those of the measured pulses; the physical model of the sweep gives the conduction only"
+            )
+            remarks += part.remarks
+            continue
         fields |= part.fields
         intervals += part.intervals
         assumptions += part.assumptions

@@ -1,4 +1,4 @@
-"""Fit of the conduction law and its constant to current-voltage sweeps without switching."""
+"""Fit of the conduction law and its constant to current-voltage sweeps; sweeps that switch the device give a physical model."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from analogpc.devices.calibration.parts import Panel, Part, column, groups, interval
+from analogpc.devices.calibration.switched_part import switched_part
 from analogpc.devices.calibration.tables import CalibrationError
 from analogpc.devices.calibration.understanding import Understood
 from analogpc.devices.nonidealities import Cubic, MiloRRAM, Ohmic, Sinh
@@ -17,7 +18,10 @@ _SWITCHED = 0.2
 
 
 def iv_part(part: Understood) -> Part:
-    """Fit the best conduction law to the sweeps, with a separate conductance for every device and level."""
+    """Fit the best conduction law to the sweeps, with a separate conductance for every device and level.
+
+    Sweeps that switch the device give a physical model instead (`switched_part`).
+    """
     volts, amperes = column(part, "volts"), column(part, "current")
     series = groups(part, "device", "level", "cycle")
     top = float(np.abs(volts).max())
@@ -25,13 +29,9 @@ def iv_part(part: Understood) -> Part:
         raise CalibrationError(f"a sweep needs {FEWEST} different voltages at least")
     if np.sum(volts * amperes) <= 0:
         raise CalibrationError("the current flows against the voltage: check the signs of both columns")
-    remarks = []
     hysteresis = _hysteresis(volts, amperes, series)
     if hysteresis > _SWITCHED:
-        remarks.append(
-            f"currents of the way up and the way back differ by {hysteresis:.0%}: the sweep switches the device, and the law holds for "
-            "its mean only; a physical model of switching was not fitted"
-        )
+        return switched_part(part, series, hysteresis)
     count = len(volts)
 
     def rest(shape: np.ndarray) -> tuple[float, np.ndarray]:
@@ -61,9 +61,7 @@ def iv_part(part: Understood) -> Part:
     order = np.argsort(scores)
     name, error, law, own, _ = options[order[0]]
     runner = options[order[1]]
-    remarks.insert(
-        0, f"conduction: {name}, ahead of {runner[0]} by {scores[order[1]] - scores[order[0]]:.3g} in Schwarz's criterion"
-    )
+    remarks = [f"conduction: {name}, ahead of {runner[0]} by {scores[order[1]] - scores[order[0]]:.3g} in Schwarz's criterion"]
     r2 = 1 - error / float(((amperes - amperes.mean()) ** 2).sum())
     failures = (f"the {name} law has an R² of {r2:.2f}, at least 0.9 is required",) if r2 < 0.9 else ()
     intervals = []

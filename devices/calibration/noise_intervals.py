@@ -6,12 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import stats
 
 from analogpc.devices.calibration.restricted import restricted_climb
 from analogpc.devices.calibration.state_space import CYCLE, EXTRA, MEMORY, SLOW, WHITE, Fit, Readings, covariance
 
-LR_90 = 1.353
+LR_90 = float(stats.chi2.ppf(0.9, 1)) / 2
 """Drop of the log-likelihood at the ends of the 90 % interval of one parameter (Wilks, Ann. Math. Stat. 9:60, 1938)."""
+LR_90_PAIR = float(stats.chi2.ppf(0.9, 2)) / 2
+"""Drop at the edge of the joint 90 % region of two parameters.
+
+The interval of σ_e is the projection of its joint region with the memory. A memory that exceeds the measured trains leaves σ_e
+undetermined, so that the likelihood is far from normal; the drop of one parameter then covers too rarely.
+"""
 _LEAST_SIGMA_LOG = -9.5
 _WELL_KNOWN = 0.1
 _FAINT = -7.0
@@ -95,10 +102,11 @@ class Noises:
 def noise_intervals(models: Sequence[Fit], data: Readings) -> Noises:
     """Return the fit of the selected noise model, and the 90 % intervals of all noises.
 
-    The intervals are those of the full noise model; that of σ_c is joined with its interval in the selected model. Where the data cannot
-    distinguish two noises, the intervals cover both possibilities. A noise that was not found also has an interval, from 0 to what the
-    data allow. A low end is 0 if the data do not exclude that. If all noises are known to a tenth and R has one minimum, its curvature
-    gives the same intervals, and no profile is computed.
+    The intervals are those of the full noise model; that of σ_c is joined with its interval in the selected model, and that of σ_e is
+    the one of all its pairs with the memory (`LR_90_PAIR`). Where the data cannot distinguish two noises, the intervals cover both
+    possibilities. A noise that was not found also has an interval, from 0 to what the data allow. A low end is 0 if the data do not
+    exclude that. If all noises are known to a tenth and R has one minimum, its curvature gives the same intervals, and no profile is
+    computed.
 
     Parameters
     ----------
@@ -115,13 +123,13 @@ def noise_intervals(models: Sequence[Fit], data: Readings) -> Noises:
         _, *ends = _interval_of(cycle, cycle.middle)
         chosen = min(cycle.near, key=lambda one: one[1])[0]
     out = []
-    for which in (CYCLE, WHITE, SLOW):
+    for which, drop in ((CYCLE, LR_90), (WHITE, LR_90), (SLOW, LR_90_PAIR)):
         if known.size:
-            middle, half = float(whole[0].theta[first + which]), 1.645 * float(known[which])
+            middle, half = float(whole[0].theta[first + which]), np.sqrt(2 * drop) * float(known[which])
             low, high = middle - half, middle + half
         else:
             profile = _Profile(whole, data, which)
-            _, low, high = _interval_of(profile, profile.middle)
+            _, low, high = _interval_of(profile, profile.middle, drop)
             if which == CYCLE:
                 low, high = min(low, ends[0]), max(high, ends[1])
                 errors = _averaged(profile)
@@ -152,13 +160,13 @@ def _averaged(profile: _Profile) -> np.ndarray:
     return sum(w * covariance(fit) for w, fit in zip(weights, fits, strict=True)) + (off * weights[:, None]).T @ off
 
 
-def _interval_of(profile: Callable[[float], float], middle: float) -> tuple[float, float, float]:
-    """Return the minimum of a profile, and the points on both sides where it is higher by `LR_90`; -inf if there is none."""
+def _interval_of(profile: Callable[[float], float], middle: float, drop: float = LR_90) -> tuple[float, float, float]:
+    """Return the minimum of a profile, and the points on both sides where it is higher by ``drop``; -inf if there is none."""
     grid = {value: profile(value) for value in middle + np.array([0.0, -0.5, 0.5])}
     # Outwards until the likelihood has dropped enough on both sides, or the noise has no effect.
     for way in (-1, 1):
         step, end = 0.6, middle + 0.5 * way
-        while grid[end] - min(grid.values()) < 1.3 * LR_90 and _LEAST_SIGMA_LOG < end < 4:
+        while grid[end] - min(grid.values()) < 1.3 * drop and _LEAST_SIGMA_LOG < end < 4:
             end += way * step
             grid[end], step = profile(end), 1.4 * step
     least = min(grid, key=lambda p: grid[p])
@@ -172,7 +180,7 @@ def _interval_of(profile: Callable[[float], float], middle: float) -> tuple[floa
 
     def over(loss: float) -> float:
         # The square root of a likelihood ratio is nearly linear.
-        return float(np.sqrt(max(loss - losses[best], 0.0)) - np.sqrt(LR_90))
+        return float(np.sqrt(max(loss - losses[best], 0.0)) - np.sqrt(drop))
 
     excess = np.array([over(loss) for loss in losses])
 

@@ -25,7 +25,7 @@ class Panel:
         Title and axes.
     points, lines : list of (x, y, label)
         Measured points, and curves of the model.
-    log_x : bool
+    log_x, log_y : bool
     """
 
     title: str
@@ -34,6 +34,7 @@ class Panel:
     points: list[tuple[np.ndarray, np.ndarray, str]] = field(default_factory=list)
     lines: list[tuple[np.ndarray, np.ndarray, str]] = field(default_factory=list)
     log_x: bool = False
+    log_y: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,28 +35,63 @@ FAMILIES = {
         lambda z: np.interp(z, [0, 0.25, 1], [0.01, 0.03, 0.04]),
     ),
 }
-# White and slow read noise relative to the range; the slow noise has a correlation time of 8 pulses.
-NOISES = {"white": (0.02, 0.0), "slow": (0.0, 0.02), "both": (0.01, 0.02)}
-CYCLE_NOISE, MEMORY, BASE, RANGE = 0.3, 8.0, 2e-6, 1e-5
+BASE, RANGE = 2e-6, 1e-5
+
+
+class Truth(NamedTuple):
+    """Noises of a simulated device.
+
+    Attributes
+    ----------
+    cycle : float
+        Cycle-to-cycle noise, of a step.
+    white, slow : float
+        White and slow read noise, of the range.
+    memory : float
+        Correlation time of the slow noise in pulses.
+    """
+
+    cycle: float
+    white: float
+    slow: float
+    memory: float
+
+
+NOISES = {"white": Truth(0.3, 0.02, 0.0, 8.0), "slow": Truth(0.3, 0.0, 0.02, 8.0), "both": Truth(0.3, 0.01, 0.02, 8.0)}
+# In every other six draws the noises are log-uniform between these ends; noises that are zero above stay zero.
+LEAST, MOST = Truth(0.1, 0.005, 0.005, 3.0), Truth(1.0, 0.03, 0.03, 30.0)
 # Number of devices, cycles per device, up and down pulses per cycle.
 POPULATIONS = ((1, 3, 50), (6, 1, 50))
 CYCLES = ((1, 1), (1, 3), (1, 10), (1, 30), (5, 1), (5, 3), (20, 1))
 
 
-def measurement(
-    seed: tuple[int, ...], family: str, white: float, slow: float, population: tuple[int, int, int]
-) -> dict[str, Any]:
+def truth(draw: int, noise: str, devices: int) -> Truth:
+    """Return the noises of a draw: fixed ones in draws 0 to 5 of every twelve, random ones in the others."""
+    fixed = NOISES[noise]
+    if draw // len(FAMILIES) % 2 == 0:
+        return fixed
+    rng = np.random.default_rng((draw, devices, list(NOISES).index(noise), 1))
+    return Truth(
+        *(
+            np.exp(rng.uniform(np.log(low), np.log(high))) if own else 0.0
+            for own, low, high in zip(fixed, LEAST, MOST, strict=True)
+        )
+    )
+
+
+def measurement(seed: tuple[int, ...], family: str, noises: Truth, population: tuple[int, int, int]) -> dict[str, Any]:
     """Simulate readings in siemens after every pulse; the up and down steps of devices differ by 20 %."""
     rng = np.random.default_rng(seed)
     (up, down), (devices, cycles, pulses) = FAMILIES[family], population
     columns: dict[str, list[Any]] = {name: [] for name in ("pulse", "conductance", "direction", "device")}
-    kept = np.exp(-1 / MEMORY)
+    cycle, white, slow, memory = noises
+    kept = np.exp(-1 / memory)
     for device in range(devices):
         rise, fall = np.exp(0.2 * rng.normal(size=2)) if devices > 1 else (1.0, 1.0)
         z, e = 0.3, slow * rng.normal()
         for k in range(2 * cycles * pulses):
             upward = (k // pulses) % 2 == 0
-            z += (rise * up(z) if upward else -fall * down(z)) * (1 + CYCLE_NOISE * rng.normal())
+            z += (rise * up(z) if upward else -fall * down(z)) * (1 + cycle * rng.normal())
             e = kept * e + np.sqrt(1 - kept**2) * slow * rng.normal()
             columns["pulse"].append(k)
             columns["conductance"].append(BASE + RANGE * (z + e + white * rng.normal()))
@@ -65,13 +102,14 @@ def measurement(
 
 def checked(draw: int, noise: str, population: tuple[int, int, int]) -> dict[str, Any]:
     """Run one fit; return the estimates and whether the intervals cover the true values."""
-    family, (white, slow) = list(FAMILIES)[draw % len(FAMILIES)], NOISES[noise]
+    family, noises = list(FAMILIES)[draw % len(FAMILIES)], truth(draw, noise, population[0])
+    columns = measurement((draw, population[0], list(NOISES).index(noise)), family, noises, population)
     started = time.process_time()
-    fit = calibrate(measurement((draw, population[0]), family, white, slow, population), accept=True)
-    found = {"cycle": [fit.cycle_noise, *fit.cycle_noise_interval, CYCLE_NOISE]}
+    fit = calibrate(columns, accept=True)
+    found = {"cycle": [fit.cycle_noise, *fit.cycle_noise_interval, noises.cycle]}
     for name, true, value, ends in (
-        ("white", white, fit.read_noise, fit.read_noise_interval),
-        ("slow", slow, fit.slow_noise, fit.slow_noise_interval),
+        ("white", noises.white, fit.read_noise, fit.read_noise_interval),
+        ("slow", noises.slow, fit.slow_noise, fit.slow_noise_interval),
     ):
         found[name] = [number / RANGE for number in (value, *ends, RANGE * true)]
     for word, law, steps, errors in (
@@ -82,7 +120,12 @@ def checked(draw: int, noise: str, population: tuple[int, int, int]) -> dict[str
         true = float(law((fit.node_conductance[at] - BASE) / RANGE))
         value, error = steps[at] / RANGE, 1.645 * errors[at] / RANGE
         found[f"step {word}"] = [value, value - error, value + error, true]
+    known = next((one for one in fit.device.provenance.intervals if one.name.startswith("memory")), None)
+    if known and fit.slow_noise > 0 and noises.slow > 0:
+        found["memory"] = [known.value, known.low, known.high, 1 / (1 - np.exp(-1 / noises.memory))]
     return {
+        "draw": draw,
+        "noises": "drawn" if draw // len(FAMILIES) % 2 else "fixed",
         "noise": noise,
         "devices": population[0],
         "family": family,
@@ -107,25 +150,26 @@ def widths(draws: int) -> Iterator[dict[str, Any]]:
     """Run fits of soft bounds with white read noise, by number of devices and cycles."""
     for draw in range(draws):
         for devices, cycles in CYCLES:
-            columns = measurement((draw, devices, cycles), "soft bounds", 0.02, 0.0, (devices, cycles, 50))
+            columns = measurement((draw, devices, cycles), "soft bounds", NOISES["white"], (devices, cycles, 50))
             fit = calibrate(columns, accept=True)
             yield {"devices": devices, "cycles": cycles, "cycle": [fit.cycle_noise, *fit.cycle_noise_interval]}
 
 
 def summary(fits: list[dict[str, Any]]) -> str:
     """Return the coverage counts as lines of a Markdown table."""
-    rows: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
+    rows: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for one in fits:
-        rows[one["noise"], one["devices"]].append(one)
-    names = ("cycle", "white", "slow", "step up", "step down")
-    lines = [f"| read noise | devices | fits | {' | '.join(names)} | slow noise found | refused |", "|---" * 10 + "|"]
-    for (noise, devices), own in rows.items():
+        for noises, noise in ((one["noises"], one["noise"]), (one["noises"], "all"), ("all", "all")):
+            rows[noises, noise].append(one)
+    names = ("cycle", "white", "slow", "memory", "step up", "step down")
+    lines = [f"| noises | read noise | fits | {' | '.join(names)} | slow noise found | refused |", "|---" * 11 + "|"]
+    for (noises, noise), own in sorted(rows.items(), reverse=True):
         cells = []
         for name in names:
             held = [one["held"][name] for one in own if name in one["held"]]
-            cells.append(f"{np.mean(held):.0%}" if held else "–")
+            cells.append(f"{sum(held)}/{len(held)}" if held else "–")
         found, refused = (sum(bool(one[name]) for one in own) for name in ("slow found", "refused"))
-        lines.append(f"| {noise} | {devices} | {len(own)} | {' | '.join(cells)} | {found} | {refused} |")
+        lines.append(f"| {noises} | {noise} | {len(own)} | {' | '.join(cells)} | {found} | {refused} |")
     return "\n".join(lines)
 
 
@@ -151,7 +195,8 @@ def main() -> None:
     fits: list[dict[str, Any]] = []
     for one in widths(chosen.draws) if chosen.cycles else coverages(chosen.draws, chosen.first):
         fits.append(one)
-        chosen.out.write_text(json.dumps({"fits": fits}, indent=1) + "\n", encoding="utf-8")
+        told = {"command": " ".join(["python", *sys.argv]), "date": date.today().isoformat(), "fits": fits}
+        chosen.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     print((width_table if chosen.cycles else summary)(fits))
 
 
