@@ -24,15 +24,15 @@ class Swept:
 
     Attributes
     ----------
-    name : str
-        Name of the study file.
+    path : str
+        Path of the study file below ``experiments``, without suffix.
     record : dict
         Contents of ``sweep.json``.
     settings : list of Setting
         Combinations of the axes, in the order of the study file.
     """
 
-    name: str
+    path: str
     record: dict[str, Any]
     settings: list[Setting]
 
@@ -49,13 +49,36 @@ class Swept:
         text = self.record["studies"].get(str(one.numbers[0]))
         return Study.from_toml(text) if text else None
 
+    def selected(self, searched: str = "optimiser.learning_rate") -> Swept:
+        """Return the settings that a search selected by validation data, with their accuracies on the test data.
+
+        Parameters
+        ----------
+        searched : str
+            Column of the searched field. The selected value is the one with all seeds; of values with equally many, the one with the
+            best validation accuracy.
+        """
+        tested = settings(self.record["rows"], "test_accuracy", self.record["varied"])
+        found: dict[tuple[Any, ...], tuple[tuple[int, float], Setting]] = {}
+        for validated, one in zip(self.settings, tested, strict=True):
+            group = tuple(value for name, value in one.cells.items() if name != searched)
+            rank = (len(one.values), next(iter(validated.values.values()), -1.0))
+            if group not in found or rank > found[group][0]:
+                found[group] = (rank, one)
+        return Swept(self.path, self.record, [one for _, one in found.values()])
+
+    @property
+    def name(self) -> str:
+        """Name of the study file without suffix."""
+        return Path(self.path).name
+
     @property
     def said(self) -> str:
         """Date, version, seeds and command, for the end of a page."""
         seeds = sorted({row[name] for row in self.record["rows"] for name in self.record["varied"] if name in SEEDS})
         return (
             f"{datetime.now(UTC):%Y-%m-%d}, analogpc {self.record['analogpc']}, seeds {', '.join(map(str, seeds)) or 'that of the study'}. "
-            f"Command: `analogpc sweep experiments/{self.name}.toml && python experiments/{self.name}.py`."
+            f"Command: `analogpc sweep experiments/{self.path}.toml && python experiments/{self.path}.py`."
         )
 
 
@@ -78,21 +101,22 @@ def main(
     store : function, optional
         Writes what the package keeps of the sweep; not called if ``--out`` names another place for the page.
     """
-    here = Path(file)
-    parser = argparse.ArgumentParser(description=f"Write the page of experiments/{here.stem}.toml.")
+    here = Path(file).resolve()
+    path = here.relative_to(Path(__file__).resolve().parent).with_suffix("").as_posix()
+    parser = argparse.ArgumentParser(description=f"Write the page of experiments/{path}.toml.")
     parser.add_argument("folder", type=Path, nargs="?", default=Path(f"{here.stem}-sweep"), help="folder of the sweep")
     usual = here.parent / "results" / here.stem
     parser.add_argument("--out", type=Path, default=usual, help="path of the page, without suffix")
     chosen = parser.parse_args()
     record = read_record(chosen.folder)
-    swept = Swept(here.stem, record, settings(record["rows"], record["metric"], record["varied"]))
+    swept = Swept(path, record, settings(record["rows"], record["metric"], record["varied"]))
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     lines = [*page(swept), "", swept.said]
     chosen.out.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     chosen.out.with_suffix(".csv").write_bytes((chosen.folder / "table.csv").read_bytes())
     if figure is not None:
         figure(swept).savefig(chosen.out.with_suffix(".png"), dpi=110)
-    if store is not None and chosen.out == usual:
+    if store is not None and chosen.out.resolve() == usual:
         store(swept)
 
 
@@ -116,8 +140,31 @@ def pulses_per_weight(swept: Swept, one: Setting) -> float:
     study, pulses = swept.study(one), one.mean_of("pulses")
     if study is None or not pulses > 0:
         return 0.0
-    widths = study.network.widths
+    network = study.network
+    widths = getattr(network, "widths", ()) or (network.input_shape[0], *(block.features for block in network.blocks))
     return pulses / float(np.dot(widths[:-1], widths[1:]))
+
+
+def trained(study: Study) -> str:
+    """Describe data, network and duration of a study."""
+    images = round(study.train_images * (1 - study.holdout))
+    widths = getattr(study.network, "widths", ())
+    network = f"{'-'.join(map(str, widths))}, " if widths else ""
+    epochs = "1 epoch" if study.epochs == 1 else f"{study.epochs} epochs"
+    return f"{study.dataset.capitalize()}, {images} training images, {network}{epochs}, batches of {study.batch_size}"
+
+
+def selection(swept: Swept, study: Study, searched: str = "optimiser.learning_rate") -> str:
+    """Describe how the search selected the learning rate of every setting."""
+    images = study.train_images - round(study.train_images * (1 - study.holdout))
+    rates = ", ".join(map(str, swept.values(searched)))
+    return f"The learning rate of every setting is selected from {rates} with the first seed on {images} validation images."
+
+
+def layer_energies(swept: Swept, one: Setting) -> np.ndarray:
+    """Return the energy of every layer in the last epoch, per sample, as the mean over the seeds; shape (layers,)."""
+    histories = [swept.record["histories"][str(row["trial"])] for row in one.rows if row["status"] == "finished"]
+    return np.mean([history["energy"][-1] for history in histories], axis=0)
 
 
 def saturated(one: Setting) -> str:

@@ -58,6 +58,8 @@ class Learning:
         Energy and time of the complete training on the technology; NaN if it lacks an entry.
     verdict : "learns", "learns in part", "does not learn", "cannot be told", "is refused" or "is not judged"
         "cannot be told" if the digital twin does not learn within the budget. The short protocol gives no verdicts.
+    allowed : tuple of str
+        Verdicts at the lower and the upper end of the interval of ``relative``, where they differ from each other; empty otherwise.
     sentence : str
         Reason for missing numbers.
     """
@@ -71,6 +73,7 @@ class Learning:
     joules: float
     seconds: float
     verdict: str
+    allowed: tuple[str, ...] = ()
     sentence: str = ""
 
     @property
@@ -127,6 +130,7 @@ def _learning(one: Setting, twin: Setting, judged: bool) -> Learning:
     relative = Interval.of([value / twin.values[seed] for seed, value in one.values.items() if twin.values.get(seed)])
     sentence = "; ".join(dict.fromkeys(short(text) for text in one.other))
     refused = not one.values and not any(row.get("total_seconds") for row in one.rows)
+    verdict = "is refused" if refused else _verdict(relative.mean, twin.mean) if judged else "is not judged"
     return Learning(
         rule=str(one.cells["rule"]),
         scheme=str(one.cells["on"]),
@@ -136,9 +140,21 @@ def _learning(one: Setting, twin: Setting, judged: bool) -> Learning:
         relative=relative,
         joules=one.mean_of("joules"),
         seconds=one.mean_of("latency_seconds"),
-        verdict="is refused" if refused else _verdict(relative.mean, twin.mean) if judged else "is not judged",
+        verdict=verdict,
+        allowed=allowed_verdicts(relative, twin.mean) if verdict in _VERDICTS else (),
         sentence=sentence,
     )
+
+
+_VERDICTS = ("learns", "learns in part", "does not learn")
+
+
+def allowed_verdicts(relative: Interval, twin: float) -> tuple[str, ...]:
+    """Return the verdicts at the ends of the interval, if they differ."""
+    if math.isnan(relative.low):
+        return ()
+    ends = (_verdict(relative.low, twin), _verdict(relative.high, twin))
+    return ends if ends[0] != ends[1] else ()
 
 
 def _verdict(relative: float, twin: float) -> str:

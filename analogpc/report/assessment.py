@@ -45,6 +45,8 @@ def answers(found: Assessment) -> list[str]:
         names = [one.title for one in found.learning if one.verdict == verdict]
         if names:
             told.append(f"On '{device}' {words}: {'; '.join(names)}.")
+    if unsure := [one.title for one in found.learning if one.allowed]:
+        told.append(f"With {found.protocol.seeds} seeds the 95 % interval also allows another verdict: {'; '.join(unsure)}.")
     if refused := dict.fromkeys(f"{one.scheme} ({one.sentence})" for one in found.learning if one.verdict == "is refused"):
         told.append(f"Not possible: {'; '.join(refused)}.")
     if found.quick:
@@ -242,7 +244,17 @@ def _protocol(found: Assessment, rules: str) -> str:
 def _learning_part(found: Assessment) -> TablePart:
     twins = {one.rule: one for one in found.twins}
     rows = [_learning_row(one, twins[one.rule]) for one in found.learning]
-    columns = ["rule", "scheme", "verdict", "of its digital twin", "mean accuracy", "every seed", "twin", "rate"]
+    columns = [
+        "rule",
+        "scheme",
+        "verdict",
+        "by its interval",
+        "of its digital twin",
+        "mean accuracy",
+        "every seed",
+        "twin",
+        "rate",
+    ]
     columns += ["energy", "latency", "energy of the twin", "latency of the twin"]
     return TablePart("Rules and schemes", rows, [*columns, "sentence"] if any(r["sentence"] for r in rows) else columns)
 
@@ -258,6 +270,7 @@ def _learning_row(one: Learning, twin: Learning) -> dict[str, Any]:
         "rule": one.rule,
         "scheme": one.scheme,
         "verdict": one.verdict,
+        "by its interval": " to ".join(one.allowed),
         "of its digital twin": (one.relative.mean, share(one.relative)) if one.accuracies else "",
         "mean accuracy": mean(one.accuracies),
         "every seed": ", ".join(map(percent, one.accuracies)),

@@ -9,7 +9,7 @@ from scipy import stats
 
 import analogpc as apc
 from analogpc.assessment import api
-from analogpc.assessment.findings import Interval, Learning, best_learning
+from analogpc.assessment.findings import Interval, Learning, allowed_verdicts, best_learning
 from analogpc.assessment.imperfections import imperfections, without_all
 from analogpc.assessment.protocol import Protocol, learning_plan, limits_plan, schemes
 from analogpc.commands.app import main
@@ -90,6 +90,13 @@ def test_the_interval_is_that_of_student():
     low, high = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
     assert Interval.of(values) == Interval(pytest.approx(np.mean(values)), pytest.approx(low), pytest.approx(high))
     assert math.isnan(Interval.of([math.nan]).mean)
+
+
+def test_a_verdict_comes_with_those_that_its_interval_allows():
+    assert allowed_verdicts(Interval(0.96, 0.90, 1.02), 0.9) == ("learns in part", "learns")
+    assert allowed_verdicts(Interval(0.88, 0.70, 1.06), 0.9) == ("does not learn", "learns")
+    assert allowed_verdicts(Interval(0.90, 0.85, 0.94), 0.9) == ()
+    assert allowed_verdicts(Interval(0.96, math.nan, math.nan), 0.9) == ()
 
 
 def test_the_best_is_chosen_by_validation_data():

@@ -1,0 +1,153 @@
+"""Page and figure of atlas.toml: every rule on every device, with three update schemes, relative to its digital twin."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from tables import Swept, every, main, markdown, mean, pulses_per_weight, selection, trained
+
+from analogpc.studies.comparison import Setting, mean_interval
+
+DIGITAL = "digital"
+COLUMNS = ("% of the digital accuracy", "test accuracy of every seed", "rate", "pulses per weight", "energy")
+LEARNT = 0.95
+"""Share of the digital accuracy from which on a rule learns, as in `analogpc assess`; in part from 0.8."""
+
+
+def relative(one: Setting, twin: Setting) -> list[float]:
+    """Return the accuracy relative to the digital twin, for every seed that both have."""
+    return [value / twin.values[seed] for seed, value in one.values.items() if twin.values.get(seed)]
+
+
+def cells(swept: Swept) -> dict[tuple[str, str, str], tuple[Setting, list[float]]]:
+    """All cells by scheme, device and rule: the selected setting, and its relative accuracies."""
+    chosen = swept.selected()
+    twins = {one.cells["case"]: one for one in chosen.where(device=DIGITAL)}
+    return {
+        (one.cells["scheme"], one.cells["device"], one.cells["case"]): (one, relative(one, twins[one.cells["case"]]))
+        for one in chosen.settings
+        if one.cells["device"] != DIGITAL
+    }
+
+
+def axes(swept: Swept) -> tuple[list[str], list[str], list[str]]:
+    """Return schemes, devices and rules, without the digital twin; devices in the order of their mean over all finished cells."""
+    found = cells(swept)
+    schemes = [name for name in swept.values("scheme") if name != DIGITAL]
+    devices = [name for name in swept.values("device") if name != DIGITAL]
+    level = {
+        device: np.mean([np.mean(values) if values else 0.0 for (_, other, _), (_, values) in found.items() if other == device])
+        for device in devices
+    }
+    return schemes, sorted(devices, key=lambda name: -level[name]), swept.values("case")
+
+
+def page(swept: Swept) -> list[str]:
+    """Lines of the page: what was computed, counts, one table per scheme, the reasons for refusals."""
+    schemes, devices, rules = axes(swept)
+    found, chosen = cells(swept), swept.selected()
+    study = swept.study(chosen.settings[0])
+    assert study is not None
+    lines = [
+        "# The atlas: which rule survives which device",
+        "",
+        f"{trained(study)}, plain SGD. {selection(swept, study)} The table shows the accuracy on the test images, which were not "
+        "used for any selection. The budget is small: digital twins have not converged, and other rates would help "
+        "some cells.",
+        "",
+        f"Number of devices on which a rule reaches {LEARNT:.0%} of its digital twin, then 80 %, of those on which the scheme is possible:",
+        "",
+    ]
+    twins = [(rule, *chosen.where(device=DIGITAL, case=rule)) for rule in rules]
+    rows = [[rule, f"{mean(one)} ({every(one)})", _rate(one), _joules(one)] for rule, one in twins]
+    lines += markdown(["rule", *schemes], [[rule, *_counts(found, rule, schemes)] for rule in rules])
+    lines += ["", "## Digital twins", ""]
+    lines += markdown(["rule", "test accuracy", "rate", "energy"], rows)
+    for scheme in schemes:
+        rows = [[device, rule, *_cell(swept, *found[scheme, device, rule])] for device in devices for rule in rules]
+        lines += ["", f"## {scheme[0].upper()}{scheme[1:]}", "", *markdown(["device", "rule", *COLUMNS], rows)]
+    return [*lines, *_reasons(found)]
+
+
+def _counts(found: dict[tuple[str, str, str], tuple[Setting, list[float]]], rule: str, schemes: list[str]) -> list[str]:
+    made = []
+    for scheme in schemes:
+        group = [(one, values) for (name, _, case), (one, values) in found.items() if name == scheme and case == rule]
+        possible = [values for one, values in group if not _refused(one)]
+        levels = [sum(bool(values) and float(np.mean(values)) >= level for values in possible) for level in (LEARNT, 0.8)]
+        made.append(f"{levels[0]}, {levels[1]} of {len(possible)}")
+    return made
+
+
+def _reasons(found: dict[tuple[str, str, str], tuple[Setting, list[float]]]) -> list[str]:
+    told = dict.fromkeys(
+        text.rsplit("is not allowed: ", 1)[-1] for one, _ in found.values() if _refused(one) for text in one.other
+    )
+    lines = ["", "Impossible:", "", *(f"- {text}" for text in told)] if told else []
+    if any(not one.values and not _refused(one) for one, _ in found.values()):
+        lines += ["", "At chance: after two epochs no rate had reached 20 % of the validation images, or training diverged."]
+    return lines
+
+
+def _refused(one: Setting) -> bool:
+    return not one.values and any("is not allowed" in text for text in one.other)
+
+
+def _cell(swept: Swept, one: Setting, values: list[float]) -> list[str]:
+    if not values:
+        return ["impossible" if _refused(one) else "at chance", *("–" for _ in COLUMNS[1:])]
+    spread = f" ± {100 * (mean_interval(values)[1] - np.mean(values)):.0f}" if len(values) > 1 else ""
+    return [f"{100 * np.mean(values):.0f}{spread}", every(one), _rate(one), f"{pulses_per_weight(swept, one):,.0f}", _joules(one)]
+
+
+def _rate(one: Setting) -> str:
+    return str(one.cells["optimiser.learning_rate"])
+
+
+def _joules(one: Setting) -> str:
+    joules = one.mean_of("joules")
+    return "–" if math.isnan(joules) else f"{1e6 * joules:.3g} µJ"
+
+
+def figure(swept: Swept) -> Figure:
+    """One heat map for each scheme: devices by rules, accuracy relative to the digital twin."""
+    schemes, devices, rules = axes(swept)
+    found = cells(swept)
+    drawn = Figure(figsize=(1.6 + 3.6 * len(schemes), 1.6 + 0.42 * len(devices)), layout="constrained")
+    panels = drawn.subplots(1, len(schemes), sharey=True, squeeze=False)[0]
+    for panel, scheme in zip(panels, schemes, strict=True):
+        values = np.array([[np.mean(found[scheme, device, rule][1] or [np.nan]) for rule in rules] for device in devices])
+        image = panel.imshow(100 * values, cmap="cividis", vmin=20, vmax=100, aspect="auto")
+        panel.set_facecolor("white")
+        panel.set_title(scheme, fontsize=11)
+        panel.set_xticks(range(len(rules)), rules, rotation=45, ha="right", rotation_mode="anchor")
+        panel.set_yticks(range(len(devices)), devices)
+        panel.set_xticks(np.arange(len(rules) + 1) - 0.5, minor=True)
+        panel.set_yticks(np.arange(len(devices) + 1) - 0.5, minor=True)
+        panel.grid(which="minor", color="white", linewidth=1.5)
+        panel.tick_params(which="both", length=0)
+        for row, device in enumerate(devices):
+            for column, rule in enumerate(rules):
+                _write(panel, row, column, values[row, column], _refused(found[scheme, device, rule][0]))
+    bar = drawn.colorbar(image, ax=panels, shrink=0.9, pad=0.01)
+    bar.set_label("% of the digital twin's accuracy")
+    drawn.suptitle(
+        "Which rule survives which device? Bold: at least 95 % of the digital accuracy; ×: impossible; –: at chance", fontsize=11
+    )
+    return drawn
+
+
+def _write(panel: Axes, row: int, column: int, value: float, refused: bool) -> None:
+    if math.isnan(value):
+        panel.text(column, row, "×" if refused else "–", ha="center", va="center", color="0.4")
+        return
+    weight = "bold" if value >= LEARNT else "normal"
+    colour = "black" if value > 0.65 else "white"
+    panel.text(column, row, f"{100 * value:.0f}", ha="center", va="center", color=colour, weight=weight, fontsize=9)
+
+
+if __name__ == "__main__":
+    main(__file__, page, figure)
