@@ -25,9 +25,10 @@ from matplotlib.figure import Figure
 
 import analogpc as apc
 from analogpc.analysis import RelaxationRecord, energy_profile, exact_copy, gradient_alignment, residual, state_hessian_extremes
+from analogpc.kernels.threads import one_blas_thread
 from analogpc.report.layers import COLOURS, draw_by_layer, draw_energy_maps
 from analogpc.rules import Rule
-from analogpc.training.environment import describe_environment, pinned_blas
+from analogpc.training.environment import describe_environment
 
 RULES = {
     "PC, step 0.05": apc.PredictiveCoding(steps="layers", step_size=0.05),
@@ -178,7 +179,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("experiments/results/vanishing_pc"))
     chosen = parser.parse_args()
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    with pinned_blas(1):
+    with one_blas_thread:
         rows, records = study(chosen.seed)
         told = {"seed": chosen.seed, "environment": describe_environment(), "networks": rows}
     chosen.out.with_suffix(".json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")

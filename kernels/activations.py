@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 
-import numba as nb
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.memory import empty
+from analogpc.kernels.threads import over_slices
 
 _ROOT_HALF = math.sqrt(0.5)
-_PART = 8192
+_PART = 2**16
+"""Least number of elements for one thread."""
 _RUN = 512
-_ALONE = 8
 _VALUES = CudaKernel("activations", "values")
 _PRODUCTS = CudaKernel("activations", "products")
 _SHIFTS = CudaKernel("activations", "shifts")
@@ -123,27 +123,6 @@ def _some_shifts(x, d, y, code, low, high):
                     y[i] = near if abs(d[i]) < _SHORT else far
 
 
-@compiled(parallel=True)
-def _all_values(x, y, code, low, high):
-    for part in nb.prange((x.size + _PART - 1) // _PART):
-        own = slice(part * _PART, (part + 1) * _PART)
-        _some_values(x[own], y[own], code, low, high)
-
-
-@compiled(parallel=True)
-def _all_products(x, g, y, code, low, high):
-    for part in nb.prange((x.size + _PART - 1) // _PART):
-        own = slice(part * _PART, (part + 1) * _PART)
-        _some_products(x[own], g[own], y[own], code, low, high)
-
-
-@compiled(parallel=True)
-def _all_shifts(x, d, y, code, low, high):
-    for part in nb.prange((x.size + _PART - 1) // _PART):
-        own = slice(part * _PART, (part + 1) * _PART)
-        _some_shifts(x[own], d[own], y[own], code, low, high)
-
-
 def rectify(x: np.ndarray, slope: float) -> np.ndarray:
     """Return x above 0 and ``slope`` times x below, in the shape and type of ``x``."""
     return _value(x, RECTIFY, slope)
@@ -224,8 +203,7 @@ def _value(x: np.ndarray, code: int, low: float = 0.0, high: float = 0.0) -> np.
     if on_gpu(x):
         _VALUES(x.size, x, y, x.size, code, low, high)
         return y
-    kernel = _some_values if x.size <= _ALONE * _PART else _all_values
-    kernel(x.reshape(-1), y.reshape(-1), code, kind(low), kind(high))
+    over_slices(_some_values, _PART, (x.reshape(-1), y.reshape(-1)), code, kind(low), kind(high))
     return y
 
 
@@ -234,9 +212,7 @@ def _product(x: np.ndarray, g: np.ndarray, code: int, low: float = 0.0, high: fl
     if on_gpu(x):
         _PRODUCTS(x.size, x, g, y, x.size, code, low, high)
         return y
-    # One thread finishes a few parts before others wake up.
-    kernel = _some_products if x.size <= _ALONE * _PART else _all_products
-    kernel(x.reshape(-1), g.reshape(-1), y.reshape(-1), code, kind(low), kind(high))
+    over_slices(_some_products, _PART, (x.reshape(-1), g.reshape(-1), y.reshape(-1)), code, kind(low), kind(high))
     return y
 
 
@@ -245,6 +221,5 @@ def _shift(x: np.ndarray, d: np.ndarray, code: int, low: float = 0.0, high: floa
     if on_gpu(x):
         _SHIFTS(x.size, x, d, y, x.size, code, low, high)
         return y
-    kernel = _some_shifts if x.size <= _ALONE * _PART else _all_shifts
-    kernel(x.reshape(-1), d.reshape(-1), y.reshape(-1), code, kind(low), kind(high))
+    over_slices(_some_shifts, _PART, (x.reshape(-1), d.reshape(-1), y.reshape(-1)), code, kind(low), kind(high))
     return y

@@ -4,50 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba as nb
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.memory import empty, filled
+from analogpc.kernels.threads import over_slices
 
-_PART = 8192
-_ALONE = 8
+_PART = 2**16
 _MOMENTUM_STEP = CudaKernel("descent", "momentum_step")
 _PLAIN_STEP = CudaKernel("descent", "plain_step")
 _ADAM_STEP = CudaKernel("descent", "adam_step")
 
 
 @compiled(error_model="numpy")
-def _some(x, g, v, out, rate, momentum, nesterov):
+def _momentum_part(x, g, v, out, rate, momentum, nesterov):
     for i in range(x.size):
         v[i] = momentum * v[i] + g[i]
         out[i] = x[i] - rate * (g[i] + momentum * v[i] if nesterov else v[i])
 
 
 @compiled(error_model="numpy")
-def _some_plain(x, g, out, rate):
+def _plain_part(x, g, out, rate):
     for i in range(x.size):
         out[i] = x[i] - rate * g[i]
 
 
-@compiled(parallel=True)
-def _all_plain(x, g, out, rate):
-    for part in nb.prange((x.size + _PART - 1) // _PART):
-        own = slice(part * _PART, (part + 1) * _PART)
-        _some_plain(x[own], g[own], out[own], rate)
-
-
-@compiled(parallel=True)
-def _all(x, g, v, out, rate, momentum, nesterov):
-    for part in nb.prange((x.size + _PART - 1) // _PART):
-        own = slice(part * _PART, (part + 1) * _PART)
-        _some(x[own], g[own], v[own], out[own], rate, momentum, nesterov)
-
-
 @compiled(error_model="numpy")
-def _some_adam(mean, square, g, w, out, rate, correct_mean, correct_square, keep_mean, keep_square, eps, decay):
+def _adam_part(mean, square, g, w, out, rate, correct_mean, correct_square, keep_mean, keep_square, eps, decay):
     for i in range(g.size):
         mean[i] = mean[i] + keep_mean * (g[i] - mean[i])
         square[i] = square[i] + keep_square * (g[i] * g[i] - square[i])
@@ -55,14 +40,6 @@ def _some_adam(mean, square, g, w, out, rate, correct_mean, correct_square, keep
         if decay != 0:
             change = change - decay * w[i]
         out[i] = rate * change
-
-
-@compiled(parallel=True)
-def _all_adam(mean, square, g, w, out, rate, correct_mean, correct_square, keep_mean, keep_square, eps, decay):
-    for part in nb.prange((g.size + _PART - 1) // _PART):
-        own = slice(part * _PART, (part + 1) * _PART)
-        numbers = (rate, correct_mean, correct_square, keep_mean, keep_square, eps, decay)
-        _some_adam(mean[own], square[own], g[own], w[own], out[own], *numbers)
 
 
 def momentum_step(
@@ -85,9 +62,8 @@ def momentum_step(
     if on_gpu(x):
         _MOMENTUM_STEP(x.size, x, gradient, velocity, out, x.size, rate, momentum, nesterov)
         return out
-    # One thread finishes a few parts before others wake up.
-    kernel = _some if x.size <= _ALONE * _PART else _all
-    kernel(x.reshape(-1), gradient.reshape(-1), velocity.reshape(-1), out.reshape(-1), kind(rate), kind(momentum), nesterov)
+    arrays = x.reshape(-1), gradient.reshape(-1), velocity.reshape(-1), out.reshape(-1)
+    over_slices(_momentum_part, _PART, arrays, kind(rate), kind(momentum), nesterov)
     return out
 
 
@@ -97,8 +73,7 @@ def plain_step(x: np.ndarray, gradient: np.ndarray, rate: float) -> np.ndarray:
     if on_gpu(x):
         _PLAIN_STEP(x.size, x, gradient, out, x.size, rate)
         return out
-    kernel = _some_plain if x.size <= _ALONE * _PART else _all_plain
-    kernel(x.reshape(-1), gradient.reshape(-1), out.reshape(-1), rate)
+    over_slices(_plain_part, _PART, (x.reshape(-1), gradient.reshape(-1), out.reshape(-1)), rate)
     return out
 
 
@@ -145,8 +120,7 @@ def adam_step(
         moving = [_there(number, gradient) for number in (rate, *corrections)]
         _ADAM_STEP(gradient.size, *arrays, gradient.size, *moving, *fixed)
         return out
-    kernel = _some_adam if gradient.size <= _ALONE * _PART else _all_adam
-    kernel(*(array.reshape(-1) for array in arrays), *map(kind, (rate, *corrections)), *fixed)
+    over_slices(_adam_part, _PART, tuple(array.reshape(-1) for array in arrays), *map(kind, (rate, *corrections)), *fixed)
     return out
 
 

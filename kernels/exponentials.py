@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba as nb
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.memory import empty
+from analogpc.kernels.threads import over_slices
 
 _EXPONENTIALS, _FINISH = CudaKernel("exponentials", "exponentials"), CudaKernel("exponentials", "finish")
-_ROWS = 64
-_ALONE = 2**17
-"""Rows per part; arrays with at most this many numbers are processed by one thread."""
+_PART = 2**15
+"""Least number of elements for one thread."""
 
 _LOG2_E, _LN2_HIGH, _LN2_LOW = np.float32(1.44269504), np.float32(0.693359375), np.float32(-2.12194440e-4)
 _LOWEST = np.float32(-87)
@@ -80,7 +79,7 @@ def _exponentials(row, out, powers):
 
 
 @compiled(error_model="numpy")
-def _some_softmax(x, out):
+def _softmax_rows(x, out):
     powers = np.empty(x.shape[1], np.int32)
     for r in range(len(x)):
         row = out[r]
@@ -91,7 +90,7 @@ def _some_softmax(x, out):
 
 
 @compiled(error_model="numpy")
-def _some_entropies(x, labels, losses, errors):
+def _entropy_rows(x, labels, losses, errors):
     powers = np.empty(x.shape[1], np.int32)
     for r in range(len(x)):
         row, label = errors[r], labels[r]
@@ -108,7 +107,7 @@ def _some_entropies(x, labels, losses, errors):
 
 
 @compiled(error_model="numpy")
-def _some_slopes(x, mu, own, error):
+def _slope_rows(x, mu, own, error):
     columns = x.shape[1]
     powers, ratio = np.empty(columns, np.int32), np.empty(columns, x.dtype)
     for r in range(len(x)):
@@ -127,34 +126,13 @@ def _some_slopes(x, mu, own, error):
             p[c] *= ratio[c] - divergence
 
 
-@compiled(parallel=True)
-def _all_softmax(x, out):
-    for part in nb.prange((len(x) + _ROWS - 1) // _ROWS):
-        own = slice(part * _ROWS, (part + 1) * _ROWS)
-        _some_softmax(x[own], out[own])
-
-
-@compiled(parallel=True)
-def _all_entropies(x, labels, losses, errors):
-    for part in nb.prange((len(x) + _ROWS - 1) // _ROWS):
-        own = slice(part * _ROWS, (part + 1) * _ROWS)
-        _some_entropies(x[own], labels[own], losses[own], errors[own])
-
-
-@compiled(parallel=True)
-def _all_slopes(x, mu, own, error):
-    for part in nb.prange((len(x) + _ROWS - 1) // _ROWS):
-        rows = slice(part * _ROWS, (part + 1) * _ROWS)
-        _some_slopes(x[rows], mu[rows], own[rows], error[rows])
-
-
 def softmax_rows(x: np.ndarray) -> np.ndarray:
     """Return the softmax of every row of ``x``, (rows, columns) float32."""
     out = empty(x.shape, x.dtype, x)
     if on_gpu(x):
         out *= 1 / _there(x, out)[2]
     else:
-        (_some_softmax if x.size <= _ALONE else _all_softmax)(x, out)
+        over_slices(_softmax_rows, _PART, (x, out))
     return out
 
 
@@ -167,7 +145,7 @@ def cross_entropy_rows(x: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, n
         errors *= -(labels >= 0).astype(x.dtype)[:, None] / divisor
         _FINISH(len(x), x, labels, np.log(total) + top, errors, losses, *x.shape)
     else:
-        (_some_entropies if x.size <= _ALONE else _all_entropies)(x, labels, losses, errors)
+        over_slices(_entropy_rows, _PART, (x, labels, losses, errors))
     return losses, errors
 
 
@@ -184,7 +162,7 @@ def divergence_slopes_rows(x: np.ndarray, mu: np.ndarray) -> tuple[np.ndarray, n
         np.subtract(own, error, out=error)
         own *= ratio - divergence
     else:
-        (_some_slopes if x.size <= _ALONE else _all_slopes)(x, mu, own, error)
+        over_slices(_slope_rows, _PART, (x, mu, own, error))
     return own, error
 
 

@@ -58,7 +58,7 @@ def _pulsed(m, p, c, offset, width, scale, steps, first, spacing, sign, cycle, l
     return m, p, c
 
 
-@compiled(nogil=True)
+@compiled
 def _filter(y, sign, pulses, device, up, down, first, spacing, affine, bounds, noise, surprise, variance, mean, spread):
     cycle, white, slow, memory = noise[0], noise[1], noise[2], noise[3]
     m, p, c, e, q = 0.0, 0.0, 0.0, 0.0, 0.0
@@ -131,7 +131,7 @@ def filter_readings(
     return out[0], out[1], out[2], out[3]
 
 
-@compiled(nogil=True)
+@compiled
 def _variants(y, sign, pulses, device, steps, which, first, spacing, affine, bounds, noise, surprise, variance):
     mean, spread = np.empty(y.size), np.empty(y.size)
     for k in range(which.size):
@@ -177,7 +177,7 @@ def filter_variants(
     return out[0], out[1]
 
 
-@compiled(nogil=True)
+@compiled
 def _roll(start, sign, pulses, device, up, down, first, spacing, affine, bounds, cycle, mean, spread):
     m, p = 0.0, 0.0
     for n in range(sign.size):

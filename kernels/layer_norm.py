@@ -6,21 +6,20 @@ rounded mean in about one of ten million cases.
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.exponentials import total_of, total_of_products
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.memory import empty
+from analogpc.kernels.threads import over_slices
 
-_ROWS = 64
-_ALONE = 16
-"""Rows per part; up to this number of parts, one thread finishes before others wake up."""
+_PART = 2**15
+"""Least number of elements for one thread."""
 
 
 @compiled(error_model="numpy")
-def _some_normal(x, scale, bias, eps, y, normal, factor):
+def _normal_rows(x, y, normal, factor, scale, bias, eps):
     columns = x.shape[1]
     for r in range(len(x)):
         row, keep, out = x[r], normal[r], y[r]
@@ -36,7 +35,7 @@ def _some_normal(x, scale, bias, eps, y, normal, factor):
 
 
 @compiled(error_model="numpy")
-def _some_back(g, normal, factor, scale, out):
+def _back_rows(g, normal, factor, out, scale):
     columns = g.shape[1]
     for r in range(len(g)):
         row, place, back, root = g[r], normal[r], out[r], factor[r, 0]
@@ -46,20 +45,6 @@ def _some_back(g, normal, factor, scale, out):
         mean = np.float32(total_of(back) / columns)
         for c in range(columns):
             back[c] = ((back[c] - mean) - slope * place[c]) * root
-
-
-@compiled(parallel=True)
-def _all_normal(x, scale, bias, eps, y, normal, factor):
-    for part in nb.prange((len(x) + _ROWS - 1) // _ROWS):
-        own = slice(part * _ROWS, (part + 1) * _ROWS)
-        _some_normal(x[own], scale, bias, eps, y[own], normal[own], factor[own])
-
-
-@compiled(parallel=True)
-def _all_back(g, normal, factor, scale, out):
-    for part in nb.prange((len(g) + _ROWS - 1) // _ROWS):
-        own = slice(part * _ROWS, (part + 1) * _ROWS)
-        _some_back(g[own], normal[own], factor[own], scale, out[own])
 
 
 def normalise_rows(x: np.ndarray, scale: np.ndarray, bias: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -90,8 +75,7 @@ def normalise_rows(x: np.ndarray, scale: np.ndarray, bias: np.ndarray, eps: floa
         return y, normal, factor
     y, normal, factor = (empty(shape, x.dtype, x) for shape in (x.shape, x.shape, (len(x), 1)))
     x, scale, bias = (np.ascontiguousarray(array) for array in (x, scale, bias))
-    kernel = _some_normal if len(x) <= _ALONE * _ROWS else _all_normal
-    kernel(x, scale, bias, float(eps), y, normal, factor)
+    over_slices(_normal_rows, _PART, (x, y, normal, factor), scale, bias, float(eps))
     return y, normal, factor
 
 
@@ -105,8 +89,8 @@ def normalised_rows_transposed(g: np.ndarray, normal: np.ndarray, factor: np.nda
         scaled *= factor
         return scaled
     out = empty(g.shape, g.dtype, g)
-    kernel = _some_back if len(g) <= _ALONE * _ROWS else _all_back
-    kernel(*(np.ascontiguousarray(array) for array in (g, normal, factor, scale)), out)
+    g, normal, factor, scale = (np.ascontiguousarray(array) for array in (g, normal, factor, scale))
+    over_slices(_back_rows, _PART, (g, normal, factor, out), scale)
     return out
 
 

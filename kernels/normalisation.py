@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numba as nb
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.memory import empty
+from analogpc.kernels.threads import distribute, over_slices
 
 _NORMALISE = CudaKernel("normalisation", "normalise")
 _PULL_BACK = CudaKernel("normalisation", "pull_back")
@@ -18,11 +18,13 @@ _MOMENTS = CudaKernel("normalisation", "moments")
 _PAIR_SUMS = CudaKernel("normalisation", "pair_sums")
 _ROWS = 256
 """Rows of one part: few enough to stay in a cache, and independent of the number of threads, so that sums are too."""
+_PART = 2**15
+"""Least number of elements for one thread."""
 
 
-@compiled(parallel=True)
+@compiled
 def _moments(x, sums, squares):
-    for part in nb.prange(len(sums)):
+    for part in range(len(sums)):
         own, total, spread = x[part * _ROWS : (part + 1) * _ROWS], sums[part], squares[part]
         for r in range(len(own)):
             row = own[r]
@@ -36,9 +38,9 @@ def _moments(x, sums, squares):
                 spread[c] += off * off
 
 
-@compiled(parallel=True)
+@compiled
 def _pair_sums(g, h, sums, products):
-    for part in nb.prange(len(sums)):
+    for part in range(len(sums)):
         first, last = part * _ROWS, min((part + 1) * _ROWS, len(g))
         total, product = sums[part], products[part]
         for r in range(first, last):
@@ -49,9 +51,9 @@ def _pair_sums(g, h, sums, products):
                 product[c] += value * np.float64(other[c])
 
 
-@compiled(parallel=True)
-def _normalise(x, mean, factor, scale, bias, y, normal):
-    for r in nb.prange(len(x)):
+@compiled
+def _normalise(x, y, normal, mean, factor, scale, bias):
+    for r in range(len(x)):
         row, out, keep = x[r], y[r], normal[r]
         for c in range(len(mean)):
             value = (row[c] - mean[c]) * factor[c]
@@ -59,9 +61,9 @@ def _normalise(x, mean, factor, scale, bias, y, normal):
             out[c] = value * scale[c] + bias[c]
 
 
-@compiled(parallel=True)
-def _pull_back(g, normal, factor, mean, slope, out):
-    for r in nb.prange(len(g)):
+@compiled
+def _pull_back(g, normal, out, factor, mean, slope):
+    for r in range(len(g)):
         row, place, back = g[r], normal[r], out[r]
         for c in range(len(mean)):
             back[c] = factor[c] * (row[c] - mean[c] - slope[c] * place[c])
@@ -112,7 +114,7 @@ def normalise_columns(
     if on_gpu(x):
         _NORMALISE.along_rows(*x.shape, x, mean, factor, scale, bias, y, normal)
     else:
-        _normalise(x, mean, factor, scale, bias, y, normal)
+        over_slices(_normalise, _PART, (x, y, normal), mean, factor, scale, bias)
     return y, normal
 
 
@@ -138,7 +140,7 @@ def normalisation_transposed(g: np.ndarray, normal: np.ndarray, factor: np.ndarr
     if on_gpu(g):
         _PULL_BACK.along_rows(*g.shape, g, normal, factor, mean, slope, out)
     else:
-        _pull_back(g, normal, factor, mean, slope, out)
+        over_slices(_pull_back, _PART, (g, normal, out), factor, mean, slope)
     return out
 
 
@@ -158,5 +160,9 @@ def _partial(twin: CudaKernel, kernel: Callable[..., None], *tables: np.ndarray)
     if on_gpu(first):
         twin(parts * columns, *tables, one, other, rows, columns, _ROWS, parts)
     else:
-        kernel(*tables, one, other)
+
+        def sum_parts(begin: int, end: int) -> None:
+            kernel(*(table[begin * _ROWS : end * _ROWS] for table in tables), one[begin:end], other[begin:end])
+
+        distribute(sum_parts, parts, 1 + _PART // (_ROWS * max(1, columns)))
     return one, other

@@ -11,13 +11,48 @@ from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.blas import gemm, gemm_batched
 from analogpc.kernels.lookups import sum_rows
 from analogpc.kernels.memory import empty
+from analogpc.kernels.threads import distribute, one_blas_thread
+
+_PART = 2**22
+"""Multiply-adds of one part of a product: a tenth of a millisecond, several times as long as calling another thread."""
+_MOST_PARTS, _NARROWEST = 64, 96
+"""Largest number of parts of a product, and their least width: BLAS copies the other operand anew for each."""
+_UNIT = 48
+"""Widths of parts are multiples of this number, in which the kernels of BLAS work for most processors."""
 
 
 def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """Return (m, k) times (k, n) -> (m, n), of one type: by BLAS on the CPU, by cuBLAS on the GPU (see `blas`)."""
+    """Return (m, k) times (k, n) -> (m, n), of one type: by BLAS on the CPU, by cuBLAS on the GPU (see `blas`).
+
+    On the CPU, large products are divided into strips, each computed by one thread. The strips depend on the shape alone, so that the
+    result does not depend on the number of threads.
+    """
     if on_gpu(a):
         return gemm(a, b, out)
-    return np.matmul(a, b, out=empty((a.shape[0], b.shape[1]), a.dtype, a) if out is None else out)
+    m, n = a.shape[0], b.shape[1]
+    if out is None:
+        out = empty((m, n), a.dtype, a)
+    width, longest = _strip(m, a.shape[1], n), max(m, n)
+
+    def strips(first: int, last: int) -> None:
+        for start in range(first * width, min(last * width, longest), width):
+            stop = start + width
+            if m >= n:
+                np.matmul(a[start:stop], b, out=out[start:stop])
+            else:
+                np.matmul(a, b[:, start:stop], out=out[:, start:stop])
+
+    with one_blas_thread:
+        if width >= longest:
+            return np.matmul(a, b, out=out)
+        distribute(strips, -(-longest // width))
+    return out
+
+
+def _strip(m: int, k: int, n: int) -> int:
+    """Return the width of the strips of a product along the longer side of its result."""
+    longest, parts = max(m, n), min(m * k * n // _PART, _MOST_PARTS)
+    return longest if parts < 2 else _UNIT * -(-max(-(-longest // parts), _NARROWEST) // _UNIT)
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -42,7 +77,8 @@ def inner(a: np.ndarray, b: np.ndarray) -> Any:
     """
     if on_gpu(a):
         return (a * b).sum(dtype=np.float64)
-    return float(np.dot(a.reshape(-1), b.reshape(-1)))
+    with one_blas_thread:
+        return float(np.dot(a.reshape(-1), b.reshape(-1)))
 
 
 def row(numbers: Sequence[Any], like: np.ndarray) -> np.ndarray:
@@ -81,7 +117,11 @@ def batched(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """
     if on_gpu(a):
         return gemm_batched(a, b)
-    return np.matmul(a, b, out=empty((a.shape[0], a.shape[1], b.shape[2]), a.dtype, a))
+    out = empty((a.shape[0], a.shape[1], b.shape[2]), a.dtype, a)
+    with one_blas_thread:
+        grain = 1 + _PART // max(1, a.shape[1] * a.shape[2] * b.shape[2])
+        distribute(lambda first, last: np.matmul(a[first:last], b[first:last], out=out[first:last]), len(a), grain)
+    return out
 
 
 def outer(pre: np.ndarray, post: np.ndarray, n_in: int) -> np.ndarray:

@@ -51,7 +51,7 @@ def kept(device: Device, found: SweepResult, backend: Backend) -> list[Kept]:
     backend : "cpu" or "gpu"
     """
     from analogpc.analysis.conditions import evaluate_conditions
-    from analogpc.training.environment import pinned_blas
+    from analogpc.kernels.threads import one_blas_thread
     from analogpc.training.fit import begin
     from analogpc.training.study_data import study_data
 
@@ -60,7 +60,7 @@ def kept(device: Device, found: SweepResult, backend: Backend) -> list[Kept]:
     times = TIMES if device.ages else dict(list(TIMES.items())[:1])
     names = {seconds: name for name, seconds in times.items()}
     values: dict[tuple[float, bool], list[tuple[float, float]]] = {}
-    with pinned_blas(1):
+    with one_blas_thread:
         for number in finished:
             study = found.study(number)
             data = study_data(study)

@@ -20,7 +20,7 @@ from analogpc.studies.table import Record
 if TYPE_CHECKING:
     from analogpc.training.run import Run
 
-_HIDDEN = ("key", "setting", "machine", "blas_threads", "python", "numpy", "numba", "analogpc", "backend", "gpu")
+_HIDDEN = ("key", "setting", "machine", "python", "numpy", "numba", "analogpc", "backend", "gpu")
 """Columns of a sweep shown once, or not at all."""
 
 

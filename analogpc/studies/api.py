@@ -87,7 +87,6 @@ def sweep(
     storage: str = "",
     backend: Backend = "cpu",
     data_dir: str | Path = "",
-    blas_threads: int = 1,
     progress: bool = True,
     command: str = "",
 ) -> SweepResult:
@@ -113,8 +112,6 @@ def sweep(
     backend : "cpu" or "gpu"
     data_dir : path
         Folder with the published files of the data sets.
-    blas_threads : int
-        Number of BLAS threads of every trial; another number may round differently.
     progress : bool
         Show the progress on standard error.
     command : str
@@ -132,7 +129,7 @@ def sweep(
     """
     plan = read_plan(study, {"axes": axes} if axes else None)
     count = available_processors() if workers is None else workers
-    means = Means(min(count, plan.trials), scheduler, storage, backend, str(data_dir or ""), blas_threads)
+    means = Means(min(count, plan.trials), scheduler, storage, backend, str(data_dir or ""))
     folder = Path(out) if out is not None else Path(f"{plan.name}-sweep")
     return run_plan(plan, folder, means, progress=progress, command=command)
 

@@ -38,8 +38,6 @@ class Means:
     backend : "cpu" or "gpu"
     data_dir : str
         Folder with the published files of the data sets; empty for the default places.
-    blas_threads : int
-        Number of BLAS threads of every trial.
     """
 
     workers: int = 1
@@ -47,7 +45,6 @@ class Means:
     storage: str = ""
     backend: Backend = "cpu"
     data_dir: str = ""
-    blas_threads: int = 1
 
 
 @dataclass
@@ -227,7 +224,6 @@ class _Driver:
             limits=trial.limits,
             backend=means.backend,
             data_dir=means.data_dir,
-            blas_threads=means.blas_threads,
             checkpoint=saved,
             keep=self.outcome.plan.sweep.keep == "all" or trial.number in self.outcome.results,
         )

@@ -18,7 +18,7 @@ from analogpc.studies.trials import Result, Trial
 from analogpc.training.study import Study
 
 Row = dict[str, Any]
-ENVIRONMENT = ("analogpc", "python", "numpy", "numba", "machine", "backend", "gpu", "blas_threads")
+ENVIRONMENT = ("analogpc", "python", "numpy", "numba", "machine", "backend", "gpu")
 """Entries of the environment shown in the table."""
 
 

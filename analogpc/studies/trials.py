@@ -150,8 +150,6 @@ class Job:
     backend : "cpu" or "gpu"
     data_dir : str
         Folder of the published files of a data set; empty for the default places.
-    blas_threads : int
-        Number of BLAS threads, equal for all trials of a table, since another number may round differently.
     checkpoint : str
         File to save a long trial to and resume it from; empty for none.
     keep : bool
@@ -163,7 +161,6 @@ class Job:
     limits: Limits = field(default_factory=Limits)
     backend: Backend = "cpu"
     data_dir: str = ""
-    blas_threads: int = 1
     checkpoint: str = ""
     keep: bool = False
 
@@ -174,7 +171,7 @@ def job_of(study: Study, **further: Any) -> Job:
 
 
 _ONE_AT_A_TIME = threading.Lock()
-"""Kernels and BLAS share one thread pool per process, so trials run one at a time."""
+"""Threads of one process share its processors, so trials run one at a time."""
 
 
 def compute(job: Job) -> tuple[Result, bytes]:
@@ -223,12 +220,12 @@ def _data(name: str, augment: bool, train_images: int, test_images: int, data_di
 
 
 def _computed(job: Job, began: float) -> tuple[Result, bytes]:
-    from analogpc.training.environment import pinned_blas
+    from analogpc.kernels.threads import one_blas_thread
     from analogpc.training.fit import begin
 
     study = Study.recalled(job.study, job.said)
     data = _data(study.dataset, study.augment, study.train_images, study.test_images, job.data_dir)
-    with pinned_blas(job.blas_threads):
+    with one_blas_thread:
         run = _resumed(job, data) or begin(study, data, backend=job.backend)
         hopeless = _train(run, data, job)
     result = Result(

@@ -22,9 +22,10 @@ from analogpc.kernels.gpu.blas import precision_in_use, use_precision
 from analogpc.kernels.gpu.graphs import working_stream
 from analogpc.kernels.memory import POOL
 from analogpc.kernels.random.streams import Key, permutation
+from analogpc.kernels.threads import one_blas_thread
 from analogpc.networks.network import Network
 from analogpc.rules.base import StepContext
-from analogpc.training.environment import describe_environment, pinned_blas
+from analogpc.training.environment import describe_environment
 from analogpc.training.language_study import LanguageStudy
 from analogpc.training.optimisers import AnyOptimiser, Learner
 from analogpc.training.perplexity import Perplexity, perplexity, transformer_of
@@ -121,9 +122,8 @@ class LanguageRun:
         if data.fingerprint != self.fingerprint:
             raise ResumeError(f"'{data.name}' is not the text with which the run started: the fingerprints differ")
         end = self.study.batches if batches is None else min(self.study.batches, self.batch + batches)
-        pinned = pinned_blas(self.environment["blas_threads"])
         precise = use_precision(self.environment.get("gpu_precision", precision_in_use()))
-        with pinned, precise, working_stream(self.network.backend):
+        with one_blas_thread, precise, working_stream(self.network.backend):
             while self.batch < end and time.monotonic() < deadline:
                 self._train_batch(data)
                 if self.batch % self.study.interval == 0 or self.finished:

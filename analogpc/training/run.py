@@ -23,11 +23,12 @@ from analogpc.kernels.gpu.graphs import working_stream
 from analogpc.kernels.memory import POOL
 from analogpc.kernels.products import row
 from analogpc.kernels.random.streams import Key, permutation
+from analogpc.kernels.threads import one_blas_thread
 from analogpc.networks.network import Network
 from analogpc.rules.base import StepContext, StepResult
 from analogpc.training.billing import Billing
 from analogpc.training.callbacks import Callbacks
-from analogpc.training.environment import describe_environment, pinned_blas
+from analogpc.training.environment import describe_environment
 from analogpc.training.evaluation import answers_of, refuse_small_batches
 from analogpc.training.interrupts import Interrupts, Stopped
 from analogpc.training.metrics import measured, metric, metrics_for
@@ -198,8 +199,8 @@ class Run(Predictions, Billing):
         if epochs := whole_number(epochs, "epochs"):
             self._extend(epochs)
         left = math.inf if batches is None else batches
-        pinned, precise = pinned_blas(self.environment["blas_threads"]), use_precision(self._precision())
-        with Interrupts() as interrupts, pinned, precise, working_stream(self.network.backend):
+        precise = use_precision(self._precision())
+        with Interrupts() as interrupts, one_blas_thread, precise, working_stream(self.network.backend):
             try:
                 self._go_on(training, left, checkpoint, checkpoint_batches, progress, interrupts.check)
             except (Stopped, KeyboardInterrupt):

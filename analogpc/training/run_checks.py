@@ -75,8 +75,7 @@ def checked_environment(given: dict[str, Any]) -> dict[str, Any]:
     for name, value in given.items():
         if not isinstance(value, (str, int, float)):
             raise StateError(f"environment/{name} must be a text or a number")
-    for name in ("blas_threads", "kernel_threads"):
-        whole(given.get(name), f"environment/{name}", 1, _MOST_THREADS)
+    whole(given.get("kernel_threads"), "environment/kernel_threads", 1, _MOST_THREADS)
     if given.get("backend") not in ("cpu", "gpu"):
         raise StateError(f"environment/backend = {given.get('backend')!r} is not allowed: it is cpu or gpu")
     if given.get("gpu_precision", "tf32") not in get_args(Precision):

@@ -25,8 +25,9 @@ import numpy as np
 
 import analogpc as apc
 from analogpc.dynamics.relaxation import Relaxation
+from analogpc.kernels.threads import one_blas_thread
 from analogpc.rules.error_based import ErrorRelaxation
-from analogpc.training.environment import describe_environment, pinned_blas
+from analogpc.training.environment import describe_environment
 
 WIDTH, BATCH, RESIDUAL, STEP_LIMIT = 64, 32, 1e-3, 10_000
 MOMENTA = {"plain": (0.0,), "momentum": (0.0, 0.5, 0.9)}
@@ -136,7 +137,7 @@ def main() -> None:
     chosen = parser.parse_args()
     environment = describe_environment()
     results = []
-    with pinned_blas(environment["blas_threads"]):
+    with one_blas_thread:
         for kind, depth, descent in itertools.product(NETWORKS, chosen.depths, MOMENTA):
             row = measure(kind, depth, descent)
             results.append(row)

@@ -5,14 +5,14 @@ A table holds 2**b - 1 numbers: 2 kilobytes for each of the 9-bit converters in 
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
-from analogpc.kernels.converters.shared import QUICK, SLOW, neighbours, quantised, strips, uniform
+from analogpc.kernels.converters.shared import QUICK, SLOW, neighbours, over_vectors, quantised, uniform
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.random.streams import Key, row_normals, split, step_there
+from analogpc.kernels.threads import over_slices
 
 _IMPRINT = CudaKernel("converters/per_line", "imprint")
 _BIT_PLANE = CudaKernel("converters/per_line", "bit_plane")
@@ -55,14 +55,6 @@ def _imprint_rows(driven, out, step, affine, levels, resting, pulsed, first, k0,
         _affine_row(driven[b], draws, out[b], affine[0], affine[1], resting, pulsed)
 
 
-@compiled(parallel=True)
-def _imprint(driven, out, step, affine, levels, resting, pulsed, k0, k1, when, rows, count):
-    for strip in nb.prange(count):
-        first = strip * rows
-        part = slice(first, first + rows)
-        _imprint_rows(driven[part], out[part], step, affine, levels, resting, pulsed, first, k0, k1, when)
-
-
 def imprint(
     driven: np.ndarray,
     lsb: float,
@@ -103,17 +95,18 @@ def imprint(
         _IMPRINT.along_rows(n, parts, *given, lines, width)
         return out
     settings = kind(lsb), affine, levels, kind(resting), kind(pulsed)
-    rows, count = strips(driven.shape, SLOW if pulsed > 0 else QUICK)
-    if count < 2:
-        _imprint_rows(driven, out, *settings, 0, *key.words, np.uint64(step))
-    else:
-        _imprint(driven, out, *settings, *key.words, np.uint64(step), rows, count)
+    stream = *key.words, np.uint64(step)
+
+    def convert_part(first: int, stop: int) -> None:
+        _imprint_rows(driven[first:stop], out[first:stop], *settings, first, *stream)
+
+    over_vectors(convert_part, driven.shape, SLOW if pulsed > 0 else QUICK)
     return out
 
 
-@compiled(parallel=True)
+@compiled
 def _plane(driven, out, step, place, bound, most):
-    for b in nb.prange(driven.shape[0]):
+    for b in range(driven.shape[0]):
         for j in range(driven.shape[1]):
             value = driven[b, j]
             if value == value:
@@ -132,7 +125,7 @@ def bit_plane(driven: np.ndarray, lsb: float, place: int, bound: float, most: in
     if on_gpu(driven):
         _BIT_PLANE(driven.size, driven, out, driven.size, lsb, place, bound, most)
     else:
-        _plane(driven, out, kind(lsb), place, kind(bound), most)
+        over_slices(_plane, QUICK, (driven, out), kind(lsb), place, kind(bound), most)
     return out
 
 
@@ -213,32 +206,6 @@ def _convert_rows(
         _added_row(entered, total[b], scale[b], leave[0], leave[1], fresh)
 
 
-@compiled(parallel=True)
-def _convert(
-    y, total, scale, noise, variance, bound, step, entry, transitions, row, leave, fresh, k0, k1, when, saturated, rows, count
-):
-    for strip in nb.prange(count):
-        first = strip * rows
-        part = slice(first, first + rows)
-        own = entry, transitions, row, leave
-        _convert_rows(
-            y[part],
-            total[part],
-            scale[part],
-            noise,
-            variance[part],
-            bound,
-            step,
-            *own,
-            fresh,
-            first,
-            k0,
-            k1,
-            when,
-            saturated[part],
-        )
-
-
 def convert(
     y: np.ndarray,
     total: np.ndarray,
@@ -290,10 +257,14 @@ def convert(
         _CONVERT.along_rows(n, parts, *given, *tables, *key.words, *step_there(step), lines, width)
         return counts.view(np.int64)
     saturated = np.empty(len(y), np.int64)
-    settings = noise, variance, *uniform(y.dtype, bits, bound), entry, transitions, row, leave, fresh
-    rows, count = strips(y.shape, SLOW if noise > 0 or variance.size > 0 or transitions.size > 0 else QUICK)
-    if count < 2:
-        _convert_rows(y, total, scale, *settings, 0, *key.words, np.uint64(step), saturated)
-    else:
-        _convert(y, total, scale, *settings, *key.words, np.uint64(step), saturated, rows, count)
+    settings = *uniform(y.dtype, bits, bound), entry, transitions, row, leave, fresh
+    stream = *key.words, np.uint64(step)
+    varied = variance.size > 0
+
+    def convert_part(first: int, stop: int) -> None:
+        own = y[first:stop], total[first:stop], scale[first:stop]
+        changing = noise, variance[first:stop] if varied else variance
+        _convert_rows(*own, *changing, *settings, first, *stream, saturated[first:stop])
+
+    over_vectors(convert_part, y.shape, SLOW if noise > 0 or varied or transitions.size > 0 else QUICK)
     return saturated

@@ -8,10 +8,10 @@ step = bound / (2**(b-1) - 1), as in aihwkit (Rasch et al. 2021, arXiv 2104.0218
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-import numba as nb
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
@@ -19,16 +19,15 @@ from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.lines import line_squares
 from analogpc.kernels.random.streams import Key, row_normals, split, step_there
+from analogpc.kernels.threads import distribute
 
 _LARGEST = CudaKernel("converters/shared", "largest")
 _DAC = CudaKernel("converters/shared", "dac")
 _ADC = CudaKernel("converters/shared", "adc")
-QUICK, SLOW = 262144, 65536
-"""Largest amounts of numbers that one thread converts alone, without and with noise: 0.1 to 0.2 ms of work. Another thread may take
-that long to wake up after a product, while the BLAS threads still spin.
-"""
+QUICK, SLOW = 2**17, 2**14
+"""Least amounts of numbers that another thread is called for, without and with noise: several times the 20 microseconds of the call."""
 _STRIP = 8192
-"""Numbers per part of a thread for larger arrays."""
+"""Numbers whose squares are summed together."""
 _BLOCK = 4
 """Number of values that one block of random words serves."""
 _EACH = 3
@@ -48,13 +47,9 @@ def uniform(dtype: np.dtype, bits: float, bound: float) -> tuple[np.floating, np
     return dtype.type(bound), dtype.type(quantisation_step(bits, bound))
 
 
-def strips(shape: tuple[int, int], alone: int) -> tuple[int, int]:
-    """Return rows per strip, and number of strips, of a batch (n, lines) for the threads: one strip up to ``alone`` numbers."""
-    n, lines = shape
-    if n * lines <= alone:
-        return n, 1
-    rows = max(1, _STRIP // lines)
-    return rows, -(-n // rows)
+def over_vectors(convert: Callable[[int, int], Any], shape: tuple[int, int], least: int) -> None:
+    """Call ``convert(first, stop)`` for parts of a batch of vectors (n, lines), each of at least ``least`` numbers, in threads."""
+    distribute(convert, shape[0], 1 + least // max(1, shape[1]))
 
 
 def neighbours(lines: int, noisy: bool) -> tuple[int, int]:
@@ -176,19 +171,17 @@ def _dac_rows(x, words, infinity, out, scale, scale_words, managed, given, bound
     return clipped
 
 
-@compiled(parallel=True)
-def _dac(x, words, infinity, out, scale, scale_words, managed, given, bound, step, reduction, few, squares, rows, count):
+@compiled
+def _dac_strips(x, words, out, scale, scale_words, squares, rows, infinity, managed, given, bound, step, reduction, few):
+    """Convert strips of ``rows`` rows, with a row of ``squares`` for each."""
     clipped = 0
-    for strip in nb.prange(count):
+    for strip in range(len(squares)):
         part = slice(strip * rows, (strip + 1) * rows)
         clipped += _dac_rows(
             x[part], words[part], infinity, out[part], scale[part], scale_words[part], managed, given, bound, step, reduction, few,
             squares[strip],
         )  # fmt: skip
     return clipped
-
-
-_NONE = np.empty(0)
 
 
 def dac(
@@ -242,17 +235,21 @@ def dac(
     if magnitudes is not None:
         scale[:] = magnitudes
     out, infinity = np.empty_like(x), _INFINITY[x.itemsize]
-    arrays = x, x.view(infinity.dtype), infinity, out, scale, scale.view(infinity.dtype)
-    settings = managed, magnitudes is not None, *uniform(x.dtype, bits, bound), x.dtype.type(reduction), _few(x.dtype, bits)
-    rows, count = strips(x.shape, QUICK)
-    if count < 2:
-        clipped = _dac_rows(*arrays, *settings, _NONE if squares is None else squares)
-    else:
-        own = np.zeros((count, 0 if squares is None else len(squares)))
-        clipped = _dac(*arrays, *settings, own, rows, count)
-        if squares is not None:
-            squares += own.sum(axis=0)
-    return out, scale, int(clipped)
+    arrays = x, x.view(infinity.dtype), out, scale, scale.view(infinity.dtype)
+    settings = infinity, managed, magnitudes is not None, *uniform(x.dtype, bits, bound), x.dtype.type(reduction)
+    # Squares are summed strip by strip, so that sums that are not exact do not depend on the number of threads either.
+    n, rows = len(x), len(x) if x.size <= QUICK else max(1, _STRIP // x.shape[1])
+    own = np.zeros((-(-n // max(1, rows)), 0 if squares is None else len(squares)))
+    clipped: list[int] = []
+
+    def convert(first: int, stop: int) -> None:
+        parts = (array[first * rows : stop * rows] for array in arrays)
+        clipped.append(int(_dac_strips(*parts, own[first:stop], rows, *settings, _few(x.dtype, bits))))
+
+    distribute(convert, len(own), max(1, QUICK // _STRIP))
+    if squares is not None:
+        squares += own.sum(axis=0)
+    return out, scale, sum(clipped)
 
 
 @lru_cache(maxsize=256)
@@ -311,14 +308,6 @@ def _adc_rows(y, total, scale, noise, bound, step, fresh, first, k0, k1, when, s
         saturated[b] = _adc_row(y[b], draws, total[b], scale[b], noise, bound, step, fresh)
 
 
-@compiled(parallel=True)
-def _adc(y, total, scale, noise, bound, step, fresh, k0, k1, when, saturated, rows, count):
-    for strip in nb.prange(count):
-        first = strip * rows
-        part = slice(first, first + rows)
-        _adc_rows(y[part], total[part], scale[part], noise, bound, step, fresh, first, k0, k1, when, saturated[part])
-
-
 def adc(
     y: np.ndarray,
     total: np.ndarray,
@@ -363,9 +352,11 @@ def adc(
         _ADC.along_rows(len(y), parts, *given, y.shape[1], width)
         return counts.view(np.int64)
     saturated = np.empty(len(y), np.int64)
-    rows, count = strips(y.shape, SLOW if noise > 0 else QUICK)
-    if count < 2:
-        _adc_rows(y, total, scale, *settings, fresh, 0, *key.words, np.uint64(step), saturated)
-    else:
-        _adc(y, total, scale, *settings, fresh, *key.words, np.uint64(step), saturated, rows, count)
+    stream = *key.words, np.uint64(step)
+
+    def convert(first: int, stop: int) -> None:
+        own = y[first:stop], total[first:stop], scale[first:stop]
+        _adc_rows(*own, *settings, fresh, first, *stream, saturated[first:stop])
+
+    over_vectors(convert, y.shape, SLOW if noise > 0 else QUICK)
     return saturated

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba as nb
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.memory import as_real, empty, zeros
+from analogpc.kernels.threads import over_slices
 
 _QUAD = 16
+_PART = 2**16
 _PATCHES = CudaKernel("images/patches", "patches")
 _PATCHES_BY_QUADS = CudaKernel("images/patches", "patches_by_quads")
 _FOLD = CudaKernel("images/patches", "fold")
@@ -51,10 +52,10 @@ def window_grid(shape: tuple[int, ...], kernel: int, stride: int, padding: int) 
 # (height, width * channels) and a patch as (kernel, kernel * channels), and copy one run of numbers per window row.
 
 
-@compiled(parallel=True)
+@compiled
 def _patches(x, out, width, channels, stride, padding):
     kernel = out.shape[3]
-    for i in nb.prange(out.shape[0]):
+    for i in range(out.shape[0]):
         for oy in range(out.shape[1]):
             for ox in range(out.shape[2]):
                 left = ox * stride - padding
@@ -72,10 +73,10 @@ def _patches(x, out, width, channels, stride, padding):
                         inside[j] = pixels[j]
 
 
-@compiled(parallel=True)
+@compiled
 def _fold(p, out, width, channels, stride, padding):
     kernel = p.shape[3]
-    for i in nb.prange(p.shape[0]):
+    for i in range(p.shape[0]):
         for oy in range(p.shape[1]):
             for ox in range(p.shape[2]):
                 left = ox * stride - padding
@@ -118,7 +119,8 @@ def patches(x: np.ndarray, kernel: int, stride: int = 1, padding: int = 0) -> np
     if on_gpu(x):
         _patches_on_gpu(as_real(x), as_real(out), stride, padding)
     else:
-        _patches(np.ascontiguousarray(x).reshape(batch, height, width * channels), out, width, channels, stride, padding)
+        rows_of = np.ascontiguousarray(x).reshape(batch, height, width * channels)
+        over_slices(_patches, _PART, (rows_of, out), width, channels, stride, padding)
     return out.reshape(batch * rows * columns, kernel * kernel * channels)
 
 
@@ -166,7 +168,7 @@ def fold(p: np.ndarray, input_shape: tuple[int, ...], kernel: int, stride: int =
         return _fold_on_gpu(p, input_shape, rows, columns, kernel, stride, padding)
     out = zeros((batch, height, width * channels), p.dtype, p)
     cut = np.ascontiguousarray(p).reshape(batch, rows, columns, kernel, kernel * channels)
-    _fold(cut, out, width, channels, stride, padding)
+    over_slices(_fold, _PART, (cut, out), width, channels, stride, padding)
     return out.reshape(batch, height, width, channels)
 
 

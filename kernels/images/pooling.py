@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numba as nb
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
@@ -13,15 +12,18 @@ from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.images.patches import window_grid
 from analogpc.kernels.memory import as_real, empty, zeros
+from analogpc.kernels.threads import over_slices
 
 _MAX_POOL, _MAX_POOL_SHIFT, _MAX_UNPOOL, _AVERAGE_POOL, _AVERAGE_UNPOOL = (
     CudaKernel("images/pooling", name) for name in ("max_pool", "max_pool_shift", "max_unpool", "average_pool", "average_unpool")
 )
+_PART = 2**16
+"""Least number of pixels of a part for one thread."""
 
 
-@compiled(parallel=True)
+@compiled
 def _max_pool(x, y, where, size, stride):
-    for i in nb.prange(y.shape[0]):
+    for i in range(y.shape[0]):
         for oy in range(y.shape[1]):
             for ox in range(y.shape[2]):
                 best, found = y[i, oy, ox], where[i, oy, ox]
@@ -38,9 +40,9 @@ def _max_pool(x, y, where, size, stride):
                         found[c] = place if keep else mark
 
 
-@compiled(parallel=True)
+@compiled
 def _max_pool_shift(x, d, y, where, size, stride):
-    for i in nb.prange(y.shape[0]):
+    for i in range(y.shape[0]):
         old, top, own = np.empty_like(y[0, 0, 0]), np.empty_like(y[0, 0, 0]), np.empty_like(y[0, 0, 0])
         for oy in range(y.shape[1]):
             for ox in range(y.shape[2]):
@@ -66,9 +68,9 @@ def _max_pool_shift(x, d, y, where, size, stride):
                     moved[c] += own[c] - old[c]
 
 
-@compiled(parallel=True)
+@compiled
 def _max_unpool(g, where, out, size, stride):
-    for i in nb.prange(g.shape[0]):
+    for i in range(g.shape[0]):
         for oy in range(g.shape[1]):
             for ox in range(g.shape[2]):
                 given, found, nothing = g[i, oy, ox], where[i, oy, ox], g.dtype.type(0)
@@ -80,9 +82,9 @@ def _max_unpool(g, where, out, size, stride):
                         here[c] += value if place == mark else nothing
 
 
-@compiled(parallel=True)
+@compiled
 def _average_pool(x, y, size, stride, part):
-    for i in nb.prange(y.shape[0]):
+    for i in range(y.shape[0]):
         for oy in range(y.shape[1]):
             for ox in range(y.shape[2]):
                 total = y[i, oy, ox]
@@ -94,9 +96,9 @@ def _average_pool(x, y, size, stride, part):
                     total[c] *= part
 
 
-@compiled(parallel=True)
+@compiled
 def _average_unpool(g, out, size, stride, part):
-    for i in nb.prange(g.shape[0]):
+    for i in range(g.shape[0]):
         for oy in range(g.shape[1]):
             for ox in range(g.shape[2]):
                 given = g[i, oy, ox]
@@ -139,7 +141,7 @@ def max_pool(x: np.ndarray, size: int, stride: int) -> tuple[np.ndarray, np.ndar
         given = x, y, where.view(np.uint8), where.itemsize > 1
         launch_windows(_MAX_POOL, y, y.shape, x.shape, size, stride, *given)
     else:
-        _max_pool(x, y, where, size, stride)
+        over_slices(_max_pool, _PART, (x, y, where), size, stride)
     return y, where
 
 
@@ -166,7 +168,7 @@ def max_pool_shift(x: np.ndarray, d: np.ndarray, size: int, stride: int) -> tupl
         given = x, d, y, where.view(np.uint8), where.itemsize > 1
         launch_windows(_MAX_POOL_SHIFT, y, y.shape, x.shape, size, stride, *given)
     else:
-        _max_pool_shift(x, d, y, where, size, stride)
+        over_slices(_max_pool_shift, _PART, (x, d, y, where), size, stride)
     return y, where
 
 
@@ -201,7 +203,7 @@ def max_unpool(g: np.ndarray, where: np.ndarray, input_shape: tuple[int, ...], s
         launch_windows(_MAX_UNPOOL, out, g.shape, input_shape, size, stride, *given)
         return out
     out = zeros(input_shape, g.dtype, g)
-    _max_unpool(g, where, out, size, stride)
+    over_slices(_max_unpool, _PART, (g, where, out), size, stride)
     return out
 
 
@@ -230,7 +232,7 @@ def average_pool(x: np.ndarray, size: int, stride: int) -> np.ndarray:
         pairs, pooled = as_real(x), as_real(y)
         launch_windows(_AVERAGE_POOL, pooled, y.shape, x.shape, size, stride, pairs, pooled, part)
     else:
-        _average_pool(np.ascontiguousarray(x), y, size, stride, part)
+        over_slices(_average_pool, _PART, (np.ascontiguousarray(x), y), size, stride, part)
     return y
 
 
@@ -261,7 +263,7 @@ def average_unpool(g: np.ndarray, input_shape: tuple[int, ...], size: int, strid
         spread = as_real(out)
         launch_windows(_AVERAGE_UNPOOL, spread, g.shape, input_shape, size, stride, as_real(g), spread, part)
     else:
-        _average_unpool(np.ascontiguousarray(g), out, size, stride, part)
+        over_slices(_average_unpool, _PART, (np.ascontiguousarray(g), out), size, stride, part)
     return out
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 
-import numba as nb
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
@@ -13,17 +12,20 @@ from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.images.patches import window_grid
 from analogpc.kernels.images.pooling import check_pooled, launch_windows
 from analogpc.kernels.memory import as_real, zeros
+from analogpc.kernels.threads import over_slices
 
 _SOFT_POOL, _SOFT_UNPOOL = (
     {"f": CudaKernel("images/soft_pooling", name), "c": CudaKernel("images/soft_pooling", f"complex_{name}")}
     for name in ("soft_pool", "soft_unpool")
 )
 """Kernels by kind of the numbers, real or complex."""
+_PART = 2**13
+"""Least number of pixels of a part for one thread."""
 
 
-@compiled(parallel=True)
+@compiled
 def _soft_pool(x, y, weights, size, stride, rate):
-    for i in nb.prange(y.shape[0]):
+    for i in range(y.shape[0]):
         top, total = np.empty(y.shape[3], rate.dtype), np.empty_like(y[0, 0, 0])
         for oy in range(y.shape[1]):
             for ox in range(y.shape[2]):
@@ -47,9 +49,9 @@ def _soft_pool(x, y, weights, size, stride, rate):
                         mean[c] += share[c] * here[c]
 
 
-@compiled(parallel=True)
+@compiled
 def _soft_unpool(g, x, y, weights, out, size, stride, rate):
-    for i in nb.prange(g.shape[0]):
+    for i in range(g.shape[0]):
         for oy in range(g.shape[1]):
             for ox in range(g.shape[2]):
                 given, mean, shares = g[i, oy, ox], y[i, oy, ox], weights[i, oy, ox]
@@ -92,7 +94,7 @@ def soft_pool(x: np.ndarray, size: int, stride: int, temperature: float) -> tupl
     if on_gpu(x):
         _launch(_SOFT_POOL, y, y.shape, x.shape, size, stride, temperature, x, y, weights)
     else:
-        _soft_pool(np.ascontiguousarray(x), y, weights, size, stride, _rate(x, temperature))
+        over_slices(_soft_pool, _PART, (np.ascontiguousarray(x), y, weights), size, stride, _rate(x, temperature))
     return y, weights
 
 
@@ -161,7 +163,7 @@ def soft_unpool(
         _launch(_SOFT_UNPOOL, out, g.shape, x.shape, size, stride, temperature, *given, out)
     else:
         g, x, y, weights = (np.ascontiguousarray(array) for array in (g, x, y, weights))
-        _soft_unpool(g, x, y, weights, out, size, stride, _rate(x, temperature))
+        over_slices(_soft_unpool, _PART, (g, x, y, weights, out), size, stride, _rate(x, temperature))
     return out
 
 

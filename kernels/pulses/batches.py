@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +15,10 @@ from analogpc.kernels.pulses import events as pulse_events
 from analogpc.kernels.pulses.constant_steps import apply_constant
 from analogpc.kernels.pulses.dense_rows import busy_rows
 from analogpc.kernels.pulses.events import events
-from analogpc.kernels.pulses.planes import MAX_BATCH, bit_planes
-from analogpc.kernels.pulses.threads import over_rows
+from analogpc.kernels.pulses.planes import MAX_BATCH, STRIP, bit_planes
 from analogpc.kernels.pulses.updates import COMPOSITE, LINEAR, PARAMETERS, Law, apply_pulses
 from analogpc.kernels.random.streams import Key
+from analogpc.kernels.threads import distribute
 from analogpc.kernels.words import SLOTS
 
 _BUSY = 0.1
@@ -54,6 +56,11 @@ class SentColumns:
         if len(self._planes) < _KEPT:
             self._planes[start] = made
         return made
+
+
+def _over_rows(kernel: Callable[..., Any], height: int, room: Callable[[], Any], *arguments: Any) -> None:
+    """Call ``kernel(first, stop, room(), *arguments)`` for parts of the rows 0 to ``height``, each with its own working space."""
+    distribute(lambda first, stop: kernel(first, stop, room(), *arguments), height, STRIP)
 
 
 def apply_batch(
@@ -120,18 +127,18 @@ def apply_batch(
                     fired,
                     sums,
                 )
-                over_rows(apply_constant, height, partial(pulse_constant.room, len(some), width, state.dtype), *given)
+                _over_rows(apply_constant, height, partial(pulse_constant.room, len(some), width, state.dtype), *given)
             busy = (fired < 0) & _busy(row_lines, others)
             if busy.any():
                 blocks = np.zeros((height, -(-width // pulse_rows.COLUMNS)), np.int64)
                 found_there = np.zeros(blocks.shape if found is not None else (0, 0))
                 given = state, row_lines, others, one_sided, *arrays, spread, *stream, received, blocks, busy, found_there
-                over_rows(busy_rows(law.noise), blocks.size, partial(pulse_rows.room, state.dtype), *given)
+                _over_rows(busy_rows(law.noise), blocks.size, partial(pulse_rows.room, state.dtype), *given)
                 fired[busy] = blocks.sum(axis=1)[busy]
                 if found is not None:
                     found[busy] = found_there.sum(axis=1)[busy]
         if (fired < 0).any():
             given = state, some, others, planes, one_sided, *arrays, *numbers, *stream, received, fired, sums
-            over_rows(events(law.law, law.noise), height, partial(pulse_events.room, width, state.dtype), *given)
+            _over_rows(events(law.law, law.noise), height, partial(pulse_events.room, width, state.dtype), *given)
         pulses += int(fired.sum())
     return pulses

@@ -146,7 +146,7 @@ def room(n: int, width: int, dtype: np.dtype) -> tuple[np.ndarray, ...]:
     return places, digits, digits.view(np.uint32), counts, xi, unsafe, products
 
 
-@compiled(nogil=True)
+@compiled
 def apply_constant(
     begin, end, room, state, rows, columns, planes, one_sided, up, down, shape_up, shape_down, low, high, spread, k0, k1, first,
     received, fired, found,

@@ -117,7 +117,7 @@ def busy_rows(kind: int) -> Callable[..., None]:
             work[int(STATE) + lane] = w
             work[int(UPS) + lane] = work[int(DOWNS) + lane] = zero
 
-    @compiled(nogil=True, error_model="numpy")
+    @compiled(error_model="numpy")
     def apply(
         first_block, end, room, state, rows, columns, one_sided, up, down, shape_up, shape_down, low, high, spread, k0, k1, first,
         received, fired, busy, found,

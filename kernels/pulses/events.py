@@ -193,7 +193,7 @@ def _work_off(state, listed, count, draws, devices, constants, spread, added, sl
 def events(law: int, kind: int) -> Callable[..., None]:
     """Return the kernel of one law and kind of noise, which are compile-time constants."""
 
-    @compiled(nogil=True)
+    @compiled
     def apply(
         begin, end, room, state, rows, columns, planes, one_sided, up, down, shape_up, shape_down, low, high, constants, spread,
         added, sloped, k0, k1, first, received, fired, found,

@@ -8,11 +8,11 @@ without inspecting crosspoints (the bit count of Harley and Seal; Warren, Hacker
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.memory import empty
+from analogpc.kernels.threads import distribute
 from analogpc.kernels.words import MAX_LENGTH, SIGN, lowest_bit
 
 WORDS = 8
@@ -29,6 +29,8 @@ SCRATCH = WORDS * LEVELS + WORDS
 # Unsigned indices: with signed ones Numba tests for negative values at every access, and nothing is vectorised.
 _W, _W2, _W3, _W4, _CARRY = (np.uint64(WORDS * level) for level in (1, 2, 3, 4, LEVELS))
 _HALVES = np.uint32(0xFFFF)
+_PART = 2**13
+"""Least number of trains for one thread."""
 
 
 @compiled
@@ -46,10 +48,11 @@ def _transpose(square):
         mask = np.uint32(mask ^ np.uint32(mask << np.uint32(distance)))
 
 
-@compiled(parallel=True)
-def _fill_planes(columns, planes):
+@compiled
+def _fill_planes(columns, planes, first, last):
+    """Fill the planes of the products from ``first`` to ``last``."""
     blocks, _, words = planes.shape
-    for b in nb.prange(columns.shape[0]):
+    for b in range(first, last):
         square = np.empty(32, np.uint32)
         for block in range(blocks):
             # Words of missing columns stay empty.
@@ -82,7 +85,7 @@ def bit_planes(columns: np.ndarray) -> np.ndarray:
     n, width = columns.shape
     planes = empty((-(-width // COLUMNS), 2 * MAX_LENGTH * n + 8, 2 * WORDS), np.uint32, columns)
     planes[:, 0 if width % COLUMNS else 2 * MAX_LENGTH * n :] = 0
-    _fill_planes(columns, planes)
+    distribute(lambda first, last: _fill_planes(columns, planes, first, last), n, 1 + _PART // max(1, width))
     return planes.view(np.uint64).reshape(len(planes), -1)
 
 

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numba as nb
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
@@ -21,6 +20,7 @@ from analogpc.kernels.gpu.arrays import copied, on_gpu
 from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.pulses.measured_steps import drawn_factor
 from analogpc.kernels.random.streams import Key, normal, philox, split, step_there
+from analogpc.kernels.threads import distribute
 from analogpc.kernels.words import SIGN, SLOTS, count_bits
 
 LINEAR, EXPONENTIAL, POWER, PIECEWISE, MEASURED = range(5)
@@ -28,6 +28,8 @@ LINEAR, EXPONENTIAL, POWER, PIECEWISE, MEASURED = range(5)
 MULTIPLICATIVE, ADDITIVE, COMPOSITE = range(3)
 """Dependence of the noise of a step on the step: see `apply_pulses`."""
 _CHUNK = 16
+_LEAST_DRAWS, _LEAST_CROSSPOINTS = 2**13, 2**15
+"""Least numbers of trains, and of crosspoints of all products, for one thread."""
 _SUMS = 1024
 """Number of partial counters of the threads of a GPU."""
 _GROUP, _GROUP_WORDS = 128, 4
@@ -51,10 +53,10 @@ def _fire(thresholds, length, c2, c3, k0, k1, words):
             words[j] |= np.uint32(np.uint32(slots << np.uint32(4 * block)) & used)
 
 
-@compiled(parallel=True)
-def _trains(values, gain, length, k0, k1, first_step, words):
+@compiled
+def _trains(values, gain, length, words, k0, k1, first_step):
     over = np.zeros(values.shape[0], np.int64)
-    for b in nb.prange(values.shape[0]):
+    for b in range(values.shape[0]):
         c2, c3 = split(first_step + np.uint64(b))
         thresholds = np.zeros(values.shape[1], np.uint32)
         for j in range(values.shape[1]):
@@ -99,8 +101,14 @@ def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, f
         over = np.zeros(_SUMS, np.uint64, like=values)
         _TRAINS(values.size, *arrays, words, over, _SUMS, *values.shape, *key.words, *step_there(first_step))
         return words, over.sum()
-    clipped = _trains(values, gain, length, *key.words, np.uint64(first_step), words)
-    return words, int(clipped)
+    clipped: list[int] = []
+
+    def draw(first: int, last: int) -> None:
+        own = (array[first:last] for array in (values, gain, length, words))
+        clipped.append(int(_trains(*own, *key.words, np.uint64(first_step + first))))
+
+    distribute(draw, len(values), 1 + _LEAST_DRAWS // max(1, values.shape[1]))
+    return words, sum(clipped)
 
 
 @compiled
@@ -162,14 +170,30 @@ def moves(w, hits, step, upward, shape, low, high, law, constants, spread, kind,
 def _coincidences(law: int, kind: int, one_sided: bool) -> Callable[..., int]:
     """Return the kernel of one law and kind of noise, which as compile-time constants cost nothing in the innermost loop."""
 
-    @compiled(parallel=True)
+    @compiled
     def apply(
-        state, rows, columns, up, down, shape_up, shape_down, low, high, constants, spread, added, sloped, k0, k1, first, received
+        top,
+        bottom,
+        state,
+        rows,
+        columns,
+        up,
+        down,
+        shape_up,
+        shape_down,
+        low,
+        high,
+        constants,
+        spread,
+        added,
+        sloped,
+        k0,
+        k1,
+        first,
+        received,
     ):
-        width = state.shape[1]
-        pulses = np.zeros(state.shape[0], np.int64)
-        for j in nb.prange(state.shape[0]):
-            fired = 0
+        width, fired = state.shape[1], 0
+        for j in range(top, bottom):
             for b in range(rows.shape[0]):
                 row = rows[b, j]
                 slots = row & SLOTS
@@ -200,8 +224,7 @@ def _coincidences(law: int, kind: int, one_sided: bool) -> Callable[..., int]:
                             spread, kind, added, sloped, j * width + i, c2, c3, k0, k1,
                         )
                         # fmt: on
-            pulses[j] = fired
-        return pulses.sum()
+        return fired
 
     return apply
 
@@ -210,13 +233,13 @@ def _coincidences(law: int, kind: int, one_sided: bool) -> Callable[..., int]:
 def _counted(law: int, kind: int) -> Callable[..., int]:
     """Return the kernel for pulses that are counted device by device."""
 
-    @compiled(parallel=True)
-    def apply(state, counts, up, down, shape_up, shape_down, low, high, constants, spread, added, sloped, k0, k1, when):
-        width = state.shape[1]
-        pulses = np.zeros(state.shape[0], np.int64)
+    @compiled
+    def apply(
+        top, bottom, state, counts, up, down, shape_up, shape_down, low, high, constants, spread, added, sloped, k0, k1, when
+    ):
+        width, fired = state.shape[1], 0
         c2, c3 = split(when)
-        for j in nb.prange(state.shape[0]):
-            fired = 0
+        for j in range(top, bottom):
             for i in range(width):
                 hits = abs(counts[j, i])
                 if hits == 0:
@@ -232,10 +255,17 @@ def _counted(law: int, kind: int) -> Callable[..., int]:
                     spread, kind, added, sloped, j * width + i, c2, c3, k0, k1,
                 )
                 # fmt: on
-            pulses[j] = fired
-        return pulses.sum()
+        return fired
 
     return apply
+
+
+def _over_rows(kernel: Callable[..., int], state: np.ndarray, products: int, *arguments: Any) -> int:
+    """Call a kernel for parts of the rows of the devices, in threads; return the sum of its results."""
+    pulses: list[int] = []
+    grain = 1 + _LEAST_CROSSPOINTS // max(1, products * state.shape[1])
+    distribute(lambda top, bottom: pulses.append(int(kernel(top, bottom, state, *arguments))), len(state), grain)
+    return sum(pulses)
 
 
 @dataclass(frozen=True)
@@ -353,7 +383,7 @@ def apply_pulses(
     apply = _coincidences(law.law, law.noise, one_sided)
     arrays = [parameters[name] for name in PARAMETERS]
     numbers = law.numbers(state.dtype)
-    return int(apply(state, rows, columns, *arrays, *numbers, *key.words, np.uint64(first_step), received))
+    return _over_rows(apply, state, len(rows), rows, columns, *arrays, *numbers, *key.words, np.uint64(first_step), received)
 
 
 def apply_counts(state: np.ndarray, counts: np.ndarray, parameters: dict[str, np.ndarray], law: Law, key: Key, step: int) -> Any:
@@ -366,4 +396,4 @@ def apply_counts(state: np.ndarray, counts: np.ndarray, parameters: dict[str, np
         return _launch(_APPLY_COUNTS, state, given, parameters, law, *key.words, *step_there(step))
     arrays = [parameters[name] for name in PARAMETERS]
     apply = _counted(law.law, law.noise)
-    return int(apply(state, counts, *arrays, *law.numbers(state.dtype), *key.words, np.uint64(step)))
+    return _over_rows(apply, state, 1, counts, *arrays, *law.numbers(state.dtype), *key.words, np.uint64(step))

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.cuda_kernel import CudaKernel
+from analogpc.kernels.threads import over_slices
 
-_ALONE = 2**16
+_PART = 2**15
 _MOVE_WITHIN = CudaKernel("pulses/writes", "move_within")
 
 
 @compiled(error_model="numpy")
-def _some(state, change, low, high, touched):
+def _move_within(state, change, low, high, touched):
     for i in range(state.size):
         value = state[i] + change[i]
         value = low[i] if value < low[i] else value
         state[i] = high[i] if value > high[i] else value
         touched[i] = change[i] != 0
-
-
-@compiled(parallel=True)
-def _all(state, change, low, high, touched):
-    for row in nb.prange(state.shape[0]):
-        _some(state[row], change[row], low[row], high[row], touched[row])
 
 
 def move_within(state: np.ndarray, change: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -44,8 +38,6 @@ def move_within(state: np.ndarray, change: np.ndarray, low: np.ndarray, high: np
     change, low, high = (np.ascontiguousarray(array, like=array) for array in (change, low, high))
     if on_gpu(state):
         _MOVE_WITHIN(state.size, state, change, low, high, touched, state.size)
-    elif state.size <= _ALONE:
-        _some(*(array.reshape(-1) for array in (state, change, low, high, touched)))
     else:
-        _all(state, change, low, high, touched)
+        over_slices(_move_within, _PART, tuple(array.reshape(-1) for array in (state, change, low, high, touched)))
     return touched

@@ -11,11 +11,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numba as nb
 import numpy as np
 from llvmlite import ir
 from numba.core import types
@@ -25,6 +25,7 @@ from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import copied, on_gpu
 from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.gpu.steps import MovingStep
+from analogpc.kernels.threads import distribute
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
@@ -176,8 +177,9 @@ def normal(word):
 
 
 @compiled
-def _some_bits(out, first, k0, k1, c2, c3):
+def _some_bits(out, first, k0, k1, step):
     """Fill ``out``, which begins with the first word of block ``first``, with random words."""
+    c2, c3 = split(step)
     whole = out.size // 4
     for place in range(whole):
         c0, c1 = split(first + place)
@@ -194,8 +196,9 @@ def _some_bits(out, first, k0, k1, c2, c3):
 
 
 @compiled(error_model="numpy")
-def _some_normals(out, first, k0, k1, c2, c3):
+def _some_normals(out, first, k0, k1, step):
     """Fill ``out``, which begins with the first word of block ``first``, with normal numbers."""
+    c2, c3 = split(step)
     whole = out.size // 4
     for place in range(whole):
         c0, c1 = split(first + place)
@@ -222,20 +225,6 @@ def row_normals(out, c1, c2, c3, k0, k1):
         out[4 * place + 3] = normal(w3)
 
 
-@compiled(parallel=True)
-def _fill_bits(out, k0, k1, step):
-    c2, c3 = split(step)
-    for part in nb.prange((out.size + _PART - 1) // _PART):
-        _some_bits(out[part * _PART : (part + 1) * _PART], part * (_PART // 4), k0, k1, c2, c3)
-
-
-@compiled(parallel=True)
-def _fill_normals(out, k0, k1, step):
-    c2, c3 = split(step)
-    for part in nb.prange((out.size + _PART - 1) // _PART):
-        _some_normals(out[part * _PART : (part + 1) * _PART], part * (_PART // 4), k0, k1, c2, c3)
-
-
 def bits(key: Key, step: int, shape: int | tuple[int, ...], *, like: np.ndarray | None = None) -> np.ndarray:
     """Return uniform random 32-bit words, ``shape``, uint32; element i (C order) is word i mod 4 of block i div 4.
 
@@ -245,8 +234,14 @@ def bits(key: Key, step: int, shape: int | tuple[int, ...], *, like: np.ndarray 
     if on_gpu(out):
         _BITS(-(-out.size // 4), out, out.size, *key.words, *step_there(step))
     else:
-        _fill_bits(out.reshape(-1), *key.words, np.uint64(step))
+        _fill(_some_bits, out.reshape(-1), key, step)
     return out
+
+
+def _fill(kernel: Callable[..., None], out: np.ndarray, key: Key, step: int) -> None:
+    """Fill a vector with random words or numbers, in parts of whole blocks."""
+    when = np.uint64(step)
+    distribute(lambda first, stop: kernel(out[first:stop], first // 4, *key.words, when), out.size, _PART)
 
 
 def uniforms(
@@ -274,7 +269,7 @@ def normals(
     if on_gpu(out):
         _NORMALS(-(-out.size // 4), out, out.size, *key.words, *step_there(step))
     else:
-        _fill_normals(out.reshape(-1), *key.words, np.uint64(step))
+        _fill(_some_normals, out.reshape(-1), key, step)
     return out
 
 

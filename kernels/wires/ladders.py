@@ -9,10 +9,10 @@ needed, and each costs of the order of the number of crosspoints.
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
+from analogpc.kernels.threads import distribute
 
 
 @compiled
@@ -133,9 +133,9 @@ def _solve(shunt, current, row, column, source_rows, source_columns, tolerance, 
     return -1
 
 
-@compiled(parallel=True)
-def _solve_all(shunt, current, row, column, source_rows, source_columns, tolerance, iterations, word, bit, used):
-    for n in nb.prange(len(used)):
+@compiled
+def _solve_some(first, stop, shunt, current, row, column, source_rows, source_columns, tolerance, iterations, word, bit, used):
+    for n in range(first, stop):
         own, given = shunt[n % len(shunt)], current[n % len(current)]
         args = row, column, source_rows[n], source_columns[n], tolerance, iterations
         used[n] = _solve(own, given, *args, word[n], bit[n])
@@ -180,7 +180,8 @@ def solve(
     used, limit = np.zeros(n, np.int64), 20 * (rows + columns) + 1000
     flat = shunt.reshape(-1, rows * columns), current.reshape(-1, rows * columns)
     wires = row, column, source_rows, source_columns
-    _solve_all(*flat, *wires, tolerance, limit, word.reshape(n, -1), bit.reshape(n, -1), used)
+    given = *flat, *wires, tolerance, limit, word.reshape(n, -1), bit.reshape(n, -1), used
+    distribute(lambda first, stop: _solve_some(first, stop, *given), n)
     if (used < 0).any():
         raise ArithmeticError(f"node voltages did not converge to {tolerance:g} for {np.count_nonzero(used < 0)} of {n} inputs")
     return word, bit

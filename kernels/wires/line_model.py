@@ -9,18 +9,21 @@ from __future__ import annotations
 
 from typing import Unpack
 
-import numba as nb
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
+from analogpc.kernels.threads import distribute, over_slices
 from analogpc.kernels.wires.grid import Lines, grid_of
+
+_PART = 2**14
+"""Least number of crosspoints for one thread."""
 
 
 @compiled
-def _look(shunt, series, far, transfer, impedance):
+def _look(shunt, series, transfer, impedance):
     """Return the Thévenin equivalent of a line at each crosspoint, without its own device, per volt at the ports.
 
-    ``shunt`` (lines, crosspoints) S, ``series`` (lines, crosspoints + 1) ohms; ``far`` whether the far end has a port too.
+    ``shunt`` (lines, crosspoints) S, ``series`` (lines, crosspoints + 1) ohms, the last finite if the far end has a port too.
     """
     lines, count = shunt.shape
     for i in range(lines):
@@ -29,7 +32,7 @@ def _look(shunt, series, far, transfer, impedance):
             impedance[i, j], transfer[i, j] = ohms, 0.0 if np.isinf(ohms) else volts
             ohms, volts = _passed(ohms, volts, shunt[i, j])
             ohms += series[i, j + 1]
-        ohms, volts = series[i, count], 1.0 if far else 0.0
+        ohms, volts = series[i, count], 0.0 if np.isinf(series[i, count]) else 1.0
         for j in range(count - 1, -1, -1):
             before = impedance[i, j]
             if np.isinf(before):
@@ -52,30 +55,34 @@ def _passed(ohms, volts, shunt):
     return ohms * rest, volts * rest
 
 
-@compiled(parallel=True)
-def _estimate(g, row, column):
-    """Return the estimate, (rows, columns); ``column`` is (columns, rows + 1)."""
-    rows, columns = g.shape
-    across, down = g.copy(), g.T.copy()
-    t_row, z_row = np.empty((rows, columns)), np.empty((rows, columns))
-    t_column, z_column = np.empty((columns, rows)), np.empty((columns, rows))
-    for once in range(2):
-        for i in nb.prange(rows):
-            far = not np.isinf(row[i, columns])
-            _look(across[i : i + 1], row[i : i + 1], far, t_row[i : i + 1], z_row[i : i + 1])
-        for j in nb.prange(columns):
-            far = not np.isinf(column[j, rows])
-            _look(down[j : j + 1], column[j : j + 1], far, t_column[j : j + 1], z_column[j : j + 1])
-        if once == 0:
-            for i in nb.prange(rows):
-                for j in range(columns):
-                    across[i, j] = g[i, j] / (1.0 + g[i, j] * z_column[j, i]) if g[i, j] > 0 else 0.0
-                    down[j, i] = g[i, j] / (1.0 + g[i, j] * z_row[i, j]) if g[i, j] > 0 else 0.0
-    out = np.zeros((rows, columns))
-    for i in nb.prange(rows):
-        for j in range(columns):
+@compiled
+def _screen(first, stop, g, z_row, z_column, across, down):
+    """Compute the shunts of the lines: every device in series with the resistance of the line behind it."""
+    for i in range(first, stop):
+        for j in range(g.shape[1]):
+            across[i, j] = g[i, j] / (1.0 + g[i, j] * z_column[j, i]) if g[i, j] > 0 else 0.0
+            down[j, i] = g[i, j] / (1.0 + g[i, j] * z_row[i, j]) if g[i, j] > 0 else 0.0
+
+
+@compiled
+def _join(first, stop, g, t_row, z_row, t_column, z_column, out):
+    for i in range(first, stop):
+        for j in range(g.shape[1]):
             if g[i, j] > 0:
                 out[i, j] = t_row[i, j] * t_column[j, i] * g[i, j] / (1.0 + g[i, j] * (z_row[i, j] + z_column[j, i]))
+
+
+def _estimate(g: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """Return the estimate, (rows, columns); ``column`` is (columns, rows + 1)."""
+    across, down, out = g.copy(), g.T.copy(), np.zeros(g.shape)
+    (t_row, z_row), (t_column, z_column) = np.empty((2, *g.shape)), np.empty((2, *down.shape))
+    grain = 1 + _PART // max(1, g.shape[1])
+    for sweep in range(2):
+        over_slices(_look, _PART, (across, row, t_row, z_row))
+        over_slices(_look, _PART, (down, column, t_column, z_column))
+        if sweep == 0:
+            distribute(lambda first, stop: _screen(first, stop, g, z_row, z_column, across, down), len(g), grain)
+    distribute(lambda first, stop: _join(first, stop, g, t_row, z_row, t_column, z_column, out), len(g), grain)
     return out
 
 

@@ -17,24 +17,40 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba as nb
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
+from analogpc.kernels.threads import distribute
 
 LEFT, BOTTOM, SPARE, RIGHT, TOP = range(5)
 Index = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-@compiled(parallel=True)
-def leaves(conductance, row, column, row_spare, column_spare, down, across, spares):
+def leaves(
+    conductance: np.ndarray,
+    row: np.ndarray,
+    column: np.ndarray,
+    row_spare: np.ndarray,
+    column_spare: np.ndarray,
+    down: int,
+    across: int,
+    spares: int,
+) -> np.ndarray:
     """Return H of every leaf of ``down`` x ``across`` crosspoints, with ports in the order LEFT, BOTTOM, SPARE, RIGHT, TOP."""
+    count = (conductance.shape[0] // down) * (conductance.shape[1] // across)
+    size = 2 * (down + across) + spares
+    out = np.zeros((count, size, size))
+    given = conductance, row, column, row_spare, column_spare, down, across, spares
+    distribute(lambda first, stop: _leaves(first, stop, *given, out), count)
+    return out
+
+
+@compiled
+def _leaves(first, stop, conductance, row, column, row_spare, column_spare, down, across, spares, out):
     count_across = conductance.shape[1] // across
-    count = conductance.shape[0] // down * count_across
     right = down + across + spares
     size = right + down + across
-    out = np.zeros((count, size, size))
-    for leaf in nb.prange(count):
+    for leaf in range(first, stop):
         top_row, left_column = leaf // count_across * down, leaf % count_across * across
         matrix, h = out[leaf], np.empty(size)
         for line in range(down + across):
@@ -51,7 +67,6 @@ def leaves(conductance, row, column, row_spare, column_spare, down, across, spar
                     matrix[port, port] -= ohms
                 if conductance[here] > 0:
                     _connect(matrix, h, a, b, conductance[here])
-    return out
 
 
 @compiled
@@ -187,16 +202,14 @@ def _join(a, b, seam_a, keep_a, seam_b, keep_b, place_a, place_b, out, work):
             out[place_b[j], place_a[i]] += ab[i, j]
 
 
-@compiled(parallel=True)
-def _join_many(matrix, down, across, seam_a, keep_a, seam_b, keep_b, place_a, place_b, out, work):
-    """Join all pairs of a grid of blocks, ``down`` x ``across`` per pair; each thread has a row of ``work``."""
-    rows, columns = out.shape[:2]
-    crews = len(work)
-    for crew in nb.prange(crews):
-        for pair in range(crew, rows * columns, crews):
-            i, j = pair // columns, pair % columns
-            a, b = matrix[i * down, j * across], matrix[i * down + down - 1, j * across + across - 1]
-            _join(a, b, seam_a, keep_a, seam_b, keep_b, place_a, place_b, out[i, j], work[crew])
+@compiled
+def _join_some(first, stop, matrix, down, across, seam_a, keep_a, seam_b, keep_b, place_a, place_b, out, work):
+    """Join some of the pairs of a grid of blocks, ``down`` x ``across`` per pair."""
+    columns = out.shape[1]
+    for pair in range(first, stop):
+        i, j = pair // columns, pair % columns
+        a, b = matrix[i * down, j * across], matrix[i * down + down - 1, j * across + across - 1]
+        _join(a, b, seam_a, keep_a, seam_b, keep_b, place_a, place_b, out[i, j], work)
 
 
 def _work(index: Index) -> int:
@@ -219,7 +232,8 @@ def join_neighbours(blocks: Block, sideways: bool) -> Block:
     index, ports, size = _merged(blocks, blocks, far, near)
     down, across = (1, 2) if sideways else (2, 1)
     out = np.empty((blocks.matrix.shape[0] // down, blocks.matrix.shape[1] // across, size, size))
-    _join_many(blocks.matrix, down, across, *index, out, np.empty((nb.get_num_threads(), _work(index))))
+    given, room = (blocks.matrix, down, across, *index, out), _work(index)
+    distribute(lambda first, stop: _join_some(first, stop, *given, np.empty(room)), out.shape[0] * out.shape[1])
     return Block(out, ports)
 
 

@@ -1,4 +1,4 @@
-"""How kernels are compiled and called: without a cache, from several threads, after a fork."""
+"""How kernels are compiled and called: without a cache, and with one that fails."""
 
 import os
 import subprocess
@@ -11,25 +11,19 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 KERNEL = """
-import sys
-import threading
-import warnings
-import multiprocessing
-
-import numba as nb
 import numpy as np
 from numba.core import caching
 
 PREPARE
-from analogpc.kernels.compiled import ForkError, compiled
+from analogpc.kernels.compiled import compiled
 
 @compiled
 def half(x):
     return x / 2
 
-@compiled(parallel=True)
+@compiled
 def halve(x):
-    for i in nb.prange(x.size):
+    for i in range(x.size):
         x[i] = half(x[i])
 
 def halved(n):
@@ -77,38 +71,6 @@ caching.IndexDataCacheFile.{method} = fail
     printed, warned = run(tmp_path, broken, "print(halved(100))\nprint(halved(50))")
     assert printed == ["200.0", "100.0"]
     assert warned.count("RuntimeWarning") == 1
-
-
-def test_threads_take_turns_where_the_pool_is_not_made_for_several(tmp_path):
-    """Numba's own pool ends the process with SIGABRT at the first call that meets another."""
-    main = """
-def go():
-    for _ in range(300):
-        results.append(halved(40_000))
-results = []
-threads = [threading.Thread(target=go) for _ in range(4)]
-[thread.start() for thread in threads]
-[thread.join() for thread in threads]
-print(nb.threading_layer(), set(results))
-"""
-    printed, _ = run(tmp_path, "", main, NUMBA_THREADING_LAYER="workqueue")
-    assert printed == ["workqueue {80000.0}"]
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.parametrize("layer", ["default", "workqueue"])
-def test_a_forked_process_computes_or_tells_its_parent_why_not(layer, tmp_path):
-    main = """
-halved(100)
-with multiprocessing.get_context("fork").Pool(1) as pool:
-    try:
-        print(pool.apply_async(halved, (100,)).get(60))
-    except ForkError as error:
-        print("forked" if "get_context('spawn')" in str(error) else error)
-"""
-    printed, _ = run(tmp_path, "warnings.simplefilter('ignore', DeprecationWarning)", main, NUMBA_THREADING_LAYER=layer)
-    assert printed in (["200.0"], ["forked"])
-    assert layer == "default" or printed == ["200.0"]
 
 
 def test_kernels_remain_what_numba_made_of_them():

@@ -1,0 +1,238 @@
+"""Distribution of work over threads: the only pool of this process, for compiled kernels and for products of BLAS.
+
+The threads of other pools wait actively after their work, and a caller of theirs waits for every one of them to begin. As soon as
+another process uses a core, each then waits for a thread that has no core: a product of half a millisecond takes ten. Here the calling
+thread begins at once, the others join when they get a core, and a caller waits only for parts that somebody is working on. Waiting
+threads sleep. Kernels release the interpreter lock, so that ordinary Python threads suffice; distributing a call costs some twenty
+microseconds.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from threadpoolctl import ThreadpoolController
+from typing_extensions import override
+
+_PARTS = 4
+"""Parts per thread, since some threads may be slower than others."""
+
+
+class _Task:
+    """Parts of a piece of work, taken by the calling thread and by all helpers that come in time.
+
+    Attributes
+    ----------
+    parts : deque
+        Parts that nobody has begun.
+    """
+
+    def __init__(self, call: Callable[[Any], None], parts: deque[Any]) -> None:
+        self.parts, self._call = parts, call
+        self._lock, self._finished = threading.Lock(), threading.Lock()
+        self._helpers, self._waiting, self._error = 0, False, None
+        self._finished.acquire()
+
+    def run(self) -> None:
+        """Work on parts until none is left; then wait for the helpers that are working on one."""
+        try:
+            self._work()
+        finally:
+            # Even after an exception in this thread, no other thread writes to the arrays after this function returns.
+            self.parts.clear()
+            with self._lock:
+                self._waiting = self._helpers > 0
+            if self._waiting:
+                self._wait()
+        if self._error is not None:
+            raise self._error
+
+    def help(self) -> None:
+        """Work on parts in another thread."""
+        with self._lock:
+            if not self.parts:
+                return
+            self._helpers += 1
+        try:
+            self._work()
+        except BaseException as error:  # The calling thread raises it.
+            self.parts.clear()
+            self._error = error
+        with self._lock:
+            self._helpers -= 1
+            if self._helpers == 0 and self._waiting:
+                self._finished.release()
+
+    def _work(self) -> None:
+        parts, call = self.parts, self._call
+        while True:
+            try:
+                part = parts.popleft()
+            except IndexError:
+                return
+            call(part)
+
+    def _wait(self) -> None:
+        try:
+            self._finished.acquire()
+        except BaseException:  # An interrupt, which may stop this wait but not the helpers.
+            self._finished.acquire()
+            raise
+
+
+class _Helper(threading.Thread):
+    """Thread that sleeps until it is called, and then helps with any task that has parts left."""
+
+    def __init__(self, pool: _Pool) -> None:
+        super().__init__(name="analogpc", daemon=True)
+        self.called = threading.Lock()
+        self.called.acquire()
+        self._pool = pool
+
+    @override
+    def run(self) -> None:
+        pool = self._pool
+        pool.here.helps = True
+        while True:
+            self.called.acquire()
+            for task in list(pool.tasks):
+                task.help()
+            pool.idle.append(self)
+
+
+class _Pool:
+    """The helpers of this process, and the tasks of all threads that call.
+
+    Attributes
+    ----------
+    idle : deque of _Helper
+        Helpers that sleep. A helper that was called and has not got a core yet is not among them, and is not called twice.
+    tasks : deque of _Task
+    here : threading.local
+        ``helps`` is set in helpers: what they call is not distributed further.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def run(self, call: Callable[[Any], None], parts: deque[Any], threads: int) -> None:
+        task = _Task(call, parts)
+        self._grow(threads - 1)
+        self.tasks.append(task)
+        try:
+            for _ in range(threads - 1):
+                self.idle.pop().called.release()
+        except IndexError:  # All are busy, or have been called already.
+            pass
+        try:
+            task.run()
+        finally:
+            self.tasks.remove(task)
+
+    def _grow(self, helpers: int) -> None:
+        if self._count >= helpers:
+            return
+        with self._lock:
+            while self._count < helpers:
+                helper = _Helper(self)
+                helper.start()
+                self.idle.append(helper)
+                self._count += 1
+
+    def reset(self) -> None:
+        """Begin without helpers, as in a forked process, where none exists."""
+        self.idle: deque[_Helper] = deque()
+        self.tasks: deque[_Task] = deque()
+        self.here = threading.local()
+        self._count, self._lock = 0, threading.Lock()
+
+
+_pool = _Pool()
+
+
+def thread_count() -> int:
+    """Return the number of threads for work of the calling thread: `numba.get_num_threads`; one within the pool."""
+    return 1 if getattr(_pool.here, "helps", False) else numba.get_num_threads()
+
+
+def distribute(call: Callable[[int, int], Any], length: int, grain: int = 1) -> None:
+    """Call ``call(first, stop)`` for ranges that cover 0 to ``length``, in `thread_count` threads.
+
+    Parameters
+    ----------
+    call : function
+        Spends its time in kernels or products; its effect on an index must not depend on the range.
+    length : int
+    grain : int
+        All ranges begin at multiples of this number. The calling thread processes up to twice as many indices alone.
+    """
+    threads = min(thread_count(), length // grain) if length >= 2 * grain else 1
+    if threads <= 1:
+        if length > 0:
+            call(0, length)
+        return
+    size = grain * max(1, length // (grain * _PARTS * threads))
+    _pool.run(lambda first: call(first, min(first + size, length)), deque(range(0, length, size)), threads)
+
+
+def over_slices(kernel: Callable[..., Any], numbers: int, arrays: tuple[np.ndarray, ...], *rest: Any) -> None:
+    """Call ``kernel(*slices, *rest)`` for slices that cover the first axis of all arrays, in `thread_count` threads.
+
+    Parameters
+    ----------
+    kernel : function
+        Compiled; its effect on an entry of the first axis must not depend on the slice.
+    numbers : int
+        A slice of the largest array has at least this number of elements.
+    arrays : arrays of one length
+    rest
+        Further arguments of the kernel.
+    """
+    length = len(arrays[0])
+    grain = max(1, -(-numbers * length // max(1, *(array.size for array in arrays))))
+    distribute(lambda first, stop: kernel(*[array[first:stop] for array in arrays], *rest), length, grain)
+
+
+class _OneBlasThread:
+    """Context in which BLAS computes in the thread that calls it. Contexts may be nested, and entered in several threads."""
+
+    def __init__(self) -> None:
+        self._lock, self._depth = threading.Lock(), 0
+        self._libraries: list[Any] | None = None
+        self._before: list[tuple[Any, int]] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._depth == 0:
+                if self._libraries is None:
+                    self._libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+                self._before = [(library, library.get_num_threads()) for library in self._libraries]
+                for library, threads in self._before:
+                    if threads != 1:
+                        library.set_num_threads(1)
+            self._depth += 1
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._depth -= 1
+            if self._depth == 0:
+                for library, threads in self._before:
+                    if threads != 1:
+                        library.set_num_threads(threads)
+
+    def reset(self) -> None:
+        """Start anew in a forked process: the lock may be held by a thread that does not exist here."""
+        self._lock = threading.Lock()
+
+
+one_blas_thread = _OneBlasThread()
+"""Keeps BLAS at one thread: `distribute` shares products among threads, and another number may round differently."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.reset)
+    os.register_at_fork(after_in_child=one_blas_thread.reset)
