@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -49,6 +49,8 @@ class Result:
         Items per call by variant, where a time per item is more informative than a ratio.
     peers : dict of PeerTime
         Times of other libraries, by name.
+    loaded : dict of float
+        Times beside busy processes relative to those without, by variant; empty if not measured.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Result:
     times: dict[str, Times]
     items: dict[str, int]
     peers: dict[str, PeerTime]
+    loaded: dict[str, float] = field(default_factory=dict)
 
     def ratio(self, variant: str) -> tuple[float, float, float]:
         """Return median and quartiles of the ratio to the floor, per turn."""
@@ -75,6 +78,8 @@ class Result:
             if variant != "floor":
                 middle, low, high = self.ratio(variant)
                 rows[variant] |= {"ratio": middle, "ratio_quartiles": [low, high]}
+            if variant in self.loaded:
+                rows[variant]["beside_busy_processes"] = self.loaded[variant]
             if variant in self.items:
                 rows[variant]["ns_per_item"] = 1e9 * times.median / self.items[variant]
         return {
@@ -88,15 +93,21 @@ class Result:
         }
 
 
-def record(results: list[Result], command: str, backend: Backend = "cpu") -> dict[str, Any]:
-    """Return all results with machine, versions and command."""
+def load_average() -> float | None:
+    """Return the mean number of processes that wanted a processor in the last minute, where the system counts them."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def record(results: list[Result], command: str, backend: Backend = "cpu", load_before: float | None = None) -> dict[str, Any]:
+    """Return all results with machine, versions and command; ``load_before`` is the `load_average` before the measurements."""
     return {
         "command": command,
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": {
             "processor": _processor(),
             "processors": os.cpu_count(),
-            "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+            "load_average_before": load_before,
+            "load_average": load_average(),
         },
         "environment": describe_environment(backend),
         "results": [result.plain() for result in results],
@@ -114,7 +125,9 @@ def _processor() -> str:
 def table(results: list[Result]) -> Table:
     """Return a table with one line per variant (time, ratio to the floor, aim), and one per other library."""
     shown = Table()
-    columns = ("workload", "threads", "variant", "ms", "ns/item", "ratio to floor", "quartiles", "aim")
+    columns = ["workload", "threads", "variant", "ms", "ns/item", "ratio to floor", "quartiles", "aim"]
+    loaded = any(result.loaded for result in results)
+    columns += ["loaded / idle"] * loaded
     for column in columns:
         shown.add_column(column, justify="left" if column in ("workload", "variant") else "right", no_wrap=True)
     for result in results:
@@ -128,7 +141,7 @@ def table(results: list[Result]) -> Table:
             else:
                 middle, low, high = result.ratio(variant)
                 cells += [f"{middle:.3g}", f"{low:.3g} – {high:.3g}", result.aim if number == 1 else ""]
-            shown.add_row(*cells)
+            shown.add_row(*cells, *[f"{result.loaded[variant]:.2f}" for _ in range(loaded and variant in result.loaded)])
         for peer, found in sorted(result.peers.items()):
             shown.add_row("", "", f"peer: {peer}", f"{found.ms:.3g}", "", f"{found.ratio:.3g}", "", "")
     return shown

@@ -11,7 +11,7 @@ import numba
 from threadpoolctl import threadpool_limits
 
 from analogpc.bench.results import PeerTime, Result
-from analogpc.bench.timing import take_turns
+from analogpc.bench.timing import loaded_ratios, take_turns
 from analogpc.bench.workloads import WORKLOADS
 from analogpc.kernels.gpu import arrays as gpu
 from analogpc.kernels.gpu.arrays import Backend
@@ -32,6 +32,7 @@ def run_bench(
     seconds: float = 2.0,
     backend: Backend = "cpu",
     peers: Mapping[str, str] | None = None,
+    busy: int = 0,
     report: Callable[[str], None] = lambda line: None,
 ) -> list[Result]:
     """Measure workloads.
@@ -48,6 +49,8 @@ def run_bench(
         On a GPU every workload runs once, with one CPU thread, and other libraries are not measured.
     peers : dict of str by str
         Python executables of other libraries, by name.
+    busy : int
+        Number of other processes that compute without a pause; every call is timed beside them, too. 0: none.
     report : function of str
         Called with a description of each measurement.
 
@@ -69,6 +72,8 @@ def run_bench(
     if backend == "gpu":
         if peers:
             raise ValueError("peers are measured on the processor: leave --peer out, or --backend gpu")
+        if busy:
+            raise ValueError("busy processes are for measurements on the processor: leave --busy out, or --backend gpu")
         gpu.cupy()
         threads = (1,)
     chosen = names or [name for name, workload in WORKLOADS.items() if backend in workload.backends]
@@ -90,18 +95,20 @@ def run_bench(
                 report(f"{name}, {count} thread(s)")
                 numba.set_num_threads(count)
                 with threadpool_limits(count, "blas"):
-                    results.append(_measured(name, count, seconds, backend, found.get((name, count), {})))
+                    results.append(_measured(name, count, seconds, backend, found.get((name, count), {}), busy))
     finally:
         numba.set_num_threads(before)
     return results
 
 
-def _measured(name: str, threads: int, seconds: float, backend: Backend, peers: dict[str, PeerTime]) -> Result:
+def _measured(name: str, threads: int, seconds: float, backend: Backend, peers: dict[str, PeerTime], busy: int) -> Result:
     workload = WORKLOADS[name]
     with working_stream(backend):
         calls = workload.make(backend)
-        times = take_turns({"floor": calls.floor, **calls.work}, seconds, finish=synchronize if backend == "gpu" else None)
-    return Result(name, workload.title, workload.floor, workload.aim, threads, times, calls.items, peers)
+        every = {"floor": calls.floor, **calls.work}
+        times = take_turns(every, seconds, finish=synchronize if backend == "gpu" else None)
+        loaded = loaded_ratios(every, busy) if busy else {}
+    return Result(name, workload.title, workload.floor, workload.aim, threads, times, calls.items, peers, loaded)
 
 
 def _peer_times(peer: str, python: str, threads: int, seconds: float, names: list[str]) -> dict[str, PeerTime]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +15,7 @@ import numpy as np
 _TURN_SECONDS = 0.02
 _PAUSE_SECONDS = 0.03
 _ROW_SECONDS = 0.002
+_BLOCK_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,53 @@ def take_turns(
                     break
             found[name].append(best)
     return {name: Times(np.array(values)) for name, values in found.items()}
+
+
+@contextmanager
+def busy_processes(count: int) -> Iterator[None]:
+    """Keep ``count`` other processes computing without a pause."""
+    started = [subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        time.sleep(_PAUSE_SECONDS)
+        yield
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def loaded_ratios(calls: Mapping[str, Callable[[], Any]], busy: int, blocks: int = 3) -> dict[str, float]:
+    """Return the time of every call beside busy processes, as a ratio to its time without them.
+
+    Both are means over blocks of 0.25 s or at least three calls, since a delay that only some calls suffer is what such a load causes;
+    blocks with and without load alternate, and medians over the blocks are compared.
+
+    Parameters
+    ----------
+    calls : dict of functions by name
+    busy : int
+        Number of other processes.
+    blocks : int
+        Number of blocks of each kind.
+    """
+    found = {}
+    for name, call in calls.items():
+        call()
+        alone, beside = [], []
+        for _ in range(blocks):
+            alone.append(_mean_seconds(call))
+            with busy_processes(busy):
+                beside.append(_mean_seconds(call))
+        found[name] = float(np.median(beside) / np.median(alone))
+    return found
+
+
+def _mean_seconds(call: Callable[[], Any]) -> float:
+    start, count = time.perf_counter(), 0
+    while count < 3 or time.perf_counter() < start + _BLOCK_SECONDS:
+        call()
+        count += 1
+    return (time.perf_counter() - start) / count
 
 
 def _together(call: Callable[[], Any], finish: Callable[[], None] | None) -> int:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from analogpc.bench.convolutions import convolutional
 from analogpc.bench.floors import products_of
+from analogpc.bench.preparation import Calls, rule_step
 from analogpc.devices.arrays.population import population
 from analogpc.devices.converters.specification import ADC, DAC
 from analogpc.devices.costs.meter import GraphCounts
@@ -33,29 +35,11 @@ from analogpc.networks.network import Network
 from analogpc.networks.zoo import mlp, vgg
 from analogpc.rules import Backprop, IncrementalPC, PredictiveCoding, Rule
 from analogpc.rules.hopfield.hopfield_ep import HopfieldEP
-from analogpc.training.optimisers import SGD, AdamW, Learner
+from analogpc.training.optimisers import AdamW, Learner
 from analogpc.training.step import TrainingStep
 
 SIZE, BATCH = 512, 128
 """Side of the square crossbars, and number of vectors in their reads and updates."""
-
-
-@dataclass(frozen=True)
-class Calls:
-    """Prepared calls of a workload.
-
-    Attributes
-    ----------
-    floor : function
-    work : dict of functions
-        Variants of the work; the aim refers to the first.
-    items : dict of int
-        Items per call by variant or "floor", where a time per item is of interest.
-    """
-
-    floor: Callable[[], Any]
-    work: Mapping[str, Callable[[], Any]]
-    items: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -158,20 +142,6 @@ def _wires(size: int, backend: Backend) -> Calls:
     return Calls(lambda: v @ g, {"effective matrix": lambda: effective_conductance(g, wire_ohms=1.0)})
 
 
-def rule_step(network: Network, rule: Rule, batch: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """Return one training step on random samples with plain SGD, and all its matrix products in order."""
-    rng = np.random.default_rng(0)
-    x = rng.random((batch, *network.input_shape)).astype(network.dtype)
-    target = np.eye(network.output_shape[0], dtype=network.dtype)[rng.integers(0, network.output_shape[0], batch)]
-    x, target = network.brought(x), network.brought(target)
-    at_work = TrainingStep(network, Learner(SGD(learning_rate=1e-3), network.matrices()))
-
-    def step() -> None:
-        at_work.learn(rule, x, target, 1e-3)
-
-    return step, products_of(network.copy(), lambda twin, teach: rule.train_step(twin, x, target, teach))
-
-
 def _mlp(substrate: Digital | Analog) -> Network:
     return mlp([784, 256, 256, 10], activation="leaky_relu", substrate=substrate)
 
@@ -226,68 +196,82 @@ def _incremental(depth: int, backend: Backend) -> Calls:
     return Calls(one, {f"incremental PC, {steps} updates": many})
 
 
-WORKLOADS: dict[str, Workload] = {
-    "read": Workload(
-        f"Crossbar read, {SIZE} x {SIZE}, batch {BATCH}: 7-bit DAC, 9-bit ADC, output noise",
-        "the matrix product",
-        "≤ 1.5",
-        partial(_reads, False),
-    ),
-    "read-weight-noise": Workload(
-        "The same with noise of the weights fresh for every vector", "the matrix product", "≤ 2.6", partial(_reads, True)
-    ),
-    "normals": Workload("A million keyed normal numbers", "NumPy's Philox generator", "≤ 2.5 ns", _normals),
-    "pulses-constant": Workload(
-        f"Update of {SIZE} x {SIZE} devices by {BATCH} products, trains of {MAX_LENGTH} slots: constant step, cycle-to-cycle noise",
-        "the outer products as one matrix product",
-        "≤ 40",
-        partial(_pulses, False),
-    ),
-    "pulses-soft-bounds": Workload(
-        "The same for soft bounds with noise", "the outer products as one matrix product", "≤ 150", partial(_pulses, True)
-    ),
-    "wires-128": Workload(
-        "Exact wire resistance, 128 x 128", "128 vectors through the matrix", "≤ 40 ms", partial(_wires, 128), ("cpu",)
-    ),
-    "wires-256": Workload(
-        "Exact wire resistance, 256 x 256", "128 vectors through the matrix", "≤ 400 ms", partial(_wires, 256), ("cpu",)
-    ),
-    "pc-mlp": Workload(
-        "Training step of PC, 784-256-256-10, batch 128, T = 8",
-        "its matrix products",
-        "≤ 1.3; crossbars ≤ 2.5",
-        partial(_predictive, _mlp, 8, 128, True),
-    ),
-    "pc-vgg5": Workload(
-        "Training step of PC, VGG5, batch 128, T = 5",
-        "its matrix products on the patches",
-        "≤ 1.5",
-        partial(_predictive, _vgg5, 5, 128, False),
-    ),
-    "ep-hopfield": Workload(
-        "Training step of equilibrium propagation, Hopfield network 784-512-512-10, batch 128, 20 free steps and twice 4 nudged ones",
-        "its matrix products",
-        "≤ 1.5",
-        _equilibrium,
-    ),
-    "language-bp": Workload(
-        "Training step of backpropagation, conditional language model (2 blocks, 64 features, 1000 tokens, 32 x 32 positions), AdamW",
-        "its matrix products",
-        "≤ 1.6",
-        partial(_language, Backprop(output="cross-entropy")),
-    ),
-    "language-ipc": Workload(
-        "The same by incremental PC, T = 4",
-        "its matrix products",
-        "≤ 1.6",
-        partial(_language, IncrementalPC(steps=4, step_size=0.1, output="cross-entropy")),
-    ),
-} | {
-    f"ipc-{depth}": Workload(
-        f"{_UPDATES} updates of all weights by incremental PC, width 1024, {depth} layers, batch {BATCH}",
-        "one by backpropagation",
-        f"< {_UPDATES}",
-        partial(_incremental, depth),
-    )
-    for depth in (4, 8, 16, 32)
-}
+WORKLOADS: dict[str, Workload] = (
+    {
+        "read": Workload(
+            f"Crossbar read, {SIZE} x {SIZE}, batch {BATCH}: 7-bit DAC, 9-bit ADC, output noise",
+            "the matrix product",
+            "≤ 1.5",
+            partial(_reads, False),
+        ),
+        "read-weight-noise": Workload(
+            "The same with noise of the weights fresh for every vector", "the matrix product", "≤ 2.6", partial(_reads, True)
+        ),
+        "normals": Workload("A million keyed normal numbers", "NumPy's Philox generator", "≤ 2.5 ns", _normals),
+        "pulses-constant": Workload(
+            f"Update of {SIZE} x {SIZE} devices by {BATCH} products, trains of {MAX_LENGTH} slots: constant step, cycle-to-cycle noise",
+            "the outer products as one matrix product",
+            "≤ 40",
+            partial(_pulses, False),
+        ),
+        "pulses-soft-bounds": Workload(
+            "The same for soft bounds with noise", "the outer products as one matrix product", "≤ 150", partial(_pulses, True)
+        ),
+        "wires-128": Workload(
+            "Exact wire resistance, 128 x 128", "128 vectors through the matrix", "≤ 40 ms", partial(_wires, 128), ("cpu",)
+        ),
+        "wires-256": Workload(
+            "Exact wire resistance, 256 x 256", "128 vectors through the matrix", "≤ 400 ms", partial(_wires, 256), ("cpu",)
+        ),
+        "pc-mlp": Workload(
+            "Training step of PC, 784-256-256-10, batch 128, T = 8",
+            "its matrix products",
+            "≤ 1.3; crossbars ≤ 2.5",
+            partial(_predictive, _mlp, 8, 128, True),
+        ),
+        "pc-vgg5": Workload(
+            "Training step of PC, VGG5, batch 128, T = 5",
+            "its matrix products on the patches",
+            "≤ 1.5",
+            partial(_predictive, _vgg5, 5, 128, False),
+        ),
+        "ep-hopfield": Workload(
+            "Training step of equilibrium propagation, Hopfield network 784-512-512-10, batch 128, 20 free steps and twice 4 nudged ones",
+            "its matrix products",
+            "≤ 1.5",
+            _equilibrium,
+        ),
+        "language-bp": Workload(
+            "Training step of backpropagation, conditional language model (2 blocks, 64 features, 1000 tokens, 32 x 32 positions), AdamW",
+            "its matrix products",
+            "≤ 1.6",
+            partial(_language, Backprop(output="cross-entropy")),
+        ),
+        "language-ipc": Workload(
+            "The same by incremental PC, T = 4",
+            "its matrix products",
+            "≤ 1.6",
+            partial(_language, IncrementalPC(steps=4, step_size=0.1, output="cross-entropy")),
+        ),
+    }
+    | {
+        f"ipc-{depth}": Workload(
+            f"{_UPDATES} updates of all weights by incremental PC, width 1024, {depth} layers, batch {BATCH}",
+            "one by backpropagation",
+            f"< {_UPDATES}",
+            partial(_incremental, depth),
+        )
+        for depth in (4, 8, 16, 32)
+    }
+    | {
+        f"vgg5-{part}-{device}": Workload(
+            f"Training step of S+F, VGG5 with 1/{part} of its channels, batch {BATCH}, on crossbars of {device} devices",
+            "the digital training step",
+            "exact writing ≤ 2, pulses ≤ 3",
+            partial(convolutional, 1 / part, device),
+            ("cpu",),
+        )
+        for part in (8, 4)
+        for device in ("idealized", "reram-sb")
+    }
+)

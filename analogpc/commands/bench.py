@@ -7,7 +7,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,13 +25,21 @@ def bench(
     ] = None,
     backend: BackendOption = "cpu",
     precision: PrecisionOption = None,
+    busy: Annotated[
+        int,
+        typer.Option(help="Also time every call beside this number of busy processes, and show how much longer it takes.", min=0),
+    ] = 0,
+    old: Annotated[
+        Path | None,
+        typer.Option("--compare", help="Compare with a file of an earlier measurement; by default measure what it measured."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the results to this file (.json).")] = None,
     listing: Annotated[bool, typer.Option("--list", help="List the workloads and the other libraries, and stop.")] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Time the workloads, each next to the plain matrix product that bounds it."""
-    from analogpc.bench import WORKLOADS, record, run_bench, table
+    from analogpc.bench import WORKLOADS, compare, comparison_table, load_average, loads, read_bench, record, run_bench, table
     from analogpc.bench.runner import peer_names
     from analogpc.files.atomic import replace_file
     from analogpc.kernels.gpu.blas import use_precision
@@ -47,6 +55,10 @@ def bench(
         return
     if out is not None:
         spare(out, overwrite)
+    earlier = None if old is None else read_bench(old)
+    if earlier is not None:
+        workloads, threads = _measured_before(earlier, workloads, threads, list(WORKLOADS))
+    load = load_average()
     # Do not record local paths.
     command = shlex.join(["analogpc", *(re.sub(r"^(\w+)=.*", r"\1=PYTHON", word) for word in sys.argv[1:])])
     with use_precision(precision or "tf32"):
@@ -56,17 +68,34 @@ def bench(
             seconds=seconds,
             backend=backend,
             peers=dict(map(_peer, peer or [])),
+            busy=busy,
             report=lambda line: print(f"measuring {line}", file=sys.stderr),
         )
-        told = record(found, command, backend)
+        told = record(found, command, backend, load)
+    changes = [] if earlier is None else compare(earlier, told)
     if out is not None:
         replace_file(out, (json.dumps(told, indent=1) + "\n").encode())
     if as_json:
-        print_json(told)
+        print_json(told | ({"compared": [change.plain() for change in changes]} if earlier is not None else {}))
         return
     terminal(width=170).print(table(found))
+    if earlier is not None:
+        terminal(width=170).print(comparison_table(changes))
+        show(f"Old: {loads(earlier)}.")
+        show(f"New: {loads(told)}.")
     if out is not None:
         show(f"Results: {out}.")
+
+
+def _measured_before(
+    earlier: dict[str, Any], workloads: list[str] | None, threads: list[int] | None, known: list[str]
+) -> tuple[list[str], list[int]]:
+    """Return workloads and numbers of threads: the given ones, or those of an earlier measurement that still exist."""
+    before = {(result["name"], int(result["threads"])) for result in earlier["results"]}
+    names = workloads or [name for name in known if name in {name for name, _ in before}]
+    if not names:
+        raise ValueError(f"no workload of that file exists any more; the workloads are {', '.join(known)}")
+    return names, threads or sorted({count for name, count in before if name in names}) or [1, 2]
 
 
 def _peer(given: str) -> tuple[str, str]:

@@ -32,7 +32,7 @@ def resident() -> int:
 
 def case(depth: int, batch: int, steps: int, where: str) -> dict[str, float]:
     """Build a network, train on one batch, and return the memory in bytes."""
-    from analogpc.bench.workloads import rule_step
+    from analogpc.bench.preparation import rule_step
     from analogpc.devices.substrate import Analog, Digital
     from analogpc.networks.zoo import mlp, vgg
     from analogpc.rules import PredictiveCoding

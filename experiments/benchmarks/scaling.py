@@ -22,7 +22,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from analogpc.bench import take_turns
-from analogpc.bench.workloads import rule_step
+from analogpc.bench.preparation import rule_step
 from analogpc.devices.substrate import Analog, Digital
 from analogpc.networks.zoo import mlp
 from analogpc.rules import PredictiveCoding

@@ -7,15 +7,17 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import analogpc as apc
-from analogpc.bench import WORKLOADS, Workload, record, run_bench, runner, table, take_turns
+from analogpc.bench import WORKLOADS, Workload, record, run_bench, runner, table, take_turns, timing
 from analogpc.bench.floors import products_of
 from analogpc.bench.peers import _turns
-from analogpc.bench.workloads import Calls, rule_step
+from analogpc.bench.preparation import Calls, rule_step
 from analogpc.commands.app import main
 from analogpc.devices.matrix import DigitalMatrix
 from analogpc.networks.network import Network
@@ -143,6 +145,89 @@ def test_bad_input_gets_one_sentence(tiny, arguments, sentence, capsys):
     lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("measuring")]
     assert len(lines) == 1
     assert sentence in lines[0]
+
+
+@pytest.fixture
+def measured(tiny, tmp_path):
+    """File of an earlier measurement."""
+    out = tmp_path / "old.json"
+    assert ends(["bench", "tiny", "--threads", "1", "--seconds", "0", "--out", str(out)]) == 0
+    return out
+
+
+def test_an_earlier_measurement_is_measured_again_and_compared(measured, capsys):
+    held = json.loads(measured.read_text())
+    for row in held["results"][0]["times"].values():
+        row["median_s"] *= 1000
+    held["machine"]["load_average_before"] = 7.25
+    measured.write_text(json.dumps(held))
+    capsys.readouterr()
+    assert ends(["bench", "--compare", str(measured), "--seconds", "0", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [(one["name"], one["threads"], one["variant"]) for one in told["compared"]] == [
+        ("tiny", 1, "floor"),
+        ("tiny", 1, "twice"),
+    ]
+    for one in told["compared"]:
+        assert one["gain"] == pytest.approx(one["old_s"] / one["new_s"])
+        # A sleep never ends early.
+        assert 20 <= one["old_s"] <= 1000 * one["new_s"] * one["gain"] / 1000 * 1.001
+        assert one["new_s"] >= 0.02
+    assert ends(["bench", "tiny", "--compare", str(measured), "--seconds", "0", "--threads", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "old / new" in shown
+    assert "load average 7.25" in shown
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "No such file"),
+        (b"\xff\x00", "is not JSON"),
+        (b"{", "is not JSON"),
+        (b"[]", "is not a benchmark record"),
+        (b'{"results": [{"name": "tiny"}]}', "is not a benchmark record"),
+        (b'{"results": [{"name": "tiny", "threads": 1, "times": {"floor": {"median_s": -1}}}]}', "is not a benchmark record"),
+        (
+            b'{"results": [], "date": "2024-01-01", "machine": {"processor": "A", "processors": 2}}',
+            "no workload of that file exists",
+        ),
+    ],
+)
+def test_a_bad_file_to_compare_with_gets_one_sentence(tmp_path, capsys, content, sentence):
+    path = tmp_path / "old.json"
+    if content is not None:
+        path.write_bytes(content)
+    assert ends(["bench", "--compare", str(path)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert sentence in line
+
+
+def test_records_without_a_common_workload_are_not_compared(measured, capsys):
+    held = json.loads(measured.read_text())
+    held["results"][0]["threads"] = 2
+    measured.write_text(json.dumps(held))
+    assert ends(["bench", "tiny", "--compare", str(measured), "--seconds", "0", "--threads", "1"]) == 1
+    assert "in common" in capsys.readouterr().err
+
+
+def test_calls_are_timed_beside_busy_processes(monkeypatch, tiny, capsys):
+    monkeypatch.setattr(timing, "_BLOCK_SECONDS", 0.0)
+    counted = []
+    monkeypatch.setattr(timing.subprocess, "Popen", lambda *_: counted.append(1) or SimpleNamespace(kill=list, wait=list))
+    assert ends(["bench", "tiny", "--threads", "1", "--seconds", "0", "--busy", "2", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["results"][0]["times"]
+    assert len(counted) == 2 * 3 * 2  # for floor and work, three blocks each
+    assert all(0.2 < row["beside_busy_processes"] < 5 for row in rows.values())
+    assert ends(["bench", "tiny", "--threads", "1", "--seconds", "0", "--busy", "1"]) == 0
+    assert "loaded / idle" in capsys.readouterr().out
+
+
+def test_a_busy_process_is_busy_and_ends():
+    with timing.busy_processes(1):
+        children = [int(line) for path in Path("/proc/self/task").glob("*/children") for line in path.read_text().split()]
+        assert children or not Path("/proc/self/task").exists()
+    assert all(not Path(f"/proc/{child}").exists() for child in children)
 
 
 def run_script(script, *arguments):
