@@ -36,7 +36,8 @@ class _Task:
     def __init__(self, call: Callable[[Any], None], parts: deque[Any]) -> None:
         self.parts, self._call = parts, call
         self._lock, self._finished = threading.Lock(), threading.Lock()
-        self._helpers, self._waiting, self._error = 0, False, None
+        self._helpers, self._waiting = 0, False
+        self._error: BaseException | None = None
         self._finished.acquire()
 
     def run(self) -> None:
