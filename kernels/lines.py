@@ -213,7 +213,7 @@ def line_sums(grid: np.ndarray, rows: int, columns: int, unit: float = 1.0, rest
 def _by_parts(kernel: CudaKernel, values: np.ndarray, dtype: type, *options: Any) -> np.ndarray:
     """Sum what ``kernel`` counts on every line, in parts of `_PART` vectors and then over the parts; on the GPU."""
     parts = -(-len(values) // _PART)
-    sums = np.empty((parts, values.shape[1]), dtype, like=values)
+    sums: np.ndarray = np.empty((parts, values.shape[1]), dtype, like=values)
     kernel(sums.size, np.ascontiguousarray(values, like=values), sums, *values.shape, parts, _PART, *options)
     return sums.sum(axis=0)
 
