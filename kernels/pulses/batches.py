@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.pulses import constant_steps as pulse_constant
 from analogpc.kernels.pulses import dense_rows as pulse_rows
@@ -25,6 +26,20 @@ _BUSY = 0.1
 """Pulses per device in a product in which its row fires, above which `pulse_rows` is faster than `pulse_events`."""
 _KEPT = 4
 """Number of batches of columns whose planes are kept for further grids."""
+_SPARSE = 0.5
+"""Share of the products with coincidences up to which the others are left out."""
+
+
+@compiled
+def _products_that_fire(words):
+    """Return in which products any line fires, (n,) bool, from ``words`` (n, lines)."""
+    fires = np.empty(len(words), np.bool_)
+    for b in range(len(words)):
+        slots = np.uint32(0)
+        for j in range(words.shape[1]):
+            slots |= words[b, j]
+        fires[b] = slots & SLOTS != 0
+    return fires
 
 
 def _busy(row_lines: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -46,6 +61,20 @@ class SentColumns:
     def __init__(self, words: np.ndarray) -> None:
         self.words = words
         self._planes: dict[int, np.ndarray] = {}
+        self._fires: np.ndarray | None = None
+        self._only: tuple[np.ndarray, SentColumns] | None = None
+
+    def coincident(self, rows: np.ndarray) -> np.ndarray:
+        """Return the numbers of the products in which any row and any column fires."""
+        if self._fires is None:
+            self._fires = _products_that_fire(self.words)
+        return np.flatnonzero(_products_that_fire(rows) & self._fires)
+
+    def only(self, products: np.ndarray) -> SentColumns:
+        """Return the columns of some products; the last result is kept, since the grids of a matrix receive the same rows."""
+        if self._only is None or not np.array_equal(self._only[0], products):
+            self._only = products, SentColumns(self.words[products])
+        return self._only[1]
 
     def planes(self, start: int) -> np.ndarray:
         """Return the `bit_planes` of the products of a batch that begins with ``start``."""
@@ -92,12 +121,20 @@ def apply_batch(
     Nothing depends on the number of threads. With the first two shortcuts the noise depends on the partition of a sequence of products
     into calls, and the second is selected by the density of all trains of a call; the distribution does not depend on either.
 
+    Products without any coincidence are left out first if there are more than `MAX_BATCH` products and these are the majority, as in
+    convolutions, where every position of an image is a product.
+
     On the GPU no shortcut is used: each device has a thread, and all states are bit-identical to `pulses.apply_pulses`.
     """
     sent = columns if isinstance(columns, SentColumns) else SentColumns(columns)
-    columns = sent.words
     if on_gpu(state):
-        return apply_pulses(state, rows, columns, parameters, law, one_sided, key, first_step, received)
+        return apply_pulses(state, rows, sent.words, parameters, law, one_sided, key, first_step, received)
+    steps = np.uint64(first_step) + np.arange(len(rows), dtype=np.uint64)
+    if len(rows) > MAX_BATCH:
+        products = sent.coincident(rows)
+        if len(products) <= _SPARSE * len(rows):
+            rows, sent, steps = rows[products], sent.only(products), steps[products]
+    columns = sent.words
     arrays = [parameters[name] for name in PARAMETERS]
     numbers = law.numbers(state.dtype)
     spread = numbers[1]
@@ -108,7 +145,7 @@ def apply_batch(
     height, width = state.shape
     for start in range(0, len(rows), MAX_BATCH):
         some, others = rows[start : start + MAX_BATCH], columns[start : start + MAX_BATCH]
-        stream = *key.words, np.uint64(first_step + start)
+        stream = *key.words, steps[start : start + MAX_BATCH]
         planes, fired = sent.planes(start), np.full(height, -1, np.int64)
         sums = np.empty(0) if found is None else found
         if steady:

@@ -97,7 +97,7 @@ def _words(c0, c1, step, k0, k1):
 
 
 @compiled(error_model="numpy")
-def _one_device(state, row, column, j, i, up, down, low, high, spread, one_sided, index, k0, k1, first):
+def _one_device(state, row, column, j, i, up, down, low, high, spread, one_sided, index, k0, k1, steps):
     """Apply the products of a batch in turn, as many at a time as are safe; ``row`` and ``column`` are the trains of its lines."""
     w, kind = state, type(state)
     most = spread * kind(LARGEST_NORMAL)
@@ -116,7 +116,7 @@ def _one_device(state, row, column, j, i, up, down, low, high, spread, one_sided
                 ups, downs = more, fewer
                 continue
         if ups + downs > 0:
-            words = _words(np.uint32(i // 4), _BATCH | np.uint32(j), first + np.uint64(start), k0, k1)
+            words = _words(np.uint32(i // 4), _BATCH | np.uint32(j), steps[start], k0, k1)
             w = _moved(w, kind(ups), kind(downs), up, down, low, high, spread, kind(normal(words[i % 4])))
             ups, downs, start = 0, 0, b
         if hits > 0 and _safe(w, kind(hits * upward), kind(hits * (not upward)), up, down, low, high, most):
@@ -125,7 +125,7 @@ def _one_device(state, row, column, j, i, up, down, low, high, spread, one_sided
         step = up if upward else -down
         for k in range(hits):
             if k % 4 == 0 and spread > 0:
-                words = _words(np.uint32(index), np.uint32(k // 4), first + np.uint64(b), k0, k1)
+                words = _words(np.uint32(index), np.uint32(k // 4), steps[b], k0, k1)
             noise = spread * kind(normal(words[k % 4])) if spread > 0 else kind(0)
             w = min(max(w + step * (kind(1) + noise), low), high)
     return w
@@ -148,7 +148,7 @@ def room(n: int, width: int, dtype: np.dtype) -> tuple[np.ndarray, ...]:
 
 @compiled
 def apply_constant(
-    begin, end, room, state, rows, columns, planes, one_sided, up, down, shape_up, shape_down, low, high, spread, k0, k1, first,
+    begin, end, room, state, rows, columns, planes, one_sided, up, down, shape_up, shape_down, low, high, spread, k0, k1, steps,
     received, fired, found,
 ):  # fmt: skip
     """Apply a batch to those rows of devices from ``begin`` to ``end`` whose steps are all constant.
@@ -158,7 +158,7 @@ def apply_constant(
     (rows,) float64 is set to the sum of the states before the batch, each times ``received``.
     """
     width = state.shape[1]
-    c2, c3 = split(first)
+    c2, c3 = split(steps[0])
     most = spread * type(spread)(LARGEST_NORMAL)
     places, digits, halves, counts, xi, unsafe, products = room
     ups, downs = counts[0], counts[1]
@@ -182,6 +182,6 @@ def apply_constant(
                 # fmt: off
                 state[j, i] = _one_device(
                     state[j, i], rows[j], columns[i], j, i, up[j, i], down[j, i], low[j, i], high[j, i], spread, one_sided,
-                    j * width + i, k0, k1, first,
+                    j * width + i, k0, k1, steps,
                 )
                 # fmt: on

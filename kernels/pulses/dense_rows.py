@@ -64,7 +64,7 @@ def room(dtype: np.dtype) -> tuple[np.ndarray, ...]:
 
 
 @compiled
-def _list(unsafe, pulses, draws, i, lanes, row, columns, left, start, stop, one_sided, index, first):
+def _list(unsafe, pulses, draws, i, lanes, row, columns, left, start, stop, one_sided, index, steps):
     """List the pulses of unsafe devices through a group, starting with device ``i``, until the list is full.
 
     Returns the next device, and the numbers of entries and blocks of draws.
@@ -78,7 +78,7 @@ def _list(unsafe, pulses, draws, i, lanes, row, columns, left, start, stop, one_
                 continue
             pulses[0, count], pulses[1, count] = i, hits if upward else -hits
             count += 1
-            c2, c3 = split(first + np.uint64(b))
+            c2, c3 = split(steps[b])
             for k in range((hits + 3) // 4):
                 draws[0, blocks], draws[1, blocks], draws[2, blocks], draws[3, blocks] = index + left + i, k, c2, c3
                 blocks += 1
@@ -119,7 +119,7 @@ def busy_rows(kind: int) -> Callable[..., None]:
 
     @compiled(error_model="numpy")
     def apply(
-        first_block, end, room, state, rows, columns, one_sided, up, down, shape_up, shape_down, low, high, spread, k0, k1, first,
+        first_block, end, room, state, rows, columns, one_sided, up, down, shape_up, shape_down, low, high, spread, k0, k1, steps,
         received, fired, busy, found,
     ):  # fmt: skip
         """Apply a batch to blocks of rows, from ``first_block`` to ``end``, except those of rows that are not ``busy``.
@@ -150,13 +150,13 @@ def busy_rows(kind: int) -> Callable[..., None]:
                 i = np.int64(0) if some > 0 else lanes
                 while i < lanes:
                     i, count, drawn = _list(
-                        unsafe, pulses, draws, i, lanes, row, columns, left, start, stop, one_sided, j * width, first
+                        unsafe, pulses, draws, i, lanes, row, columns, left, start, stop, one_sided, j * width, steps
                     )
                     if spread > 0:
                         _draw(draws, drawn, k0, k1, xi)
                     work_off(work, pulses, count, spread, xi)
                 if spread > 0:
-                    c2, c3 = split(first + np.uint64(start))
+                    c2, c3 = split(steps[start])
                     for e in range(COLUMNS // 4):
                         draws[0, e], draws[1, e], draws[2, e], draws[3, e] = e, _GROUP | np.uint32(block), c2, c3
                     _draw(draws, (lanes + 3) // 4, k0, k1, xi)

@@ -64,7 +64,7 @@ def room(width: int, dtype: np.dtype) -> tuple[tuple[np.ndarray, ...], np.ndarra
 
 # One call lists many devices: every array argument costs tens of cycles, mostly for reference counting.
 @compiled
-def _list(listed, b, planes, rows, columns, j, low, high, first, one_sided, single, received, mask):
+def _list(listed, b, planes, rows, columns, j, low, high, steps, one_sided, single, received, mask):
     """List the devices that fire from product ``b`` on until the list is full, with one draw each if ``single``.
 
     Otherwise with as many blocks of draws as their pulses need. Returns the next product, and the numbers of pulses, devices and
@@ -75,7 +75,7 @@ def _list(listed, b, planes, rows, columns, j, low, high, first, one_sided, sing
     pulses, count, draws = 0, 0, 0
     while b < rows.shape[0] and draws < _FULL:
         row = rows[b, j]
-        low_step, high_step = split(first + np.uint64(b))
+        low_step, high_step = split(steps[b])
         for part in range(planes.shape[0] if row & SLOTS != 0 else 0):
             _firing(planes, part, row, b, one_sided, mask)
             for w in range(WORDS):
@@ -196,7 +196,7 @@ def events(law: int, kind: int) -> Callable[..., None]:
     @compiled
     def apply(
         begin, end, room, state, rows, columns, planes, one_sided, up, down, shape_up, shape_down, low, high, constants, spread,
-        added, sloped, k0, k1, first, received, fired, found,
+        added, sloped, k0, k1, steps, received, fired, found,
     ):  # fmt: skip
         """Apply a batch to the rows from ``begin`` to ``end`` whose ``fired`` is negative, and store their numbers of pulses there.
 
@@ -214,7 +214,7 @@ def events(law: int, kind: int) -> Callable[..., None]:
             while b < rows.shape[0]:
                 # fmt: off
                 b, pulses, count, draws = _list(
-                    listed, b, planes, rows, columns, j, low, high, first, one_sided, law == LINEAR and kind == ADDITIVE,
+                    listed, b, planes, rows, columns, j, low, high, steps, one_sided, law == LINEAR and kind == ADDITIVE,
                     received, mask,
                 )
                 _work_off(

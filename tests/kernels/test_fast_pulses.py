@@ -116,6 +116,24 @@ def test_where_no_shortcut_is_taken_the_bits_are_those_of_the_slow_kernel(name, 
 
 
 @pytest.mark.usefixtures("sparse")
+@pytest.mark.parametrize("name", ["soft bounds", "composite"])
+def test_products_without_coincidences_change_nothing(name, rng):
+    """They are left out of long batches if they are many, as in convolutions; noise depends on the numbers of the others."""
+    law, shapes = EXACT[name]
+    shape, n = (5, 40), 900
+    p = devices(shape, np.float32, up=0.02, down=0.015, low=-0.2, high=0.3, **shapes)
+    state = np.clip(rng.uniform(-0.3, 0.4, shape).astype(np.float32), p["low"], p["high"])
+    rows, columns = random_trains(rng, n, shape[0], 0.02), random_trains(rng, n, shape[1], 0.02)
+    for words in (rows, columns):
+        words[rng.random(n) < 0.6] &= ~SLOTS
+    slow, fast = both(state, rows, columns, p, law, step=2**32 - 2)
+    for a, b in zip(slow, fast, strict=True):
+        np.testing.assert_array_equal(a, b)
+    columns &= ~SLOTS
+    assert both(state, rows, columns, p, law)[1][2] == 0
+
+
+@pytest.mark.usefixtures("sparse")
 def test_single_additive_pulses_are_those_of_the_slow_kernel(rng):
     p = devices((6, 70), np.float32, shape_up=-1 / 0.3, shape_down=1 / 0.2, low=-0.2, high=0.3)
     state = rng.uniform(-0.2, 0.3, (6, 70)).astype(np.float32)
