@@ -29,9 +29,9 @@ def bill(
 ) -> None:
     """Compute the cost of a run on hardware (joules, seconds, square millimetres), next to its digital twin."""
     from analogpc.report.bills import bill_tables, trace_dict, trace_lines
-    from analogpc.training.run import Run
+    from analogpc.training.run_file import load_any
 
-    trained = Run.load(run)
+    trained = load_any(run)
     changes = dict(_change(text) for text in settings or [])
     billed, twin = (trained.bill(technology, epochs=epochs, twin=twin, changes=changes) for twin in (False, True))
     charges = None if trace is None else [trace_dict(charge) for charge in billed.trace(trace)]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from analogpc.devices.costs.ledger import Ledger, Tally
     from analogpc.devices.costs.technology import Technology
     from analogpc.networks.network import Network
+    from analogpc.training.language_study import LanguageStudy
     from analogpc.training.study import Study
 
 
@@ -24,13 +25,13 @@ class Billing:
 
     Attributes
     ----------
-    study : Study
+    study : Study or LanguageStudy
     network : Network
     ledger : Ledger
         Recorded operations.
     """
 
-    study: Study
+    study: Study | LanguageStudy
     network: Network
     ledger: Ledger
 

@@ -15,6 +15,7 @@ from pydantic import FiniteFloat
 from analogpc.data.samples import DataError
 from analogpc.data.text import TextData
 from analogpc.data.tokeniser import Tokeniser
+from analogpc.devices.costs.ledger import Ledger
 from analogpc.devices.costs.meter import Meter
 from analogpc.devices.matrix import NonFiniteError
 from analogpc.kernels.gpu.arrays import Backend, in_tree, to_host
@@ -25,6 +26,7 @@ from analogpc.kernels.random.streams import Key, permutation
 from analogpc.kernels.threads import one_blas_thread
 from analogpc.networks.network import Network
 from analogpc.rules.base import StepContext
+from analogpc.training.billing import Billing
 from analogpc.training.environment import describe_environment
 from analogpc.training.language_study import LanguageStudy
 from analogpc.training.optimisers import AnyOptimiser, Learner
@@ -37,7 +39,7 @@ KIND = "language-run"
 """Kind of the files of these runs."""
 
 
-class LanguageRun:
+class LanguageRun(Billing):
     """A training run of a language model: study, network, optimiser state, history and position.
 
     Created by `fit_text` or `LanguageRun.load`.
@@ -52,15 +54,21 @@ class LanguageRun:
         One entry for each evaluation: "batch" (number of batches trained), "train_perplexity" (mean output loss at the last weight
         update of each batch since the previous evaluation; for iPC this follows several steps of states and weights),
         "validation_perplexity", "validation_bits_per_character", "energy" (of the last batch: one value per node, and the output),
-        "pulses" and "updates" (counts of all matrices since the previous evaluation), and "seconds" of training.
+        "pulses" and "updates" (counts of all matrices since the previous evaluation), and "seconds" of training; with a technology
+        also "joules" and "latency_seconds" of the hardware for all training so far.
+    ledger : Ledger
+        Recorded operations, for bills. A sample is one instance of the text.
     best : (batch, perplexity, state of the network), or None
     """
+
+    study: LanguageStudy
 
     def __init__(self, study: LanguageStudy, network: Network, tokeniser: Tokeniser, fingerprint: str) -> None:
         self.study, self.network, self.tokeniser, self.fingerprint = study, network, tokeniser, fingerprint
         network.tokeniser = tokeniser
         self.learner = Learner(study.optimiser, network.matrices())
-        self._step = TrainingStep(network, self.learner, lambda result, target: result.energies)
+        self.ledger = Ledger(network.matrices())
+        self._step = TrainingStep(network, self.learner, lambda result, target: result.energies, self.ledger.recorder)
         self.history: dict[str, list[Any]] = {}
         self.best: tuple[int, float, dict[str, Any]] | None = None
         self.batch = 0
@@ -118,12 +126,16 @@ class LanguageRun:
             If ``data`` are not the training data of the run.
         DivergenceError
             At the first non-finite energy.
+        TechnologyError
+            If the technology of the study lacks a required entry; checked before training starts.
         """
         if data.fingerprint != self.fingerprint:
             raise ResumeError(f"'{data.name}' is not the text with which the run started: the fingerprints differ")
         end = self.study.batches if batches is None else min(self.study.batches, self.batch + batches)
         precise = use_precision(self.environment.get("gpu_precision", precision_in_use()))
         with one_blas_thread, precise, working_stream(self.network.backend):
+            if self.study.technology and not self.finished:
+                self._refuse_technology(*self._batch_of(data)[:2])
             while self.batch < end and time.monotonic() < deadline:
                 self._train_batch(data)
                 if self.batch % self.study.interval == 0 or self.finished:
@@ -136,29 +148,39 @@ class LanguageRun:
             self.save(checkpoint)
         return self
 
-    def _train_batch(self, data: TextData) -> None:
-        began = time.perf_counter()
+    def _batch_of(self, data: TextData) -> tuple[np.ndarray, np.ndarray, int]:
+        """Return ids and targets of the next batch, on the backend of the network, and the number of targets."""
         study, root = self.study, Key(self.study.seed)
-        per_epoch = math.ceil(len(data.train) / study.batch_size)
-        epoch, place = divmod(self.batch, per_epoch)
+        epoch, place = divmod(self.batch, self._per_epoch(data))
         if self._order is None or self._order[0] != epoch:
             self._order = epoch, permutation(root.fold("shuffle"), epoch, len(data.train))
         # Fill the last batch of an epoch from its start, so that all batches have one shape.
         indices = np.take(self._order[1], np.arange(place * study.batch_size, (place + 1) * study.batch_size), mode="wrap")
         ids, target = data.batch("train", indices, study.network.task, root.fold("masks"), self.batch, bert=study.bert)
+        return self.network.inputs(ids), self.network.brought(target), int((target[:, 1] >= 0).sum())
+
+    def _per_epoch(self, data: TextData) -> int:
+        return math.ceil(len(data.train) / self.study.batch_size)
+
+    def _train_batch(self, data: TextData) -> None:
+        began = time.perf_counter()
+        study, per_epoch = self.study, self._per_epoch(data)
+        ids, target, count = self._batch_of(data)
         optimiser = study.optimiser
         rate = optimiser.learning_rate * optimiser.schedule.factor(self.batch, study.batches, per_epoch)
-        rule = study.rule.at(StepContext(root.fold("rule"), epoch, self.batch))
+        rule = study.rule.at(StepContext(Key(study.seed).fold("rule"), self.batch // per_epoch, self.batch))
         with _naming(self.batch):
-            _, energies = self._step.learn(rule, self.network.inputs(ids), self.network.brought(target), rate)
+            _, energies = self._step.learn(rule, ids, target, rate)
             self._energies = np.array(to_host(energies))
             if not np.isfinite(self._energies).all():
                 raise NonFiniteError("an energy is not finite")
-        count = int((target[:, 1] >= 0).sum())
+        self.ledger.batch(len(ids))
         self._tally["nats"] += float(self._energies[-1]) * count
         self._tally["targets"] += count
         self._tally["seconds"] += time.perf_counter() - began
         self.batch += 1
+        if self.batch % per_epoch == 0:
+            self.ledger.close_epoch()
 
     def evaluate(self, data: TextData) -> None:
         """Evaluate, append to the history, and keep the weights if they are the best so far."""
@@ -174,6 +196,7 @@ class LanguageRun:
             "pulses": meter.pulses - before["pulses"],
             "updates": meter.updates - before["updates"],
             "seconds": before["seconds"],
+            **self.priced(),
         }
         for name, value in row.items():
             self.history.setdefault(name, []).append(value)
@@ -219,6 +242,7 @@ class LanguageRun:
             "network": self.network.held(),
             "optimiser": in_tree(to_host, self.learner.memory),
             "batch": self.batch,
+            "ledger": self.ledger.state(),
             "tally": dict(self._tally),
             "history": {name: np.array(values) for name, values in self.history.items()},
         }
@@ -245,6 +269,9 @@ class LanguageRun:
             run = cls(study, network, Tokeniser(tree["tokeniser"]), tree["fingerprint"])
             run.environment, run.batch, run._tally = tree["environment"], tree["batch"], dict(tree["tally"])
             run.learner.restore(tree["optimiser"])
+            # Files of earlier versions have no ledger; the number of instances, which determines an epoch, is that of the text.
+            kept = tree.get("ledger")
+            run.ledger.restore(kept, 0 if kept is None else len(kept["samples"]) - 1)
             run.history = {name: values.tolist() for name, values in tree["history"].items()}
             if "best" in tree:
                 run.best = tree["best"]["batch"], tree["best"]["perplexity"], tree["best"]["network"]

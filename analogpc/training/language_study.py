@@ -44,6 +44,9 @@ class LanguageStudy(Specification):
         Number of validation instances per evaluation; 0: all.
     bert : bool
         See `TextData.batch`; applies to training only.
+    technology : str
+        Technology that prices the training, as in `Study`: the history then has the columns "joules" and "latency_seconds". Empty for
+        none; a run can also be billed later.
     seed : int
         Seed of the order of the instances, of masks, and of all read and write noise.
     network_seed : int
@@ -63,6 +66,7 @@ class LanguageStudy(Specification):
     evaluate_every: NonNegativeInteger = 0
     evaluate_on: NonNegativeInteger = 1000
     bert: bool = False
+    technology: str = ""
     seed: Seed = 0
     network_seed: Seed
 

@@ -81,6 +81,8 @@ class Run(Predictions, Billing):
         Recorded operations, for bills.
     """
 
+    study: Study
+
     def __init__(self, study: Study, network: Network, data: DataDescription, metrics: Sequence[Any] = ()) -> None:
         self.study = study
         self.network = network

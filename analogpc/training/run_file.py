@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tomli_w
@@ -26,6 +26,9 @@ from analogpc.training.run_checks import (
 )
 from analogpc.training.stopping import Best
 from analogpc.training.study import Study
+
+if TYPE_CHECKING:
+    from analogpc.training.language import LanguageRun
 
 KIND = "run"
 _PARTS = {
@@ -119,6 +122,20 @@ def rebuilt(tree: dict[str, Any], backend: Backend, size: int = 2**40) -> Run:
         run.best = Best(epoch, real(tree["best"]["value"], "best/value"), network.fitted(tree["best"]["network"]))
     run.history = checked_history(tree["history"], run.position.epoch, layers, size)
     return run
+
+
+def load_any(path: str | Path) -> Run | LanguageRun:
+    """Load the run of a network or of a language model.
+
+    Raises
+    ------
+    StorageError
+        If the file cannot be used; the message gives the reason.
+    """
+    from analogpc.training.language import KIND as LANGUAGE
+    from analogpc.training.language import LanguageRun
+
+    return LanguageRun.load(path) if read_header(path)["kind"] == LANGUAGE else load_run(path)
 
 
 def load(path: str | Path, *, backend: Backend = "cpu") -> Network:

@@ -249,7 +249,7 @@ def _analog(prices: _Prices, name: str, own: Hardware, meter: Meter) -> None:
     charge("drivers", name, "values driven", driven, "", lambda: t.quantity("dac.energy", bits), "dac.energy")
     charge("converters", name, "conversions", converted, "", lambda: t.quantity("adc.energy", bits), "adc.energy")
     charge("sums", name, "values scaled and added", converted, "", lambda: t.quantity("sums.energy"), "sums.energy")
-    _moved(prices, name, own, reads)
+    _moved(prices, name, own, reads, meter.look_ups)
     volts = "write.pulse_voltage", "write.pulse_time"
     half, full = meter.half_selected_siemens, meter.pulsed_siemens
     # On a selected device the half voltages of both lines add up to the full voltage: four times the power of a half, not twice.
@@ -287,13 +287,14 @@ def _digital(prices: _Prices, name: str, own: Hardware, meter: Meter) -> None:
     )
     words = meter.digital_words
     charge("digital", name, "words of updates", words, "", lambda: t.quantity(memory[0]) * t.quantity(word), *memory)
-    _moved(prices, name, own, reads)
+    _moved(prices, name, own, reads, meter.look_ups)
 
 
-def _moved(prices: _Prices, name: str, own: Hardware, reads: int) -> None:
+def _moved(prices: _Prices, name: str, own: Hardware, reads: int, look_ups: int) -> None:
     """Charge the inputs that reads fetch, and the outputs that they store."""
     t, entries = prices.technology, ("buffer.energy", "digital.word")
-    values = reads * (own.shape[0] + own.shape[1]) if not own.bias else 0
+    # The input of a look-up is one index.
+    values = 0 if own.bias else reads * sum(own.shape) - look_ups * (own.shape[1] - 1)
     prices.charge(
         "buffers", name, "inputs and outputs", values, "", lambda: t.quantity(entries[0]) * t.quantity(entries[1]), *entries
     )

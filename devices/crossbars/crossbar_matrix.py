@@ -162,6 +162,19 @@ class CrossbarMatrix(Matrix):
             return self._read_path.forward(x, self.gain, self._reads, self.meter)
 
     @override
+    def look_up(self, ids: np.ndarray) -> np.ndarray:
+        """See `Matrix.look_up`; only the driven line and the array that it crosses count as converted.
+
+        The simulated read also adds the output noise of arrays whose lines are all undriven.
+        """
+        meter, tiles = self.meter, -(-self.shape[1] // self.substrate.rows)
+        before = meter.conversions_in, meter.conversions_out
+        y = super().look_up(ids)
+        meter.conversions_in = before[0] + (meter.conversions_in - before[0]) // self.shape[1]
+        meter.conversions_out = before[1] + (meter.conversions_out - before[1]) // tiles
+        return y
+
+    @override
     def backward(self, g: np.ndarray) -> np.ndarray:
         refuse_shape(g, "inputs of a transposed read", ("n", self.shape[0]))
         with self._noted(BACKWARD, len(g)):

@@ -16,130 +16,41 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from rows import Row, rows, selected_rate
 
 from analogpc.data.text import TextData
 from analogpc.data.text_files import load_text
 from analogpc.devices.costs.meter import Meter
-from analogpc.devices.substrate import Analog, Digital
 from analogpc.files.atomic import replace_file
 from analogpc.kernels.gpu.blas import describe_gpu, use_precision
 from analogpc.networks.network import Network
 from analogpc.networks.transformer import Transformer
-from analogpc.rules import Backprop, IncrementalPC, PredictiveCoding
-from analogpc.training.language import begin_text
+from analogpc.training.language import LanguageRun, begin_text
 from analogpc.training.language_study import LanguageStudy
 from analogpc.training.optimisers import SGD, AdamW
 from analogpc.training.perplexity import perplexity
 from analogpc.training.run import DivergenceError
 
-OUTPUT = {"output": "cross-entropy"}
-BP = Backprop(**OUTPUT)
-IPC = IncrementalPC(steps=4, step_size=0.1, **OUTPUT)
-# T = 10 sweeps are nine steps of the states.
-PC = PredictiveCoding(steps=9, step_size=0.0078125, step_decay=0.9, **OUTPUT)
-MASKED_PC = PredictiveCoding(steps=7, step_size=0.03125, step_decay=0.9, **OUTPUT)
 TEXT, VOCABULARY, POSITIONS, HELD_OUT = "war-and-peace", 1000, 32, 1000
+TECHNOLOGY = "isaac-32nm"
 RESERVE = 15.0
 """Seconds reserved for the last evaluation."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """One run of the table."""
-
-    name: str
-    task: str
-    rule: Any
-    rate: float
-    seed: int = 0
-    layer_norm: bool = True
-    substrate: Any = field(default_factory=Digital)
-    batches: int = 1000
-    batch_size: int = 32
-    evaluations: int = 10
-    plain: bool = False
-    most_seconds: float = 120.0
-
-    @property
-    def key(self) -> str:
-        """Key that identifies the row in the file."""
-        return f"{self.name}, {self.task}, seed {self.seed}"
-
-
-def conditional(seed: int) -> list[Row]:
-    """Conditional models with the settings of the prototype, in which PC has no LayerNorm."""
-    return [
-        Row("BP", "conditional", BP, 0.003, seed),
-        Row("iPC", "conditional", IPC, 0.003, seed),
-        Row("PC, no LayerNorm", "conditional", PC, 0.0015, seed, layer_norm=False),
-    ]
-
-
-def masked(seed: int) -> list[Row]:
-    """Masked models."""
-    same = {"batches": 1500, "batch_size": 64, "evaluations": 15}
-    return [
-        Row("BP", "masked", BP, 0.0015, seed, **same),
-        Row("iPC", "masked", IPC, 0.0015, seed, **same),
-        Row("PC, no LayerNorm", "masked", MASKED_PC, 0.0008, seed, layer_norm=False, **same),
-    ]
-
-
-def crossbars(seed: int) -> list[Row]:
-    """Models with all eight kinds of matrices on crossbars, with fewer batches than the digital rows."""
-    exact, mixed = {"kind": "ideal"}, {"kind": "mixed-precision"}
-    same = {"task": "conditional", "seed": seed, "batches": 400, "evaluations": 4, "most_seconds": 40.0}
-    idealized, reram = Analog(device="idealized", scheme=exact), Analog(device="reram-sb", scheme=exact)
-    gathered, pulsed = Analog(device="reram-sb", scheme=mixed), Analog(device="reram-sb")
-    return [
-        Row("BP, digital, 400 batches", rule=BP, rate=0.003, **same),
-        Row("iPC, digital, 400 batches", rule=IPC, rate=0.003, **same),
-        Row("BP, idealized, exact writes", rule=BP, rate=0.003, substrate=idealized, **same),
-        Row("BP, reram-sb, mixed precision", rule=BP, rate=0.003, substrate=gathered, **same),
-        Row("iPC, idealized, exact writes", rule=IPC, rate=0.003, substrate=idealized, **same),
-        Row("iPC, reram-sb, mixed precision", rule=IPC, rate=0.003, substrate=gathered, **same),
-        Row("BP, reram-sb, pulses", rule=BP, rate=0.5, substrate=pulsed, plain=True, **same),
-        Row("iPC, reram-sb, pulses", rule=IPC, rate=0.1, substrate=pulsed, plain=True, **same),
-        Row("BP, reram-sb, exact writes", rule=BP, rate=0.003, substrate=reram, **same),
-        Row("iPC, reram-sb, exact writes", rule=IPC, rate=0.003, substrate=reram, **same),
-    ]
-
-
-def equal_terms(seed: int) -> list[Row]:
-    """Controls: LayerNorm for all rules, and as many weight updates for BP as for iPC."""
-    return [
-        Row("PC", "conditional", PC, 0.0015, seed),
-        Row("BP, no LayerNorm", "conditional", BP, 0.0015, seed, layer_norm=False),
-        Row("iPC, no LayerNorm", "conditional", IPC, 0.0015, seed, layer_norm=False),
-        Row("BP, four times the batches", "conditional", BP, 0.003, seed, batches=4000),
-        Row("iPC, squared errors on scores", "conditional", IPC, 0.003, seed),
-    ]
-
-
-def rows() -> list[Row]:
-    """Return all rows, the most important ones first."""
-    return [
-        *(row for seed in range(3) for row in conditional(seed)),
-        *masked(0),
-        *crossbars(0),
-        *masked(1),
-        *masked(2),
-        *(row for seed in range(3) for row in equal_terms(seed)),
-    ]
-
-
-def study_of(row: Row, scale: float, toy: bool) -> LanguageStudy:
-    """Return the study of a row; ``scale`` multiplies its number of batches."""
+def study_of(row: Row, scale: float, toy: bool, found: dict[str, Any]) -> LanguageStudy:
+    """Return the study of a row; ``scale`` multiplies its number of batches, ``found`` are finished rows by key."""
+    rate = selected_rate(row, found) if row.rate is None else row.rate
     batches = max(row.evaluations, round(row.batches * scale))
     network = Transformer(
         vocabulary=VOCABULARY if not toy else 300,
         task=row.task,
         positions=POSITIONS if not toy else 12,
-        features=64 if not toy else 16,
-        hidden=128 if not toy else 32,
+        features=row.features if not toy else 16,
+        hidden=row.hidden if not toy else 32,
+        blocks=row.blocks,
         layer_norm=row.layer_norm,
         score_energy="squared-error" if "squared errors" in row.name else "softmax",
     )
@@ -148,18 +59,18 @@ def study_of(row: Row, scale: float, toy: bool) -> LanguageStudy:
         network=network,
         substrate=row.substrate,
         rule=row.rule,
-        optimiser=SGD(learning_rate=row.rate) if row.plain else AdamW(learning_rate=row.rate, weight_decay=0.01),
+        optimiser=SGD(learning_rate=rate) if row.plain else AdamW(learning_rate=rate, weight_decay=0.01),
         batches=batches,
         batch_size=row.batch_size if not toy else 8,
         evaluate_every=max(1, batches // row.evaluations),
-        evaluate_on=1000 if not toy else 50,
+        evaluate_on=row.evaluate_on if not toy else 50,
         seed=row.seed,
     )
 
 
-def compute(row: Row, data: TextData, chosen: argparse.Namespace, deadline: float) -> dict[str, Any]:
+def compute(row: Row, data: TextData, chosen: argparse.Namespace, deadline: float, found: dict[str, Any]) -> dict[str, Any]:
     """Train, select the best weights by validation, and test once."""
-    study = study_of(row, chosen.batches, chosen.toy)
+    study = study_of(row, chosen.batches, chosen.toy, found)
     began = time.monotonic()
     run = begin_text(study, data, Network(study.network, study.substrate, study.network_seed), backend=chosen.backend)
     record: dict[str, Any] = {"row": row.key, "study": study.to_dict(), "preparation_seconds": time.monotonic() - began}
@@ -174,7 +85,7 @@ def compute(row: Row, data: TextData, chosen: argparse.Namespace, deadline: floa
         # Stopped before the first evaluation.
         run.evaluate(data)
     record |= {
-        "finished": run.finished,
+        "finished": run.finished or "diverged" in record,
         "batches": run.batch,
         "history": run.history,
         "meter": total.as_dict(),
@@ -182,11 +93,28 @@ def compute(row: Row, data: TextData, chosen: argparse.Namespace, deadline: floa
         "seconds": time.monotonic() - began,
         "milliseconds_per_batch": 1000 * sum(run.history.get("seconds", [])) / max(1, run.history.get("batch", [0])[-1]),
     }
+    if run.batch:
+        record |= costs(run)
     if run.best is not None:
-        tested = perplexity(run.best_network, data, "test", instances=study.evaluate_on)
         record |= {"best_batch": run.best[0], "validation_perplexity": run.best[1]}
+    if run.best is not None and row.tested:
+        tested = perplexity(run.best_network, data, "test", instances=HELD_OUT if not chosen.toy else 50)
         record |= {"test_perplexity": tested.value, "test_bits_per_character": tested.bits_per_character}
     return record
+
+
+def costs(run: LanguageRun) -> dict[str, Any]:
+    """Return energy and time of a batch on hardware, and those of its digital twin."""
+    billed, twin = (run.bill(TECHNOLOGY, twin=twin) for twin in (False, True))
+    parts = {part: joules / run.batch for part, joules in billed.by_part().items()}
+    return {
+        "technology": TECHNOLOGY,
+        "joules_per_batch": billed.joules / run.batch,
+        "hardware_seconds_per_batch": billed.seconds / run.batch,
+        "joules_per_batch_by_part": parts,
+        "twin_joules_per_batch": twin.joules / run.batch,
+        "twin_seconds_per_batch": twin.seconds / run.batch,
+    }
 
 
 def text(folder: Path, toy: bool) -> TextData:
@@ -242,14 +170,20 @@ def main(arguments: list[str] | None = None) -> None:
             print(f"{row.key} ({left:.0f} s are left)", file=sys.stderr, flush=True)
             try:
                 record = compute(
-                    row, data, chosen, min(end - RESERVE, time.monotonic() + (chosen.most_seconds or row.most_seconds))
+                    row,
+                    data,
+                    chosen,
+                    min(end - RESERVE, time.monotonic() + (chosen.most_seconds or row.most_seconds)),
+                    found["rows"],
                 )
             except (ValueError, RuntimeError, OSError) as error:
                 # A failing row must not affect the others.
                 record = {"row": row.key, "failed": f"{type(error).__name__}: {error}"}
             found["rows"][row.key] = record
             replace_file(chosen.out, (json.dumps(found, indent=1) + "\n").encode())
-            told = record.get("failed") or f"{record.get('test_perplexity', float('nan')):.1f}"
+            told = (
+                record.get("failed") or f"{record.get('test_perplexity', record.get('validation_perplexity', float('nan'))):.1f}"
+            )
             print(f"{row.key}: {told}, {record.get('milliseconds_per_batch', 0):.1f} ms per batch", flush=True)
 
 

@@ -23,7 +23,13 @@ def script(name):
 
 
 @pytest.fixture(scope="module")
-def table():
+def rows():
+    yield script("rows")
+    del sys.modules["rows"]
+
+
+@pytest.fixture(scope="module")
+def table(rows):
     yield script("table")
     del sys.modules["table"]
 
@@ -40,13 +46,26 @@ def folder(tmp_path_factory):
     return place
 
 
-def test_the_rows_are_told_apart_and_begin_with_the_conditional_ones(table):
-    rows = table.rows()
-    assert len({row.key for row in rows}) == len(rows)
-    assert [row.key for row in rows[:3]] == [f"{name}, conditional, seed 0" for name in ("BP", "iPC", "PC, no LayerNorm")]
-    assert {row.task for row in rows} == {"masked", "conditional"}
-    for row in rows:
-        assert table.study_of(row, 1.0, False).batches == row.batches
+def test_the_rows_are_told_apart_and_begin_with_the_conditional_ones(table, rows):
+    every = rows.rows()
+    assert len({row.key for row in every}) == len(every)
+    assert [row.key for row in every[:3]] == [f"{name}, conditional, seed 0" for name in ("BP", "iPC", "PC, no LayerNorm")]
+    assert {row.task for row in every} == {"masked", "conditional"}
+    found = {row.key: {"finished": True, "validation_perplexity": 50.0} for row in rows.search()}
+    for row in every:
+        assert table.study_of(row, 1.0, False, found).batches == row.batches
+
+
+def test_the_rate_of_a_pulsed_row_has_the_best_validation(rows):
+    row = next(row for row in rows.crossbars(1) if row.rate is None and row.name.startswith("iPC"))
+    found = {one.key: {"finished": True, "validation_perplexity": 100 - one.rate} for one in rows.search()}
+    assert rows.selected_rate(row, found) == max(rows.RATES)
+    last = next(one for one in rows.search() if one.name.startswith("iPC") and one.rate == max(rows.RATES))
+    found[last.key] |= {"diverged": "an energy is not finite", "validation_perplexity": 1.0}
+    assert rows.selected_rate(row, found) == sorted(rows.RATES)[-2]
+    del found[last.key]
+    with pytest.raises(ValueError, match="missing: compute it first"):
+        rows.selected_rate(row, found)
 
 
 def test_rows_are_computed_once(table, folder, tmp_path, emulated):
@@ -59,6 +78,8 @@ def test_rows_are_computed_once(table, folder, tmp_path, emulated):
     assert row["batches"] == 10
     assert 1 < row["test_perplexity"] < 600
     assert first["machine"]["gpu"] == "emulated"
+    assert row["joules_per_batch"] > 0
+    assert row["hardware_seconds_per_batch"] > 0
     table.main([*fields, "--backend", "gpu"])
     assert json.loads(out.read_text(encoding="utf-8"))["rows"] == first["rows"]
     table.main([*fields[:-3], str(tmp_path / "cpu.json"), *fields[-2:], "--backend", "cpu"])
