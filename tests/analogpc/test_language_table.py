@@ -57,12 +57,12 @@ def test_the_rows_are_told_apart_and_begin_with_the_conditional_ones(table, rows
 
 
 def test_the_rate_of_a_pulsed_row_has_the_best_validation(rows):
-    row = next(row for row in rows.crossbars(1) if row.rate is None and row.name.startswith("iPC"))
+    row = next(row for row in rows.crossbars() if row.rate is None and row.name.startswith("iPC"))
     found = {one.key: {"finished": True, "validation_perplexity": 100 - one.rate} for one in rows.search()}
-    assert rows.selected_rate(row, found) == max(rows.RATES)
-    last = next(one for one in rows.search() if one.name.startswith("iPC") and one.rate == max(rows.RATES))
+    assert rows.selected_rate(row, found) == max(rows.RATES["iPC"])
+    last = next(one for one in rows.search() if one.name.startswith("iPC") and one.rate == max(rows.RATES["iPC"]))
     found[last.key] |= {"diverged": "an energy is not finite", "validation_perplexity": 1.0}
-    assert rows.selected_rate(row, found) == sorted(rows.RATES)[-2]
+    assert rows.selected_rate(row, found) == sorted(rows.RATES["iPC"])[-2]
     del found[last.key]
     with pytest.raises(ValueError, match="missing: compute it first"):
         rows.selected_rate(row, found)
