@@ -151,7 +151,8 @@ def trained(study: Study) -> str:
     widths = getattr(study.network, "widths", ())
     network = f"{'-'.join(map(str, widths))}, " if widths else ""
     epochs = "1 epoch" if study.epochs == 1 else f"{study.epochs} epochs"
-    return f"{study.dataset.capitalize()}, {images} training images, {network}{epochs}, batches of {study.batch_size}"
+    name = study.dataset.capitalize().replace("mnist", "MNIST").replace("Mnist", "MNIST")
+    return f"{name}, {images} training images, {network}{epochs}, batches of {study.batch_size}"
 
 
 def selection(swept: Swept, study: Study, searched: str = "optimiser.learning_rate") -> str:
