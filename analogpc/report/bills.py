@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from analogpc.devices.costs.bill import Bill, Charge
+from analogpc.devices.costs.bill import Bill
+from analogpc.devices.costs.charges import Charge
 from analogpc.devices.costs.technology import ENTRIES, Technology
 from analogpc.devices.names import in_unit
 

@@ -107,9 +107,10 @@ def _priced(
     changes: Mapping[str, float] = MappingProxyType({}),
 ) -> Bill:
     """Return the bill of a tally of a network."""
-    from analogpc.devices.costs.bill import bill, digital_twin
+    from analogpc.devices.costs.bill import bill
     from analogpc.devices.costs.hardware import Hardware
     from analogpc.devices.costs.technology import technology as found
+    from analogpc.devices.costs.twin import digital_twin
 
     hardware = {name: Hardware.of(matrix) for name, matrix in network.matrices().items()}
     if twin:

@@ -10,7 +10,7 @@ import pytest
 import analogpc as apc
 from analogpc.commands.app import main
 from analogpc.devices.converters.specification import ADC, DAC
-from analogpc.devices.costs.bill import PARTS
+from analogpc.devices.costs.charges import PARTS
 from analogpc.devices.costs.ledger import LedgerError
 from analogpc.devices.costs.technology import Technology, TechnologyError, technology
 from analogpc.devices.substrate import Digital
