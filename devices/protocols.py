@@ -147,7 +147,26 @@ class PulsedMatrix(Protocol):
         separate: bool = False,
         legs: PulsedLegs = "all",
     ) -> None:
-        """Apply n rank-one products by pulse trains; see `CrossbarMatrix.pulse`."""
+        """Apply n rank-one products, one after the other, by pulse trains.
+
+        Parameters
+        ----------
+        inputs : slice
+            Driven word lines.
+        pre, post : (n, driven word lines) and (n, n_out) arrays
+        gain_pre, gain_post : (n,) float64 arrays
+            Pulse probability per unit of value. These and ``length`` are in main memory.
+        length : (n,) int64 array
+            Number of slots used.
+        cells : str or None
+            Name of extra cells to pulse instead of the weights.
+        deterministic : bool
+            Trains with a fixed number of pulses (see `schemes.deterministic_trains`) instead of random ones.
+        separate : bool
+            Send first all upward pulses of all products, then all downward ones: two passes for each polarity of the inputs.
+        legs : "all", "plus" or "minus"
+            Devices that are reached: all of a weight, or those with positive or negative sign.
+        """
 
     def pulse_each(self, counts: np.ndarray, key: Key, step: int, cells: str | None = None) -> None:
         """Send the devices of every weight their own number of pulses (n_in, n_out) int32; negative counts lower it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -13,15 +12,17 @@ from analogpc.blocks import Block, MatrixMaker
 from analogpc.blocks.value_node import ValueNodeBlock
 from analogpc.devices.costs.meter import Meter
 from analogpc.devices.crossbars.builder import blank_matrix, make_matrix
-from analogpc.devices.matrix import Matrix, ReadStream
+from analogpc.devices.matrix import Matrix
 from analogpc.devices.specification import SpecificationError
 from analogpc.devices.state import Shaped, StateError, Tree, Varying, copied_tree, fitted
 from analogpc.devices.substrate import Analog, Digital, as_substrate
-from analogpc.kernels.checks import real_array, whole_number
-from analogpc.kernels.gpu.arrays import Backend, as_backend, copied, in_tree, on_gpu, to_host
+from analogpc.kernels.checks import whole_number
+from analogpc.kernels.gpu.arrays import Backend, as_backend, copied, in_tree, to_host
 from analogpc.kernels.random.streams import Key
 from analogpc.networks import Architecture
 from analogpc.networks.base import ArchitectureBase
+from analogpc.networks.samples import SampleFormat
+from analogpc.networks.sessions import Sessions
 
 
 class Network:
@@ -51,9 +52,6 @@ class Network:
         Backend of the arrays: NumPy in main memory, or CuPy on a GPU. Networks are created in main memory; `to` moves them.
     """
 
-    # Within `isolated_reads`: the noise streams and meters to restore afterwards.
-    _outside: dict[str, tuple[ReadStream, Meter]] | None = None
-
     def __init__(self, architecture: Architecture, substrate: Digital | Analog | str | None = None, seed: int = 0) -> None:
         if not isinstance(architecture, ArchitectureBase):
             raise SpecificationError(
@@ -70,6 +68,7 @@ class Network:
         self.layers: list[Block] = []
         self.extras: dict[str, Block] = {}
         self.carried: list[np.ndarray] = []
+        self._sessions = Sessions()
         # A Tokeniser, not imported because `data` imports this package.
         self.tokeniser: Any = None
         self._place("cpu")
@@ -147,32 +146,20 @@ class Network:
             If the samples are not finite real numbers, or have another shape; flat samples, flat networks and axes of size 1 match by
             their number of values.
         """
-        x = real_array(x, "samples", dtype=None if self.architecture.tokens else self.dtype)
-        self.refuse_samples(x.shape[1:])
-        most = self.architecture.tokens
-        if most and not on_gpu(x) and x.size and not (x.min() >= 0 and x.max() < most):
-            raise ValueError(f"the network knows the tokens 0 to {most - 1}, and the samples hold {x.min()} to {x.max()}")
-        return self.brought(x.reshape(len(x), *self.input_shape))
+        return self.brought(self.samples.checked(x, self.dtype))
 
     def refuse_samples(self, shape: tuple[int, ...]) -> None:
         """Refuse samples of another shape than that of the network, so that no pixel is misplaced."""
-        flat = len(shape) == 1 or len(self.input_shape) == 1
-        alike = flat or [n for n in shape if n > 1] == [n for n in self.input_shape if n > 1]
-        if not shape or math.prod(shape) != math.prod(self.input_shape) or not alike:
-            raise ValueError(f"the network takes samples of shape {self.input_shape}, not {tuple(shape)}")
+        self.samples.refuse(shape)
 
     def brought(self, x: np.ndarray) -> np.ndarray:
         """Return samples as a contiguous array of the type and backend of the network."""
-        kind: np.dtype[Any] = self.dtype
-        if self.architecture.tokens:
-            if x.dtype.kind not in "iu":
-                raise ValueError(f"the network takes integer tokens, not {x.dtype}")
-            if not on_gpu(x) and x.size and not (x.min() >= -(2**31) and x.max() < 2**31):
-                raise ValueError(f"tokens and positions are 32-bit integers, not from {x.min()} to {x.max()}")
-            kind = np.dtype(np.int32)
-        if self.backend == "gpu":
-            return np.ascontiguousarray(np.asarray(x, dtype=kind, like=self._anchor), like=self._anchor)
-        return np.ascontiguousarray(to_host(x), dtype=kind)
+        return self.samples.brought(x, self._anchor)
+
+    @property
+    def samples(self) -> SampleFormat:
+        """Shape and type of the samples that the network takes."""
+        return SampleFormat(self.input_shape, self.architecture.tokens)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Compute the prediction for a batch of finite real numbers: (n, *input_shape) -> (n, *output_shape).
@@ -287,33 +274,14 @@ class Network:
     @contextmanager
     def isolated_reads(self, key: Key) -> Iterator[dict[str, Meter]]:
         """Isolate the reads in this block: noise from streams of ``key``, counts in separate meters."""
-        matrices = self.matrices()
-        meters = {name: Meter() for name in matrices}
-        former = {name: m.swap_session(ReadStream(key.fold(name)), meters[name]) for name, m in matrices.items()}
-        outermost = self._outside is None
-        if outermost:
-            self._outside = former
-        try:
+        with self._sessions.isolated(self.matrices(), key) as meters:
             yield meters
-        finally:
-            if outermost:
-                self._outside = None
-            for name, matrix in matrices.items():
-                matrix.swap_session(*former[name])
 
     @contextmanager
     def own_session(self) -> Iterator[None]:
         """Suspend `isolated_reads` in this block, to save or bill with the network's own noise streams and counts."""
-        matrices, outside = self.matrices(), self._outside
-        if outside is None:
+        with self._sessions.suspended(self.matrices()):
             yield
-            return
-        inner = {name: matrix.swap_session(*outside[name]) for name, matrix in matrices.items()}
-        try:
-            yield
-        finally:
-            for name, matrix in matrices.items():
-                matrix.swap_session(*inner[name])
 
     def elapse(self, seconds: float) -> None:
         """Advance the time of every device."""

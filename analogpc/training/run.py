@@ -14,18 +14,17 @@ import numpy as np
 from analogpc.data import DataDescription, Dataset
 from analogpc.devices.costs.ledger import Ledger
 from analogpc.devices.costs.meter import Meter
-from analogpc.dynamics.relaxation import output_energy
 from analogpc.files.atomic import check_writable
 from analogpc.kernels.checks import several, whole_number
 from analogpc.kernels.gpu.arrays import Backend, in_tree, to_host
 from analogpc.kernels.gpu.blas import Precision, precision_in_use, use_precision
 from analogpc.kernels.gpu.graphs import working_stream
 from analogpc.kernels.memory import POOL
-from analogpc.kernels.products import row
 from analogpc.kernels.random.streams import Key, permutation
 from analogpc.kernels.threads import one_blas_thread
 from analogpc.networks.network import Network
 from analogpc.rules.base import StepContext, StepResult
+from analogpc.training.batches import Batches, numbers_in, report_of
 from analogpc.training.billing import Billing
 from analogpc.training.callbacks import Callbacks
 from analogpc.training.environment import describe_environment
@@ -98,7 +97,7 @@ class Run(Predictions, Billing):
         self.learner = Learner(study.optimiser, network.matrices())
         self.ledger = Ledger(network.matrices())
         self._training_step = TrainingStep(network, self.learner, self._report, self.ledger.recorder)
-        self._next_inputs: tuple[tuple[int, int], tuple[np.ndarray, np.ndarray]] | None = None
+        self._batches = Batches(study, network)
         self.history: dict[str, list[Any]] = {}
         self.position = Position(energies=np.zeros(network.energies))
         self.environment = describe_environment(network.backend)
@@ -231,7 +230,8 @@ class Run(Predictions, Billing):
             raise ResumeError(f"the run stands at batch {self.position.batch} of an epoch of {per_epoch}")
         if self.study.technology and not self.finished:
             few = max(_REHEARSED, *(layer.least_samples for layer in self.network.layers))
-            self._refuse_technology(*self._inputs(data, np.arange(min(few, self.study.batch_size, len(data.train_labels))), 0))
+            some = np.arange(min(few, self.study.batch_size, len(data.train_labels)))
+            self._refuse_technology(*self._batches.inputs(data, some, self.position.epoch))
         with Progress(self.study.epochs, per_epoch, show=progress) as bar:
             while not self.finished and left > 0:
                 order = permutation(Key(self.study.seed).fold("shuffle"), self.position.epoch, len(data.train_labels))
@@ -301,15 +301,13 @@ class Run(Predictions, Billing):
         study, here = self.study, self.position
         optimiser = study.optimiser
         rate = optimiser.learning_rate * optimiser.schedule.factor(step, study.epochs * per_epoch, per_epoch)
-        x, target = self._prepared(data, order, here.batch)
+        x, target = self._batches.take(data, order, here.epoch, here.batch)
         rule = study.rule.at(StepContext(Key(study.seed).fold("rule"), here.epoch, step))
         _, report = self._training_step.learn(rule, x, target, rate)
         if self.network.backend == "gpu" and here.batch + 1 < per_epoch:
             # The next inputs are enqueued on the GPU before the results of this batch are fetched.
-            self._next_inputs = (here.epoch, here.batch + 1), self._inputs(data, order, here.batch + 1)
-        told = to_host(report)
-        matrices = len(self.network.matrices())
-        correct, lost, whole, energies = int(told[0]), float(told[1]), told[2 : 2 + matrices], told[2 + matrices :]
+            self._batches.prepare(data, order, here.epoch, here.batch + 1)
+        correct, lost, whole, energies = numbers_in(report, self.network)
         refuse_non_finite(self.network, energies, whole)
         self.ledger.batch(len(x))
         self.position = replace(
@@ -322,31 +320,8 @@ class Run(Predictions, Billing):
             seconds=here.seconds + time.perf_counter() - began,
         )
 
-    def _prepared(self, data: Dataset, order: np.ndarray, batch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return inputs and targets of a batch, possibly prepared during the previous batch."""
-        prepared, self._next_inputs = self._next_inputs, None
-        if prepared is not None and prepared[0] == (self.position.epoch, batch):
-            return prepared[1]
-        return self._inputs(data, order, batch)
-
-    def _inputs(self, data: Dataset, order: np.ndarray, batch: int) -> tuple[np.ndarray, np.ndarray]:
-        study, backend = self.study, self.network.backend
-        indices = order[batch * study.batch_size : (batch + 1) * study.batch_size]
-        augment = Key(study.seed).fold("augment") if study.augment else None
-        x = data.inputs(
-            "train", indices, dtype=study.network.dtype, augment_key=augment, epoch=self.position.epoch, backend=backend
-        )
-        return self.network.inputs(x), data.targets("train", indices, dtype=self.network.dtype, backend=backend)
-
     def _report(self, result: StepResult, target: np.ndarray) -> np.ndarray:
-        """Return all numbers reported for a batch in one array: one transfer, one synchronisation.
-
-        These are the number of correct samples, the loss, whether each matrix is finite, and the energies of the layers.
-        """
-        outputs = result.outputs
-        right = (outputs.argmax(1) == target.argmax(1)).sum() if self.data.targets.classes else 0.0
-        finite = [matrix.all_finite() for matrix in self.network.matrices().values()]
-        return row([right, output_energy(self.output, target, outputs), *finite, *result.energies], target)
+        return report_of(result, target, self.network, self.output, bool(self.data.targets.classes))
 
     def _close_epoch(self, data: Dataset, check: Callable[[], None]) -> None:
         here, metrics = self.position, metrics_for(self.metrics, self.data.targets.task)

@@ -21,7 +21,6 @@ from analogpc.devices.crossbars.tiles import Tile, tiles_of
 from analogpc.devices.device import Device
 from analogpc.devices.matrix import Matrix, Products, ReadStream, TwoPhases, checked
 from analogpc.devices.protocols import PulsedLegs
-from analogpc.devices.responses import PulseResponse
 from analogpc.devices.state import Settled, Shaped, StateError, Tree, whole
 from analogpc.devices.substrate import Analog
 from analogpc.kernels.checks import passing_seconds, real_array, refuse_shape
@@ -207,8 +206,7 @@ class CrossbarMatrix(Matrix):
         """Perform the maintenance after an update cycle, however it was written."""
         self.update_cycles += 1
         self.meter.update_cycles += 1
-        response = self.substrate.device.response
-        if isinstance(response, PulseResponse) and response.leaks:
+        if self.device.response.leaks:
             for cells in self._all_cells:
                 cells.leak()
         self.substrate.mapping.maintain(self)
@@ -249,9 +247,9 @@ class CrossbarMatrix(Matrix):
     def granularity(self) -> float:
         """Mean logical change per coincidence where the scale is largest; 0 for devices without pulses."""
         response = self.device.response
-        if not isinstance(response, PulseResponse):
+        if not response.pulsed:
             return 0.0
-        return float(self.scales.max()) * self.gain * response.dw_min * self.substrate.mapping.steps(self.device)
+        return float(self.scales.max()) * self.gain * response.mean_step * self.substrate.mapping.steps(self.device)
 
     def granules(self, lines: Any = slice(None)) -> np.ndarray:
         """Return the mean logical change per coincidence for every weight: (n_in, n_out), or a number; see `scale_grid`."""
@@ -308,26 +306,7 @@ class CrossbarMatrix(Matrix):
         separate: bool = False,
         legs: PulsedLegs = "all",
     ) -> None:
-        """Apply n rank-one products, one after the other, by pulse trains.
-
-        Parameters
-        ----------
-        inputs : slice
-            Driven word lines.
-        pre, post : (n, driven word lines) and (n, n_out) arrays
-        gain_pre, gain_post : (n,) float64 arrays
-            Pulse probability per unit of value. These and ``length`` are in main memory.
-        length : (n,) int64 array
-            Number of slots used.
-        cells : str or None
-            Name of extra cells to pulse instead of the weights.
-        deterministic : bool
-            Trains with a fixed number of pulses (see `schemes.deterministic_trains`) instead of random ones.
-        separate : bool
-            Send first all upward pulses of all products, then all downward ones: two passes for each polarity of the inputs.
-        legs : "all", "plus" or "minus"
-            Devices that are reached: all of a weight, or those with positive or negative sign.
-        """
+        """See `PulsedMatrix.pulse`."""
         self._writer.pulse(self.meter, inputs, pre, post, gain_pre, gain_post, length, cells, deterministic, separate, legs)
         self._read_path.forget()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from analogpc.devices.device import Device
-from analogpc.devices.responses import PulseResponse
 
 FEWEST_STATES = 1000
 """Smallest number of distinct conductances in the window that a type must resolve."""
@@ -40,9 +39,9 @@ def refuse_unresolved(device: Device, scales: np.ndarray, dtype: np.dtype) -> No
             + wider
         )
     response = device.response
-    if isinstance(response, PulseResponse) and response.dw_min < float(info.eps) * response.reach:
+    if response.pulsed and response.mean_step < float(info.eps) * response.reach:
         raise ResolutionError(
-            f"a pulse of the device '{device.name}' changes its state by dw_min = {response.dw_min:g}, which is lost in {dtype} next to "
+            f"a pulse of the device '{device.name}' changes its state by dw_min = {response.mean_step:g}, which is lost in {dtype} next to "
             f"states up to {response.reach:g}{wider}"
         )
     largest, smallest = float(scales.max()), float(scales.min())
