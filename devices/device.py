@@ -151,11 +151,7 @@ class Device(Specification):
     @property
     def nominal_siemens(self) -> tuple[float, float]:
         """Working range of the mean device, in siemens; programming models and fault levels refer to it."""
-        response = self.response
-        states = (response.w_min, response.w_max) if isinstance(response, PulseResponse) else (-response.reach, response.reach)
-        if response.unipolar:
-            states = (0.0, response.reach)
-        low, high = (float(self.conductance(np.array(state))) for state in states)
+        low, high = (float(self.conductance(np.array(state))) for state in self.response.ends)
         return low, high
 
     @property
@@ -167,7 +163,20 @@ class Device(Specification):
     @property
     def has_reference(self) -> bool:
         """Whether every device has a reference device, whose current is subtracted on reading."""
-        return isinstance(self.response, PulseResponse) and self.response.has_reference
+        return self.response.has_reference
+
+    @property
+    def pulse_response(self) -> PulseResponse:
+        """Response to pulses.
+
+        Raises
+        ------
+        TypeError
+            If the device does not respond to pulses.
+        """
+        if not isinstance(self.response, PulseResponse):
+            raise TypeError(f"the device '{self.name}' does not respond to pulses")
+        return self.response
 
     @property
     def siemens_per_state(self) -> float:

@@ -111,7 +111,7 @@ def device_numbers(device: Device) -> DeviceNumbers:
         drift_std=_rms(spread) / span,
         lifetime_seconds=_lifetime(device),
     )
-    return replace(numbers, **_pulse_numbers(device, response)) if isinstance(response, PulseResponse) else numbers
+    return replace(numbers, **_pulse_numbers(device, device.pulse_response)) if response.pulsed else numbers
 
 
 def _rms(values: np.ndarray) -> float:
@@ -264,6 +264,7 @@ def _drift(device: Device, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 def _lifetime(device: Device) -> float:
     """Return the shorter of the two leakage times, in seconds."""
-    response = device.response
-    leak = response.lifetime * response.cycle_seconds if isinstance(response, PulseResponse) else math.inf
+    leak = math.inf
+    if device.response.pulsed:
+        leak = device.pulse_response.lifetime * device.pulse_response.cycle_seconds
     return min(leak, device.drift.lifetime_seconds if device.drift.kind == "retention" else math.inf)

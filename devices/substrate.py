@@ -16,7 +16,6 @@ from analogpc.devices.fields import completes, lay, over
 from analogpc.devices.mappings import AnyMapping, DifferentialPair, OneSidedPair
 from analogpc.devices.mappings import Mapping as DeviceMapping
 from analogpc.devices.presets import preset
-from analogpc.devices.responses import PulseResponse
 from analogpc.devices.schemes import AnyScheme, IdealUpdate, StochasticPulses
 from analogpc.devices.specification import Specification, SpecificationError, table_of
 from analogpc.devices.wires.wired_array import Wires
@@ -106,7 +105,7 @@ class Analog(Specification):
         device = _device(said.get("device", "idealized"))
         if device is None:
             return {}
-        pulsed = isinstance(device.response, PulseResponse)
+        pulsed = device.response.pulsed
         return {"mapping": default_mapping(device), "scheme": StochasticPulses() if pulsed else IdealUpdate()}
 
     @model_validator(mode="after")
@@ -172,7 +171,7 @@ def default_mapping(device: Device) -> DeviceMapping:
     """
     if device.has_reference:
         return DifferentialPair(minus="reference")
-    if not isinstance(device.response, PulseResponse):
+    if not device.response.pulsed:
         return DifferentialPair(headroom=device.response.headroom)
     return OneSidedPair() if device.response.unipolar else DifferentialPair()
 

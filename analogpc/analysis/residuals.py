@@ -8,14 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from analogpc.analysis.undisturbed import at_once, batch, undisturbed
-from analogpc.dynamics.equilibration import Equilibration
-from analogpc.dynamics.recurrent import Force, Recurrent
-from analogpc.dynamics.relaxation import output_error
 from analogpc.kernels.random.streams import Key
 from analogpc.networks.network import Network
-from analogpc.rules import EquilibriumPropagation, ErrorBasedPC, HopfieldEP, PredictiveCoding, Rule, as_rule
-from analogpc.rules.error_based import ErrorRelaxation
-from analogpc.rules.hopfield.hopfield_ep import recurrent
+from analogpc.rules import Rule, as_rule
+from analogpc.rules.base import named_rules
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,8 @@ def residual(
     ----------
     network : Network
         Left unchanged.
-    rule : PredictiveCoding, ErrorBasedPC, EquilibriumPropagation or HopfieldEP (or a kind of one of them)
+    rule : Rule or str
+        A rule with `Rule.residuals`: PredictiveCoding, ErrorBasedPC, EquilibriumPropagation, HopfieldEP, or a kind of one of them.
     x : (n, *input_shape) array
     target : (n, *output_shape) array
     key : Key
@@ -76,86 +73,15 @@ def residual(
     Raises
     ------
     TypeError
-        If the rule is of another kind.
+        If the rule has no residual.
     """
     rule = as_rule(rule)
     network = network.to("cpu")
     x, target = batch(network, x, target)
     key = Key(0) if key is None else key
+    if type(rule).residuals is Rule.residuals:
+        known = {one.kind for one in named_rules().values() if type(one).residuals is not Rule.residuals}
+        raise TypeError(f"the rule '{rule.kind}' has no residual; rules with one: {', '.join(map(repr, sorted(known)))}")
     rule = at_once(rule, key)
     with undisturbed(network, key):
-        if isinstance(rule, PredictiveCoding):
-            return {"relaxed": _of_states(rule, network, x, target)}
-        if isinstance(rule, ErrorBasedPC):
-            return {"relaxed": _of_errors(rule, network, x, target)}
-        if isinstance(rule, EquilibriumPropagation):
-            return _of_nudged(rule, network, x, target)
-        if isinstance(rule, HopfieldEP):
-            return _of_hopfield(rule, network, x, target)
-    raise TypeError(
-        f"the rule '{rule.kind}' has no residual; rules with one: 'predictive-coding', 'error-based-pc', 'equilibrium-propagation' and "
-        "'hopfield-ep'"
-    )
-
-
-def _of_states(rule: PredictiveCoding, network: Network, x: np.ndarray, target: np.ndarray) -> Residual:
-    relaxation = rule.begin(network, x, target)
-    rule.relax(relaxation)
-    relaxation.differentiate([1.0] * (len(network.layers) - 1) + [rule.output_precision()])
-    found = zip(relaxation.gradients[1:-1], relaxation.states[1:-1], strict=True)
-    return Residual.of([np.zeros_like(state) if gradient is None else gradient for gradient, state in found])
-
-
-def _of_errors(rule: ErrorBasedPC, network: Network, x: np.ndarray, target: np.ndarray) -> Residual:
-    errors = ErrorRelaxation(network.layers, x)
-    held = rule.held(errors.predictions[-1], target)
-    rule.relax(errors, held)
-    errors.differentiate(rule.top(held, errors.predictions[-1]))
-    return Residual.of(errors.gradients)
-
-
-def _sign(sign: int) -> str:
-    return "nudged +" if sign > 0 else "nudged -"
-
-
-def _of_nudged(rule: EquilibriumPropagation, network: Network, x: np.ndarray, target: np.ndarray) -> dict[str, Residual]:
-    free = rule.free(network, x)
-    found = {}
-    for sign in rule.signs():
-        phase = rule.relax(free, target, sign * rule.beta)
-        parts = _unit_steps(phase)
-        if rule.drive == "nudge":
-            strength = target.dtype.type(sign * rule.beta)
-            driven = phase.copy()
-            driven.pull_output(strength * output_error(rule.output, target, phase.states[-1]))
-            parts.append(driven.states[-1] - phase.states[-1])
-        found[_sign(sign)] = Residual.of(parts)
-    return found
-
-
-def _unit_steps(phase: Equilibration) -> list[np.ndarray]:
-    """Return the change of every hidden state if all moved together; states of equal parity are independent."""
-    moved = {}
-    for parity in (0, 1):
-        after = phase.copy()
-        after.sweep(parity)
-        moved[parity] = after.states
-    return [moved[number % 2][number] - phase.states[number] for number in range(1, len(phase.layers))]
-
-
-def _of_hopfield(rule: HopfieldEP, network: Network, x: np.ndarray, target: np.ndarray) -> dict[str, Residual]:
-    order = recurrent(rule, network, rule.output).order
-    free = rule.begin(network, x, target)
-    found = {"free": _drift(free, None)}
-    for sign in rule.signs():
-        phase = rule.phase(network, free, target, sign * rule.beta)
-        phase.states.relax(rule.steps, order, phase.force)
-        found[_sign(sign)] = _drift(phase.states, phase.force)
-    return found
-
-
-def _drift(states: Recurrent, force: Force | None) -> Residual:
-    after = states.copy()
-    after.step("synchronous", force)
-    last = len(states.states) - int(states.held)
-    return Residual.of([after.states[number] - states.states[number] for number in range(1, last)])
+        return {phase: Residual.of(parts) for phase, parts in rule.residuals(network, x, target).items()}

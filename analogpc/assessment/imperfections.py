@@ -54,7 +54,7 @@ def _pulse_noise(device: Device) -> Device:
 
 
 def _spread(device: Device) -> Device:
-    if not isinstance(device.response, PulseResponse):
+    if not device.response.pulsed:
         return device
     names = [name for name in type(device.response).model_fields if name.endswith("_dtod")]
     return _with_response(device, (*names, "reference_std"))
@@ -63,7 +63,7 @@ def _spread(device: Device) -> Device:
 def _with_response(device: Device, zeros: tuple[str, ...]) -> Device:
     """Return the device with these fields of its response set to zero, where present."""
     response = device.response
-    if not isinstance(response, PulseResponse):
+    if not response.pulsed:
         return device
     there = {name: 0.0 for name in zeros if getattr(response, name, 0.0)}
     return device.but(response=response.but(**there)) if there else device
@@ -71,9 +71,9 @@ def _with_response(device: Device, zeros: tuple[str, ...]) -> Device:
 
 def _state_dependence(device: Device) -> Device:
     """Use the same step at all states and in both directions: the mean of those at zero weight, with the same relative noise."""
-    response = device.response
-    if not isinstance(response, PulseResponse) or device_numbers(device).symmetric:
+    if not device.response.pulsed or device_numbers(device).symmetric:
         return device
+    response = device.pulse_response
     low, high, zero = places(response)
     step = step_at_zero(response)
     shared = {
@@ -95,8 +95,8 @@ def _state_dependence(device: Device) -> Device:
 
 def _coarseness(device: Device) -> Device:
     """Refine the steps, with the same relative noise and the same write noise."""
-    response = device.response
-    if isinstance(response, PulseResponse):
+    if device.response.pulsed:
+        response = device.pulse_response
         if device_numbers(device).states >= FINE:
             return device
         finer = {"dw_min": response.dw_min / FINER, "write_noise_std": response.write_noise_std * FINER}
@@ -109,14 +109,14 @@ def _coarseness(device: Device) -> Device:
 
 
 def _write_noise(device: Device) -> Device:
-    if isinstance(device.response, PulseResponse):
+    if device.response.pulsed:
         return _with_response(device, ("write_noise_std",))
     return device if device.programming.kind == "exact" else device.but(programming=ExactProgramming())
 
 
 def _leak(device: Device) -> Device:
     response = device.response
-    if isinstance(response, PulseResponse) and response.leaks:
+    if response.leaks:
         device = device.but(response=response.but(lifetime=math.inf, diffusion=0.0))
     return device if device.drift.kind == "none" else device.but(drift=NoDrift())
 

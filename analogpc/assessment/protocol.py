@@ -10,7 +10,6 @@ from pydantic import Field
 from analogpc.assessment.imperfections import imperfections, without_all
 from analogpc.devices.bounds import NonNegativeInteger, Positive, PositiveInteger
 from analogpc.devices.device import Device
-from analogpc.devices.responses import PulseResponse
 from analogpc.devices.specification import Specification
 from analogpc.devices.substrate import Analog
 from analogpc.studies.plan import Plan, read_plan
@@ -65,7 +64,7 @@ def schemes(device: Device) -> dict[str, dict[str, Any]]:
     each line after every batch, as in the study of the update schemes. Programmed devices follow a digital target, which is
     written after every batch.
     """
-    if isinstance(device.response, PulseResponse):
+    if device.response.pulsed:
         transfer = {"lines": 0, "unit": "batch", "fast_scaling": "rate", "fast_rate": 1.0}
         transfer |= {"transfer_scaling": "absolute", "transfer_rate": 0.05, "most_pulses": 20}
         return {

@@ -189,7 +189,7 @@ def place_on_curves(substrate: Analog) -> list[Placed]:
     >>> [(one.name, one.judged["bp"]) for one in place_on_curves(apc.Analog(device="reram-sb"))][:2]
     [('noise of a pulse, in steps', 'within'), ('spread of steps between devices', 'within')]
     """
-    if not isinstance(substrate.device.response, PulseResponse):
+    if not substrate.device.response.pulsed:
         return []
     by_name: dict[str, dict[str, Curve]] = {}
     for curve in tolerance_curves():
@@ -199,9 +199,7 @@ def place_on_curves(substrate: Analog) -> list[Placed]:
 
 
 def _response(substrate: Analog) -> PulseResponse:
-    response = substrate.device.response
-    assert isinstance(response, PulseResponse)
-    return response
+    return substrate.device.pulse_response
 
 
 def _lost_at_bounds(substrate: Analog) -> float:

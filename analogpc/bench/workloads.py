@@ -19,7 +19,7 @@ from analogpc.devices.crossbars.builder import make_matrix
 from analogpc.devices.matrix import Matrix
 from analogpc.devices.nonidealities.noise import ConstantNoise, NoReadNoise
 from analogpc.devices.presets import preset
-from analogpc.devices.responses import PulseResponse, SoftBounds
+from analogpc.devices.responses import SoftBounds
 from analogpc.devices.substrate import Analog, Digital
 from analogpc.kernels.gpu import arrays as gpu
 from analogpc.kernels.gpu.arrays import Backend, copied
@@ -114,10 +114,7 @@ def _pulses(soft: bool, backend: Backend) -> Calls:
     if soft:
         spread = {"dw_min_dtod": 0.3, "w_max_dtod": 0.3, "w_min_dtod": 0.3, "dw_min_std": 0.3}
         device = device.but(response=SoftBounds(dw_min=0.002, **spread))
-    response, key, rng = device.response, Key(0), np.random.default_rng(0)
-    if not isinstance(response, PulseResponse):
-        raise TypeError("pulses need a pulsed device")
-    law = response.law
+    law, key, rng = device.pulse_response.law, Key(0), np.random.default_rng(0)
     pre, post = rng.normal(size=(2, BATCH, SIZE)).astype(np.float32)
     length = np.full(BATCH, MAX_LENGTH)
     parameters = population(device, (SIZE, SIZE), key, np.dtype(np.float32))

@@ -248,6 +248,11 @@ class Activation(BlockSpecification):
     kind: Literal["activation"] = "activation"
     function: ActivationName
 
+    @property
+    @override
+    def nonlinearity(self) -> str:
+        return self.function
+
     @override
     def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> ActivationBlock:
         return ActivationBlock(input_shape, FUNCTIONS[self.function])

@@ -62,6 +62,11 @@ class Attention(BlockSpecification):
     nodes: Literal["none", "scores", "levels"] = "none"
     score_energy: NodeEnergyName = "softmax"
 
+    @property
+    @override
+    def has_nodes(self) -> bool:
+        return self.nodes != "none"
+
     @model_validator(mode="after")
     def _nodes_have_names(self) -> Attention:
         if self.nodes != "none" and not self.name:

@@ -73,6 +73,12 @@ class Block(ABC):
     """
 
     precision: np.ndarray | None = None
+    numbered: bool = True
+    """Whether a chain counts the block in the names of matrices."""
+    affine: bool = False
+    """Whether the output is an affine function of the input, so that the transpose does not depend on the input."""
+    curved: bool = False
+    """Whether the second derivative with respect to the input is nonzero, and given by `curvature`."""
 
     def __init__(
         self,
@@ -165,6 +171,46 @@ class Block(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has no shift")
 
+    def shift_in_steps(self, tape: Any, dx: np.ndarray, x: np.ndarray | None = None) -> tuple[np.ndarray, Any, list[np.ndarray]]:
+        """Compute `shift`; return also the change of the input of each of the `leaves`."""
+        return *self.shift(tape, dx, x), [dx]
+
+    def leaves(self) -> list[Block]:
+        """Return the blocks that it applies one after the other: itself, unless it is a chain."""
+        return [self]
+
+    def leaf_tapes(self, tape: Any) -> list[Any]:
+        """Return the tapes of the `leaves` in a tape of this block."""
+        return [tape]
+
+    def tangent(self, tape: Any, dx: np.ndarray) -> tuple[np.ndarray, Any]:
+        """Return the Jacobian at a tape times a direction.
+
+        Parameters
+        ----------
+        tape
+            Tape of a `forward`.
+        dx : (n, *input_shape) array
+
+        Returns
+        -------
+        dy : (n, *output_shape) array
+            Tangent; for matrices by a forward read minus the bias.
+        tape
+            Tape with which `products` gives the derivatives of <g, dy> with respect to the weights, and also products for the bias,
+            which must be ignored.
+
+        Raises
+        ------
+        TypeError
+            If not implemented.
+        """
+        raise TypeError(f"{type(self).__name__.removesuffix('Block')} has no directional derivative here")
+
+    def curvature(self, tape: Any, dx: np.ndarray, g: np.ndarray) -> np.ndarray:
+        """Return the derivative of <g, f'(x) dx> with respect to x, (n, *input_shape), of a ``curved`` block with a `tangent`."""
+        raise NotImplementedError(f"{type(self).__name__} has no curvature")
+
     def again(self, tape: Any) -> None:
         """Record another evaluation of an unchanged input, for which no read was needed."""
         return
@@ -254,6 +300,30 @@ class BlockSpecification(Member):
     """
 
     family_name: ClassVar[str] = "block"
+    numbered: ClassVar[bool] = True
+    """Whether a chain counts the block, so that names and initial weights of later blocks depend on it."""
+    commutes: ClassVar[bool] = False
+    """Whether the block commutes with every increasing function of single values, as the maximum does."""
+    couples: ClassVar[bool] = False
+    """Whether the block may couple states of a Hopfield network: it is linear or a pooling, and its built block has a `Block.tangent`."""
+
+    def leaves(self) -> list[BlockSpecification]:
+        """Return the blocks that are applied one after the other: itself, unless it is a chain."""
+        return [self]
+
+    def without_bias(self) -> BlockSpecification:
+        """Return the block without biases: itself if it has none."""
+        return self
+
+    @property
+    def has_nodes(self) -> bool:
+        """Whether it is or contains a `ValueNode`."""
+        return False
+
+    @property
+    def nonlinearity(self) -> str:
+        """Name of the activation function that it applies to single values; empty if none."""
+        return ""
 
     @abstractmethod
     def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> Block:

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from analogpc.blocks.base import AnyBlock, Block, BlockSpecification, MatrixMaker, Product, ShapeError
 from analogpc.blocks.sweep import Sweep
-from analogpc.blocks.value_node import ValueNode, ValueNodeBlock
+from analogpc.blocks.value_node import ValueNodeBlock
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.random.streams import Key
 
@@ -36,6 +36,19 @@ class Chain(BlockSpecification):
     blocks: Annotated[tuple[AnyBlock, ...], Field(min_length=1)]
 
     @override
+    def leaves(self) -> list[BlockSpecification]:
+        return [leaf for block in self.blocks for leaf in block.leaves()]
+
+    @property
+    @override
+    def has_nodes(self) -> bool:
+        return any(block.has_nodes for block in self.blocks)
+
+    @override
+    def without_bias(self) -> Chain:
+        return Chain(blocks=tuple(block.without_bias() for block in self.blocks))
+
+    @override
     def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> ChainBlock:
         built: list[Block] = []
         shape = input_shape
@@ -45,8 +58,7 @@ class Chain(BlockSpecification):
                 built.append(block.build(shape, make, key.fold(index), dtype))
             except ShapeError as error:
                 raise ShapeError(f"block {index} of the chain: {error}") from None
-            # Value nodes are not numbered, so that names and initial weights of other blocks do not depend on them.
-            index += not isinstance(block, ValueNode)
+            index += block.numbered
             shape = built[-1].output_shape
         return ChainBlock(built)
 
@@ -63,7 +75,7 @@ class ChainBlock(Block):
 
     def __init__(self, blocks: Sequence[Block]) -> None:
         self.blocks = list(blocks)
-        numbered = [block for block in self.blocks if not isinstance(block, ValueNodeBlock)]
+        numbered = [block for block in self.blocks if block.numbered]
         named = {f"{index}.{name}": m for index, block in enumerate(numbered) for name, m in block.matrices.items()}
         kept = {f"{index}.{name}": array for index, block in enumerate(numbered) for name, array in block.buffers.items()}
         super().__init__(self.blocks[0].input_shape, self.blocks[-1].output_shape, named, kept)
@@ -95,21 +107,44 @@ class ChainBlock(Block):
     def steady(self) -> bool:
         return all(block.steady for block in self.blocks)
 
+    @property
     @override
-    def shift(
-        self, tape: Any, dx: np.ndarray, x: np.ndarray | None = None, steps: list[np.ndarray] | None = None
-    ) -> tuple[np.ndarray, Any]:
-        """See `Block.shift`; the ``steps`` before each block, including nested chains, are appended to a list."""
+    def affine(self) -> bool:  # type: ignore[override]
+        return all(block.affine for block in self.blocks)
+
+    @override
+    def shift(self, tape: Any, dx: np.ndarray, x: np.ndarray | None = None) -> tuple[np.ndarray, Any]:
         tapes = []
         for block, own in zip(self.blocks, tape, strict=True):
-            if steps is not None and isinstance(block, ChainBlock):
-                dx, there = block.shift(own, dx, x, steps)
-            else:
-                if steps is not None:
-                    steps.append(dx)
-                dx, there = block.shift(own, dx, x)
+            dx, there = block.shift(own, dx, x)
             tapes.append(there)
             x = None
+        return dx, tapes
+
+    @override
+    def shift_in_steps(self, tape: Any, dx: np.ndarray, x: np.ndarray | None = None) -> tuple[np.ndarray, Any, list[np.ndarray]]:
+        tapes, steps = [], []
+        for block, own in zip(self.blocks, tape, strict=True):
+            dx, there, within = block.shift_in_steps(own, dx, x)
+            tapes.append(there)
+            steps += within
+            x = None
+        return dx, tapes, steps
+
+    @override
+    def leaves(self) -> list[Block]:
+        return [leaf for block in self.blocks for leaf in block.leaves()]
+
+    @override
+    def leaf_tapes(self, tape: Any) -> list[Any]:
+        return [leaf for block, own in zip(self.blocks, tape, strict=True) for leaf in block.leaf_tapes(own)]
+
+    @override
+    def tangent(self, tape: Any, dx: np.ndarray) -> tuple[np.ndarray, Any]:
+        tapes = []
+        for block, own in zip(self.blocks, tape, strict=True):
+            dx, there = block.tangent(own, dx)
+            tapes.append(there)
         return dx, tapes
 
     @override

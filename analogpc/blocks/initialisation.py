@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import cache
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from pydantic import model_validator
+from typing_extensions import override
 
 from analogpc.blocks.base import Block, BlockSpecification, Initialisation, MatrixMaker, Product
 from analogpc.devices.bounds import NonNegative, Positive
@@ -72,6 +74,7 @@ class LinearSpecification(BlockSpecification):
         +-0.5 / sqrt(fan_in): "kaiming-uniform" with an ``init_gain`` of g and a ``bias_gain`` of 0.5.
     """
 
+    couples: ClassVar[bool] = True
     bias: bool = True
     gain: Positive = 1.0
     init: Initialisation = "kaiming-uniform"
@@ -84,6 +87,10 @@ class LinearSpecification(BlockSpecification):
             start = f"with init = '{self.init}' biases start at zero" if self.bias else "there is no bias"
             raise ValueError(f"bias_gain = {self.bias_gain:g} has no effect: {start}")
         return self
+
+    @override
+    def without_bias(self) -> Self:
+        return self.but(bias=False, bias_gain=1.0)
 
     def make_matrices(
         self, make: MatrixMaker, shape: tuple[int, int], fan_out: int, key: Key, dtype: np.dtype
@@ -108,6 +115,8 @@ class LinearBlock(Block):
         See `LinearSpecification`.
     """
 
+    affine = True
+
     def __init__(
         self, input_shape: tuple[int, ...], output_shape: tuple[int, ...], matrices: dict[str, Matrix], gain: float = 1.0
     ) -> None:
@@ -117,6 +126,11 @@ class LinearBlock(Block):
     def _scaled(self, values: np.ndarray) -> np.ndarray:
         """Return ``values`` times the gain, in their type."""
         return values if self._gain == 1 else values * self._gain
+
+    @override
+    def tangent(self, tape: Any, dx: np.ndarray) -> tuple[np.ndarray, Any]:
+        value, there = self.forward(dx)
+        return value - read_bias(self.matrices, dx), there
 
 
 def read_bias(matrices: dict[str, Matrix], like: np.ndarray) -> np.ndarray:

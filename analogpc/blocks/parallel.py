@@ -62,6 +62,11 @@ class Parallel(BlockSpecification):
                 raise ValueError(f"{name} = {given} must be empty or one for each of the {len(self.branches)} branches")
         return self
 
+    @property
+    @override
+    def has_nodes(self) -> bool:
+        return any(block.has_nodes for block in self.branches)
+
     @override
     def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> ParallelBlock:
         shapes = self.shapes or (input_shape,) * len(self.branches)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+import math
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from typing_extensions import override
@@ -10,7 +11,7 @@ from typing_extensions import override
 from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, ShapeError, moved
 from analogpc.devices.bounds import NonNegativeInteger, Positive, PositiveInteger
 from analogpc.devices.costs.schedule import work
-from analogpc.kernels.images.patches import output_size
+from analogpc.kernels.images.patches import fold, output_size
 from analogpc.kernels.images.pooling import average_pool, average_unpool, max_pool, max_pool_shift, max_unpool
 from analogpc.kernels.images.soft_pooling import soft_pool, soft_pool_shift, soft_unpool
 from analogpc.kernels.products import added
@@ -32,6 +33,8 @@ class MaxPool(BlockSpecification):
     """
 
     kind: Literal["max-pool"] = "max-pool"
+    commutes: ClassVar[bool] = True
+    couples: ClassVar[bool] = True
     size: PositiveInteger = 2
     stride: NonNegativeInteger = 0
 
@@ -50,6 +53,7 @@ class AvgPool(BlockSpecification):
     """
 
     kind: Literal["avg-pool"] = "avg-pool"
+    couples: ClassVar[bool] = True
     size: PositiveInteger = 2
     stride: NonNegativeInteger = 0
 
@@ -80,6 +84,7 @@ class SoftPool(BlockSpecification):
     """
 
     kind: Literal["soft-pool"] = "soft-pool"
+    couples: ClassVar[bool] = True
     size: PositiveInteger = 2
     stride: NonNegativeInteger = 0
     temperature: Positive = 1.0
@@ -107,6 +112,12 @@ class PoolBlock(Block):
             raise ShapeError(f"{name} of size {size} needs images of at least {size} pixels a side, not samples of {input_shape}")
         super().__init__(input_shape, (rows, columns, input_shape[2]))
         self.window = (size, stride)
+
+    def _windows(self, x: np.ndarray) -> np.ndarray:
+        """Return every window with its positions in reading order: (n, out_height, out_width, size * size, channels)."""
+        size, stride = self.window
+        windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(1, 2))[:, ::stride, ::stride]
+        return np.moveaxis(windows, 3, -1).reshape(*windows.shape[:3], size * size, windows.shape[3])
 
 
 class MaxTape(NamedTuple):
@@ -142,6 +153,11 @@ class MaxPoolBlock(PoolBlock):
         return dy, MaxTape(where, None)
 
     @override
+    def tangent(self, tape: MaxTape, dx: np.ndarray) -> tuple[np.ndarray, Any]:
+        there = tape.where[:, :, :, None].astype(np.intp)
+        return np.take_along_axis(self._windows(dx), there, axis=3)[:, :, :, 0], tape
+
+    @override
     def vjp(self, tape: MaxTape, g: np.ndarray) -> np.ndarray:
         work("pooling", g.size)
         return max_unpool(g, tape.where, (len(g), *self.input_shape), *self.window)
@@ -149,6 +165,8 @@ class MaxPoolBlock(PoolBlock):
 
 class AvgPoolBlock(PoolBlock):
     """Built from `AvgPool`; the tape is empty."""
+
+    affine = True
 
     @override
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
@@ -158,6 +176,10 @@ class AvgPoolBlock(PoolBlock):
 
     @override
     def shift(self, tape: Any, dx: np.ndarray, x: np.ndarray | None = None) -> tuple[np.ndarray, Any]:
+        return self.forward(dx)
+
+    @override
+    def tangent(self, tape: Any, dx: np.ndarray) -> tuple[np.ndarray, Any]:
         return self.forward(dx)
 
     @override
@@ -190,6 +212,8 @@ class SoftPoolBlock(PoolBlock):
     temperature : float
     """
 
+    curved = True
+
     def __init__(self, input_shape: tuple[int, ...], size: int, stride: int, temperature: float) -> None:
         super().__init__(input_shape, size, stride)
         self.temperature = temperature
@@ -211,3 +235,25 @@ class SoftPoolBlock(PoolBlock):
     def vjp(self, tape: SoftTape, g: np.ndarray) -> np.ndarray:
         work("pooling", g.size)
         return soft_unpool(g, *tape, *self.window, self.temperature)
+
+    @override
+    def tangent(self, tape: SoftTape, dx: np.ndarray) -> tuple[np.ndarray, Any]:
+        return (self._softly(tape)[0] * self._windows(dx)).sum(axis=3), tape
+
+    def _softly(self, tape: SoftTape) -> tuple[np.ndarray, np.ndarray]:
+        """Return the derivatives of a soft maximum at the positions of each window, p (1 + (v - y) / T), and p."""
+        rate = tape.x.dtype.type(1 / self.temperature)
+        return tape.weights * (1 + rate * (self._windows(tape.x) - tape.y[:, :, :, None])), tape.weights
+
+    @override
+    def curvature(self, tape: SoftTape, dx: np.ndarray, g: np.ndarray) -> np.ndarray:
+        """See `Block.curvature`.
+
+        With j = f'(x) it is g / T (j (dx - sum p dx) + p (dx - sum j dx)) at the positions of each window.
+        """
+        slopes, p = self._softly(tape)
+        along = self._windows(dx)
+        means = [(weights * along).sum(axis=3, keepdims=True) for weights in (p, slopes)]
+        bent = g[:, :, :, None] * (slopes * (along - means[0]) + p * (along - means[1])) * g.dtype.type(1 / self.temperature)
+        # Scatter back to the windows: patches of `fold` have the same order.
+        return fold(bent.reshape(math.prod(bent.shape[:3]), math.prod(bent.shape[3:])), dx.shape, *self.window)

@@ -49,6 +49,11 @@ class Residual(BlockSpecification):
     body: AnyBlock
     shortcut: AnyBlock = Activation(function="identity")
 
+    @property
+    @override
+    def has_nodes(self) -> bool:
+        return self.body.has_nodes or self.shortcut.has_nodes
+
     @override
     def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> ResidualBlock:
         built: dict[str, Block] = {}

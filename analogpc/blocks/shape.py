@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from typing_extensions import override
@@ -16,6 +16,8 @@ class Flatten(BlockSpecification):
     """Flattening of samples, in C order: an image in the order (row, column, channel)."""
 
     kind: Literal["flatten"] = "flatten"
+    commutes: ClassVar[bool] = True
+    couples: ClassVar[bool] = True
 
     @override
     def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> FlattenBlock:
@@ -25,6 +27,8 @@ class Flatten(BlockSpecification):
 class FlattenBlock(Block):
     """Built from `Flatten`; the tape is empty."""
 
+    affine = True
+
     @override
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         self._check(x)
@@ -32,6 +36,10 @@ class FlattenBlock(Block):
 
     @override
     def shift(self, tape: Any, dx: np.ndarray, x: np.ndarray | None = None) -> tuple[np.ndarray, Any]:
+        return self.forward(dx)
+
+    @override
+    def tangent(self, tape: Any, dx: np.ndarray) -> tuple[np.ndarray, Any]:
         return self.forward(dx)
 
     @override

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -46,9 +46,15 @@ class ValueNode(BlockSpecification):
     """
 
     kind: Literal["value-node"] = "value-node"
+    numbered: ClassVar[bool] = False
     name: Annotated[str, Field(min_length=1)]
     energy: NodeEnergyName = "squared-error"
     extent: Extent = "all"
+
+    @property
+    @override
+    def has_nodes(self) -> bool:
+        return True
 
     @override
     def build(self, input_shape: tuple[int, ...], make: MatrixMaker, key: Key, dtype: np.dtype) -> ValueNodeBlock:
@@ -120,6 +126,8 @@ class ValueNodeBlock(Block):
     causal : bool
         Whether scores of later keys are masked.
     """
+
+    numbered = False
 
     def __init__(self, specification: ValueNode, input_shape: tuple[int, ...], causal: bool = False) -> None:
         super().__init__(input_shape, input_shape)

@@ -8,8 +8,8 @@ import numpy as np
 from typing_extensions import override
 
 from analogpc.blocks import Block, Product
-from analogpc.blocks.chain import ChainBlock
-from analogpc.dynamics.recurrent import Array, Reading, Recurrent
+from analogpc.dynamics.readings import Reading
+from analogpc.dynamics.recurrent import Array, Recurrent
 
 
 class ComplexRecurrent(Recurrent):
@@ -21,29 +21,17 @@ class ComplexRecurrent(Recurrent):
 
     @override
     def _forward(self, layer: Block, state: Array) -> tuple[Array, Any]:
-        if isinstance(layer, ChainBlock):
-            tapes = []
-            for block in layer.blocks:
-                state, tape = self._forward(block, state)
-                tapes.append(tape)
-            return state, tapes
-        if not layer.matrices:
-            return layer.forward(state)
-        value, tape = layer.forward(_parts(state))
-        n = len(state)
-        # The sample of zeros gives the bias, which is real.
-        return value[1 : n + 1] + 1j * (value[n + 1 :] - value[:1]), tape
+        tapes = []
+        for block in layer.leaves():
+            state, tape = _forward(block, state)
+            tapes.append(tape)
+        return state, tapes
 
     @override
     def _backward(self, layer: Block, tape: Any, g: Array) -> Array:
-        if isinstance(layer, ChainBlock):
-            for block, own in zip(reversed(layer.blocks), reversed(tape), strict=True):
-                g = self._backward(block, own, g)
-            return g
-        if not layer.matrices:
-            return layer.vjp(tape, g)
-        back = layer.vjp(tape, _parts(g))
-        return back[1 : len(g) + 1] + 1j * back[len(g) + 1 :]
+        for block, own in zip(reversed(layer.leaves()), reversed(tape), strict=True):
+            g = _backward(block, own, g)
+        return g
 
     @classmethod
     def continued(cls, real: Recurrent) -> ComplexRecurrent:
@@ -52,7 +40,7 @@ class ComplexRecurrent(Recurrent):
         twin.__dict__.update(real.copy().__dict__)
         twin.states = [state.astype(np.result_type(state.dtype, np.complex64)) for state in real.states]
         twin._readings = [Reading(layer) for layer in real.layers]
-        twin._feedback = {index: Reading(reading.block) for index, reading in real._feedback.items()}
+        twin._feedback = {index: Reading(reading.layer) for index, reading in real._feedback.items()}
         return twin
 
     def products(self, index: int, post: Array) -> list[Product]:
@@ -64,18 +52,32 @@ class ComplexRecurrent(Recurrent):
             Index of the layer, from 0.
         post : (n, *output_shape) complex array
         """
-        return self._products(self.layers[index], self.read(index)[1], post)
-
-    def _products(self, layer: Block, tape: Any, post: Array) -> list[Product]:
-        if not isinstance(layer, ChainBlock):
-            return list(layer.products(tape, _doubled(post))) if layer.matrices else []
-        learning = [index for index, block in enumerate(layer.blocks) if block.matrices]
+        blocks, tapes = self.layers[index].leaves(), self.read(index)[1]
+        lowest = next((place for place, block in enumerate(blocks) if block.matrices), len(blocks))
         learnt: list[list[Product]] = []
-        for index in range(len(layer.blocks) - 1, min(learning, default=len(layer.blocks)) - 1, -1):
-            learnt.append(self._products(layer.blocks[index], tape[index], post))
-            if index > learning[0]:
-                post = self._backward(layer.blocks[index], tape[index], post)
+        for place in range(len(blocks) - 1, lowest - 1, -1):
+            block, tape = blocks[place], tapes[place]
+            if block.matrices:
+                learnt.append(list(block.products(tape, _doubled(post))))
+            if place > lowest:
+                post = _backward(block, tape, post)
         return [product for products in reversed(learnt) for product in products]
+
+
+def _forward(block: Block, state: Array) -> tuple[Array, Any]:
+    if not block.matrices:
+        return block.forward(state)
+    value, tape = block.forward(_parts(state))
+    n = len(state)
+    # The sample of zeros gives the bias, which is real.
+    return value[1 : n + 1] + 1j * (value[n + 1 :] - value[:1]), tape
+
+
+def _backward(block: Block, tape: Any, g: Array) -> Array:
+    if not block.matrices:
+        return block.vjp(tape, g)
+    back = block.vjp(tape, _parts(g))
+    return back[1 : len(g) + 1] + 1j * back[len(g) + 1 :]
 
 
 def _parts(values: Array) -> Array:

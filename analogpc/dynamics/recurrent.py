@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 
 from analogpc.blocks import Block
-from analogpc.blocks.chain import ChainBlock
-from analogpc.blocks.initialisation import LinearBlock
-from analogpc.blocks.pool import AvgPoolBlock
-from analogpc.blocks.shape import FlattenBlock
 from analogpc.devices.costs.schedule import at_once, work
+from analogpc.dynamics.readings import Reading
 from analogpc.dynamics.state_functions import STATE_FUNCTIONS, StateActivation
 from analogpc.kernels.products import largest
 
@@ -41,23 +37,6 @@ def primitive(layers: Sequence[Block], states: Sequence[Array]) -> float:
     """
     pairs = zip(layers, states, states[1:], strict=False)
     return float(sum((above.astype(np.float64) * layer.forward(below)[0]).sum() for layer, below, above in pairs))
-
-
-def bends(block: Block) -> bool:
-    """Return whether the transpose of a layer depends on its input state, as for hard or soft max-pooling."""
-    if isinstance(block, ChainBlock):
-        return any(bends(own) for own in block.blocks)
-    return not isinstance(block, (LinearBlock, FlattenBlock, AvgPoolBlock))
-
-
-@dataclass
-class Reading:
-    """A block and its last read of the state below: initially none, and stale once that state changes."""
-
-    block: Block
-    value: Array | None = None
-    tape: Any = None
-    stale: bool = True
 
 
 class Recurrent:
@@ -115,8 +94,8 @@ class Recurrent:
         """Return a copy that continues from the current states, with the existing reads."""
         twin = type(self).__new__(type(self))
         twin.__dict__.update({n: v.copy() if isinstance(v, (list, dict)) else v for n, v in self.__dict__.items()})
-        twin._readings = [replace(reading) for reading in self._readings]
-        twin._feedback = {index: replace(reading) for index, reading in self._feedback.items()}
+        twin._readings = [reading.copy() for reading in self._readings]
+        twin._feedback = {index: reading.copy() for index, reading in self._feedback.items()}
         return twin
 
     def read(self, index: int) -> tuple[Array, Any]:
@@ -126,7 +105,7 @@ class Recurrent:
     def feedback(self, index: int) -> tuple[Block, Any]:
         """Return the feedback block of layer ``index``, and its tape at the current state below it."""
         reading = self._feedback.get(index, self._readings[index])
-        return reading.block, self._fresh(reading, index)[1]
+        return reading.layer, self._fresh(reading, index)[1]
 
     @property
     def separate(self) -> tuple[int, ...]:
@@ -134,17 +113,14 @@ class Recurrent:
         return tuple(self._feedback)
 
     def _fresh(self, reading: Reading, index: int) -> tuple[Array, Any]:
-        if reading.stale or reading.value is None:
-            reading.value, reading.tape = self._forward(reading.block, self.states[index])
-            reading.stale = False
-        return reading.value, reading.tape
+        return reading.refresh(lambda: self._forward(reading.layer, self.states[index]))
 
     def send_back(self, index: int, g: Array) -> Array:
         """Return the transposed read of layer ``index`` at the current state below it: (n, *output_shape) -> (n, *input_shape)."""
         reading = self._feedback.get(index, self._readings[index])
-        if reading.value is None or bends(reading.block):
+        if reading.value is None or not reading.layer.affine:
             self._fresh(reading, index)
-        return self._backward(reading.block, reading.tape, g)
+        return self._backward(reading.layer, reading.tape, g)
 
     def forget_reads(self) -> None:
         """Mark all reads stale after a weight update."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from analogpc.blocks import Block
 from analogpc.devices.costs.schedule import BOTH_WAYS, at_once, work
+from analogpc.dynamics.readings import ShiftedReading
 from analogpc.dynamics.state_memory import StateMemory
 from analogpc.kernels.descent import momentum_step, plain_step
 from analogpc.kernels.memory import zeros
@@ -105,8 +106,6 @@ class Relaxation:
         ``states[0]`` is the input, ``states[-1]`` the target.
     deviations : list of arrays or None
         Deviation of every state from the feed-forward pass; None if unchanged. The last is that of the target.
-    tapes : list
-        Tapes of the last read of every layer.
     errors : list of arrays or None
         Errors of every layer at the last `differentiate`, weighted by precision; None if zero by construction.
     gradients : list of arrays or None
@@ -122,22 +121,22 @@ class Relaxation:
         memory: StateMemory | None = None,
     ) -> None:
         self.layers, self.output, self._memory = layers, output, memory
-        self._exact, self._steady = [layer.exact for layer in layers], [layer.steady for layer in layers]
-        self._first, self._first_tapes = feed_forward(layers, x)
-        self.tapes = list(self._first_tapes)
-        # Change of each prediction since the feed-forward pass; or the prediction, where it was read again.
-        self._gains: list[np.ndarray | None] = [None] * len(layers)
-        self._reread: list[np.ndarray | None] = [None] * len(layers)
-        self._origin, self.states = x, [x, *self._first]
+        first, tapes = feed_forward(layers, x)
+        self._readings = [ShiftedReading(*read) for read in zip(layers, first, tapes, strict=True)]
+        self._origin, self.states = x, [x, *first]
         self.deviations: list[np.ndarray | None] = [None] * len(self.states)
         self.errors: list[np.ndarray | None] = [None] * len(layers)
         self.gradients: list[np.ndarray | None] = [None] * len(self.states)
         self._velocities: list[np.ndarray | None] = [None] * len(self.states)
-        self._stale, self._learnt = [False] * len(layers), [False] * len(layers)
         self._live = [False] * len(layers)
         # Whether a layer was read only for a watch; its next evaluation counts as that read.
         self._ahead = [False] * len(layers)
         self.hold(target)
+
+    @property
+    def tapes(self) -> list[Any]:
+        """Tapes of the last read of every layer."""
+        return [reading.tape for reading in self._readings]
 
     @property
     def predictions(self) -> list[np.ndarray]:
@@ -146,10 +145,7 @@ class Relaxation:
 
     def prediction(self, index: int) -> np.ndarray:
         """Return the prediction of layer ``index``, from its last read."""
-        reread, gain = self._reread[index], self._gains[index]
-        if reread is not None:
-            return reread
-        return self._first[index] if gain is None else added(self._first[index], gain)
+        return self._readings[index].prediction
 
     def hold(self, target: np.ndarray) -> None:
         """Clamp the output at ``target``, of the shape of the output.
@@ -173,7 +169,7 @@ class Relaxation:
 
     def _start(self, index: int) -> np.ndarray:
         """Return the state ``index`` of the feed-forward pass."""
-        return self._first[index - 1] if index > 0 else self._origin
+        return self._readings[index - 1].first if index > 0 else self._origin
 
     def _settle(self, index: int, deviation: np.ndarray) -> None:
         """Set the deviation of state ``index``, rounded by the state memory."""
@@ -185,41 +181,34 @@ class Relaxation:
     def _put(self, index: int, deviation: np.ndarray, state: np.ndarray) -> None:
         self.deviations[index], self.states[index] = deviation, state
         if index < len(self.layers):
-            self._stale[index] = True
+            self._readings[index].stale = True
         if index > 0:
             self._live[index - 1] = True
 
     def renew(self, index: int) -> None:
         """Mark layer ``index`` stale after a weight update: its prediction has to be read again."""
-        self._stale[index] = self._learnt[index] = True
+        self._readings[index].stale = self._readings[index].learnt = True
 
     def rewind(self) -> None:
         """Reset all predictions and tapes to the feed-forward pass; keep the states."""
-        self.tapes = list(self._first_tapes)
-        self._gains = [None] * len(self.layers)
-        self._reread = [None] * len(self.layers)
-        for layer, tape in zip(self.layers, self.tapes, strict=True):
-            layer.again(tape)
+        for reading in self._readings:
+            reading.rewind()
 
     def predict(self, precisions: Sequence[float]) -> None:
         """Update the predictions of all layers of nonzero precision for the current states."""
-        for i, layer in at_once(enumerate(self.layers)):
+        for i, reading in at_once(enumerate(self._readings)):
             if precisions[i] == 0:
                 continue
-            if self._stale[i] or not self._steady[i]:
+            if reading.stale or not reading.steady:
                 self._read(i)
             elif not self._ahead[i]:
-                layer.again(self.tapes[i])
+                reading.layer.again(reading.tape)
             self._ahead[i] = False
 
     def _read(self, i: int) -> None:
         """Read layer i at its current input."""
-        layer, deviation = self.layers[i], self.deviations[i]
-        if self._exact[i] and not self._learnt[i] and deviation is not None:
-            self._gains[i], self.tapes[i] = layer.shift(self._first_tapes[i], deviation, self.states[i])
-        else:
-            self._reread[i], self.tapes[i] = layer.forward(self.states[i])
-        self._stale[i], self._live[i] = False, True
+        self._readings[i].update(self.states[i], self.deviations[i])
+        self._live[i] = True
 
     def differentiate(self, precisions: Sequence[float]) -> None:
         """Compute ``errors`` and ``gradients`` of sum_i precisions[i] E_i at the current states.
@@ -279,24 +268,16 @@ class Relaxation:
 
     def unweighted(self, index: int) -> np.ndarray:
         """Return the error of layer ``index``, without precision, at the last prediction."""
-        last, reread = index == len(self.layers) - 1, self._reread[index]
-        if last and self.output != "squared-error":
+        if index == len(self.layers) - 1 and self.output != "squared-error":
             return output_error(self.output, self.states[-1], self.prediction(index))
-        if reread is not None:
-            return difference(self.states[index + 1], reread)
-        deviation, gain = self.deviations[index + 1], self._gains[index]
-        if gain is None:
-            return (
-                zeros(self._first[index].shape, self._first[index].dtype, self._first[index]) if deviation is None else deviation
-            )
-        return negative(gain) if deviation is None else difference(deviation, gain)
+        return self._readings[index].error(self.states[index + 1], self.deviations[index + 1])
 
     def show(self, watch: Watch | None) -> None:
         """Call a ``watch``, if there is one; layers whose input changed are read again for it."""
         if watch is None:
             return
-        for i, stale in enumerate(self._stale):
-            if stale:
+        for i, reading in enumerate(self._readings):
+            if reading.stale:
                 self._read(i)
                 self._ahead[i] = True
         watch(self.energies(), [self.unweighted(index) for index in range(len(self.layers))])
@@ -323,7 +304,7 @@ class Relaxation:
         gradient = self.errors[j - 1] if j > 0 else None
         above = self.errors[j] if j < len(self.layers) else None
         if above is not None:
-            back = self.layers[j].vjp(self.tapes[j], above)
+            back = self.layers[j].vjp(self._readings[j].tape, above)
             work("gradient", back.size)
             gradient = negative(back) if gradient is None else difference(gradient, back)
         return gradient

@@ -30,9 +30,15 @@ class ArchitectureBase(Member):
         Floating type of all weights and states.
     input_shape : tuple of int
         Shape of one sample.
+    recurrent : bool, of the class
+        Whether a prediction is an equilibrium of the states, instead of one feed-forward pass.
+    state_per_layer : bool, of the class
+        Whether rules may keep a state after every layer.
     """
 
     family_name: ClassVar[str] = "architecture"
+    recurrent: ClassVar[bool] = False
+    state_per_layer: ClassVar[bool] = True
     dtype: Literal["float32", "float64"] = "float32"
 
     if TYPE_CHECKING:
@@ -147,12 +153,4 @@ class Layers(ArchitectureBase):
     @override
     def swept(self) -> bool:
         """Whether any block is or contains a `ValueNode`; then the nodes are the only states."""
-        return any(_has_nodes(block.to_dict()) for block in self.blocks)
-
-
-def _has_nodes(fields: Any) -> bool:
-    """Return whether a block, given by its fields, contains value nodes."""
-    if isinstance(fields, dict):
-        inside = fields.get("kind") == "value-node" or (fields.get("kind") == "attention" and fields.get("nodes") != "none")
-        return inside or any(map(_has_nodes, fields.values()))
-    return isinstance(fields, (list, tuple)) and any(map(_has_nodes, fields))
+        return any(block.has_nodes for block in self.blocks)

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field, model_validator
 from typing_extensions import override
 
-from analogpc.blocks import AnyBlock, AvgPool, Block, BlockSpecification, Chain, Conv2d, Dense, Flatten, MaxPool, SoftPool
+from analogpc.blocks import AnyBlock, Block, BlockSpecification, Chain, Dense, Flatten
 from analogpc.devices.bounds import NonNegative, PositiveInteger
 from analogpc.devices.specification import SpecificationError
 from analogpc.dynamics.recurrent import Order, Readout, Recurrent
@@ -77,6 +77,7 @@ class Hopfield(ArchitectureBase):
     """
 
     kind: Literal["hopfield"] = "hopfield"
+    recurrent: ClassVar[bool] = True
     input_shape: tuple[PositiveInteger, ...]
     blocks: Annotated[tuple[AnyBlock, ...], Field(min_length=1)]
     activation: StateActivation = "hard_sigmoid"
@@ -148,10 +149,15 @@ class Hopfield(ArchitectureBase):
         widths = self.head_features or (_features(self.blocks[-1]),) * len(self.heads)
         found: dict[str, tuple[int, BlockSpecification]] = {}
         for index in self._separate():
-            found[f"feedback{index + 1}"] = (index, _without_bias(self.blocks[index]))
+            found[feedback_name(index + 1)] = (index, self.blocks[index].without_bias())
         for number, width in zip(self.heads, widths, strict=True):
-            found[f"head{number}"] = (number, Chain(blocks=(Flatten(), Dense(features=width, bias=False))))
+            found[head_name(number)] = (number, Chain(blocks=(Flatten(), Dense(features=width, bias=False))))
         return found
+
+    @property
+    def feedback_layers(self) -> tuple[int, ...]:
+        """Numbers of the layers with a feedback block, from 1."""
+        return tuple(index + 1 for index in self._separate())
 
     def _count(self) -> int:
         """Return the number of states after the input."""
@@ -181,7 +187,7 @@ class Hopfield(ArchitectureBase):
         """
         if not start and self.start == "uniform":
             start = [_drawn(layers[index].output_shape, index + 1, x) for index in range(self._count())]
-        feedback = {index: extras[f"feedback{index + 1}"] for index in self._separate()}
+        feedback = {number - 1: extras[feedback_name(number)] for number in self.feedback_layers}
         return Recurrent(layers, self.activations or self.activation, self.readout, x, feedback=feedback, start=start)
 
     def free(
@@ -202,25 +208,25 @@ class Hopfield(ArchitectureBase):
         return softmax(output) if self.readout == "softmax" else output
 
 
+def feedback_name(layer: int) -> str:
+    """Return the name of the extra block that is the feedback of layer number ``layer``, from 1."""
+    return f"feedback{layer}"
+
+
+def head_name(state: int) -> str:
+    """Return the name of the extra block that reads the hidden state number ``state``, from 1."""
+    return f"head{state}"
+
+
 def _foreign(block: AnyBlock) -> str:
     """Return the kind of the first block that is neither linear nor a pooling; empty if there is none."""
-    if isinstance(block, Chain):
-        return next(filter(None, map(_foreign, block.blocks)), "")
-    return "" if isinstance(block, (Dense, Conv2d, MaxPool, AvgPool, SoftPool, Flatten)) else block.kind
+    return next((leaf.kind for leaf in block.leaves() if not leaf.couples), "")
 
 
 def _features(block: AnyBlock) -> int:
     """Return the number of outputs of a block that ends in a dense block; 0 for others."""
-    if isinstance(block, Chain):
-        return _features(block.blocks[-1])
-    return block.features if isinstance(block, Dense) else 0
-
-
-def _without_bias(block: AnyBlock) -> AnyBlock:
-    """Return a block without bias, used only for its transposed read."""
-    if isinstance(block, Chain):
-        return Chain(blocks=tuple(map(_without_bias, block.blocks)))
-    return block.but(bias=False, bias_gain=1.0) if isinstance(block, (Dense, Conv2d)) else block
+    last = block.leaves()[-1]
+    return last.features if isinstance(last, Dense) else 0
 
 
 def _drawn(shape: tuple[int, ...], number: int, x: np.ndarray) -> np.ndarray:

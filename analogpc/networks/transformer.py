@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -96,6 +96,7 @@ class Transformer(ArchitectureBase):
     """
 
     kind: Literal["transformer"] = "transformer"
+    state_per_layer: ClassVar[bool] = False
     vocabulary: Annotated[int, Field(ge=6)]
     task: Task = "conditional"
     positions: Annotated[int, Field(ge=2)] = 32

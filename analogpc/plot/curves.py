@@ -138,13 +138,12 @@ def pulse_response(*devices: Device | str, pulses: int = 0, seed: int = 0, popul
         Number of devices of each kind.
     """
     from analogpc.devices.presets import preset
-    from analogpc.devices.responses import PulseResponse
     from analogpc.kernels.random.streams import Key
     from analogpc.report.devices import pulse_train
 
     made = [preset(device) if isinstance(device, str) else device for device in devices]
     for device in made:
-        if not isinstance(device.response, PulseResponse):
+        if not device.response.pulsed:
             raise ValueError(f"the device '{device.name}' is programmed, not pulsed, so it has no pulse response")
     if not made:
         raise ValueError("nothing to plot: name at least one device, as in pulse_response('reram-sb')")

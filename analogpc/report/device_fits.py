@@ -14,7 +14,6 @@ from analogpc.devices.calibration.assembly import DeviceFit
 from analogpc.devices.calibration.fitting import Calibration
 from analogpc.devices.device import Device
 from analogpc.devices.physics import PhysicalModel, Programming, pulse_curve
-from analogpc.devices.responses import PulseResponse
 from analogpc.report.pictures import write_picture
 
 _DATA, _UP, _DOWN = "0.55", "#1f4e79", "#c55a11"
@@ -231,12 +230,12 @@ def plot_pulse_curve(model: PhysicalModel, programming: Programming, device: Dev
     path : path
         File to write: PNG, PDF or SVG, by its suffix.
     """
-    if not isinstance(device.response, PulseResponse):
+    if not device.response.pulsed:
         raise ValueError(f"device {device.name}: its response '{device.response.kind}' is not a pulse response")
     curve = pulse_curve(model, programming)[:, 0]
     upward = [number < programming.pulses for number in range(2 * programming.pulses)]
     start = float(device.state(curve[:1])[0])
-    states = np.concatenate([[start], device.response.trajectory(start, upward)])
+    states = np.concatenate([[start], device.pulse_response.trajectory(start, upward)])
     pulses = np.arange(1 + 2 * programming.pulses)
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()

@@ -17,7 +17,6 @@ from matplotlib.ticker import MaxNLocator
 from analogpc.devices.arrays.array import Array
 from analogpc.devices.device import Device
 from analogpc.devices.device_numbers import HOUR, crossing_pulses, mean_steps, pulsed_states, slow_deviation
-from analogpc.devices.responses import PulseResponse
 from analogpc.kernels.random.streams import Key
 from analogpc.report.pictures import write_picture
 
@@ -71,11 +70,11 @@ def draw_device(device: Device, seed: int = 0) -> Figure:
 def _panels(device: Device) -> list[Callable[[Axes, Device, Key], None]]:
     """Return the panels to draw."""
     response = device.response
-    pulsed = isinstance(response, PulseResponse)
+    pulsed = response.pulsed
     slow = device.flicker.active or device.telegraph.active
     noisy = device.programming.kind != "exact" or device.read_noise.kind != "none" or slow
     changes = device.drift.kind != "none" or slow
-    leaks = isinstance(response, PulseResponse) and response.leaks
+    leaks = response.leaks
     wanted = {
         _draw_measured: pulsed and len(device.provenance.measured.pulses) > 0,
         _draw_pulses: pulsed,
@@ -110,8 +109,7 @@ def pulse_train(device: Device, key: Key, train: int = 0, drawn: int = DRAWN) ->
     mean : (reads,) array
         Conductance of the mean device without noise, in siemens.
     """
-    response = device.response
-    assert isinstance(response, PulseResponse)
+    response = device.pulse_response
     train = train or min(crossing_pulses(response), LARGEST_TRAIN)
     reads = np.unique(np.round(np.linspace(0, train, _READS + 1)).astype(int))
     counts = np.concatenate([np.diff(reads), -np.diff(reads)[::-1]])
@@ -140,8 +138,7 @@ def _draw_pulses(axes: Axes, device: Device, key: Key) -> None:
 
 def _draw_measured(axes: Axes, device: Device, key: Key) -> None:
     """Plot the measured pulse series, and simulated devices with the same pulses and initial state."""
-    response, curve = device.response, device.provenance.measured
-    assert isinstance(response, PulseResponse)
+    curve = device.provenance.measured
     siemens, upward, pulses = np.array(curve.siemens), np.array(curve.upward), np.array(curve.pulses)
     place, ends = np.arange(len(siemens)), [*curve.begins[1:], len(siemens)]
     for series, (first, last) in enumerate(zip(curve.begins, ends, strict=True)):
@@ -164,8 +161,7 @@ def _draw_measured(axes: Axes, device: Device, key: Key) -> None:
 
 def _draw_steps(axes: Axes, device: Device, key: Key) -> None:
     """Plot the step of the mean device for one pulse, in both directions."""
-    response = device.response
-    assert isinstance(response, PulseResponse)
+    response = device.pulse_response
     states = np.linspace(response.w_min, response.w_max, 401)
     steps = mean_steps(response, states)
     siemens = device.conductance(states) * _MICRO

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import numpy as np
 from pydantic import BeforeValidator, SerializeAsAny
@@ -17,6 +17,9 @@ from analogpc.devices.names import unknown
 from analogpc.dynamics.relaxation import energy
 from analogpc.kernels.random.streams import Key
 from analogpc.networks.network import Network
+
+if TYPE_CHECKING:
+    from analogpc.networks.base import ArchitectureBase
 
 __all__ = ["AnyRule", "Apply", "NamedRule", "Rule", "StepContext", "StepResult", "as_rule", "energy", "named_rule", "named_rules"]
 
@@ -69,6 +72,8 @@ class Rule(Member):
     ----------
     names : dict of dicts, of the class
         Short names, each with the fields that differ from the defaults.
+    recurrent : bool, of the class
+        Whether the rule trains recurrent networks, instead of predictive ones.
     sweeps : bool, of the class
         Whether the rule trains networks with value nodes inside the layers.
     watchable : bool, of the class
@@ -77,6 +82,7 @@ class Rule(Member):
 
     family_name: ClassVar[str] = "rule"
     names: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    recurrent: ClassVar[bool] = False
     sweeps: ClassVar[bool] = False
     watchable: ClassVar[bool] = False
 
@@ -90,11 +96,16 @@ class Rule(Member):
         names = type(self).__dict__.get("names", {})
         return next((name for name, fields in names.items() if type(self)(**fields) == self), "")
 
-    def refuse(self, architecture: str) -> str:
+    def refuse(self, architecture: ArchitectureBase) -> str:
         """Return the reason why the rule cannot train networks of this architecture; empty if it can."""
-        if architecture == "hopfield":
-            return f"the rule '{self.kind}' trains predictive networks, not networks of the architecture 'hopfield'"
-        if architecture == "transformer" and not self.sweeps:
+        if architecture.recurrent and not self.recurrent:
+            return f"the rule '{self.kind}' trains predictive networks, not networks of the architecture '{architecture.kind}'"
+        if self.recurrent and not architecture.recurrent:
+            return (
+                f"the rule '{self.kind}' trains networks of the architecture 'hopfield', not '{architecture.kind}'; "
+                "for predictive networks use 'equilibrium-propagation'"
+            )
+        if not (architecture.state_per_layer or self.sweeps):
             return f"the rule '{self.kind}' needs a state after every layer, which transformers lack: use bp, pc, ipc or zil"
         return ""
 
@@ -102,6 +113,16 @@ class Rule(Member):
     def usual_rate(self) -> float:
         """Default learning rate of plain SGD (determined as documented in ``experiments/results/defaults.md``)."""
         return 0.3
+
+    def residuals(self, network: Network, x: np.ndarray, target: np.ndarray) -> dict[str, list[np.ndarray]]:
+        """Return the distance of every free state from equilibrium at the end of each phase on one batch; the weights do not change.
+
+        Raises
+        ------
+        TypeError
+            If the rule has none.
+        """
+        raise TypeError(f"the rule '{self.kind}' has no residual")
 
     def repeatable(self, network: Network) -> bool:
         """Return whether `train_step` performs the same operations for every batch of one shape, whatever values it computes.

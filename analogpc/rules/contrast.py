@@ -28,6 +28,11 @@ def apply_together(apply: Apply, sets: Sequence[Iterable[Product]], gain: float)
         apply(chain.from_iterable(group for _, group in groups), gain)
 
 
+def phase_name(sign: int) -> str:
+    """Return the name of the phase that is nudged with beta of that sign."""
+    return "nudged +" if sign > 0 else "nudged -"
+
+
 class NudgedRule(Rule):
     """A rule that nudges the output of a network at its free equilibrium, and learns from the response of the states.
 

@@ -12,12 +12,13 @@ from typing_extensions import override
 from analogpc.devices.bounds import PositiveInteger
 from analogpc.devices.costs.schedule import at_once
 from analogpc.devices.matrix import TwoPhases
-from analogpc.dynamics.equilibration import Equilibration, Projection
+from analogpc.dynamics.equilibration import Equilibration
+from analogpc.dynamics.projections import Projection
 from analogpc.dynamics.relaxation import energy, output_error, refuse_target
 from analogpc.kernels.products import row
 from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, StepResult
-from analogpc.rules.contrast import NudgedRule
+from analogpc.rules.contrast import NudgedRule, phase_name
 
 
 class EquilibriumPropagation(NudgedRule):
@@ -78,6 +79,21 @@ class EquilibriumPropagation(NudgedRule):
                 for move in at_once(moves):
                     move()
         return phase
+
+    @override
+    def residuals(self, network: Network, x: np.ndarray, target: np.ndarray) -> dict[str, list[np.ndarray]]:
+        """See `Rule.residuals`: the change of every state if all took one unit step together, including projection."""
+        free = self.free(network, x)
+        found = {}
+        for sign in self.signs():
+            phase = self.relax(free, target, sign * self.beta)
+            found[phase_name(sign)] = steps = phase.unit_steps()
+            if self.drive == "nudge":
+                driven = phase.copy()
+                strength = target.dtype.type(sign * self.beta)
+                driven.pull_output(strength * output_error(self.output, target, phase.states[-1]))
+                steps.append(driven.states[-1] - phase.states[-1])
+        return found
 
     @property
     @override

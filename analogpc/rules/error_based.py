@@ -62,6 +62,15 @@ class ErrorBasedPC(RelaxingRule):
         return self
 
     @override
+    def residuals(self, network: Network, x: np.ndarray, target: np.ndarray) -> dict[str, list[np.ndarray]]:
+        """See `Rule.residuals`: the gradient of the energy with respect to the hidden errors."""
+        errors = ErrorRelaxation(network.layers, x)
+        held = self.held(errors.predictions[-1], target)
+        self.relax(errors, held)
+        errors.differentiate(self.top(held, errors.predictions[-1]))
+        return {"relaxed": errors.gradients}
+
+    @override
     def repeatable(self, network: Network) -> bool:
         return self.tolerance == 0
 

@@ -154,6 +154,18 @@ class PredictiveCoding(RelaxingRule):
         return [1 / ((1 - s) * s**above) for above in range(layers - 1, 0, -1)] + [1.0]
 
     @override
+    def residuals(self, network: Network, x: np.ndarray, target: np.ndarray) -> dict[str, list[np.ndarray]]:
+        """See `Rule.residuals`: the gradient of the energy with respect to the hidden states, all precisions being 1.
+
+        Only under nudging by precision, the output keeps its own, so that schedules are measured against the same equilibrium.
+        """
+        relaxation = self.begin(network, x, target)
+        self.relax(relaxation)
+        relaxation.differentiate([1.0] * (len(network.layers) - 1) + [self.output_precision()])
+        found = zip(relaxation.gradients[1:-1], relaxation.states[1:-1], strict=True)
+        return {"relaxed": [np.zeros_like(state) if gradient is None else gradient for gradient, state in found]}
+
+    @override
     def repeatable(self, network: Network) -> bool:
         # With value nodes inside layers, step sizes are computed on the GPU.
         return self.tolerance == 0 and (self.step_decay == 1 or (network.swept and self.momentum == 0))

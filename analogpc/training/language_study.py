@@ -86,7 +86,7 @@ class LanguageStudy(Specification):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> LanguageStudy:
-        if reason := self.rule.refuse("transformer"):
+        if reason := self.rule.refuse(self.network):
             raise ValueError(reason)
         if getattr(self.rule, "output", "cross-entropy") != "cross-entropy":
             raise ValueError("a language model needs the cross-entropy: set output = 'cross-entropy' in the rule")

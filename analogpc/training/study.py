@@ -121,7 +121,7 @@ class Study(Specification):
 
     @model_validator(mode="after")
     def _rule_and_network_fit(self) -> Study:
-        reason = self.rule.refuse(self.network.kind)
+        reason = self.rule.refuse(self.network)
         if reason:
             raise ValueError(reason)
         return self
@@ -146,7 +146,7 @@ def _is_recurrent(given: Any) -> bool:
         rule: AnyRule = _RULE.validate_python(given)
     except ValueError:
         return False  # The invalid field is refused later, with its own message.
-    return not rule.refuse("hopfield")
+    return rule.recurrent
 
 
 def usual_optimiser(substrate: Any, rule: Any = "bp") -> AnyOptimiser:

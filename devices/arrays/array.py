@@ -12,7 +12,6 @@ from analogpc.devices.arrays.population import population
 from analogpc.devices.arrays.reads import ReadableArray
 from analogpc.devices.costs.meter import Count, count
 from analogpc.devices.device import Device
-from analogpc.devices.responses import PulseResponse
 from analogpc.devices.state import Settled, StateError, Stateful, Tree, stretched
 from analogpc.kernels.checks import passing_seconds
 from analogpc.kernels.gpu.arrays import Backend, copied, on_gpu
@@ -111,8 +110,7 @@ class Array(ReadableArray, Stateful):
     @property
     def _write_noise(self) -> float:
         """Standard deviation of the write noise, in states."""
-        response = self.device.response
-        return response.write_noise_std * response.dw_min if isinstance(response, PulseResponse) else 0.0
+        return self.device.response.write_noise
 
     def _draw(self, name: str) -> np.ndarray:
         """Draw standard normal numbers for the next write, (rows, columns)."""
@@ -154,7 +152,7 @@ class Array(ReadableArray, Stateful):
         TypeError
             If the devices do not respond to pulses.
         """
-        law = self._response().law
+        law = self.device.pulse_response.law
         received = np.zeros_like(self.state, np.int32)
         shown = self.apparent
         # CPU kernels accumulate the states that they find; otherwise the states are kept for a later sum.
@@ -204,7 +202,7 @@ class Array(ReadableArray, Stateful):
         TypeError
             If the devices do not respond to pulses.
         """
-        law, touched = self._response().law, counts != 0
+        law, touched = self.device.pulse_response.law, counts != 0
         sent = np.abs(counts)
         siemens = self._siemens(sent, self.apparent, sent.sum())
         self._catch_up(touched)
@@ -214,15 +212,9 @@ class Array(ReadableArray, Stateful):
         count(self, pulses=pulses)
         return pulses, siemens
 
-    def _response(self) -> PulseResponse:
-        response = self.device.response
-        if not isinstance(response, PulseResponse):
-            raise TypeError(f"the device '{self.device.name}' does not respond to pulses")
-        return response
-
     def reset(self, where: np.ndarray) -> None:
         """Reset the devices at ``where`` (rows, columns) bool, each time with fresh noise."""
-        response = self._response()
+        response = self.device.pulse_response
         place = self.parameters.get("reset", np.full_like(self.state, response.reset))
         if response.reset_std > 0:
             place = place + self._draw("reset") * self.state.dtype.type(response.reset_std)
@@ -239,7 +231,7 @@ class Array(ReadableArray, Stateful):
         before, kind = self.state.copy(), self.state.dtype.type
         walked = np.full_like(self.state, cycles, np.float64)
         if decay is not None:
-            place = self.parameters.get("reset", kind(self._response().reset))
+            place = self.parameters.get("reset", kind(self.device.pulse_response.reset))
             log_kept = np.log1p(-np.minimum(decay.astype(np.float64), 1 - 1e-12)) * cycles
             self.state -= (self.state - place) * (-np.expm1(log_kept)).astype(kind)
             # Variance of the sum of ``cycles`` steps with the decay after each.
@@ -264,8 +256,8 @@ class Array(ReadableArray, Stateful):
         """
         seconds = passing_seconds(seconds)
         self._age_seconds += seconds
-        if isinstance(self.device.response, PulseResponse) and self.device.response.leaks:
-            self.leak(seconds / self.device.response.cycle_seconds)
+        if self.device.response.leaks:
+            self.leak(seconds / self.device.pulse_response.cycle_seconds)
         if self._ageing is not None:
             self._ageing.elapse(seconds)
             self._apparent = self._lines = None

@@ -12,7 +12,6 @@ from analogpc.devices.calibration.responses import response_of
 from analogpc.devices.calibration.tables import CalibrationError
 from analogpc.devices.device import Device
 from analogpc.devices.provenance import Interval, StepModel
-from analogpc.devices.responses import PulseResponse
 from analogpc.devices.specification import Specification
 from analogpc.kernels.random.streams import Key, normals
 
@@ -65,7 +64,7 @@ def sample_devices(device: Device | str | Path, count: int, seed: int = 0) -> li
 def _drawn(device: Device, name: str, key: Key, number: int) -> Device:
     told = device.provenance
     fields: dict[str, Any] = {"name": name}
-    if told.step_model.family and isinstance(device.response, PulseResponse):
+    if told.step_model.family and device.response.pulsed:
         fields |= _steps(device, told.step_model, key, number)
     drawn = device.but(**fields)
     free = [one for one in told.intervals if one.field]
@@ -89,8 +88,7 @@ def _steps(device: Device, model: StepModel, key: Key, number: int) -> dict[str,
     family = PiecewiseFamily(model.family, int(nodes)) if nodes.isdigit() else family_of(model.family)
     base, unit = model.base_siemens, model.unit_siemens
     found = response_of(family, theta, (model.low_bound, model.high_bound), -base / unit)
-    before = device.response
-    assert isinstance(before, PulseResponse)
+    before = device.pulse_response
     response = found.response.but(**{field: getattr(before, field) for field in _KEPT})
     half = unit * (found.high - found.low) / (response.w_max - response.w_min)
     # The noise of a write is known in siemens.

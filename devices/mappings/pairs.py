@@ -160,10 +160,10 @@ class OneSidedPair(Mapping):
 
     @override
     def maintain(self, matrix: PulsedMatrix) -> None:
-        response = matrix.device.response
         due = self.refresh_every and matrix.update_cycles % self.refresh_every == 0
-        if not due or not isinstance(response, PulseResponse):
+        if not due or not matrix.device.response.pulsed:
             return
+        response = matrix.device.pulse_response
         plus, minus = (array.apparent for array in matrix.cells.arrays)
         note(SENSED, matrix, count_sensed(matrix.meter, matrix.cells.arrays, matrix.cells.tile))
         upper, lower = (plus.dtype.type(share * response.w_max) for share in (self.refresh_above, self.partner_above))

@@ -32,12 +32,15 @@ class DeviceResponse(Member):
     ----------
     bounded : bool, of the class
         Whether states lie within limits. Without limits, conductances can be negative.
+    pulsed : bool, of the class
+        Whether devices respond to pulses (see `PulseResponse`); otherwise they are programmed.
     headroom : float, of the class
         Default headroom of a differential pair of such devices, if they are not pulsed.
     """
 
     family_name: ClassVar[str] = "response"
     bounded: ClassVar[bool] = True
+    pulsed: ClassVar[bool] = False
     headroom: ClassVar[float] = 1.0
 
     @property
@@ -54,6 +57,31 @@ class DeviceResponse(Member):
     @abstractmethod
     def unipolar(self) -> bool:
         """Whether the state is never negative."""
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Lowest and highest state of the mean device."""
+        return 0.0 if self.unipolar else -self.reach, self.reach
+
+    @property
+    def leaks(self) -> bool:
+        """Whether the state changes in update cycles without pulses."""
+        return False
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether the state of a reference device is subtracted on reading."""
+        return False
+
+    @property
+    def mean_step(self) -> float:
+        """Mean change of state per pulse at the start of the range; 0 without pulses."""
+        return 0.0
+
+    @property
+    def write_noise(self) -> float:
+        """Standard deviation of the states found after a write, relative to the written ones."""
+        return 0.0
 
     @abstractmethod
     def sample(self, key: Key, shape: tuple[int, int], dtype: np.dtype) -> dict[str, np.ndarray]:
@@ -103,6 +131,7 @@ class PulseResponse(DeviceResponse):
     whole asymmetry from the weaker direction; here the formula holds.
     """
 
+    pulsed: ClassVar[bool] = True
     dw_min: Positive
     up_down: Annotated[FiniteFloat, Field(gt=-1, lt=1)] = 0.0
     w_max: Positive = 1.0
@@ -150,14 +179,24 @@ class PulseResponse(DeviceResponse):
         return self.w_min == 0
 
     @property
+    @override
+    def ends(self) -> tuple[float, float]:
+        return self.w_min, self.w_max
+
+    @property
+    @override
     def leaks(self) -> bool:
-        """Whether the state changes in update cycles without pulses."""
         return np.isfinite(self.lifetime) or self.diffusion > 0
 
     @property
-    def has_reference(self) -> bool:
-        """Whether the state of a reference device is subtracted on reading."""
-        return False
+    @override
+    def mean_step(self) -> float:
+        return self.dw_min
+
+    @property
+    @override
+    def write_noise(self) -> float:
+        return self.write_noise_std * self.dw_min
 
     @property
     @abstractmethod

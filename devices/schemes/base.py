@@ -12,7 +12,6 @@ from analogpc.devices.device import Device
 from analogpc.devices.families import Member
 from analogpc.devices.mappings import Mapping
 from analogpc.devices.matrix import NonFiniteError
-from analogpc.devices.responses import PulseResponse
 from analogpc.kernels.gpu.graphs import capturing
 from analogpc.kernels.products import matmul
 
@@ -89,7 +88,7 @@ class Scheme(Member):
 
 def refuse_pulses(device: Device, mapping: Mapping) -> str:
     """Return the reason why weights of a mapping of a device cannot be pulsed; empty if they can."""
-    if not isinstance(device.response, PulseResponse):
+    if not device.response.pulsed:
         return f"the device '{device.name}' does not respond to pulses; use the scheme 'ideal'"
     if not mapping.takes_pulses:
         return f"weights of the mapping '{mapping.kind}' are programmed, not pulsed; use the scheme 'ideal'"

@@ -16,7 +16,6 @@ from analogpc.devices.costs.schedule import PROGRAMMED, SENSED, note
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import Mapping
 from analogpc.devices.matrix import NonFiniteError
-from analogpc.devices.responses import PulseResponse
 from analogpc.devices.schemes.base import Scheme, refuse_pulses, total
 from analogpc.kernels.gpu.arrays import copied
 
@@ -64,7 +63,7 @@ class ProgramVerify(Scheme):
     def refuse(self, device: Device, mapping: Mapping) -> str:
         if not device.response.bounded:
             return "ideal devices need no verification; use the scheme 'ideal'"
-        if isinstance(device.response, PulseResponse):
+        if device.response.pulsed:
             return refuse_pulses(device, mapping)
         if self.unit == "granule":
             return f"the device '{device.name}' has no pulses that define a tolerance in granules; set unit = 'siemens'"
@@ -107,7 +106,7 @@ class ProgramVerify(Scheme):
         # Reads that are compared with a target need no drift compensation.
         matrix.gain = 1.0
         wanted = memory["target"] / matrix.scale_grid()
-        pulsed = isinstance(device.response, PulseResponse)
+        pulsed = device.response.pulsed
         step = matrix.granules() / matrix.scale_grid()
         allowed = step * wanted.dtype.type(self.tolerance)
         if self.unit == "siemens":

@@ -23,7 +23,7 @@ BATCHES, SAMPLES = 4, 6
 
 def small(rule: apc.Rule) -> apc.Network:
     """Return a network that the rule supports."""
-    if rule.refuse("mlp"):
+    if rule.recurrent:
         return apc.Network(apc.Hopfield(widths=(20, 12, 4)), seed=3)
     return apc.mlp([20, 12, 12, 4], activation="tanh", seed=3)
 

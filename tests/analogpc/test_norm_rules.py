@@ -6,7 +6,8 @@ from learnt import by_name
 
 import analogpc as apc
 from analogpc.blocks import Activation, BatchNorm, Chain, Conv2d, Dense, Flatten, LayerNorm, Residual
-from analogpc.dynamics.equilibration import Equilibration, Projection
+from analogpc.dynamics.equilibration import Equilibration
+from analogpc.dynamics.projections import Projection
 from analogpc.dynamics.relaxation import Relaxation, energy
 from analogpc.networks import Layers
 from analogpc.networks.network import Network

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import cmath
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 from typing_extensions import override
 
-from analogpc.blocks import Block, Product
-from analogpc.blocks.chain import ChainBlock
+from analogpc.blocks import Product
 from analogpc.blocks.pool import MaxPoolBlock
 from analogpc.devices.bounds import Positive, PositiveInteger
 from analogpc.devices.costs.schedule import at_once
@@ -23,7 +22,7 @@ from analogpc.networks import Hopfield
 from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, Rule, StepResult
 from analogpc.rules.contrast import apply_together
-from analogpc.rules.hopfield.hopfield_ep import check_target, hopfield_only, recurrent, step_result
+from analogpc.rules.hopfield.hopfield_ep import check_target, recurrent, step_result
 
 
 class HolomorphicEP(Rule):
@@ -54,6 +53,7 @@ class HolomorphicEP(Rule):
     """
 
     kind: Literal["holomorphic-ep"] = "holomorphic-ep"
+    recurrent: ClassVar[bool] = True
     points: Annotated[int, Field(ge=2)] = 4
     beta: Positive = 0.4
     steps: PositiveInteger = 20
@@ -72,7 +72,7 @@ class HolomorphicEP(Rule):
                 raise ValueError(f"the rule 'holomorphic-ep' needs a holomorphic activation, {able}, not '{name}'")
         if architecture.feedback != "transposed":
             raise ValueError("the rule 'holomorphic-ep' needs a primitive function: a network with feedback = 'transposed'")
-        if any(map(_takes_maxima, network.layers)):
+        if any(isinstance(leaf, MaxPoolBlock) for layer in network.layers for leaf in layer.leaves()):
             raise ValueError("the rule 'holomorphic-ep' needs layers without max-pooling, which is not holomorphic")
         free = architecture.free(network.layers, x, network.extras)
         check_target(free, target)
@@ -101,10 +101,6 @@ class HolomorphicEP(Rule):
         return states.products(index, post)
 
     @override
-    def refuse(self, architecture: str) -> str:
-        return hopfield_only(self, architecture)
-
-    @override
     def repeatable(self, network: Network) -> bool:
         return recurrent(self, network, self.output).tolerance == 0
 
@@ -121,7 +117,3 @@ class HolomorphicEP(Rule):
         for sets in at_once(learnt):
             apply_together(apply, sets, 1 / (self.points * self.beta))
         return result
-
-
-def _takes_maxima(block: Block) -> bool:
-    return any(map(_takes_maxima, block.blocks)) if isinstance(block, ChainBlock) else isinstance(block, MaxPoolBlock)

@@ -15,9 +15,10 @@ from analogpc.dynamics.relaxation import Output, output_energy, output_error, re
 from analogpc.kernels.gpu.arrays import to_host
 from analogpc.kernels.products import inner, row
 from analogpc.networks import Hopfield
+from analogpc.networks.hopfield import feedback_name
 from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, Rule, StepResult
-from analogpc.rules.contrast import NudgedRule
+from analogpc.rules.contrast import NudgedRule, phase_name
 from analogpc.rules.hopfield.traces import Traces, learn_averaged, learn_contrast, learn_vector_field
 
 
@@ -30,21 +31,12 @@ def recurrent(rule: Rule, network: Network, output: Output) -> Hopfield:
         If the architecture differs, or if the read-out is a softmax and the loss is not the cross-entropy.
     """
     architecture = network.architecture
-    if not isinstance(architecture, Hopfield):
-        raise ValueError(hopfield_only(rule, architecture.kind))
+    if reason := rule.refuse(architecture):
+        raise ValueError(reason)
+    assert isinstance(architecture, Hopfield)
     if architecture.readout == "softmax" and output != "cross-entropy":
         raise ValueError(f"output = '{output}' cannot be used with readout = 'softmax': use 'cross-entropy'")
     return architecture
-
-
-def hopfield_only(rule: Rule, architecture: str) -> str:
-    """Return the reason why a rule for Hopfield networks cannot train this architecture; empty if it can."""
-    if architecture == "hopfield":
-        return ""
-    return (
-        f"the rule '{rule.kind}' trains networks of the architecture 'hopfield', not '{architecture}'; "
-        "for predictive networks use 'equilibrium-propagation'"
-    )
 
 
 def step_result(free: Recurrent, target: np.ndarray, output: Output) -> StepResult:
@@ -122,6 +114,7 @@ class HopfieldEP(NudgedRule):
 
     names: ClassVar[Mapping[str, Mapping[str, Any]]] = {"ep-hopfield": {}}
     kind: Literal["hopfield-ep"] = "hopfield-ep"
+    recurrent: ClassVar[bool] = True
     beta: Positive = 0.5
     steps: PositiveInteger = 10
     update: Literal["equilibrium", "continual"] = "equilibrium"
@@ -134,8 +127,16 @@ class HopfieldEP(NudgedRule):
         return 0.1
 
     @override
-    def refuse(self, architecture: str) -> str:
-        return hopfield_only(self, architecture)
+    def residuals(self, network: Network, x: np.ndarray, target: np.ndarray) -> dict[str, list[np.ndarray]]:
+        """See `Rule.residuals`: s - f(dPhi/ds), the distance of every state from its target, in the free and the nudged phases."""
+        order = recurrent(self, network, self.output).order
+        free = self.begin(network, x, target)
+        found = {"free": _distances(free, None)}
+        for sign in self.signs():
+            phase = self.phase(network, free, target, sign * self.beta)
+            phase.states.relax(self.steps, order, phase.force)
+            found[phase_name(sign)] = _distances(phase.states, phase.force)
+        return found
 
     def begin(self, network: Network, x: np.ndarray, target: np.ndarray) -> Recurrent:
         """Return the free equilibrium, after all checks."""
@@ -219,6 +220,13 @@ class HopfieldEP(NudgedRule):
             phase.states.forget_reads()
 
 
+def _distances(states: Recurrent, force: Force | None) -> list[np.ndarray]:
+    after = states.copy()
+    after.step("synchronous", force)
+    last = len(states.states) - int(states.held)
+    return [after.states[number] - states.states[number] for number in range(1, last)]
+
+
 def feedback_angle(network: Network) -> dict[int, float]:
     """Compute the angle between forward and backward weights of a network with feedback = "separate".
 
@@ -237,9 +245,9 @@ def feedback_angle(network: Network) -> dict[int, float]:
     ValueError
         If no layer has a feedback block.
     """
-    backward = {
-        int(name.removeprefix("feedback")): block for name, block in network.extras.items() if name.startswith("feedback")
-    }
+    architecture = network.architecture
+    numbers = architecture.feedback_layers if isinstance(architecture, Hopfield) else ()
+    backward = {number: network.extras[feedback_name(number)] for number in numbers}
     if not backward:
         raise ValueError("there is no angle: the feedback of every layer of this network is its transpose")
     angles = {}

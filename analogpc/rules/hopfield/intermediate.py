@@ -17,6 +17,8 @@ from analogpc.devices.specification import Specification
 from analogpc.dynamics.recurrent import Force, Recurrent
 from analogpc.dynamics.relaxation import softmax
 from analogpc.files.storage import StorageError
+from analogpc.networks import Hopfield
+from analogpc.networks.hopfield import head_name
 from analogpc.networks.network import Network
 from analogpc.rules.hopfield.teacher import NamedTeacher, Teacher, TeacherError, channel_means
 
@@ -159,7 +161,8 @@ class LocalError(SignalsBase):
     @override
     def of(self, network: Network, free: Recurrent, target: np.ndarray) -> list[Signal]:
         wanted = self._wanted(free, target)
-        numbers = self.states or tuple(int(name.removeprefix("head")) for name in network.extras if name.startswith("head"))
+        architecture = network.architecture
+        numbers = self.states or (architecture.heads if isinstance(architecture, Hopfield) else ())
         if not numbers:
             raise ValueError("local errors need a network with heads: construct it, for example, by Hopfield(..., heads=(1,))")
         return [Signal(n, self.temperature, wanted, _head(network, n, wanted.shape[1], "outputs")) for n in numbers]
@@ -246,7 +249,7 @@ Signals = Annotated[LocalError | Distillation | WeightedDistillation, Field(disc
 
 def _head(network: Network, number: int, width: int, what: str) -> Block:
     """Return the head of a state; check that it has ``width`` values."""
-    head = network.extras.get(f"head{number}")
+    head = network.extras.get(head_name(number))
     if head is None:
         raise ValueError(
             f"state {number} has no head: construct the network with one, for example by Hopfield(..., heads=({number},))"

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from typing_extensions import override
@@ -21,7 +21,7 @@ from analogpc.networks import Hopfield
 from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, Rule, StepResult
 from analogpc.rules.contrast import apply_together
-from analogpc.rules.hopfield.hopfield_ep import check_target, hopfield_only, recurrent, step_result
+from analogpc.rules.hopfield.hopfield_ep import check_target, recurrent, step_result
 
 Products = Callable[[], list[Product]]
 
@@ -101,6 +101,7 @@ class RecurrentReference(Rule):
         Loss at the end of the free relaxation.
     """
 
+    recurrent: ClassVar[bool] = True
     steps: PositiveInteger = 10
     output: Output = "squared-error"
 
@@ -153,10 +154,6 @@ class RecurrentReference(Rule):
         last = len(free.layers) - 1
         adjoints[-1] = free.send_back(last, pulled)
         return self.increments(free, history, adjoints), list(free.layers[last].products(free.read(last)[1], pulled))
-
-    @override
-    def refuse(self, architecture: str) -> str:
-        return hopfield_only(self, architecture)
 
     @override
     def repeatable(self, network: Network) -> bool:
