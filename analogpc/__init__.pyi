@@ -1,7 +1,7 @@
 """The public names of analogpc and their homes: the one table, which type checkers read, and `analogpc.__getattr__` at run time."""
 
 from analogpc import analysis as analysis, plot as plot, sklearn as sklearn
-from analogpc.assessment.api import assess as assess
+from analogpc.assessment.assess import assess as assess
 from analogpc.blocks import (
     Activation as Activation,
     AtTargets as AtTargets,

@@ -13,7 +13,7 @@ from analogpc.blocks.parallel import Parallel, Sum
 from analogpc.blocks.pool import AvgPool, MaxPool, SoftPool
 from analogpc.blocks.residual import Residual
 from analogpc.blocks.shape import Flatten
-from analogpc.blocks.sweep import Sweep
+from analogpc.blocks.sweep_state import Sweep
 from analogpc.blocks.value_node import ValueNode
 from analogpc.devices.families import import_members
 

@@ -12,7 +12,7 @@ from pydantic import AfterValidator
 from typing_extensions import override
 
 from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, Product, moved
-from analogpc.blocks.sweep import Sweep
+from analogpc.blocks.sweep_state import Sweep
 from analogpc.devices.costs.schedule import work
 from analogpc.devices.names import unknown
 from analogpc.kernels.activations import (

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from analogpc.blocks.base import Block, BlockSpecification, Initialisation, MatrixMaker, Product, ShapeError
 from analogpc.blocks.dense import Dense, DenseBlock
-from analogpc.blocks.sweep import Sweep
+from analogpc.blocks.sweep_state import Sweep
 from analogpc.blocks.value_node import NodeEnergyName, ValueNode, ValueNodeBlock
 from analogpc.devices.bounds import PositiveInteger
 from analogpc.kernels.gpu.arrays import Backend

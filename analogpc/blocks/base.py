@@ -17,7 +17,7 @@ from analogpc.kernels.products import added
 from analogpc.kernels.random.streams import Key
 
 if TYPE_CHECKING:
-    from analogpc.blocks.sweep import Sweep
+    from analogpc.blocks.sweep_state import Sweep
     from analogpc.blocks.value_node import ValueNodeBlock
 
 Product = tuple[Matrix, np.ndarray, np.ndarray]

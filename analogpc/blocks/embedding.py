@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, Product, ShapeError
 from analogpc.blocks.initialisation import bias_products, read_bias
-from analogpc.blocks.sweep import Sweep
+from analogpc.blocks.sweep_state import Sweep
 from analogpc.devices.bounds import Positive, PositiveInteger
 from analogpc.devices.matrix import Matrix
 from analogpc.kernels.checks import refuse_beyond_memory

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from typing_extensions import override
 
 from analogpc.blocks.base import AnyBlock, Block, BlockSpecification, MatrixMaker, Product, ShapeError
-from analogpc.blocks.sweep import Sweep
+from analogpc.blocks.sweep_state import Sweep
 from analogpc.blocks.value_node import ValueNodeBlock
 from analogpc.devices.bounds import Positive, PositiveInteger
 from analogpc.devices.costs.schedule import at_once

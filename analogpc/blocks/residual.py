@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from analogpc.blocks.activation import Activation
 from analogpc.blocks.base import AnyBlock, Block, BlockSpecification, MatrixMaker, Product, ShapeError
-from analogpc.blocks.sweep import Sweep
+from analogpc.blocks.sweep_state import Sweep
 from analogpc.blocks.value_node import ValueNodeBlock
 from analogpc.devices.costs.schedule import at_once
 from analogpc.kernels.gpu.arrays import Backend

@@ -11,7 +11,7 @@ from pydantic import Field
 from typing_extensions import override
 
 from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, Product
-from analogpc.blocks.sweep import Extent, Sweep
+from analogpc.blocks.sweep_state import Extent, Sweep
 from analogpc.kernels.products import difference, inner
 from analogpc.kernels.random.streams import Key
 from analogpc.kernels.softmax import divergence_slopes, log_softmax

@@ -139,10 +139,10 @@ def train(
     """Train a network and save the run."""
     from analogpc.kernels.gpu.blas import use_precision
     from analogpc.report.tables import comparison, summary
-    from analogpc.training.assembly import assemble
     from analogpc.training.fit import begin
     from analogpc.training.run import Run
     from analogpc.training.study_data import study_data
+    from analogpc.training.study_fields import assemble
 
     options = {
         "rule": rule,

@@ -33,7 +33,7 @@ def assess(
 
     Takes minutes. After an interruption, run the same command again to resume.
     """
-    from analogpc.assessment.api import assess as assessed
+    from analogpc.assessment.assess import assess as assessed
     from analogpc.report.assessment import answers, assessment_tables
 
     command = shlex.join(["analogpc", *sys.argv[1:]])

@@ -121,8 +121,8 @@ def _study(file: Path | None, options: dict[str, Any], settings: list[str], task
     """Build the study: options override the file, the file overrides the defaults."""
     from analogpc.devices.fields import lay
     from analogpc.devices.texts import read_toml
-    from analogpc.training.assembly import setting
     from analogpc.training.language_study import LanguageStudy
+    from analogpc.training.study_fields import setting
 
     names = {"device": "substrate"}
     changes = {names.get(name, name): value for name, value in options.items() if value is not None and name != "epochs"}

@@ -101,7 +101,7 @@ def compare(
 def _over(vary: list[str] | None, settings: list[str] | None, seeds: int | None, seed: int | None) -> dict[str, Any]:
     """Return the changes that the options make to the study file."""
     from analogpc.studies.plan import OWN
-    from analogpc.training.assembly import setting
+    from analogpc.training.study_fields import setting
 
     over: dict[str, Any] = {}
     for text in settings or []:
@@ -120,7 +120,7 @@ def _over(vary: list[str] | None, settings: list[str] | None, seeds: int | None,
 def _axis(text: str) -> tuple[str, list[Any]]:
     """Parse FIELD=VALUE,VALUE; each value is TOML or else a plain string."""
     from analogpc.devices.texts import parse_toml
-    from analogpc.training.assembly import setting
+    from analogpc.training.study_fields import setting
 
     name, equals, values = text.partition("=")
     if not equals or not name.strip() or not values.strip():

@@ -21,7 +21,7 @@ from analogpc.kernels.gpu.arrays import Backend, as_backend, copied, in_tree, to
 from analogpc.kernels.random.streams import Key
 from analogpc.networks import Architecture
 from analogpc.networks.base import ArchitectureBase
-from analogpc.networks.samples import SampleFormat
+from analogpc.networks.sample_format import SampleFormat
 from analogpc.networks.sessions import Sessions
 
 

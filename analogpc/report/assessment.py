@@ -18,7 +18,7 @@ from analogpc.report.page import Part, TablePart, render
 from analogpc.report.page_pictures import PALETTE, Picture, canvas, legend, picture, style
 
 if TYPE_CHECKING:
-    from analogpc.assessment.api import Assessment
+    from analogpc.assessment.assess import Assessment
     from analogpc.assessment.tolerances import Placed
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analogpc.devices.costs.schedule import WHILE_WRITTEN, at_once
+from analogpc.dynamics.node_relaxation import SweepRelaxation
 from analogpc.dynamics.relaxation import Watch
-from analogpc.dynamics.sweep import SweepRelaxation
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, StepResult

@@ -16,10 +16,10 @@ from analogpc.devices.fields import lay
 from analogpc.studies.axes import Point, Range, label
 from analogpc.studies.plan import Plan
 from analogpc.studies.trials import Limits, Result, Trial
-from analogpc.training.assembly import RULE
 from analogpc.training.metrics import metrics_for
 from analogpc.training.stopping import watched_column
 from analogpc.training.study import Study
+from analogpc.training.study_fields import RULE
 
 Conversation = Generator[list[Trial], list[Result], None]
 """Generator that yields trials to compute in parallel and receives their results in the same order."""

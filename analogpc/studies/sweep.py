@@ -82,7 +82,7 @@ def run_sweep(plan: Plan, folder: Path, means: Means, *, progress: bool = True, 
         If the sweep cannot start or continue; finished trials are kept.
     """
     need("a sweep", "sweep", *LIBRARIES)
-    from analogpc.studies.memory import Memory
+    from analogpc.studies.trial_store import Memory
     from analogpc.studies.values import refuse_impossible_values
 
     refuse_impossible_values(plan)

@@ -24,7 +24,7 @@ from analogpc.kernels.random.streams import Key, permutation
 from analogpc.kernels.threads import one_blas_thread
 from analogpc.networks.network import Network
 from analogpc.rules.base import StepContext, StepResult
-from analogpc.training.batches import Batches, numbers_in, report_of
+from analogpc.training.batch import Batches, numbers_in, report_of
 from analogpc.training.billing import Billing
 from analogpc.training.callbacks import Callbacks
 from analogpc.training.environment import describe_environment

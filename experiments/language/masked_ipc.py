@@ -23,7 +23,7 @@ from table import text
 
 from analogpc.blocks import Product
 from analogpc.data.text import TextData
-from analogpc.dynamics.sweep import SweepRelaxation
+from analogpc.dynamics.node_relaxation import SweepRelaxation
 from analogpc.files.atomic import replace_file
 from analogpc.kernels.random.streams import Key, permutation
 from analogpc.networks.network import Network

@@ -23,11 +23,11 @@ from analogpc.devices.fields import lay
 from analogpc.devices.texts import read_toml
 from analogpc.files.atomic import replace_file
 from analogpc.kernels.gpu.blas import use_precision
-from analogpc.training.assembly import setting
 from analogpc.training.language import LanguageRun, begin_text
 from analogpc.training.language_study import LanguageStudy, text_of
 from analogpc.training.perplexity import perplexity
 from analogpc.training.run import DivergenceError
+from analogpc.training.study_fields import setting
 
 
 def studies(path: Path, over: dict[str, Any]) -> dict[str, LanguageStudy]:

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 import analogpc as apc
-from analogpc.assessment import api
+from analogpc.assessment import assess
 from analogpc.assessment.findings import Interval, Learning, allowed_verdicts, best_learning
 from analogpc.assessment.imperfections import imperfections, without_all
 from analogpc.assessment.protocol import Protocol, learning_plan, limits_plan, schemes
@@ -168,5 +168,5 @@ def test_bad_input_is_one_sentence(assessed, tmp_path, capsys):
 
 
 def test_a_folder_name_comes_from_any_device_name():
-    assert api._as_file("my device/2") == "my-device-2"
-    assert api._as_file("") == "device"
+    assert assess._as_file("my device/2") == "my-device-2"
+    assert assess._as_file("") == "device"

@@ -12,9 +12,9 @@ import analogpc as apc
 from analogpc.devices.fields import lay
 from analogpc.devices.presets import PRESETS
 from analogpc.devices.specification import SpecificationError
-from analogpc.training.assembly import assemble
 from analogpc.training.fit import begin
 from analogpc.training.study import Study
+from analogpc.training.study_fields import assemble
 
 # Choices that go together whatever else is chosen, by their paths; values as a TOML file would have them.
 FREE = {

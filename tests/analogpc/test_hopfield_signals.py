@@ -13,10 +13,10 @@ from analogpc.rules.hopfield import teacher as hopfield_teacher
 from analogpc.rules.hopfield.intermediate import Distillation, LocalError, WeightedDistillation
 from analogpc.rules.hopfield.signals import Cosine, Linear, SignalsEP
 from analogpc.rules.hopfield.teacher import Teacher, TeacherError, fingerprint
-from analogpc.training.assembly import assemble
 from analogpc.training.fit import begin
 from analogpc.training.run import Run
 from analogpc.training.study import Study
+from analogpc.training.study_fields import assemble
 
 
 def taught(tmp_path, data):

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import math
 import shutil
 import signal
 import subprocess
@@ -10,34 +9,15 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
+from small_sweeps import SMALL, same_rows
 
 import analogpc as apc
 from analogpc.commands.app import main
-from analogpc.studies import memory, sweep, table
-from analogpc.studies.comparison import best_setting, difference, settings
-from analogpc.studies.plan import read_plan
-from analogpc.studies.search import conversations
-from analogpc.studies.trials import Limits, Result, Trial, compute, job_of, last_values
+from analogpc.studies import sweep, table, trial_store
+from analogpc.studies.trials import compute, job_of
 from analogpc.studies.workers import Here, LocalWorkers, OnDask, WorkersError
 from analogpc.training.fit import begin
-
-SMALL = {
-    "rule": "bp",
-    "epochs": 2,
-    "batch_size": 256,
-    "network": {"kind": "mlp", "widths": [64, 10]},
-    "axes": {"optimiser.learning_rate": [1e-3, 1e-2], "seed": 2},
-}
-TIMES = ("total_seconds", "seconds")
-
-
-def same_rows(ones, others):
-    """Whether two tables agree in everything but the time it took."""
-    return [{k: v for k, v in row.items() if k not in TIMES} for row in ones] == [
-        {k: v for k, v in row.items() if k not in TIMES} for row in others
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -142,125 +122,6 @@ def test_a_killed_trial_goes_on_from_its_checkpoint(tmp_path, whole):
     assert not file.exists()
 
 
-SEARCH = {
-    "rule": "bp",
-    "epochs": 1,
-    "batch_size": 512,
-    "holdout": 0.3,
-    "network": {"kind": "mlp", "widths": [64, 10]},
-    "axes": {
-        "batch_size": [256, 512],
-        "optimiser.learning_rate": {"low": 1e-5, "high": 1e-1, "log": True},
-        "optimiser.kind": {"choices": ["adamw", "sgd"]},
-        "seed": 2,
-    },
-    "search": {"trials": 6, "batch": 3},
-}
-
-
-def test_a_grid_takes_every_choice_once_and_its_best_gets_all_seeds(tmp_path):
-    choices = {"optimiser.learning_rate": {"choices": [1e-6, 1e-2, 1e-3]}, "batch_size": {"choices": [256, 512]}, "seed": 3}
-    study = SMALL | {"holdout": 0.2, "epochs": 1, "search": {"sampler": "grid", "batch": 4}, "axes": choices}
-    found = apc.sweep(study, out=tmp_path / "out", workers=0, progress=False)
-    tried = [(row["optimiser.learning_rate"], row["batch_size"]) for row in found.rows if row["seed"] == 0]
-    assert sorted(tried) == sorted({(rate, batch) for rate in (1e-6, 1e-2, 1e-3) for batch in (256, 512)})
-    assert len(found.rows) == found.plan.trials == 6 + 2
-    best = max((row for row in found.rows if row["seed"] == 0), key=lambda row: row["validation_accuracy"])
-    assert {row["seed"] for row in found.rows if row["setting"] == best["setting"]} == {0, 1, 2}
-
-
-@pytest.mark.parametrize(
-    ("axes", "search", "sentence"),
-    [
-        ({"epochs": {"low": 1, "high": 3}}, {}, "has none: give it choices"),
-        ({"epochs": {"choices": [1, 2]}}, {"trials": 5}, "computes all 2 combinations"),
-    ],
-)
-def test_a_grid_that_cannot_be_is_one_sentence(axes, search, sentence):
-    with pytest.raises(ValueError, match=sentence):
-        read_plan({"holdout": 0.2, "axes": axes, "search": {"sampler": "grid"} | search})
-
-
-def test_a_search_gets_better_and_its_best_gets_all_seeds(tmp_path):
-    found = apc.sweep(SEARCH, out=tmp_path / "out", workers=0, progress=False)
-    assert len(found.rows) == found.plan.trials == 2 * (6 + 1)
-    for batch in (256, 512):
-        mine = [row for row in found.rows if row["batch_size"] == batch]
-        first = [row for row in mine if row["seed"] == 0]
-        second = [row for row in mine if row["seed"] == 1]
-        best = max(first, key=lambda row: row["validation_accuracy"])
-        assert len(first) == 6
-        assert [row["optimiser.learning_rate"] for row in second] == [best["optimiser.learning_rate"]]
-        assert all(1e-5 <= row["optimiser.learning_rate"] <= 1e-1 for row in mine)
-    again = apc.sweep(SEARCH, out=tmp_path / "again", workers=0, progress=False)
-    assert same_rows(found.rows, again.rows)
-
-
-RATE = {"optimiser.learning_rate": SEARCH["axes"]["optimiser.learning_rate"]}
-
-
-def scripted(plan, answers):
-    """Talk with the first setting of a plan as a driver would; the answer to a trial is a function of its study."""
-    talk = conversations(plan)[0]
-    rows, trials = [], next(talk)
-    while True:
-        results = [answers(trial) for trial in trials]
-        rows += list(zip(trials, results, strict=True))
-        try:
-            trials = talk.send(results)
-        except StopIteration:
-            return rows
-
-
-def answer(trial, metric="validation_accuracy"):
-    """A parabola with its top at a rate of 1e-2, on a logarithmic axis."""
-    value = 1 - 0.1 * (math.log10(trial.cells["optimiser.learning_rate"]) + 2) ** 2
-    return Result("finished", metrics={metric: value}, history={metric: [value / 2, value]})
-
-
-def test_the_parzen_estimator_finds_the_top_of_a_parabola():
-    plan = read_plan({**SEARCH, "axes": RATE, "search": {"trials": 40}})
-    rates = [trial.cells["optimiser.learning_rate"] for trial, _ in scripted(plan, answer)]
-    assert len(rates) == 40
-    late = np.abs(np.log10(rates[24:]) + 2)
-    early = np.abs(np.log10(rates[:8]) + 2)
-    assert np.median(late) < 0.5 * np.median(early)
-
-
-def test_pruning_looks_at_earlier_batches_alone():
-    plan = read_plan(
-        {**SEARCH, "axes": RATE, "prune": {"quantile": 0.5, "after": 1, "below": 0.1}, "search": {"trials": 8, "batch": 4}}
-    )
-    reported = scripted(plan, answer)
-    assert all(trial.limits.worst == (0.1,) for trial, _ in reported[:4])
-    first = [result.history["validation_accuracy"] for _, result in reported[:4]]
-    medians = tuple(max(0.1, float(m)) for m in np.quantile(np.array(first), 0.5, axis=0))
-    assert all(trial.limits.worst == pytest.approx(medians) for trial, _ in reported[4:])
-
-
-def test_limits():
-    limits = Limits("a", True, 2, (0.5, 0.6))
-    assert limits.met({"a": [0.1]})
-    assert not limits.met({"a": [0.9, 0.59]})
-    assert limits.met({"a": [0.9, 0.6]})
-    assert not limits.met({"a": [0.9, 0.9, 0.5]})
-    assert Limits("a", False, 1, (0.5,)).met({"a": [0.4]})
-    assert Limits().met({})
-
-
-def test_hopeless_trials_end_early(tmp_path):
-    study = {**SMALL, "epochs": 6, "axes": {"optimiser.learning_rate": [1e-9, 1e-2]}, "prune": {"below": 0.3, "after": 2}}
-    found = apc.sweep(study, out=tmp_path / "out", workers=0, progress=False)
-    assert [row["status"] for row in found.rows] == ["pruned", "finished"]
-    assert [row["epochs"] for row in found.rows] == [2, 6]
-    assert "does not meet the limit" in found.rows[0]["sentence"]
-
-
-def test_an_unknown_metric_is_refused_when_the_first_trial_ends(tmp_path):
-    with pytest.raises(ValueError, match="there is no metric 'f1'; the trials of this study have epochs"):
-        apc.sweep({**SMALL, "sweep": {"metric": "f1"}}, out=tmp_path / "out", workers=0, progress=False)
-
-
 class Refusing:
     """A storage that answers with an error from some call on."""
 
@@ -275,15 +136,15 @@ class Refusing:
 
 
 def test_a_full_disk_loses_nothing_that_is_finished(tmp_path, monkeypatch, whole):
-    monkeypatch.setattr(memory, "_PAUSE_SECONDS", 0.0)
-    opened = memory.Memory._open
+    monkeypatch.setattr(trial_store, "_PAUSE_SECONDS", 0.0)
+    opened = trial_store.Memory._open
 
     def fails_later(self):
         opened(self)
         self._study = Refusing(self._study, 2)
 
     with monkeypatch.context() as patched:
-        patched.setattr(memory.Memory, "_open", fails_later)
+        patched.setattr(trial_store.Memory, "_open", fails_later)
         with pytest.raises(OSError, match=r"cannot be written: .*No space left on device; finished trials are kept"):
             apc.sweep(SMALL, out=tmp_path / "out", workers=0, progress=False)
     assert len(list((tmp_path / "out" / "unsaved").iterdir())) == 1
@@ -395,78 +256,3 @@ def test_a_kill_at_any_moment_leaves_what_is_finished(tmp_path, whole):
     ours, theirs = pd.read_csv(tmp_path / "out" / "table.csv"), pd.read_csv(whole.folder / "table.csv")
     for name in ("trial", "seed", "test_accuracy", "status", "key"):
         assert list(ours[name]) == list(theirs[name])
-
-
-def test_compare_shows_means_and_paired_differences(tmp_path, capsys):
-    file = tmp_path / "study.toml"
-    file.write_text('epochs = 1\nbatch_size = 256\nnetwork = { kind = "mlp", widths = [64, 10] }\n')
-    folder = tmp_path / "out"
-    with pytest.raises(SystemExit) as end:
-        main(
-            [
-                "compare",
-                str(file),
-                "--rule",
-                "bp,s+f",
-                "--device",
-                "digital,ideal",
-                "--out",
-                str(folder),
-                "--workers",
-                "0",
-                "--json",
-            ]
-        )
-    assert not end.value.code
-    reported = json.loads(capsys.readouterr().out)
-    assert [(one["rule"], one["device"]) for one in reported["settings"]] == [
-        (rule, device) for rule in ("bp", "s+f") for device in ("digital", "ideal")
-    ]
-    assert all(len(one["values"]) == 3 for one in reported["settings"])
-    assert (folder / "compare.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(SystemExit):
-        main(["compare", str(file), "--out", str(folder)])
-    assert "compare needs an axis" in capsys.readouterr().err
-
-
-def rows_of(values):
-    """Rows of a table of two settings, three seeds each."""
-    return [
-        {"trial": n, "setting": n // 3, "rule": "ab"[n // 3], "seed": n % 3, "status": "finished", "m": value, "sentence": ""}
-        for n, value in enumerate(values)
-    ]
-
-
-def test_paired_differences_are_students():
-    one, other = settings(rows_of([1.0, 2.0, 3.0, 1.5, 2.0, 4.0]), "m", ["rule", "seed"])
-    reported = difference(other, one)
-    gaps = np.array([0.5, 0.0, 1.0])
-    half = 4.302652729911275 * gaps.std(ddof=1) / math.sqrt(3)  # Student's t with 2 degrees of freedom at 97.5 %
-    assert reported.mean == pytest.approx(0.5)
-    assert (reported.low, reported.high) == pytest.approx((0.5 - half, 0.5 + half))
-    assert reported.pairs == 3
-    assert best_setting([one, other], True) is other
-    assert best_setting([one, other], False) is one
-
-
-def test_intervals_cover_as_often_as_they_say():
-    """Of 2,000 95 % intervals of differences whose mean is 0, between 93.5 and 96.5 % hold it (false alarm below 1e-3)."""
-    rng = np.random.default_rng(7)
-    held = 0
-    for _ in range(2000):
-        first, gap = rng.normal(size=3), rng.normal(size=3)
-        one, other = settings(rows_of([*first, *(first + gap)]), "m", ["rule", "seed"])
-        reported = difference(other, one)
-        held += reported.low <= 0 <= reported.high
-    assert 0.935 <= held / 2000 <= 0.965
-
-
-def test_results_survive_their_text():
-    result = Result("failed", "ä → b", {"a": 0.1 + 0.2}, {"a": [1e-300]}, {"v": 3}, 1.5)
-    assert Result.from_json(result.to_json()) == result
-    assert last_values({"epoch": [1, 2], "pulses": [3, 4], "energy": [[1.0]], "seconds": [0.5, 0.25]}) == {
-        "epochs": 2,
-        "pulses": 7,
-        "seconds": 0.75,
-    }
-    assert Trial(0, 0, {}, None, "no").key == Trial(5, 1, {}, None, "no").key

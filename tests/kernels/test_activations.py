@@ -3,12 +3,14 @@
 import numba as nb
 import numpy as np
 import pytest
+from device_arrays import KINDS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.special import erf
 
 from analogpc.kernels import activations
+from analogpc.kernels.activations import clip, clip_product, gelu, gelu_product, rectify, rectify_product
 
 ODD = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 5e-324, -1e-38])
 NUMPY = {
@@ -78,3 +80,18 @@ def test_many_values_and_threads_change_nothing(rng):
             np.testing.assert_array_equal(value(x), together[0])
         finally:
             nb.set_num_threads(before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_backend_has_the_same_bits(device, rng, kind) -> None:
+    special = [0.0, -0.0, 1.0, -1.0, 5.6, -5.6, 6.0, -6.0, np.inf, -np.inf, np.nan, 1e-30]
+    x = np.concatenate([np.array(special), np.linspace(-8, 8, 2001)]).astype(kind)
+    g = rng.normal(size=x.shape).astype(kind)
+    one, other = device.array(x), device.array(g)
+    pairs = [(rectify(one, s), rectify(x, s)) for s in (0.0, 0.01)]
+    pairs += [(rectify_product(one, other, s), rectify_product(x, g, s)) for s in (0.0, 0.01)]
+    pairs += [(clip(one, -1.0, 1.0), clip(x, -1.0, 1.0)), (clip_product(one, other, 0.0, 1.0), clip_product(x, g, 0.0, 1.0))]
+    if kind is np.float32:
+        pairs += [(gelu(one), gelu(x)), (gelu_product(one, other), gelu_product(x, g))]
+    for found, expected in pairs:
+        assert np.array_equal(found.get(), expected, equal_nan=True)

@@ -5,12 +5,17 @@ import math
 import numba as nb
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from device_arrays import KINDS, odd_numbers, same
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from analogpc.kernels.converters.shared import QUICK, adc, dac, quantisation_step
+from analogpc.kernels.gpu.arrays import on_gpu, to_host
 from analogpc.kernels.random.streams import Key, normal, philox
+
+DEVICE_SHAPES = [(1, 1), (3, 7), (5, 64), (2, 1030), (300, 101), (0, 4), (3, 0)]
+KEY, STEP = Key(2**63 + 5), 2**40 + 3
 
 # The last: more numbers than one thread converts alone, and rows that are no whole number of blocks of random words.
 SHAPES = [(1, 1), (3, 7), (QUICK // 100, 101)]
@@ -218,3 +223,91 @@ def test_squares_are_counted_as_lines_are_driven(with_threads, dtype, bits, shap
         np.testing.assert_array_equal(one[3], 5 + np.square(codes).sum(axis=0))
     else:
         np.testing.assert_allclose(one[3], 5 + np.square(plain[0].astype(np.float64)).sum(axis=0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", DEVICE_SHAPES)
+def test_the_dac_on_every_backend(device, rng, kind, shape) -> None:
+    x = odd_numbers(rng, shape, kind)
+    given_magnitudes = rng.uniform(0, 3, shape[0]).astype(kind)
+    given_magnitudes[:1] = 0
+    clipped = 0
+    for bits, bound in ((7, 1.3), (2, 0.7), (math.inf, 0.9), (math.inf, math.inf)):
+        for managed, reduction, magnitudes in (
+            (True, 1.0, None), (True, 4.0, None), (False, 1.0, None), (False, 2.0, None), (True, 2.0, given_magnitudes),
+        ):  # fmt: skip
+            there = None if magnitudes is None else device.array(magnitudes)
+            found = dac(device.array(x), bits, bound, managed, reduction, there)
+            expected = dac(x, bits, bound, managed, reduction, magnitudes)
+            assert same(found[0], expected[0])
+            assert same(found[1], expected[1])
+            assert on_gpu(found[2])
+            assert found[2].dtype == np.int64
+            assert int(found[2]) == expected[2]
+            clipped += expected[2]
+    assert clipped > 0 or x.size < 2
+
+
+def test_the_largest_magnitude_is_found_wherever_it_is(device, rng) -> None:
+    x = rng.uniform(-1, 1, (150, 77)).astype(np.float32)
+    for b in range(150):
+        x[b, b % 77] = (-1) ** b * (2 + b)
+    scale = dac(device.array(x), 8, 1.0, True)[1].get()
+    np.testing.assert_array_equal(scale, 2 + np.arange(150, dtype=np.float32))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_strided_vectors_are_converted_as_they_are(device, rng, kind) -> None:
+    x = odd_numbers(rng, (40, 30), kind)
+    wide = device.array(np.repeat(x, 2, axis=1))
+    assert same(dac(wide[:, ::2], 6, 1.0, True)[0], dac(x, 6, 1.0, True)[0])
+    one, other, scale = device.array(np.ones_like(x)), np.ones_like(x), np.arange(40).astype(kind)
+    assert same(adc(wide[:, ::2], one, device.array(scale), 0.1, 6, 2.0, KEY, STEP), adc(x, other, scale, 0.1, 6, 2.0, KEY, STEP))
+    assert same(one, other)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", DEVICE_SHAPES)
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+@pytest.mark.parametrize("fresh", [False, True])
+def test_the_adc_on_every_backend(device, rng, kind, shape, noise, fresh) -> None:
+    y, start, scale = odd_numbers(rng, shape, kind), rng.normal(size=shape).astype(kind), rng.normal(size=shape[0]).astype(kind)
+    clipped = 0
+    for bits, bound in ((9, 4.0), (3, 0.5), (math.inf, 2.0), (math.inf, math.inf)):
+        total, there = start.copy(), device.array(start)
+        expected = adc(y, total, scale, noise, bits, bound, KEY, STEP, fresh)
+        found = adc(device.array(y), there, device.array(scale), noise, bits, bound, KEY, STEP, fresh)
+        assert same(found, expected)
+        assert same(there, total)
+        clipped += expected.sum()
+    assert clipped > 0 or y.size < 2
+
+
+def test_a_fresh_total_may_hold_anything(device, rng) -> None:
+    y, scale = rng.normal(size=(4, 9)).astype(np.float32), np.ones(4, np.float32)
+    there = device.array(np.full((4, 9), np.nan, np.float32))
+    adc(device.array(y), there, device.array(scale), 0.1, 8, 4.0, KEY, 0, fresh=True)
+    assert np.isfinite(there.get()).all()
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    n=st.integers(1, 9),
+    lines=st.integers(1, 70),
+    bits=st.sampled_from([2, 3, 8, 16, math.inf]),
+    bound=st.floats(0.01, 30),
+    noise=st.sampled_from([0.0, 0.01, 2.0]),
+    kind=st.sampled_from(KINDS),
+    seed=st.integers(0, 1000),
+)
+def test_a_read_is_the_same_whatever_its_shape(device, n, lines, bits, bound, noise, kind, seed) -> None:
+    x = (bound * np.random.default_rng(seed).normal(size=(n, lines))).astype(kind)
+    totals = []
+    for put in (np.array, device.array):
+        driven, scale, clipped = dac(put(x), bits, bound, True, 0.5)
+        total = np.zeros((n, lines), kind, like=driven)
+        saturated = adc(driven, total, scale, noise, bits, bound, Key(seed), seed)
+        totals.append((to_host(total), to_host(saturated), int(clipped)))
+    assert same(totals[1][0], totals[0][0])
+    assert same(totals[1][1], totals[0][1])
+    assert totals[0][2] == totals[1][2]

@@ -100,3 +100,8 @@ def test_nothing_is_started_for_no_items_but_arguments_are_checked(device) -> No
     STEP(0, *empty, 0, 0.1)
     with pytest.raises(TypeError, match="takes 5 arguments"):
         STEP(0, *empty)
+
+
+def test_kernels_refuse_other_types() -> None:
+    with pytest.raises(TypeError, match="float32 and float64, not int32"):
+        cuda_kernel.definitions(np.dtype(np.int32))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from device_arrays import KINDS
 
 from analogpc.kernels.descent import adam_step, momentum_step, plain_step
 
@@ -44,3 +45,14 @@ def test_a_step_of_adam_is_that_of_numpy(rng, dtype, decay, shape):
     np.testing.assert_array_equal(mean, m)
     np.testing.assert_array_equal(square, s)
     assert found.dtype == gradient.dtype
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_momentum_on_every_backend(device, rng, kind, nesterov) -> None:
+    x, g, v = rng.normal(size=(3, 7, 301)).astype(kind)
+    there = [device.array(values) for values in (x, g, v)]
+    moved = momentum_step(*there, 0.1, 0.9, nesterov)
+    assert np.array_equal(moved.get(), momentum_step(x, g, v, 0.1, 0.9, nesterov))
+    assert np.array_equal(there[2].get(), v)
+    assert np.array_equal(plain_step(*there[:2], 0.1).get(), plain_step(x, g, 0.1))

@@ -2,14 +2,19 @@
 
 import math
 
+import emulated_gpu
 import numpy as np
 import pytest
+from device_arrays import KINDS, odd_numbers, same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analogpc.kernels.converters.per_line import bit_plane, convert, imprint
 from analogpc.kernels.converters.shared import SLOW, adc, dac, quantisation_step
 from analogpc.kernels.random.streams import Key, normals
+from analogpc.kernels.random.streams import bits as draw_bits
+
+KEY, STEP = Key(2**63 + 5), 2**40 + 3
 
 NONE = np.empty((0, 0))
 
@@ -174,3 +179,84 @@ def test_threads_change_nothing(with_threads):
 
     for one, two in zip(*with_threads(both), strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("tabled", [False, True])
+@pytest.mark.parametrize(("resting", "pulsed"), [(0.0, 0.0), (0.0, 0.2), (0.1, 0.2)])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (90, 101), (0, 4), (3, 0)])
+def test_imprint_on_every_backend(device, rng, kind, tabled, resting, pulsed, shape) -> None:
+    bits, most = 5, 15
+    driven = (rng.integers(-most, most + 1, shape) * 0.3).astype(kind)
+    if driven.size > 100:
+        driven[0, 0] = np.nan
+    affine, levels = rng.normal(size=(2, shape[1])).astype(kind), rng.normal(size=(shape[1], 2**bits - 1)).astype(kind)
+    levels = levels if tabled else np.empty((0, 0), kind)
+    rest = 0.3, affine, levels, resting, pulsed, KEY, STEP
+    there = 0.3, device.array(affine), device.array(levels), resting, pulsed, KEY, STEP
+    assert same(imprint(device.array(driven), *there), imprint(driven, *rest))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bit_planes_on_every_backend(device, rng, kind) -> None:
+    driven = (rng.integers(-127, 128, (40, 51)) * 0.25).astype(kind)
+    driven[0, 0] = np.nan
+    for place in range(7):
+        assert same(bit_plane(device.array(driven), 0.25, place, 1.5, 127), bit_plane(driven, 0.25, place, 1.5, 127))
+
+
+def lines_of(rng, kind, lines, bits, tables, bound):
+    """Tables, gains and offsets of converters that are far from even."""
+    most = 2 ** (bits - 1) - 1
+    transitions = np.sort(rng.uniform(-bound, bound, (tables, 2 * most + 1)), axis=1).astype(kind)
+    transitions[:, :1] = -np.inf
+    entry, leave = rng.normal(size=(2, 2, lines)).astype(kind)
+    return entry, transitions, rng.integers(0, max(1, tables), lines), leave
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("tables", [0, 4])
+@pytest.mark.parametrize("noise", [0.0, 0.4])
+@pytest.mark.parametrize("varied", [False, True])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (90, 101), (0, 4), (3, 0)])
+def test_convert_on_every_backend(device, rng, kind, tables, noise, varied, shape) -> None:
+    bits, bound = 5, 3.0
+    y, start = odd_numbers(rng, shape, kind), rng.normal(size=shape).astype(kind)
+    scale, none = rng.normal(size=shape[0]).astype(kind), np.empty((0, 0), kind)
+    variance = rng.uniform(0, 1, shape).astype(kind) if varied else none
+    entry, transitions, row, leave = lines_of(rng, kind, shape[1], bits, tables, bound)
+    own = (entry, transitions if tables else none, row, leave)
+    for fresh in (False, True):
+        total, there = start.copy(), device.array(start)
+        expected = convert(y, total, scale, noise, variance, bits, bound, *own, KEY, STEP, fresh)
+        found = convert(
+            *(device.array(y), there, device.array(scale), noise, device.array(variance), bits, bound),
+            *(device.array(array) for array in own),
+            *(KEY, STEP, fresh),
+        )
+        assert same(found, expected)
+        assert same(there, total)
+        assert expected.sum() > 0 or y.size < 100
+
+
+def test_nothing_waits_for_the_gpu(emulated, rng) -> None:
+    """Conversions run in every step of a relaxation; a table of levels and a bit plane among them."""
+    bits, lines, lsb = 4, 33, quantisation_step(4, 1.0)
+    x, none = emulated.array(rng.normal(size=(5, lines)).astype(np.float32)), emulated.empty((0, 0), np.float32)
+    entry, transitions, row, leave = (emulated.array(array) for array in lines_of(rng, np.float32, lines, bits, 3, 1.0))
+    levels = emulated.array(rng.normal(size=(lines, 15)).astype(np.float32))
+    # What graphs find on the GPU is brought there by a first call.
+    draw_bits(KEY, 0, 1, like=x)
+    before = emulated_gpu.MACHINE.waits
+    with emulated.cuda.Stream(non_blocking=True) as stream:
+        stream.begin_capture()
+        driven, scale, _ = dac(x, bits, 1.0, True)
+        driven = imprint(bit_plane(driven, lsb, 1, 1.0, 7), lsb, entry, levels, 0.1, 0.1, KEY, 0)
+        total = np.empty(driven.shape, np.float32, like=x)
+        adc(driven, total, scale, 0.1, bits, 1.0, KEY, 0, fresh=True)
+        convert(driven, total, scale, 0.1, none, bits, 1.0, entry, transitions, row, leave, KEY, 1)
+        tape = stream.end_capture()
+    assert emulated_gpu.MACHINE.waits == before
+    once = total.get()
+    tape.launch()
+    np.testing.assert_array_equal(total.get(), once)

@@ -1,7 +1,9 @@
 """Moments and normalisation of columns against plain NumPy statements."""
 
+import emulated_gpu
 import numpy as np
 import pytest
+from device_arrays import KINDS, drawn, layouts, same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -115,3 +117,36 @@ def test_rows_in_float32_are_the_same_bits_on_the_gpu(device, rng):
         np.testing.assert_array_equal(one.get(), other)
     back = normalised_rows_transposed(device.array(g), found[1], found[2], device.array(scale))
     np.testing.assert_array_equal(back.get(), normalised_rows_transposed(g, *expected[1:], scale))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [(1, 3), (5, 1), (256, 4), (257, 5), (700, 33), (3, 300)])
+def test_columns_on_every_backend(device, rng, kind, shape) -> None:
+    x, g = (drawn(rng, shape, kind) for _ in range(2))
+    factor, scale, bias = (drawn(rng, shape[1:], kind) for _ in range(3))
+    mean, variance = column_moments(x)
+    vectors = [device.array(array) for array in (mean.astype(kind), factor, scale, bias)]
+    y, normal = normalise_columns(x, mean.astype(kind), factor, scale, bias)
+    back = normalisation_transposed(g, normal, factor)
+    for there, errors, values in zip(layouts(device, x), layouts(device, g), layouts(device, normal), strict=True):
+        moments = column_moments(there)
+        assert moments[0].dtype == moments[1].dtype == np.float64
+        found = normalise_columns(there, *vectors)
+        assert same(found[0], y)
+        assert same(found[1], normal)
+        returned = normalisation_transposed(errors, values, vectors[1])
+        if device is emulated_gpu.module or shape[0] <= 256:
+            assert same(moments[0], mean)
+            assert same(moments[1], variance)
+            assert same(returned, back)
+        else:
+            # The parts are added up by CuPy, in an order of its own and in float64: the means may round to a neighbour.
+            np.testing.assert_allclose(moments[0].get(), mean, rtol=1e-14, atol=1e-14)
+            np.testing.assert_allclose(moments[1].get(), variance, rtol=1e-13)
+            np.testing.assert_allclose(returned.get(), back, rtol=0, atol=16 * np.finfo(kind).eps * np.abs(back).max())
+
+
+def test_empty_tables_on_every_backend(device) -> None:
+    empty, one = device.zeros((0, 3), np.float32), device.ones(3, np.float32)
+    assert normalisation_transposed(empty, empty, one).shape == (0, 3)
+    assert [part.shape for part in normalise_columns(empty, one, one, one, one)] == [(0, 3), (0, 3)]

@@ -2,10 +2,25 @@
 
 import numpy as np
 import pytest
+from device_arrays import COMPLEX, KINDS, drawn, layouts, same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analogpc.kernels.images.patches import fold, output_size, patches
+
+# Shapes of images, and (kernel, stride, padding): few and odd channels, channels that move in units of 16 bytes, windows beyond the
+# image, gaps between windows, more channels than threads that share them.
+CUTS = [
+    ((2, 5, 4, 3), (3, 1, 1)),
+    ((2, 5, 4, 4), (3, 1, 1)),
+    ((1, 7, 6, 8), (3, 2, 0)),
+    ((3, 4, 5, 1), (2, 3, 3)),
+    ((2, 6, 6, 5), (5, 2, 2)),
+    ((1, 3, 3, 2), (1, 2, 0)),
+    ((1, 2, 1, 36), (2, 1, 1)),
+    ((0, 4, 4, 3), (3, 1, 1)),
+    ((1, 2, 2, 0), (1, 1, 0)),
+]
 
 
 def plain_patches(x, kernel, stride, padding):
@@ -104,3 +119,26 @@ def test_bad_shapes_are_refused():
         patches(x[0], 2)
     with pytest.raises(ValueError, match=r"have the shape \(8, 4\), not \(7, 4\)"):
         fold(np.zeros((7, 4)), x.shape, 2)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *COMPLEX])
+@pytest.mark.parametrize(("shape", "window"), CUTS)
+def test_every_backend_cuts_and_folds_alike(device, rng, kind, shape, window) -> None:
+    x = drawn(rng, shape, kind)
+    x.reshape(-1)[:1] = np.nan
+    x.reshape(-1)[1:2] = -0.0
+    cut = patches(x, *window)
+    p = drawn(rng, cut.shape, kind)
+    folded = fold(p, shape, *window)
+    for there in layouts(device, x):
+        assert same(patches(there, *window), cut)
+    for there in layouts(device, p):
+        assert same(fold(there, shape, *window), folded)
+
+
+def test_one_memory_may_be_cut_by_units_and_by_numbers(device, rng) -> None:
+    """Slices of samples start anywhere in a buffer, as in chunks of a convolution."""
+    x = rng.normal(size=(7, 3, 3, 4)).astype(np.float32)
+    there = device.array(x)
+    for first in range(5):
+        assert same(patches(there[first : first + 2], 2, 1, 1), patches(x[first : first + 2], 2, 1, 1))

@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from device_arrays import COMPLEX, KINDS, drawn, layouts, same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analogpc.kernels.images.pooling import average_pool, average_unpool, max_pool, max_unpool
 from analogpc.kernels.images.soft_pooling import soft_pool, soft_unpool
+
+POOLS = [((2, 4, 6, 3), 2, 2), ((2, 7, 5, 4), 3, 2), ((1, 6, 5, 33), 3, 1), ((1, 7, 8, 2), 2, 3), ((0, 4, 4, 3), 2, 2)]
 
 
 def windows(x, size, stride):
@@ -131,7 +134,7 @@ def test_bad_shapes_are_refused(rng):
         max_unpool(y, where[:1], x.shape, 2, 2)
 
 
-def drawn(shape, kind, seed):
+def numbers_of(shape, kind, seed):
     draw = np.random.default_rng(seed)
     real = draw.normal(size=shape)
     return real if kind is float else real + 0.5j * draw.normal(size=shape)
@@ -141,11 +144,11 @@ def drawn(shape, kind, seed):
 @settings(max_examples=100, deadline=None, derandomize=True)
 def test_averages_follow_the_plain_statement_and_go_back_by_the_transpose(pool, kind, seed):
     shape, size, stride = pool
-    x = drawn(shape, kind, seed)
+    x = numbers_of(shape, kind, seed)
     y = average_pool(x, size, stride)
     assert y.dtype == kind
     np.testing.assert_allclose(y, windows(x, size, stride).mean(-1), rtol=1e-12, atol=1e-14)
-    g, other = drawn(y.shape, kind, seed + 1), drawn(shape, kind, seed + 2)
+    g, other = numbers_of(y.shape, kind, seed + 1), numbers_of(shape, kind, seed + 2)
     back = average_unpool(g, shape, size, stride)
     # Sums without conjugation: the transpose, not the adjoint.
     assert abs((average_pool(other, size, stride) * g).sum() - (other * back).sum()) <= 1e-12 * max(1, g.size)
@@ -156,7 +159,7 @@ def test_averages_follow_the_plain_statement_and_go_back_by_the_transpose(pool, 
 def test_soft_maxima_follow_the_plain_statement(pool, kind, temperature, seed):
     shape, size, stride = pool
     # Imaginary parts within a quarter turn keep the denominator away from zero.
-    x = drawn(shape, kind, seed)
+    x = numbers_of(shape, kind, seed)
     x = np.clip(x.real, -3, 3) + (0 if kind is float else 1j * np.clip(x.imag, -0.2, 0.2))
     y, weights = soft_pool(x, size, stride, temperature)
     grown = np.exp(windows(x, size, stride) / temperature)
@@ -168,9 +171,9 @@ def test_soft_maxima_follow_the_plain_statement(pool, kind, temperature, seed):
 @pytest.mark.parametrize("kind", [float, complex])
 def test_soft_maxima_go_back_by_the_transposed_derivative_without_conjugation(kind):
     """Differences along real and along imaginary directions give one and the same complex derivative."""
-    x = drawn((2, 5, 4, 2), kind, 1)
+    x = numbers_of((2, 5, 4, 2), kind, 1)
     y, weights = soft_pool(x, 3, 1, 0.7)
-    g, direction = drawn(y.shape, kind, 2), drawn(x.shape, kind, 3)
+    g, direction = numbers_of(y.shape, kind, 2), numbers_of(x.shape, kind, 3)
     back = soft_unpool(g, x, y, weights, 3, 1, 0.7)
     for turn in (1,) if kind is float else (1, 1j):
         step = 1e-6 * turn * direction
@@ -232,3 +235,75 @@ def test_bad_shapes_are_refused_by_averages_and_soft_maxima(rng):
             ValueError, match=r"g of images of shape \(2, 4, 4, 3\) has the shape \(2, 2, 2, 3\), not \(1, 2, 2, 3\)"
         ):
             call()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("shape", "size", "stride"), [*POOLS, ((1, 17, 19, 2), 17, 1)])
+def test_maxima_on_every_backend(device, rng, kind, shape, size, stride) -> None:
+    """Few levels make ties; holes are NaN, of which the first counts."""
+    x = rng.integers(-3, 4, shape).astype(kind)
+    x[rng.random(shape) < 0.1] = np.nan
+    y, where = max_pool(x, size, stride)
+    g = drawn(rng, y.shape, kind)
+    for there in layouts(device, x):
+        found, places = max_pool(there, size, stride)
+        assert same(found, y)
+        assert same(places, where)
+    assert where.dtype == (np.uint8 if size <= 16 else np.uint32)
+    for there, marks in zip(layouts(device, g), layouts(device, where), strict=True):
+        assert same(max_unpool(there, marks, shape, size, stride), max_unpool(g, where, shape, size, stride))
+    g[np.isfinite(g)] = np.inf
+    assert same(max_unpool(device.array(g), places, shape, size, stride), max_unpool(g, where, shape, size, stride))
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *COMPLEX])
+@pytest.mark.parametrize(("shape", "size", "stride"), POOLS)
+def test_averages_on_every_backend(device, rng, kind, shape, size, stride) -> None:
+    x = drawn(rng, shape, kind)
+    y = average_pool(x, size, stride)
+    g = drawn(rng, y.shape, kind)
+    for there in layouts(device, x):
+        assert same(average_pool(there, size, stride), y)
+    for there in layouts(device, g):
+        assert same(average_unpool(there, shape, size, stride), average_unpool(g, shape, size, stride))
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *COMPLEX])
+@pytest.mark.parametrize(("shape", "size", "stride"), POOLS)
+def test_soft_maxima_on_every_backend(device, rng, kind, shape, size, stride) -> None:
+    """The exponential function of CUDA differs from the processor's in the last bits (2 units of float32, 1 of float64, by its manual).
+
+    Each share is a ratio of sums of few of them, and a value that goes back a sum of few products with shares: 32 units is plenty.
+    """
+    x = drawn(rng, shape, kind)
+    if np.iscomplexobj(x):
+        x.imag *= 0.1
+    y, weights = soft_pool(x, size, stride, 0.7)
+    g = drawn(rng, y.shape, kind)
+    near = 32 * np.finfo(kind).eps
+    for there in layouts(device, x):
+        found, shares = soft_pool(there, size, stride, 0.7)
+        assert found.get().dtype == shares.get().dtype == kind
+        np.testing.assert_allclose(shares.get(), weights, rtol=0, atol=near)
+        np.testing.assert_allclose(found.get(), y, rtol=0, atol=near * max(1, np.abs(x).max(initial=0)))
+    expected = soft_unpool(g, x, y, weights, size, stride, 0.7)
+    sent = [device.array(array) for array in (y, weights)]
+    for there, images in zip(layouts(device, g), layouts(device, x), strict=True):
+        back = soft_unpool(there, images, *sent, size, stride, 0.7)
+        if kind in KINDS:
+            assert same(back, expected)
+        else:
+            # Products of complex numbers are sums, which the processor's compiler may round once.
+            np.testing.assert_allclose(back.get(), expected, rtol=0, atol=near * max(1, np.abs(expected).max(initial=0)))
+
+
+def test_soft_maxima_take_the_wider_type_and_hide_nothing(device, rng) -> None:
+    x = rng.normal(size=(1, 4, 4, 2)).astype(np.float32)
+    y, weights = soft_pool(x, 2, 2, 1.0)
+    g = rng.normal(size=y.shape)
+    back = soft_unpool(device.array(g), *map(device.array, (x, y, weights)), 2, 2, 1.0)
+    assert back.dtype == np.float64
+    np.testing.assert_allclose(back.get(), soft_unpool(g, x, y, weights, 2, 2, 1.0), rtol=1e-6)
+    for bad in (np.nan, np.inf, -np.inf):
+        x[0, 0, 0, 0] = bad
+        assert np.isnan(soft_pool(device.array(x), 2, 2, 1.0)[0].get()[0, 0, 0]).tolist() == [True, False]

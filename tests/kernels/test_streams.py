@@ -3,6 +3,7 @@
 import numba as nb
 import numpy as np
 import pytest
+from device_arrays import KINDS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
@@ -201,3 +202,16 @@ def test_permutations_are_permutations_and_equally_likely():
     counts = np.unique(np.array(orders), axis=0, return_counts=True)[1]
     assert len(counts) == 24
     assert stats.chisquare(counts).pvalue > 1e-5
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 4, 5, 1025])
+def test_bits_and_normals_are_those_of_the_processor(device, size) -> None:
+    there, key, step = device.empty(0), Key(2**63 + 11), 2**40 + 3
+    assert np.array_equal(bits(key, step, size, like=there).get(), bits(key, step, size))
+    assert np.array_equal(uniforms(key, step, size, like=there).get(), uniforms(key, step, size))
+    for kind in KINDS:
+        assert np.array_equal(normals(key, step, size, kind, like=there).get(), normals(key, step, size, kind))
+
+
+def test_a_million_normals_are_those_of_the_processor(device) -> None:
+    assert np.array_equal(normals(Key(1), 7, (1000, 1003), like=device.empty(0)).get(), normals(Key(1), 7, (1000, 1003)))

@@ -16,7 +16,7 @@ from token_networks import VOCABULARY, tokens, transformer
 from analogpc.blocks import Activation, Chain, Dense, ValueNode
 from analogpc.blocks.value_node import ENERGIES
 from analogpc.devices.substrate import Analog
-from analogpc.dynamics.sweep import SweepRelaxation
+from analogpc.dynamics.node_relaxation import SweepRelaxation
 from analogpc.kernels.lookups import one_hot
 from analogpc.kernels.products import outer
 from analogpc.kernels.softmax import softmax, softmax_product

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from analogpc.blocks.base import Block, Product
-from analogpc.blocks.sweep import Sweep
+from analogpc.blocks.sweep_state import Sweep
 from analogpc.blocks.value_node import ValueNodeBlock
 from analogpc.dynamics.relaxation import Output, Watch, output_energy, output_error, refuse_target
 from analogpc.kernels.descent import momentum_step, plain_step

@@ -1,10 +1,11 @@
-"""GPU pulses against CPU pulses: bit-identical except for library exponentials and powers."""
+"""Pulsed updates on every backend: bit-identical except for library exponentials and powers."""
 
 from __future__ import annotations
 
 import emulated_gpu
 import numpy as np
 import pytest
+from device_arrays import KINDS
 
 from analogpc.kernels.gpu import arrays as gpu
 from analogpc.kernels.pulses.batches import apply_batch
@@ -24,7 +25,6 @@ from analogpc.kernels.pulses.updates import (
 )
 from analogpc.kernels.random.streams import Key
 
-KINDS = [np.float32, np.float64]
 KEY, STEP = Key(2**63 + 5), 2**40 + 3
 LAWS = {
     "linear": (LINEAR, ()),

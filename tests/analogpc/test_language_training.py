@@ -1,4 +1,4 @@
-"""Language models on the GPU: every rule learns the same as on the CPU, kernel by kernel and replayed as a graph."""
+"""Language models on every backend: every rule learns the same as on the CPU, kernel by kernel and replayed as a graph."""
 
 from __future__ import annotations
 

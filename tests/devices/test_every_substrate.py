@@ -1,7 +1,7 @@
-"""Matrices on the GPU: the same devices, reads, updates and counts as on the CPU, bit-identical if products are computed on the CPU.
+"""Every substrate on every backend: the same devices, reads, updates and counts as on the CPU.
 
-On a true GPU products, sums and functions such as exp round differently, which now and then carries a value over the edge between two
-codes of a converter: there, reads agree within two such steps, and nearly everywhere much better.
+They are bit-identical if products are computed on the CPU. On a GPU products, sums and functions such as exp round differently, which can
+move a value to the next code of a converter: there, reads agree within two such steps, and nearly everywhere much better.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import emulated_gpu
 import numpy as np
 import pytest
-from gpu_pairs import BATCH, N_IN, N_OUT, PROGRAMMED, SOFT, TILES, agree, inputs, made, pair, same_counts, same_state
+from matrix_pairs import BATCH, N_IN, N_OUT, PROGRAMMED, SOFT, TILES, agree, inputs, made, pair, same_counts, same_state
 
 from analogpc.devices.converters.specification import ADC, DAC
 from analogpc.devices.costs.meter import Meter, count
@@ -117,7 +117,11 @@ SUBSTRATES: dict[str, Analog] = {
 }  # fmt: skip
 
 ROUNDED = ("levels",)
-"""Those that call a function which is not the processor's own even when the GPU is emulated: erf."""
+"""Substrates with a function that rounds differently even on the emulated GPU: erf."""
+CASES = [(name, np.float32) for name in SUBSTRATES] + [
+    (name, np.float64) for name in ("ideal", "reram-sb", "uneven", "one-sided", "old", "wires")
+]
+"""Every substrate in one type; one for each path of a matrix in the other, in which the kernels are tested on their own."""
 
 
 pytestmark = pytest.mark.usefixtures("no_shortcuts", "whole_products")
@@ -151,8 +155,7 @@ def lived(here: CrossbarMatrix, there: CrossbarMatrix, kind: type, exact: bool) 
     same_state(in_tree(to_host, there.snapshot()), here.snapshot(), exact)
 
 
-@pytest.mark.parametrize("kind", [np.float32, np.float64])
-@pytest.mark.parametrize("name", SUBSTRATES)
+@pytest.mark.parametrize(("name", "kind"), CASES)
 def test_a_matrix_lives_as_on_the_cpu(exact, name, kind) -> None:
     here, there = pair(SUBSTRATES[name], kind)
     exact = exact and name not in ROUNDED

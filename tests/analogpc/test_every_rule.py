@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from gpu_pairs import same_counts
+from matrix_pairs import same_counts
 
 import analogpc as apc
 from analogpc.kernels.gpu.arrays import to_host

@@ -1,4 +1,4 @@
-"""Pairs of matrices on the CPU and the GPU and their comparison, shared by the GPU tests."""
+"""Pairs of equal matrices on the CPU and the GPU, and their comparison."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Update schemes on the GPU: the same writes as on the CPU, bit-identical if products are computed on the CPU."""
+"""Every update scheme on every backend: the same writes as on the CPU, bit-identical if products are computed on the CPU."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from gpu_pairs import PROGRAMMED, TILES, agree, inputs, made, pair, same_state
+from matrix_pairs import PROGRAMMED, TILES, agree, inputs, made, pair, same_state
 
 from analogpc.devices.mappings import DifferentialPair
 from analogpc.devices.matrix import NonFiniteError, TwoPhases
@@ -66,14 +66,15 @@ SCHEMES: dict[str, Analog] = {
 }  # fmt: skip
 
 ROUNDED = ("programmed",)
-"""Those that call a function which is not the processor's own even when the GPU is emulated: erf."""
+"""Schemes with a function that rounds differently even on the emulated GPU: erf."""
+CASES = [(name, np.float32) for name in SCHEMES] + [(name, np.float64) for name in ("twin", "mixed", "tiki-taka-v2", "verified")]
+"""Every scheme in one type; those that write by products, accumulators, transfers and verification in the other."""
 
 
 pytestmark = pytest.mark.usefixtures("no_shortcuts", "whole_products")
 
 
-@pytest.mark.parametrize("kind", [np.float32, np.float64])
-@pytest.mark.parametrize("name", SCHEMES)
+@pytest.mark.parametrize(("name", "kind"), CASES)
 def test_every_scheme_learns_as_on_the_cpu(exact, name, kind) -> None:
     here, there = pair(SCHEMES[name], kind)
     exact = exact and name not in ROUNDED

@@ -1,4 +1,4 @@
-"""Blocks on the GPU: outputs, transposes, products and stored values agree with the CPU."""
+"""Every block on every backend: outputs, transposes, products and stored values agree with the CPU."""
 
 from __future__ import annotations
 
