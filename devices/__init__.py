@@ -1,4 +1,8 @@
-"""Floor 2: device physics, converters, arrays, mappings and update schemes, and logical matrices on crossbars."""
+"""Floor 2: device physics, converters, arrays, mappings and update schemes, and logical matrices on crossbars.
+
+Modules outside of rooms are shared by several of them: specifications and their fields, devices, substrates, states, matrices.
+A new room documents what it contains and where new code goes, like those that exist.
+"""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,8 @@
-"""Floor 1: Numba and CUDA kernels on arrays, and keyed random streams; independent of devices and networks."""
+"""Floor 1: Numba and CUDA kernels on arrays, and keyed random streams; independent of devices and networks.
+
+Modules outside of rooms are single operations, each with its CUDA twin beside it, and helpers of all kernels.
+A new operation is one module with a plain NumPy definition in its docstring or test.
+"""
 
 import os
 

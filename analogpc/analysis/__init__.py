@@ -1,4 +1,8 @@
-"""Analysis of networks and rules without weight updates: energies, alignment, residuals, curvature, reads, calibration, robustness."""
+"""Analysis of networks and rules without weight updates: energies, alignment, residuals, curvature, reads, calibration, robustness.
+
+Contains functions that take a network or a run and return numbers or arrays; they leave the network unchanged.
+A new analysis is one module here with its name in the table below; its figure belongs in `analogpc.plot`.
+"""
 
 from analogpc.analysis.alignment import Alignment, gradient_alignment
 from analogpc.analysis.confidence import Reliability, adaptive_calibration_error, reliability, reliability_curve

@@ -1,4 +1,8 @@
-"""Benchmarks: every workload next to the plain matrix product of the same shape, in the same process, alternately."""
+"""Benchmarks: every workload next to the plain matrix product of the same shape, in the same process, alternately.
+
+Contains the workloads, their floors, and the timing; experiments about speed belong in ``experiments/benchmarks``.
+A new workload is an entry in `workloads`, a script for another library one file in `peers`.
+"""
 
 from analogpc.bench.comparison import compare, comparison_table, loads, read_bench
 from analogpc.bench.results import Result, load_average, record, table

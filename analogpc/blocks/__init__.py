@@ -1,4 +1,8 @@
-"""Blocks: the differentiable functions of layers. To add a block, add one file, here or elsewhere (see ``docs/rules.md``)."""
+"""Blocks: the differentiable functions of layers, each with its transpose and its local products.
+
+Contains subclasses of `BlockSpecification` and `Block`; rules and dynamics use blocks only through these two interfaces.
+To add a block, add one file, here or elsewhere (see ``docs/rules.md``).
+"""
 
 from analogpc.blocks.activation import Activation, ActivationName, register_activation
 from analogpc.blocks.attention import Attention

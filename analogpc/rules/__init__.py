@@ -1,4 +1,8 @@
-"""Learning rules: schedules over layers. To add a rule, add one file here (see ``docs/rules.md``)."""
+"""Learning rules: schedules over layers that determine the reads and the products to learn.
+
+Contains subclasses of `Rule`, each registered by its ``kind``; dynamics shared by several rules belong in `analogpc.dynamics`.
+To add a rule, add one file, here or elsewhere (see ``docs/rules.md``).
+"""
 
 from analogpc.devices.families import import_members
 from analogpc.rules.backprop import Backprop

@@ -1,7 +1,8 @@
 """Nonidealities of devices: programming, reads, ageing and faults, as specifications with pure functions.
 
-All functions take and return arrays of conductances in siemens; the state of an array is kept elsewhere. Published models are
-constants of the modules: `programming`, `noise` (white), `flicker` (1/f), `drift`, `relaxation` (ReRAM, SONOS).
+All functions take and return arrays of conductances in siemens; the state of an array is kept in `arrays`. Published models are
+constants of the modules: `programming`, `noise` (white), `flicker` (1/f), `drift`, `conductance_relaxation` (ReRAM, SONOS).
+A new nonideality is one module here and a field of `Device`.
 """
 
 from typing import Annotated

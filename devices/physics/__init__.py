@@ -1,4 +1,8 @@
-"""Physical memristor models: the effect of a voltage pulse, by the published equations. A new model is one new file here."""
+"""Physical memristor models: the effect of a voltage pulse, by the published equations.
+
+Contains subclasses of `PhysicalModel` and their pulse curves; responses to update pulses belong in `responses`.
+A new model is one new file here.
+"""
 
 from typing import Annotated
 

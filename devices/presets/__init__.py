@@ -1,4 +1,8 @@
-"""Published devices by name, each with its source."""
+"""Published devices by name, each with its source.
+
+Contains device specifications only: `training` for pulsed devices, `inference` for programmed ones.
+A new preset is an entry in one of the two, with the source of every number.
+"""
 
 from __future__ import annotations
 
