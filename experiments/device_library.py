@@ -49,9 +49,9 @@ def table(devices: list[Device], columns: dict[str, str]) -> str:
     lines = ["| name | response | " + " | ".join(columns.values()) + " |"]
     lines.append("|---|---|" + "---:|" * len(columns))
     for device in devices:
-        told = cells(device_numbers(device))
+        numbers = cells(device_numbers(device))
         lines.append(
-            f"| [{device.name}](#{device.name}) | {told['response']} | " + " | ".join(told[key] for key in columns) + " |"
+            f"| [{device.name}](#{device.name}) | {numbers['response']} | " + " | ".join(numbers[key] for key in columns) + " |"
         )
     return "\n".join(lines)
 

@@ -46,8 +46,8 @@ def store(swept: Swept) -> None:
     found = [asdict(one) for one in curves(swept)]
     for one in found:
         one["relative"] = [[round(value, 6) for value in values] for values in one["relative"]]
-    told = {"made by": "python experiments/tolerance.py", "analogpc": swept.record["analogpc"], "curves": found}
-    STORED.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    document = {"made by": "python experiments/tolerance.py", "analogpc": swept.record["analogpc"], "curves": found}
+    STORED.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 def page(swept: Swept) -> list[str]:

@@ -181,8 +181,8 @@ def main() -> None:
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     with one_blas_thread:
         rows, records = study(chosen.seed)
-        told = {"seed": chosen.seed, "environment": describe_environment(), "networks": rows}
-    chosen.out.with_suffix(".json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        document = {"seed": chosen.seed, "environment": describe_environment(), "networks": rows}
+    chosen.out.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     chosen.out.with_suffix(".md").write_text(table(rows, chosen.seed), encoding="utf-8")
     draw(rows, chosen.out.with_suffix(".png"))
     figure = Figure(figsize=(13, 6), layout="constrained")

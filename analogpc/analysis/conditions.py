@@ -176,7 +176,7 @@ def _conditions(
     here = programmed[0].substrate
     if isinstance(here, Digital) and any(times):
         raise ValueError("a digital network does not age: --after needs a run on crossbars, or --device")
-    told = []
+    answered = []
     for wanted in _compensations(here, compensation):
         networks = [_aging(one, wanted) for one in programmed]
         age = 0.0
@@ -184,10 +184,10 @@ def _conditions(
             for one in networks if time > age else ():
                 one.elapse(time - age)
             age = max(age, time)
-            told.append(
+            answered.append(
                 (time, wanted, [ask(networks[n % len(networks)], Key(seed).fold("conditions", n)) for n in range(samples)])
             )
-    return told
+    return answered
 
 
 def _compensations(substrate: Analog | Digital, given: Sequence[bool] | None) -> Sequence[bool]:

@@ -169,12 +169,12 @@ def assess(
     found = {"learning": run.sweep(learning_plan(made, protocol))}
     learning, twins = learnings(found["learning"], judged=not quick)
     limited = _limited(made, learning)
-    told: list[Limit] = []
+    limits_found: list[Limit] = []
     if limited is not None:
         found["limits"] = run.sweep(limits_plan(made, protocol, limited.rule, limited.scheme))
-        told = limits(found["limits"])
+        limits_found = limits(found["limits"])
     assessment = Assessment(
-        made, protocol, quick, folder, learning, twins, told, limited, kept(made, found["learning"], backend), found
+        made, protocol, quick, folder, learning, twins, limits_found, limited, kept(made, found["learning"], backend), found
     )
     _write(assessment, command)
     return assessment

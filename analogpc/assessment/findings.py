@@ -56,8 +56,8 @@ class Learning:
         Accuracy relative to the digital twin of the same seed.
     joules, seconds : float
         Energy and time of the complete training on the technology; NaN if it lacks an entry.
-    verdict : "learns", "learns in part", "does not learn", "cannot be told", "is refused" or "is not judged"
-        "cannot be told" if the digital twin does not learn within the budget. The short protocol gives no verdicts.
+    verdict : "learns", "learns in part", "does not learn", "undetermined", "is refused" or "is not judged"
+        "undetermined" if the digital twin does not learn within the budget. The short protocol gives no verdicts.
     allowed : tuple of str
         Verdicts at the lower and the upper end of the interval of ``relative``, where they differ from each other; empty otherwise.
     sentence : str
@@ -159,7 +159,7 @@ def allowed_verdicts(relative: Interval, twin: float) -> tuple[str, ...]:
 
 def _verdict(relative: float, twin: float) -> str:
     if not twin >= TWIN_LEARNS:
-        return "cannot be told"
+        return "undetermined"
     if relative >= LEARNS:
         return "learns"
     return "learns in part" if relative >= PARTLY else "does not learn"

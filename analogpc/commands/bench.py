@@ -71,18 +71,18 @@ def bench(
             busy=busy,
             report=lambda line: print(f"measuring {line}", file=sys.stderr),
         )
-        told = record(found, command, backend, load)
-    changes = [] if earlier is None else compare(earlier, told)
+        made = record(found, command, backend, load)
+    changes = [] if earlier is None else compare(earlier, made)
     if out is not None:
-        replace_file(out, (json.dumps(told, indent=1) + "\n").encode())
+        replace_file(out, (json.dumps(made, indent=1) + "\n").encode())
     if as_json:
-        print_json(told | ({"compared": [change.plain() for change in changes]} if earlier is not None else {}))
+        print_json(made | ({"compared": [change.plain() for change in changes]} if earlier is not None else {}))
         return
     terminal(width=170).print(table(found))
     if earlier is not None:
         terminal(width=170).print(comparison_table(changes))
         show(f"Old: {loads(earlier)}.")
-        show(f"New: {loads(told)}.")
+        show(f"New: {loads(made)}.")
     if out is not None:
         show(f"Results: {out}.")
 

@@ -163,7 +163,7 @@ def _told(one: Understood) -> dict[str, Any]:
 def _summary(fit: DeviceFit) -> dict[str, Any]:
     """Return the fit as plain data, in SI units."""
     provenance = fit.device.provenance
-    told: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "device": fit.device.to_dict(),
         "kinds": [one.kind for one in fit.understood],
         "verdict": provenance.verdict,
@@ -173,9 +173,9 @@ def _summary(fit: DeviceFit) -> dict[str, Any]:
         "intervals": [one.to_dict() for one in provenance.intervals],
     }
     if fit.pulses is None:
-        return told
+        return summary
     c = fit.pulses
-    return told | {
+    return summary | {
         "readings": len(c.data.pulse),
         "devices": list(c.data.device_names),
         "r_squared": c.r_squared,

@@ -148,8 +148,8 @@ def _table(found: list[Any]) -> Any:
 
 
 def _plain(one: Any) -> dict[str, Any]:
-    told = {"after_seconds": one.after_seconds, "drift_compensation": one.compensated, "values": one.values}
-    told["mean"] = {name: one.mean(name) for name in one.values}
+    summary = {"after_seconds": one.after_seconds, "drift_compensation": one.compensated, "values": one.values}
+    summary["mean"] = {name: one.mean(name) for name in one.values}
     if one.confusion is not None:
-        told |= {"confusion": one.confusion.counts, "classes": one.confusion.classes}
-    return told
+        summary |= {"confusion": one.confusion.counts, "classes": one.confusion.classes}
+    return summary

@@ -93,7 +93,7 @@ def train_text(
     run.train(data, checkpoint=out, report=lambda line: print(line, file=sys.stderr))
     found = perplexity(run.best_network, data, "test")
     said = None if prompt is None else (run.generate(prompt) if run.study.network.task == "conditional" else run.fill(prompt))
-    told = {
+    summary = {
         "text": data.name,
         "task": run.study.network.task,
         "rule": run.study.rule.kind,
@@ -106,11 +106,11 @@ def train_text(
         "seconds": sum(run.history["seconds"]),
     }
     if as_json:
-        print_json({"command": "train", "run": told | ({} if said is None else {"said": said}), "files": {"run": str(out)}})
+        print_json({"command": "train", "run": summary | ({} if said is None else {"said": said}), "files": {"run": str(out)}})
         return
     show(
-        f"{told['rule']}, {told['task']}, {run.batch} batches: test perplexity {found.value:.1f}, "
-        f"{found.bits_per_character:.3f} bits per character" + (f", {told['pulses']:,} pulses" if told["pulses"] else "")
+        f"{summary['rule']}, {summary['task']}, {run.batch} batches: test perplexity {found.value:.1f}, "
+        f"{found.bits_per_character:.3f} bits per character" + (f", {summary['pulses']:,} pulses" if summary["pulses"] else "")
     )
     if said is not None:
         print(said)

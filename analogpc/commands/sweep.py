@@ -165,8 +165,8 @@ def _tell(command: str, found: SweepResult, as_json: bool, files: dict[str, str]
     files = {"table": str(folder / "table.csv"), "parquet": str(folder / "table.parquet"), **files}
     best = found.best
     if as_json:
-        told = {"metric": metric, "settings": plain_settings(found.settings, metric), "best": best.cells if best else None}
-        print_json({"command": command, "trials": len(found.rows), **told, "files": files})
+        summary = {"metric": metric, "settings": plain_settings(found.settings, metric), "best": best.cells if best else None}
+        print_json({"command": command, "trials": len(found.rows), **summary, "files": files})
         return
     if len(found.settings) <= _FEW:
         print_table(settings_table(found.settings, metric))

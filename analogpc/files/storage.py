@@ -352,8 +352,8 @@ def describe(path: str | Path) -> list[Entry]:
                 continue
             held = _read_data(strict, item)
             content = _short(held) if isinstance(held, str) else f"{held.shape} {held.dtype}"
-            told = {name: str(_plain(value)) for name, value in strict.attributes(item)}
-            notes = told.get("unit"), told.get("description"), f"({told.get('dims', '')})"
+            described = {name: str(_plain(value)) for name, value in strict.attributes(item)}
+            notes = described.get("unit"), described.get("description"), f"({described.get('dims', '')})"
             entries.append(Entry(f"{prefix}{name}", content, " ".join(note for note in notes if note and note != "()")))
 
     with _opened(path) as (strict, _):

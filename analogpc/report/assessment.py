@@ -26,38 +26,41 @@ _WORDS = {
     "learns": "learn",
     "learns in part": "learn in part",
     "does not learn": "do not learn",
-    "cannot be told": "cannot be judged, since their digital twins do not learn within this budget",
+    "undetermined": "cannot be judged, since their digital twins do not learn within this budget",
 }
 
 
 def answers(found: Assessment) -> list[str]:
     """Return the results of an assessment, as sentences."""
     best, device = found.best, found.device.name
-    told = []
+    sentences = []
     if found.quick:
-        told.append(
+        sentences.append(
             f"The short protocol: {found.protocol.epochs} epochs on {found.protocol.train_images} images, as a test of the command. "
             "Its numbers are not meaningful for the device, so there is no verdict."
         )
     if best is None:
-        return [*told, f"Nothing could be trained on '{device}': {'; '.join(dict.fromkeys(o.sentence for o in found.learning))}."]
+        return [
+            *sentences,
+            f"Nothing could be trained on '{device}': {'; '.join(dict.fromkeys(o.sentence for o in found.learning))}.",
+        ]
     for verdict, words in _WORDS.items():
         names = [one.title for one in found.learning if one.verdict == verdict]
         if names:
-            told.append(f"On '{device}' {words}: {'; '.join(names)}.")
+            sentences.append(f"On '{device}' {words}: {'; '.join(names)}.")
     if unsure := [one.title for one in found.learning if one.allowed]:
-        told.append(f"With {found.protocol.seeds} seeds the 95 % interval also allows another verdict: {'; '.join(unsure)}.")
+        sentences.append(f"With {found.protocol.seeds} seeds the 95 % interval also allows another verdict: {'; '.join(unsure)}.")
     if refused := dict.fromkeys(f"{one.scheme} ({one.sentence})" for one in found.learning if one.verdict == "is refused"):
-        told.append(f"Not possible: {'; '.join(refused)}.")
+        sentences.append(f"Not possible: {'; '.join(refused)}.")
     if found.quick:
-        return told
-    told.append(f"Best by validation data: {best.title}, with {share(best.relative)} of the accuracy of its digital twin.")
+        return sentences
+    sentences.append(f"Best by validation data: {best.title}, with {share(best.relative)} of the accuracy of its digital twin.")
     if math.isfinite(best.joules):
-        told.append(
+        sentences.append(
             f"That training takes {in_unit(best.joules, 'J')} and {in_unit(best.seconds, 's')} on hardware of "
             f"{found.protocol.technology}."
         )
-    return told + _limit_sentences(found) + _tolerance_sentences(found) + _kept_sentences(found)
+    return sentences + _limit_sentences(found) + _tolerance_sentences(found) + _kept_sentences(found)
 
 
 def _limit_sentences(found: Assessment) -> list[str]:
@@ -77,7 +80,7 @@ def _limit_sentences(found: Assessment) -> list[str]:
 
 def _tolerance_sentences(found: Assessment) -> list[str]:
     placed = found.placed
-    told = []
+    sentences = []
     for judged, words in (
         ("beyond", "beyond the knee"),
         ("at the knee", "at the knee"),
@@ -86,18 +89,18 @@ def _tolerance_sentences(found: Assessment) -> list[str]:
         there = {one.name: [rule for rule, said in one.judged.items() if said == judged] for one in placed}
         parts = [f"{name} ({', '.join(rules)})" for name, rules in there.items() if rules]
         if parts:
-            told.append(f"On the tolerance curves it lies {words} in: {'; '.join(parts)}.")
-    if placed and not told:
-        told = ["On the tolerance curves it lies within the knees of all rules, for every nonideality by itself."]
-    return told
+            sentences.append(f"On the tolerance curves it lies {words} in: {'; '.join(parts)}.")
+    if placed and not sentences:
+        sentences = ["On the tolerance curves it lies within the knees of all rules, for every nonideality by itself."]
+    return sentences
 
 
 def _kept_sentences(found: Assessment) -> list[str]:
-    told = [one for one in found.kept if one.seconds == 0] + [one for one in found.kept if one.seconds > 0][-1:]
-    told = [one for one in told if not one.compensated or one.seconds > 0]
+    shown = [one for one in found.kept if one.seconds == 0] + [one for one in found.kept if one.seconds > 0][-1:]
+    shown = [one for one in shown if not one.compensated or one.seconds > 0]
     parts = [
         f"{one.when}{' (with drift compensation)' if one.compensated else ''} {share(one.relative)}"
-        for one in told
+        for one in shown
         if math.isfinite(one.relative.mean)
     ]
     return [f"Trained digitally and programmed onto it, a network keeps of its accuracy: {', '.join(parts)}."] if parts else []
@@ -108,19 +111,21 @@ def percent(value: float) -> str:
     return "–" if math.isnan(value) else f"{100 * value:.1f} %"
 
 
-def share(told: Interval) -> str:
+def share(interval: Interval) -> str:
     """Format a fraction with its interval."""
-    if math.isnan(told.mean):
+    if math.isnan(interval.mean):
         return "–"
-    return percent(told.mean) + ("" if math.isnan(told.low) else f" [{100 * told.low:.1f}, {100 * told.high:.1f}]")
+    return percent(interval.mean) + (
+        "" if math.isnan(interval.low) else f" [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+    )
 
 
-def points(told: Interval) -> str:
+def points(interval: Interval) -> str:
     """Format a difference of accuracies in percentage points, with its interval."""
-    if math.isnan(told.mean):
+    if math.isnan(interval.mean):
         return "–"
-    return f"{100 * told.mean:+.1f} points" + (
-        "" if math.isnan(told.low) else f" [{100 * told.low:+.1f}, {100 * told.high:+.1f}]"
+    return f"{100 * interval.mean:+.1f} points" + (
+        "" if math.isnan(interval.low) else f" [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
     )
 
 
@@ -230,14 +235,14 @@ def _how_it_is_judged(found: Assessment) -> str:
 
 
 def _protocol(found: Assessment, rules: str) -> str:
-    told = found.protocol
-    images = f"the first {told.train_images}" if told.train_images else "all 1,437"
+    protocol = found.protocol
+    images = f"the first {protocol.train_images}" if protocol.train_images else "all 1,437"
     return (
-        f"Digits, {images} training images, a stratified fifth of which validates; a network {'-'.join(map(str, told.widths))}, "
-        f"{told.epochs} epochs, batches of {told.batch_size}, plain stochastic gradient descent; rules {rules}. Of every rule and scheme "
-        f"the learning rate is selected from {', '.join(f'{rate:g}' for rate in told.rates)} by the validation accuracy of the first "
-        f"seed; numbers are those of {told.seeds} seeds on the 360 test images, which influenced no choice. Without an imperfection the "
-        "rate is selected again. Converters, read noise and mapping are the defaults of crossbars."
+        f"Digits, {images} training images, a stratified fifth of which validates; a network {'-'.join(map(str, protocol.widths))}, "
+        f"{protocol.epochs} epochs, batches of {protocol.batch_size}, plain stochastic gradient descent; rules {rules}. Of every rule "
+        f"and scheme the learning rate is selected from {', '.join(f'{rate:g}' for rate in protocol.rates)} by the validation accuracy "
+        f"of the first seed; numbers are those of {protocol.seeds} seeds on the 360 test images, which influenced no choice. Without an "
+        "imperfection the rate is selected again. Converters, read noise and mapping are the defaults of crossbars."
     )
 
 
@@ -342,9 +347,9 @@ def _learning_picture(found: Assessment) -> Picture:
     axes.grid(alpha=0.3, axis="y")
     legend(axes, 9)
     best = found.best
-    told = f"Best by validation data: {best.title}." if best else "Nothing finished."
-    caption = f"Mean over the seeds and its 95 % interval. In the shaded band a rule learns. {told}"
-    return picture(figure, "learning", "Which rules learn, with which schemes", caption, f"Marks by rule and scheme. {told}")
+    note = f"Best by validation data: {best.title}." if best else "Nothing finished."
+    caption = f"Mean over the seeds and its 95 % interval. In the shaded band a rule learns. {note}"
+    return picture(figure, "learning", "Which rules learn, with which schemes", caption, f"Marks by rule and scheme. {note}")
 
 
 def _limits_picture(found: Assessment) -> list[Picture]:

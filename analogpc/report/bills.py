@@ -94,13 +94,13 @@ def _area(bill: Bill) -> Table:
 
 def trace_lines(bill: Bill, part: str) -> list[str]:
     """Return all charges of a part: operation, count, unit cost, and the entries behind the price with their sources."""
-    lines, told = [], dict.fromkeys(name for charge in bill.trace(part) for name in charge.entries)
+    lines, priced_by = [], dict.fromkeys(name for charge in bill.trace(part) for name in charge.entries)
     for charge in bill.trace(part):
         count = f"{charge.count:,.6g} {charge.unit}".rstrip()
         each, all_of_it = in_unit(charge.joules / charge.count, "J"), in_unit(charge.joules, "J")
         by = f" by {', '.join(charge.entries)}"
         lines.append(f"{charge.matrix or 'states and errors'}: {charge.what} {count}, {each} each{by}: {all_of_it}")
-    lines += [f"  {name} = {_entry(bill.technology, name)} ({bill.technology.entries[name].source})" for name in told]
+    lines += [f"  {name} = {_entry(bill.technology, name)} ({bill.technology.entries[name].source})" for name in priced_by]
     return lines
 
 

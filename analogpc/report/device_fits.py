@@ -201,10 +201,10 @@ def plot_parts(fit: DeviceFit, path: str | Path) -> None:
 def _draw_notes(axes: Axes, device: Device, failures: tuple[str, ...]) -> None:
     """Write the verdict, the results and the assumptions as text."""
     axes.set_axis_off()
-    told = device.provenance
+    origin = device.provenance
     lines = [f"• {one}" for one in failures]
-    lines += [f"{one.name}: {one.value:.4g} [{one.low:.4g}, {one.high:.4g}] {one.unit}" for one in told.intervals]
-    lines += ["", *(f"• {one}" for one in told.remarks), "", *(f"assumed: {one}" for one in told.assumptions)]
+    lines += [f"{one.name}: {one.value:.4g} [{one.low:.4g}, {one.high:.4g}] {one.unit}" for one in origin.intervals]
+    lines += ["", *(f"• {one}" for one in origin.remarks), "", *(f"assumed: {one}" for one in origin.assumptions)]
     wrapped = [part for line in lines for part in (textwrap.wrap(line, 64, subsequent_indent="  ") or [""])]
     axes.text(
         0,

@@ -29,8 +29,8 @@ def device_list(listed: list[Device]) -> Table:
     for column in LIST_COLUMNS:
         table.add_column(column, justify="left" if column in ("name", "response") else "right", no_wrap=True)
     for device in listed:
-        told = cells(device_numbers(device))
-        table.add_row(*(told[column] for column in LIST_COLUMNS))
+        row = cells(device_numbers(device))
+        table.add_row(*(row[column] for column in LIST_COLUMNS))
     return table
 
 
@@ -100,9 +100,9 @@ def duration(seconds: float) -> str:
 
 def fit_table(fit: DeviceFit) -> Table:
     """Return the table of fitted parameters, with 90 % intervals where available."""
-    told, device, pulses = cells(device_numbers(fit.device)), fit.device, fit.pulses
+    row, device, pulses = cells(device_numbers(fit.device)), fit.device, fit.pulses
     table = Table("fitted", "value", "90 % interval", box=None, padding=(0, 2, 0, 0))
-    rows: list[tuple[str, str, str]] = [("device", device.name, ""), ("window (µS)", told["µS"], "")]
+    rows: list[tuple[str, str, str]] = [("device", device.name, ""), ("window (µS)", row["µS"], "")]
     rows += [("measured", f"{one.kind}, {one.readings:,} values", one.file) for one in device.provenance.sources]
     if pulses is not None:
         rows.append(("steps", pulses.family, ""))
@@ -110,7 +110,11 @@ def fit_table(fit: DeviceFit) -> Table:
         factor, unit = (1e9, "nS") if one.unit == "siemens" else (1.0, one.unit)
         value, least, most = (factor * number for number in (one.value, one.low, one.high))
         rows.append((f"{one.name} ({unit})" if unit else one.name, f"{value:.4g}", f"{least:.4g} to {most:.4g}"))
-    rows += [("states", told["states"], ""), ("asymmetry", told["asymmetry"], ""), ("d2d spread (of a step)", told["d2d"], "")]
+    rows += [
+        ("states", row["states"], ""),
+        ("asymmetry", row["asymmetry"], ""),
+        ("d2d spread (of a step)", row["d2d"], ""),
+    ]
     if pulses is not None:
         curves = pulses.checks.curve_r_squared
         rows += [
@@ -119,6 +123,6 @@ def fit_table(fit: DeviceFit) -> Table:
             ("within the 90 % band", f"{pulses.checks.coverage:.1%}", ""),
         ]
     rows.append(("verdict", device.provenance.verdict, ""))
-    for row in rows:
-        table.add_row(*row)
+    for line in rows:
+        table.add_row(*line)
     return table

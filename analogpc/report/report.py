@@ -138,8 +138,8 @@ def _setting_row(one: Any, first: Any, metric: str) -> dict[str, Any]:
 
 def _setting_columns(found: Sequence[Any], metric: str) -> list[str]:
     names = list(dict.fromkeys(name for one in found for name in one.cells))
-    told = [*names, "seeds", "mean ± s.d.", "difference from the first", "pulses", "seconds"]
-    return [*told, "sentence"] if any(one.other for one in found) else told
+    listed = [*names, "seeds", "mean ± s.d.", "difference from the first", "pulses", "seconds"]
+    return [*listed, "sentence"] if any(one.other for one in found) else listed
 
 
 def _of_runs(places: Sequence[Path], title: str, data_dir: str | Path | None) -> tuple[str, list[Picture]]:
@@ -171,9 +171,9 @@ def _names(runs: Sequence[Run], places: Sequence[Path]) -> list[str]:
     """Name runs by their differences, or by their files where that is ambiguous."""
     from analogpc.studies.table import rule_name, substrate_name
 
-    told = [{"rule": rule_name(run.study), "on": substrate_name(run.study), "seed": f"seed {run.study.seed}"} for run in runs]
-    differing = [key for key in told[0] if len({one[key] for one in told}) > 1] or ["rule", "on"]
-    names = [", ".join(one[key] for key in differing) for one in told]
+    listed = [{"rule": rule_name(run.study), "on": substrate_name(run.study), "seed": f"seed {run.study.seed}"} for run in runs]
+    differing = [key for key in listed[0] if len({one[key] for one in listed}) > 1] or ["rule", "on"]
+    names = [", ".join(one[key] for key in differing) for one in listed]
     return names if len(set(names)) == len(names) else [str(place) for place in places]
 
 
@@ -198,8 +198,8 @@ def _run_table(runs: Mapping[str, Run]) -> tuple[list[dict[str, Any]], list[str]
 
     rows = []
     for name, run in runs.items():
-        told = {"run": name, "rule": rule_name(run.study), "substrate": substrate_name(run.study), "dataset": run.study.dataset}
-        rows.append({**told, "seed": run.study.seed, **last_values(run.history)})
+        listed = {"run": name, "rule": rule_name(run.study), "substrate": substrate_name(run.study), "dataset": run.study.dataset}
+        rows.append({**listed, "seed": run.study.seed, **last_values(run.history)})
     found = [name for name in dict.fromkeys(name for row in rows for name in row) if any(row.get(name) for row in rows)]
     # Files keep no column order: put the most important columns first.
     first = [name for name in ("run", "rule", "substrate", "dataset", "seed", "epochs") if name in found]

@@ -46,8 +46,8 @@ def learning_curves(runs: Runs) -> list[Picture]:
     last = "; ".join(
         f"{name}: {run.history['test_accuracy'][-1]:.2%}" for name, run in runs.items() if "test_accuracy" in run.history
     )
-    told = f"Test values have marks, validation values dotted lines, training values thin lines. Last test accuracy: {last}."
-    return [picture(figure, "learning-curves", "Learning curves", told, f"Lines of accuracy and loss by epoch. {last}")]
+    caption = f"Test values have marks, validation values dotted lines, training values thin lines. Last test accuracy: {last}."
+    return [picture(figure, "learning-curves", "Learning curves", caption, f"Lines of accuracy and loss by epoch. {last}")]
 
 
 def costs(runs: Runs) -> list[Picture]:
@@ -65,8 +65,10 @@ def costs(runs: Runs) -> list[Picture]:
         legend(axes, len(shown))
     named = ", ".join(dict.fromkeys(run.study.technology for run in shown.values()))
     last = "; ".join(f"{name}: {run.history['joules'][-1]:.3g} J" for name, run in shown.items())
-    told = f"Prices of {named}; `analogpc bill` itemises them. All training: {last}."
-    return [picture(figure, "costs", "Accuracy against energy and latency", told, f"Accuracy by energy and by latency. {last}")]
+    caption = f"Prices of {named}; `analogpc bill` itemises them. All training: {last}."
+    return [
+        picture(figure, "costs", "Accuracy against energy and latency", caption, f"Accuracy by energy and by latency. {last}")
+    ]
 
 
 def energies(runs: Runs) -> list[Picture]:
@@ -84,8 +86,10 @@ def energies(runs: Runs) -> list[Picture]:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         legend(axes, table.shape[1])
-    told = "Squared prediction errors over two (for the output layer: the loss), at the weight update. Layers without energy are gaps."
-    return [picture(figure, "energies", "Energies by layer over training", told, "Lines of energy by epoch, one for each layer")]
+    caption = "Squared prediction errors over two (for the output layer: the loss), at the weight update. Layers without energy are gaps."
+    return [
+        picture(figure, "energies", "Energies by layer over training", caption, "Lines of energy by epoch, one for each layer")
+    ]
 
 
 def conductances(runs: Runs) -> list[Picture]:
@@ -94,7 +98,7 @@ def conductances(runs: Runs) -> list[Picture]:
     if not shown:
         return []
     figure, panels = canvas(len(shown))
-    told = []
+    caption = []
     for axes, (name, run) in zip(panels, shown.items(), strict=True):
         device = _device(run)
         before, after = _all_conductances(_initial(run)), _all_conductances(run.network)
@@ -105,14 +109,16 @@ def conductances(runs: Runs) -> list[Picture]:
             axes.axvline(end * 1e6, color="0.3", linestyle=":", linewidth=1)
         axes.set(xlabel="conductance (µS)", ylabel="devices", title=name, yscale="log")
         legend(axes, 2)
-        told.append(f"{name}: {after.size:,} devices, {100 * _at_ends(after, device):.1f} % within 1 % of an end of their range")
+        caption.append(
+            f"{name}: {after.size:,} devices, {100 * _at_ends(after, device):.1f} % within 1 % of an end of their range"
+        )
     return [
         picture(
             figure,
             "conductances",
             "Conductances before and after training",
-            f"Dotted lines: the ends of the range. {'; '.join(told)}.",
-            f"Histograms of conductances. {'; '.join(told)}",
+            f"Dotted lines: the ends of the range. {'; '.join(caption)}.",
+            f"Histograms of conductances. {'; '.join(caption)}",
         )
     ]
 
@@ -144,9 +150,12 @@ def _tile_maps(name: str, run: Run) -> list[Picture]:
         for values in tile.conductances.values():
             full, count = full + round(_at_ends(values, device) * values.size), count + values.size
     left = f" (of {len(tiles)} tiles the first {len(chosen)})" if len(tiles) > len(chosen) else ""
-    told = f"{name}{left}: {stuck} stuck weights (crosses), {100 * full / count:.1f} % of all devices within 1 % of an end of their range."
+    near = f"{100 * full / count:.1f} % of all devices within 1 % of an end of their range"
+    caption = f"{name}{left}: {stuck} stuck weights (crosses), {near}."
     return [
-        picture(figure, f"tiles-{_file(name)}", f"Tile maps, {name}", told, f"Maps of conductances by word and bit line. {told}")
+        picture(
+            figure, f"tiles-{_file(name)}", f"Tile maps, {name}", caption, f"Maps of conductances by word and bit line. {caption}"
+        )
     ]
 
 
@@ -178,8 +187,10 @@ def pulses(runs: Runs) -> list[Picture]:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
     legend(panels[0], len(shown))
-    told = "; ".join(f"{name}: {sum(run.history['pulses']):,} pulses" for name, run in shown.items())
-    return [picture(figure, "pulses", "Pulses and saturation", f"By epoch. In all, {told}.", f"Lines by epoch. In all, {told}")]
+    caption = "; ".join(f"{name}: {sum(run.history['pulses']):,} pulses" for name, run in shown.items())
+    return [
+        picture(figure, "pulses", "Pulses and saturation", f"By epoch. In all, {caption}.", f"Lines by epoch. In all, {caption}")
+    ]
 
 
 def drift(runs: Runs, data: Mapping[str, Any], samples: int = 3) -> list[Picture]:
@@ -199,7 +210,7 @@ def drift(runs: Runs, data: Mapping[str, Any], samples: int = 3) -> list[Picture
     if not shown:
         return []
     figure, (axes,) = canvas()
-    told = []
+    caption = []
     for number, (name, run) in enumerate(shown.items()):
         found = evaluate_conditions(run, data[name], after=_TIMES, compensation=(False, True), samples=samples)
         measure = "accuracy" if "accuracy" in found[0].values else "loss"
@@ -208,14 +219,14 @@ def drift(runs: Runs, data: Mapping[str, Any], samples: int = 3) -> list[Picture
             look = {**style(number), "linestyle": LINES[compensated]}
             label = f"{name}, {'compensated' if compensated else 'as it is'}"
             axes.plot([one.after_seconds for one in mine], [one.mean(measure) for one in mine], **look, markersize=4, label=label)
-            told.append(f"{label}: {mine[0].mean(measure):.4g} at first, {mine[-1].mean(measure):.4g} after a year")
+            caption.append(f"{label}: {mine[0].mean(measure):.4g} at first, {mine[-1].mean(measure):.4g} after a year")
     axes.set(xscale="log", xlabel="time after training (s)", ylabel=f"test {measure}")
     for seconds, word in zip(_TIMES, ("1 s", "1 h", "1 d", "30 d", "1 y"), strict=True):
         axes.axvline(seconds, color="0.85", linewidth=0.8, zorder=0)
         axes.annotate(word, (seconds, 1.01), xycoords=("data", "axes fraction"), ha="center", fontsize=6.5, color="0.35")
     legend(axes, 2 * len(shown))
     axes.grid(alpha=0.3, axis="y")
-    text = "; ".join(told)
+    text = "; ".join(caption)
     return [
         picture(
             figure, "drift", "Drift", f"Test {measure} by time, mean of {samples} read-outs. {text}.", f"Lines by time. {text}"

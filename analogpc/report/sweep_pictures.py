@@ -41,11 +41,11 @@ def sweep_pictures(record: Record) -> list[Picture]:
 def _settings(ranked: Sequence[Setting], metric: str) -> Picture:
     shown = ranked[:_MOST_SETTINGS]
     best = shown[0]
-    told = f"Best: {best.title} with {number(best.mean, metric)}."
+    note = f"Best: {best.title} with {number(best.mean, metric)}."
     if len(ranked) > len(shown):
-        told += f" The best {len(shown)} of {len(ranked)} settings are shown."
-    caption = f"Every seed (dots), mean (diamonds) and its 95 % confidence interval (bars). {told}"
-    return picture(draw_settings(shown, metric), "settings", "Settings", caption, f"Dots for every seed by setting. {told}")
+        note += f" The best {len(shown)} of {len(ranked)} settings are shown."
+    caption = f"Every seed (dots), mean (diamonds) and its 95 % confidence interval (bars). {note}"
+    return picture(draw_settings(shown, metric), "settings", "Settings", caption, f"Dots for every seed by setting. {note}")
 
 
 def _curves(record: Record, ranked: Sequence[Setting]) -> list[Picture]:
@@ -70,8 +70,8 @@ def _curves(record: Record, ranked: Sequence[Setting]) -> list[Picture]:
     axes.grid(alpha=0.3)
     legend(axes, 9)
     left = f" The best {len(drawn)} of {len(ranked)} settings." if len(ranked) > len(drawn) else ""
-    told = f"Mean over the seeds (lines), and from the lowest to the highest of them (bands).{left}"
-    return [picture(figure, "curves", "Learning curves", told, f"Lines of {metric} by epoch, one for each setting.")]
+    note = f"Mean over the seeds (lines), and from the lowest to the highest of them (bands).{left}"
+    return [picture(figure, "curves", "Learning curves", note, f"Lines of {metric} by epoch, one for each setting.")]
 
 
 def _field(found: Sequence[Setting], name: str, metric: str) -> list[Picture]:
@@ -105,10 +105,10 @@ def _field(found: Sequence[Setting], name: str, metric: str) -> list[Picture]:
         axes.set_ylim(max(axes.get_ylim()[0], 0.0), min(axes.get_ylim()[1], 101.0))
     axes.grid(alpha=0.3)
     title = f"{metric.replace('_', ' ').capitalize()} against {name}"
-    told = "All trials, over all values of the other fields" + (
+    note = "All trials, over all values of the other fields" + (
         "." if numeric else ": dots; mean and 95 % interval: diamonds and bars."
     )
-    return [picture(figure, f"field-{_file(name)}", title, told, f"Dots of {metric} by {name}")]
+    return [picture(figure, f"field-{_file(name)}", title, note, f"Dots of {metric} by {name}")]
 
 
 def _dots(found: Sequence[Setting], name: str, scale: float) -> tuple[list[float], list[float]]:
@@ -146,8 +146,8 @@ def _heat_map(found: Sequence[Setting], varied: Sequence[str], metric: str) -> l
     axes.set(xlabel=second, ylabel=first)
     unit = " (%)" if is_fraction(metric) else ""
     figure.colorbar(mesh, ax=axes, label=metric.replace("_", " ") + unit)
-    told = f"Mean {metric.replace('_', ' ')}{unit} over the seeds and everything else that varies; – where no trial finished."
-    return [picture(figure, "heat-map", f"{first} × {second}", told, f"Table of {metric} by {first} and {second}")]
+    note = f"Mean {metric.replace('_', ' ')}{unit} over the seeds and everything else that varies; – where no trial finished."
+    return [picture(figure, "heat-map", f"{first} × {second}", note, f"Table of {metric} by {first} and {second}")]
 
 
 def _costs(found: Sequence[Setting], metric: str) -> list[Picture]:
@@ -166,10 +166,10 @@ def _costs(found: Sequence[Setting], metric: str) -> list[Picture]:
     axes.set(xscale="log", xlabel=label, ylabel=metric.replace("_", " ") + (" (%)" if is_fraction(metric) else ""))
     axes.grid(alpha=0.3)
     legend(axes, 9)
-    told = f"Means over the seeds; {label} of a whole run, on a logarithmic scale."
+    note = f"Means over the seeds; {label} of a whole run, on a logarithmic scale."
     return [
         picture(
-            figure, "costs", f"{metric.replace('_', ' ').capitalize()} against {label}", told, f"Marks of {metric} by {label}"
+            figure, "costs", f"{metric.replace('_', ' ').capitalize()} against {label}", note, f"Marks of {metric} by {label}"
         )
     ]
 

@@ -38,14 +38,14 @@ def spread(one: Setting, metric: str) -> str:
     return f"{one.mean:.4g} ± {one.deviation:.2g}"
 
 
-def interval(told: Difference, metric: str) -> str:
+def interval(compared: Difference, metric: str) -> str:
     """Format a difference with its confidence interval, which needs two pairs."""
-    if not told.pairs:
+    if not compared.pairs:
         return "–"
     scale, unit = (100, " %") if is_fraction(metric) else (1, "")
-    if math.isnan(told.low):
-        return f"{scale * told.mean:+.3g}{unit}"
-    return f"{scale * told.mean:+.2f}{unit} [{scale * told.low:+.2f}, {scale * told.high:+.2f}]"
+    if math.isnan(compared.low):
+        return f"{scale * compared.mean:+.3g}{unit}"
+    return f"{scale * compared.mean:+.2f}{unit} [{scale * compared.low:+.2f}, {scale * compared.high:+.2f}]"
 
 
 def settings_table(given: Sequence[Setting], metric: str) -> Table:
@@ -57,7 +57,7 @@ def settings_table(given: Sequence[Setting], metric: str) -> Table:
     for name in ("seeds", metric.replace("_", " "), "difference from the first", "pulses", "s"):
         table.add_column(name, justify="right", no_wrap=True)
     for place, one in enumerate(given):
-        told = "" if place == 0 else interval(difference(one, given[0]), metric)
+        compared = "" if place == 0 else interval(difference(one, given[0]), metric)
         pulses, seconds = one.mean_of("pulses"), one.mean_of("seconds")
         cells = [str(one.cells.get(name, "")) for name in names]
         count = f"{len(one.values)}" + (f" of {len(one.numbers)}" if one.other else "")
@@ -65,7 +65,7 @@ def settings_table(given: Sequence[Setting], metric: str) -> Table:
             *cells,
             count,
             spread(one, metric),
-            told,
+            compared,
             f"{pulses:,.0f}" if pulses > 0 else "–",
             "–" if math.isnan(seconds) else f"{seconds:.1f}",
         )
@@ -108,10 +108,10 @@ def draw_settings(given: Sequence[Setting], metric: str) -> Figure:
 
 def plain_settings(given: Sequence[Setting], metric: str) -> list[dict[str, Any]]:
     """Return settings as plain data: means, deviations, every seed, and differences from the first."""
-    told = []
+    compared = []
     for one in given:
         apart = difference(one, given[0])
-        told.append(
+        compared.append(
             {
                 **one.cells,
                 "trials": one.numbers,
@@ -123,4 +123,4 @@ def plain_settings(given: Sequence[Setting], metric: str) -> list[dict[str, Any]
                 "sentences": one.other,
             }
         )
-    return told
+    return compared

@@ -73,8 +73,8 @@ class SweepResult:
 
     def __repr__(self) -> str:
         best = self.best
-        told = f"; best {self.plan.metric} {best.mean:.4g} with {best.title}" if best else ""
-        return f"<sweep '{self.plan.name}': {len(self.rows)} of {self.plan.trials} trials in {self.folder}{told}>"
+        best_text = f"; best {self.plan.metric} {best.mean:.4g} with {best.title}" if best else ""
+        return f"<sweep '{self.plan.name}': {len(self.rows)} of {self.plan.trials} trials in {self.folder}{best_text}>"
 
 
 def sweep(

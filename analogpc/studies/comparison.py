@@ -96,8 +96,8 @@ def settings(rows: Iterable[Row], metric: str, varied: list[str]) -> list[Settin
     made = []
     for number, mine in grouped.items():
         finished = [row for row in mine if row["status"] == "finished" and isinstance(row.get(metric), (int, float))]
-        told = {"rule": "rule" in shown, "substrate": {"substrate", "substrate.device", "device"} & set(shown)}
-        names = [*shown, *(name for name, there in told.items() if not there and name in mine[0])]
+        named = {"rule": "rule" in shown, "substrate": {"substrate", "substrate.device", "device"} & set(shown)}
+        names = [*shown, *(name for name, there in named.items() if not there and name in mine[0])]
         made.append(
             Setting(
                 number,

@@ -46,11 +46,11 @@ def _searched(plan: Plan, setting: Point, first: int) -> Conversation:
     per_setting = plan.trials // len(plan.settings)
     number_of_setting = first // per_setting * search.trials
     proposals: list[Point] = []
-    told: list[list[Result]] = []
+    answers: list[list[Result]] = []
     while len(proposals) < search.trials:
         count = min(search.batch, search.trials - len(proposals))
-        new = _proposed(plan, proposals, told, count)
-        limits = _limits(plan, told)
+        new = _proposed(plan, proposals, answers, count)
+        limits = _limits(plan, answers)
         trials = [
             _trial(
                 plan,
@@ -64,8 +64,8 @@ def _searched(plan: Plan, setting: Point, first: int) -> Conversation:
         ]
         results = yield trials
         proposals += new
-        told += [results[at : at + len(tried)] for at in range(0, len(results), len(tried))]
-    scores = [score(plan, results) for results in told]
+        answers += [results[at : at + len(tried)] for at in range(0, len(results), len(tried))]
+    scores = [score(plan, results) for results in answers]
     if not rest or all(math.isnan(one) for one in scores):
         return
     best = int(np.nanargmax(scores) if plan.maximise else np.nanargmin(scores))
@@ -125,10 +125,10 @@ def refuse_unknown_names(study: Study) -> None:
         watched_column(study.monitor, metrics_for(study.metrics, "classification"), splits)
 
 
-def _limits(plan: Plan, told: list[list[Result]]) -> Limits:
+def _limits(plan: Plan, answers: list[list[Result]]) -> Limits:
     """Return the worst metric allowed in the next batch, by epoch."""
     prune = plan.prune
-    histories = [one.history.get(plan.metric, []) for results in told for one in results]
+    histories = [one.history.get(plan.metric, []) for results in answers for one in results]
     longest = max((len(history) for history in histories), default=0)
     worst: list[float] = []
     sign = 1.0 if plan.maximise else -1.0
@@ -142,7 +142,7 @@ def _limits(plan: Plan, told: list[list[Result]]) -> Limits:
     return Limits(plan.metric, plan.maximise, prune.after, tuple(worst))
 
 
-def _proposed(plan: Plan, proposals: list[Point], told: list[list[Result]], count: int) -> list[Point]:
+def _proposed(plan: Plan, proposals: list[Point], answers: list[list[Result]], count: int) -> list[Point]:
     """Return the next proposals, as a pure function of the results."""
     if plan.search.sampler == "grid":
         every = list(itertools.product(*(one.choices for one in plan.ranges)))[len(proposals) :][:count]
@@ -157,7 +157,7 @@ def _proposed(plan: Plan, proposals: list[Point], told: list[list[Result]], coun
     seed = int(np.random.SeedSequence([plan.search.seed, len(proposals)]).generate_state(1)[0])
     samplers = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
     study = optuna.create_study(sampler=samplers[plan.search.sampler](seed=seed), direction=direction(plan))
-    for point, results in zip(proposals, told, strict=True):
+    for point, results in zip(proposals, answers, strict=True):
         params = {one.name: _parameter(one, point.changes[one.name]) for one in plan.ranges}
         study.add_trial(optuna.trial.create_trial(params=params, distributions=spaces, **_outcome(plan, results)))
     return [_point(plan, study.ask(spaces).params) for _ in range(count)]

@@ -276,7 +276,7 @@ def _write(outcome: Outcome, command: str) -> None:
         return
     rows = [table_row(outcome.trials[one], outcome.results[one]) for one in numbers]
     studies = {str(one): trial.study.to_toml() for one, trial in outcome.trials.items() if trial.study is not None}
-    told = {
+    details = {
         "histories": {str(one): outcome.results[one].history for one in numbers},
         "studies": {name: text for name, text in studies.items() if int(name) in outcome.results},
         "environment": next((outcome.results[one].environment for one in numbers if outcome.results[one].environment), {}),
@@ -285,7 +285,7 @@ def _write(outcome: Outcome, command: str) -> None:
     }
     try:
         write_tables(rows, outcome.plan, outcome.folder)
-        write_record(outcome.folder / "sweep.json", outcome.plan, rows, told)
+        write_record(outcome.folder / "sweep.json", outcome.plan, rows, details)
     except OSError as error:
         raise SweepError(
             f"the tables in {outcome.folder} cannot be written: {error.strerror or error}; finished trials are kept: run the same "

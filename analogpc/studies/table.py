@@ -119,7 +119,7 @@ class Record(TypedDict):
     analogpc: NotRequired[str]
 
 
-def write_record(path: Path, plan: Plan, rows: list[Row], told: dict[str, Any]) -> None:
+def write_record(path: Path, plan: Plan, rows: list[Row], details: dict[str, Any]) -> None:
     """Write the data of a sweep report as one JSON file.
 
     Parameters
@@ -127,7 +127,7 @@ def write_record(path: Path, plan: Plan, rows: list[Row], told: dict[str, Any]) 
     path : Path
     plan : Plan
     rows : list of dict
-    told : dict
+    details : dict
         Additional entries: histories and studies by trial, command, versions.
     """
     record = {
@@ -140,7 +140,7 @@ def write_record(path: Path, plan: Plan, rows: list[Row], told: dict[str, Any]) 
         "varied": plan.columns,
         "columns": columns(rows, plan),
         "rows": [{name: _storable(value) for name, value in row.items()} for row in rows],
-        **told,
+        **details,
     }
     replace_file(path, json.dumps(record, allow_nan=False).encode())
 

@@ -76,9 +76,9 @@ class Memory:
         """Store results that could not be stored earlier."""
         for file in sorted(self._unsaved.glob("*.json")):
             with suppress(ValueError, KeyError, TypeError):
-                told = parse_json(file.read_text(encoding="utf-8"))
-                if told["key"] not in self._known:
-                    self._add(told["key"], told["cells"], Result.from_json(told["result"]))
+                entry = parse_json(file.read_text(encoding="utf-8"))
+                if entry["key"] not in self._known:
+                    self._add(entry["key"], entry["cells"], Result.from_json(entry["result"]))
             file.unlink()
         with suppress(OSError):
             self._unsaved.rmdir()
@@ -104,10 +104,10 @@ class Memory:
                 reason = _reason(error)
                 time.sleep(_PAUSE_SECONDS if attempt < _TRIES - 1 else 0)
         file = self._unsaved / f"{trial.key}.json"
-        told = json.dumps({"key": trial.key, "cells": trial.cells, "result": result.to_json()})
+        entry = json.dumps({"key": trial.key, "cells": trial.cells, "result": result.to_json()})
         try:
             self._unsaved.mkdir(exist_ok=True)
-            replace_file(file, told.encode())
+            replace_file(file, entry.encode())
         except OSError as error:
             raise MemoryLostError(
                 f"{self.place} cannot be written ({reason}), nor {file} ({error.strerror or error}): trial {trial.number} has to be "

@@ -205,8 +205,8 @@ def _of_the_machine() -> tuple[type[Exception], ...]:
 def _sentence(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return f"not enough memory for this trial: {error}".removesuffix(": ")
-    told = " ".join(str(error).split()) or "no reason given"
-    return told if isinstance(error, (ValueError, ArithmeticError, OSError)) else f"{type(error).__name__}: {told}"
+    message = " ".join(str(error).split()) or "no reason given"
+    return message if isinstance(error, (ValueError, ArithmeticError, OSError)) else f"{type(error).__name__}: {message}"
 
 
 @lru_cache(maxsize=2)
@@ -245,7 +245,7 @@ def _train(run: Any, data: Any, job: Job) -> str:
     """Train to the end; return the reason if the trial was pruned."""
     from analogpc.training.callbacks import Callback
 
-    told = []
+    message = []
 
     class Watch(Callback):
         reads_only = True
@@ -254,14 +254,16 @@ def _train(run: Any, data: Any, job: Job) -> str:
         def on_epoch_end(self, run: Any) -> None:
             if not job.limits.met(run.history):
                 reached, epochs = run.history[job.limits.metric][-1], len(run.history["epoch"])
-                told.append(f"{job.limits.metric} = {reached:.4g} after {epochs} epochs does not meet the limit for continuing")
-                run.stop(told[0])
+                message.append(
+                    f"{job.limits.metric} = {reached:.4g} after {epochs} epochs does not meet the limit for continuing"
+                )
+                run.stop(message[0])
             elif job.checkpoint and time.perf_counter() - self.saved > CHECKPOINT_SECONDS:
                 run.save(job.checkpoint)
                 self.saved = time.perf_counter()
 
     run.train(data, callbacks=[Watch()], progress=False)
-    return told[0] if told else ""
+    return message[0] if message else ""
 
 
 def _resumed(job: Job, data: Any) -> Any:

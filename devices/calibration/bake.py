@@ -45,11 +45,11 @@ def pairs_part(part: Understood) -> Part:
     if mean < -max(2 * error, _MOVED):
         life = -seconds / mean
         low, high = seconds / (-mean + Z_90 * error), seconds / max(-mean - Z_90 * error, 1e-12)
-        told = Interval(name="lifetime", value=life, low=low, high=high, unit="seconds", field="drift.lifetime_seconds")
+        estimate = Interval(name="lifetime", value=life, low=low, high=high, unit="seconds", field="drift.lifetime_seconds")
         return Part(
             "drift",
             {"drift": Retention(lifetime_seconds=life, rest_siemens=0.0)},
-            (told,),
+            (estimate,),
             panel,
             assumptions=(
                 "two times do not determine the law of the loss: it is assumed exponential, towards zero, at the temperature of the bake",

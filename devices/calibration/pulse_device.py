@@ -145,7 +145,7 @@ def _spreads(
     means = np.array([1 + response.up_down, 1 - response.up_down])
     own = scales * means
     errors = variances[:, :2] * own**2
-    told = {
+    summary = {
         "dw_min_dtod": (own.mean(axis=1), errors.sum(axis=1) / 4, 1.0),
         "up_down_dtod": ((own[:, 0] - own[:, 1]) / 2, errors.sum(axis=1) / 4, 1.0),
         "w_min_dtod": (values[:, 2], variances[:, 2], fitted.unit / half / abs(response.w_min)),
@@ -160,8 +160,8 @@ def _spreads(
     fields, intervals = {}, []
     if not fit.spreads[2:].any():
         remarks.append("no end of the range was reached: the spread of the bounds from device to device is taken as zero")
-        del told["w_min_dtod"], told["w_max_dtod"]
-    for name, (estimates, uncertain, factor) in told.items():
+        del summary["w_min_dtod"], summary["w_max_dtod"]
+    for name, (estimates, uncertain, factor) in summary.items():
         tau, low, high = (factor * one for one in spread_interval(estimates, uncertain))
         fields[name] = tau if tau > 0.002 else 0.0
         intervals.append(Interval(name=words[name], value=tau, low=low, high=high, unit="relative", field=f"response.{name}"))

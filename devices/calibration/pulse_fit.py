@@ -126,8 +126,8 @@ def fit_pulses(data: PulseData, nodes: int | None = None) -> PulseFit:
     noises = noise_intervals(sorted(restricted, key=lambda one: one.marginal(mean_steps=True) + penalty(one)), readings)
     best = noises.fit
     mean, band = mean_curve(best, readings)
-    told = (noises.cycle, noises.white, noises.slow)
-    return PulseFit(best, readings, base, unit, ranking, told, noises.covariance, mean, band)
+    three = (noises.cycle, noises.white, noises.slow)
+    return PulseFit(best, readings, base, unit, ranking, three, noises.covariance, mean, band)
 
 
 def _scaled(data: PulseData) -> tuple[Readings, float, float]:

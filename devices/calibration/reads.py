@@ -106,12 +106,12 @@ def _white(level: np.ndarray, fast: np.ndarray, reads: int) -> tuple[Any, dict[s
         name, coefficients = "constant", np.array([np.sqrt(np.mean(fast**2))])
     if name == "constant":
         noise = ConstantNoise(std_siemens=float(coefficients[0]) * 1e-6)
-        told = interval(
+        quoted = interval(
             "white read noise", noise.std_siemens, noise.std_siemens * known, "siemens", "read_noise.std_siemens", 0.0
         )
     elif name == "proportional":
         noise = RelativeNoise(relative=float(coefficients[0]))
-        told = interval(
+        quoted = interval(
             "white read noise", noise.relative, noise.relative * known, "of the conductance", "read_noise.relative", 0.0
         )
     else:
@@ -119,8 +119,8 @@ def _white(level: np.ndarray, fast: np.ndarray, reads: int) -> tuple[Any, dict[s
         scaled = tuple(float(c * top**k) for k, c in enumerate(coefficients))
         noise = PolynomialNoise(coefficients=scaled, reference_siemens=top * 1e-6)
         mean = float(fast.mean()) * 1e-6
-        told = interval("white read noise, mean", mean, mean * known, "siemens", "", 0.0)
-    return noise, {"read_noise": noise}, [told]
+        quoted = interval("white read noise, mean", mean, mean * known, "siemens", "", 0.0)
+    return noise, {"read_noise": noise}, [quoted]
 
 
 def white_and_slow(y: np.ndarray) -> tuple[float, float]:

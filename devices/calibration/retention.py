@@ -215,9 +215,9 @@ def _relaxation(
     panel.lines.append((later, g.mean() + sigma, "mean ± spread since the first reading"))
     panel.lines.append((later, g.mean() - sigma, ""))
     known = sigma[-1] / np.sqrt(2 * counts[-1])
-    told = interval(f"spread after {later[-1]:.3g} s", float(sigma[-1]) * 1e-6, float(known) * 1e-6, "siemens", least=0.0)
+    estimate = interval(f"spread after {later[-1]:.3g} s", float(sigma[-1]) * 1e-6, float(known) * 1e-6, "siemens", least=0.0)
     remarks = ("the mean stays and the spread grows: relaxation",)
-    return Part("drift", {"drift": model}, (told,), panel, remarks=remarks, window=window)
+    return Part("drift", {"drift": model}, (estimate,), panel, remarks=remarks, window=window)
 
 
 def _panel(seconds: np.ndarray, g: np.ndarray, series: np.ndarray, names: np.ndarray) -> Panel:

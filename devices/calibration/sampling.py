@@ -55,19 +55,19 @@ def sample_devices(device: Device | str | Path, count: int, seed: int = 0) -> li
         device = preset(str(device))
     if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
         raise CalibrationError(f"count = {count!r} is not allowed: a positive whole number")
-    told = device.provenance
-    if not told.intervals and not told.step_model.family:
+    origin = device.provenance
+    if not origin.intervals and not origin.step_model.family:
         raise CalibrationError(f"the device '{device.name}' was not calibrated here: it holds no intervals to draw from")
     return [_drawn(device, f"{device.name}-{k + 1}", Key(seed).fold("sampled device"), k) for k in range(count)]
 
 
 def _drawn(device: Device, name: str, key: Key, number: int) -> Device:
-    told = device.provenance
+    origin = device.provenance
     fields: dict[str, Any] = {"name": name}
-    if told.step_model.family and device.response.pulsed:
-        fields |= _steps(device, told.step_model, key, number)
+    if origin.step_model.family and device.response.pulsed:
+        fields |= _steps(device, origin.step_model, key, number)
     drawn = device.but(**fields)
-    free = [one for one in told.intervals if one.field]
+    free = [one for one in origin.intervals if one.field]
     xi = normals(key.fold("numbers"), number, max(len(free), 1), np.float64)
     for one, z in zip(free, xi, strict=False):
         drawn = _replaced(drawn, one.field.split("."), _value(one, float(z)))

@@ -216,9 +216,9 @@ def _is_count(value: Any) -> bool:
 def _told(held: dict[str, Any], part: str, rows: int | None = None) -> list[Any]:
     """Return a list stored as JSON text, checking its length if one is given."""
     try:
-        told = json.loads(held[part])
+        parsed = json.loads(held[part])
     except (ValueError, RecursionError):
-        told = None
-    if not isinstance(told, list) or (rows is not None and len(told) != rows):
+        parsed = None
+    if not isinstance(parsed, list) or (rows is not None and len(parsed) != rows):
         raise StateError(f"ledger/{part} must be a list{'' if rows is None else f' of {rows}'}, as JSON")
-    return told
+    return parsed

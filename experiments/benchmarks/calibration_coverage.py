@@ -195,8 +195,8 @@ def main() -> None:
     fits: list[dict[str, Any]] = []
     for one in widths(chosen.draws) if chosen.cycles else coverages(chosen.draws, chosen.first):
         fits.append(one)
-        told = {"command": " ".join(["python", *sys.argv]), "date": date.today().isoformat(), "fits": fits}
-        chosen.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        document = {"command": " ".join(["python", *sys.argv]), "date": date.today().isoformat(), "fits": fits}
+        chosen.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     print((width_table if chosen.cycles else summary)(fits))
 
 

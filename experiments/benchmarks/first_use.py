@@ -71,8 +71,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "first_use.json")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        _, told = fresh([sys.executable, "-c", TOUR], folder)
-    kernels = sorted(json.loads(told.splitlines()[-1]), reverse=True)
+        _, printed = fresh([sys.executable, "-c", TOUR], folder)
+    kernels = sorted(json.loads(printed.splitlines()[-1]), reverse=True)
     with tempfile.TemporaryDirectory() as folder:
         cold, _ = fresh([sys.executable, "-m", "analogpc", "demo", "--out", f"{folder}/demo"], folder)
         warm, _ = fresh([sys.executable, "-m", "analogpc", "demo", "--out", f"{folder}/again"], folder)

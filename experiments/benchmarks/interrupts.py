@@ -118,10 +118,10 @@ def interrupt(case: str, number: int, folder: Path, expected: str, longest: floa
         return None
     run.train(apc.load_data("digits").take(32 * BATCHES // 3, 100), progress=False)
     earliest = before - 1 if name == "SIGKILL" else before  # The last batch may not have been written yet.
-    told = {"case": case, "signal": name, "number": number, "sent_after": before, "batch": at, "batches": BATCHES}
-    told |= {"seconds": round(took, 3), "exit": process.exitcode, "left": left}
+    entry = {"case": case, "signal": name, "number": number, "sent_after": before, "batch": at, "batches": BATCHES}
+    entry |= {"seconds": round(took, 3), "exit": process.exitcode, "left": left}
     stopped = not alive and process.exitcode != 0 and earliest <= at <= under_way
-    return told | {"stopped": stopped, "same": digest(run) == expected}
+    return entry | {"stopped": stopped, "same": digest(run) == expected}
 
 
 def measure(count: int, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
@@ -163,8 +163,8 @@ def main() -> None:
                 chosen.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     for name in SIGNALS:
         own = [row for row in rows if row["signal"] == name]
-        told = {what: sum(row[what] for row in own) for what in ("stopped", "same")}
-        print(f"{name}: {len(own)}, {told}, longest {max((row['seconds'] for row in own), default=0)} s")
+        entry = {what: sum(row[what] for row in own) for what in ("stopped", "same")}
+        print(f"{name}: {len(own)}, {entry}, longest {max((row['seconds'] for row in own), default=0)} s")
 
 
 if __name__ == "__main__":

@@ -114,8 +114,10 @@ def main() -> None:
             found = medians(lambda work=work, repeat=repeat: [work() for _ in range(repeat)], arguments.turns, clock)
             rows.append({"shape": [n_out, n_in], "what": what, "repeat": repeat, **found})
             print(f"{n_out} x {n_in}, {what}: {found['ratio'] - 1:+.1%} ({found['metered_ms'] / repeat:.2f} ms)", flush=True)
-    told = {"batch": 128, "device": arguments.device, "threads": arguments.threads, "turns": arguments.turns, "results": rows}
-    arguments.out.write_text(json.dumps({**told, "environment": describe_environment("cpu")}, indent=1) + "\n", encoding="utf-8")
+    document = {"batch": 128, "device": arguments.device, "threads": arguments.threads, "turns": arguments.turns, "results": rows}
+    arguments.out.write_text(
+        json.dumps({**document, "environment": describe_environment("cpu")}, indent=1) + "\n", encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -207,8 +207,8 @@ def measure(sample: list[tuple[str, int, str]], longest: float) -> Iterator[dict
             path.write_text(ast.unparse(tree), encoding="utf-8")
             found, took = run_tests(folder, TESTS[module], longest)
             path.write_text(right, encoding="utf-8")
-            told = {"module": module, "number": number, "line": line, "kind": kind, "before": before, "after": after}
-            yield told | {"tests": found, "seconds": round(took, 1)}
+            entry = {"module": module, "number": number, "line": line, "kind": kind, "before": before, "after": after}
+            yield entry | {"tests": found, "seconds": round(took, 1)}
 
 
 def main() -> None:

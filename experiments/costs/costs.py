@@ -37,7 +37,7 @@ COLOURS = {"bp": "#1f4e79", "pc": "#c55a11", "s+f": "#548235", "ipc": "#7f3f98",
 SHARING, BITS = (1, 2, 4, 8, 16, 32, 64, 128), (4, 5, 6, 7, 8, 9, 10)
 
 
-def told(run: Run) -> dict[str, Any]:
+def summary(run: Run) -> dict[str, Any]:
     """Collect the numbers of a run that the page needs."""
     matrices = run.network.matrices()
     hardware = {name: Hardware.of(matrix) for name, matrix in matrices.items()}
@@ -81,7 +81,7 @@ def train(name: str, record: dict[str, Any], again: bool) -> None:
             if key in record and not again:
                 continue
             run = begin(study_of(plan, {**setting.changes, **seed.changes}), data).train(data, progress=False)
-            record[key] = {"study": name, "cells": {**setting.cells, **seed.cells}, **told(run)}
+            record[key] = {"study": name, "cells": {**setting.cells, **seed.cells}, **summary(run)}
             print(f"{key}: {run.history['test_accuracy'][-1]:.2%}", flush=True)
             RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
@@ -231,9 +231,9 @@ def read_table(record: dict[str, Any], name: str) -> list[str]:
     for rule, one in kept.items():
         reads = sum(one[part] for part in READING)
         shares = [reads / rest[rule], one["converters"] / reads, one["states"] / rest[rule], one["buffers"] / rest[rule]]
-        told = " | ".join(f"{share:.0%}" for share in shares)
+        shown_shares = " | ".join(f"{share:.0%}" for share in shares)
         each = in_unit(rest[rule] / found[rule][0]["samples"], "J")
-        lines.append(f"| {rule} | {each} | {rest[rule] / rest['bp']:.2f} | {told} |")
+        lines.append(f"| {rule} | {each} | {rest[rule] / rest['bp']:.2f} | {shown_shares} |")
     return lines
 
 

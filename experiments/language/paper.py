@@ -66,20 +66,20 @@ def train(study: LanguageStudy, data: TextData, checkpoint: Path, backend: Any, 
     else:
         run = begin_text(study, data, backend=backend)
 
-    def told() -> dict[str, Any]:
+    def summary() -> dict[str, Any]:
         best = {} if run.best is None else {"best_batch": run.best[0], "validation_perplexity": run.best[1]}
         return {"study": study.to_dict(), "finished": run.finished, "batches": run.batch, "history": run.history, **best}
 
     try:
         while not run.finished:
             run.train(data, batches=study.interval - run.batch % study.interval, checkpoint=checkpoint)
-            keep(told())
+            keep(summary())
             print(f"    {run._line()}", file=sys.stderr, flush=True)
     except DivergenceError as error:
-        keep({**told(), "finished": True, "diverged": str(error)})
+        keep({**summary(), "finished": True, "diverged": str(error)})
         return
     tested = perplexity(run.best_network, data, "test")
-    keep({**told(), "test_perplexity": tested.value, "test_bits_per_character": tested.bits_per_character})
+    keep({**summary(), "test_perplexity": tested.value, "test_bits_per_character": tested.bits_per_character})
 
 
 def main(arguments: list[str] | None = None) -> None:

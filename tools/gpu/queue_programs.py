@@ -79,10 +79,10 @@ def run_program(job: BenchJob, budget: Budget) -> Outcome:
         out = Path(folder) / "out.json"
         ended = run_python([argument.replace("{out}", str(out)) for argument in job.arguments], budget.left - _RESERVE)
         written = json.loads(out.read_text(encoding="utf-8")) if out.exists() else None
-    told = {"queue": {"seconds": round(ended.seconds, 1), "machine": described(job.backend)}}
+    origin = {"queue": {"seconds": round(ended.seconds, 1), "machine": described(job.backend)}}
     if ended.status == 0 and isinstance(written, dict):
-        return Outcome("done", f"{ended.seconds:.0f} s", {**written, **told})
-    record = {**(written if isinstance(written, dict) else {}), **told, "exit_status": ended.status, "tail": ended.tail}
+        return Outcome("done", f"{ended.seconds:.0f} s", {**written, **origin})
+    record = {**(written if isinstance(written, dict) else {}), **origin, "exit_status": ended.status, "tail": ended.tail}
     if ended.stopped:
         return Outcome("begun", f"stopped after {ended.seconds:.0f} s; needs a larger budget", record)
     last = ended.tail[-1] if ended.tail else "no message"
