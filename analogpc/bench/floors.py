@@ -31,14 +31,14 @@ def products_of(network: Network, teach: Callable[[Network, Callable[..., None]]
     teach : function of the network and of an ``apply``
     """
 
-    lessons: Counter[int] = Counter()
+    phases_of: Counter[int] = Counter()
 
     def apply(products: Any, gain: float) -> None:
-        phases, taught = 2 if isinstance(products, TwoPhases) else 1, set()
+        phases, learnt = 2 if isinstance(products, TwoPhases) else 1, set()
         for matrix, pre, post in products:
-            taught.add(id(matrix))
+            learnt.add(id(matrix))
             matrix.learn([(pre, post)], 0.0)
-        lessons.update(dict.fromkeys(taught, phases))
+        phases_of.update(dict.fromkeys(learnt, phases))
 
     teach(network, apply)
     calls: list[tuple[int, np.ndarray, np.ndarray, np.ndarray | None]] = []
@@ -49,20 +49,20 @@ def products_of(network: Network, teach: Callable[[Network, Callable[..., None]]
 
     for name, matrix in network.matrices().items():
         counts = matrix.meter
-        if not name.endswith("weight") or counts.look_ups or not lessons[id(matrix)]:
+        if not name.endswith("weight") or counts.look_ups or not phases_of[id(matrix)]:
             continue
         n_out, n_in = matrix.shape
         # Each update of a matrix uses all rows of the batch.
-        rows = counts.updates // lessons[id(matrix)]
+        rows = counts.updates // phases_of[id(matrix)]
         x, g, weights = some(rows, n_in), some(rows, n_out), some(n_in, n_out)
         calls += [
             (counts.forward_reads // rows, x, weights, some(rows, n_out)),
             (counts.backward_reads // rows, g, weights.T, some(rows, n_in)),
-            (lessons[id(matrix)], x.T, g, some(n_in, n_out)),
+            (phases_of[id(matrix)], x.T, g, some(n_in, n_out)),
         ]
         if name.endswith("queries.weight"):
             output = network.matrices()[name.replace("queries", "output")].meter
-            times = counts.forward_reads // rows, output.backward_reads // rows, lessons[id(matrix)]
+            times = counts.forward_reads // rows, output.backward_reads // rows, phases_of[id(matrix)]
             calls += _of_activations(cast(Transformer, network.architecture), rows, times, some)
 
     def products() -> None:
