@@ -294,31 +294,27 @@ class Run(Predictions, Billing):
         step = here.epoch * per_epoch + here.batch
         place = f"epoch {here.epoch + 1}, batch {here.batch + 1} (step {step + 1})"
         with all_or_nothing(self, self._rollback, place), naming(place, self.saved_in):
-            self._learn(data, order, step, per_epoch)
-
-    def _learn(self, data: Dataset, order: np.ndarray, step: int, per_epoch: int) -> None:
-        began = time.perf_counter()
-        study, here = self.study, self.position
-        optimiser = study.optimiser
-        rate = optimiser.learning_rate * optimiser.schedule.factor(step, study.epochs * per_epoch, per_epoch)
-        x, target = self._batches.take(data, order, here.epoch, here.batch)
-        rule = study.rule.at(StepContext(Key(study.seed).fold("rule"), here.epoch, step))
-        _, report = self._training_step.learn(rule, x, target, rate)
-        if self.network.backend == "gpu" and here.batch + 1 < per_epoch:
-            # The next inputs are enqueued on the GPU before the results of this batch are fetched.
-            self._batches.prepare(data, order, here.epoch, here.batch + 1)
-        correct, lost, whole, energies = numbers_in(report, self.network)
-        refuse_non_finite(self.network, energies, whole)
-        self.ledger.batch(len(x))
-        self.position = replace(
-            here,
-            batch=here.batch + 1,
-            seen=here.seen + len(x),
-            correct=here.correct + correct,
-            loss=here.loss + lost * len(x),
-            energies=here.energies + energies * len(x),
-            seconds=here.seconds + time.perf_counter() - began,
-        )
+            began, study = time.perf_counter(), self.study
+            optimiser = study.optimiser
+            rate = optimiser.learning_rate * optimiser.schedule.factor(step, study.epochs * per_epoch, per_epoch)
+            x, target = self._batches.take(data, order, here.epoch, here.batch)
+            rule = study.rule.at(StepContext(Key(study.seed).fold("rule"), here.epoch, step))
+            _, report = self._training_step.learn(rule, x, target, rate)
+            if self.network.backend == "gpu" and here.batch + 1 < per_epoch:
+                # The next inputs are enqueued on the GPU before the results of this batch are fetched.
+                self._batches.prepare(data, order, here.epoch, here.batch + 1)
+            correct, lost, whole, energies = numbers_in(report, self.network)
+            refuse_non_finite(self.network, energies, whole)
+            self.ledger.batch(len(x))
+            self.position = replace(
+                here,
+                batch=here.batch + 1,
+                seen=here.seen + len(x),
+                correct=here.correct + correct,
+                loss=here.loss + lost * len(x),
+                energies=here.energies + energies * len(x),
+                seconds=here.seconds + time.perf_counter() - began,
+            )
 
     def _report(self, result: StepResult, target: np.ndarray) -> np.ndarray:
         return report_of(result, target, self.network, self.output, bool(self.data.targets.classes))
