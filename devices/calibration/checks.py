@@ -74,7 +74,7 @@ def check(fitted: PulseFit) -> Checks:
     if abs(correlation[largest]) > max(_MOST_CORRELATION, 5 / np.sqrt(n)):
         failures.append(f"the prediction errors are correlated by {correlation[largest]:.2f} over {largest + 1} pulses")
     elif p_white < 1e-4:
-        remarks.append(f"the prediction errors are not quite white: correlations of up to {abs(correlation[largest]):.2f}")
+        remarks.append(f"the prediction errors are slightly correlated: correlations of up to {abs(correlation[largest]):.2f}")
     for way, places in ends.items():
         for end, (found, model, error) in places.items():
             off = abs(model - found)

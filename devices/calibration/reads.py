@@ -28,7 +28,7 @@ def reads_part(part: Understood) -> Part:
         gaps = np.concatenate([np.diff(np.sort(part.columns["seconds"][series == s])) for s in np.unique(series)])
         step = float(np.median(gaps[gaps > 0])) if (gaps > 0).any() else 1.0
     else:
-        remarks.append("the time between reads is not known and is taken for 1 s")
+        remarks.append("the time between reads is not known and is taken as 1 s")
     means, white, slow, telegraph, longest = [], [], [], [], 0
     for s in np.unique(series):
         own = np.flatnonzero(series == s)
@@ -79,7 +79,7 @@ def reads_part(part: Understood) -> Part:
         )
         error = amplitude / np.sqrt(2 * max((slower > 0).sum() * 5, 2))
         intervals.append(interval("1/f amplitude", amplitude, float(error), "of the conductance", "flicker.amplitude", least=0.0))
-        remarks.append(f"slow noise of {relative:.2%} of the conductance over {duration:.3g} s is taken for 1/f noise")
+        remarks.append(f"slow noise of {relative:.2%} of the conductance over {duration:.3g} s is taken as 1/f noise")
     panel = Panel("Repeated reads", "conductance (µS)", "standard deviation (µS)")
     panel.points.extend([(level, fast, "white part"), (level, slower, "slow part")])
     span = np.linspace(level.min(), level.max(), 60)

@@ -121,7 +121,7 @@ def _power_law(
         field = "drift.exponent.std" if constant else ""
         intervals.append(Interval(name="spread of the drift exponent", value=spread, low=low, high=high, field=field))
     else:
-        remarks.append(f"{len(nu)} series tell nothing about the spread of the drift exponent, which is taken as zero")
+        remarks.append(f"{len(nu)} series do not determine the spread of the drift exponent, which is taken as zero")
     span = np.geomspace(max(t0, 1e-9), max(float(seconds.max()), 2 * t0), 60)
     for start in np.quantile(level, [0.1, 0.5, 0.9]) if len(level) > 2 else level:
         value = float(exponent.nu(np.array([start]), float(level.max()), np.zeros(1))[0])
