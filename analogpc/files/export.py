@@ -14,7 +14,8 @@ from analogpc.devices.crossbars.netlist import netlist
 from analogpc.files.atomic import replace_file
 from analogpc.files.storage import Leaf, write_file
 from analogpc.kernels.random.streams import Key
-from analogpc.networks.network import Network, as_network
+from analogpc.networks.network import Network
+from analogpc.networks.zoo import as_network
 
 KIND = "crossbars"
 

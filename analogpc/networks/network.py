@@ -14,13 +14,14 @@ from analogpc.devices.costs.meter import Meter
 from analogpc.devices.crossbars.builder import blank_matrix, make_matrix
 from analogpc.devices.matrix import Matrix
 from analogpc.devices.specification import SpecificationError
-from analogpc.devices.state import Shaped, StateError, Tree, Varying, copied_tree, fitted
+from analogpc.devices.state import StateError, Tree, copied_tree
 from analogpc.devices.substrate import Analog, Digital, as_substrate
 from analogpc.kernels.checks import whole_number
 from analogpc.kernels.gpu.arrays import Backend, as_backend, copied, in_tree, to_host
 from analogpc.kernels.random.streams import Key
 from analogpc.networks import Architecture
 from analogpc.networks.base import ArchitectureBase
+from analogpc.networks.network_state import fitted_state
 from analogpc.networks.sample_format import SampleFormat
 from analogpc.networks.sessions import Sessions
 
@@ -352,19 +353,6 @@ class Network:
         """Pickle a network as its specification and state."""
         return _restored, (self.specification, self.held(), self._initial, self.backend, self.tokeniser)
 
-    def template(self) -> dict[str, Any]:
-        """Return the structure of `held`; see `state.fitted`."""
-        kept = {name: {"values": array} for name, array in self.buffers().items()}
-        return {name: matrix.template() for name, matrix in self.matrices().items()} | kept
-
-    def _carried_template(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Return the structure of carried states: one for each layer, of any number of samples."""
-        samples = {array.shape[0] for array in given.values() if getattr(array, "ndim", 0)}
-        if len(samples) != 1:
-            raise StateError("the carried states have different numbers of samples")
-        shapes = [(min(samples), *layer.output_shape) for layer in self.layers]
-        return {str(number): Shaped(shape, (self.dtype.name,)) for number, shape in enumerate(shapes)}
-
     def fitted(self, state: dict[str, Any]) -> dict[str, Any]:
         """Check a state from elsewhere, such as a file, and read all its arrays.
 
@@ -373,10 +361,7 @@ class Network:
         StateError
             If it is not a state of this network; the message names the entry.
         """
-        template = self.template()
-        if isinstance(state, dict) and "carried" in state:
-            template["carried"] = Varying(self._carried_template)
-        return fitted(state, template)
+        return fitted_state(state, self.matrices(), self.buffers(), [layer.output_shape for layer in self.layers], self.dtype)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restore a result of `held` or `snapshot`; the weights then count as trained.
@@ -399,21 +384,6 @@ class Network:
         carried = state.get("carried", {})
         self.carried = [copied(carried[str(number)], self.backend) for number in range(len(carried))]
         self._initial = None
-
-
-def as_network(value: Any) -> Network:
-    """Return a network, given as such or by its description.
-
-    Raises
-    ------
-    ValueError
-        If ``value`` is neither.
-    """
-    if isinstance(value, Network):
-        return value
-    if isinstance(value, ArchitectureBase):
-        return Network(value)
-    raise ValueError(f"network = {value!r} is not allowed: use a network, such as apc.mlp([64, 10]) or a loaded network")
 
 
 def _restored(specification: Mapping[str, Any], tree: Tree, initial: Any, backend: Backend, tokeniser: Any) -> Network:

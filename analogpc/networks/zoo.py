@@ -7,6 +7,7 @@ from typing import Any
 
 from analogpc.devices.substrate import Analog, Digital
 from analogpc.networks import CNN, MLP, VGG, AlexNet, ResNet, Transformer
+from analogpc.networks.base import ArchitectureBase
 from analogpc.networks.network import Network
 
 
@@ -118,6 +119,21 @@ def transformer(vocabulary: int, *, substrate: Digital | Analog | str | None = N
     (16, 100)
     """
     return Network(Transformer(vocabulary=vocabulary, **fields), substrate, seed)
+
+
+def as_network(value: Any) -> Network:
+    """Return a network, given as such or by its description.
+
+    Raises
+    ------
+    ValueError
+        If ``value`` is neither.
+    """
+    if isinstance(value, Network):
+        return value
+    if isinstance(value, ArchitectureBase):
+        return Network(value)
+    raise ValueError(f"network = {value!r} is not allowed: use a network, such as apc.mlp([64, 10]) or a loaded network")
 
 
 def _sizes(given: Any) -> Any:

@@ -14,7 +14,8 @@ from analogpc.dynamics.relaxation import Output
 from analogpc.kernels.checks import several
 from analogpc.kernels.gpu.arrays import to_host
 from analogpc.kernels.random.streams import Key
-from analogpc.networks.network import Network, as_network
+from analogpc.networks.network import Network
+from analogpc.networks.zoo import as_network
 from analogpc.training.metrics import Answers, measured, metric
 
 _BATCH = 500

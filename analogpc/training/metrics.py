@@ -13,6 +13,7 @@ import numpy as np
 from analogpc.data.targets import Targets, Task
 from analogpc.devices.names import unknown
 from analogpc.dynamics.relaxation import Output, output_energy, softmax
+from analogpc.training.position import ResumeError
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,3 +247,18 @@ class Confusion:
         rows = ("".join(f"{count:>{width}}" for count in row) for row in self.counts)
         body = (f"{name:>{width}}{row}" for name, row in zip(self.classes, rows, strict=True))
         return "\n".join((f"true class (rows), predicted class (columns), accuracy {self.accuracy:.2%}", head, *body))
+
+
+def refuse_missing(names: Sequence[str], given: Sequence[Any]) -> None:
+    """Refuse to resume without the function metrics of these names, which a file cannot keep.
+
+    Raises
+    ------
+    ResumeError
+        If one is not among those given.
+    """
+    if missing := set(names) - {metric(one).name for one in given}:
+        raise ResumeError(
+            f"the metric '{min(missing)}' of the run is a function, which is not in its file: pass it again, as in "
+            "run.train(metrics=[...])"
+        )

@@ -30,7 +30,7 @@ from analogpc.training.callbacks import Callbacks
 from analogpc.training.environment import describe_environment
 from analogpc.training.evaluation import answers_of, refuse_small_batches
 from analogpc.training.interrupts import Interrupts, Stopped
-from analogpc.training.metrics import measured, metric, metrics_for
+from analogpc.training.metrics import measured, metric, metrics_for, refuse_missing
 from analogpc.training.optimisers import Learner
 from analogpc.training.position import Position
 from analogpc.training.position import ResumeError as ResumeError
@@ -264,12 +264,7 @@ class Run(Predictions, Billing):
 
     def _take_metrics(self, given: Sequence[Any]) -> None:
         """Take the function metrics of a run loaded from a file."""
-        missing = set(self.missing_metrics) - {metric(one).name for one in given}
-        if missing:
-            raise ResumeError(
-                f"the metric '{min(missing)}' of the run is a function, which is not in its file: pass it again, as in "
-                "run.train(metrics=[...])"
-            )
+        refuse_missing(self.missing_metrics, given)
         self.metrics, self.missing_metrics = (*self.metrics, *given), []
 
     def function_metrics(self) -> list[str]:
