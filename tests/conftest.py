@@ -85,15 +85,25 @@ def emulated(monkeypatch: pytest.MonkeyPatch, forgotten: None) -> ModuleType:
     return _installed(monkeypatch, emulated_gpu.module, emulated_gpu.Blas)
 
 
-@pytest.fixture(params=["emulated", "present"])
-def device(request: pytest.FixtureRequest, forgotten: None) -> ModuleType:
-    """The module with GPU arrays: emulated, and real if there is a GPU."""
+def _gpu(request: pytest.FixtureRequest) -> ModuleType:
     if request.param == "emulated":
         return request.getfixturevalue("emulated")
     try:
         return gpu.cupy()
     except gpu.GpuError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(params=["emulated", "present"])
+def device(request: pytest.FixtureRequest, forgotten: None) -> ModuleType:
+    """The module with GPU arrays: emulated, and real if there is a GPU."""
+    return _gpu(request)
+
+
+@pytest.fixture(params=["cpu", "emulated", "present"])
+def everywhere(request: pytest.FixtureRequest, forgotten: None) -> ModuleType:
+    """The module with the arrays of each backend: NumPy, the emulated GPU, and a real one if there is one."""
+    return np if request.param == "cpu" else _gpu(request)
 
 
 @pytest.fixture
