@@ -86,10 +86,10 @@ def _counts(found: dict[tuple[str, str, str], tuple[Setting, list[float]]], rule
 
 
 def _reasons(found: dict[tuple[str, str, str], tuple[Setting, list[float]]]) -> list[str]:
-    told = dict.fromkeys(
+    reasons = dict.fromkeys(
         text.rsplit("is not allowed: ", 1)[-1] for one, _ in found.values() if _refused(one) for text in one.other
     )
-    lines = ["", "Impossible:", "", *(f"- {text}" for text in told)] if told else []
+    lines = ["", "Impossible:", "", *(f"- {text}" for text in reasons)] if reasons else []
     if any(not one.values and not _refused(one) for one, _ in found.values()):
         lines += ["", "At chance: after two epochs no rate had reached 20 % of the validation images, or training diverged."]
     return lines

@@ -181,10 +181,10 @@ def main(arguments: list[str] | None = None) -> None:
                 record = {"row": row.key, "failed": f"{type(error).__name__}: {error}"}
             found["rows"][row.key] = record
             replace_file(chosen.out, (json.dumps(found, indent=1) + "\n").encode())
-            told = (
+            cell = (
                 record.get("failed") or f"{record.get('test_perplexity', record.get('validation_perplexity', float('nan'))):.1f}"
             )
-            print(f"{row.key}: {told}, {record.get('milliseconds_per_batch', 0):.1f} ms per batch", flush=True)
+            print(f"{row.key}: {cell}, {record.get('milliseconds_per_batch', 0):.1f} ms per batch", flush=True)
 
 
 if __name__ == "__main__":
