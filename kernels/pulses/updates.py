@@ -53,24 +53,45 @@ def _fire(thresholds, length, c2, c3, k0, k1, words):
             words[j] |= np.uint32(np.uint32(slots << np.uint32(4 * block)) & used)
 
 
+# Loops without branches, so that the compiler vectorises them.
+@compiled(error_model="numpy")
+def _set_thresholds(values, gain, probabilities, shifted, bits, thresholds):
+    """Set the probabilities of lines, and 2**32 times them rounded down, or 0 from 1 on; return how many exceed 1.
+
+    ``bits`` is the memory of ``shifted`` as integers: 2**52 plus a whole number holds it in its lowest bits.
+    """
+    over = 0
+    for j in range(values.size):
+        probabilities[j] = gain * abs(np.float64(values[j]))
+    for j in range(values.size):
+        over += probabilities[j] > 1.0
+    for j in range(values.size):
+        shifted[j] = np.floor((probabilities[j] if probabilities[j] < 1.0 else 0.0) * 4294967296.0) + 4503599627370496.0
+    for j in range(values.size):
+        thresholds[j] = np.uint32(bits[j] & np.uint64(0xFFFFFFFF))
+    return over
+
+
+@compiled
+def _sign_words(values, probabilities, full, words):
+    """Set all slots of lines that fire with certainty, and the signs."""
+    for j in range(values.size):
+        word = full if probabilities[j] >= 1.0 else words[j]
+        words[j] = word | (SIGN if values[j] < 0 else np.uint32(0))
+
+
 @compiled
 def _trains(values, gain, length, words, k0, k1, first_step):
-    over = np.zeros(values.shape[0], np.int64)
+    over, lines = 0, values.shape[1]
+    probabilities, shifted, thresholds = np.empty(lines), np.empty(lines), np.empty(lines, np.uint32)
+    bits = shifted.view(np.uint64)
     for b in range(values.shape[0]):
         c2, c3 = split(first_step + np.uint64(b))
-        thresholds = np.zeros(values.shape[1], np.uint32)
-        for j in range(values.shape[1]):
-            probability = np.float64(gain[b]) * abs(np.float64(values[b, j]))
-            over[b] += probability > 1.0
-            if 0.0 < probability < 1.0:
-                thresholds[j] = np.uint32(probability * 4294967296.0)
+        over += _set_thresholds(values[b], gain[b], probabilities, shifted, bits, thresholds)
         _fire(thresholds, length[b], c2, c3, k0, k1, words[b])
-        for j in range(values.shape[1]):
-            if np.float64(gain[b]) * abs(np.float64(values[b, j])) >= 1.0:
-                words[b, j] = (np.uint32(1) << np.uint32(length[b])) - np.uint32(1)
-            if values[b, j] < 0:
-                words[b, j] |= SIGN
-    return over.sum()
+        full = np.uint32((np.uint32(1) << np.uint32(length[b])) - np.uint32(1))
+        _sign_words(values[b], probabilities, full, words[b])
+    return over
 
 
 def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, first_step: int) -> tuple[np.ndarray, Any]:
