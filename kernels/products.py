@@ -13,9 +13,9 @@ from analogpc.kernels.lookups import sum_rows
 from analogpc.kernels.memory import empty
 from analogpc.kernels.threads import distribute, one_blas_thread
 
-_PART = 2**22
-"""Multiply-adds of one part of a product: a tenth of a millisecond, several times as long as calling another thread."""
-_MOST_PARTS, _NARROWEST = 64, 96
+_PART = 2**23
+"""Least multiply-adds of one part of a product: two tenths of a millisecond, twice as long as another thread takes to wake up."""
+_MOST_PARTS, _NARROWEST = 64, 128
 """Largest number of parts of a product, and their least width: BLAS copies the other operand anew for each."""
 _UNIT = 48
 """Widths of parts are multiples of this number, in which the kernels of BLAS work for most processors."""

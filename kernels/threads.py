@@ -3,8 +3,8 @@
 The threads of other pools wait actively after their work, and a caller of theirs waits for every one of them to begin. As soon as
 another process uses a core, each then waits for a thread that has no core: a product of half a millisecond takes ten. Here the calling
 thread begins at once, the others join when they get a core, and a caller waits only for parts that somebody is working on. Waiting
-threads sleep. Kernels release the interpreter lock, so that ordinary Python threads suffice; distributing a call costs some twenty
-microseconds.
+threads sleep, and take about a tenth of a millisecond to wake up. Kernels release the interpreter lock, so that ordinary Python threads
+suffice.
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ from analogpc.networks.zoo import vgg
 from analogpc.rules import PredictiveCoding
 
 _BATCH = 128
+_RATE = 0.05
+"""Learning rate of plain SGD, at which these networks train on devices."""
 
 
 def convolutional(width: float, device: str, backend: Backend) -> Calls:
@@ -28,7 +30,7 @@ def convolutional(width: float, device: str, backend: Backend) -> Calls:
     rule = PredictiveCoding(steps=5, step_size=0.8, momentum=0.1, nesterov=True, precision="spiking", update="forward")
 
     def step(substrate: Digital | Analog) -> Callable[[], Any]:
-        return rule_step(vgg(5, width=width, activation="gelu", substrate=substrate).to(backend), rule, _BATCH)[0]
+        return rule_step(vgg(5, width=width, activation="gelu", substrate=substrate).to(backend), rule, _BATCH, _RATE)[0]
 
     exact, pulsed = Analog(device=device, scheme={"kind": "ideal"}), Analog(device=device)
     return Calls(step(Digital()), {"exact writing": step(exact), "pulses": step(pulsed)})

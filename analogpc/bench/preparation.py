@@ -33,15 +33,15 @@ class Calls:
     items: dict[str, int] = field(default_factory=dict)
 
 
-def rule_step(network: Network, rule: Rule, batch: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
+def rule_step(network: Network, rule: Rule, batch: int, rate: float = 1e-3) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """Return one training step on random samples with plain SGD, and all its matrix products in order."""
     rng = np.random.default_rng(0)
     x = rng.random((batch, *network.input_shape)).astype(network.dtype)
     target = np.eye(network.output_shape[0], dtype=network.dtype)[rng.integers(0, network.output_shape[0], batch)]
     x, target = network.brought(x), network.brought(target)
-    at_work = TrainingStep(network, Learner(SGD(learning_rate=1e-3), network.matrices()))
+    at_work = TrainingStep(network, Learner(SGD(learning_rate=rate), network.matrices()))
 
     def step() -> None:
-        at_work.learn(rule, x, target, 1e-3)
+        at_work.learn(rule, x, target, rate)
 
     return step, products_of(network.copy(), lambda twin, teach: rule.train_step(twin, x, target, teach))

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numba
-from threadpoolctl import threadpool_limits
 
 from analogpc.bench.results import PeerTime, Result
 from analogpc.bench.timing import loaded_ratios, take_turns
@@ -16,6 +15,7 @@ from analogpc.bench.workloads import WORKLOADS
 from analogpc.kernels.gpu import arrays as gpu
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.gpu.graphs import synchronize, working_stream
+from analogpc.kernels.threads import one_blas_thread
 
 PEERS = Path(__file__).parent / "peers"
 
@@ -42,7 +42,7 @@ def run_bench(
     names : sequence of str
         Names in `WORKLOADS`; all if empty.
     threads : sequence of int
-        Threads of BLAS and of the kernels; every workload runs once with each.
+        Numbers of threads; every workload runs once with each.
     seconds : float
         Approximate time per workload and number of threads.
     backend : "cpu" or "gpu"
@@ -94,7 +94,7 @@ def run_bench(
             for count in threads:
                 report(f"{name}, {count} thread(s)")
                 numba.set_num_threads(count)
-                with threadpool_limits(count, "blas"):
+                with one_blas_thread:
                     results.append(_measured(name, count, seconds, backend, found.get((name, count), {}), busy))
     finally:
         numba.set_num_threads(before)

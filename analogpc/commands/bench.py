@@ -16,9 +16,7 @@ from analogpc.commands.output import BackendOption, Json, Overwrite, PrecisionOp
 
 def bench(
     workloads: Annotated[list[str] | None, typer.Argument(help="Names of workloads (default: all; see --list).")] = None,
-    threads: Annotated[
-        list[int] | None, typer.Option(help="Number of threads of BLAS and of the kernels; may be repeated.")
-    ] = None,
+    threads: Annotated[list[int] | None, typer.Option(help="Number of threads; may be repeated.")] = None,
     seconds: Annotated[float, typer.Option(help="Approximate time per workload and number of threads.", min=0.0)] = 2.0,
     peer: Annotated[
         list[str] | None, typer.Option(help="Also measure another library, with the Python of its environment.")
