@@ -64,6 +64,7 @@ def figure(swept: Swept) -> Figure:
                 label = one.cells["case"] if turn == 0 else None
                 panel.plot(history["epoch"], [100 * value for value in history["test_accuracy"]], **style(number), label=label)
         panel.set(xlabel="epoch", ylabel="test accuracy (%)", title=dataset)
+        panel.xaxis.get_major_locator().set_params(integer=True)
         panel.grid(alpha=0.3)
         panel.legend(fontsize=8)
     return drawn
