@@ -10,6 +10,7 @@ from analogpc.devices.device import Device
 from analogpc.devices.substrate import Analog
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.studies.api import SweepResult
+from analogpc.training.study import Study
 
 TIMES = {"at once": 0.0, "after an hour": 3600.0, "after a day": 86400.0, "after a month": 2629800.0, "after a year": 31557600.0}
 
@@ -63,6 +64,7 @@ def kept(device: Device, found: SweepResult, backend: Backend) -> list[Kept]:
     with one_blas_thread:
         for number in finished:
             study = found.study(number)
+            assert isinstance(study, Study)
             data = study_data(study)
             run = begin(study, data, backend=backend).train(data, progress=False)
             digital = run.history["test_accuracy"][-1]

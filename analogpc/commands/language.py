@@ -121,7 +121,7 @@ def _study(file: Path | None, options: dict[str, Any], settings: list[str], task
     """Build the study: options override the file, the file overrides the defaults."""
     from analogpc.devices.fields import lay
     from analogpc.devices.texts import read_toml
-    from analogpc.training.language_study import LanguageStudy
+    from analogpc.training.language_study import LanguageStudy, completed
     from analogpc.training.study_fields import setting
 
     names = {"device": "substrate"}
@@ -132,10 +132,7 @@ def _study(file: Path | None, options: dict[str, Any], settings: list[str], task
                 f"the study file trains a language model, but --dataset {dataset} is not a text: write --dataset text:PATH"
             )
         changes["text"] = str(dataset).removeprefix(TEXT)
-    usual: dict[str, Any] = {"rule": "ipc", "network": {"kind": "transformer", "vocabulary": 1000, "task": "conditional"}}
-    fields = usual | ({} if file is None else read_toml(file))
-    if isinstance(fields["network"], dict):
-        fields["network"] = usual["network"] | fields["network"]
+    fields = completed({} if file is None else read_toml(file))
     if task is not None:
         changes["network.task"] = task
     # A rule by its name is a whole rule, over which single fields of it are laid.

@@ -13,6 +13,7 @@ from analogpc.report.page_pictures import PALETTE, Picture, canvas, legend, pict
 from analogpc.report.sweeps import draw_settings, is_fraction, number
 from analogpc.studies.axes import SEEDS
 from analogpc.studies.comparison import Setting, mean_interval, settings
+from analogpc.studies.kinds import TEXTS
 
 Record = dict[str, Any]
 _MOST_CURVES, _MOST_SETTINGS = 12, 40
@@ -49,9 +50,12 @@ def _settings(ranked: Sequence[Setting], metric: str) -> Picture:
 
 
 def _curves(record: Record, ranked: Sequence[Setting]) -> list[Picture]:
-    """Plot the metric by epoch, with mean and range over the seeds."""
+    """Plot the metric by epoch (of a language model: by batch), with mean and range over the seeds."""
     metric, shown = record["metric"], ranked[:_MOST_CURVES]
     histories = record["histories"]
+    if metric in TEXTS.tested_once:
+        # Known at the end only: the validation is measured all along.
+        metric = metric.replace("test_", "validation_")
     drawn = [one for one in shown if any(metric in histories.get(str(n), {}) for n in one.numbers)]
     if not drawn:
         return []
@@ -61,17 +65,19 @@ def _curves(record: Record, ranked: Sequence[Setting]) -> list[Picture]:
         lines = [histories[str(n)][metric] for n in one.numbers if metric in histories.get(str(n), {})]
         length = min(map(len, lines))
         table = scale * np.array([line[:length] for line in lines], float)
-        epochs = np.arange(1, length + 1)
+        history = histories[str(one.numbers[0])]
+        steps = np.array(history["batch"][:length]) if "batch" in history else np.arange(1, length + 1)
         look = style(place)
-        axes.plot(epochs, table.mean(0), **look, markersize=3, linewidth=1.3, label=one.title)
-        axes.fill_between(epochs, table.min(0), table.max(0), color=look["color"], alpha=0.15, linewidth=0)
-    axes.set(xlabel="epoch", ylabel=metric.replace("_", " ") + (" (%)" if is_fraction(metric) else ""))
+        axes.plot(steps, table.mean(0), **look, markersize=3, linewidth=1.3, label=one.title)
+        axes.fill_between(steps, table.min(0), table.max(0), color=look["color"], alpha=0.15, linewidth=0)
+    by = "batch" if "batch" in histories[str(drawn[0].numbers[0])] else "epoch"
+    axes.set(xlabel=by, ylabel=metric.replace("_", " ") + (" (%)" if is_fraction(metric) else ""))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     legend(axes, 9)
     left = f" The best {len(drawn)} of {len(ranked)} settings." if len(ranked) > len(drawn) else ""
     note = f"Mean over the seeds (lines), and from the lowest to the highest of them (bands).{left}"
-    return [picture(figure, "curves", "Learning curves", note, f"Lines of {metric} by epoch, one for each setting.")]
+    return [picture(figure, "curves", "Learning curves", note, f"Lines of {metric} by {by}, one for each setting.")]
 
 
 def _field(found: Sequence[Setting], name: str, metric: str) -> list[Picture]:

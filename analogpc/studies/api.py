@@ -9,11 +9,11 @@ from typing import Any
 
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.studies.comparison import Setting, best_setting, settings
+from analogpc.studies.kinds import AnyStudy
 from analogpc.studies.plan import Plan, read_plan
 from analogpc.studies.sweep import Means, Outcome, run_sweep
 from analogpc.studies.table import Row, columns, frame, table_row
 from analogpc.studies.workers import available_processors
-from analogpc.training.study import Study
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class SweepResult:
         """Setting with the best mean over seeds; None if no setting finished."""
         return best_setting(self.settings, self.plan.maximise)
 
-    def study(self, trial: int) -> Study:
+    def study(self, trial: int) -> AnyStudy:
         """Return the study of a trial, by its number in the table.
 
         Raises

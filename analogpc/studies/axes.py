@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
-
-from analogpc.training.study import Study
 
 SEEDS = ("seed", "network_seed")
 """Fields for which a number in `[axes]` is the number of values."""
@@ -92,7 +90,7 @@ class SpecialCase:
         return all(cells.get(name) in values for name, values in self.where.items())
 
 
-def read_axes(tables: Any, base: dict[str, Any]) -> tuple[list[Axis], list[Range]]:
+def read_axes(tables: Any, base: dict[str, Any], known: Collection[str]) -> tuple[list[Axis], list[Range]]:
     """Parse the axes of a grid and the ranges of a search.
 
     Parameters
@@ -108,6 +106,8 @@ def read_axes(tables: Any, base: dict[str, Any]) -> tuple[list[Axis], list[Range
         - `field = {low = …, high = …}` with `log = true` or `step = …`, and `field = {choices = […]}`: searched.
     base : dict
         The fields of the study that the axes vary.
+    known : names
+        All fields that such studies have.
 
     Raises
     ------
@@ -118,23 +118,23 @@ def read_axes(tables: Any, base: dict[str, Any]) -> tuple[list[Axis], list[Range
         raise AxesError(f"axes = {tables!r} is not allowed: it is a table of fields and their values")
     axes, ranges = [], []
     for name, given in tables.items():
-        if isinstance(given, dict) and _is_field(name) and ({"low", "high", "choices"} & set(given)):
+        if isinstance(given, dict) and _is_field(name, known) and ({"low", "high", "choices"} & set(given)):
             ranges.append(_range(name, given))
         else:
-            axes.append(_axis(name, given, base))
+            axes.append(_axis(name, given, base, known))
     _refuse_repeated([column for axis in axes for column in axis.columns] + [one.name for one in ranges])
     return axes, ranges
 
 
-def _is_field(path: str) -> bool:
-    return path.split(".")[0] in Study.model_fields
+def _is_field(path: str, known: Collection[str]) -> bool:
+    return path.split(".")[0] in known
 
 
-def _check_field(name: str, path: str) -> None:
-    if not path or not _is_field(path):
+def _check_field(name: str, path: str, known: Collection[str]) -> None:
+    if not path or not _is_field(path, known):
         first = path.split(".")[0]
-        close = difflib.get_close_matches(first, Study.model_fields, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"its fields are {', '.join(Study.model_fields)}"
+        close = difflib.get_close_matches(first, known, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"its fields are {', '.join(known)}"
         raise AxesError(f"axes: {name!r} varies '{path}', which is not a field of a study; {hint}")
 
 
@@ -144,14 +144,14 @@ def _refuse_repeated(columns: list[str]) -> None:
             raise AxesError(f"axes: '{column}' is varied by two axes; each field has one")
 
 
-def _axis(name: str, given: Any, base: dict[str, Any]) -> Axis:
+def _axis(name: str, given: Any, base: dict[str, Any], known: Collection[str]) -> Axis:
     if name in SEEDS and isinstance(given, int) and not isinstance(given, bool):
         if given < 1:
             raise AxesError(f"axes: {name} = {given} is not allowed: it is a number of seeds, at least 1")
         first = base.get(name, base.get("seed", 0))
         given = [first + number for number in range(given)]
     if isinstance(given, dict):
-        return _named(name, given)
+        return _named(name, given, known)
     if not isinstance(given, list):
         number = " (only the seed takes a number of values)" if isinstance(given, int) else ""
         raise AxesError(f"axes: {name} = {given!r} is not allowed: it is a list of values or a table of named values{number}")
@@ -159,7 +159,7 @@ def _axis(name: str, given: Any, base: dict[str, Any]) -> Axis:
         raise AxesError(f"axes: {name} = [] is not allowed: it has at least one value")
     paths = [path.strip() for path in name.split(",")]
     for path in paths:
-        _check_field(name, path)
+        _check_field(name, path, known)
     if len(paths) == 1:
         points = [Point({name: label(value)}, {name: value}) for value in given]
     else:
@@ -173,17 +173,17 @@ def _pair(name: str, paths: list[str], values: Any) -> Point:
     return Point({path: label(value) for path, value in zip(paths, values, strict=True)}, dict(zip(paths, values, strict=True)))
 
 
-def _named(name: str, given: dict[str, Any]) -> Axis:
+def _named(name: str, given: dict[str, Any], known: Collection[str]) -> Axis:
     if not given:
         raise AxesError(f"axes: {name} = {{}} is not allowed: it has at least one named value")
-    if _is_field(name):
+    if _is_field(name, known):
         return Axis(name, tuple(Point({name: shown}, {name: value}) for shown, value in given.items()))
     points = []
     for shown, fields in given.items():
         if not isinstance(fields, dict):
-            _check_field(name, name)
+            _check_field(name, name, known)
         for path in fields:
-            _check_field(f"{name}.{shown}", path)
+            _check_field(f"{name}.{shown}", path, known)
         points.append(Point({name: shown}, dict(fields)))
     return Axis(name, tuple(points))
 
@@ -226,7 +226,7 @@ def label(value: Any) -> Any:
     return " ".join(str(label(one)) for one in value) if isinstance(value, (list, tuple)) else str(value)
 
 
-def read_exceptions(given: Any, columns: list[str]) -> list[SpecialCase]:
+def read_exceptions(given: Any, columns: list[str], known: Collection[str]) -> list[SpecialCase]:
     """Parse the tables `[[exceptions]]` of a study file, each with `where` and either `set` or `skip = true`.
 
     Raises
@@ -249,7 +249,7 @@ def read_exceptions(given: Any, columns: list[str]) -> list[SpecialCase]:
             if name not in columns:
                 raise AxesError(f"exceptions: there is no axis '{name}'; the axes are {', '.join(columns)}")
         for path in changes:
-            _check_field("exceptions", path)
+            _check_field("exceptions", path, known)
         sets = {name: tuple(values) if isinstance(values, list) else (values,) for name, values in where.items()}
         made.append(SpecialCase(sets, changes, skip is True))
     return made

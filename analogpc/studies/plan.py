@@ -15,9 +15,9 @@ from analogpc.devices.fields import lay
 from analogpc.devices.specification import Specification
 from analogpc.devices.texts import read_text, read_toml
 from analogpc.studies.axes import SEEDS, AxesError, Axis, Point, Range, SpecialCase, grid, read_axes, read_exceptions
-from analogpc.training.study import Study
+from analogpc.studies.kinds import Kind, kind_of
 
-Lower = ("loss", "error", "seconds", "joules", "energy")
+Lower = ("loss", "error", "seconds", "joules", "energy", "perplexity", "bits_per_character")
 """Suffixes of metrics for which lower is better."""
 
 
@@ -28,9 +28,9 @@ class Sweep(Specification):
     ----------
     metric : str
         Column of the table by which trials are compared; by default "validation_accuracy" with a holdout, otherwise
-        "test_accuracy".
+        "test_accuracy"; of language models "test_perplexity", or "validation_perplexity" in a search.
     goal : "max", "min" or "auto"
-        "auto": minimise losses, errors, seconds, joules and energies, maximise all other metrics.
+        "auto": minimise losses, errors, perplexities, bits per character, seconds, joules and energies, maximise all other metrics.
     keep : "none", "best" or "all"
         Runs kept as files: none, all seeds of the best setting, or all.
     """
@@ -71,7 +71,7 @@ class Prune(Specification):
     Attributes
     ----------
     after : int
-        Number of epochs granted to every trial.
+        Number of epochs (of a language model: evaluations) granted to every trial.
     below : float
         End a trial if its metric is worse than this value after an epoch.
     quantile : float
@@ -91,6 +91,8 @@ class Plan:
     Attributes
     ----------
     name : str
+    kind : Kind
+        Kind of the study: of labelled samples, or of a text.
     fields : dict
         Fields of the study, without the varied ones.
     axes, ranges, specials : list
@@ -102,6 +104,7 @@ class Plan:
     """
 
     name: str
+    kind: Kind
     fields: dict[str, Any]
     axes: list[Axis]
     ranges: list[Range]
@@ -130,7 +133,7 @@ class Plan:
     @property
     def metric(self) -> str:
         """Column by which trials are compared."""
-        return self.sweep.metric or ("validation_accuracy" if self.fields.get("holdout") else "test_accuracy")
+        return self.sweep.metric or self.kind.metric(self.fields, bool(self.ranges))
 
     @property
     def maximise(self) -> bool:
@@ -185,7 +188,7 @@ def read_plan(given: str | Path | dict[str, Any] | Plan, over: dict[str, Any] | 
 def _laid_over(tables: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     own = {name: value for name, value in over.items() if name in OWN}
     fields = {name: value for name, value in tables.items() if name not in OWN}
-    changed = lay(Study, fields, {name: value for name, value in over.items() if name not in OWN})
+    changed = lay(_kind(tables).specification, fields, {name: value for name, value in over.items() if name not in OWN})
     laid = {**tables, **changed}
     for name, value in own.items():
         inside = laid.get(name, {})
@@ -194,29 +197,40 @@ def _laid_over(tables: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return laid
 
 
+def _kind(tables: dict[str, Any]) -> Kind:
+    return kind_of(tables, tables.get("axes", {}))
+
+
 def _plan(name: str, text: str, tables: dict[str, Any]) -> Plan:
-    fields = {one: value for one, value in tables.items() if one not in OWN}
+    fields, kind = {one: value for one, value in tables.items() if one not in OWN}, _kind(tables)
+    known = kind.specification.model_fields
     for one in fields:
-        if one not in Study.model_fields:
-            close = difflib.get_close_matches(one, [*Study.model_fields, *OWN], n=1)
-            hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join([*Study.model_fields, *OWN])}"
+        if one not in known:
+            close = difflib.get_close_matches(one, [*known, *OWN], n=1)
+            hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join([*known, *OWN])}"
             raise AxesError(f"a study file has no field or table '{one}'; {hint}")
-    axes, ranges = read_axes(tables.get("axes", {}), fields)
+    axes, ranges = read_axes(tables.get("axes", {}), fields, known)
     columns = [column for axis in axes for column in axis.columns if axis.name not in SEEDS]
-    specials = read_exceptions(tables.get("exceptions", []), columns)
+    specials = read_exceptions(tables.get("exceptions", []), columns, known)
     if "search" in tables and not ranges:
         raise AxesError("[search] needs a searched field: a field in [axes] with low and high, or with choices")
-    made = {one: kind.from_dict(_table(tables, one)) for one, kind in _TABLES.items()}
+    made = {one: table.from_dict(_table(tables, one)) for one, table in _TABLES.items()}
     if made["search"].sampler == "grid":
         made["search"] = _every_choice(made["search"], ranges, "trials" in tables["search"])
-    if ranges and not fields.get("holdout") and not made["sweep"].metric:
+    if not made["sweep"].metric and not kind.metric(fields, bool(ranges)):
         raise AxesError(
             "a search must not use test data: set holdout, as in holdout = 0.1, to search by validation data, "
             "or name the metric in [sweep]"
         )
     if made["prune"].quantile and not ranges:
         raise AxesError("prune: quantile compares the proposals of a search, but no field is searched: use below")
-    plan = Plan(name, fields, axes, ranges, specials, made["sweep"], made["search"], made["prune"], text)
+    metric, prune = made["sweep"].metric or kind.metric(fields, bool(ranges)), made["prune"]
+    if (prune.quantile or prune.below != "") and metric in kind.tested_once:
+        raise AxesError(
+            "prune needs a metric of every evaluation, and language models are tested once, at the end: set "
+            'metric = "validation_perplexity" in [sweep]'
+        )
+    plan = Plan(name, kind, fields, axes, ranges, specials, made["sweep"], made["search"], made["prune"], text)
     if not plan.settings:
         raise AxesError("exceptions: every setting is skipped")
     return plan

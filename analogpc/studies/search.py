@@ -9,17 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from analogpc.data import check_name
-from analogpc.data.sources import ends_of
-from analogpc.devices.costs.technology import technology
 from analogpc.devices.fields import lay
 from analogpc.studies.axes import Point, Range, label
+from analogpc.studies.kinds import AnyStudy
 from analogpc.studies.plan import Plan
 from analogpc.studies.trials import Limits, Result, Trial
-from analogpc.training.metrics import metrics_for
-from analogpc.training.stopping import watched_column
-from analogpc.training.study import Study
-from analogpc.training.study_fields import RULE
 
 Conversation = Generator[list[Trial], list[Result], None]
 """Generator that yields trials to compute in parallel and receives their results in the same order."""
@@ -92,7 +86,7 @@ def _trial(plan: Plan, number: int, setting: int, points: list[Point], limits: L
         return Trial(number, setting, cells, None, " ".join(str(error).split()), limits)
 
 
-def study_of(plan: Plan, changes: dict[str, Any], special: Sequence[dict[str, Any]] = ()) -> Study:
+def study_of(plan: Plan, changes: dict[str, Any], special: Sequence[dict[str, Any]] = ()) -> AnyStudy:
     """Build the study of a trial: the file, overridden by the values of the axes and then by special cases.
 
     Raises
@@ -100,29 +94,15 @@ def study_of(plan: Plan, changes: dict[str, Any], special: Sequence[dict[str, An
     ValueError
         If the study is invalid; the message gives the reason.
     """
-    fields = plan.fields if {"rule", "rule.kind"} & changes.keys() else {"rule": RULE, **plan.fields}
-    laid = lay(Study, fields, changes)
+    specification = plan.kind.specification
+    fields = plan.kind.completed(plan.fields)
+    if {"rule", "rule.kind"} & changes.keys() and "rule" not in plan.fields:
+        # The rule of the axes begins anew, without the fields of a default rule.
+        del fields["rule"]
+    laid = lay(specification, fields, changes)
     for one in special:
-        laid = lay(Study, laid, one)
-    if isinstance(dataset := laid.get("dataset"), str):
-        check_name(dataset)
-    study = Study.from_dict(laid)
-    refuse_unknown_names(study)
-    return study
-
-
-def refuse_unknown_names(study: Study) -> None:
-    """Refuse an unknown technology, and metrics or a monitor that the data set lacks, without loading data.
-
-    Raises
-    ------
-    ValueError
-    """
-    if study.technology:
-        technology(study.technology)
-    if ends_of(study.dataset) is not None:
-        splits = ("train", "validation", "test") if study.holdout else ("train", "test")
-        watched_column(study.monitor, metrics_for(study.metrics, "classification"), splits)
+        laid = lay(specification, laid, one)
+    return plan.kind.made(laid)
 
 
 def _limits(plan: Plan, answers: list[list[Result]]) -> Limits:

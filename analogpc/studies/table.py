@@ -13,9 +13,9 @@ from pydantic import AfterValidator
 from typing_extensions import TypedDict
 
 from analogpc.files.atomic import replace_file
+from analogpc.studies.kinds import AnyStudy, kind_of
 from analogpc.studies.plan import Plan
 from analogpc.studies.trials import Result, Trial
-from analogpc.training.study import Study
 
 Row = dict[str, Any]
 ENVIRONMENT = ("analogpc", "python", "numpy", "numba", "machine", "backend", "gpu")
@@ -39,15 +39,13 @@ def table_row(trial: Trial, result: Result) -> Row:
     }
 
 
-def rule_name(study: Study) -> str:
+def rule_name(study: AnyStudy) -> str:
     """Return the short name of a rule, or else its kind."""
-    from analogpc.rules import named_rules
-
-    short = [name for name, rule in named_rules().items() if rule == study.rule]
+    short = [name for name, rule in kind_of(dict(study)).rules().items() if rule == study.rule]
     return short[0] if short else study.rule.kind
 
 
-def substrate_name(study: Study) -> str:
+def substrate_name(study: AnyStudy) -> str:
     """Return "digital" or the name of the device."""
     return "digital" if study.substrate.kind == "digital" else study.substrate.device.name
 

@@ -8,7 +8,6 @@ import threading
 import time
 import warnings
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -18,7 +17,7 @@ from pydantic import TypeAdapter
 
 from analogpc.devices.texts import parse_json
 from analogpc.kernels.gpu.arrays import Backend
-from analogpc.training.study import Study
+from analogpc.studies.kinds import AnyStudy, Kind, recalled
 
 Status = Literal["finished", "pruned", "failed", "lost"]
 """Status of a trial: finished; pruned; failed with its own error; or lost with its machine, to be retried."""
@@ -68,7 +67,7 @@ class Trial:
         Number of the setting; trials that differ only in their seeds share it.
     cells : dict
         Values of the varied columns.
-    study : Study
+    study : Study or LanguageStudy
         Study of the trial; None if its values are invalid.
     refusal : str
         Reason for the invalid study.
@@ -78,7 +77,7 @@ class Trial:
     number: int
     setting: int
     cells: dict[str, Any]
-    study: Study | None
+    study: AnyStudy | None
     refusal: str = ""
     limits: Limits = field(default_factory=Limits)
 
@@ -103,7 +102,8 @@ class Result:
     sentence : str
         Reason for failure, loss or pruning.
     metrics : dict
-        Last value of every scalar column of the history, and the sums of all counts.
+        Last value of every scalar column of the history, and the sums of all counts; of a language model, the perplexities of its best
+        weights.
     history : dict of lists
     environment : dict
         Versions and thread counts.
@@ -165,7 +165,7 @@ class Job:
     keep: bool = False
 
 
-def job_of(study: Study, **further: Any) -> Job:
+def job_of(study: AnyStudy, **further: Any) -> Job:
     """Return the job of a study; ``further`` are fields of `Job`."""
     return Job(study.to_toml(), tomli_w.dumps(study.said()), **further)
 
@@ -209,29 +209,19 @@ def _sentence(error: BaseException) -> str:
     return message if isinstance(error, (ValueError, ArithmeticError, OSError)) else f"{type(error).__name__}: {message}"
 
 
-@lru_cache(maxsize=2)
-def _data(name: str, augment: bool, train_images: int, test_images: int, data_dir: str) -> Any:
-    """Load a data set, cached per worker: trials of one table mostly share it."""
-    from analogpc.training.study_data import study_data
-
-    fields = {"dataset": name, "augment": augment, "train_images": train_images, "test_images": test_images}
-    wanted = Study.from_dict({"rule": "bp", **fields})
-    return study_data(wanted, data_dir=data_dir or None)
-
-
 def _computed(job: Job, began: float) -> tuple[Result, bytes]:
     from analogpc.kernels.threads import one_blas_thread
-    from analogpc.training.fit import begin
 
-    study = Study.recalled(job.study, job.said)
-    data = _data(study.dataset, study.augment, study.train_images, study.test_images, job.data_dir)
+    kind, study = recalled(job.study, job.said)
+    data = kind.data(study, job.data_dir)
     with one_blas_thread:
-        run = _resumed(job, data) or begin(study, data, backend=job.backend)
-        hopeless = _train(run, data, job)
+        run = _resumed(kind, job, data) or kind.begin(study, data, job.backend)
+        hopeless = _train(kind, run, data, job)
+        tested = {} if hopeless else kind.results(run, data)
     result = Result(
         status="pruned" if hopeless else "finished",
         sentence=hopeless,
-        metrics=last_values(run.history),
+        metrics=last_values(run.history) | tested,
         history={name: list(values) for name, values in run.history.items()},
         environment=run.environment,
         seconds=time.perf_counter() - began,
@@ -241,39 +231,32 @@ def _computed(job: Job, began: float) -> tuple[Result, bytes]:
     return result, _as_bytes(run) if job.keep else b""
 
 
-def _train(run: Any, data: Any, job: Job) -> str:
+def _train(kind: Kind, run: Any, data: Any, job: Job) -> str:
     """Train to the end; return the reason if the trial was pruned."""
-    from analogpc.training.callbacks import Callback
+    saved, reason = time.perf_counter(), ""
 
-    message = []
+    def between(run: Any) -> str:
+        nonlocal saved, reason
+        if not job.limits.met(run.history):
+            values = run.history[job.limits.metric]
+            reason = (
+                f"{job.limits.metric} = {values[-1]:.4g} after {len(values)} {kind.unit} does not meet the limit for continuing"
+            )
+        elif job.checkpoint and time.perf_counter() - saved > CHECKPOINT_SECONDS:
+            run.save(job.checkpoint)
+            saved = time.perf_counter()
+        return reason
 
-    class Watch(Callback):
-        reads_only = True
-        saved = time.perf_counter()
-
-        def on_epoch_end(self, run: Any) -> None:
-            if not job.limits.met(run.history):
-                reached, epochs = run.history[job.limits.metric][-1], len(run.history["epoch"])
-                message.append(
-                    f"{job.limits.metric} = {reached:.4g} after {epochs} epochs does not meet the limit for continuing"
-                )
-                run.stop(message[0])
-            elif job.checkpoint and time.perf_counter() - self.saved > CHECKPOINT_SECONDS:
-                run.save(job.checkpoint)
-                self.saved = time.perf_counter()
-
-    run.train(data, callbacks=[Watch()], progress=False)
-    return message[0] if message else ""
+    kind.train(run, data, between)
+    return reason
 
 
-def _resumed(job: Job, data: Any) -> Any:
+def _resumed(kind: Kind, job: Job, data: Any) -> Any:
     """Return the saved run of a killed trial; None if there is no matching one."""
-    from analogpc.training.run import Run
-
     if not job.checkpoint or not Path(job.checkpoint).exists():
         return None
     try:
-        run = Run.load(job.checkpoint, backend=job.backend)
+        run = kind.load(job.checkpoint, job.backend)
     except ValueError:
         return None  # Of another version, or damaged: restart the trial.
     return run if run.study.to_toml() == job.study and run.fingerprint == data.fingerprint else None

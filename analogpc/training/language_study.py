@@ -15,7 +15,7 @@ from analogpc.devices.specification import Specification
 from analogpc.devices.substrate import Digital, Substrate
 from analogpc.networks.transformer import Transformer
 from analogpc.rules import NamedRule
-from analogpc.rules.base import named_rules
+from analogpc.rules.base import Rule, named_rules
 from analogpc.training.optimisers import AnyOptimiser
 from analogpc.training.study import Seed, usual_optimiser
 
@@ -75,7 +75,7 @@ class LanguageStudy(Specification):
     def opened(cls, fields: dict[str, Any]) -> dict[str, Any]:
         rule, known = fields.get("rule"), named_rules()
         if isinstance(rule, str) and rule in known:
-            return {**fields, "rule": {**known[rule].to_dict(), "output": "cross-entropy"}}
+            return {**fields, "rule": with_cross_entropy(known[rule])}
         return fields
 
     @override
@@ -96,6 +96,29 @@ class LanguageStudy(Specification):
     def interval(self) -> int:
         """Number of batches between evaluations."""
         return self.evaluate_every or max(1, self.batches // 10)
+
+
+USUAL: dict[str, Any] = {"rule": "ipc", "network": {"kind": "transformer", "vocabulary": 1000, "task": "conditional"}}
+"""Rule and network of a study that names none."""
+
+
+def completed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a study file with the usual rule and network, whose fields a table of the network overrides."""
+    laid = USUAL | dict(fields)
+    if isinstance(laid["network"], Mapping):
+        laid["network"] = USUAL["network"] | dict(laid["network"])
+    return laid
+
+
+def with_cross_entropy(rule: Rule) -> dict[str, Any]:
+    """Return the fields of a rule with the cross-entropy at the output."""
+    return {**rule.to_dict(), "output": "cross-entropy"}
+
+
+def named_language_rules() -> dict[str, Rule]:
+    """Return the rules that train language models by short name, with the cross-entropy at the output."""
+    known = {name: rule for name, rule in named_rules().items() if "output" in type(rule).model_fields}
+    return {name: type(rule).from_dict(with_cross_entropy(rule)) for name, rule in known.items()}
 
 
 def text_of(study: LanguageStudy) -> TextData:
