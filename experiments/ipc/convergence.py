@@ -39,7 +39,7 @@ def page(swept: Swept) -> list[str]:
         "",
         f"{trained(study)}, AdamW, T = 8. A setting counts as converged (bold) if all seeds finish and their mean test accuracy is "
         f"at least 90 % of the best mean of both rules ({best(swept):.2%}): {found}. Published: iPC 88 and PC 26 of 96, on a larger grid "
-        "(8 learning rates, 4 weight decays) and by a criterion of their own.",
+        "(8 learning rates, 4 weight decays, 3 state steps) and by a criterion of their own.",
         "",
     ]
     rates = swept.values(RATE)
