@@ -90,7 +90,7 @@ SHORT_PC = PredictiveCoding(steps=3, step_size=0.1, step_decay=0.9, **OUTPUT)
 """PC with the sweeps and steps of iPC: T = 4; small steps move states by less than the noise of a read."""
 RULES = {"BP": BP, "PC": SHORT_PC, "iPC": IPC}
 SMALL_RATE = 0.006
-"""Rate of AdamW at this size: better than 0.012 for every rule, digital, by the validation of seed 100."""
+"""Rate of AdamW at this size: better than 0.012 for every rule after 200 digital batches, by the validation of seed 100."""
 RATES = {"BP": (0.1, 0.3, 1.0, 3.0), "PC": (0.1, 0.3, 1.0, 3.0), "iPC": (0.1, 0.3, 1.0)}
 SEARCH_SEED = 100
 """Learning rates of the pulsed rows, of which validation selects one for each rule, and the seed of that search.
