@@ -19,13 +19,16 @@ from analogpc.kernels.compiled import compiled
 
 
 @compiled
-def _table(values, first, spacing, z):
-    """Interpolate equally spaced values linearly, constant beyond the ends; also return the slope."""
-    place = (z - first) / spacing
-    left = min(max(math.floor(place), 0), values.size - 2)
-    part = min(max(place - left, 0.0), 1.0)
+def _table(values, first, density, z):
+    """Interpolate equally spaced values, ``density`` per unit of z, linearly, constant beyond the ends; also return the slope."""
+    place = (z - first) * density
+    if place <= 0.0:
+        return values[0], 0.0
+    if place >= values.size - 1:
+        return values[-1], 0.0
+    left = int(place)
     rise = values[left + 1] - values[left]
-    return values[left] + part * rise, rise / spacing if 0.0 < place < values.size - 1 else 0.0
+    return values[left] + (place - left) * rise, rise * density
 
 
 @compiled
@@ -44,9 +47,9 @@ def _censored(mean, variance, bound, sign):
 
 
 @compiled
-def _pulsed(m, p, c, offset, width, scale, steps, first, spacing, sign, cycle, low, high):
+def _pulsed(m, p, c, offset, width, scale, steps, first, density, sign, cycle, low, high):
     """Return mean, variance and covariance with the slow noise after one pulse."""
-    value, slope = _table(steps, first, spacing, (m - offset) / width)
+    value, slope = _table(steps, first, density, (m - offset) / width)
     step, gain = sign * scale * width * value, 1.0 + sign * scale * slope
     m, p, c = m + step, gain * gain * p + (cycle * step) ** 2, gain * c
     if sign > 0 and high < math.inf:
@@ -62,7 +65,8 @@ def _pulsed(m, p, c, offset, width, scale, steps, first, spacing, sign, cycle, l
 def _filter(y, sign, pulses, device, up, down, first, spacing, affine, bounds, noise, surprise, variance, mean, spread):
     cycle, white, slow, memory = noise[0], noise[1], noise[2], noise[3]
     m, p, c, e, q = 0.0, 0.0, 0.0, 0.0, 0.0
-    low, high = bounds[0], bounds[1]
+    low, high, density = bounds[0], bounds[1], 1.0 / spacing
+    fresh = (1.0 - memory * memory) * slow * slow
     for n in range(y.size):
         d = device[n]
         offset, width = affine[d, 0], affine[d, 1]
@@ -73,14 +77,15 @@ def _filter(y, sign, pulses, device, up, down, first, spacing, affine, bounds, n
             continue
         for _ in range(pulses[n]):
             if sign[n] > 0:
-                m, p, c = _pulsed(m, p, c, offset, width, affine[d, 2], up, first, spacing, 1.0, cycle, low, high)
+                m, p, c = _pulsed(m, p, c, offset, width, affine[d, 2], up, first, density, 1.0, cycle, low, high)
             else:
-                m, p, c = _pulsed(m, p, c, offset, width, affine[d, 3], down, first, spacing, -1.0, cycle, low, high)
-            c, e, q = memory * c, memory * e, memory * memory * q + (1 - memory * memory) * slow * slow
+                m, p, c = _pulsed(m, p, c, offset, width, affine[d, 3], down, first, density, -1.0, cycle, low, high)
+            c, e, q = memory * c, memory * e, memory * memory * q + fresh
         total = p + 2 * c + q + white * white
         v = y[n] - m - e
         surprise[n], variance[n] = v, total
-        to_m, to_e = (p + c) / total, (c + q) / total
+        rate = 1.0 / total
+        to_m, to_e = (p + c) * rate, (c + q) * rate
         m, e = m + to_m * v, e + to_e * v
         p, c, q = max(p - to_m * (p + c), 0.0), c - to_m * (c + q), max(q - to_e * (c + q), 0.0)
         mean[n], spread[n] = m, p
@@ -178,8 +183,81 @@ def filter_variants(
 
 
 @compiled
+def _scores(surprise, variance, inner, device, difference, scores, slopes):
+    n = inner.size
+    for k in range(1, surprise.shape[0]):
+        for i in range(n):
+            at = inner[i]
+            v, s = surprise[0, at], variance[0, at]
+            root = math.sqrt(s)
+            by_v = (surprise[k, at] - v) / (difference * root)
+            by_s = (variance[k, at] - s) / (difference * math.sqrt(2.0) * s)
+            slopes[k - 1, i], slopes[k - 1, n + i] = by_v, by_s
+            scores[k - 1, device[at]] += by_v * (v / root) + by_s * ((1 - v * v / s) / math.sqrt(2.0))
+
+
+@compiled
+def _blocks(slopes, device, own, cross):
+    n, few = device.size, cross.shape[1]
+    for i in range(n):
+        d = device[i]
+        for half in range(2):
+            at = half * n + i
+            for a in range(own.shape[1]):
+                first = slopes[few + a, at]
+                for b in range(own.shape[2]):
+                    own[d, a, b] += first * slopes[few + b, at]
+                for b in range(few):
+                    cross[d, b, a] += slopes[b, at] * first
+
+
+def filter_scores(
+    surprise: np.ndarray,
+    variance: np.ndarray,
+    inner: np.ndarray,
+    device: np.ndarray,
+    devices: int,
+    difference: float,
+    shared: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the gradient of the negative log-likelihood and its information matrix, from models that differ in one parameter each.
+
+    Parameters
+    ----------
+    surprise, variance : (1 + parameters, n)
+        Result of `filter_variants`: the model itself, then the model with each parameter raised by ``difference``.
+    inner : (m,) int64
+        Indices of the readings that count.
+    device : (n,) int64
+    devices : int
+    difference : float
+    shared : int
+        Number of parameters, the first ones, that all devices share; the others were raised for all devices together.
+
+    Returns
+    -------
+    scores : (parameters, devices)
+        Contribution of each device to the gradient, sum of v ∇v / S + ∇S (1 - v² / S) / (2 S).
+    information : (shared, shared)
+        Sum of ∇v ∇vᵀ / S + ∇S ∇Sᵀ / (2 S²).
+    own : (devices, others, others)
+        The same for the other parameters, device by device.
+    cross : (devices, shared, others)
+        The same between both.
+    """
+    count = len(surprise) - 1
+    scores, slopes = np.zeros((count, devices)), np.empty((count, 2 * inner.size))
+    _scores(surprise, variance, inner, device, float(difference), scores, slopes)
+    others = count - shared
+    own, cross = np.zeros((devices, others, others)), np.zeros((devices, shared, others))
+    if others:
+        _blocks(slopes, device[inner], own, cross)
+    return scores, slopes[:shared] @ slopes[:shared].T, own, cross
+
+
+@compiled
 def _roll(start, sign, pulses, device, up, down, first, spacing, affine, bounds, cycle, mean, spread):
-    m, p = 0.0, 0.0
+    m, p, density = 0.0, 0.0, 1.0 / spacing
     for n in range(sign.size):
         d = device[n]
         if pulses[n] < 0:
@@ -187,7 +265,7 @@ def _roll(start, sign, pulses, device, up, down, first, spacing, affine, bounds,
         for _ in range(pulses[n]):
             steps, scale, way = (up, affine[d, 2], 1.0) if sign[n] > 0 else (down, affine[d, 3], -1.0)
             m, p, _c = _pulsed(
-                m, p, 0.0, affine[d, 0], affine[d, 1], scale, steps, first, spacing, way, cycle, bounds[0], bounds[1]
+                m, p, 0.0, affine[d, 0], affine[d, 1], scale, steps, first, density, way, cycle, bounds[0], bounds[1]
             )
         mean[n], spread[n] = m, p
 

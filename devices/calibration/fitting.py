@@ -20,7 +20,7 @@ from analogpc.devices.provenance import Curve, Provenance, Source
 
 __all__ = ["Calibration", "CalibrationError", "RefusedFitError", "calibrate"]
 
-_KEPT = 1500
+_KEPT = 2000
 _FINEST = 257
 
 

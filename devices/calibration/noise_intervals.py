@@ -21,6 +21,8 @@ undetermined, so that the likelihood is far from normal; the drop of one paramet
 """
 _LEAST_SIGMA_LOG = -9.5
 _WELL_KNOWN = 0.1
+_CLOSE = 0.05
+"""Distance from the end of an interval, in standard errors over √2, from which a straight line is accurate."""
 _FAINT = -7.0
 """Initial logarithm of a read noise that is added to a model without it."""
 
@@ -44,17 +46,26 @@ class _Profile:
 
     def __call__(self, value: float) -> float:
         if value not in self.found:
-            options = []
+            options: list[tuple[float, Fit]] = []
             for number, (near, least) in enumerate(self.near):
                 # Start from the best known point: a noise that vanished elsewhere would never return.
-                theta = near.theta.copy()
-                theta[self.place] = value
-                fit, loss = restricted_climb(replace(near, theta=theta), self.data, (self.place,))
+                fit, loss = self._descended(near, least, value)
                 if loss < least:
                     self.near[number] = fit, loss
+                # Starts that have met at a new minimum would descend alike from now on.
+                if loss < least and any(abs(loss - other) < 0.01 and _alike(fit, before) for other, before in options):
+                    self.near[number] = fit, np.inf
                 options.append((loss, fit))
+            self.near = [one for one in self.near if one[1] < np.inf]
             self.found[value] = min(options, key=lambda one: one[0])
         return self.found[value][0]
+
+    def _descended(self, near: Fit, least: float, value: float) -> tuple[Fit, float]:
+        theta = near.theta.copy()
+        if theta[self.place] == value:
+            return near, least
+        theta[self.place] = value
+        return restricted_climb(replace(near, theta=theta), self.data, (self.place,))
 
 
 def whole_models(models: Sequence[Fit], data: Readings) -> list[Fit]:
@@ -198,6 +209,8 @@ def _interval_of(profile: Callable[[float], float], middle: float, drop: float =
                 far, high = place, value
             else:
                 near, low = place, value
+            if abs(value) < _CLOSE:
+                break
         return float(near + (far - near) * -low / (high - low))
 
     low, high = crossing(-1), crossing(1)

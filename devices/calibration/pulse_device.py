@@ -11,7 +11,7 @@ from analogpc.devices.calibration.families import ConstantFamily
 from analogpc.devices.calibration.hierarchy import own_estimates, spread_interval
 from analogpc.devices.calibration.pulse_fit import PulseFit
 from analogpc.devices.calibration.responses import response_of
-from analogpc.devices.calibration.state_space import EXTRA
+from analogpc.devices.calibration.state_space import EXTRA, MEMORY, SLOW
 from analogpc.devices.nonidealities import ConstantNoise, NoReadNoise
 from analogpc.devices.provenance import Interval, StepModel
 from analogpc.devices.responses import PulseResponse
@@ -82,6 +82,8 @@ def pulse_part(fitted: PulseFit) -> PulsePart:
         unit_siemens=unit,
     )
     intervals = (*_intervals(fitted), *spread_intervals)
+    if slow > 0:
+        intervals += (_write_interval(fitted, response.write_noise_std),)
     return PulsePart(fields, intervals, _assumptions(fitted, change * unit), (*remarks,), model, low_siemens, half)
 
 
@@ -123,6 +125,21 @@ def _intervals(fitted: PulseFit) -> list[Interval]:
         low, high = memory * np.exp(-error), memory * np.exp(error)
         out.append(Interval(name="memory of the slow noise", value=memory, low=float(low), high=float(high), unit="pulses"))
     return out
+
+
+def _write_interval(fitted: PulseFit, value: float) -> Interval:
+    """Return the interval of the write noise that stands for slow noise.
+
+    It is the change from one pulse to the next, σ_e sqrt(1 - φ), which is better known than σ_e and the memory.
+    """
+    place = len(fitted.fit.theta) - EXTRA + np.array([SLOW, MEMORY])
+    weights = np.array([1.0, -0.5])
+    variance = float(weights @ fitted.covariance[np.ix_(place, place)] @ weights)
+    factor = float(np.exp(min(1.645 * np.sqrt(max(variance, 0.0)), 5.0)))
+    name = "write noise for the slow read noise"
+    return Interval(
+        name=name, value=value, low=value / factor, high=value * factor, unit="of a step", field="response.write_noise_std"
+    )
 
 
 def _interval(name: str, values: tuple[float, float, float], factor: float, unit: str, field: str = "") -> Interval:

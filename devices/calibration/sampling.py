@@ -70,7 +70,11 @@ def _drawn(device: Device, name: str, key: Key, number: int) -> Device:
     free = [one for one in origin.intervals if one.field]
     xi = normals(key.fold("numbers"), number, max(len(free), 1), np.float64)
     for one, z in zip(free, xi, strict=False):
-        drawn = _replaced(drawn, one.field.split("."), _value(one, float(z)))
+        value = _value(one, float(z))
+        if one.field == "response.write_noise_std" and one.value > 0:
+            # Relative to a step, which was drawn as well: the noise is known in siemens.
+            value *= getattr(drawn.response, "write_noise_std", 0.0) / one.value
+        drawn = _replaced(drawn, one.field.split("."), value)
     return drawn
 
 

@@ -15,12 +15,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
 from analogpc.devices.calibration.families import GRID, Family
-from analogpc.kernels.filters import filter_readings, filter_variants, mean_path
+from analogpc.kernels.filters import filter_readings, filter_scores, filter_variants, mean_path
 
 CYCLE, WHITE, SLOW, MEMORY, TOP, BOTTOM = range(6)
 """Parameters after those of the family: ln σ_c, ln σ_r, ln σ_e, ln of the memory in pulses, and hard bounds as places."""
@@ -52,10 +52,15 @@ class Readings:
     device: np.ndarray
     devices: int
 
-    @property
+    @cached_property
     def inner(self) -> np.ndarray:
         """(n,) bool: whether a reading is not the first of its series."""
         return self.pulses >= 0
+
+    @cached_property
+    def inner_places(self) -> np.ndarray:
+        """Indices of the readings that are not the first of their series, int64."""
+        return np.flatnonzero(self.inner)
 
 
 @dataclass(frozen=True)
@@ -172,8 +177,7 @@ class Fit:
 def loss_of(fit: Fit, data: Readings) -> float:
     """Return the negative log-likelihood, up to a constant, with the priors."""
     surprise, variance, _, _ = fit.run(data)
-    inner = data.inner
-    v, s = surprise[inner], variance[inner]
+    v, s = surprise[data.inner_places], variance[data.inner_places]
     value = float((np.log(s) + v * v / s).sum() / 2) + _prior(fit)[0]
     return value if np.isfinite(value) else np.inf
 
@@ -217,7 +221,7 @@ def _bends(nodes: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _innovations(fits: Sequence[Fit], data: Readings) -> tuple[np.ndarray, np.ndarray]:
-    """Return innovations and variances (fits, readings that are not first) of fits of one family."""
+    """Return innovations and variances (fits, readings) of fits of one family."""
     tables: dict[bytes, int] = {}
     steps: list[tuple[np.ndarray, np.ndarray]] = []
     which = []
@@ -231,8 +235,7 @@ def _innovations(fits: Sequence[Fit], data: Readings) -> tuple[np.ndarray, np.nd
     affine = np.array([same if fit.own is fits[0].own else fit.affine for fit in fits])
     bounds = np.array([fit.bounds for fit in fits])
     given = data.y, data.sign, data.pulses, data.device, np.array(steps), np.array(which), GRID, affine, bounds
-    surprise, variance = filter_variants(*given, np.array([fit.noise for fit in fits]))
-    return surprise[:, data.inner], variance[:, data.inner]
+    return filter_variants(*given, np.array([fit.noise for fit in fits]))
 
 
 def _moved(fit: Fit, change: np.ndarray) -> Fit:
@@ -242,8 +245,7 @@ def _moved(fit: Fit, change: np.ndarray) -> Fit:
 
 def derivatives(fit: Fit, data: Readings, fixed: tuple[int, ...] = ()) -> tuple[float, np.ndarray, np.ndarray]:
     """Return loss, gradient and information of all parameters, without those at the indices ``fixed`` of theta."""
-    inner, count = data.inner, len(fit.theta)
-    device = data.device[inner]
+    count = len(fit.theta)
     size = count + fit.own.size
     gradient, information = np.zeros(size), np.zeros((size, size))
     free = fit.free.copy()
@@ -254,23 +256,17 @@ def derivatives(fit: Fit, data: Readings, fixed: tuple[int, ...] = ()) -> tuple[
     # A device parameter is varied for all devices together, since no device depends on that of another.
     moved += [replace(fit, own=fit.own + _DIFFERENCE * (np.arange(OWN) == k)) for k in active]
     surprises, variances = _innovations([fit, *moved], data)
-    v, s = surprises[0], variances[0]
-    by_v = (surprises[1:] - v) / (_DIFFERENCE * np.sqrt(s))
-    by_s = (variances[1:] - s) / (_DIFFERENCE * np.sqrt(2) * s)
-    pulls = by_v * (v / np.sqrt(s)) + by_s * ((1 - v * v / s) / np.sqrt(2))
-    few = len(shared)
-    gradient[shared] = pulls[:few].sum(axis=1)
-    information[np.ix_(shared, shared)] = by_v[:few] @ by_v[:few].T + by_s[:few] @ by_s[:few].T
-    # Readings of a device are contiguous; if its series are separated, their parts are added.
-    breaks = np.flatnonzero(np.diff(device)) + 1
-    for first, last in zip([0, *breaks], [*breaks, len(device)], strict=True) if len(active) else ():
-        at = count + OWN * device[first] + active
-        own_v, own_s = by_v[few:, first:last], by_s[few:, first:last]
-        gradient[at] += pulls[few:, first:last].sum(axis=1)
-        information[at[:, None], at] += own_v @ own_v.T + own_s @ own_s.T
-        information[shared[:, None], at] += by_v[:few, first:last] @ own_v.T + by_s[:few, first:last] @ own_s.T
+    places, few = data.inner_places, len(shared)
+    given = surprises, variances, places, data.device, data.devices, _DIFFERENCE, few
+    scores, information[np.ix_(shared, shared)], own, cross = filter_scores(*given)
+    gradient[shared] = scores[:few].sum(axis=1)
     if len(active):
+        at = count + OWN * np.arange(data.devices)[:, None] + active
+        gradient[at] = scores[few:].T
+        information[at[:, :, None], at[:, None, :]] = own
+        information[shared[None, :, None], at[:, None, :]] = cross
         information[count:, :count] = information[:count, count:].T
+    v, s = surprises[0, places], variances[0, places]
     value, pull, curvature = _prior(fit)
     use = np.concatenate([free, np.tile(fit.spreads > 0, len(fit.own))])
     gradient += np.where(use, pull, 0)

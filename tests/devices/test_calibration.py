@@ -8,6 +8,7 @@ import pytest
 from analogpc.devices.arrays.array import Array
 from analogpc.devices.calibration.fitting import CalibrationError, RefusedFitError, calibrate
 from analogpc.devices.calibration.measurements import read_pulse_data
+from analogpc.devices.calibration.sampling import sample_devices
 from analogpc.devices.device import Device
 from analogpc.devices.responses import PiecewiseStep
 from analogpc.kernels.random.streams import Key, normals
@@ -115,7 +116,7 @@ def test_many_devices_with_few_pulses_each_keep_their_cycle_noise():
     fits = []
     for seed in range(3):
         scales = np.exp(0.2 * normals(Key(seed).fold("scales"), 0, 24, np.float64)).reshape(12, 2)
-        data = measure(*CURVES["soft bounds"], 0.03, 0.4, cycles=1, pulses=40, scales=scales, seed=seed)
+        data = measure(*CURVES["soft bounds"], 0.01, 0.4, cycles=1, pulses=25, scales=scales, seed=seed)
         fits.append(calibrate(data))
     widths = [(fit.cycle_noise_interval[1] - fit.cycle_noise_interval[0]) / 3.29 for fit in fits]
     mean, error = np.mean([fit.cycle_noise for fit in fits]), np.sqrt(np.sum(np.square(widths))) / 3
@@ -281,3 +282,11 @@ def test_the_public_reram_data():
     assert fit.cycle_noise_interval[0] == 0
     assert 5 < 1 / (1 - fit.pulse_fit.fit.noise[3]) < 20
     assert fit.band.max() < 4e-6
+    # The write noise in the place of the slow noise is drawn from its uncertainty, with the steps.
+    drawn = sample_devices(fit.device, 30)
+    written = [one.response.write_noise_std * one.response.dw_min * one.siemens_per_state for one in drawn]
+    wanted = next(one for one in fit.device.provenance.intervals if one.field == "response.write_noise_std")
+    size = fit.device.response.dw_min * fit.device.siemens_per_state
+    # 27 of 30 on average; fewer than 20 in one of 5,000 tests.
+    assert sum(wanted.low * size <= one <= wanted.high * size for one in written) >= 20
+    assert len(set(written)) == 30
