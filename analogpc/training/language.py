@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ from analogpc.kernels.threads import one_blas_thread
 from analogpc.networks.network import Network
 from analogpc.rules.base import StepContext
 from analogpc.training.billing import Billing
+from analogpc.training.energy_growth import EnergyWarning, energy_growth
 from analogpc.training.environment import describe_environment
 from analogpc.training.language_study import LanguageStudy
 from analogpc.training.optimisers import AnyOptimiser, Learner
@@ -56,6 +58,8 @@ class LanguageRun(Billing):
         "validation_perplexity", "validation_bits_per_character", "energy" (of the last batch: one value per node, and the output),
         "pulses" and "updates" (counts of all matrices since the previous evaluation), and "seconds" of training; with a technology
         also "joules" and "latency_seconds" of the hardware for all training so far.
+        For rules with steps of the states, "energy_growth" is the energy after the steps divided by that before, on the next batch
+        with fixed weights.
     ledger : Ledger
         Recorded operations, for bills. A sample is one instance of the text.
     best : (batch, perplexity, state of the network), or None
@@ -76,6 +80,7 @@ class LanguageRun(Billing):
         self._energies = np.zeros(0)
         self.environment = describe_environment(network.backend)
         self._tally = {"nats": 0.0, "targets": 0, "seconds": 0.0, "pulses": 0, "updates": 0}
+        self._warned = False
 
     @property
     def finished(self) -> bool:
@@ -196,6 +201,7 @@ class LanguageRun(Billing):
             "pulses": meter.pulses - before["pulses"],
             "updates": meter.updates - before["updates"],
             "seconds": before["seconds"],
+            **self._growth(data, key),
             **self.priced(),
         }
         for name, value in row.items():
@@ -203,6 +209,23 @@ class LanguageRun(Billing):
         self._tally = {"nats": 0.0, "targets": 0, "seconds": 0.0, "pulses": meter.pulses, "updates": meter.updates}
         if self.best is None or found.value < self.best[1]:
             self.best = self.batch, found.value, self.network.snapshot()
+
+    def _growth(self, data: TextData, key: Key) -> dict[str, float]:
+        """Return the growth of the energy on the next batch, if the rule moves states; warn once if it grows."""
+        ids, target, _ = self._batch_of(data)
+        growth = energy_growth(self.network, self.study.rule, ids, target, key.fold("growth"))
+        if growth is None:
+            return {}
+        if not (growth <= 1 or self._warned):
+            self._warned = True
+            noise = "" if all(matrix.exact for matrix in self.network.matrices().values()) else ", or for the noise of its reads"
+            warnings.warn(
+                f"the energy of the states grows by a factor of {growth:.3g} during the steps of a batch (batch {self.batch}): the "
+                f"steps are too large for this network{noise}; use a smaller rule.step_size",
+                EnergyWarning,
+                stacklevel=2,
+            )
+        return {"energy_growth": growth}
 
     def _line(self) -> str:
         last = {name: values[-1] for name, values in self.history.items()}

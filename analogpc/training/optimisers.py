@@ -117,7 +117,14 @@ class SGD(Optimiser):
 
 
 class AdamW(Optimiser):
-    """Adam with decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101, Algorithm 2, decay times rate as in optax)."""
+    """Adam with decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101, Algorithm 2, decay times rate as in optax).
+
+    Attributes
+    ----------
+    lazy : bool
+        Change only the rows of an embedding that the products contain: the weights and moments of all others stay, so that no device
+        of theirs is written. The bias correction counts all steps, as in TensorFlow's LazyAdam.
+    """
 
     kind: Literal["adamw"] = "adamw"
     learning_rate: Positive = 1e-3
@@ -125,6 +132,7 @@ class AdamW(Optimiser):
     beta2: Annotated[FiniteFloat, Field(ge=0, lt=1)] = 0.999
     eps: Positive = 1e-8
     weight_decay: NonNegative = 0.0
+    lazy: bool = False
 
     @override
     def start(self, shape: tuple[int, int], dtype: np.dtype) -> dict[str, Any]:
@@ -140,6 +148,18 @@ class AdamW(Optimiser):
         return adam_step(
             memory["mean"], memory["square"], gradient, weights, rate, corrections, keep, self.eps, self.weight_decay
         )
+
+
+def _lazily(
+    optimiser: Optimiser, seen: np.ndarray, memory: dict[str, Any], gradient: np.ndarray, weights: np.ndarray, rate: Any
+) -> np.ndarray:
+    """Return the increment of the columns that are ``seen`` (n_in,), zero elsewhere, where ``memory`` stays, too."""
+    before = {name: kept.copy() for name, kept in memory.items() if kept.ndim}
+    change = optimiser.change(memory, gradient, weights, rate)
+    for name, kept in before.items():
+        # Without a synchronisation, so that a graph can repeat it.
+        memory[name][...] = np.where(seen, memory[name], kept)
+    return np.where(seen, change, change.dtype.type(0))
 
 
 AnyOptimiser = Annotated[SGD | AdamW, Field(discriminator="kind")]
@@ -214,20 +234,41 @@ class Learner:
             if self.optimiser.in_place:
                 matrix.learn(pairs, own * gain / batch)
                 continue
-            gradient, macs = _gradient(pairs, matrix)
+            looked_up: list[np.ndarray] | None = [] if getattr(self.optimiser, "lazy", False) else None
+            gradient, macs = _gradient(pairs, matrix, looked_up)
             gradient *= as_type(gain / batch, matrix.dtype)
             memory = self.memory[name]
             kept = sum(one.ndim > 0 for one in memory.values())
+            seen = _seen(looked_up, matrix.shape[1])
+            change = self.optimiser.change if seen is None else partial(_lazily, self.optimiser, seen)
+            size = gradient.size if seen is None else matrix.shape[0] * min(sum(map(len, looked_up or ())), matrix.shape[1])
             # Every state array is read, changed by a multiply-add and written.
-            count_digital(matrix, macs + kept * gradient.size, (2 + 2 * kept) * gradient.size)
-            matrix.increment_by(partial(self.optimiser.change, memory, gradient, rate=own))
+            count_digital(matrix, macs + kept * size, (2 + 2 * kept) * size)
+            matrix.increment_by(partial(change, memory, gradient, rate=own))
 
 
-def _gradient(pairs: Iterable[tuple[np.ndarray, np.ndarray]], matrix: Matrix) -> tuple[np.ndarray, int]:
-    """Return the sum of the outer products post pre^T, a new (n_out, n_in) array, and its multiply-adds."""
+def _seen(looked_up: list[np.ndarray] | None, n_in: int) -> np.ndarray | None:
+    """Return which inputs the indices of a lazy update contain, (n_in,) bool; None if all inputs change."""
+    if not looked_up or any(pre.ndim > 1 for pre in looked_up):
+        return None
+    seen = np.zeros(n_in, bool, like=looked_up[0])
+    for ids in looked_up:
+        seen[ids] = True
+    return seen
+
+
+def _gradient(
+    pairs: Iterable[tuple[np.ndarray, np.ndarray]], matrix: Matrix, looked_up: list[np.ndarray] | None = None
+) -> tuple[np.ndarray, int]:
+    """Return the sum of the outer products post pre^T, a new (n_out, n_in) array, and its multiply-adds.
+
+    The presynaptic vectors, or their indices, are added to ``looked_up`` if it is given.
+    """
     total: np.ndarray | None = None
     macs, n_in = 0, matrix.shape[1]
     for pre, post in pairs:
+        if looked_up is not None:
+            looked_up.append(pre)
         own = np.ascontiguousarray(sum_rows(pre, post, n_in).T, like=post) if pre.ndim == 1 else matmul(post.T, pre)
         if total is None:
             total = own
