@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 from analogpc.devices.texts import parse_json
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.studies.kinds import AnyStudy, Kind, recalled
+from analogpc.training.energy_growth import EnergyWarning
 
 Status = Literal["finished", "pruned", "failed", "lost"]
 """Status of a trial: finished; pruned; failed with its own error; or lost with its machine, to be retried."""
@@ -186,6 +187,8 @@ def compute(job: Job) -> tuple[Result, bytes]:
     """
     with _ONE_AT_A_TIME, warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
+        # The table has the column "energy_growth".
+        warnings.simplefilter("ignore", EnergyWarning)
         began = time.perf_counter()
         try:
             return _computed(job, began)

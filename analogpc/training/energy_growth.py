@@ -42,9 +42,15 @@ def energy_growth(network: Network, rule: Rule, x: np.ndarray, target: np.ndarra
     with network.isolated_reads(key), np.errstate(over="ignore", invalid="ignore"):
         relaxation = SweepRelaxation(network, x, target, rule.output)
         relaxation.differentiate()
-        first = float(to_host(relaxation.energy()))
+        first = _total(relaxation, x, target)
         for _ in range(step_count(rule, relaxation)):
             relaxation.descend(rule.step_size, rule.momentum, rule.nesterov)
             relaxation.differentiate()
-        last = float(to_host(relaxation.energy()))
+        last = _total(relaxation, x, target)
     return last / first if first > 0 else 1.0
+
+
+def _total(relaxation: SweepRelaxation, x: np.ndarray, target: np.ndarray) -> float:
+    """Return the energy that the states descend: the sum over all samples and targets."""
+    *nodes, output = to_host(relaxation.energies())
+    return float(sum(nodes) * len(x) + output * int(to_host(relaxation.network.architecture.samples(x, target))))

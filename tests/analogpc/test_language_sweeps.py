@@ -32,6 +32,7 @@ def text(tmp_path_factory):
     return path
 
 
+@pytest.mark.filterwarnings("ignore::analogpc.training.energy_growth.EnergyWarning")
 def test_a_sweep_of_language_models_equals_the_runs_of_the_same_studies(text, tmp_path):
     fields = {**FIELDS, "text": text.name, "axes": {"rule": ["bp", "ipc"], "substrate": ["digital", "idealized"], "seed": 2}}
     case = [{"where": {"substrate": "idealized"}, "set": {"batches": 1, "batch_size": 2, "technology": "isaac-32nm"}}]
