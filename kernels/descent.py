@@ -120,7 +120,8 @@ def adam_step(
         moving = [_there(number, gradient) for number in (rate, *corrections)]
         _ADAM_STEP(gradient.size, *arrays, gradient.size, *moving, *fixed)
         return out
-    over_slices(_adam_part, _PART, tuple(array.reshape(-1) for array in arrays), *map(kind, (rate, *corrections)), *fixed)
+    # A list, since Python keeps up to 2,000 tuples that were made from a generator.
+    over_slices(_adam_part, _PART, [array.reshape(-1) for array in arrays], *map(kind, (rate, *corrections)), *fixed)
     return out
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numba
@@ -182,7 +182,7 @@ def distribute(call: Callable[[int, int], Any], length: int, grain: int = 1) -> 
     _pool.run(lambda first: call(first, min(first + size, length)), deque(range(0, length, size)), threads)
 
 
-def over_slices(kernel: Callable[..., Any], numbers: int, arrays: tuple[np.ndarray, ...], *rest: Any) -> None:
+def over_slices(kernel: Callable[..., Any], numbers: int, arrays: Sequence[np.ndarray], *rest: Any) -> None:
     """Call ``kernel(*slices, *rest)`` for slices that cover the first axis of all arrays, in `thread_count` threads.
 
     Parameters
@@ -191,7 +191,7 @@ def over_slices(kernel: Callable[..., Any], numbers: int, arrays: tuple[np.ndarr
         Compiled; its effect on an entry of the first axis must not depend on the slice.
     numbers : int
         A slice of the largest array has at least this number of elements.
-    arrays : arrays of one length
+    arrays : sequence of arrays of one length
     rest
         Further arguments of the kernel.
     """
