@@ -43,7 +43,7 @@ class MixedPrecision(Scheme):
     lines : int
         Number of word lines that a transfer writes, in turn; 0 means all.
     most_pulses : int or inf
-        Largest number of pulses per weight and transfer; the rest stays in chi.
+        Largest number of pulses per weight and transfer, 16384 if infinite; the rest stays in chi.
     pre_bins, post_bins : int
         Presynaptic and postsynaptic values are rounded to 2 floor(bins / 2) + 1 levels between minus and plus the largest magnitude
         of each vector before the products are formed; 0 disables rounding. Increments are not rounded.
@@ -129,14 +129,17 @@ class MixedPrecision(Scheme):
         matrix.pulse_each(counts, matrix.update_key.fold("transfer"), memory["cycles"])
 
 
+MOST_PULSES = 2**14
+"""Largest number of pulses of a device in one transfer: more cross its range several times, and occur only where training diverges."""
+
+
 def whole_granules(chi: np.ndarray, epsilon: np.ndarray, most: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the number of whole granules in chi, at most ``most``, as int32, and the remainder of chi.
+    """Return the number of whole granules in chi, at most ``most`` and `MOST_PULSES`, as int32, and the remainder of chi.
 
     The remainder is exact unless limited by ``most``: the floating-point remainder of a division needs no rounding.
     """
     rest = np.fmod(chi, epsilon)
-    # More than 2^24 pulses indicate that the granule is far too small; the rest of them stays in chi.
-    most = min(most, float(2**24))
+    most = min(most, float(MOST_PULSES))
     counts = np.rint((chi - rest) / epsilon)
     limited = np.clip(counts, -most, most)
     rest = np.where(limited == counts, rest, chi - limited.astype(chi.dtype) * epsilon)
