@@ -100,10 +100,11 @@ def _refused(one: Setting) -> bool:
 
 
 def _cell(swept: Swept, one: Setting, values: list[float]) -> list[str]:
-    if not values:
+    if not one.values:
         return ["impossible" if _refused(one) else "at chance", *("–" for _ in COLUMNS[1:])]
     spread = f" ± {100 * (mean_interval(values)[1] - np.mean(values)):.0f}" if len(values) > 1 else ""
-    return [f"{100 * np.mean(values):.0f}{spread}", every(one), _rate(one), f"{pulses_per_weight(swept, one):,.0f}", _joules(one)]
+    relation = f"{100 * np.mean(values):.0f}{spread}" if values else "the digital twin does not learn"
+    return [relation, every(one), _rate(one), f"{pulses_per_weight(swept, one):,.0f}", _joules(one)]
 
 
 def _rate(one: Setting) -> str:
@@ -134,18 +135,22 @@ def figure(swept: Swept) -> Figure:
         panel.tick_params(which="both", length=0)
         for row, device in enumerate(devices):
             for column, rule in enumerate(rules):
-                _write(panel, row, column, values[row, column], _refused(found[scheme, device, rule][0]))
+                one, _ = found[scheme, device, rule]
+                _write(panel, row, column, values[row, column], "×" if _refused(one) else "?" if one.values else "–")
     bar = drawn.colorbar(image, ax=panels, shrink=0.9, pad=0.01)
     bar.set_label("% of the digital twin's accuracy")
     drawn.suptitle(
-        "Which rule survives which device? Bold: at least 95 % of the digital accuracy; ×: impossible; –: at chance", fontsize=11
+        "Which rule survives which device? Bold: at least 95 % of the digital accuracy; ×: impossible; –: at chance"
+        + ("; ?: the digital twin does not learn" if any(one.values and not values for one, values in found.values()) else ""),
+        fontsize=11,
     )
     return drawn
 
 
-def _write(panel: Axes, row: int, column: int, value: float, refused: bool) -> None:
+def _write(panel: Axes, row: int, column: int, value: float, mark: str) -> None:
+    """Write the relative accuracy in a cell, or ``mark`` if there is none."""
     if math.isnan(value):
-        panel.text(column, row, "×" if refused else "–", ha="center", va="center", color="0.4")
+        panel.text(column, row, mark, ha="center", va="center", color="0.4")
         return
     weight = "bold" if value >= LEARNS else "normal"
     colour = "black" if value > 0.65 else "white"
