@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 _WORDS = {
-    "learns": "learn",
-    "learns in part": "learn in part",
-    "does not learn": "do not learn",
-    "undetermined": "cannot be judged, since their digital twins do not learn within this budget",
+    "learns": "These learn on '{}'",
+    "learns in part": "These learn in part on '{}'",
+    "does not learn": "These do not learn on '{}'",
+    "undetermined": "These cannot be judged on '{}', since their digital twins do not learn within this budget",
 }
 
 
@@ -47,7 +47,7 @@ def answers(found: Assessment) -> list[str]:
     for verdict, words in _WORDS.items():
         names = [one.title for one in found.learning if one.verdict == verdict]
         if names:
-            sentences.append(f"On '{device}' {words}: {'; '.join(names)}.")
+            sentences.append(f"{words.format(device)}: {'; '.join(names)}.")
     if unsure := [one.title for one in found.learning if one.allowed]:
         sentences.append(f"With {found.protocol.seeds} seeds the 95 % interval also allows another verdict: {'; '.join(unsure)}.")
     if refused := dict.fromkeys(f"{one.scheme} ({one.sentence})" for one in found.learning if one.verdict == "is refused"):
