@@ -9,8 +9,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tools" / "gpu"))
 
-epochs, queue_machine, queue_page, queue_programs, queue_training, run_next = map(
-    importlib.import_module, ("epochs", "queue_machine", "queue_page", "queue_programs", "queue_training", "run_next")
+epochs, queue_machine, queue_page, queue_programs, queue_training, run_next, vgg5_devices = map(
+    importlib.import_module,
+    ("epochs", "queue_machine", "queue_page", "queue_programs", "queue_training", "run_next", "vgg5_devices"),
 )
 
 PAGE = ROOT / "tools" / "gpu" / "QUEUE.md"

@@ -199,8 +199,8 @@ def _one(
         # Drop the last clause, about a checkpoint: a diverged run is not resumed.
         where = str(error).partition(";")[0]
         report(where)
-        return {**_told(run), "finished": True, "diverged": where}
-    return {**_told(run), "finished": finished}
+        return {**_record(run), "finished": True, "diverged": where}
+    return {**_record(run), "finished": finished}
 
 
 def _resumed(study: Study, backend: Backend, checkpoint: Path) -> Run:
@@ -210,16 +210,20 @@ def _resumed(study: Study, backend: Backend, checkpoint: Path) -> Run:
     return run
 
 
-def _told(run: Run) -> dict[str, Any]:
+def pulses_per_weight(run: Run) -> float:
+    """Return the number of pulses sent to the devices of a weight, averaged over all weights on crossbars; 0 if there are none."""
     crossbars = [matrix for matrix in run.network.matrices().values() if isinstance(matrix, CrossbarMatrix)]
-    devices = sum(matrix.shape[0] * matrix.shape[1] for matrix in crossbars)
-    pulses = sum(matrix.meter.pulses for matrix in crossbars) / devices if devices else 0.0
+    weights = sum(matrix.shape[0] * matrix.shape[1] for matrix in crossbars)
+    return sum(matrix.meter.pulses for matrix in crossbars) / weights if weights else 0.0
+
+
+def _record(run: Run) -> dict[str, Any]:
     return {
         "study": run.study.to_toml(),
         "environment": run.environment,
         "epochs": run.position.epoch,
         "batches_of_the_next": run.position.batch,
-        "pulses_per_weight": pulses,
+        "pulses_per_weight": pulses_per_weight(run),
         "history": run.history,
     }
 

@@ -1,6 +1,6 @@
 """VGG5 on CIFAR-10 with S+F, digital and trained in place with stochastic pulses on simulated devices.
 
-    python tools/gpu/devices.py [--substrates idealized digital reram-sb] [--backend gpu] [--epochs 5] [--minutes 9]
+    python tools/gpu/vgg5_devices.py [--substrates idealized digital reram-sb] [--backend gpu] [--epochs 5] [--minutes 9]
         [--width 1.0] [--data-dir DIR] [--out devices.json]
 
 The learning rate of every substrate is the one of `RATES` with the best accuracy on held-out images after one epoch on a part of the
@@ -18,12 +18,13 @@ from typing import Any
 
 from epochs import BATCH, CASES, RULES, network_of
 from queue_machine import described
+from queue_training import pulses_per_weight
 
 from analogpc.data import Dataset, load_data
-from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
+from analogpc.kernels.gpu.arrays import Backend
 from analogpc.rules import PredictiveCoding
 from analogpc.training.fit import begin
-from analogpc.training.run import DivergenceError, Run
+from analogpc.training.run import DivergenceError
 from analogpc.training.study import Study
 
 RATES = (0.05, 0.1, 0.2, 0.4, 0.8)
@@ -49,23 +50,20 @@ def study_of(substrate: str, rate: float, epochs: int, width: float, images: int
     )
 
 
-def trained(study: Study, data: Dataset, backend: Any, end: float) -> tuple[Run, dict[str, Any]]:
-    """Train until the end of the study or of the time, and return the run with its record."""
+def trained(study: Study, data: Dataset, backend: Backend, end: float) -> dict[str, Any]:
+    """Train until the end of the study or of the time (`time.perf_counter`), and return the record of the run."""
     run, diverged, started = begin(study, data, backend=backend), "", time.perf_counter()
     try:
         while not run.finished and time.perf_counter() < end:
             run.train(data, batches=SLICE, progress=False)
     except DivergenceError as error:
         diverged = str(error).partition(";")[0]
-    seconds = time.perf_counter() - started
-    crossbars = [matrix for matrix in run.network.matrices().values() if isinstance(matrix, CrossbarMatrix)]
-    weights = sum(matrix.shape[0] * matrix.shape[1] for matrix in crossbars)
-    return run, {
+    return {
         "study": study.to_toml(),
         "finished": run.finished,
         "diverged": diverged,
-        "seconds": seconds,
-        "pulses_per_weight": sum(matrix.meter.pulses for matrix in crossbars) / weights if crossbars else 0.0,
+        "seconds": time.perf_counter() - started,
+        "pulses_per_weight": pulses_per_weight(run),
         "history": run.history,
     }
 
@@ -75,13 +73,13 @@ def of_substrate(substrate: str, data: Dataset, chosen: argparse.Namespace, end:
     search: dict[str, float] = {}
     for rate in RATES:
         study = study_of(substrate, rate, 1, chosen.width, min(SEARCH_IMAGES, len(data.train_labels)), HOLDOUT)
-        _, record = trained(study, data, chosen.backend, end)
+        record = trained(study, data, chosen.backend, end)
         if not record["finished"] and not record["diverged"]:
             return {"search": search, "finished": False}
         search[f"{rate:g}"] = 0.0 if record["diverged"] else record["history"]["validation_accuracy"][-1]
         print(f"{substrate}, rate {rate:g}: {search[f'{rate:g}']:.2%} on held-out images, {record['seconds']:.1f} s", flush=True)
     rate = max(RATES, key=lambda value: search[f"{value:g}"])
-    _, record = trained(study_of(substrate, rate, chosen.epochs, chosen.width, 0, 0.0), data, chosen.backend, end)
+    record = trained(study_of(substrate, rate, chosen.epochs, chosen.width, 0, 0.0), data, chosen.backend, end)
     accuracies = ", ".join(f"{value:.2%}" for value in record["history"].get("test_accuracy", []))
     print(f"{substrate}, rate {rate:g}, {record['seconds']:.0f} s, test accuracy by epoch: {accuracies}", flush=True)
     return {"search": search, "rate": rate, **record}
