@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numba
@@ -157,6 +159,46 @@ class _Pool:
 _pool = _Pool()
 
 
+class Stopwatch:
+    """Times of the work that more threads would share, while one thread does it.
+
+    Attributes
+    ----------
+    seconds : dict of float by int
+        Time in calls of `distribute` that up to this number of threads may share.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[int, float] = {}
+        self._inside = False
+
+    def time(self, call: Callable[[], Any], most: int) -> None:
+        """Run a call, and count its time unless another one that is being timed made it."""
+        if self._inside:
+            call()
+            return
+        self._inside, start = True, time.perf_counter()
+        try:
+            call()
+        finally:
+            self._inside = False
+            self.seconds[most] = self.seconds.get(most, 0.0) + time.perf_counter() - start
+
+
+_stopwatch: Stopwatch | None = None
+
+
+@contextmanager
+def shared_work() -> Iterator[Stopwatch]:
+    """Time what more threads would share, in a context in which one thread works."""
+    global _stopwatch
+    before, _stopwatch = _stopwatch, Stopwatch()
+    try:
+        yield _stopwatch
+    finally:
+        _stopwatch = before
+
+
 def thread_count() -> int:
     """Return the number of threads for work of the calling thread: `numba.get_num_threads`; one within the pool."""
     return 1 if getattr(_pool.here, "helps", False) else numba.get_num_threads()
@@ -173,9 +215,12 @@ def distribute(call: Callable[[int, int], Any], length: int, grain: int = 1) -> 
     grain : int
         All ranges begin at multiples of this number. The calling thread processes up to twice as many indices alone.
     """
-    threads = min(thread_count(), length // grain) if length >= 2 * grain else 1
-    if threads <= 1:
-        if length > 0:
+    most = length // grain if length >= 2 * grain else 1
+    threads = 1 if most == 1 else min(thread_count(), most)
+    if threads == 1:
+        if most > 1 and _stopwatch is not None:
+            _stopwatch.time(lambda: call(0, length), most)
+        elif length > 0:
             call(0, length)
         return
     size = grain * max(1, length // (grain * _PARTS * threads))
@@ -195,8 +240,12 @@ def over_slices(kernel: Callable[..., Any], numbers: int, arrays: Sequence[np.nd
     rest
         Further arguments of the kernel.
     """
-    length = len(arrays[0])
-    grain = max(1, -(-numbers * length // max(1, *(array.size for array in arrays))))
+    length, largest = len(arrays[0]), max([array.size for array in arrays])
+    if largest < 2 * numbers:
+        if length > 0:
+            kernel(*arrays, *rest)
+        return
+    grain = -(-numbers * length // largest)
     distribute(lambda first, stop: kernel(*[array[first:stop] for array in arrays], *rest), length, grain)
 
 

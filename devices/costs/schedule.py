@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -258,8 +258,8 @@ class Recorder:
         """Clear the record."""
         self.path, self.slots, self.overlapped = Path(), 0, 0
         self.work: Counter[str] = Counter()
-        self._open: list[tuple[Path, list[Any]]] = [(self.path, [])]
-        self._branches: list[list[tuple[Path, list[Any]]]] = []
+        # What was declared since the outermost concurrent loop began, and the amounts of its slots.
+        self._depth, self._events, self._sent = 0, list[_Event](), list[Any]()
 
     def add(self, path: Path, work: Mapping[str, int]) -> None:
         """Add the record of another recorder."""
@@ -291,49 +291,99 @@ class Recorder:
 
     def note(self, kind: str, matrix: Any, amount: Any) -> None:
         """See `note`."""
-        path, slots = self._open[-1]
         if kind == SLOTS:
-            self._note_slots(slots, amount)
-        elif matrix is None:
-            path.terms[kind, ""] += int(amount)
-        elif (name := self.names.get(id(matrix))) is not None:
-            path.terms[kind, name] += int(amount)
-
-    def _note_slots(self, slots: list[Any], amount: Any) -> None:
-        if len(self._open) == 1:
-            count(self._slots_of, slots=amount)
+            if self._depth == 0:
+                count(self._slots_of, slots=amount)
+            else:
+                self._events.append(_SLOTS)
+                self._sent.append(amount)
+            return
+        place = "" if matrix is None else self.names.get(id(matrix))
+        if place is None:
+            return
+        if self._depth == 0:
+            self.path.terms[kind, place] += int(amount)
         else:
-            slots.append(amount)
+            self._events.append((kind, place, int(amount)))
 
-    @contextmanager
-    def together(self, only_if: str) -> Iterator[None]:
+    def at_once(self, turns: Iterable[T], only_if: str) -> Iterator[T]:
         """See `at_once`."""
-        self._branches.append([])
+        self._depth += 1
+        self._events.append((only_if,))
         try:
-            yield
+            for turn in turns:
+                self._events.append(_BRANCH)
+                try:
+                    yield turn
+                finally:
+                    self._events.append(_END)
         finally:
-            branches = self._branches.pop()
-            sent = [sum(own) for _, own in branches if own]
-            overlapped = only_if == WHILE_WRITTEN and len(self._open) == 1 and bool(sent)
-            part = _joined(only_if, [path for path, _ in branches], overlapped)
-            path, slots = self._open[-1]
+            self._events.append(_CLOSE)
+            self._depth -= 1
+            if self._depth == 0:
+                self._settle()
+
+    def _settle(self) -> None:
+        """Add what the outermost concurrent loop declared, which is mostly what it declared in the batch before."""
+        events, sent = tuple(self._events), self._sent
+        self._events, self._sent = [], []
+        path, slots, overlapped = _evaluated(events, sent) if sent else _evaluated_before(events)
+        self.path.add(path)
+        if slots:
+            count(self._slots_of, slots=sum(slots))
+        if overlapped:
+            count(self._slots_of, overlapped=sum(overlapped))
+
+
+_Event = tuple[str, ...] | tuple[str, str, int]
+"""(only_if,): a concurrent loop begins; (kind, place, amount): an operation; besides the constants below."""
+_BRANCH, _END, _CLOSE, _SLOTS = ("branch", ""), ("end", ""), ("close", ""), ("slots", "")
+
+
+def _evaluated(events: Sequence[_Event], sent: Sequence[Any]) -> tuple[Path, list[Any], list[Any]]:
+    """Return the path of an outermost concurrent loop, its slots, and its slots during reads of layers.
+
+    Parameters
+    ----------
+    events : sequence of _Event
+    sent : sequence
+        Amounts of the slots, in order.
+    """
+    amounts, overlapped = iter(sent), list[Any]()
+    paths: list[tuple[Path, list[Any]]] = [(Path(), [])]
+    loops: list[tuple[str, list[tuple[Path, list[Any]]]]] = []
+    for event in events:
+        path, slots = paths[-1]
+        if event == _BRANCH:
+            paths.append((Path(), []))
+        elif event == _END:
+            loops[-1][1].append(paths.pop())
+        elif event == _SLOTS:
+            slots.append(next(amounts))
+        elif event == _CLOSE:
+            only_if, branches = loops.pop()
+            own = [sum(some) for _, some in branches if some]
+            during_reads = only_if == WHILE_WRITTEN and len(paths) == 1 and bool(own)
+            part = _joined(only_if, [branch for branch, _ in branches], during_reads)
             if isinstance(part, Path):
                 path.add(part)
             elif part is not None:
                 path.parts[part] += 1
-            if overlapped:
-                count(self._slots_of, overlapped=sum(sent))
-            elif sent:
-                self._note_slots(slots, sum(sent) if only_if else functools.reduce(np.maximum, sent))
+            if during_reads:
+                overlapped.append(sum(own))
+            elif own:
+                slots.append(sum(own) if only_if else functools.reduce(np.maximum, own))
+        elif len(event) == 1:
+            loops.append((event[0], []))
+        else:
+            kind, place, amount = event
+            path.terms[kind, place] += int(amount)
+    return (*paths[0], overlapped)
 
-    @contextmanager
-    def branch(self) -> Iterator[None]:
-        """See `at_once`."""
-        self._open.append((Path(), []))
-        try:
-            yield
-        finally:
-            self._branches[-1].append(self._open.pop())
+
+@functools.lru_cache(maxsize=1024)
+def _evaluated_before(events: tuple[_Event, ...]) -> tuple[Path, list[Any], list[Any]]:
+    return _evaluated(events, ())
 
 
 _RECORDER: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
@@ -360,13 +410,7 @@ def at_once(turns: Iterable[T], only_if: str = "") -> Iterator[T]:
         Ability that the hardware needs, `BOTH_WAYS` or `WHILE_WRITTEN`; empty if any hardware can do it.
     """
     recorder = _RECORDER.get()
-    if recorder is None:
-        yield from turns
-        return
-    with recorder.together(only_if):
-        for turn in turns:
-            with recorder.branch():
-                yield turn
+    return iter(turns) if recorder is None else recorder.at_once(turns, only_if)
 
 
 def note(kind: str, matrix: Any, amount: Any) -> None:

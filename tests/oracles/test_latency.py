@@ -146,6 +146,28 @@ def test_only_the_longest_trains_count_where_layers_learn_at_once():
     assert not path.parts
 
 
+def test_a_loop_declared_again_counts_again():
+    """What a loop declared in an earlier batch is known, and is neither forgotten nor changed by what comes after."""
+    one, other = object(), object()
+
+    def batches(count):
+        recorder = Recorder({id(one): "a", id(other): "b"})
+        with recording(recorder):
+            for _ in range(count):
+                note("forward", one, 5)
+                for amount in at_once((2, 3)):
+                    for matrix in at_once((one, other)):
+                        note("forward", matrix, amount)
+        return recorder.whole()
+
+    expected = Path()
+    for _ in range(3):
+        expected.add(batches(1))
+    assert batches(3) == expected
+    # Five vectors alone; then each matrix reads two and three, one after the other.
+    assert batches(1).seconds(lambda term: 1.0) == 5 + 5
+
+
 TERMS = st.tuples(st.sampled_from(["forward", "backward", "slots", "step"]), st.sampled_from(["a", "b", "c"]), st.integers(1, 9))
 
 
