@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from analogpc.report.report import read_record
 from analogpc.studies.axes import SEEDS
-from analogpc.studies.comparison import Setting, settings
+from analogpc.studies.comparison import Setting, difference, mean_interval, settings
 from analogpc.training.study import Study
 
 
@@ -30,11 +30,17 @@ class Swept:
         Contents of ``sweep.json``.
     settings : list of Setting
         Combinations of the axes, in the order of the study file.
+    prepare : str
+        Command that must precede the sweep, if any.
+    folder : Path
+        Folder of the sweep.
     """
 
     path: str
     record: dict[str, Any]
     settings: list[Setting]
+    prepare: str = ""
+    folder: Path = Path()
 
     def where(self, **cells: Any) -> list[Setting]:
         """Return the settings with the given column values."""
@@ -65,7 +71,7 @@ class Swept:
             rank = (len(one.values), next(iter(validated.values.values()), -1.0))
             if group not in found or rank > found[group][0]:
                 found[group] = (rank, one)
-        return Swept(self.path, self.record, [one for _, one in found.values()])
+        return Swept(self.path, self.record, [one for _, one in found.values()], self.prepare, self.folder)
 
     @property
     def name(self) -> str:
@@ -76,10 +82,17 @@ class Swept:
     def said(self) -> str:
         """Date, version, seeds and command, for the end of a page."""
         seeds = sorted({row[name] for row in self.record["rows"] for name in self.record["varied"] if name in SEEDS})
-        return (
-            f"{datetime.now(UTC):%Y-%m-%d}, analogpc {self.record['analogpc']}, seeds {', '.join(map(str, seeds)) or 'that of the study'}. "
-            f"Command: `analogpc sweep experiments/{self.path}.toml && python experiments/{self.path}.py`."
-        )
+        first = f"{self.prepare} && " if self.prepare else ""
+        command = f"{first}analogpc sweep experiments/{self.path}.toml && python experiments/{self.path}.py"
+        return dated(self.record["analogpc"], seeds, command)
+
+
+def dated(version: str, seeds: Sequence[Any], command: str) -> str:
+    """Return date, version, seeds and command, for the end of a page."""
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, analogpc {version}, seeds {', '.join(map(str, seeds)) or 'that of the study'}. "
+        f"Command: `{command}`."
+    )
 
 
 def main(
@@ -87,6 +100,7 @@ def main(
     page: Callable[[Swept], Sequence[str]],
     figure: Callable[[Swept], Figure] | None = None,
     store: Callable[[Swept], None] | None = None,
+    prepare: str = "",
 ) -> None:
     """Command line of a study script: write the page and the figure of a sweep.
 
@@ -100,6 +114,8 @@ def main(
         Maps the sweep to a figure.
     store : function, optional
         Writes what the package keeps of the sweep; not called if ``--out`` names another place for the page.
+    prepare : str
+        Command that must precede the sweep, if any.
     """
     here = Path(file).resolve()
     path = here.relative_to(Path(__file__).resolve().parent).with_suffix("").as_posix()
@@ -109,7 +125,7 @@ def main(
     parser.add_argument("--out", type=Path, default=usual, help="path of the page, without suffix")
     chosen = parser.parse_args()
     record = read_record(chosen.folder)
-    swept = Swept(path, record, settings(record["rows"], record["metric"], record["varied"]))
+    swept = Swept(path, record, settings(record["rows"], record["metric"], record["varied"]), prepare, chosen.folder)
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     lines = [*page(swept), "", swept.said]
     chosen.out.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -128,6 +144,22 @@ def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]
 def mean(one: Setting) -> str:
     """Format the mean over the seeds, in percent."""
     return f"{one.mean:.2%}" if one.values else "refused" if one.other else "–"
+
+
+def within(one: Setting) -> str:
+    """Format the mean over the seeds and half the width of its 95 % interval (Student), in percent."""
+    if len(one.values) < 2:
+        return mean(one)
+    low, high = mean_interval(one.values.values())
+    return f"{100 * one.mean:.2f} ± {50 * (high - low):.1f} %"
+
+
+def against(one: Setting, other: Setting) -> str:
+    """Format the mean difference to another setting, paired by seed, with its 95 % interval (Student), in points."""
+    found = difference(one, other)
+    if found.pairs < 2:
+        return "–"
+    return f"{100 * found.mean:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
 
 
 def every(one: Setting) -> str:

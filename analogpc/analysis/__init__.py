@@ -12,6 +12,7 @@ from analogpc.analysis.curvature import StateHessian, state_hessian_extremes
 from analogpc.analysis.energies import RelaxationRecord, energy_profile
 from analogpc.analysis.increments import IncrementComparison, ep_against_bptt
 from analogpc.analysis.residuals import Residual, residual
+from analogpc.analysis.transformations import recoloured, rotated
 from analogpc.analysis.undisturbed import directions, exact_copy, undisturbed
 
 __all__ = [
@@ -31,9 +32,11 @@ __all__ = [
     "exact_copy",
     "gradient_alignment",
     "read_counts",
+    "recoloured",
     "reliability",
     "reliability_curve",
     "residual",
+    "rotated",
     "state_hessian_extremes",
     "undisturbed",
 ]

@@ -14,8 +14,10 @@ from analogpc.analysis import (
     adaptive_calibration_error,
     corrupted,
     corruption_names,
+    recoloured,
     reliability,
     reliability_curve,
+    rotated,
 )
 from analogpc.analysis.corruption import MissingExtraError
 from analogpc.data import DataError
@@ -244,3 +246,45 @@ def test_wrong_corruptions_are_refused(arguments, sentence):
         corrupted(images((32, 32, 3)), "fog", 1, split="validation")
     with pytest.raises(DataError, match="images of 2 channels cannot be corrupted"):
         corrupted(images((32, 32, 2)), "fog", 1)
+
+
+def test_rotations_by_right_angles_permute_pixels_and_others_keep_the_centre_of_mass_on_its_circle():
+    """A spot at distance r and angle a moves to angle a + 30 degrees; linear interpolation preserves its centre of mass."""
+    data = apc.load_data("digits").take(20, 5)
+    for turns in (1, 2, 3):
+        found = rotated(data, 90 * turns)
+        np.testing.assert_array_equal(found.test_images, np.rot90(data.test_images, turns, axes=(1, 2)))
+        np.testing.assert_array_equal(found.train_images, data.train_images)
+    spot = np.zeros((1, 33, 33, 1), np.float32)
+    spot[0, 15:18, 25:28] = 1.0
+    one = apc.data.Dataset("spot", spot, np.zeros(1, np.int64), spot, np.zeros(1, np.int64), ("a",), pixel_max=1.0)
+    turned = rotated(one, 30).test_images[0, :, :, 0].astype(float)
+    rows, columns = np.indices(turned.shape) - 16
+    total = turned.sum()
+    centre = (rows * turned).sum() / total, (columns * turned).sum() / total
+    np.testing.assert_allclose(centre, (-10 * np.sin(np.pi / 6), 10 * np.cos(np.pi / 6)), atol=0.05)
+
+
+def test_a_third_of_a_turn_of_hue_permutes_the_channels_and_a_whole_turn_changes_nothing():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (4, 5, 5, 3), dtype=np.uint8)
+    channels = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
+    data = apc.data.Dataset("noise", images, np.zeros(4, np.int64), images, np.zeros(4, np.int64), ("a",), **channels)
+    np.testing.assert_array_equal(recoloured(data, 1 / 3).test_images, images[..., [2, 0, 1]])
+    np.testing.assert_array_equal(recoloured(data, 1.0).test_images, images)
+    some = recoloured(data, 0.1).test_images
+    np.testing.assert_array_equal(some.max(axis=3), images.max(axis=3))
+    assert not np.array_equal(some, images)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda data: rotated(data, float("nan")), "degrees = nan"),
+        (lambda data: recoloured(data, 0.2), "1 channels have no hue"),
+        (lambda data: rotated(data, 30, split="validation"), "there is no split"),
+    ],
+)
+def test_impossible_transformations_are_refused(change, words):
+    with pytest.raises(DataError, match=words):
+        change(apc.load_data("digits"))

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from analogpc import load_data
 from analogpc.studies.api import run_plan
 from analogpc.studies.plan import read_plan
 from analogpc.studies.search import conversations
 from analogpc.studies.sweep import Means
+from analogpc.training.fit import begin
+from analogpc.training.study_fields import assemble
 
 ROOT = Path(__file__).parents[2]
-PAPERS = ("deeper_pc", "ep_on_pc", "ipc")
+PAPERS = ("deeper_pc", "ep_on_pc", "hopfield_resnet", "intermediate_signals", "ipc")
 STUDIES = sorted(file for folder in ("", *PAPERS) for file in (ROOT / "experiments" / folder).glob("*.toml"))
 IMPOSSIBLE = "devices of a one-sided pair are only pulsed upwards"
 REFUSED = {"atlas": 2, "update_schemes": 4}
@@ -22,17 +25,31 @@ THINNED = {
     "atlas": {"device": ("digital", "idealized", "pcm"), "case": ("bp",), "scheme": ("digital", "pulses in place")},
     "convergence": {"case": ("PC, 0.5", "iPC, 0.5")},
     "every_rule": {"case": ("bp", "s+f", "ep-hopfield")},
+    "schedules": {"case": ("linear",)},
+    "signals": {"case": ("plain", "distillation")},
     "schemes": {"case": ("BP", "centered", "random sign, cross-entropy")},
     "tolerance": {"point": ("nothing", "states: 50", "states: 8", "bits of the ADC: 4")},
     "two_phases": {"case": ("s+f", "Hopfield, β = 0.4"), "point": ("nothing", "offset 0.2")},
     "update_schemes": {"device": ("idealized", "digital")},
-    "vgg5": {"case": ("BP", "S+F")},
+    "vgg5": {"case": ("BP", "PC-CN", "S+F, BN")},
 }
 """Values of axes that are computed here: the others, too, by `analogpc sweep --short`, and rules and devices in tests of their own."""
 
 
+@pytest.fixture(scope="session")
+def teacher(tmp_path_factory):
+    """The teacher of the studies of intermediate signals, trained for one epoch on few images."""
+    folder = tmp_path_factory.mktemp("teacher")
+    study = assemble(ROOT / "experiments/intermediate_signals/teachers/digits.toml", {"epochs": 1})
+    data = load_data("digits").take(32, 20)
+    begin(study.but(train_images=0), data).train(data, progress=False, checkpoint=folder / "teacher.h5")
+    return folder
+
+
 @pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.stem)
-def test_a_study_is_computed_in_its_short_mode_and_told(file, tmp_path, monkeypatch):
+def test_a_study_is_computed_in_its_short_mode_and_told(file, tmp_path, monkeypatch, request):
+    if file.parent.name == "intermediate_signals":
+        monkeypatch.chdir(request.getfixturevalue("teacher"))
     given = tomllib.loads(file.read_text(encoding="utf-8"))["axes"]
     axes = {name: {value: given[name][value] for value in kept} for name, kept in THINNED.get(file.stem, {}).items()}
     plan = read_plan(file, {"axes": axes}, short=True)
@@ -65,3 +82,21 @@ def test_every_trial_of_a_study_is_allowed_or_refused_as_expected(file):
     refused = [trial for trial in trials if trial.study is None]
     rules = len({trial.cells.get("rule") for trial in trials})
     assert len(refused) == REFUSED.get(file.stem, 0) * rules * tried, {trial.refusal for trial in refused}
+
+
+SCRIPTS = {
+    "intermediate_signals/gradient": ("--seeds", "0", "--layers", "4", "--epochs", "1", "--images", "32", "--steps", "4"),
+    "intermediate_signals/memory": ("--networks", "crnn-vgg7", "--steps", "3", "--width", "0.02", "--batch", "1"),
+    "ipc/energies": ("--seeds", "0", "--steps", "16", "--data", "digits", "digits", "--images", "4", "4"),
+}
+"""Scripts of papers without a study file, with arguments for few seconds."""
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_of_a_paper_writes_its_page(name, tmp_path, monkeypatch):
+    out = tmp_path / "page"
+    monkeypatch.setattr(sys, "argv", [name, *SCRIPTS[name], "--out", str(out)])
+    runpy.run_path(str(ROOT / "experiments" / f"{name}.py"), run_name="__main__")
+    text = out.with_suffix(".md").read_text(encoding="utf-8")
+    assert f"python experiments/{name}.py" in text
+    assert "| " in text
