@@ -35,7 +35,7 @@ _warned: list[bool] = []
 """Not empty once this process has warned about the missing cache."""
 
 
-def compiled(function: Callable[..., Any] | None = None, **options: Any) -> Any:
+def compiled(function: Callable[..., Any] | None = None, *, allocates: bool = False, **options: Any) -> Any:
     """Compile a function with `numba.njit` on its first call, and keep the result in Numba's cache if one is available.
 
     Used as a decorator, with or without options. Calls from Python release the interpreter lock, so that threads may share the work
@@ -44,6 +44,9 @@ def compiled(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     Parameters
     ----------
     function : function
+    allocates : bool
+        Whether the function itself makes or returns arrays. The others are compiled without counting references to arrays, which
+        takes less time to compile and to run; Numba refuses to compile one that makes an array.
     **options
         Options of `numba.njit`, such as "error_model".
 
@@ -53,8 +56,10 @@ def compiled(function: Callable[..., Any] | None = None, **options: Any) -> Any:
         Function that can be called from Python and from other kernels.
     """
     if function is None:
-        return lambda given: compiled(given, **options)
-    made = numba.njit(nogil=True, **options)(function)
+        return lambda given: compiled(given, allocates=allocates, **options)
+    # The last two are missing in the types that Numba declares.
+    every: dict[str, Any] = {"nogil": True, "no_cfunc_wrapper": True, "_nrt": allocates}
+    made: Any = numba.njit(**every, **options)(function)
     try:
         made.enable_caching()
     except RuntimeError as error:  # There is no folder that this user can write to.

@@ -78,7 +78,7 @@ def _exponentials(row, out, powers):
     return top, total_of(out)
 
 
-@compiled(error_model="numpy")
+@compiled(allocates=True, error_model="numpy")
 def _softmax_rows(x, out):
     powers = np.empty(x.shape[1], np.int32)
     for r in range(len(x)):
@@ -89,7 +89,7 @@ def _softmax_rows(x, out):
             row[c] *= share
 
 
-@compiled(error_model="numpy")
+@compiled(allocates=True, error_model="numpy")
 def _entropy_rows(x, labels, losses, errors):
     powers = np.empty(x.shape[1], np.int32)
     for r in range(len(x)):
@@ -106,7 +106,7 @@ def _entropy_rows(x, labels, losses, errors):
         losses[r] = (np.log(total) + np.float64(top)) - np.float64(x[r, label])
 
 
-@compiled(error_model="numpy")
+@compiled(allocates=True, error_model="numpy")
 def _slope_rows(x, mu, own, error):
     columns = x.shape[1]
     powers, ratio = np.empty(columns, np.int32), np.empty(columns, x.dtype)

@@ -136,7 +136,7 @@ def filter_readings(
     return out[0], out[1], out[2], out[3]
 
 
-@compiled
+@compiled(allocates=True)
 def _variants(y, sign, pulses, device, steps, which, first, spacing, affine, bounds, noise, surprise, variance):
     mean, spread = np.empty(y.size), np.empty(y.size)
     for k in range(which.size):

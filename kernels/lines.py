@@ -68,34 +68,20 @@ def _add(values, out):
 
 
 @compiled
-def _line(sums, unit, rest):
-    for i in range(sums.size):
-        sums[i] = sums[i] * unit + rest
-
-
-@compiled
-def _sum_row(values, columns, unit, rest, folded, out):
-    for tile in range(out.size):
-        line = values[tile * columns : (tile + 1) * columns]
-        out[tile] = _row_total(line, folded) * unit + line.size * rest
-
-
-@compiled
-def _sums(grid, rows, columns, unit, rest, along, across):
-    """Compute both sums of eight rows at a time, while they are in the cache."""
-    folded = np.empty(min(columns, grid.shape[1]) // 8, grid.dtype)
+def _sums(grid, rows, columns, folded, along, across):
+    """Compute both sums of eight rows at a time, while they are in the cache; ``folded`` has room for an eighth of a row of a tile."""
     for tile in range(across.shape[0]):
         j, stop = tile * rows, min((tile + 1) * rows, grid.shape[0])
         while j < stop:
             end = j + 8 if j + 8 <= stop else j + 1
             for row in range(j, end):
-                _sum_row(grid[row], columns, unit, rest, folded, along[row])
+                for beside in range(along.shape[1]):
+                    along[row, beside] = _row_total(grid[row, beside * columns : (beside + 1) * columns], folded)
             if end == j + 8:
                 _add_eight(grid[j:end], across[tile])
             else:
                 _add(grid[j], across[tile])
             j = end
-        _line(across[tile], unit, (stop - tile * rows) * rest)
 
 
 @compiled
@@ -120,25 +106,6 @@ def _pulses(words, out):
 
 
 @compiled
-def _add_products(counts, values, out):
-    kind = out.dtype.type
-    for i in range(out.size):
-        out[i] += kind(counts[i]) * values[i]
-
-
-@compiled
-def _weighted(counts, values):
-    sums, few = np.zeros(counts.shape[1]), np.zeros(counts.shape[1], values.dtype)
-    for j in range(counts.shape[0]):
-        _add_products(counts[j], values[j], few)
-        if j % 8 == 7:
-            _add(few, sums)
-            few[:] = 0
-    _add(few, sums)
-    return _total(sums)
-
-
-@compiled
 def _multiply(counts, values, out):
     kind = out.dtype.type
     for i in range(out.size):
@@ -153,28 +120,20 @@ def row_weighted(counts, values, products):
     return _row_total(products[:width], products[width : width + width // 8])
 
 
-@compiled
-def _dot(amounts, values):
-    a, b, c, d = 0.0, 0.0, 0.0, 0.0
-    whole = values.size // 4 * 4
-    for i in range(0, whole, 4):
-        a += amounts[i] * values[i]
-        b += amounts[i + 1] * values[i + 1]
-        c += amounts[i + 2] * values[i + 2]
-        d += amounts[i + 3] * values[i + 3]
-    for i in range(whole, values.size):
-        a += amounts[i] * values[i]
-    return (a + b) + (c + d)
+def _totals(values: np.ndarray) -> np.ndarray:
+    """Return the sums of the columns of ``values`` (n, columns) float64 in the order of `_total`.
 
-
-@compiled
-def _half_selected(along, across, on_rows, on_columns):
-    siemens = 0.0
-    for tile in range(along.shape[1]):
-        siemens += _dot(on_rows, along[:, tile])
-    for tile in range(across.shape[0]):
-        siemens += _dot(on_columns, across[tile])
-    return siemens
+    Not compiled: these are sums over lines, not over devices, and compilation takes longer than all of them in a short run.
+    """
+    whole = len(values) // 4 * 4
+    parts = np.zeros((4, values.shape[1]))
+    if whole > 0:
+        # Accumulation, unlike a sum, adds one number after the other.
+        parts = np.add.accumulate(values[:whole].reshape(-1, 4, values.shape[1]), axis=0)[-1]
+    first = parts[0]
+    for row in values[whole:]:
+        first = first + row
+    return (first + parts[1]) + (parts[2] + parts[3])
 
 
 def line_sums(grid: np.ndarray, rows: int, columns: int, unit: float = 1.0, rest: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -206,7 +165,11 @@ def line_sums(grid: np.ndarray, rows: int, columns: int, unit: float = 1.0, rest
             across[tile] = grid[top : top + rows].sum(axis=0, dtype=np.float64) * unit + min(rows, height - top) * rest
         return along, across
     along, across = np.empty((height, len(lefts))), np.zeros((len(tops), width))
-    _sums(grid, rows, columns, unit, rest, along, across)
+    _sums(grid, rows, columns, np.empty(min(columns, width) // 8, grid.dtype), along, across)
+    for sums in (along, across):
+        sums *= unit
+    along += [min(columns, width - left) * rest for left in lefts]
+    across += [[min(rows, height - top) * rest] for top in tops]
     return along, across
 
 
@@ -250,7 +213,7 @@ def line_pulses(words: np.ndarray) -> np.ndarray:
 
 def line_total(amounts: np.ndarray, values: np.ndarray) -> Any:
     """Return the sum of amounts times values over all lines, both (lines,): a float64 number, or a 0-d device array."""
-    return (amounts * values).sum(dtype=np.float64) if on_gpu(values) else _dot(amounts, values)
+    return (amounts * values).sum(dtype=np.float64) if on_gpu(values) else float(_totals((amounts * values)[:, None])[0])
 
 
 def half_selected(along: np.ndarray, across: np.ndarray, on_rows: np.ndarray, on_columns: np.ndarray) -> Any:
@@ -265,11 +228,18 @@ def half_selected(along: np.ndarray, across: np.ndarray, on_rows: np.ndarray, on
     """
     if on_gpu(along):
         return line_total(on_rows, along.sum(axis=1)) + line_total(on_columns, across.sum(axis=0))
-    return float(_half_selected(along, across, on_rows, on_columns))
+    return sum(float(one) for sums in (on_rows[:, None] * along, on_columns[:, None] * across.T) for one in _totals(sums))
 
 
 def weighted_count(counts: np.ndarray, values: np.ndarray) -> Any:
     """Return the sum of counts times values over a grid, both (rows, columns): a number, or a 0-d float64 device array."""
     if on_gpu(counts):
         return (counts * values.astype(np.float64)).sum()
-    return float(_weighted(counts, values))
+    # Eight rows at a time in the type of the values, then in float64.
+    few, sums = np.zeros((-(-len(values) // 8), values.shape[1]), values.dtype), np.zeros(values.shape[1])
+    for first in range(min(8, len(values))):
+        part = counts[first::8].astype(values.dtype) * values[first::8]
+        few[: len(part)] += part
+    for row in few:
+        sums += row
+    return float(_totals(sums[:, None])[0])

@@ -40,7 +40,7 @@ def _affine_row(driven, draws, out, gain, offset, resting, pulsed):
             out[j] = gain[j] * out[j] + offset[j]
 
 
-@compiled
+@compiled(allocates=True)
 def _imprint_rows(driven, out, step, affine, levels, resting, pulsed, first, k0, k1, when):
     """``first`` is the number of the first row."""
     c2, c3 = split(when)
@@ -187,7 +187,7 @@ def _added_row(converted, total, scale, gain, offset, fresh):
         total[j] = (zero if fresh else total[j]) + scale * (gain[j] * converted[j] + offset[j])
 
 
-@compiled
+@compiled(allocates=True)
 def _convert_rows(
     y, total, scale, noise, variance, bound, step, entry, transitions, row, leave, fresh, first, k0, k1, when, saturated
 ):

@@ -148,7 +148,7 @@ def _dac_row_counted(x, out, factor, bound, step, few, some, squares):
     return clipped
 
 
-@compiled(error_model="numpy")
+@compiled(allocates=True, error_model="numpy")
 def _dac_rows(x, words, infinity, out, scale, scale_words, managed, given, bound, step, reduction, few, squares):
     """Convert rows. ``scale_words`` are the bits of ``scale``, ``words`` those of ``x``; squares of ``few`` rows are exact in its type."""
     clipped, counted = 0, squares.size > 0
@@ -297,7 +297,7 @@ def _adc_row(y, draws, total, scale, noise, bound, step, fresh):
     return clipped
 
 
-@compiled
+@compiled(allocates=True)
 def _adc_rows(y, total, scale, noise, bound, step, fresh, first, k0, k1, when, saturated):
     """Convert rows; ``first`` is the number of the first row."""
     c2, c3 = split(when)

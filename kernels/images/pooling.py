@@ -27,8 +27,10 @@ def _max_pool(x, y, where, size, stride):
         for oy in range(y.shape[1]):
             for ox in range(y.shape[2]):
                 best, found = y[i, oy, ox], where[i, oy, ox]
-                best[:] = x[i, oy * stride, ox * stride]
-                found[:] = 0
+                start = x[i, oy * stride, ox * stride]
+                for c in range(len(best)):
+                    best[c] = start[c]
+                    found[c] = 0
                 for k in range(1, size * size):
                     here, mark = x[i, oy * stride + k // size, ox * stride + k % size], where.dtype.type(k)
                     for c in range(len(best)):
@@ -40,18 +42,19 @@ def _max_pool(x, y, where, size, stride):
                         found[c] = place if keep else mark
 
 
-@compiled
+@compiled(allocates=True)
 def _max_pool_shift(x, d, y, where, size, stride):
     for i in range(y.shape[0]):
         old, top, own = np.empty_like(y[0, 0, 0]), np.empty_like(y[0, 0, 0]), np.empty_like(y[0, 0, 0])
         for oy in range(y.shape[1]):
             for ox in range(y.shape[2]):
                 moved, found = y[i, oy, ox], where[i, oy, ox]
-                old[:] = x[i, oy * stride, ox * stride]
-                own[:] = old
-                moved[:] = d[i, oy * stride, ox * stride]
-                top[:] = old + moved
-                found[:] = 0
+                start, first = x[i, oy * stride, ox * stride], d[i, oy * stride, ox * stride]
+                for c in range(len(moved)):
+                    old[c] = own[c] = start[c]
+                    moved[c] = first[c]
+                    top[c] = start[c] + first[c]
+                    found[c] = 0
                 for k in range(1, size * size):
                     here, mark = x[i, oy * stride + k // size, ox * stride + k % size], where.dtype.type(k)
                     step = d[i, oy * stride + k // size, ox * stride + k % size]

@@ -23,14 +23,16 @@ _PART = 2**13
 """Least number of pixels of a part for one thread."""
 
 
-@compiled
+@compiled(allocates=True)
 def _soft_pool(x, y, weights, size, stride, rate):
     for i in range(y.shape[0]):
         top, total = np.empty(y.shape[3], rate.dtype), np.empty_like(y[0, 0, 0])
         for oy in range(y.shape[1]):
             for ox in range(y.shape[2]):
                 mean, shares = y[i, oy, ox], weights[i, oy, ox]
-                top[:] = x[i, oy * stride, ox * stride].real
+                start = x[i, oy * stride, ox * stride]
+                for c in range(len(top)):
+                    top[c] = start[c].real
                 for k in range(1, size * size):
                     here = x[i, oy * stride + k // size, ox * stride + k % size]
                     for c in range(len(top)):

@@ -30,7 +30,7 @@ _SPARSE = 0.5
 """Share of the products with coincidences up to which the others are left out."""
 
 
-@compiled
+@compiled(allocates=True)
 def _products_that_fire(words):
     """Return in which products any line fires, (n,) bool, from ``words`` (n, lines)."""
     fires = np.empty(len(words), np.bool_)

@@ -210,7 +210,8 @@ def events(law: int, kind: int) -> Callable[..., None]:
             devices = (up[j], down[j], shape_up[j], shape_down[j], low[j], high[j])
             total, b = np.int64(0), np.int64(0)
             if found.size > 0:
-                before[:] = state[j]
+                for i in range(width):
+                    before[i] = state[j, i]
             while b < rows.shape[0]:
                 # fmt: off
                 b, pulses, count, draws = _list(

@@ -49,11 +49,10 @@ def _transpose(square):
 
 
 @compiled
-def _fill_planes(columns, planes, first, last):
-    """Fill the planes of the products from ``first`` to ``last``."""
+def _fill_planes(columns, planes, first, last, square):
+    """Fill the planes of the products from ``first`` to ``last``; ``square`` (32,) uint32 is working space."""
     blocks, _, words = planes.shape
     for b in range(first, last):
-        square = np.empty(32, np.uint32)
         for block in range(blocks):
             # Words of missing columns stay empty.
             for word in range(min(words, (columns.shape[1] - block * COLUMNS + 31) // 32)):
@@ -85,7 +84,9 @@ def bit_planes(columns: np.ndarray) -> np.ndarray:
     n, width = columns.shape
     planes = empty((-(-width // COLUMNS), 2 * MAX_LENGTH * n + 8, 2 * WORDS), np.uint32, columns)
     planes[:, 0 if width % COLUMNS else 2 * MAX_LENGTH * n :] = 0
-    distribute(lambda first, last: _fill_planes(columns, planes, first, last), n, 1 + _PART // max(1, width))
+    distribute(
+        lambda first, last: _fill_planes(columns, planes, first, last, np.empty(32, np.uint32)), n, 1 + _PART // max(1, width)
+    )
     return planes.view(np.uint64).reshape(len(planes), -1)
 
 

@@ -81,10 +81,9 @@ def _sign_words(values, probabilities, full, words):
 
 
 @compiled
-def _trains(values, gain, length, words, k0, k1, first_step):
-    over, lines = 0, values.shape[1]
-    probabilities, shifted, thresholds = np.empty(lines), np.empty(lines), np.empty(lines, np.uint32)
-    bits = shifted.view(np.uint64)
+def _trains(values, gain, length, words, k0, k1, first_step, probabilities, shifted, bits, thresholds):
+    """Draw the trains; ``bits`` is the memory of ``shifted``, and like it working space for one number of every line."""
+    over = 0
     for b in range(values.shape[0]):
         c2, c3 = split(first_step + np.uint64(b))
         over += _set_thresholds(values[b], gain[b], probabilities, shifted, bits, thresholds)
@@ -123,12 +122,15 @@ def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, f
         _TRAINS(values.size, *arrays, words, over, _SUMS, *values.shape, *key.words, *step_there(first_step))
         return words, over.sum()
     clipped: list[int] = []
+    lines = values.shape[1]
 
     def draw(first: int, last: int) -> None:
         own = (array[first:last] for array in (values, gain, length, words))
-        clipped.append(int(_trains(*own, *key.words, np.uint64(first_step + first))))
+        shifted = np.empty(lines)
+        room = np.empty(lines), shifted, shifted.view(np.uint64), np.empty(lines, np.uint32)
+        clipped.append(int(_trains(*own, *key.words, np.uint64(first_step + first), *room)))
 
-    distribute(draw, len(values), 1 + _LEAST_DRAWS // max(1, values.shape[1]))
+    distribute(draw, len(values), 1 + _LEAST_DRAWS // max(1, lines))
     return words, sum(clipped)
 
 

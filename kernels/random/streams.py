@@ -265,12 +265,14 @@ def normals(
     like: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return standard normal numbers, ``shape``, from 32 random bits each, of float32 accuracy; ``like`` as for `bits`."""
-    out = np.empty(shape, dtype, like=like)
-    if on_gpu(out):
+    there = like is not None and on_gpu(like)
+    # In main memory they are drawn in float32 for every type: one kernel less to compile.
+    out = np.empty(shape, dtype if there else np.float32, like=like)
+    if there:
         _NORMALS(-(-out.size // 4), out, out.size, *key.words, *step_there(step))
-    else:
-        _fill(_some_normals, out.reshape(-1), key, step)
-    return out
+        return out
+    _fill(_some_normals, out.reshape(-1), key, step)
+    return out.astype(dtype, copy=False)
 
 
 @functools.cache

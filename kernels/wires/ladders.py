@@ -80,7 +80,7 @@ def _sweep_columns(ladder, source, drawn, volts, rows, columns):
         volts[node] = ladder[2, node] * volts[node - columns] + ladder[3, node] * volts[node]
 
 
-@compiled
+@compiled(allocates=True)
 def _solve(shunt, current, row, column, source_rows, source_columns, tolerance, iterations, word, bit):
     """Solve for one set of sources; return the number of iterations, or -1."""
     rows, columns = row.shape[0], column.shape[1]

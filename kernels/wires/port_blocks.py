@@ -45,7 +45,7 @@ def leaves(
     return out
 
 
-@compiled
+@compiled(allocates=True)
 def _leaves(first, stop, conductance, row, column, row_spare, column_spare, down, across, spares, out):
     count_across = conductance.shape[1] // across
     right = down + across + spares
@@ -156,12 +156,12 @@ def _store(matrix, index, place, change, sign, out):
             out[place[p], place[q]] += matrix[index[p], index[q]] + sign * change[p, q]
 
 
-@compiled
+@compiled(allocates=True)
 def _view(work, start, rows, columns):
     return work[start : start + rows * columns].reshape(rows, columns)
 
 
-@compiled
+@compiled(allocates=True)
 def _join(a, b, seam_a, keep_a, seam_b, keep_b, place_a, place_b, out, work):
     """Join one pair: with W = 1 / (I + Z_A Y_B), the current in the seam is W^T (Y_B alpha + beta), its voltage W (alpha - Z_A beta)."""
     k, p, q = len(seam_a), len(keep_a), len(keep_b)
