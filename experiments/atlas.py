@@ -7,12 +7,16 @@ import math
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from tables import Swept, every, main, markdown, mean, pulses_per_weight, selection, trained
 
 from analogpc.assessment.findings import LEARNS, PARTLY, TWIN_LEARNS
 from analogpc.studies.comparison import Setting, mean_interval
 
 DIGITAL = "digital"
+MARKS = {"pulses in place": "P", "mixed precision": "M", "Tiki-Taka v2": "T"}
+"""Letters of the schemes."""
+
 COLUMNS = ("% of the digital accuracy", "test accuracy of every seed", "rate", "pulses per weight", "energy")
 
 
@@ -44,10 +48,21 @@ def axes(swept: Swept) -> tuple[list[str], list[str], list[str]]:
     return schemes, sorted(devices, key=lambda name: -level[name]), swept.values("case")
 
 
+def best(swept: Swept) -> dict[tuple[str, str], tuple[str, Setting, list[float]]]:
+    """The scheme with the best mean validation accuracy over the seeds, by device and rule, with its cell."""
+    made: dict[tuple[str, str], tuple[float, tuple[str, Setting, list[float]]]] = {}
+    for (scheme, device, rule), (one, values) in cells(swept).items():
+        level = one.mean_of("validation_accuracy")
+        level = -1.0 if math.isnan(level) or not one.values else level
+        if (device, rule) not in made or level > made[device, rule][0]:
+            made[device, rule] = (level, (scheme, one, values))
+    return {key: cell for key, (_, cell) in made.items()}
+
+
 def page(swept: Swept) -> list[str]:
-    """Lines of the page: what was computed, counts, one table per scheme, the reasons for refusals."""
+    """Lines of the page: what was computed, the best schemes, counts, one table per scheme, the reasons for refusals."""
     schemes, devices, rules = axes(swept)
-    found, chosen = cells(swept), swept.selected()
+    found, top, chosen = cells(swept), best(swept), swept.selected()
     study = swept.study(chosen.settings[0])
     assert study is not None
     lines = [
@@ -59,6 +74,19 @@ def page(swept: Swept) -> list[str]:
         "",
         f"Relative accuracies are paired by seed. A seed with which the digital twin stays below {TWIN_LEARNS:.0%} is left out: its "
         "ratio would tell nothing about the device (see the digital twins below). Intervals are 95 % Student's t intervals.",
+        "",
+        "## The best scheme of every cell",
+        "",
+        "The scheme is selected by the mean validation accuracy over the seeds. Below: % of the digital accuracy (mean ± half of the 95 % "
+        "interval) with this scheme, its pulses per weight, and the energy of the training.",
+        "",
+        *markdown(
+            ["device", *rules], [[device, *(_best_cell(swept, *top[device, rule]) for rule in rules)] for device in devices]
+        ),
+        "",
+        f"Schemes: {', '.join(f'{mark}: {name}' for name, mark in MARKS.items() if name in schemes)}.",
+        "",
+        "## Counts",
         "",
         f"Number of devices on which a rule reaches {LEARNS:.0%} of its digital twin, then {PARTLY:.0%}, of those on which the scheme is "
         "possible:",
@@ -73,6 +101,11 @@ def page(swept: Swept) -> list[str]:
         rows = [[device, rule, *_cell(swept, *found[scheme, device, rule])] for device in devices for rule in rules]
         lines += ["", f"## {scheme[0].upper()}{scheme[1:]}", "", *markdown(["device", "rule", *COLUMNS], rows)]
     return [*lines, *_reasons(found)]
+
+
+def _best_cell(swept: Swept, scheme: str, one: Setting, values: list[float]) -> str:
+    relation, _, _, pulses, joules = _cell(swept, one, values)
+    return f"**{relation}** {MARKS[scheme]}, {pulses} pulses, {joules}" if one.values else relation
 
 
 def _counts(found: dict[tuple[str, str, str], tuple[Setting, list[float]]], rule: str, schemes: list[str]) -> list[str]:
@@ -117,6 +150,29 @@ def _joules(one: Setting) -> str:
 
 
 def figure(swept: Swept) -> Figure:
+    """One heat map: devices by rules, accuracy relative to the digital twin with the scheme that was best on validation data."""
+    schemes, _, rules = axes(swept)
+    top = best(swept)
+    values = {key: float(np.mean(cell[2] or [np.nan])) for key, cell in top.items()}
+    level = {name: sum(values[name, rule] for rule in rules if not math.isnan(values[name, rule])) for name, _ in top}
+    devices = sorted(level, key=lambda name: -level[name])
+    drawn = Figure(figsize=(2.9 + 0.85 * len(rules), 1.9 + 0.42 * len(devices)), layout="constrained")
+    panel = drawn.subplots()
+    image = _heat(panel, np.array([[values[device, rule] for rule in rules] for device in devices]), devices, rules)
+    for row, device in enumerate(devices):
+        for column, rule in enumerate(rules):
+            scheme, one, _ = top[device, rule]
+            _write(panel, row, column, values[device, rule], _mark(one), f" {MARKS[scheme]}")
+    drawn.colorbar(image, ax=panel, pad=0.01).set_label("% of the digital accuracy")
+    drawn.suptitle(
+        "Which rule survives which device?\n% of the digital accuracy with the best scheme; bold: at least 95 %\n"
+        + ", ".join(f"{mark}: {name}" for name, mark in MARKS.items() if name in schemes),
+        fontsize=10,
+    )
+    return drawn
+
+
+def schemes_figure(swept: Swept) -> Figure:
     """One heat map for each scheme: devices by rules, accuracy relative to the digital twin."""
     schemes, devices, rules = axes(swept)
     found = cells(swept)
@@ -124,21 +180,13 @@ def figure(swept: Swept) -> Figure:
     panels = drawn.subplots(1, len(schemes), sharey=True, squeeze=False)[0]
     for panel, scheme in zip(panels, schemes, strict=True):
         values = np.array([[np.mean(found[scheme, device, rule][1] or [np.nan]) for rule in rules] for device in devices])
-        image = panel.imshow(100 * values, cmap="cividis", vmin=20, vmax=100, aspect="auto")
-        panel.set_facecolor("white")
+        image = _heat(panel, values, devices, rules)
         panel.set_title(scheme, fontsize=11)
-        panel.set_xticks(range(len(rules)), rules, rotation=45, ha="right", rotation_mode="anchor")
-        panel.set_yticks(range(len(devices)), devices)
-        panel.set_xticks(np.arange(len(rules) + 1) - 0.5, minor=True)
-        panel.set_yticks(np.arange(len(devices) + 1) - 0.5, minor=True)
-        panel.grid(which="minor", color="white", linewidth=1.5)
-        panel.tick_params(which="both", length=0)
         for row, device in enumerate(devices):
             for column, rule in enumerate(rules):
-                one, _ = found[scheme, device, rule]
-                _write(panel, row, column, values[row, column], "×" if _refused(one) else "?" if one.values else "–")
+                _write(panel, row, column, values[row, column], _mark(found[scheme, device, rule][0]))
     bar = drawn.colorbar(image, ax=panels, shrink=0.9, pad=0.01)
-    bar.set_label("% of the digital twin's accuracy")
+    bar.set_label("% of the digital accuracy")
     drawn.suptitle(
         "Which rule survives which device? Bold: at least 95 % of the digital accuracy; ×: impossible; –: at chance"
         + ("; ?: the digital twin does not learn" if any(one.values and not values for one, values in found.values()) else ""),
@@ -147,15 +195,32 @@ def figure(swept: Swept) -> Figure:
     return drawn
 
 
-def _write(panel: Axes, row: int, column: int, value: float, mark: str) -> None:
+def _heat(panel: Axes, values: np.ndarray, devices: list[str], rules: list[str]) -> AxesImage:
+    image = panel.imshow(100 * values, cmap="cividis", vmin=20, vmax=100, aspect="auto")
+    panel.set_facecolor("white")
+    panel.set_xticks(range(len(rules)), rules, rotation=45, ha="right", rotation_mode="anchor")
+    panel.set_yticks(range(len(devices)), devices)
+    panel.set_xticks(np.arange(len(rules) + 1) - 0.5, minor=True)
+    panel.set_yticks(np.arange(len(devices) + 1) - 0.5, minor=True)
+    panel.grid(which="minor", color="white", linewidth=1.5)
+    panel.tick_params(which="both", length=0)
+    return image
+
+
+def _mark(one: Setting) -> str:
+    """Return the sign of a cell without a relative accuracy."""
+    return "×" if _refused(one) else "?" if one.values else "–"
+
+
+def _write(panel: Axes, row: int, column: int, value: float, mark: str, after: str = "") -> None:
     """Write the relative accuracy in a cell, or ``mark`` if there is none."""
     if math.isnan(value):
         panel.text(column, row, mark, ha="center", va="center", color="0.4")
         return
     weight = "bold" if value >= LEARNS else "normal"
     colour = "black" if value > 0.65 else "white"
-    panel.text(column, row, f"{100 * value:.0f}", ha="center", va="center", color=colour, weight=weight, fontsize=9)
+    panel.text(column, row, f"{100 * value:.0f}{after}", ha="center", va="center", color=colour, weight=weight, fontsize=9)
 
 
 if __name__ == "__main__":
-    main(__file__, page, figure)
+    main(__file__, page, figure, further={"schemes": schemes_figure})

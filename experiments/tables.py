@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,7 @@ def main(
     figure: Callable[[Swept], Figure] | None = None,
     store: Callable[[Swept], None] | None = None,
     prepare: str = "",
+    further: Mapping[str, Callable[[Swept], Figure]] = MappingProxyType({}),
 ) -> None:
     """Command line of a study script: write the page and the figure of a sweep.
 
@@ -116,6 +118,8 @@ def main(
         Writes what the package keeps of the sweep; not called if ``--out`` names another place for the page.
     prepare : str
         Command that must precede the sweep, if any.
+    further : dict of functions
+        Further figures, by what their file name has after that of the page and a hyphen.
     """
     here = Path(file).resolve()
     path = here.relative_to(Path(__file__).resolve().parent).with_suffix("").as_posix()
@@ -132,6 +136,8 @@ def main(
     chosen.out.with_suffix(".csv").write_bytes((chosen.folder / "table.csv").read_bytes())
     if figure is not None:
         figure(swept).savefig(chosen.out.with_suffix(".png"), dpi=110)
+    for name, draw in further.items():
+        draw(swept).savefig(chosen.out.with_name(f"{chosen.out.name}-{name}.png"), dpi=110)
     if store is not None and chosen.out.resolve() == usual:
         store(swept)
 

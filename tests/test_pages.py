@@ -11,7 +11,7 @@ import pytest
 from analogpc.commands.app import main
 
 ROOT = Path(__file__).parents[1]
-EXECUTED = ("installation.md", "tour.md", "studies.md", "assess.md")
+EXECUTED = ("installation.md", "tour.md", "studies.md", "assess.md", "inference.md")
 """Pages of which every block between fences is executed; those of other pages are executed in test_docs."""
 IN_PROCESS = ("sweep", "compare", "assess")
 """Commands that the tests compute in their own process: worker processes have tests of their own."""
