@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from analogpc.kernels.gemm import multiply_strips, product_frame
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.blas import gemm, gemm_batched
 from analogpc.kernels.lookups import sum_rows
 from analogpc.kernels.memory import empty
-from analogpc.kernels.threads import distribute, one_blas_thread
+from analogpc.kernels.native import Part
+from analogpc.kernels.threads import distribute, one_blas_thread, share
 
-_PART = 2**23
-"""Least multiply-adds of one part of a product: two tenths of a millisecond, twice as long as another thread takes to wake up."""
+_PART = 2**22
+"""Least multiply-adds of one part of a product: a tenth of a millisecond, several times as long as another thread takes to wake up."""
 _MOST_PARTS, _NARROWEST = 64, 128
 """Largest number of parts of a product, and their least width: BLAS copies the other operand anew for each."""
-_UNIT = 48
+_UNIT = 32
 """Widths of parts are multiples of this number, in which the kernels of BLAS work for most processors."""
 
 
@@ -33,20 +36,33 @@ def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.nd
     if out is None:
         out = empty((m, n), a.dtype, a)
     width, longest = _strip(m, a.shape[1], n), max(m, n)
-
-    def strips(first: int, last: int) -> None:
-        for start in range(first * width, min(last * width, longest), width):
-            stop = start + width
-            if m >= n:
-                np.matmul(a[start:stop], b, out=out[start:stop])
-            else:
-                np.matmul(a, b[:, start:stop], out=out[:, start:stop])
-
     with one_blas_thread:
         if width >= longest:
             return np.matmul(a, b, out=out)
-        distribute(strips, -(-longest // width))
+        frame = product_frame(a, b, out, width, m < n)
+        if frame is not None:
+            share(_strips(), frame, -(-longest // width))
+        else:
+            distribute(
+                lambda first, last: _multiply(a, b, out, range(first * width, min(last * width, longest), width)),
+                -(-longest // width),
+            )
     return out
+
+
+@functools.cache
+def _strips() -> Part:
+    return Part(multiply_strips)
+
+
+def _multiply(a: np.ndarray, b: np.ndarray, out: np.ndarray, starts: range) -> None:
+    """Compute strips of a product by NumPy."""
+    for start in starts:
+        part = slice(start, start + starts.step)
+        if len(a) >= b.shape[1]:
+            np.matmul(a[part], b, out=out[part])
+        else:
+            np.matmul(a, b[:, part], out=out[:, part])
 
 
 def _strip(m: int, k: int, n: int) -> int:

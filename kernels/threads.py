@@ -3,8 +3,10 @@
 The threads of other pools wait actively after their work, and a caller of theirs waits for every one of them to begin. As soon as
 another process uses a core, each then waits for a thread that has no core: a product of half a millisecond takes ten. Here the calling
 thread begins at once, the others join when they get a core, and a caller waits only for parts that somebody is working on. Waiting
-threads sleep, and take about a tenth of a millisecond to wake up. Kernels release the interpreter lock, so that ordinary Python threads
-suffice.
+threads sleep after some 50 microseconds (see `native`).
+
+Products are shared in compiled code, by `share`; other work by `distribute`, whose parts are calls of Python: a helper then begins when
+it gets the interpreter, which kernels release.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ import numba
 import numpy as np
 from threadpoolctl import ThreadpoolController
 from typing_extensions import override
+
+from analogpc.kernels import native
 
 _PARTS = 4
 """Parts per thread, since some threads may be slower than others."""
@@ -90,12 +94,16 @@ class _Task:
 
 
 class _Helper(threading.Thread):
-    """Thread that sleeps until it is called, and then helps with any task that has parts left."""
+    """Thread that does what is put on its desk; see `native`.
+
+    Attributes
+    ----------
+    desk : int
+    """
 
     def __init__(self, pool: _Pool) -> None:
         super().__init__(name="analogpc", daemon=True)
-        self.called = threading.Lock()
-        self.called.acquire()
+        self.desk = native.new_desk()
         self._pool = pool
 
     @override
@@ -103,7 +111,7 @@ class _Helper(threading.Thread):
         pool = self._pool
         pool.here.helps = True
         while True:
-            self.called.acquire()
+            native.serve(self.desk)
             for task in list(pool.tasks):
                 task.help()
             pool.idle.append(self)
@@ -115,8 +123,12 @@ class _Pool:
     Attributes
     ----------
     idle : deque of _Helper
-        Helpers that sleep. A helper that was called and has not got a core yet is not among them, and is not called twice.
+        Helpers without a task. A helper that was called for a task of Python and has not got a core yet is not among them, and is not
+        called twice.
     tasks : deque of _Task
+        Tasks of Python that somebody is working on.
+    unused : deque of int
+        Addresses of compiled tasks that nobody is working on.
     here : threading.local
         ``helps`` is set in helpers: what they call is not distributed further.
     """
@@ -125,23 +137,42 @@ class _Pool:
         self.reset()
 
     def run(self, call: Callable[[Any], None], parts: deque[Any], threads: int) -> None:
+        """Call ``call`` for all parts."""
         task = _Task(call, parts)
-        self._grow(threads - 1)
         self.tasks.append(task)
         try:
-            for _ in range(threads - 1):
-                self.idle.pop().called.release()
-        except IndexError:  # All are busy, or have been called already.
-            pass
-        try:
+            for helper in self._called(threads - 1):
+                native.put(helper.desk, native.PYTHON)
             task.run()
         finally:
             self.tasks.remove(task)
 
+    def run_compiled(self, function: int, frame: int, parts: int, threads: int) -> None:
+        """Call a function at an address for all numbers of parts."""
+        helpers, task = self._called(threads - 1), self.unused.pop() if self.unused else native.new_task()
+        try:
+            failed = native.run(task, np.array([helper.desk for helper in helpers], np.int64), function, frame, parts, 1)
+        finally:
+            self.idle.extend(helpers)
+            self.unused.append(task)
+        if failed:
+            raise RuntimeError("a compiled kernel failed in a thread")
+
+    def _called(self, count: int) -> list[_Helper]:
+        """Take up to ``count`` idle helpers; the others are busy, or have been called already."""
+        if self._count < count:
+            self._grow(count)
+        helpers: list[_Helper] = []
+        try:
+            while len(helpers) < count:
+                helpers.append(self.idle.pop())
+        except IndexError:
+            pass
+        return helpers
+
     def _grow(self, helpers: int) -> None:
-        if self._count >= helpers:
-            return
         with self._lock:
+            native.prepare()
             while self._count < helpers:
                 helper = _Helper(self)
                 helper.start()
@@ -152,6 +183,7 @@ class _Pool:
         """Begin without helpers, as in a forked process, where none exists."""
         self.idle: deque[_Helper] = deque()
         self.tasks: deque[_Task] = deque()
+        self.unused: deque[int] = deque()
         self.here = threading.local()
         self._count, self._lock = 0, threading.Lock()
 
@@ -165,7 +197,7 @@ class Stopwatch:
     Attributes
     ----------
     seconds : dict of float by int
-        Time in calls of `distribute` that up to this number of threads may share.
+        Time in work that up to this number of threads may share.
     """
 
     def __init__(self) -> None:
@@ -225,6 +257,25 @@ def distribute(call: Callable[[int, int], Any], length: int, grain: int = 1) -> 
         return
     size = grain * max(1, length // (grain * _PARTS * threads))
     _pool.run(lambda first: call(first, min(first + size, length)), deque(range(0, length, size)), threads)
+
+
+def share(part: native.Part, frame: np.ndarray, parts: int) -> None:
+    """Call a compiled kernel (frame, first, stop) for all parts, in `thread_count` threads.
+
+    Parameters
+    ----------
+    part : Part
+        Its effect on a part must not depend on the others.
+    frame : int64 array
+        Words whose address the kernel receives.
+    parts : int
+    """
+    address = int(frame.__array_interface__["data"][0])
+    threads = 1 if parts == 1 else min(thread_count(), parts)
+    if threads == 1 and parts > 1 and _stopwatch is not None:
+        _stopwatch.time(lambda: _pool.run_compiled(part.address, address, parts, 1), parts)
+    else:
+        _pool.run_compiled(part.address, address, parts, threads)
 
 
 def over_slices(kernel: Callable[..., Any], numbers: int, arrays: Sequence[np.ndarray], *rest: Any) -> None:

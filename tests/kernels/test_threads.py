@@ -15,9 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from analogpc.kernels import gemm, native
 from analogpc.kernels.compiled import compiled
+from analogpc.kernels.gemm import blas_function
 from analogpc.kernels.products import _PART, _strip, batched, inner, matmul
-from analogpc.kernels.threads import distribute, one_blas_thread, over_slices, thread_count
+from analogpc.kernels.threads import distribute, one_blas_thread, over_slices, share, thread_count
 
 ROOT = Path(__file__).parents[2]
 
@@ -215,6 +217,74 @@ def test_sums_and_batches_have_the_same_bits_for_any_number_of_threads(with_thre
     assert dot_one == dot_two
     assert one.tobytes() == two.tobytes()
     np.testing.assert_allclose(one, a @ b, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(128, 512, 512), (600, 130, 300), (900, 100, 200)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_strips_are_the_products_of_numpy_whoever_computes_them(with_threads, rng, monkeypatch, shape, dtype):
+    """Also where BLAS is unknown, or does not take an array as it is: every second column, in reverse."""
+    m, k, n = shape
+    a, b = rng.normal(size=(m, k)).astype(dtype), rng.normal(size=(k, n)).astype(dtype)
+
+    def expected(right):
+        width, out = _strip(*shape), np.empty((m, n), dtype)
+        for start in range(0, max(m, n), width):
+            part = slice(start, start + width)
+            if m >= n:
+                np.matmul(a[part], right, out=out[part])
+            else:
+                np.matmul(a, right[:, part], out=out[:, part])
+        return out
+
+    assert blas_function(b.dtype)[0], "NumPy's wheels contain OpenBLAS"
+    for right in (b, np.asfortranarray(b), np.repeat(b, 2, axis=1)[:, ::-2]):
+        for found in with_threads(lambda right=right: matmul(a, right)):
+            np.testing.assert_array_equal(found, expected(right))
+    monkeypatch.setattr(gemm, "blas_function", lambda dtype: (0, False))
+    for found in with_threads(lambda: matmul(a, b)):
+        np.testing.assert_array_equal(found, expected(b))
+
+
+def test_many_callers_share_the_helpers_of_products(rng):
+    a, b = rng.normal(size=(2, 256, 512)).astype(np.float32)
+    expected, results = matmul(a.T, b), []
+
+    def calls():
+        for _ in range(20):
+            results.append(matmul(a.T, b).tobytes() == expected.tobytes())
+
+    callers = [threading.Thread(target=calls) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(60)
+    assert results == [True] * 80
+
+
+@compiled
+def _count(frame, first, stop):
+    """Add 1 to the words of the parts; a part whose word is negative fails."""
+    for place in range(first, stop):
+        if native._add(frame, place, 1) < 0:
+            raise ValueError("a negative word")
+
+
+def test_every_part_of_compiled_work_is_done_once_and_failures_are_told(with_threads):
+    part = native.Part(_count)
+
+    def counted():
+        words = np.zeros(100, np.int64)
+        for _ in range(200):
+            share(part, words, 100)
+        return words
+
+    for words in with_threads(counted):
+        assert (words == 200).all()
+    words = np.zeros(100, np.int64)
+    words[77] = -5
+    with pytest.raises(RuntimeError, match="failed in a thread"):
+        share(part, words, 100)
+    assert words.sum() == 100 - 5
 
 
 @given(st.integers(1, 10**5), st.integers(1, 4000), st.integers(1, 4000))

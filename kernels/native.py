@@ -1,0 +1,285 @@
+"""Sharing of compiled work without the interpreter: helpers take parts of a kernel's work while its caller does.
+
+Every helper is a thread inside one compiled call, `serve`. It looks at its desk for some 50 microseconds after its last task, then
+sleeps on a lock of the interpreter, which needs no interpreter to be taken or released. A task is the address of a function of
+(frame, first, stop), the address of its frame, and a counter from which caller and helpers take ranges.
+
+Desks and tasks are arrays of 64-bit words in memory that is never released, since a helper may look at one after its owner went on.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core.compiler_lock import global_compiler_lock
+from numba.extending import intrinsic
+
+from analogpc.kernels.compiled import compiled
+
+_SPINS = 1 << 16
+"""Looks at a desk before a helper sleeps: some 50 microseconds, the pauses between the kernels of a training step."""
+TASK, ASLEEP, LOCK, ACQUIRE, RELEASE = range(5)
+"""Words of a desk: address of a task, whether its helper sleeps, and its lock with the functions that take and release it."""
+FUNCTION, FRAME, LENGTH, SIZE, NEXT, BUSY, WAITING, OWN_LOCK, FAILED, OWN_ACQUIRE, OWN_RELEASE = range(11)
+"""Words of a task: function, frame, number of indices, indices per part, next index, helpers that have it, whether its caller sleeps."""
+_WORDS = 16
+PYTHON = 1
+"""In place of the address of a task: work that needs the interpreter."""
+
+_WORD = ir.IntType(64)
+
+
+def _place(builder: Any, address: Any, word: Any) -> Any:
+    return builder.gep(builder.inttoptr(address, _WORD.as_pointer()), [word])
+
+
+@intrinsic
+def _load(typingctx, address, word):
+    def generate(context, builder, signature, args):
+        return builder.load_atomic(_place(builder, *args), "seq_cst", 8)
+
+    return types.int64(types.int64, types.int64), generate
+
+
+@intrinsic
+def _store(typingctx, address, word, value):
+    def generate(context, builder, signature, args):
+        builder.store_atomic(args[2], _place(builder, *args[:2]), "seq_cst", 8)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def _exchange(typingctx, address, word, value):
+    """Store a value and return the former one."""
+
+    def generate(context, builder, signature, args):
+        return builder.atomic_rmw("xchg", _place(builder, *args[:2]), args[2], "seq_cst")
+
+    return types.int64(types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def _add(typingctx, address, word, value):
+    """Add a value and return the former one."""
+
+    def generate(context, builder, signature, args):
+        return builder.atomic_rmw("add", _place(builder, *args[:2]), args[2], "seq_cst")
+
+    return types.int64(types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def _take_back(typingctx, address, word, value):
+    """Store 0 if the value is still there, and return whether it was."""
+
+    def generate(context, builder, signature, args):
+        found = builder.cmpxchg(_place(builder, *args[:2]), args[2], _WORD(0), "seq_cst", "seq_cst")
+        return builder.extract_value(found, 1)
+
+    return types.boolean(types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def _call_part(typingctx, function, frame, first, stop):
+    """Call a function of three words that returns a word."""
+
+    def generate(context, builder, signature, args):
+        kind = ir.FunctionType(_WORD, [_WORD] * 3)
+        return builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
+
+    return types.int64(*[types.int64] * 4), generate
+
+
+@intrinsic
+def _acquire(typingctx, function, lock):
+    def generate(context, builder, signature, args):
+        flag = ir.IntType(32)
+        kind = ir.FunctionType(flag, [_WORD, flag])
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), [args[1], flag(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+@intrinsic
+def _release(typingctx, function, lock):
+    def generate(context, builder, signature, args):
+        kind = ir.FunctionType(ir.VoidType(), [_WORD])
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), [args[1]])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+@compiled
+def serve(desk):
+    """Work on the tasks put on a desk, until one needs the interpreter."""
+    while True:
+        task, spins = 0, 0
+        while task == 0 and spins < _SPINS:
+            if _load(desk, TASK) != 0:
+                task = _exchange(desk, TASK, 0)
+            spins += 1
+        if task == 0:
+            _store(desk, ASLEEP, 1)
+            task = _exchange(desk, TASK, 0)
+            # Whoever finds it asleep releases the lock, exactly once.
+            if task == 0 or _exchange(desk, ASLEEP, 0) == 0:
+                _acquire(_load(desk, ACQUIRE), _load(desk, LOCK))
+        if task == PYTHON:
+            return
+        if task != 0:
+            _work(task)
+            if _add(task, BUSY, -1) == 1 and _exchange(task, WAITING, 0) == 1:
+                _release(_load(task, OWN_RELEASE), _load(task, OWN_LOCK))
+
+
+@compiled
+def _work(task):
+    function, frame = _load(task, FUNCTION), _load(task, FRAME)
+    length, size = _load(task, LENGTH), _load(task, SIZE)
+    while True:
+        first = _add(task, NEXT, size)
+        if first >= length:
+            return
+        if _call_part(function, frame, first, min(first + size, length)) != 0:
+            _store(task, FAILED, 1)
+
+
+@compiled
+def put(desk, task):
+    """Put a task, or `PYTHON`, on a desk, and wake its helper if it sleeps."""
+    _store(desk, TASK, task)
+    if _exchange(desk, ASLEEP, 0) == 1:
+        _release(_load(desk, RELEASE), _load(desk, LOCK))
+
+
+@compiled
+def run(task, desks, function, frame, length, size):
+    """Do a task together with the helpers of some desks, and return whether a part failed.
+
+    Parameters
+    ----------
+    task : int
+        Address of its words.
+    desks : (helpers,) int64 array
+        Addresses of desks that nobody else uses meanwhile.
+    function, frame : int
+        Addresses.
+    length, size : int
+        Number of indices, and of indices per part.
+    """
+    _store(task, FUNCTION, function)
+    _store(task, FRAME, frame)
+    _store(task, LENGTH, length)
+    _store(task, SIZE, size)
+    _store(task, NEXT, 0)
+    _store(task, FAILED, 0)
+    _store(task, BUSY, len(desks))
+    for desk in desks:
+        put(desk, task)
+    _work(task)
+    # Nobody waits for a helper that has not begun.
+    for desk in desks:
+        if _take_back(desk, TASK, task):
+            _add(task, BUSY, -1)
+    spins = 0
+    while _load(task, BUSY) != 0 and spins < _SPINS:
+        spins += 1
+    while _load(task, BUSY) != 0:
+        _store(task, WAITING, 1)
+        if _load(task, BUSY) != 0 or _exchange(task, WAITING, 0) == 0:
+            _acquire(_load(task, OWN_ACQUIRE), _load(task, OWN_LOCK))
+    return _load(task, FAILED) != 0
+
+
+class Part:
+    """A compiled kernel of (frame, first, stop), three integers, in the form that a task calls.
+
+    Attributes
+    ----------
+    address : int
+    """
+
+    def __init__(self, kernel: Any) -> None:
+        kinds = (types.int64,) * 3
+        kernel.compile(kinds)
+        self._library, self.address = _plain_function(kernel.overloads[kinds])
+
+
+@global_compiler_lock
+def _plain_function(made: Any) -> tuple[Any, int]:
+    """Return a library with a function of three words that calls a kernel and returns whether it failed, and the function's address."""
+    context, told, name = made.target_context, made.fndesc, f"analogpc_part_{next(_numbers)}"
+    module = context.create_module(name)
+    function = ir.Function(module, ir.FunctionType(_WORD, [_WORD] * 3), name)
+    builder = ir.IRBuilder(function.append_basic_block())
+    kind = context.call_conv.get_function_type(told.restype, told.argtypes).as_pointer()
+    kernel = builder.inttoptr(_WORD(made.library.get_pointer_to_function(told.llvm_func_name)), kind)
+    status, _ = context.call_conv.call_function(builder, kernel, told.restype, told.argtypes, list(function.args))
+    builder.ret(builder.zext(status.is_error, _WORD))
+    library = context.codegen().create_library(name)
+    library.add_ir_module(module)
+    library.finalize()
+    return library, library.get_pointer_to_function(name)
+
+
+_numbers = itertools.count()
+
+
+def prepare() -> None:
+    """Compile what helpers and their callers need, before the first of them starts."""
+    word = types.int64
+    serve.compile((word,))
+    put.compile((word, word))
+    run.compile((word, types.Array(word, 1, "C"), word, word, word, word))
+
+
+def _address(function: Any) -> int:
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+def _locked() -> int:
+    """Return the address of a new lock of the interpreter, taken."""
+    api = ctypes.pythonapi
+    api.PyThread_allocate_lock.restype, api.PyThread_allocate_lock.argtypes = ctypes.c_void_p, ()
+    lock = api.PyThread_allocate_lock()
+    if not lock:
+        raise MemoryError("no lock for another thread")
+    ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)(("PyThread_acquire_lock", api))(lock, 0)
+    return lock
+
+
+def _words() -> np.ndarray:
+    """Return zeroed words, in cache lines of their own."""
+    block = np.zeros(_WORDS + 8, np.int64)
+    start = (-block.ctypes.data // 8) % 8
+    words = block[start : start + _WORDS]
+    _kept.append(words)
+    return words
+
+
+_kept: list[np.ndarray] = []
+_ACQUIRE_AT = _address(ctypes.pythonapi.PyThread_acquire_lock)
+_RELEASE_AT = _address(ctypes.pythonapi.PyThread_release_lock)
+
+
+def new_desk() -> int:
+    """Return the address of an empty desk."""
+    words = _words()
+    words[LOCK], words[ACQUIRE], words[RELEASE] = _locked(), _ACQUIRE_AT, _RELEASE_AT
+    return int(words.ctypes.data)
+
+
+def new_task() -> int:
+    """Return the address of a task, for one `run` at a time."""
+    words = _words()
+    words[OWN_LOCK], words[OWN_ACQUIRE], words[OWN_RELEASE] = _locked(), _ACQUIRE_AT, _RELEASE_AT
+    return int(words.ctypes.data)
