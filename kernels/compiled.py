@@ -11,6 +11,7 @@ from weakref import WeakSet
 import numba
 from numba.core.caching import NullCache
 from numba.core.registry import CPUDispatcher
+from typing_extensions import override
 
 _CACHE_ERRORS = (OSError, EOFError, pickle.UnpicklingError)
 """Exceptions due to a full disk, a removed folder or a damaged cache entry; no kernel raises any of them itself."""
@@ -21,13 +22,14 @@ class _Kernel(CPUDispatcher):
 
     _cache: Any
 
-    def __call__(self, *arguments: Any) -> Any:
+    @override
+    def compile(self, sig: Any) -> Any:
+        """Compile for the types of a call, or load what was compiled for them; Numba calls this for the first call with such types."""
         try:
-            return super().__call__(*arguments)
+            return super().compile(sig)
         except _CACHE_ERRORS as error:
-            # Compilation comes first, so the arguments have not been modified.
             _forget_cache(error)
-            return super().__call__(*arguments)
+            return super().compile(sig)
 
 
 _kernels: WeakSet[_Kernel] = WeakSet()
