@@ -346,6 +346,11 @@ class DigitalMatrix(Matrix):
         return copied(self._stored.T)
 
     @property
+    def stored(self) -> np.ndarray:
+        """Weights as stored, (n_in, n_out), not a copy: valid until the next update, and not to be changed."""
+        return self._stored
+
+    @property
     @override
     def backend(self) -> Backend:
         return backend_of(self._stored)

@@ -15,6 +15,18 @@ __device__ inline float normal_cdf(float x) {
     return x < -5.6f ? 0.0f : x > 5.6f ? 1.0f : x != x ? x : value;
 }
 
+__device__ inline float tanh_value(float x) {
+    // Comparisons with NaN are false, which keeps it.
+    float c = x > 9.0f ? 9.0f : x;
+    c = c < -9.0f ? -9.0f : c;
+    float t = c * c;
+    float above = (((1.33546925e-8f * t + 2.06091063e-5f) * t + 0.0034955896f) * t + 0.133810267f) * t + 1.0f;
+    float below = (((7.77657135e-7f * t + 3.28563736e-4f) * t + 0.0258769877f) * t + 0.467143416f) * t + 1.0f;
+    float value = c * above / below;
+    value = value > 1.0f ? 1.0f : value;
+    return value < -1.0f ? -1.0f : value;
+}
+
 __device__ inline float gelu_slope(float x) {
     float c = limited(x, 6.0f), t = c * c;
     float above = ((-2.88796868e-11f * t + 1.30027633e-8f) * t + 1.12191003e-6f) * t + 3.20272229e-5f;
@@ -40,6 +52,8 @@ extern "C" __global__ void values(const real* x, real* y, place size, int code, 
             y[i] = (value < 0 ? small : (real)1) / ((real)1 + small);
         } else if (code == NORMAL) {
             y[i] = (real)0.5 * erfc((real)-0.70710678118654752440 * value);
+        } else if (code == TANH) {
+            y[i] = tanh_value((float)value);
         } else {
             y[i] = value * normal_cdf((float)value);
         }

@@ -35,6 +35,24 @@ _S4, _S5, _S6, _S7 = np.float32(3.20272229e-5), np.float32(1.12191003e-6), np.fl
 _R1, _R2, _R3 = np.float32(0.310725093), np.float32(0.0455826819), np.float32(0.00415020064)
 _R4, _R5, _R6 = np.float32(2.58604268e-4), np.float32(1.08121621e-5), np.float32(3.63627720e-7)
 
+# x P(x^2) / Q(x^2) for tanh up to |x| = 9, where its float32 value is 1: a fit of the same kind, relative error 2.1e-8 in exact arithmetic.
+_TANH_END = np.float32(9)
+_T1, _T2, _T3, _T4 = np.float32(0.133810267), np.float32(0.0034955896), np.float32(2.06091063e-5), np.float32(1.33546925e-8)
+_U1, _U2, _U3, _U4 = np.float32(0.467143416), np.float32(0.0258769877), np.float32(3.28563736e-4), np.float32(7.77657135e-7)
+
+
+@compiled(forceinline=True, error_model="numpy")
+def _tanh(x):
+    # Comparisons with NaN are false, which keeps it.
+    c = _TANH_END if x > _TANH_END else x
+    c = -_TANH_END if c < -_TANH_END else c
+    t = c * c
+    above = (((_T4 * t + _T3) * t + _T2) * t + _T1) * t + np.float32(1)
+    below = (((_U4 * t + _U3) * t + _U2) * t + _U1) * t + np.float32(1)
+    value = c * above / below
+    value = np.float32(1) if value > np.float32(1) else value
+    return np.float32(-1) if value < np.float32(-1) else value
+
 
 @compiled(forceinline=True, error_model="numpy")
 def _normal_cdf(x):
@@ -67,6 +85,9 @@ def _some_values(x, y, code, low, high):
         for i in range(x.size):
             value = low if x[i] < low else x[i]
             y[i] = high if value > high else value
+    elif code == TANH:
+        for i in range(x.size):
+            y[i] = _tanh(x[i])
     else:
         for i in range(x.size):
             y[i] = x[i] * _normal_cdf(x[i])
@@ -173,6 +194,11 @@ def normal_cdf(x: np.ndarray) -> np.ndarray:
     y += 1
     y *= 0.5
     return y
+
+
+def tanh(x: np.ndarray) -> np.ndarray:
+    """Return tanh in the shape and type of ``x``; for float32 with a relative error of at most 4e-7."""
+    return _value(x, TANH) if x.dtype == np.float32 else np.tanh(x)
 
 
 def tanh_product(y: np.ndarray, g: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -42,6 +42,20 @@ def _adam_part(mean, square, g, w, out, rate, correct_mean, correct_square, keep
         out[i] = rate * change
 
 
+@compiled(error_model="numpy")
+def _adam_parts(which, starts, mean, square, g, w, out, scale, numbers, keep_mean, keep_square, eps, decay):
+    for k in range(len(which)):
+        rate, correct_mean, correct_square = numbers[k, 0], numbers[k, 1], numbers[k, 2]
+        for i in range(starts[which[k]], starts[which[k] + 1]):
+            slope = scale * g[i]
+            mean[i] = mean[i] + keep_mean * (slope - mean[i])
+            square[i] = square[i] + keep_square * (slope * slope - square[i])
+            change = correct_mean * mean[i] / (np.sqrt(correct_square * square[i]) + eps)
+            if decay != 0:
+                change = change - decay * w[i]
+            out[i] = rate * change
+
+
 def momentum_step(
     x: np.ndarray, gradient: np.ndarray, velocity: np.ndarray, rate: float, momentum: float, nesterov: bool
 ) -> np.ndarray:
@@ -77,6 +91,22 @@ def plain_step(x: np.ndarray, gradient: np.ndarray, rate: float) -> np.ndarray:
     return out
 
 
+class AdamFactors(NamedTuple):
+    """Constants of a step of Adam.
+
+    Attributes
+    ----------
+    keep_mean, keep_square : float
+        1 - beta of the two moments.
+    eps, decay : float
+    """
+
+    keep_mean: float
+    keep_square: float
+    eps: float
+    decay: float
+
+
 def adam_step(
     mean: np.ndarray,
     square: np.ndarray,
@@ -84,9 +114,7 @@ def adam_step(
     weights: np.ndarray,
     rate: Any,
     corrections: tuple[Any, Any],
-    keep: tuple[float, float],
-    eps: float,
-    decay: float,
+    factors: AdamFactors,
 ) -> np.ndarray:
     """Compute a step of Adam with decoupled weight decay; updates ``mean`` and ``square`` in place.
 
@@ -100,8 +128,7 @@ def adam_step(
     rate : float, or 0-d device array
     corrections : (c1, c2)
         1 / (1 - beta^t) for the two moments: floats, or 0-d device arrays.
-    keep : (1 - beta1, 1 - beta2)
-    eps, decay : float
+    factors : AdamFactors
 
     Returns
     -------
@@ -112,10 +139,13 @@ def adam_step(
     ----------
     Loshchilov and Hutter, arXiv 1711.05101, Algorithm 2.
     """
+    if not gradient.flags.c_contiguous:
+        # All arrays are transposed ones, contiguous in the order in which a digital matrix stores its weights.
+        return adam_step(mean.T, square.T, gradient.T, weights.T, rate, corrections, factors).T
     # Weights without decay are not read.
-    weights = np.ascontiguousarray(weights, like=weights) if decay else gradient
+    weights = np.ascontiguousarray(weights, like=weights) if factors.decay else gradient
     out, kind = empty(gradient.shape, gradient.dtype, gradient), gradient.dtype.type
-    arrays, fixed = (mean, square, gradient, weights, out), (*map(kind, keep), kind(eps), kind(decay))
+    arrays, fixed = (mean, square, gradient, weights, out), tuple(map(kind, factors))
     if on_gpu(gradient):
         moving = [_there(number, gradient) for number in (rate, *corrections)]
         _ADAM_STEP(gradient.size, *arrays, gradient.size, *moving, *fixed)
@@ -123,6 +153,40 @@ def adam_step(
     # A list, since Python keeps up to 2,000 tuples that were made from a generator.
     over_slices(_adam_part, _PART, [array.reshape(-1) for array in arrays], *map(kind, (rate, *corrections)), *fixed)
     return out
+
+
+def adam_step_parts(
+    which: np.ndarray,
+    starts: np.ndarray,
+    mean: np.ndarray,
+    square: np.ndarray,
+    gradient: np.ndarray,
+    weights: np.ndarray,
+    change: np.ndarray,
+    scale: float,
+    numbers: np.ndarray,
+    factors: AdamFactors,
+) -> None:
+    """Compute `adam_step` for some of many small arrays on the CPU, which are parts of one array: the same bits with one call.
+
+    Parameters
+    ----------
+    which : (k,) int64 array
+        Parts to compute.
+    starts : (parts + 1,) int64 array
+        Part p are the elements from ``starts[p]`` to ``starts[p + 1]``.
+    mean, square, gradient, weights : (size,) arrays of one type
+        See `adam_step`; the moments are updated in place. Weights without decay are not read.
+    change : (size,) array
+        Written.
+    scale : float
+        Factor on the gradient.
+    numbers : (k, 3) array in the type of the others
+        Learning rate and both corrections of every part.
+    factors : AdamFactors
+    """
+    kind = mean.dtype.type
+    _adam_parts(which, starts, mean, square, gradient, weights, change, kind(scale), numbers, *map(kind, factors))
 
 
 def _there(number: Any, like: np.ndarray) -> Any:

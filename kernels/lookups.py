@@ -25,7 +25,7 @@ def rows_of(table: np.ndarray, ids: np.ndarray) -> np.ndarray:
     return np.take(table, ids, axis=0)
 
 
-def sum_rows(ids: np.ndarray, g: np.ndarray, count: int) -> np.ndarray:
+def sum_rows(ids: np.ndarray, g: np.ndarray, count: int, out: np.ndarray | None = None) -> np.ndarray:
     """Add up the rows of ``g`` by index: row v of the result is the sum of all g[i] with ids[i] = v, in the order of i.
 
     Parameters
@@ -35,13 +35,18 @@ def sum_rows(ids: np.ndarray, g: np.ndarray, count: int) -> np.ndarray:
     g : (m, columns) array
     count : int
         Number of rows of the result.
+    out : (count, columns) array, contiguous in C order
+        Array for the result, by default a new one.
 
     Returns
     -------
     (count, columns) array
         In the type of ``g``: the product of the transpose of ``one_hot(ids, count)`` with ``g``.
     """
-    out = zeros((count, g.shape[1]), g.dtype, g)
+    if out is None:
+        out = zeros((count, g.shape[1]), g.dtype, g)
+    else:
+        out.fill(0)
     g, ids = np.ascontiguousarray(g, like=g), np.ascontiguousarray(ids, like=ids)
     if on_gpu(g):
         _ADD_ROWS(g.size, ids, g, out, *g.shape)

@@ -134,14 +134,16 @@ def batched(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if on_gpu(a):
         return gemm_batched(a, b)
     out = empty((a.shape[0], a.shape[1], b.shape[2]), a.dtype, a)
+    grain = 1 + _PART // max(1, a.shape[1] * a.shape[2] * b.shape[2])
     with one_blas_thread:
-        grain = 1 + _PART // max(1, a.shape[1] * a.shape[2] * b.shape[2])
+        if len(a) < 2 * grain:
+            return np.matmul(a, b, out=out)
         distribute(lambda first, last: np.matmul(a[first:last], b[first:last], out=out[first:last]), len(a), grain)
     return out
 
 
-def outer(pre: np.ndarray, post: np.ndarray, n_in: int) -> np.ndarray:
-    """Return the sum of the outer products of n pairs of vectors: pre^T post, (n_in, n_out).
+def outer(pre: np.ndarray, post: np.ndarray, n_in: int, out: np.ndarray | None = None) -> np.ndarray:
+    """Return the sum of the outer products of n pairs of vectors: pre^T post, (n_in, n_out); in ``out`` if it is given.
 
     Parameters
     ----------
@@ -150,7 +152,7 @@ def outer(pre: np.ndarray, post: np.ndarray, n_in: int) -> np.ndarray:
     post : (n, n_out) array
     n_in : int
     """
-    return sum_rows(pre, post, n_in) if pre.ndim == 1 else matmul(pre.T, post)
+    return sum_rows(pre, post, n_in, out) if pre.ndim == 1 else matmul(pre.T, post, out)
 
 
 def outer_macs(pre: np.ndarray, post: np.ndarray, n_in: int) -> int:

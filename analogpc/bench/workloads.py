@@ -28,6 +28,7 @@ from analogpc.kernels.products import matmul
 from analogpc.kernels.pulses.batches import apply_batch
 from analogpc.kernels.pulses.updates import trains
 from analogpc.kernels.random.streams import Key, bits, normals
+from analogpc.kernels.threads import one_blas_thread
 from analogpc.kernels.wires.effective import effective_conductance
 from analogpc.kernels.words import MAX_LENGTH
 from analogpc.networks import Hopfield, Transformer
@@ -166,19 +167,33 @@ def _equilibrium(backend: Backend) -> Calls:
     return Calls(floor, {"digital": step})
 
 
-def _language(rule: Rule, backend: Backend) -> Calls:
-    """Prepare a batch of a small conditional language model, as in docs/language.md, with a third of the positions as padding."""
-    rng, network = np.random.default_rng(0), Network(Transformer(vocabulary=1000), Digital(), seed=0)
-    n, positions = 32, network.input_shape[0]
-    ids = rng.integers(5, 1000, (n, positions + 1)).astype(np.int32)
+SMALL, PUBLISHED = {"vocabulary": 1000}, {"vocabulary": 8001, "positions": 64, "features": 128, "hidden": 512}
+"""Language models of the tables of docs/language.md, and of the published size (experiments/language/paper.toml)."""
+
+
+def _language(rule: Rule, fields: dict[str, int], n: int, backend: Backend) -> Calls:
+    """Prepare a batch of n sequences of a conditional language model, with a third of the positions as padding."""
+    rng, network = np.random.default_rng(0), Network(Transformer.model_validate(fields), Digital(), seed=0)
+    positions = network.input_shape[0]
+    ids = rng.integers(5, fields["vocabulary"], (n, positions + 1)).astype(np.int32)
     ids[np.arange(positions + 1) >= rng.integers(positions // 3, positions + 1, n)[:, None]] = 0
     labels = np.where(ids[:, 1:] == 0, -1, ids[:, 1:]).reshape(-1)
     target = np.stack([np.arange(labels.size), labels], axis=1).astype(np.int32)
     network = network.to(backend)
     x, target = network.inputs(np.ascontiguousarray(ids[:, :-1])), network.brought(target)
     step = TrainingStep(network, Learner(AdamW(learning_rate=1e-3, weight_decay=0.01), network.matrices()))
-    floor = products_of(network.copy(), lambda twin, teach: rule.train_step(twin, x, target, teach))
-    return Calls(floor, {"digital": lambda: step.learn(rule, x, target, 1e-3)})
+    products = products_of(network.copy(), lambda twin, teach: rule.train_step(twin, x, target, teach))
+
+    # As in a run, where BLAS has one thread throughout.
+    def floor() -> None:
+        with one_blas_thread:
+            products()
+
+    def batch() -> None:
+        with one_blas_thread:
+            step.learn(rule, x, target, 1e-3)
+
+    return Calls(floor, {"digital": batch})
 
 
 _UPDATES = 8
@@ -192,6 +207,8 @@ def _incremental(depth: int, backend: Backend) -> Calls:
     one, _ = rule_step(network.copy(), Backprop(), BATCH)
     return Calls(one, {f"incremental PC, {steps} updates": many})
 
+
+BACKPROP, INCREMENTAL = Backprop(output="cross-entropy"), IncrementalPC(steps=4, step_size=0.1, output="cross-entropy")
 
 WORKLOADS: dict[str, Workload] = (
     {
@@ -242,13 +259,22 @@ WORKLOADS: dict[str, Workload] = (
             "Training step of backpropagation, conditional language model (2 blocks, 64 features, 1000 tokens, 32 x 32 positions), AdamW",
             "its matrix products",
             "≤ 1.6",
-            partial(_language, Backprop(output="cross-entropy")),
+            partial(_language, BACKPROP, SMALL, 32),
         ),
         "language-ipc": Workload(
             "The same by incremental PC, T = 4",
             "its matrix products",
             "≤ 1.6",
-            partial(_language, IncrementalPC(steps=4, step_size=0.1, output="cross-entropy")),
+            partial(_language, INCREMENTAL, SMALL, 32),
+        ),
+        "language-published-bp": Workload(
+            "Training step of backpropagation, the published language model (2 blocks, 128 features, 8001 tokens, 64 x 64 positions)",
+            "its matrix products",
+            "≤ 1.6",
+            partial(_language, BACKPROP, PUBLISHED, 64),
+        ),
+        "language-published-ipc": Workload(
+            "The same by incremental PC, T = 4", "its matrix products", "≤ 1.6", partial(_language, INCREMENTAL, PUBLISHED, 64)
         ),
     }
     | {

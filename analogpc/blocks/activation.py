@@ -27,6 +27,7 @@ from analogpc.kernels.activations import (
     rectify,
     rectify_product,
     rectify_shift,
+    tanh,
     tanh_product,
 )
 from analogpc.kernels.random.streams import Key
@@ -156,7 +157,7 @@ FUNCTIONS: dict[str, Function] = {
     "identity": Function(lambda x: x, lambda x, g: g, lambda x, y, d: d),
     "relu": _rectifier(0.0),
     "leaky_relu": _rectifier(_SLOPE),
-    "tanh": Function(np.tanh, lambda x, g: tanh_product(np.tanh(x), g), _tanh_shift, tanh_product),
+    "tanh": Function(tanh, lambda x, g: tanh_product(tanh(x), g), _tanh_shift, tanh_product),
     "hard_tanh": _clipped(-1.0, 1.0),
     "sigmoid": _by_slope(logistic, _sigmoid_slope, _sigmoid_shift),
     "hard_sigmoid": _clipped(0.0, 1.0),

@@ -12,7 +12,8 @@ from typing_extensions import override
 
 from analogpc.blocks.base import Block, BlockSpecification, MatrixMaker, Product
 from analogpc.blocks.sweep_state import Extent, Sweep
-from analogpc.kernels.products import difference, inner
+from analogpc.kernels.node_errors import squared_error_slopes
+from analogpc.kernels.products import difference, inner, negative
 from analogpc.kernels.random.streams import Key
 from analogpc.kernels.softmax import divergence_slopes, log_softmax
 
@@ -73,9 +74,9 @@ class NodeEnergy(ABC):
 
     @abstractmethod
     def slopes(
-        self, x: np.ndarray, mu: np.ndarray, weight: np.ndarray | None, blocked: np.ndarray | None
+        self, x: np.ndarray, mu: np.ndarray, g: np.ndarray, weight: np.ndarray | None, blocked: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return dE/dx and -dE/dmu."""
+        """Return dE/dx - ``g``, where ``g`` is minus the derivative of the energies after the state, and -dE/dmu; both new arrays."""
 
 
 class _SquaredError(NodeEnergy):
@@ -86,12 +87,9 @@ class _SquaredError(NodeEnergy):
 
     @override
     def slopes(
-        self, x: np.ndarray, mu: np.ndarray, weight: np.ndarray | None, blocked: np.ndarray | None
+        self, x: np.ndarray, mu: np.ndarray, g: np.ndarray, weight: np.ndarray | None, blocked: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        error = difference(x, mu)
-        if weight is not None:
-            error *= weight
-        return error, error
+        return squared_error_slopes(x, mu, g, weight)
 
 
 class _Softmax(NodeEnergy):
@@ -103,12 +101,13 @@ class _Softmax(NodeEnergy):
 
     @override
     def slopes(
-        self, x: np.ndarray, mu: np.ndarray, weight: np.ndarray | None, blocked: np.ndarray | None
+        self, x: np.ndarray, mu: np.ndarray, g: np.ndarray, weight: np.ndarray | None, blocked: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
         own, error = divergence_slopes(*(values if blocked is None else values + blocked for values in (x, mu)))
         if weight is not None:
             own *= weight
             error *= weight
+        own -= g
         return own, error
 
 
@@ -163,10 +162,9 @@ class ValueNodeBlock(Block):
         state, prediction = tape
         if state is prediction:
             # The error is zero by construction, so none is passed on.
-            sweep.gradients[self.name] = -g
+            sweep.gradients[self.name] = negative(g)
             return None, []
-        own, error = self._energy.slopes(state, prediction, *self._masks(state, sweep))
-        sweep.gradients[self.name] = difference(own, g)
+        sweep.gradients[self.name], error = self._energy.slopes(state, prediction, g, *self._masks(state, sweep))
         return error, []
 
     def energy(self, sweep: Sweep) -> Any:

@@ -19,13 +19,14 @@ from typing_extensions import override
 from analogpc.blocks import Product
 from analogpc.devices.bounds import NonNegative, Positive
 from analogpc.devices.costs.digital import count_digital
-from analogpc.devices.matrix import Matrix, TwoPhases, UnsupportedUpdateError
+from analogpc.devices.matrix import DigitalMatrix, Matrix, TwoPhases, UnsupportedUpdateError
 from analogpc.devices.specification import Specification
 from analogpc.devices.state import fitted
-from analogpc.kernels.descent import adam_step
-from analogpc.kernels.gpu.arrays import as_type, copied, on_gpu
+from analogpc.kernels.descent import AdamFactors, adam_step
+from analogpc.kernels.gpu.arrays import as_type, copied, in_tree, on_gpu, to_host
 from analogpc.kernels.lookups import sum_rows
-from analogpc.kernels.products import matmul, outer_macs
+from analogpc.kernels.products import matmul, outer, outer_macs
+from analogpc.training.joint_adam import JointAdam
 from analogpc.training.schedules import Constant, Schedule
 
 
@@ -144,10 +145,12 @@ class AdamW(Optimiser):
         # Python numbers take a tenth of the time of 0-d arrays.
         count = memory["count"] if on_gpu(memory["count"]) else int(memory["count"])
         corrections = (1 / (1 - self.beta1**count), 1 / (1 - self.beta2**count))
-        keep = (1 - self.beta1, 1 - self.beta2)
-        return adam_step(
-            memory["mean"], memory["square"], gradient, weights, rate, corrections, keep, self.eps, self.weight_decay
-        )
+        return adam_step(memory["mean"], memory["square"], gradient, weights, rate, corrections, self.factors)
+
+    @property
+    def factors(self) -> AdamFactors:
+        """Constants of every step."""
+        return AdamFactors(1 - self.beta1, 1 - self.beta2, self.eps, self.weight_decay)
 
 
 def _lazily(
@@ -186,18 +189,25 @@ class Learner:
         self.memory: dict[str, dict[str, Any]] = {}
         if unknown := [rate for rate in optimiser.layer_rates if not any(f"{name}.".startswith(f"{rate}.") for name in matrices)]:
             raise ValueError(f"layer_rates contains '{unknown[0]}', but the matrices of the network are {', '.join(matrices)}")
+        # A lazy update treats the rows of a matrix differently.
+        joint = isinstance(optimiser, AdamW) and not optimiser.lazy
+        self._joint = JointAdam(matrices if joint else {})
         for name, matrix in matrices.items():
             if not (optimiser.in_place or matrix.takes_increments):
                 raise UnsupportedUpdateError(
                     f"the optimiser '{optimiser.kind}' computes its changes digitally, and the update scheme of {name} cannot write "
                     "them; use plain SGD (no momentum, no weight decay) or another scheme"
                 )
-            self.memory[name] = self._placed(optimiser.start(matrix.shape, matrix.dtype), matrix)
+            start = optimiser.start(matrix.shape, matrix.dtype)
+            self.memory[name] = self._joint.memory[name] if name in self._joint else self._placed(start, matrix)
 
     @staticmethod
     def _placed(memory: dict[str, Any], matrix: Matrix) -> dict[str, Any]:
-        """Return the optimiser state of a matrix, with its arrays on the backend of the matrix."""
-        return {name: copied(kept, matrix.backend) for name, kept in memory.items()}
+        """Return the optimiser state of a matrix, with its arrays on the backend of the matrix and in the order of its gradients."""
+        backend = matrix.backend
+        if not _turned(matrix):
+            return {name: copied(kept, backend) for name, kept in memory.items()}
+        return {name: copied(kept.T, backend).T for name, kept in memory.items()}
 
     def restore(self, memory: dict[str, dict[str, Any]]) -> None:
         """Restore a saved `memory`; its arrays may be on any backend.
@@ -208,7 +218,11 @@ class Learner:
             If it is not the state of this optimiser.
         """
         memory = fitted(memory, self.memory)
-        self.memory = {name: self._placed(memory[name], self._matrices[name]) for name in self.memory}
+        for name in self.memory:
+            if name in self._joint:
+                self._joint.restore(name, in_tree(to_host, memory[name]))
+            else:
+                self.memory[name] = self._placed(memory[name], self._matrices[name])
 
     def learn(self, products: Iterable[Product], rate: Any, batch: Any, gain: float) -> None:
         """Update the matrices from the products of a batch.
@@ -234,6 +248,9 @@ class Learner:
             if self.optimiser.in_place:
                 matrix.learn(pairs, own * gain / batch)
                 continue
+            if name in self._joint:
+                self._joint.take(name, pairs, own)
+                continue
             looked_up: list[np.ndarray] | None = [] if getattr(self.optimiser, "lazy", False) else None
             gradient, macs = _gradient(pairs, matrix, looked_up)
             gradient *= as_type(gain / batch, matrix.dtype)
@@ -245,6 +262,13 @@ class Learner:
             # Every state array is read, changed by a multiply-add and written.
             count_digital(matrix, macs + kept * size, (2 + 2 * kept) * size)
             matrix.increment_by(partial(change, memory, gradient, rate=own))
+        if isinstance(self.optimiser, AdamW):
+            self._joint.update(gain / batch, self.optimiser.factors, (self.optimiser.beta1, self.optimiser.beta2))
+
+
+def _turned(matrix: Matrix) -> bool:
+    """Whether gradients of a matrix are transposed arrays: a digital matrix on the CPU adds them in the order of its weights."""
+    return isinstance(matrix, DigitalMatrix) and matrix.backend == "cpu"
 
 
 def _seen(looked_up: list[np.ndarray] | None, n_in: int) -> np.ndarray | None:
@@ -269,7 +293,10 @@ def _gradient(
     for pre, post in pairs:
         if looked_up is not None:
             looked_up.append(pre)
-        own = np.ascontiguousarray(sum_rows(pre, post, n_in).T, like=post) if pre.ndim == 1 else matmul(post.T, pre)
+        if _turned(matrix):
+            own = outer(pre, post, n_in).T
+        else:
+            own = np.ascontiguousarray(sum_rows(pre, post, n_in).T, like=post) if pre.ndim == 1 else matmul(post.T, pre)
         if total is None:
             total = own
         else:

@@ -19,7 +19,7 @@ from analogpc.devices.crossbars.read_path import ReadPath
 from analogpc.devices.crossbars.resolution import refuse_unresolved
 from analogpc.devices.crossbars.tiles import Tile, tiles_of
 from analogpc.devices.device import Device
-from analogpc.devices.matrix import Matrix, Products, ReadStream, TwoPhases, checked
+from analogpc.devices.matrix import Matrix, Products, ReadStream, TwoPhases, checked, refuse_numbers_of_inputs
 from analogpc.devices.protocols import PulsedLegs
 from analogpc.devices.state import Settled, Shaped, StateError, Tree, whole
 from analogpc.devices.substrate import Analog
@@ -162,16 +162,11 @@ class CrossbarMatrix(Matrix):
 
     @override
     def look_up(self, ids: np.ndarray) -> np.ndarray:
-        """See `Matrix.look_up`; only the driven line and the array that it crosses count as converted.
-
-        The simulated read also adds the output noise of arrays whose lines are all undriven.
-        """
-        meter, tiles = self.meter, -(-self.shape[1] // self.substrate.rows)
-        before = meter.conversions_in, meter.conversions_out
-        y = super().look_up(ids)
-        meter.conversions_in = before[0] + (meter.conversions_in - before[0]) // self.shape[1]
-        meter.conversions_out = before[1] + (meter.conversions_out - before[1]) // tiles
-        return y
+        """See `Matrix.look_up`; only one line is driven for each index, and only the arrays that it crosses are read."""
+        refuse_numbers_of_inputs(ids, self.shape[1])
+        self.meter.look_ups += len(ids)
+        with self._noted(FORWARD, len(ids)):
+            return self._read_path.forward(one_hot(ids, self.shape[1], self.dtype), self.gain, self._reads, self.meter, ids)
 
     @override
     def backward(self, g: np.ndarray) -> np.ndarray:

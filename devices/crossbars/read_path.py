@@ -74,11 +74,11 @@ class ReadPath:
             operands += [operand.weighted(share) for operand in self._extra[name].operands(transposed)]
         return operands
 
-    def forward(self, x: np.ndarray, gain: float, stream: ReadStream, meter: Meter) -> np.ndarray:
-        """Read (n, n_in) -> (n, n_out), in logical units."""
+    def forward(self, x: np.ndarray, gain: float, stream: ReadStream, meter: Meter, only: np.ndarray | None = None) -> np.ndarray:
+        """Read (n, n_in) -> (n, n_out), in logical units; ``only`` as in `Reader.read`."""
         if self._operands is None:
             self._operands = self._all_operands(False)
-        return self.ports.forward(x, self._operands, gain, stream, meter, self.loads)
+        return self.ports.forward(x, self._operands, gain, stream, meter, self.loads, only)
 
     def backward(self, g: np.ndarray, gain: float, stream: ReadStream, meter: Meter) -> np.ndarray:
         """Transposed read of the same devices, (n, n_out) -> (n, n_in)."""

@@ -61,6 +61,7 @@ class Reader:
         stream: ReadStream,
         meter: Meter,
         lines: DrivenLines,
+        only: np.ndarray | None = None,
     ) -> np.ndarray:
         """Drive ``x`` (n, a) into the operands and return the outputs (n, b); with bound management, repeat saturated vectors more weakly.
 
@@ -76,14 +77,17 @@ class Reader:
         stream, meter
             Noise stream, and counters of the operations.
         lines : DrivenLines
+        only : (n,) int32 array or None
+            For one-hot vectors, the index of the one: no other line is driven, and no array that it does not cross is read.
         """
-        total, clipped = self._attempt(x, operands, scales, 1.0, stream, meter, lines)
+        total, clipped = self._attempt(x, operands, scales, 1.0, stream, meter, lines, only)
         if self.substrate.adc.bound_management == "iterative":
             weakest = min(1000.0, 2.0 ** (self.substrate.dac.bits - 1) - 1)
             again, reduction = np.flatnonzero(clipped), 2.0
             while again.size and reduction <= weakest:
                 meter.repeated_reads += again.size
-                found = self._attempt(x[again], operands, scales, reduction, stream, meter, lines)
+                own = None if only is None else only[again]
+                found = self._attempt(x[again], operands, scales, reduction, stream, meter, lines, own)
                 total[again], clipped[again] = found
                 again = again[clipped[again] > 0]
                 reduction *= 2
@@ -99,6 +103,7 @@ class Reader:
         stream: ReadStream,
         meter: Meter,
         lines: DrivenLines,
+        only: np.ndarray | None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Perform one read, adding the converted partial sums of the arrays along the driven side; also return the clipped counts (n,).
 
@@ -111,7 +116,9 @@ class Reader:
         drive = self._dacs.drive(x, reduction, stream.key, step, squares)
         total = np.empty((len(x), operands[0].sensed), self.dtype, like=x)
         clipped: np.ndarray | None = None
-        for values, plane_weight in drive.planes:
+        for plane, plane_weight in drive.planes:
+            # The DACs of all other lines of a look-up are disconnected.
+            values = plane if only is None else plane * x
             if squares is None:
                 lines.count(meter, values, drive.full_voltage)
             for operand, bank in zip(operands, self._adcs, strict=True):
@@ -120,10 +127,19 @@ class Reader:
                     scale = scale * self.dtype.type(weight)
                 for cut in range(len(self.cuts)):
                     fresh = clipped is None
-                    found = self._sense(values, drive, operand, bank, cut, scales, scale, total, fresh, stream.key, step)
+                    if only is None or len(self.cuts) == 1:
+                        found = self._sense(values, drive, operand, bank, cut, scales, scale, total, fresh, stream.key, step)
+                    else:
+                        own = np.empty_like(total)
+                        found = self._sense(values, drive, operand, bank, cut, scales, scale, own, True, stream.key, step)
+                        crossed = only // self.cuts[0].stop == cut
+                        found = found * crossed
+                        own = np.where(crossed[:, None], own, self.dtype.type(0))
+                        total = own if fresh else total + own
                     clipped, step = found if clipped is None else clipped + found, step + 1
-        meter.conversions_in += x.size * self.beside * reads
-        meter.conversions_out += total.size * len(self.cuts) * reads * len(operands)
+        read_lines, read_arrays = (x.size, len(self.cuts)) if only is None else (len(x), 1)
+        meter.conversions_in += read_lines * self.beside * reads
+        meter.conversions_out += total.size * read_arrays * reads * len(operands)
         count(meter, saturated_in=drive.clipped if self.beside == 1 else drive.clipped * self.beside)
         assert clipped is not None
         return total, clipped
@@ -207,12 +223,19 @@ class Ports:
         return twin
 
     def forward(
-        self, x: np.ndarray, operands: list[Operand], gain: float, stream: ReadStream, meter: Meter, loads: Loads
+        self,
+        x: np.ndarray,
+        operands: list[Operand],
+        gain: float,
+        stream: ReadStream,
+        meter: Meter,
+        loads: Loads,
+        only: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Read (n, n_in) -> (n, n_out); ``operands`` are (n_in, n_out)."""
+        """Read (n, n_in) -> (n, n_out); ``operands`` are (n_in, n_out), ``only`` as in `Reader.read`."""
         meter.forward_reads += len(x)
         scales = np.asarray(self._scales[0, 0] * gain) if self.uniform else self.grid * gain
-        return self._inputs.read(x, operands, scales, stream, meter, loads.forward())
+        return self._inputs.read(x, operands, scales, stream, meter, loads.forward(), only)
 
     def backward(
         self, g: np.ndarray, operands: list[Operand], gain: float, stream: ReadStream, meter: Meter, loads: Loads

@@ -109,3 +109,56 @@ def test_two_phases_reach_every_matrix_as_two_phases(rng):
     assert seen == [TwoPhases, TwoPhases]
     for (matrix, pre, post), (_, other, again) in zip(plus, minus, strict=True):
         np.testing.assert_allclose(matrix.weights(), (post.T @ pre - again.T @ other) / 5, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_matrices_updated_together_get_the_update_of_each_alone(rng, kind):
+    """Bit for bit, also for matrices that learn in different steps, one-hot vectors, several products, and after resumption."""
+    shapes = {"a": (3, 4), "b": (5, 1), "table": (4, 6), "large": (130, 140), "c": (2, 2)}
+    start = {name: rng.normal(size=shape).astype(kind) for name, shape in shapes.items()}
+    how = AdamW(weight_decay=0.1, layer_rates={"c": 0.5})
+
+    def begin(names):
+        matrices = {name: make_matrix(Digital(), start[name], Key(0)) for name in names}
+        return matrices, Learner(how.but(layer_rates={k: v for k, v in how.layer_rates.items() if k in names}), matrices)
+
+    together, joint = begin(shapes)
+    alone = {name: begin([name]) for name in shapes}
+    for step, names in enumerate((["a", "c"], list(shapes), ["large", "table", "b"], list(shapes))):
+        products = []
+        for name in names:
+            n_out, n_in = shapes[name]
+            for _ in range(1 + (name == "a")):
+                pre = rng.integers(0, n_in, 7).astype(np.int32) if name == "table" else rng.normal(size=(7, n_in)).astype(kind)
+                products.append((name, pre, rng.normal(size=(7, n_out)).astype(kind)))
+        joint.learn([(together[name], pre, post) for name, pre, post in products], 0.1, 7, 1.5)
+        for name in names:
+            matrices, learner = alone[name]
+            learner.learn([(matrices[name], pre, post) for other, pre, post in products if other == name], 0.1, 7, 1.5)
+        if step == 1:
+            kept, joint = joint.memory, Learner(how, together)
+            joint.restore({name: {what: values.copy() for what, values in memory.items()} for name, memory in kept.items()})
+    for name in shapes:
+        np.testing.assert_array_equal(together[name].weights(), alone[name][0][name].weights(), err_msg=name)
+        assert together[name].meter.as_dict() == alone[name][0][name].meter.as_dict()
+        for what, values in alone[name][1].memory[name].items():
+            np.testing.assert_array_equal(joint.memory[name][what], values, err_msg=f"{name} {what}")
+
+
+def test_a_joint_step_of_adam_is_the_step_of_each_matrix(rng):
+    """The pass over all small matrices against the kernel for one, which large matrices use: the same bits."""
+    from analogpc.training import joint_adam
+
+    w = rng.normal(size=(6, 5)).astype(np.float32)
+    products = [(rng.normal(size=(4, 5)).astype(np.float32), rng.normal(size=(4, 6)).astype(np.float32)) for _ in range(3)]
+    found = []
+    for most in (joint_adam.MOST_WEIGHTS, 0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(joint_adam, "MOST_WEIGHTS", most)
+            matrix = make_matrix(Digital(), w, Key(0))
+            learner = Learner(AdamW(weight_decay=0.03), {"m": matrix})
+        assert ("m" in learner._joint) == (most > 0)
+        for pre, post in products:
+            learner.learn([(matrix, pre, post)], 0.05, 4, 1.0)
+        found.append(matrix.weights())
+    np.testing.assert_array_equal(*found)

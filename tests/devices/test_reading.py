@@ -57,6 +57,42 @@ def test_a_read_has_the_bits_of_its_plain_statement(rng, rows, transposed):
         np.testing.assert_array_equal(found, expected)
 
 
+def test_a_look_up_reads_the_crossed_arrays_alone(rng):
+    """Bit for bit: one product, one conversion and one draw of noise for each output, whatever the number of arrays."""
+    rows, ids = 7, np.array([20, 0, 6, 7, 13, 20], np.int32)
+    substrate = Analog.ideal(rows=rows, read_noise=NOISE, dac=DAC(bits=DAC_BITS), adc=ADC(bits=ADC_BITS, bound=BOUND))
+    matrix = make_matrix(substrate, rng.normal(size=(17, 21)).astype(np.float32), Key(3))
+    scale = np.float32(matrix.scales[0, 0])
+    state = matrix.arrays[0].apparent - matrix.arrays[1].apparent if len(matrix.arrays) == 2 else matrix.arrays[0].apparent
+    noise = [draws(Key(3).fold("read"), cut, len(ids), 17) for cut in range(3)]
+    own = np.stack([noise[one // rows][place] for place, one in enumerate(ids)])
+    expected = scale * quantised(state[ids] + np.float32(NOISE) * own, ADC_BITS, BOUND)
+    np.testing.assert_array_equal(matrix.look_up(ids), expected)
+    meter = matrix.meter
+    assert (meter.look_ups, meter.forward_reads) == (len(ids), len(ids))
+    assert (meter.conversions_in, meter.conversions_out) == (len(ids), len(ids) * 17)
+
+
+def test_a_look_up_is_as_noisy_as_one_conversion(rng):
+    """Three arrays: a whole read adds three independent noises, a look-up one; 5 standard errors."""
+    ids, noise = np.repeat(np.arange(0, 30, 3), 200).astype(np.int32), 0.1
+    matrix = make_matrix(Analog.ideal(read_noise=noise, rows=10, dac=DAC(bits=np.inf)), rng.normal(size=(20, 30)), Key(1))
+    for read, count in ((matrix.look_up, 1), (lambda ids: matrix.forward(np.eye(30)[ids]), 3)):
+        y = read(ids).reshape(10, 200, 20) / matrix.scales[0, 0]
+        deviation = np.sqrt(y.var(axis=1, ddof=1).mean())
+        assert abs(deviation / (noise * np.sqrt(count)) - 1) < 5 / np.sqrt(2 * y.size)
+
+
+def test_lines_that_a_look_up_does_not_drive_see_no_voltage(rng):
+    """DACs with an offset drive every line of a whole read; those of the other lines of a look-up are disconnected."""
+    w, ids = rng.normal(size=(5, 12)), np.array([3, 11], np.int32)
+    substrate = Analog.ideal(dac=DAC(bits=7, offset_lsb=2.0), rows=6)
+    found = make_matrix(substrate, w, Key(0)).look_up(ids)
+    drive = make_matrix(substrate, np.eye(12), Key(0)).forward(np.eye(12))
+    np.testing.assert_allclose(found, (w[:, ids] * drive[ids, ids]).T, rtol=1e-9)
+    assert np.abs(make_matrix(substrate, w, Key(0)).forward(np.eye(12)[ids]) - found).max() > 0.01
+
+
 def restless(n_in, n_out, rng, **fields):
     """A matrix of devices with white noise in proportion to their conductances, read without converters."""
     device = Device(

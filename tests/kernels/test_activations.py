@@ -53,6 +53,16 @@ def test_values_and_products_are_those_of_numpy(name, x):
         assert value(points).dtype == product(points, g).dtype == x.dtype
 
 
+def test_tanh_in_float32_is_as_close_as_stated():
+    x = np.concatenate([np.linspace(-12, 12, 100_001), np.geomspace(1e-37, 1, 10_000)]).astype("float32")
+    x, exact = x[x != 0], np.tanh(x[x != 0].astype("float64"))
+    off = np.abs(activations.tanh(x) / exact - 1)
+    assert off.max() < 4e-7
+    np.testing.assert_array_equal(activations.tanh(-x), -activations.tanh(x))
+    np.testing.assert_array_equal(activations.tanh(np.array([0, np.inf, -np.inf, np.nan], "float32")), [0, 1, -1, np.nan])
+    np.testing.assert_array_equal(activations.tanh(x.astype("float64")), np.tanh(x.astype("float64")))
+
+
 def test_gelu_in_float32_is_as_close_as_stated():
     x = np.linspace(-12, 12, 1_000_001).astype("float32")
     wide = x.astype("float64")
@@ -92,10 +102,11 @@ def test_every_backend_has_the_bits_of_numpy(everywhere, rng, name, kind) -> Non
     np.testing.assert_array_equal(to_host(product(everywhere.array(x), everywhere.array(g))), g * slope(x))
 
 
-def test_gelu_has_the_same_bits_on_every_gpu(device, rng) -> None:
+def test_tanh_and_gelu_have_the_same_bits_on_every_gpu(device, rng) -> None:
     x = np.concatenate([ODD, [5.6, -5.6, 6.0, -6.0, 1e-30], np.linspace(-8, 8, 2001)]).astype(np.float32)
     g = rng.normal(size=x.shape).astype(np.float32)
     for found, expected in (
+        (activations.tanh(device.array(x)), activations.tanh(x)),
         (activations.gelu(device.array(x)), activations.gelu(x)),
         (activations.gelu_product(device.array(x), device.array(g)), activations.gelu_product(x, g)),
     ):

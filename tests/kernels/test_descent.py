@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analogpc.kernels.descent import adam_step, momentum_step, plain_step
+from analogpc.kernels.descent import AdamFactors, adam_step, momentum_step, plain_step
 from analogpc.kernels.gpu.arrays import to_host
 
 
@@ -42,7 +42,7 @@ def test_a_step_of_adam_is_that_of_numpy(rng, dtype, decay, shape):
     s = square + kind(0.001) * (gradient * gradient - square)
     change = kind(1.7) * m / (np.sqrt(kind(2.5) * s) + kind(1e-8))
     expected = kind(0.3) * (change - kind(decay) * weights if decay else change)
-    found = adam_step(mean, square, gradient, weights, 0.3, (1.7, 2.5), (0.1, 0.001), 1e-8, decay)
+    found = adam_step(mean, square, gradient, weights, 0.3, (1.7, 2.5), AdamFactors(0.1, 0.001, 1e-8, decay))
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(mean, m)
     np.testing.assert_array_equal(square, s)
