@@ -98,12 +98,16 @@ def page(swept: Swept) -> list[str]:
     lines += ["", "## Digital twins", ""]
     lines += markdown(["rule", "test accuracy", "rate", "energy"], rows)
     for scheme in schemes:
-        rows = [[device, rule, *_cell(swept, *found[scheme, device, rule])] for device in devices for rule in rules]
+        there = [(device, rule) for device in devices for rule in rules if (scheme, device, rule) in found]
+        rows = [[device, rule, *_cell(swept, *found[scheme, device, rule])] for device, rule in there]
         lines += ["", f"## {scheme[0].upper()}{scheme[1:]}", "", *markdown(["device", "rule", *COLUMNS], rows)]
     return [*lines, *_reasons(found)]
 
 
-def _best_cell(swept: Swept, scheme: str, one: Setting, values: list[float]) -> str:
+def _best_cell(swept: Swept, cell: tuple[str, Setting, list[float]] | None) -> str:
+    if cell is None:
+        return "not run"
+    scheme, one, values = cell
     relation, _, _, pulses, joules = _cell(swept, one, values)
     return f"**{relation}** {MARKS[scheme]}, {pulses} pulses, {joules}" if one.values else relation
 
@@ -154,15 +158,19 @@ def figure(swept: Swept) -> Figure:
     schemes, _, rules = axes(swept)
     top = best(swept)
     values = {key: float(np.mean(cell[2] or [np.nan])) for key, cell in top.items()}
-    level = {name: sum(values[name, rule] for rule in rules if not math.isnan(values[name, rule])) for name, _ in top}
-    devices = sorted(level, key=lambda name: -level[name])
+    learnt = {
+        name: [values[name, rule] for rule in rules if not math.isnan(values.get((name, rule), math.nan))] for name, _ in top
+    }
+    devices = sorted(learnt, key=lambda name: -float(np.mean(learnt[name] or [0.0])))
     drawn = Figure(figsize=(2.9 + 0.85 * len(rules), 1.9 + 0.42 * len(devices)), layout="constrained")
     panel = drawn.subplots()
-    image = _heat(panel, np.array([[values[device, rule] for rule in rules] for device in devices]), devices, rules)
+    shown = np.array([[values.get((device, rule), np.nan) for rule in rules] for device in devices])
+    image = _heat(panel, shown, devices, rules)
     for row, device in enumerate(devices):
         for column, rule in enumerate(rules):
-            scheme, one, _ = top[device, rule]
-            _write(panel, row, column, values[device, rule], _mark(one), f" {MARKS[scheme]}")
+            if (device, rule) in top:
+                scheme, one, _ = top[device, rule]
+                _write(panel, row, column, values[device, rule], _mark(one), f" {MARKS[scheme]}")
     drawn.colorbar(image, ax=panel, pad=0.01).set_label("% of the digital accuracy")
     drawn.suptitle(
         "Which rule survives which device?\n% of the digital accuracy with the best scheme; bold: at least 95 %\n"
@@ -179,16 +187,18 @@ def schemes_figure(swept: Swept) -> Figure:
     drawn = Figure(figsize=(1.6 + 3.6 * len(schemes), 1.6 + 0.42 * len(devices)), layout="constrained")
     panels = drawn.subplots(1, len(schemes), sharey=True, squeeze=False)[0]
     for panel, scheme in zip(panels, schemes, strict=True):
-        values = np.array([[np.mean(found[scheme, device, rule][1] or [np.nan]) for rule in rules] for device in devices])
+        none: tuple[None, list[float]] = (None, [])
+        cells_here = [[found.get((scheme, device, rule), none) for rule in rules] for device in devices]
+        values = np.array([[np.mean(reached or [np.nan]) for _, reached in line] for line in cells_here])
         image = _heat(panel, values, devices, rules)
         panel.set_title(scheme, fontsize=11)
-        for row, device in enumerate(devices):
-            for column, rule in enumerate(rules):
-                _write(panel, row, column, values[row, column], _mark(found[scheme, device, rule][0]))
+        for row, line in enumerate(cells_here):
+            for column, (one, _) in enumerate(line):
+                _write(panel, row, column, values[row, column], _mark(one) if one else "")
     bar = drawn.colorbar(image, ax=panels, shrink=0.9, pad=0.01)
     bar.set_label("% of the digital accuracy")
     drawn.suptitle(
-        "Which rule survives which device? Bold: at least 95 % of the digital accuracy; ×: impossible; –: at chance"
+        "Which rule survives which device? Bold: at least 95 % of the digital accuracy; ×: impossible; –: at chance; empty: not run"
         + ("; ?: the digital twin does not learn" if any(one.values and not values for one, values in found.values()) else ""),
         fontsize=11,
     )

@@ -240,7 +240,7 @@ def figure(rows: list[Row]) -> Figure:
         panel.set_xticks(range(len(amounts)), [f"{one:g}" for one in amounts])
         panel.set(xlabel=title, ylim=(0, 100))
         panel.grid(alpha=0.3)
-        panel.legend(frameon=False, fontsize=8, loc="lower left")
+        panel.legend(framealpha=1, edgecolor="none", fontsize=8, loc="lower left")
     drawn.axes[0].set_ylabel("test accuracy (%)")
     return drawn
 
