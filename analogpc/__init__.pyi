@@ -51,6 +51,7 @@ from analogpc.networks import (
     Transformer as Transformer,
 )
 from analogpc.networks.crnn import hopfield_cnn as hopfield_cnn
+from analogpc.networks.hopfield_resnet import hopfield_resnet as hopfield_resnet
 from analogpc.networks.network import Network as Network
 from analogpc.networks.zoo import (
     alexnet as alexnet,

@@ -159,7 +159,8 @@ def _of_bptt(rule: BackpropThroughTime, network: Network, x: np.ndarray, target:
     """Return the contribution of every step to minus the gradient, the last step first."""
     free, history = rule.begin(network, x, target)
     names = {id(matrix): name for name, matrix in network.matrices().items()}
-    leading = [m for layer in network.layers[: len(free.states) - 1] for m in layer.matrices.values()]
+    blocks = [*network.layers[: len(free.states) - 1], *(block for _, _, block, _ in free.skips())]
+    leading = [m for block in blocks for m in block.matrices.values()]
     found: dict[str, list[np.ndarray]] = {names[id(matrix)]: [] for matrix in leading}
     shapes = {names[id(matrix)]: matrix.shape for matrix in leading}
     for layers in rule.contributions(free, history, target)[0]:

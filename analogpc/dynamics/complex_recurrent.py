@@ -41,6 +41,7 @@ class ComplexRecurrent(Recurrent):
         twin.states = [state.astype(np.result_type(state.dtype, np.complex64)) for state in real.states]
         twin._readings = [Reading(layer) for layer in real.layers]
         twin._feedback = {index: Reading(reading.layer) for index, reading in real._feedback.items()}
+        twin._skips = {ends: Reading(reading.layer) for ends, reading in real._skips.items()}
         return twin
 
     def products(self, index: int, post: Array) -> list[Product]:

@@ -61,6 +61,8 @@ class Recurrent:
         gradient of a primitive function, but a general vector field.
     start : sequence of arrays
         Initial states after the input; zeros if empty.
+    skips : dict of Block by (number of the state below, number of the state above)
+        Couplings past a state: Phi also contains <s^above, block(s^below)> for each.
 
     Attributes
     ----------
@@ -79,6 +81,7 @@ class Recurrent:
         *,
         feedback: Mapping[int, Block] = MappingProxyType({}),
         start: Sequence[Array] = (),
+        skips: Mapping[tuple[int, int], Block] = MappingProxyType({}),
     ) -> None:
         self.layers, self.readout = layers, readout
         counted = layers if readout != "softmax" else layers[:-1]
@@ -89,6 +92,7 @@ class Recurrent:
         self.pulls: dict[int, Force] = {}
         self._readings = [Reading(layer) for layer in layers]
         self._feedback = {index: Reading(block) for index, block in feedback.items()}
+        self._skips = {ends: Reading(block) for ends, block in skips.items()}
 
     def copy(self) -> Recurrent:
         """Return a copy that continues from the current states, with the existing reads."""
@@ -96,6 +100,7 @@ class Recurrent:
         twin.__dict__.update({n: v.copy() if isinstance(v, (list, dict)) else v for n, v in self.__dict__.items()})
         twin._readings = [reading.copy() for reading in self._readings]
         twin._feedback = {index: reading.copy() for index, reading in self._feedback.items()}
+        twin._skips = {ends: reading.copy() for ends, reading in self._skips.items()}
         return twin
 
     def read(self, index: int) -> tuple[Array, Any]:
@@ -117,14 +122,20 @@ class Recurrent:
 
     def send_back(self, index: int, g: Array) -> Array:
         """Return the transposed read of layer ``index`` at the current state below it: (n, *output_shape) -> (n, *input_shape)."""
-        reading = self._feedback.get(index, self._readings[index])
+        return self._returned(self._feedback.get(index, self._readings[index]), index, g)
+
+    def _returned(self, reading: Reading, index: int, g: Array) -> Array:
         if reading.value is None or not reading.layer.affine:
             self._fresh(reading, index)
         return self._backward(reading.layer, reading.tape, g)
 
+    def skips(self) -> list[tuple[int, int, Block, Any]]:
+        """Return state below, state above, block, and tape at the current state below of all couplings past a state."""
+        return [(below, above, one.layer, self._fresh(one, below)[1]) for (below, above), one in self._skips.items()]
+
     def forget_reads(self) -> None:
         """Mark all reads stale after a weight update."""
-        for reading in (*self._readings, *self._feedback.values()):
+        for reading in (*self._readings, *self._feedback.values(), *self._skips.values()):
             reading.stale = True
 
     def output(self) -> Array:
@@ -134,7 +145,8 @@ class Recurrent:
     def place(self, number: int, state: Array) -> None:
         """Set state ``number``."""
         self.states[number] = state
-        for reading in (*self._readings[number : number + 1], *filter(None, [self._feedback.get(number)])):
+        past = [reading for (below, _), reading in self._skips.items() if below == number]
+        for reading in (*self._readings[number : number + 1], *filter(None, [self._feedback.get(number)]), *past):
             reading.stale = True
 
     def hold_output(self, output: Array) -> None:
@@ -151,6 +163,11 @@ class Recurrent:
         elif force is not None:
             pulled = force(self)
             value = value + (pulled if self.readout != "softmax" else self.send_back(number, pulled))
+        for (below, above), reading in self._skips.items():
+            if number == above:
+                value = value + self._fresh(reading, below)[0]
+            elif number == below:
+                value = value + self._returned(reading, below, self.states[above])
         return value + self.pulls[number](self) if number in self.pulls else value
 
     def activated(self, number: int, pre_activation: Array) -> Array:

@@ -11,7 +11,7 @@ import numpy as np
 Array = np.ndarray
 
 StateActivation = Literal[
-    "hard_sigmoid", "half_hard_sigmoid", "centred_hard_sigmoid", "relu", "steep_sigmoid", "soft_half_sigmoid", "tanh"
+    "hard_sigmoid", "half_hard_sigmoid", "centred_hard_sigmoid", "relu", "relu6", "steep_sigmoid", "soft_half_sigmoid", "tanh"
 ]
 """Nonlinearities of the states.
 
@@ -19,11 +19,13 @@ StateActivation = Literal[
 - "half_hard_sigmoid": clip(x / 2, 0, 1).
 - "centred_hard_sigmoid": clip(x, -1/2, 1/2).
 - "relu": max(x, 0); its slope at 0 is 0. Such states are unbounded: they converge only for small enough weights.
+- "relu6": clip(x, 0, 6).
 - "steep_sigmoid": 1 / (1 + exp(-4 (x - 1/2))).
 - "soft_half_sigmoid": (x/2) s(x) + (1 - x/2) s(x - 2) with the logistic function s: a holomorphic clip(x / 2, 0, 1).
 - "tanh".
 
-"relu" is used in the convolutions of one network of Lin et al. (arXiv 2508.15989), "soft_half_sigmoid" by Laborieux and Zenke
+"relu" is used in the convolutions of one network of Lin et al. (arXiv 2508.15989), "relu6" by Elayedam and
+Srinivasan (arXiv 2509.26003), "soft_half_sigmoid" by Laborieux and Zenke
 (NeurIPS 2022); the others in the code of Laborieux et al. (Front. Neurosci. 15:633674, 2021). The slope of a clip at its
 ends equals that inside.
 """
@@ -69,6 +71,7 @@ STATE_FUNCTIONS: dict[str, StateFunction] = {
     "half_hard_sigmoid": _clip(0, 1, 0.5),
     "centred_hard_sigmoid": _clip(-0.5, 0.5, 1),
     "relu": StateFunction(lambda x: np.maximum(x, x.dtype.type(0)), lambda x: (x > 0).astype(x.dtype)),
+    "relu6": _clip(0, 6, 1),
     "steep_sigmoid": StateFunction(lambda x: _logistic(4 * x - 2), lambda x: 4 * _logistic_slope(4 * x - 2), True),
     "soft_half_sigmoid": StateFunction(_soft_half, _soft_half_slope, True),
     "tanh": StateFunction(np.tanh, lambda x: 1 - np.tanh(x) ** 2, True),

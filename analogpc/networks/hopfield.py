@@ -12,14 +12,39 @@ from pydantic import Field, model_validator
 from typing_extensions import override
 
 from analogpc.blocks import AnyBlock, Block, BlockSpecification, Chain, Dense, Flatten
-from analogpc.devices.bounds import NonNegative, PositiveInteger
-from analogpc.devices.specification import SpecificationError
+from analogpc.devices.bounds import NonNegative, NonNegativeInteger, PositiveInteger
+from analogpc.devices.specification import Specification, SpecificationError
 from analogpc.dynamics.recurrent import Order, Readout, Recurrent
 from analogpc.dynamics.relaxation import softmax
 from analogpc.dynamics.state_functions import StateActivation
 from analogpc.kernels.random.streams import Key, uniforms
 from analogpc.networks.base import ArchitectureBase, usual_width
 from analogpc.networks.mlp import MLP
+
+
+class Skip(Specification):
+    """A coupling of two states of a Hopfield network past the states between them: Phi also contains <s^above, block(s^below)>.
+
+    Attributes
+    ----------
+    below, above : int
+        Numbers of the states; 0 is the input.
+    block : block specification
+        Linear block from the shape of the state below to that of the state above, as a layer of the network: for example a convolution with
+        a kernel of 1. Its transposed read drives the state below.
+    """
+
+    below: NonNegativeInteger
+    above: PositiveInteger
+    block: AnyBlock
+
+    @model_validator(mode="after")
+    def _goes_past_a_state(self) -> Skip:
+        if self.above < self.below + 2:
+            raise ValueError(
+                f"above = {self.above} must be at least 2 more than below = {self.below}: the layers join other states"
+            )
+        return self
 
 
 class Hopfield(ArchitectureBase):
@@ -61,6 +86,9 @@ class Hopfield(ArchitectureBase):
         state N. Heads are not part of the dynamics; rules with intermediate signals use them.
     head_features : tuple of int
         Number of values of each head; empty: the number of outputs of the network.
+    skips : tuple of Skip
+        Couplings past states, each an extra block "skipMtoN", as in residual networks (Elayedam and Srinivasan, arXiv 2509.26003).
+        They need transposed feedback.
 
     Notes
     -----
@@ -90,6 +118,7 @@ class Hopfield(ArchitectureBase):
     activations: tuple[StateActivation, ...] = ()
     heads: tuple[PositiveInteger, ...] = ()
     head_features: tuple[PositiveInteger, ...] = ()
+    skips: tuple[Skip, ...] = ()
 
     shorthands: ClassVar[Mapping[str, tuple[str, ...]]] = {"widths": ()}
 
@@ -140,6 +169,20 @@ class Hopfield(ArchitectureBase):
             raise ValueError("heads need head_features where the last layer does not end in a dense block")
         return self
 
+    @model_validator(mode="after")
+    def _skips_join_states(self) -> Hopfield:
+        ends = [(skip.below, skip.above) for skip in self.skips]
+        if len(set(ends)) < len(ends):
+            raise ValueError("skips join two states twice")
+        for skip in self.skips:
+            if skip.above > self._count():
+                raise ValueError(f"a skip ends at state {skip.above}, but the last state is {self._count()}")
+            if foreign := _foreign(skip.block):
+                raise ValueError(f"a skip holds a block of kind '{foreign}', which is neither linear nor a pooling")
+        if self.skips and self.feedback != "transposed":
+            raise ValueError("skips need feedback = 'transposed'")
+        return self
+
     def layers(self) -> tuple[BlockSpecification, ...]:
         """The blocks."""
         return self.blocks
@@ -152,6 +195,8 @@ class Hopfield(ArchitectureBase):
             found[feedback_name(index + 1)] = (index, self.blocks[index].without_bias())
         for number, width in zip(self.heads, widths, strict=True):
             found[head_name(number)] = (number, Chain(blocks=(Flatten(), Dense(features=width, bias=False))))
+        for skip in self.skips:
+            found[skip_name(skip.below, skip.above)] = (skip.below, skip.block)
         return found
 
     @property
@@ -188,7 +233,15 @@ class Hopfield(ArchitectureBase):
         if not start and self.start == "uniform":
             start = [_drawn(layers[index].output_shape, index + 1, x) for index in range(self._count())]
         feedback = {number - 1: extras[feedback_name(number)] for number in self.feedback_layers}
-        return Recurrent(layers, self.activations or self.activation, self.readout, x, feedback=feedback, start=start)
+        skips = {(skip.below, skip.above): extras[skip_name(skip.below, skip.above)] for skip in self.skips}
+        for (below, above), block in skips.items():
+            if block.output_shape != layers[above - 1].output_shape:
+                raise ValueError(
+                    f"the skip from state {below} to state {above} gives values of shape {block.output_shape}, but that state has the "
+                    f"shape {layers[above - 1].output_shape}"
+                )
+        functions = self.activations or self.activation
+        return Recurrent(layers, functions, self.readout, x, feedback=feedback, start=start, skips=skips)
 
     def free(
         self,
@@ -211,6 +264,11 @@ class Hopfield(ArchitectureBase):
 def feedback_name(layer: int) -> str:
     """Return the name of the extra block that is the feedback of layer number ``layer``, from 1."""
     return f"feedback{layer}"
+
+
+def skip_name(below: int, above: int) -> str:
+    """Return the name of the extra block that couples the states number ``below`` and ``above``."""
+    return f"skip{below}to{above}"
 
 
 def head_name(state: int) -> str:

@@ -26,6 +26,7 @@ from queue_pages import (
 
 from analogpc.bench import WORKLOADS
 from analogpc.kernels.gpu import arrays as gpu
+from analogpc.networks.hopfield_resnet import hopfield_resnet
 from analogpc.training.study import Study
 
 
@@ -72,6 +73,10 @@ def test_published_settings_are_those_of_the_sources():
         50,
     )
     assert {(case.network.depth, case.network.activation, case.batch_size) for case in (sf, pc)} == {(5, "gelu", 128)}
+    # dhcnresnet.py of Elayedam and Srinivasan.
+    residual = jobs["hopfield-resnet13"].with_seed(0)
+    assert residual.network == hopfield_resnet()
+    assert (residual.rule.beta, residual.rule.steps, residual.optimiser.weight_decay) == (0.1, 50, 2.5e-4)
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,8 @@ class HolomorphicEP(Rule):
                 raise ValueError(f"the rule 'holomorphic-ep' needs a holomorphic activation, {able}, not '{name}'")
         if architecture.feedback != "transposed":
             raise ValueError("the rule 'holomorphic-ep' needs a primitive function: a network with feedback = 'transposed'")
+        if architecture.skips:
+            raise ValueError("the rule 'holomorphic-ep' does not train skips: use a network without them")
         if any(isinstance(leaf, MaxPoolBlock) for layer in network.layers for leaf in layer.leaves()):
             raise ValueError("the rule 'holomorphic-ep' needs layers without max-pooling, which is not holomorphic")
         free = architecture.free(network.layers, x, network.extras)

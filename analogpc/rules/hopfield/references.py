@@ -40,12 +40,15 @@ class Instant:
         Feedback block and tape of each of these layers.
     slopes : list of arrays
         Slopes, one for each state after the input.
+    skips : list of (state below, state above, block, tape)
+        Couplings past a state.
     """
 
     states: list[np.ndarray]
     tapes: list[Any]
     returns: list[tuple[Block, Any]]
     slopes: list[np.ndarray]
+    skips: list[tuple[int, int, Block, Any]]
 
     @classmethod
     def of(cls, states: Recurrent) -> Instant:
@@ -53,14 +56,14 @@ class Instant:
         numbers = range(1, len(states.states))
         slopes = [states.slope(number, states.pre_activation(number)) for number in numbers]
         tapes = [states.read(number - 1)[1] for number in numbers]
-        return cls(list(states.states), tapes, [states.feedback(number - 1) for number in numbers], slopes)
+        return cls(list(states.states), tapes, [states.feedback(number - 1) for number in numbers], slopes, states.skips())
 
     def through(self, adjoints: list[np.ndarray]) -> list[np.ndarray]:
         """Convert derivatives with respect to the states after the step into those with respect to the nonlinearity arguments."""
         return [slope * adjoint for slope, adjoint in zip(self.slopes, adjoints, strict=True)]
 
     def back(self, layers: list[Block], errors: list[np.ndarray]) -> tuple[list[np.ndarray], list[Products]]:
-        """Return the derivatives with respect to the states before the step, and for every layer a function for its products.
+        """Return the derivatives with respect to the states before the step, and a function for the products of every layer and skip.
 
         Both are derivatives of <errors, arguments of the nonlinearities>: with a primitive function, of <errors, dPhi/ds>.
         """
@@ -79,6 +82,14 @@ class Instant:
                 learnt.append(partial(_both, partial(_products, layer, tape, errors[number]), found.products))
             else:
                 learnt.append(found.products)
+        for low, high, skip, there in self.skips:
+            if not low:
+                learnt.append(partial(_products, skip, there, errors[high - 1]))
+                continue
+            found = mixed(skip, there, errors[low - 1], self.states[high], errors[high - 1])
+            adjoints[high - 1] += found.along
+            adjoints[low - 1] += found.back
+            learnt.append(found.products)
         return adjoints, learnt
 
 

@@ -39,7 +39,11 @@ class Traces:
         if states.readout == "softmax":
             posts.append(pulled)
         parts = [None if post is None else (states.read(index)[1], post) for index, post in enumerate(posts)]
-        return cls(list(states.layers), parts, {index: states.feedback(index) for index in states.separate})
+        layers = list(states.layers)
+        for _, above, block, tape in states.skips():
+            layers.append(block)
+            parts.append((tape, states.states[above]))
+        return cls(layers, parts, {index: states.feedback(index) for index in states.separate})
 
     def part(self, index: int) -> tuple[Any, np.ndarray]:
         """Return tape and post of one layer that learns."""
