@@ -22,7 +22,7 @@ _PART = 2**15
 """Least number of elements for one thread."""
 
 
-@compiled
+@compiled(allocates=True)
 def _moments(x, sums, squares):
     for part in range(len(sums)):
         own, total, spread = x[part * _ROWS : (part + 1) * _ROWS], sums[part], squares[part]
