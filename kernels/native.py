@@ -2,7 +2,7 @@
 
 Every helper is a thread inside one compiled call, `serve`. It looks at its desk for some 50 microseconds after its last task, then
 sleeps on a lock of the interpreter, which needs no interpreter to be taken or released. A task is the address of a function of
-(frame, first, stop), the address of its frame, and a counter from which caller and helpers take ranges.
+(frame, first, stop), the address of its frame, and a counter from which caller and helpers take ranges (see `trampolines`).
 
 Desks and tasks are arrays of 64-bit words in memory that is never released, since a helper may look at one after its owner went on.
 """
@@ -10,13 +10,11 @@ Desks and tasks are arrays of 64-bit words in memory that is never released, sin
 from __future__ import annotations
 
 import ctypes
-import itertools
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 
 from analogpc.kernels.compiled import compiled
@@ -198,40 +196,6 @@ def run(task, desks, function, frame, length, size):
         if _load(task, BUSY) != 0 or _exchange(task, WAITING, 0) == 0:
             _acquire(_load(task, OWN_ACQUIRE), _load(task, OWN_LOCK))
     return _load(task, FAILED) != 0
-
-
-class Part:
-    """A compiled kernel of (frame, first, stop), three integers, in the form that a task calls.
-
-    Attributes
-    ----------
-    address : int
-    """
-
-    def __init__(self, kernel: Any) -> None:
-        kinds = (types.int64,) * 3
-        kernel.compile(kinds)
-        self._library, self.address = _plain_function(kernel.overloads[kinds])
-
-
-@global_compiler_lock
-def _plain_function(made: Any) -> tuple[Any, int]:
-    """Return a library with a function of three words that calls a kernel and returns whether it failed, and the function's address."""
-    context, told, name = made.target_context, made.fndesc, f"analogpc_part_{next(_numbers)}"
-    module = context.create_module(name)
-    function = ir.Function(module, ir.FunctionType(_WORD, [_WORD] * 3), name)
-    builder = ir.IRBuilder(function.append_basic_block())
-    kind = context.call_conv.get_function_type(told.restype, told.argtypes).as_pointer()
-    kernel = builder.inttoptr(_WORD(made.library.get_pointer_to_function(told.llvm_func_name)), kind)
-    status, _ = context.call_conv.call_function(builder, kernel, told.restype, told.argtypes, list(function.args))
-    builder.ret(builder.zext(status.is_error, _WORD))
-    library = context.codegen().create_library(name)
-    library.add_ir_module(module)
-    library.finalize()
-    return library, library.get_pointer_to_function(name)
-
-
-_numbers = itertools.count()
 
 
 def prepare() -> None:

@@ -13,8 +13,8 @@ from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.blas import gemm, gemm_batched
 from analogpc.kernels.lookups import sum_rows
 from analogpc.kernels.memory import empty
-from analogpc.kernels.native import Part
 from analogpc.kernels.threads import distribute, one_blas_thread, share
+from analogpc.kernels.trampolines import Part
 
 _PART = 2**22
 """Least multiply-adds of one part of a product: a tenth of a millisecond, several times as long as another thread takes to wake up."""

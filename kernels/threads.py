@@ -5,8 +5,8 @@ another process uses a core, each then waits for a thread that has no core: a pr
 thread begins at once, the others join when they get a core, and a caller waits only for parts that somebody is working on. Waiting
 threads sleep after some 50 microseconds (see `native`).
 
-Products are shared in compiled code, by `share`; other work by `distribute`, whose parts are calls of Python: a helper then begins when
-it gets the interpreter, which kernels release.
+Products and kernels over slices are shared in compiled code, by `share` and `over_slices`; other work by `distribute`, whose parts are
+calls of Python: a helper then begins when it gets the interpreter, which kernels release.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from threadpoolctl import ThreadpoolController
 from typing_extensions import override
 
 from analogpc.kernels import native
+from analogpc.kernels.trampolines import Part, trampoline
 
 _PARTS = 4
 """Parts per thread, since some threads may be slower than others."""
@@ -147,11 +148,12 @@ class _Pool:
         finally:
             self.tasks.remove(task)
 
-    def run_compiled(self, function: int, frame: int, parts: int, threads: int) -> None:
-        """Call a function at an address for all numbers of parts."""
+    def run_compiled(self, function: int, frame: np.ndarray, length: int, size: int, threads: int) -> None:
+        """Call a function at an address for ranges of ``size`` indices."""
         helpers, task = self._called(threads - 1), self.unused.pop() if self.unused else native.new_task()
         try:
-            failed = native.run(task, np.array([helper.desk for helper in helpers], np.int64), function, frame, parts, 1)
+            at = int(frame.__array_interface__["data"][0])
+            failed = native.run(task, np.array([helper.desk for helper in helpers], np.int64), function, at, length, size)
         finally:
             self.idle.extend(helpers)
             self.unused.append(task)
@@ -255,11 +257,11 @@ def distribute(call: Callable[[int, int], Any], length: int, grain: int = 1) -> 
         elif length > 0:
             call(0, length)
         return
-    size = grain * max(1, length // (grain * _PARTS * threads))
+    size = _size(length, grain, threads)
     _pool.run(lambda first: call(first, min(first + size, length)), deque(range(0, length, size)), threads)
 
 
-def share(part: native.Part, frame: np.ndarray, parts: int) -> None:
+def share(part: Part, frame: np.ndarray, parts: int) -> None:
     """Call a compiled kernel (frame, first, stop) for all parts, in `thread_count` threads.
 
     Parameters
@@ -270,12 +272,11 @@ def share(part: native.Part, frame: np.ndarray, parts: int) -> None:
         Words whose address the kernel receives.
     parts : int
     """
-    address = int(frame.__array_interface__["data"][0])
     threads = 1 if parts == 1 else min(thread_count(), parts)
     if threads == 1 and parts > 1 and _stopwatch is not None:
-        _stopwatch.time(lambda: _pool.run_compiled(part.address, address, parts, 1), parts)
+        _stopwatch.time(lambda: _pool.run_compiled(part.address, frame, parts, 1, 1), parts)
     else:
-        _pool.run_compiled(part.address, address, parts, threads)
+        _pool.run_compiled(part.address, frame, parts, 1, threads)
 
 
 def over_slices(kernel: Callable[..., Any], numbers: int, arrays: Sequence[np.ndarray], *rest: Any) -> None:
@@ -284,7 +285,8 @@ def over_slices(kernel: Callable[..., Any], numbers: int, arrays: Sequence[np.nd
     Parameters
     ----------
     kernel : function
-        Compiled; its effect on an entry of the first axis must not depend on the slice.
+        Compiled; its effect on an entry of the first axis must not depend on the slice. With several threads it is called without the
+        interpreter, if ``rest`` consists of arrays and numbers, and its exceptions become a RuntimeError.
     numbers : int
         A slice of the largest array has at least this number of elements.
     arrays : sequence of arrays of one length
@@ -297,7 +299,17 @@ def over_slices(kernel: Callable[..., Any], numbers: int, arrays: Sequence[np.nd
             kernel(*arrays, *rest)
         return
     grain = -(-numbers * length // largest)
-    distribute(lambda first, stop: kernel(*[array[first:stop] for array in arrays], *rest), length, grain)
+    threads = min(thread_count(), length // grain)
+    part = trampoline(kernel, (*arrays, *rest), len(arrays)) if threads > 1 else None
+    if part is not None:
+        _pool.run_compiled(part.address, part.frame((*arrays, *rest)), length, _size(length, grain, threads), threads)
+    else:
+        distribute(lambda first, stop: kernel(*[array[first:stop] for array in arrays], *rest), length, grain)
+
+
+def _size(length: int, grain: int, threads: int) -> int:
+    """Return the number of indices per part."""
+    return grain * max(1, length // (grain * _PARTS * threads))
 
 
 class _OneBlasThread:

@@ -20,6 +20,7 @@ from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gemm import blas_function
 from analogpc.kernels.products import _PART, _strip, batched, inner, matmul
 from analogpc.kernels.threads import distribute, one_blas_thread, over_slices, share, thread_count
+from analogpc.kernels.trampolines import Part, trampoline
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,6 +57,53 @@ def test_slices_of_the_largest_array_have_their_least_size(with_threads):
 
     for found in with_threads(doubled):
         np.testing.assert_array_equal(found, 2 * x)
+
+
+@compiled
+def _weighted(x, table, out, weights, factor, count, half, up):
+    for i in range(len(x)):
+        for j in range(weights.size):
+            value = x[i, j] * weights[j] * factor + table[i] - count
+            out[i, j] = value / 2 if half else value
+        if up:
+            out[i, 0] += 1
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("half", [True, np.False_])
+def test_kernels_get_the_same_arguments_in_any_thread(with_threads, rng, dtype, half):
+    """Arrays in rows, in columns and with gaps, and numbers of all kinds."""
+    x, out, table = rng.normal(size=(6, 900)).astype(dtype).T, np.zeros((900, 12), dtype)[:, ::2], np.arange(900, dtype=np.uint8)
+    weights, rest = np.arange(6, dtype=dtype), (dtype(1.5), -3, half, np.uint64(2**63))
+
+    def weighted():
+        out[:] = 0
+        over_slices(_weighted, 100, (x, table, out), weights, *rest)
+        return out.copy()
+
+    expected = (x * weights * dtype(1.5) + table[:, None] + 3) / (2 if half else 1)
+    expected[:, 0] += 1
+    one, two = with_threads(weighted)
+    assert one.tobytes() == two.tobytes()
+    np.testing.assert_allclose(one, expected, rtol=1e-5)
+    assert trampoline(_weighted, (x, table, out, weights, *rest), 3) is not None
+
+
+@compiled
+def _shifted(x, pair):
+    for i in range(x.size):
+        x[i] += pair[0] - pair[1]
+
+
+def test_kernels_with_other_arguments_are_shared_through_the_interpreter(with_threads):
+    def shifted():
+        x = np.zeros(1000)
+        over_slices(_shifted, 10, (x,), (3.0, 1.0))
+        return x
+
+    for x in with_threads(shifted):
+        assert (x == 2).all()
+    assert trampoline(_shifted, (np.zeros(9), (3.0, 1.0)), 1) is None
 
 
 def test_another_thread_helps_and_does_not_distribute_further(with_threads):
@@ -270,7 +318,7 @@ def _count(frame, first, stop):
 
 
 def test_every_part_of_compiled_work_is_done_once_and_failures_are_told(with_threads):
-    part = native.Part(_count)
+    part = Part(_count)
 
     def counted():
         words = np.zeros(100, np.int64)
