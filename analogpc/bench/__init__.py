@@ -5,6 +5,7 @@ A new workload is an entry in `workloads`, a script for another library one file
 """
 
 from analogpc.bench.comparison import compare, comparison_table, loads, read_bench
+from analogpc.bench.growth import Growth, growth_table
 from analogpc.bench.results import Result, load_average, record, table
 from analogpc.bench.runner import run_bench
 from analogpc.bench.timing import Times, take_turns
@@ -12,11 +13,13 @@ from analogpc.bench.workloads import WORKLOADS, Workload
 
 __all__ = [
     "WORKLOADS",
+    "Growth",
     "Result",
     "Times",
     "Workload",
     "compare",
     "comparison_table",
+    "growth_table",
     "load_average",
     "loads",
     "read_bench",

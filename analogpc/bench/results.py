@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from analogpc.bench.growth import Growth
 from analogpc.bench.timing import Times
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.training.environment import describe_environment
@@ -51,6 +52,8 @@ class Result:
         Times of other libraries, by name.
     loaded : dict of float
         Times beside busy processes relative to those without, by variant; empty if not measured.
+    growth : dict of Growth
+        Growth with the number of threads, by variant; empty if not measured.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Result:
     items: dict[str, int]
     peers: dict[str, PeerTime]
     loaded: dict[str, float] = field(default_factory=dict)
+    growth: dict[str, Growth] = field(default_factory=dict)
 
     def ratio(self, variant: str) -> tuple[float, float, float]:
         """Return median and quartiles of the ratio to the floor, per turn."""
@@ -80,6 +84,8 @@ class Result:
                 rows[variant] |= {"ratio": middle, "ratio_quartiles": [low, high]}
             if variant in self.loaded:
                 rows[variant]["beside_busy_processes"] = self.loaded[variant]
+            if variant in self.growth:
+                rows[variant] |= self.growth[variant].plain()
             if variant in self.items:
                 rows[variant]["ns_per_item"] = 1e9 * times.median / self.items[variant]
         return {

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numba
 
+from analogpc.bench.growth import growth_of
 from analogpc.bench.results import PeerTime, Result
 from analogpc.bench.timing import loaded_ratios, take_turns
 from analogpc.bench.workloads import WORKLOADS
@@ -33,6 +34,7 @@ def run_bench(
     backend: Backend = "cpu",
     peers: Mapping[str, str] | None = None,
     busy: int = 0,
+    growth: bool = False,
     report: Callable[[str], None] = lambda line: None,
 ) -> list[Result]:
     """Measure workloads.
@@ -51,6 +53,8 @@ def run_bench(
         Python executables of other libraries, by name.
     busy : int
         Number of other processes that compute without a pause; every call is timed beside them, too. 0: none.
+    growth : bool
+        Whether to measure, with one thread, which work more threads would share.
     report : function of str
         Called with a description of each measurement.
 
@@ -74,6 +78,8 @@ def run_bench(
             raise ValueError("peers are measured on the processor: leave --peer out, or --backend gpu")
         if busy:
             raise ValueError("busy processes are for measurements on the processor: leave --busy out, or --backend gpu")
+        if growth:
+            raise ValueError("growth with threads is measured on the processor: leave --growth out, or --backend gpu")
         gpu.cupy()
         threads = (1,)
     chosen = names or [name for name, workload in WORKLOADS.items() if backend in workload.backends]
@@ -81,6 +87,8 @@ def run_bench(
     for count in threads:
         if not 1 <= count <= most:
             raise ValueError(f"threads = {count} is not allowed: from 1 to {most} on this machine")
+    if growth and 1 not in threads:
+        raise ValueError(f"--growth is measured with one thread: add --threads 1 to {', '.join(map(str, threads))}")
     found: dict[tuple[str, int], dict[str, PeerTime]] = {}
     for peer, python in (peers or {}).items():
         for count in threads:
@@ -95,20 +103,23 @@ def run_bench(
                 report(f"{name}, {count} thread(s)")
                 numba.set_num_threads(count)
                 with one_blas_thread:
-                    results.append(_measured(name, count, seconds, backend, found.get((name, count), {}), busy))
+                    results.append(_measured(name, count, seconds, backend, found.get((name, count), {}), busy, growth))
     finally:
         numba.set_num_threads(before)
     return results
 
 
-def _measured(name: str, threads: int, seconds: float, backend: Backend, peers: dict[str, PeerTime], busy: int) -> Result:
+def _measured(
+    name: str, threads: int, seconds: float, backend: Backend, peers: dict[str, PeerTime], busy: int, growth: bool
+) -> Result:
     workload = WORKLOADS[name]
     with working_stream(backend):
         calls = workload.make(backend)
         every = {"floor": calls.floor, **calls.work}
         times = take_turns(every, seconds, finish=synchronize if backend == "gpu" else None)
         loaded = loaded_ratios(every, busy) if busy else {}
-    return Result(name, workload.title, workload.floor, workload.aim, threads, times, calls.items, peers, loaded)
+        grown = growth_of(every, seconds) if growth and threads == 1 else {}
+    return Result(name, workload.title, workload.floor, workload.aim, threads, times, calls.items, peers, loaded, grown)
 
 
 def _peer_times(peer: str, python: str, threads: int, seconds: float, names: list[str]) -> dict[str, PeerTime]:

@@ -27,6 +27,12 @@ def bench(
         int,
         typer.Option(help="Also time every call beside this number of busy processes, and show how much longer it takes.", min=0),
     ] = 0,
+    growth: Annotated[
+        bool,
+        typer.Option(
+            "--growth", help="Also show which share of every call is serial, and the gain that more threads could bring."
+        ),
+    ] = False,
     old: Annotated[
         Path | None,
         typer.Option("--compare", help="Compare with a file of an earlier measurement; by default measure what it measured."),
@@ -37,7 +43,18 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Time the workloads, each next to the plain matrix product that bounds it."""
-    from analogpc.bench import WORKLOADS, compare, comparison_table, load_average, loads, read_bench, record, run_bench, table
+    from analogpc.bench import (
+        WORKLOADS,
+        compare,
+        comparison_table,
+        growth_table,
+        load_average,
+        loads,
+        read_bench,
+        record,
+        run_bench,
+        table,
+    )
     from analogpc.bench.runner import peer_names
     from analogpc.files.atomic import replace_file
     from analogpc.kernels.gpu.blas import use_precision
@@ -67,6 +84,7 @@ def bench(
             backend=backend,
             peers=dict(map(_peer, peer or [])),
             busy=busy,
+            growth=growth,
             report=lambda line: print(f"measuring {line}", file=sys.stderr),
         )
         made = record(found, command, backend, load)
@@ -77,6 +95,8 @@ def bench(
         print_json(made | ({"compared": [change.plain() for change in changes]} if earlier is not None else {}))
         return
     terminal(width=170).print(table(found))
+    if growth:
+        terminal(width=170).print(growth_table(found))
     if earlier is not None:
         terminal(width=170).print(comparison_table(changes))
         show(f"Old: {loads(earlier)}.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
-from analogpc.kernels.converters.shared import QUICK, SLOW, neighbours, over_vectors, quantised, uniform
+from analogpc.kernels.converters.shared import QUICK, SLOW, neighbours, over_vectors, quantised, row_numbers, uniform
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.random.streams import Key, row_normals, split, step_there
@@ -189,15 +189,15 @@ def _added_row(converted, total, scale, gain, offset, fresh):
 
 @compiled(allocates=True)
 def _convert_rows(
-    y, total, scale, noise, variance, bound, step, entry, transitions, row, leave, fresh, first, k0, k1, when, saturated
+    y, total, scale, numbers, saturated, variance, noise, bound, step, entry, transitions, row, leave, fresh, k0, k1, when
 ):
-    """Convert rows; ``first`` is the number of the first row, and ``variance`` has one entry per row, or none."""
+    """Convert rows with given ``numbers``; ``variance`` has one entry per row, or none."""
     c2, c3 = split(when)
     draws, entered = np.empty((y.shape[1] + 3) // 4 * 4, np.float32), np.empty(y.shape[1], y.dtype)
     varied = variance.shape[0] > 0
     for b in range(y.shape[0]):
         if noise > 0 or varied:
-            row_normals(draws, np.uint32(first + b), c2, c3, k0, k1)
+            row_normals(draws, numbers[b], c2, c3, k0, k1)
         _entered_row(y[b], draws, variance[b] if varied else entered[:0], entered, noise, entry[0], entry[1])
         if transitions.shape[0] > 0:
             saturated[b] = _tabled_row(entered, step, transitions, row)
@@ -257,14 +257,9 @@ def convert(
         _CONVERT.along_rows(n, parts, *given, *tables, *key.words, *step_there(step), lines, width)
         return counts.view(np.int64)
     saturated = np.empty(len(y), np.int64)
-    settings = *uniform(y.dtype, bits, bound), entry, transitions, row, leave, fresh
-    stream = *key.words, np.uint64(step)
     varied = variance.size > 0
-
-    def convert_part(first: int, stop: int) -> None:
-        own = y[first:stop], total[first:stop], scale[first:stop]
-        changing = noise, variance[first:stop] if varied else variance
-        _convert_rows(*own, *changing, *settings, first, *stream, saturated[first:stop])
-
-    over_vectors(convert_part, y.shape, SLOW if noise > 0 or varied or transitions.size > 0 else QUICK)
+    arrays = [y, total, scale, row_numbers(len(y)), saturated] + [variance] * varied
+    least = SLOW if noise > 0 or varied or transitions.size > 0 else QUICK
+    settings = noise, *uniform(y.dtype, bits, bound), entry, transitions, row, leave, fresh, *key.words, np.uint64(step)
+    over_slices(_convert_rows, least, arrays, *[variance] * (not varied), *settings)
     return saturated

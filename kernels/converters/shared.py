@@ -19,13 +19,13 @@ from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.lines import line_squares
 from analogpc.kernels.random.streams import Key, row_normals, split, step_there
-from analogpc.kernels.threads import distribute
+from analogpc.kernels.threads import distribute, over_slices
 
 _LARGEST = CudaKernel("converters/shared", "largest")
 _DAC = CudaKernel("converters/shared", "dac")
 _ADC = CudaKernel("converters/shared", "adc")
-QUICK, SLOW = 2**17, 2**14
-"""Least amounts of numbers that another thread is called for, without and with noise: several times the 20 microseconds of the call."""
+QUICK, SLOW = 2**15, 2**13
+"""Least amounts of numbers that another thread is called for, without and with noise: some 20 microseconds of work."""
 _STRIP = 8192
 """Numbers whose squares are summed together."""
 _BLOCK = 4
@@ -50,6 +50,14 @@ def uniform(dtype: np.dtype, bits: float, bound: float) -> tuple[np.floating, np
 def over_vectors(convert: Callable[[int, int], Any], shape: tuple[int, int], least: int) -> None:
     """Call ``convert(first, stop)`` for parts of a batch of vectors (n, lines), each of at least ``least`` numbers, in threads."""
     distribute(convert, shape[0], 1 + least // max(1, shape[1]))
+
+
+@lru_cache(maxsize=64)
+def row_numbers(n: int) -> np.ndarray:
+    """Return the numbers of n rows, (n,) uint32, which a slice of rows takes along."""
+    numbers = np.arange(n, dtype=np.uint32)
+    numbers.flags.writeable = False
+    return numbers
 
 
 def neighbours(lines: int, noisy: bool) -> tuple[int, int]:
@@ -298,13 +306,13 @@ def _adc_row(y, draws, total, scale, noise, bound, step, fresh):
 
 
 @compiled(allocates=True)
-def _adc_rows(y, total, scale, noise, bound, step, fresh, first, k0, k1, when, saturated):
-    """Convert rows; ``first`` is the number of the first row."""
+def _adc_rows(y, total, scale, numbers, saturated, noise, bound, step, fresh, k0, k1, when):
+    """Convert rows with given ``numbers``."""
     c2, c3 = split(when)
     draws = np.empty((y.shape[1] + 3) // 4 * 4, np.float32)
     for b in range(y.shape[0]):
         if noise > 0:
-            row_normals(draws, np.uint32(first + b), c2, c3, k0, k1)
+            row_normals(draws, numbers[b], c2, c3, k0, k1)
         saturated[b] = _adc_row(y[b], draws, total[b], scale[b], noise, bound, step, fresh)
 
 
@@ -352,11 +360,6 @@ def adc(
         _ADC.along_rows(len(y), parts, *given, y.shape[1], width)
         return counts.view(np.int64)
     saturated = np.empty(len(y), np.int64)
-    stream = *key.words, np.uint64(step)
-
-    def convert(first: int, stop: int) -> None:
-        own = y[first:stop], total[first:stop], scale[first:stop]
-        _adc_rows(*own, *settings, fresh, first, *stream, saturated[first:stop])
-
-    over_vectors(convert, y.shape, SLOW if noise > 0 else QUICK)
+    arrays = y, total, scale, row_numbers(len(y)), saturated
+    over_slices(_adc_rows, SLOW if noise > 0 else QUICK, arrays, *settings, fresh, *key.words, np.uint64(step))
     return saturated

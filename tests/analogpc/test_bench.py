@@ -10,16 +10,20 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numba
 import numpy as np
 import pytest
 
 import analogpc as apc
 from analogpc.bench import WORKLOADS, Workload, record, run_bench, runner, table, take_turns, timing
 from analogpc.bench.floors import products_of
+from analogpc.bench.growth import Growth, growth_of
 from analogpc.bench.peers import _turns
 from analogpc.bench.preparation import Calls, rule_step
 from analogpc.commands.app import main
 from analogpc.devices.matrix import DigitalMatrix
+from analogpc.kernels.products import matmul
+from analogpc.kernels.threads import distribute
 from analogpc.networks.network import Network
 from analogpc.rules import Backprop
 
@@ -134,6 +138,7 @@ def test_the_command_measures_and_writes(tiny, tmp_path, capsys):
     [
         (["bench", "tinny"], "there is no workload 'tinny'; the workloads are read"),
         (["bench", "tiny", "--threads", "0"], "threads = 0 is not allowed"),
+        (["bench", "tiny", "--threads", "2", "--growth"], "--growth is measured with one thread: add --threads 1 to 2"),
         (["bench", "tiny", "--threads", "1", "--peer", "nobody=python"], "there is no peer 'nobody'; the peers are"),
         (["bench", "tiny", "--threads", "1", "--peer", "pytorch"], "--peer pytorch: write NAME=PYTHON"),
         (["bench", "tiny", "--threads", "1", "--peer", "pytorch=/nowhere/python"], "cannot be started with /nowhere/python"),
@@ -221,6 +226,42 @@ def test_calls_are_timed_beside_busy_processes(monkeypatch, tiny, capsys):
     assert all(0.2 < row["beside_busy_processes"] < 5 for row in rows.values())
     assert ends(["bench", "tiny", "--threads", "1", "--seconds", "0", "--busy", "1"]) == 0
     assert "loaded / idle" in capsys.readouterr().out
+
+
+def test_gains_follow_from_the_serial_share_and_the_parts():
+    """Amdahl's law: a tenth alone, a half for any number of threads, and two fifths for at most two."""
+    growth = Growth(10.0, {64: 5.0, 2: 4.0})
+    assert growth.serial == pytest.approx(0.1)
+    assert [growth.gain(count) for count in (1, 2, 4)] == pytest.approx([1, 10 / (1 + 4.5), 10 / (1 + 1.25 + 2)])
+    assert Growth(1.0, {}).gain(16) == 1
+
+
+def test_shared_work_is_told_from_serial_work():
+    """A sleep alone, a sleep in parts within parts, which counts once, and a product of four strips."""
+
+    def call():
+        time.sleep(0.02)
+        distribute(lambda first, stop: distribute(lambda a, b: time.sleep(0.02), 8), 4)
+        matmul(np.ones((128, 512), np.float32), np.ones((512, 512), np.float32))
+
+    before = numba.get_num_threads()
+    try:
+        numba.set_num_threads(1)
+        growth = growth_of({"call": call}, 0.0)["call"]
+    finally:
+        numba.set_num_threads(before)
+    assert growth.seconds > 0.04
+    assert sorted(growth.shared) == [4]
+    assert 0.02 <= growth.shared[4] <= growth.seconds - 0.02
+    assert growth.serial >= 0.02 / growth.seconds
+
+
+def test_the_growth_is_shown_and_written(tiny, capsys):
+    assert ends(["bench", "tiny", "--threads", "1", "--seconds", "0", "--growth", "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)["results"][0]["times"]["twice"]
+    assert (row["serial_share"], row["shared_s"]) == (1.0, {})
+    assert ends(["bench", "tiny", "--threads", "1", "--seconds", "0", "--growth"]) == 0
+    assert "16 threads" in capsys.readouterr().out
 
 
 def test_a_busy_process_is_busy_and_ends():
@@ -343,5 +384,7 @@ def test_it_measures_on_a_gpu(device):
 def test_what_a_gpu_does_not_measure_is_refused(emulated):
     with pytest.raises(ValueError, match="the workload 'wires-128' has no backend 'gpu', only cpu"):
         run_bench(["wires-128"], backend="gpu")
+    with pytest.raises(ValueError, match="growth with threads is measured on the processor"):
+        run_bench(["read"], backend="gpu", growth=True)
     with pytest.raises(ValueError, match="peers are measured on the processor"):
         run_bench(["read"], backend="gpu", peers={"pytorch": "python"})
