@@ -1,18 +1,19 @@
 """States and gradients of a deep Hopfield-type network by layer: plain equilibrium propagation and intermediate signals.
 
-    python experiments/vanishing_ep.py [--convolutional] [--seeds 0 1 2] [--depth 10] [--epochs 12] [--images N] [--out OUT]
+    python experiments/vanishing_ep.py [--convolutional] [--seeds 0 1 2] [--depth 10] [--epochs 12] [--images N] [--out OUT] [--redraw DATE]
 
 Digits, dense layers of 32 units or convolutions of 8 channels (3 x 3, the last layer dense), without biases, tanh, softmax read-out, in
-float64 so that small numbers are not rounding errors. Signals
-at every hidden state: local errors (against the network's own output, and against the label), or weighted distillation of the logits of a
-perceptron trained by backprop (Lin et al., arXiv 2508.15989). Measured before and after training, as means over the units and 64 samples:
-the free states, their displacement by the nudges, and the update of a weight by a batch. Writes OUT.json, OUT.md and OUT.png.
+float64 so that small numbers are not rounding errors. Signals at every hidden state: local errors (against the network's own output, and
+against the label), or weighted distillation of the logits of a perceptron trained by backprop (Lin et al., arXiv 2508.15989). Measured
+before and after training, as means over the units and 64 samples: the free states, their displacement by the nudges, and the update of a
+weight by a batch. Writes OUT.json, OUT.md and OUT.png; with --redraw only the last two, from an OUT.json measured on DATE.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -33,14 +34,16 @@ from analogpc import (
     load_data,
     mlp,
 )
+from analogpc._version import __version__
 from analogpc.data import Dataset
+from analogpc.report.page_pictures import style
 from analogpc.rules.hopfield.intermediate import LocalError, WeightedDistillation
 from analogpc.rules.hopfield.signals import SignalsEP, Steady
 from analogpc.rules.hopfield.teacher import Teacher
 
 WIDTH, CHANNELS, SAMPLES = 32, 8, 64
-COLOURS = {"plain": "#444444", "local errors": "#c55a11", "local errors, label": "#548235", "weighted distillation": "#1f4e79"}
-MEASURES = {"state": "mean |s|", "move": "mean |s(β) - s(-β)|", "gradient": "mean |learnt|"}
+RULES = ("plain", "local errors", "local errors, label", "weighted distillation")
+MEASURES = {"state": "mean |s|", "move": "mean |s(β) - s(-β)|", "gradient": "mean weight update"}
 Profile = dict[str, list[float]]
 
 
@@ -101,21 +104,22 @@ def draw(rows: list[dict], path: Path) -> None:
     figure = Figure(figsize=(14, 6), layout="constrained")
     panels = figure.subplot_mosaic([["b0", "b1", "b2", "acc"], ["a0", "a1", "a2", "acc"]])
     for row in rows:
-        style = {"color": COLOURS[row["rule"]], "alpha": 0.7, "linewidth": 1.2}
+        look = style(RULES.index(row["rule"])) | {"alpha": 0.75, "linewidth": 1.1, "markersize": 4}
         for letter, when in (("b", "before"), ("a", "after")):
             for number, measure in enumerate(MEASURES):
                 values = np.array(row[when][measure])
-                panels[f"{letter}{number}"].plot(
-                    np.arange(1, len(values) + 1), np.where(values > 0, values, np.nan), ".-", **style
-                )
+                panels[f"{letter}{number}"].plot(np.arange(1, len(values) + 1), np.where(values > 0, values, np.nan), **look)
         label = row["rule"] if row["seed"] == rows[0]["seed"] else None
-        panels["acc"].plot(np.arange(1, len(row["accuracy"]) + 1), row["accuracy"], ".-", label=label, **style)
+        panels["acc"].plot(np.arange(1, len(row["accuracy"]) + 1), row["accuracy"], label=label, **look)
     for letter, when in (("b", "before"), ("a", "after")):
         for number, title in enumerate(MEASURES.values()):
             panel = panels[f"{letter}{number}"]
             panel.set(yscale="log", title=f"{title}, {when} training", xlabel="state" if number < 2 else "layer")
     panels["acc"].axhline(0.1, color="0.7", linewidth=1)
-    panels["acc"].set(title="test accuracy", xlabel="epoch", ylim=(0, 1))
+    panels["acc"].set(title="test accuracy; every seed", xlabel="epoch", ylim=(0, 1))
+    for panel in panels.values():
+        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.grid(alpha=0.3)
     panels["acc"].legend(frameon=False)
     figure.savefig(path, dpi=100)
 
@@ -128,19 +132,25 @@ def table(rows: list[dict], chosen: argparse.Namespace) -> str:
         f"Seeds {', '.join(map(str, chosen.seeds))}, {chosen.epochs} epochs on {chosen.images or 'all'} images. "
         "State: mean |s| of the last hidden state. Move and gradient: "
         "mean |s(β) - s(-β)| of the first state, and mean update of a weight of the first layer. Geometric means over the seeds. "
-        f"Accuracies: test, mean and every seed. Command: `{command(chosen)}`.",
+        f"Accuracies: test, mean and every seed. {chosen.redraw or f'{datetime.now(UTC):%Y-%m-%d}'}, analogpc {__version__}. Command: "
+        f"`{command(chosen)}`.",
         "",
         "| rule | when | state | move | gradient | accuracy |",
         "|---|---|---|---|---|---|",
     ]
-    for rule in COLOURS:
+    for rule in RULES:
         own = [row for row in rows if row["rule"] == rule]
+        if not own:
+            continue
         for when in ("before", "after"):
             ends = [[row[when][measure][place] for row in own] for measure, place in zip(MEASURES, (-1, 0, 0), strict=True)]
             means = " | ".join(f"{np.exp(np.mean(np.log(values))):.1e}" for values in ends)
             last = [row["accuracy"][-1] for row in own]
             reached = f"{np.mean(last):.1%} ({', '.join(f'{a:.1%}' for a in last)})" if when == "after" else ""
             lines.append(f"| {rule} | {when} | {means} | {reached} |")
+    lines += ["", 'Local errors refer to the network\'s own output (`target = "output"`), with "label" to the label.']
+    if missing := [rule for rule in RULES if all(row["rule"] != rule for row in rows)]:
+        lines[-1] += f" Not measured: {'; '.join(missing)}."
     return "\n".join(lines) + "\n"
 
 
@@ -160,7 +170,13 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=0, help="training images; all by default")
     parser.add_argument("--convolutional", action="store_true", help="convolutions instead of dense layers")
     parser.add_argument("--out", type=Path, default=Path("experiments/results/vanishing_ep"))
+    parser.add_argument("--redraw", metavar="DATE", default="", help="only write the table and the figure of OUT.json")
     chosen = parser.parse_args()
+    if chosen.redraw:
+        rows = json.loads(chosen.out.with_suffix(".json").read_text(encoding="utf-8"))
+        chosen.out.with_suffix(".md").write_text(table(rows, chosen), encoding="utf-8")
+        draw(rows, chosen.out.with_suffix(".png"))
+        return
     data, rows = load_data("digits"), []
     if chosen.images:
         data = data.take(chosen.images, len(data.test_labels))
