@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 sys.path.append(str(Path(__file__).parents[1]))
-from tables import Swept, against, every, layer_energies, main, markdown, selection, trained, within
+from tables import Swept, against, every, layer_energies, main, markdown, trained, within
 
 from analogpc.report.page_pictures import style
 
@@ -26,34 +26,30 @@ PUBLISHED = {
     "S+F, BF": "89.30",
 }
 """Test accuracies in percent of the whole VGG5 on all images: Qi et al. (best epoch, five seeds); PC-CN: Pinchetti et al."""
-RATE = "optimiser.learning_rate"
 
 
 def page(swept: Swept) -> list[str]:
     """Lines of the page: accuracy, difference from backprop, and energies by layer."""
-    chosen = swept.selected()
-    study = swept.study(chosen.settings[0])
+    study = swept.study(swept.settings[0])
     assert study is not None
     lines = [
         "# Deeper predictive coding: VGG5, an eighth of the width",
         "",
-        f"{trained(study)}, AdamW. {selection(swept, study)} Accuracy on {study.test_images} test images after the last "
-        f"epoch: mean "
-        "with its 95 % interval, every seed, and the difference from backpropagation (with frozen batch normalisation, if "
-        "the rule has any "
-        "normalisation) in points, paired by seed, with 95 % interval. BF: running statistics frozen during relaxation; BN: "
-        "not frozen. "
+        f"{trained(study)}, AdamW at {study.optimiser.learning_rate:g}, not tuned. Accuracy on {study.test_images} test images after "
+        "the last epoch: mean with its 95 % interval, every seed, and the difference from backpropagation (for networks with batch "
+        "normalisation: with the same) in points, paired by seed, with 95 % interval. BF: running statistics frozen during "
+        "relaxation; BN: not frozen. "
         "Published: the whole network on all 50,000 images (Qi et al., best epoch; PC-CN: Pinchetti et al.), in percent.",
         "",
     ]
-    finished = [one for one in chosen.settings if one.values]
+    finished = [one for one in swept.settings if one.values]
     rows = []
     for one in finished:
         case = one.cells["case"]
-        (reference,) = chosen.where(case="BP, BF" if ", " in case else "BP") or [one]
+        (reference,) = swept.where(case="BP, BF" if ", " in case else "BP") or [one]
         gap = "" if reference is one else against(one, reference)
-        rows.append([case, PUBLISHED.get(case, "–"), within(one), every(one), gap, str(one.cells[RATE])])
-    lines += markdown(["rule", "published (%)", "ours", "every seed", "difference from BP", "rate"], rows)
+        rows.append([case, PUBLISHED.get(case, "–"), within(one), every(one), gap])
+    lines += markdown(["rule", "published (%)", "ours", "every seed", "difference from BP"], rows)
     lines += [
         "",
         "## Energies by layer",
@@ -68,8 +64,7 @@ def page(swept: Swept) -> list[str]:
 
 def figure(swept: Swept) -> Figure:
     """Accuracy of every seed and the mean, and energies by layer of the rules without normalisation."""
-    chosen = swept.selected()
-    finished = [one for one in chosen.settings if one.values]
+    finished = [one for one in swept.settings if one.values]
     drawn = Figure(figsize=(11, 4.4), layout="constrained")
     left, right = drawn.subplots(1, 2)
     for number, one in enumerate(finished):

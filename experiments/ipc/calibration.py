@@ -42,18 +42,25 @@ def errors(swept: Swept, one: Setting, data: Dataset) -> np.ndarray:
     return np.array(found).T
 
 
-def measured(swept: Swept) -> dict[str, dict[float, dict[str, np.ndarray]]]:
+Measured = dict[str, dict[float, dict[str, np.ndarray]]]
+_MEASURED: dict[Path, Measured] = {}
+"""Results by the folder of the sweep: the page and the figure need the same."""
+
+
+def measured(swept: Swept) -> Measured:
     """Return `errors` by transformation, strength and rule."""
-    chosen = swept.selected()
-    study = swept.study(chosen.settings[0])
-    assert study is not None
-    return {
-        kind: {
-            strength: {one.cells["case"]: errors(swept, one, data) for one in chosen.settings}
-            for strength, data in strengths.items()
+    if swept.folder not in _MEASURED:
+        chosen = swept.selected()
+        study = swept.study(chosen.settings[0])
+        assert study is not None
+        _MEASURED[swept.folder] = {
+            kind: {
+                strength: {one.cells["case"]: errors(swept, one, data) for one in chosen.settings}
+                for strength, data in strengths.items()
+            }
+            for kind, strengths in changed(study).items()
         }
-        for kind, strengths in changed(study).items()
-    }
+    return _MEASURED[swept.folder]
 
 
 def page(swept: Swept) -> list[str]:

@@ -1,7 +1,7 @@
 """Energies of predictive coding and incremental predictive coding against the number of relaxation steps, from the first "
 "step of training.
 
-    python experiments/ipc/energies.py [--seeds 0 1 2] [--steps 960] [--out OUT]
+    python experiments/ipc/energies.py [--seeds 0 1 2] [--steps 480] [--out OUT]
 
 Generative: the first 100 images of MNIST, at the output of a perceptron of widths 256-256-256-256-784 whose causes are inferred; T = 8, 12
 and 16. Discriminative: the first 250 images of Fashion-MNIST, perceptrons with 3, 4 and 6 layers of weights and hidden layers of 64
@@ -132,7 +132,7 @@ def main() -> None:
     """Compute all curves; write numbers, page and figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=960)
+    parser.add_argument("--steps", type=int, default=480)
     parser.add_argument("--data", nargs=2, default=["mnist", "fashion-mnist"])
     parser.add_argument("--images", type=int, nargs=2, default=[100, 250])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "energies")

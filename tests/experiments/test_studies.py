@@ -31,7 +31,7 @@ THINNED = {
     "tolerance": {"point": ("nothing", "states: 50", "states: 8", "bits of the ADC: 4")},
     "two_phases": {"case": ("s+f", "Hopfield, β = 0.4"), "point": ("nothing", "offset 0.2")},
     "update_schemes": {"device": ("idealized", "digital")},
-    "vgg5": {"case": ("BP", "PC-CN", "S+F, BN")},
+    "vgg5": {"case": ("PC-CN", "S+F, BN")},
 }
 """Values of axes that are computed here: the others, too, by `analogpc sweep --short`, and rules and devices in tests of their own."""
 
@@ -85,7 +85,7 @@ def test_every_trial_of_a_study_is_allowed_or_refused_as_expected(file):
 
 
 SCRIPTS = {
-    "intermediate_signals/gradient": ("--seeds", "0", "--layers", "4", "--epochs", "1", "--images", "32", "--steps", "4"),
+    "intermediate_signals/gradient": ("--seeds", "0", "--layers", "4", "--epochs", "1", "--images", "16", "--steps", "2"),
     "intermediate_signals/memory": ("--networks", "crnn-vgg7", "--steps", "3", "--width", "0.02", "--batch", "1"),
     "ipc/energies": ("--seeds", "0", "--steps", "16", "--data", "digits", "digits", "--images", "4", "4"),
 }
