@@ -22,8 +22,8 @@ from analogpc.kernels.random.streams import Key
 from analogpc.kernels.threads import distribute
 from analogpc.kernels.words import SLOTS
 
-_BUSY = 0.1
-"""Pulses per device in a product in which its row fires, above which `pulse_rows` is faster than `pulse_events`."""
+_BUSY = 2.5
+"""Pulses per device in a batch above which `pulse_rows` is faster than `pulse_events`."""
 _KEPT = 4
 """Number of batches of columns whose planes are kept for further grids."""
 _SPARSE = 0.5
@@ -43,11 +43,15 @@ def _products_that_fire(words):
 
 
 def _busy(row_lines: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Return which rows are busy, (rows,) bool, from the slots of ``row_lines`` (rows, n) and the mean of ``columns`` (n, columns)."""
+    """Return the slots of a group of products for busy rows, 0 for others: (rows,) int64 (see `pulse_rows.group_slots`).
+
+    The pulses of a row are estimated from the slots of ``row_lines`` (rows, n) and the mean of ``columns`` (n, columns).
+    """
     row_slots, slots = np.bitwise_count(row_lines & SLOTS), columns & SLOTS
     used = np.bitwise_count(np.bitwise_or.reduce(slots, axis=1))
     share = np.bitwise_count(slots).sum(axis=1) / np.maximum(1.0, used * float(columns.shape[1]))
-    return row_slots @ share > _BUSY * np.count_nonzero(row_slots, axis=1)
+    pulses = row_slots @ share
+    return np.where(pulses > _BUSY, pulse_rows.group_slots(pulses, row_slots.sum(axis=1)), 0)
 
 
 class SentColumns:
@@ -165,11 +169,12 @@ def apply_batch(
                     sums,
                 )
                 _over_rows(apply_constant, height, partial(pulse_constant.room, len(some), width, state.dtype), *given)
-            busy = (fired < 0) & _busy(row_lines, others)
+            slots = np.where(fired < 0, _busy(row_lines, others), 0)
+            busy = slots > 0
             if busy.any():
                 blocks = np.zeros((height, -(-width // pulse_rows.COLUMNS)), np.int64)
                 found_there = np.zeros(blocks.shape if found is not None else (0, 0))
-                given = state, row_lines, others, one_sided, *arrays, spread, *stream, received, blocks, busy, found_there
+                given = state, row_lines, others, planes, one_sided, *arrays, spread, *stream, received, blocks, slots, found_there
                 _over_rows(busy_rows(law.noise), blocks.size, partial(pulse_rows.room, state.dtype), *given)
                 fired[busy] = blocks.sum(axis=1)[busy]
                 if found is not None:

@@ -22,6 +22,7 @@ from analogpc.kernels.pulses.moments import (
     STATE,
     UPS,
     advance,
+    advance_some,
     begin,
     device,
     load,
@@ -29,19 +30,34 @@ from analogpc.kernels.pulses.moments import (
     settle,
     tally,
 )
+from analogpc.kernels.pulses.planes import COLUMNS as PLANE_COLUMNS
+from analogpc.kernels.pulses.planes import mark_firing
 from analogpc.kernels.pulses.updates import ADDITIVE
 from analogpc.kernels.random.streams import normal, philox, split
 from analogpc.kernels.words import SLOTS, count_bits
 
 _GROUP = np.uint32(0xC0000000)
 """Bits in the second word of the counters of draws for a group of products; no other counters have both bits."""
-_MOST_SLOTS = 96
-"""Largest number of slots of a row in a group of several products."""
+_LEAST_SLOTS, _MOST_SLOTS, _PULSES = 96, 384, 16.0
+"""Slots of a row in a group of several products: as many as send `_PULSES` pulses to a device on average, within these limits. Larger
+groups need fewer draws, but more devices may reach a bound within one."""
 _FEW = 8
 """Groups are made smaller if more than one device in this many is unsafe."""
+_FEW_SLOTS, _SPARSE = 12, 5
+"""Products with at most that many slots of the row are examined for devices that fire; these are processed one by one if fewer than
+one in `_SPARSE` fires, and all devices together otherwise: the result has the same bits."""
 _LISTED = 192
 """Number of blocks of draws at which a list is processed; a device adds at most one for every slot of a group."""
 _ROOM = _LISTED + _MOST_SLOTS
+
+
+@compiled(forceinline=True)
+def _marked(mask):
+    """Return the number of bits set."""
+    total = np.uint64(0)
+    for w in range(np.uint64(mask.size)):
+        total += count_bits(mask[w])
+    return int(total)
 
 
 @compiled
@@ -56,11 +72,24 @@ def _end(row, start, most):
     return stop
 
 
+def group_slots(pulses: np.ndarray, slots: np.ndarray) -> np.ndarray:
+    """Return the largest number of slots in a group of products for every row, (rows,) int64.
+
+    Parameters
+    ----------
+    pulses : (rows,) array
+        Mean number of pulses of a device in a batch.
+    slots : (rows,) array
+        Number of slots of the row in the batch.
+    """
+    return np.clip(_PULSES * slots / np.maximum(pulses, 1e-9), _LEAST_SLOTS, _MOST_SLOTS).astype(np.int64)
+
+
 def room(dtype: np.dtype) -> tuple[np.ndarray, ...]:
     """Allocate working space: a block; its marks; lists of pulses (lane and number) and of draws (counters), draws, products of states."""
     unsafe, pulses, draws = np.empty(COLUMNS, np.uint8), np.empty((2, _ROOM), np.int32), np.empty((4, _ROOM), np.uint32)
     xi, products = np.zeros(4 * _ROOM, np.float32), np.empty(COLUMNS + COLUMNS // 8, dtype)
-    return np.zeros(PLACES * COLUMNS, dtype), unsafe, pulses, draws, xi, products
+    return np.zeros(PLACES * COLUMNS, dtype), unsafe, pulses, draws, xi, products, np.zeros(COLUMNS // 64, np.uint64)
 
 
 @compiled
@@ -119,28 +148,38 @@ def busy_rows(kind: int) -> Callable[..., None]:
 
     @compiled(error_model="numpy")
     def apply(
-        first_block, end, room, state, rows, columns, one_sided, up, down, shape_up, shape_down, low, high, spread, k0, k1, steps,
-        received, fired, busy, found,
+        first_block, end, room, state, rows, columns, planes, one_sided, up, down, shape_up, shape_down, low, high, spread, k0, k1, steps,
+        received, fired, slots, found,
     ):  # fmt: skip
-        """Apply a batch to blocks of rows, from ``first_block`` to ``end``, except those of rows that are not ``busy``.
+        """Apply a batch to blocks of rows, from ``first_block`` to ``end``, except those of rows with ``slots`` 0 (see `group_slots`).
 
         ``rows`` (rows, n) holds the trains of a line contiguously. ``fired`` (rows, blocks) is set to the number of pulses of a block; a
         nonempty ``found`` (rows, blocks) float64 is set to the sum of the states before the batch, each times ``received``.
         """
         width, blocks = state.shape[1], fired.shape[1]
-        work, unsafe, pulses, draws, xi, products = room
+        work, unsafe, pulses, draws, xi, products, mask = room
         for block in range(first_block, end):
             j, left = block // blocks, block % blocks * COLUMNS
-            if not busy[j]:
+            if slots[j] == 0:
                 continue
             row, lanes = rows[j], min(width - left, COLUMNS)
-            span, place, start, most = np.uint64(lanes), np.uint64(left), np.int64(0), np.int64(_MOST_SLOTS)
+            word = np.uint64(left % PLANE_COLUMNS // 64)
+            span, place, start, most = np.uint64(lanes), np.uint64(left), np.int64(0), slots[j]
             load(work, span, place, state[j], up[j], down[j], shape_up[j], shape_down[j], low[j], high[j], spread, additive)
             while start < row.size:
                 stop = _end(row, start, most)
                 begin(work, span)
                 for b in range(start, stop):
-                    if row[b] & SLOTS != 0:
+                    own = int(count_bits(np.uint32(row[b] & SLOTS)))
+                    if own == 0:
+                        continue
+                    some = lanes
+                    if own <= _FEW_SLOTS:
+                        mark_firing(planes, left // PLANE_COLUMNS, word, row[b], b, one_sided, mask)
+                        some = _marked(mask)
+                    if _SPARSE * some < lanes:
+                        advance_some(work, mask, place, row[b], columns[b], one_sided, additive)
+                    else:
                         advance(work, span, place, row[b], columns[b], one_sided, additive)
                 some = mark_unsafe(work, span, spread, additive, unsafe)
                 if _FEW * some > lanes and stop > start + 1:

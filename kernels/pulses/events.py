@@ -25,29 +25,13 @@ import numpy as np
 
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.lines import row_weighted
-from analogpc.kernels.pulses.planes import COLUMNS, WORDS
+from analogpc.kernels.pulses.planes import COLUMNS, WORDS, mark_firing
 from analogpc.kernels.pulses.updates import ADDITIVE, LINEAR, move, moves
 from analogpc.kernels.random.streams import LARGEST_NORMAL, normal, philox, split
 from analogpc.kernels.words import SLOTS, count_bits, lowest_bit
 
 _FULL = 256
 """Number of draws at which a list is processed; the last product can still add 8 blocks of draws for every device of a row."""
-
-
-@compiled(forceinline=True)
-def _firing(planes, part, row, b, one_sided, mask):
-    """Mark the columns of a block that coincide with the train ``row`` in product ``b``."""
-    slots = np.uint32(row & SLOTS)
-    sign = np.uint64(row >> np.uint32(31))
-    mask[:] = 0
-    while slots != 0:
-        pair = np.uint64(2) * (np.uint64(31 * b) + np.uint64(lowest_bit(slots)))
-        up, down = np.uint64(WORDS) * (pair + sign), np.uint64(WORDS) * (pair + np.uint64(1) - sign)
-        if one_sided:
-            down = up
-        for w in range(np.uint64(WORDS)):
-            mask[w] |= planes[part, up + w] | planes[part, down + w]
-        slots = np.uint32(slots & np.uint32(slots - np.uint32(1)))
 
 
 def room(width: int, dtype: np.dtype) -> tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray, np.ndarray]:
@@ -77,7 +61,7 @@ def _list(listed, b, planes, rows, columns, j, low, high, steps, one_sided, sing
         row = rows[b, j]
         low_step, high_step = split(steps[b])
         for part in range(planes.shape[0] if row & SLOTS != 0 else 0):
-            _firing(planes, part, row, b, one_sided, mask)
+            mark_firing(planes, part, np.uint64(0), row, b, one_sided, mask)
             for w in range(WORDS):
                 bits = mask[w]
                 while bits != 0:

@@ -36,7 +36,7 @@ import numpy as np
 from numba.extending import intrinsic
 
 from analogpc.kernels.compiled import compiled
-from analogpc.kernels.words import SLOTS, count_bits
+from analogpc.kernels.words import SLOTS, count_bits, lowest_bit
 
 COLUMNS = 256
 """Number of devices of a block, whose data fit into the first-level cache."""
@@ -116,41 +116,89 @@ def begin(work, lanes):
 
 
 @compiled(forceinline=True, error_model="numpy")
+def _advance_one(work, i, slots, row, column, one_sided, additive):
+    """Update the moments of device ``i`` for the coincidences of the trains ``row`` and ``column``; without any they stay as they are."""
+    kind = type(work[0])
+    zero, one, two = kind(0), kind(1), kind(2)
+    upward = np.int32(row ^ column) >= 0
+    hits = kind(np.int32(count_bits(np.uint32(slots & column))))
+    ups, downs = pick(upward, hits, zero), pick(upward | one_sided, zero, hits)
+    h = ups + downs
+    work[UPS + i] += ups
+    work[DOWNS + i] += downs
+    shape = pick(upward, work[_SHAPE + i], work[_SHAPE + _OTHER + i])
+    log = pick(upward, work[_LOG + i], work[_LOG + _OTHER + i])
+    gain = pick(upward, work[_GAIN + i], work[_GAIN + _OTHER + i])
+    noise = pick(upward, work[_NOISE + i], work[_NOISE + _OTHER + i])
+    mean, variance = work[_MEAN + i], work[_VARIANCE + i]
+    factor = one + shape * mean
+    some = h * _exp_ratio(h * log)
+    less = log * some
+    kept = one + less
+    square = kept * kept
+    work[_MEAN + i] = mean + gain * factor * some
+    if additive:
+        work[_VARIANCE + i] = square * variance + noise * some * (one + less / two)
+    else:
+        r = pick(upward, work[_RELATIVE + i], work[_RELATIVE + _OTHER + i])
+        third, fourth = work[_THIRD + i], work[_FOURTH + i]
+        e, hr = noise * factor, h * r
+        e2, rr, hre = e * e, hr * r, kind(3) * hr * e
+        again = (h - one) * e2
+        work[_VARIANCE + i] = square * (variance + h * e2 + rr * (variance + again / two))
+        work[_THIRD + i] = square * kept * (third + hre * (two * variance + again))
+        more = again * e2 * (kind(16) * h - kind(20)) + variance * (kind(12) * variance + (kind(48) * h - kind(36)) * e2)
+        work[_FOURTH + i] = square * square * (fourth + rr * more + kind(4) * hre * third)
+
+
+@compiled(forceinline=True, error_model="numpy")
+def _advance_once(work, i, downward, additive):
+    """Perform `_advance_one` for a single pulse, where the formulas are short: equal up to rounding."""
+    kind, one = type(work[0]), type(work[0])(1)
+    # Offsets, not branches: directions cannot be predicted.
+    other = np.uint64(downward) * _OTHER + i
+    work[UPS + other] += one
+    size = work[_UP + other]
+    step, shape, noise = pick(downward, -size, size), work[_SHAPE + other], work[_NOISE + other]
+    mean, variance = work[_MEAN + i], work[_VARIANCE + i]
+    factor, kept = one + shape * mean, one + step * shape
+    square = kept * kept
+    work[_MEAN + i] = mean + step * factor
+    if additive:
+        size = size / max(work[_UP + i], work[_DOWN + i])
+        work[_VARIANCE + i] = square * variance + size * size
+    else:
+        r, third, fourth = work[_RELATIVE + other], work[_THIRD + i], work[_FOURTH + i]
+        e = noise * factor
+        e2, rr, re = e * e, r * r, r * e
+        work[_VARIANCE + i] = square * (variance + e2 + rr * variance)
+        work[_THIRD + i] = square * kept * (third + kind(6) * re * variance)
+        work[_FOURTH + i] = square * square * (fourth + kind(12) * rr * variance * (variance + e2) + kind(12) * re * third)
+
+
+@compiled(forceinline=True, error_model="numpy")
 def advance(work, lanes, left, row, columns, one_sided, additive):
     """Update the moments for one product of the train ``row`` and those of ``columns`` from ``left`` on."""
-    kind, slots = type(work[0]), np.uint32(row & SLOTS)
-    zero, one, two = kind(0), kind(1), kind(2)
+    slots = np.uint32(row & SLOTS)
     for i in range(lanes):
-        column = columns[left + i]
-        upward = np.int32(row ^ column) >= 0
-        hits = kind(np.int32(count_bits(np.uint32(slots & column))))
-        ups, downs = pick(upward, hits, zero), pick(upward | one_sided, zero, hits)
-        h = ups + downs
-        work[UPS + i] += ups
-        work[DOWNS + i] += downs
-        shape = pick(upward, work[_SHAPE + i], work[_SHAPE + _OTHER + i])
-        log = pick(upward, work[_LOG + i], work[_LOG + _OTHER + i])
-        gain = pick(upward, work[_GAIN + i], work[_GAIN + _OTHER + i])
-        noise = pick(upward, work[_NOISE + i], work[_NOISE + _OTHER + i])
-        mean, variance = work[_MEAN + i], work[_VARIANCE + i]
-        factor = one + shape * mean
-        some = h * _exp_ratio(h * log)
-        less = log * some
-        kept = one + less
-        square = kept * kept
-        work[_MEAN + i] = mean + gain * factor * some
-        if additive:
-            work[_VARIANCE + i] = square * variance + noise * some * (one + less / two)
-        else:
-            r = pick(upward, work[_RELATIVE + i], work[_RELATIVE + _OTHER + i])
-            third, fourth = work[_THIRD + i], work[_FOURTH + i]
-            e, hr = noise * factor, h * r
-            e2, rr, hre = e * e, hr * r, kind(3) * hr * e
-            again = (h - one) * e2
-            work[_VARIANCE + i] = square * (variance + h * e2 + rr * (variance + again / two))
-            work[_THIRD + i] = square * kept * (third + hre * (two * variance + again))
-            more = again * e2 * (kind(16) * h - kind(20)) + variance * (kind(12) * variance + (kind(48) * h - kind(36)) * e2)
-            work[_FOURTH + i] = square * square * (fourth + rr * more + kind(4) * hre * third)
+        _advance_one(work, i, slots, row, columns[left + i], one_sided, additive)
+
+
+@compiled(forceinline=True, error_model="numpy")
+def advance_some(work, mask, left, row, columns, one_sided, additive):
+    """Perform `advance` for the devices marked in ``mask``, 64 to a word, lowest bit first; equal up to rounding."""
+    slots = np.uint32(row & SLOTS)
+    for w in range(np.uint64(mask.size)):
+        bits, first = mask[w], np.uint64(64) * w
+        while bits != 0:
+            i = first + lowest_bit(bits)
+            bits &= bits - np.uint64(1)
+            column = columns[left + i]
+            downward, shared = np.int32(row ^ column) < 0, np.uint32(slots & column)
+            if np.uint32(shared & np.uint32(shared - np.uint32(1))) != 0:
+                _advance_one(work, i, slots, row, column, one_sided, additive)
+            elif not (one_sided and downward):
+                _advance_once(work, i, downward, additive)
 
 
 @compiled(forceinline=True, error_model="numpy")

@@ -90,6 +90,21 @@ def bit_planes(columns: np.ndarray) -> np.ndarray:
     return planes.view(np.uint64).reshape(len(planes), -1)
 
 
+@compiled(forceinline=True)
+def mark_firing(planes, part, start, row, b, one_sided, mask):
+    """Mark columns that coincide with the train ``row`` in product ``b``: those of block ``part`` from word ``start`` on."""
+    slots = np.uint32(row & ~SIGN)
+    sign = np.uint64(row >> np.uint32(31))
+    mask[:] = 0
+    while slots != 0:
+        pair = np.uint64(2) * (np.uint64(MAX_LENGTH * b) + np.uint64(lowest_bit(slots)))
+        up = np.uint64(WORDS) * (pair + sign) + start
+        down = up if one_sided else np.uint64(WORDS) * (pair + np.uint64(1) - sign) + start
+        for w in range(np.uint64(mask.size)):
+            mask[w] |= planes[part, up + w] | planes[part, down + w]
+        slots = np.uint32(slots & np.uint32(slots - np.uint32(1)))
+
+
 @compiled
 def list_planes(row, places):
     """Find the planes that a row line with the trains ``row`` (n,) sends upwards: their offsets in a block.

@@ -14,6 +14,7 @@ from scipy import stats
 from analogpc.kernels.pulses import batches as pulse_batches
 from analogpc.kernels.pulses import moments as pulse_moments
 from analogpc.kernels.pulses.batches import apply_batch
+from analogpc.kernels.pulses.planes import bit_planes, mark_firing
 from analogpc.kernels.pulses.updates import ADDITIVE, LINEAR, MULTIPLICATIVE, Law, apply_pulses
 from analogpc.kernels.random.streams import Key
 
@@ -96,6 +97,36 @@ def central_moments(hits, start, spread, additive, highest=6):
         moments = np.linalg.matrix_power(step_matrix, abs(h)) @ moments
     mean = moments[1]
     return mean, [sum(comb(q, k) * moments[k] * (-mean) ** (q - k) for k in range(q + 1)) for q in range(highest + 1)]
+
+
+@pytest.mark.parametrize("one_sided", [False, True])
+@pytest.mark.parametrize("additive", [False, True])
+def test_devices_that_fire_are_processed_alone_as_in_their_row(rng, additive, one_sided):
+    """Single pulses, which have their own formulas, and several; moments of random devices agree to 1e-9, counts to the bit."""
+    lanes, n = np.uint64(200), 60
+    p = {name: rng.uniform(0.5, 1.5, (1, 200)) * values for name, values in devices((1, 200)).items()}
+    arrays = [p[name][0] for name in ("up", "down", "shape_up", "shape_down", "low", "high")]
+    rows, columns = random_trains(rng, n, 1, 0.1), random_trains(rng, n, 200, 0.1)
+    places, start, spread = np.uint64(0), rng.uniform(-0.3, 0.3, 200), np.float64(0.5)
+    planes, mask = bit_planes(columns), np.zeros(4, np.uint64)
+    works = [np.zeros(pulse_moments.PLACES * pulse_moments.COLUMNS) for _ in range(2)]
+    for work in works:
+        pulse_moments.load(work, lanes, places, start, *arrays, spread, additive)
+        pulse_moments.begin(work, lanes)
+    several = 0
+    for b in range(n):
+        mark_firing(planes, 0, places, rows[b, 0], b, one_sided, mask)
+        hits = np.bitwise_count(rows[b] & columns[b] & SLOTS)
+        falls = hits * ~(one_sided & ((rows[b] ^ columns[b]) >= SIGN))
+        np.testing.assert_array_equal(np.unpackbits(mask.view(np.uint8), bitorder="little")[:200], falls > 0)
+        several += np.count_nonzero(falls > 1)
+        pulse_moments.advance(works[0], lanes, places, rows[b, 0], columns[b], one_sided, additive)
+        pulse_moments.advance_some(works[1], mask, places, rows[b, 0], columns[b], one_sided, additive)
+    assert several > 100
+    counts = slice(int(pulse_moments.UPS), int(pulse_moments.DOWNS) + 256)
+    np.testing.assert_array_equal(works[1][counts], works[0][counts])
+    for got, wanted in zip(works[1].reshape(-1, 256), works[0].reshape(-1, 256), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-9 * np.abs(wanted).max())
 
 
 GROUPS = [[31], [-31], [5] * 3, [-3, 4, 2, -6, 1], [7, -7] * 3, [1] * 24, [-20, 20], [1, -1] * 10, [-2]]
