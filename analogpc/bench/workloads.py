@@ -17,7 +17,7 @@ from analogpc.devices.converters.specification import ADC, DAC
 from analogpc.devices.costs.meter import GraphCounts
 from analogpc.devices.crossbars.builder import make_matrix
 from analogpc.devices.matrix import Matrix
-from analogpc.devices.nonidealities.noise import ConstantNoise, NoReadNoise
+from analogpc.devices.nonidealities.noise import ConstantNoise, NoReadNoise, ReadNoiseModel, RelativeNoise
 from analogpc.devices.presets import preset
 from analogpc.devices.responses import SoftBounds
 from analogpc.devices.substrate import Analog, Digital
@@ -54,9 +54,8 @@ class Workload:
     backends: tuple[Backend, ...] = ("cpu", "gpu")
 
 
-def _reads(weight_noise: bool, backend: Backend) -> Calls:
+def _reads(noise: ReadNoiseModel, backend: Backend) -> Calls:
     rng, key = np.random.default_rng(0), Key(0)
-    noise = ConstantNoise(std_siemens=1e-7) if weight_noise else NoReadNoise()
     device = preset("idealized").but(read_noise=noise)
     fields = {"device": device, "rows": SIZE, "columns": SIZE, "dac": DAC(bits=7), "adc": ADC(bits=9), "read_noise": 0.06}
     weights = (0.1 * rng.normal(size=(SIZE, SIZE))).astype(np.float32)
@@ -216,10 +215,19 @@ WORKLOADS: dict[str, Workload] = (
             f"Crossbar read, {SIZE} x {SIZE}, batch {BATCH}: 7-bit DAC, 9-bit ADC, output noise",
             "the matrix product",
             "≤ 1.5",
-            partial(_reads, False),
+            partial(_reads, NoReadNoise()),
         ),
         "read-weight-noise": Workload(
-            "The same with noise of the weights fresh for every vector", "the matrix product", "≤ 2.6", partial(_reads, True)
+            "The same with noise of the weights, fresh for every vector, equal for all devices",
+            "the matrix product",
+            "≤ 2.1",
+            partial(_reads, ConstantNoise(std_siemens=1e-7)),
+        ),
+        "read-relative-noise": Workload(
+            "The same with noise in proportion to the conductances",
+            "the matrix product",
+            "≤ 2.6",
+            partial(_reads, RelativeNoise(relative=0.02)),
         ),
         "normals": Workload("A million keyed normal numbers", "NumPy's Philox generator", "≤ 2.5 ns", _normals),
         "pulses-constant": Workload(
@@ -229,7 +237,10 @@ WORKLOADS: dict[str, Workload] = (
             partial(_pulses, False),
         ),
         "pulses-soft-bounds": Workload(
-            "The same for soft bounds with noise", "the outer products as one matrix product", "≤ 150", partial(_pulses, True)
+            "The same for soft bounds with noise",
+            "the outer products as one matrix product",
+            "≤ 40 with 1 pulse, ≤ 150",
+            partial(_pulses, True),
         ),
         "wires-128": Workload(
             "Exact wire resistance, 128 x 128", "128 vectors through the matrix", "≤ 40 ms", partial(_wires, 128), ("cpu",)

@@ -54,7 +54,9 @@ def _with_reference_noise(cells: Cells, operand: Operand, transposed: bool) -> O
     if deviation is None or not isinstance(operand, MatrixOperand):
         return operand
     column_of = np.arange(cells.shape[1], like=deviation) // cells.substrate.columns
-    return replace(operand, column_noise=np.square(deviation), column_of=column_of, turned=transposed)
+    assert cells.shared is not None
+    column_noise = np.square(deviation) + np.zeros_like(cells.shared.state)
+    return replace(operand, column_noise=column_noise, column_of=column_of, turned=transposed)
 
 
 def _in_siemens(cells: Cells, parts: Parts) -> list[tuple[float, np.ndarray, Wiring]]:
@@ -103,7 +105,7 @@ def _terms(cells: Cells, parts: Parts) -> list[tuple[np.ndarray, Curve | None]]:
 
 
 def device_noise(cells: Cells, legs: list[tuple[float, Array]]) -> np.ndarray | None:
-    """Variance of the white noise of every crosspoint, in states squared: (n_in, n_out), or None without noise."""
+    """Variance of the white noise of every crosspoint, in states squared: (n_in, n_out), (1, 1) if equal, or None without noise."""
     variances = []
     for factor, array in legs:
         deviation = array.read_deviation(cells.substrate.read_seconds)

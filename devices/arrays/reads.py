@@ -115,11 +115,14 @@ class ReadableArray:
         return self.device.conductance(self.apparent)
 
     def read_deviation(self, seconds: float) -> np.ndarray | None:
-        """Return the standard deviation, in states, of the white noise of a read of ``seconds``: (rows, columns), or None."""
+        """Return the standard deviation, in states, of the white noise of a read of ``seconds``: (rows, columns), or None.
+
+        If it is the same for all devices, the array has the shape (1, 1).
+        """
         device = self.device
         if device.read_noise.kind == "none":
             return None
-        g = np.maximum(self.conductance(), 0)
+        g = np.zeros((1, 1), self.state.dtype, like=self.state) if device.read_noise.uniform else np.maximum(self.conductance(), 0)
         return device.read_noise.deviation(g, device.nominal_siemens[1], seconds) / g.dtype.type(device.siemens_per_state)
 
     def read(self, volts: np.ndarray) -> np.ndarray:

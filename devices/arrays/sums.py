@@ -36,7 +36,10 @@ class Operand(ABC):
         """Return the sums (n, sensed lines) for ``values`` (n, lines) on the driven lines ``part`` of one cut; 1 is ``volts``."""
 
     def variance(self, values: np.ndarray, cut: int, part: slice) -> np.ndarray | None:
-        """Return the variance of the independent white noise of the sums, in their shape; None without noise."""
+        """Return the variance of the independent white noise of the sums, in their shape; None without noise.
+
+        If it is the same for all sensed lines, one column is returned.
+        """
         return None
 
     def shared_noise(self, values: np.ndarray, cut: int, part: slice, key: Key, step: int) -> np.ndarray | None:
@@ -60,10 +63,10 @@ class MatrixOperand(Operand):
     ----------
     terms : list of ((a, b) array, function or None)
         The sums are f(drive) @ matrix, added over the terms; None for an ohmic current.
-    noise : (a, b) array or None
-        Variance of the white noise of every crosspoint, drawn for every vector.
+    noise : (a, b) or (1, 1) array, or None
+        Variance of the white noise of every crosspoint, drawn for every vector; a single number if it is the same everywhere.
     weight : float
-    column_noise : (n_in, arrays along the outputs) array or None
+    column_noise : (n_in, arrays along the outputs) array, or None
         Variance of the white noise of the reference columns, whose current is subtracted from all others of their array.
     column_of : (n_out,) int array or None
         Index of the array of every output.
@@ -92,7 +95,7 @@ class MatrixOperand(Operand):
 
     @override
     def of_columns(self, columns: slice) -> MatrixOperand:
-        noise = None if self.noise is None else self.noise[:, columns]
+        noise = self.noise if self.noise is None or self.noise.size == 1 else self.noise[:, columns]
         part = replace(self, terms=[(matrix[:, columns], curve) for matrix, curve in self.terms], noise=noise)
         if self.column_noise is None or self.column_of is None:
             return part
@@ -115,12 +118,17 @@ class MatrixOperand(Operand):
     @override
     def variance(self, values: np.ndarray, cut: int, part: slice) -> np.ndarray | None:
         # Independent noise of every device and vector adds up to exactly this normal noise.
-        variance = None if self.noise is None else matmul(np.square(values), self.noise[part])
+        variance = None if self.noise is None else self._summed(np.square(values), self.noise, part)
         if self.column_noise is None or not self.turned:
             return variance
         # The reference column is driven against all others of its array, of which there is one per cut.
         opposed = np.square(values.sum(axis=1, keepdims=True)) * self.column_noise[:, cut]
         return opposed if variance is None else variance + opposed
+
+    @staticmethod
+    def _summed(squares: np.ndarray, noise: np.ndarray, part: slice) -> np.ndarray:
+        # Equal devices need no product: the sums of the squares are enough.
+        return squares.sum(axis=1, keepdims=True) * noise if noise.size == 1 else matmul(squares, noise[part])
 
     @override
     def shared_noise(self, values: np.ndarray, cut: int, part: slice, key: Key, step: int) -> np.ndarray | None:

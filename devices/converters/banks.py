@@ -229,8 +229,8 @@ class AdcBank:
             Standard deviation of the noise on every sum.
         key, step
             Noise stream; the draw for line j of vector i is a function of (key, step, i, j).
-        variance : (n, lines) array
-            Nonnegative variance of further noise, such as the noise of the weights.
+        variance : (n, lines) or (n, 1) array
+            Nonnegative variance of further noise, such as the noise of the weights; one column if it is the same for all lines.
         column_scale : (lines,) array
             Digital factor of every line.
         fresh : bool
@@ -252,8 +252,11 @@ class AdcBank:
         spec = self.spec
         if spec.noise_lsb > 0:
             noise = math.hypot(noise, spec.noise_lsb * spec.lsb)
-        if spec.uniform and variance is None and column_scale is None:
-            return adc(y, total, scale, noise, spec.bits, spec.bound, key, step, fresh)
+        if variance is not None and variance.shape not in (y.shape, (len(y), 1)):
+            raise ValueError(f"variance has shape {variance.shape}; the sums have {y.shape}")
+        if spec.uniform and (variance is None or variance.shape[1] == 1) and column_scale is None:
+            own = None if variance is None else variance[:, 0]
+            return adc(y, total, scale, noise, spec.bits, spec.bound, key, step, fresh, own)
         leave = self.leave[cut]
         if column_scale is not None:
             if column_scale.shape != (self.lines,):
@@ -262,7 +265,7 @@ class AdcBank:
         if variance is None:
             variance = np.empty((0, 0), self.dtype, like=y)
         elif variance.shape != y.shape:
-            raise ValueError(f"variance has shape {variance.shape}; the sums have {y.shape}")
+            variance = np.broadcast_to(variance, y.shape)
         own = self.entry[cut], self.transitions[cut], self.row, leave
         return convert(y, total, scale, noise, variance, spec.bits, spec.bound, *own, key, step, fresh)
 

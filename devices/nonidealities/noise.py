@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -26,6 +26,8 @@ class ReadNoiseModel(Specification):
     """
 
     reference_seconds: Positive = 1e-7
+    uniform: ClassVar[bool] = False
+    """Whether the deviation is the same for all conductances."""
 
     @abstractmethod
     def reference_deviation(self, g: np.ndarray, g_max_siemens: float) -> np.ndarray:
@@ -89,6 +91,7 @@ class ConstantNoise(ReadNoiseModel):
     """
 
     kind: Literal["constant"] = "constant"
+    uniform: ClassVar[bool] = True
     std_siemens: NonNegative
 
     @override

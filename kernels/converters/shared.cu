@@ -42,20 +42,22 @@ extern "C" __global__ void dac(
     }
 }
 
+// `varied`: the sums of every row have a further variance.
 extern "C" __global__ void adc(
-    const real* y, real* total, const real* scale, unsigned long long* saturated, real noise, real bound, real step, int fresh,
-    word k0, word k1, unsigned long long first, const unsigned long long* moved, int lines, int width, place count, int length, int shift) {
+    const real* y, real* total, const real* scale, const real* variance, int varied, unsigned long long* saturated, real noise,
+    real bound, real step, int fresh, word k0, word k1, unsigned long long first, const unsigned long long* moved, int lines, int width, place count, int length, int shift) {
     unsigned long long when = step_of(first, moved);
     word c2 = (word)when, c3 = (word)(when >> 32);
     EACH(item, count << shift) {
         place row = item >> shift;
         const real* own = y + row * lines;
         real* sum = total + row * lines;
+        real deviation = varied ? (real)sqrt(noise * noise + variance[row]) : noise;
         unsigned long long clipped = 0;
         EACH_OF(block, item, length, shift) {
-            Draws drawn = draws_of(noise > 0, block, row, k0, k1, c2, c3);
+            Draws drawn = draws_of(deviation > 0, block, row, k0, k1, c2, c3);
             EACH_LINE(lane, j, block, width, lines) {
-                real value = noise > 0 ? own[j] + noise * drawn.of[lane] : own[j];
+                real value = deviation > 0 ? own[j] + deviation * drawn.of[lane] : own[j];
                 clipped += fabs(value) > bound + (real)0.5 * step;
                 sum[j] = (fresh ? (real)0 : sum[j]) + scale[row] * quantised(value, bound, step);
             }

@@ -306,14 +306,14 @@ def _adc_row(y, draws, total, scale, noise, bound, step, fresh):
 
 
 @compiled(allocates=True)
-def _adc_rows(y, total, scale, numbers, saturated, noise, bound, step, fresh, k0, k1, when):
-    """Convert rows with given ``numbers``."""
+def _adc_rows(y, total, scale, numbers, saturated, deviation, bound, step, fresh, k0, k1, when):
+    """Convert rows with given ``numbers``, and noise of their own ``deviation``."""
     c2, c3 = split(when)
     draws = np.empty((y.shape[1] + 3) // 4 * 4, np.float32)
     for b in range(y.shape[0]):
-        if noise > 0:
+        if deviation[b] > 0:
             row_normals(draws, numbers[b], c2, c3, k0, k1)
-        saturated[b] = _adc_row(y[b], draws, total[b], scale[b], noise, bound, step, fresh)
+        saturated[b] = _adc_row(y[b], draws, total[b], scale[b], deviation[b], bound, step, fresh)
 
 
 def adc(
@@ -326,6 +326,7 @@ def adc(
     key: Key,
     step: int,
     fresh: bool = False,
+    variance: np.ndarray | None = None,
 ) -> np.ndarray:
     """Add read noise to analog sums, convert them and accumulate them digitally: ``total += scale * ADC(y + noise * xi)``.
 
@@ -345,6 +346,8 @@ def adc(
         Noise stream; the draw for line j of vector i is a function of (key, step, i, j).
     fresh : bool
         Whether to overwrite ``total`` instead of adding to it.
+    variance : (n,) array in the type of ``y``
+        Further variance of all sums of a vector, added to ``noise**2``.
 
     Returns
     -------
@@ -354,12 +357,15 @@ def adc(
     """
     y = np.ascontiguousarray(y, like=y)
     settings = y.dtype.type(noise), *uniform(y.dtype, bits, bound)
+    varied = variance is not None
     if on_gpu(y):
-        counts, (parts, width) = np.zeros(len(y), np.uint64, like=y), neighbours(y.shape[1], noise > 0)
-        given = y, total, scale, counts, *settings, fresh, *key.words, *step_there(step)
+        own = np.empty(0, y.dtype, like=y) if variance is None else np.ascontiguousarray(variance, like=y)
+        counts, (parts, width) = np.zeros(len(y), np.uint64, like=y), neighbours(y.shape[1], noise > 0 or varied)
+        given = y, total, scale, own, varied, counts, *settings, fresh, *key.words, *step_there(step)
         _ADC.along_rows(len(y), parts, *given, y.shape[1], width)
         return counts.view(np.int64)
     saturated = np.empty(len(y), np.int64)
-    arrays = y, total, scale, row_numbers(len(y)), saturated
-    over_slices(_adc_rows, SLOW if noise > 0 else QUICK, arrays, *settings, fresh, *key.words, np.uint64(step))
+    deviation = np.full(len(y), settings[0]) if variance is None else np.sqrt(settings[0] * settings[0] + variance)
+    arrays = y, total, scale, row_numbers(len(y)), saturated, deviation
+    over_slices(_adc_rows, SLOW if noise > 0 or varied else QUICK, arrays, *settings[1:], fresh, *key.words, np.uint64(step))
     return saturated

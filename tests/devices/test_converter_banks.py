@@ -228,6 +228,22 @@ def test_an_ideal_bank_is_the_fused_kernel(rng):
     np.testing.assert_array_equal(one, three)
 
 
+def test_noise_that_is_equal_for_all_lines_of_a_vector(rng):
+    """One column of variances gives the same bits as the full table, in both kernels."""
+    y, scale = (8 * rng.normal(size=(9, 21))).astype(np.float32), rng.uniform(1, 2, 9).astype(np.float32)
+    variance = rng.uniform(0, 2, (9, 1)).astype(np.float32)
+    bank, results = AdcBank(ADC(bits=6), 3, 21, 8, Key(1), y.dtype), []
+    for given, column_scale in ((variance, None), (np.repeat(variance, 21, 1), None), (variance, np.ones(21))):
+        total = np.zeros_like(y)
+        clipped = bank.convert(y, total, scale, 0, 0.5, Key(2), 4, given, column_scale)
+        results.append((clipped, total))
+    for clipped, total in results[1:]:
+        np.testing.assert_array_equal(clipped, results[0][0])
+        np.testing.assert_array_equal(total, results[0][1])
+    with pytest.raises(ValueError, match="variance has shape"):
+        bank.convert(y, total, scale, 0, 0.5, Key(2), 4, variance[:4])
+
+
 @pytest.mark.parametrize("fields", [{}, {"dnl_lsb": 0.2, "offset_lsb": 1.0, "calibration": "gain-offset"}])
 def test_columns_may_have_their_own_scale(rng, fields):
     y, factors = 5 * rng.normal(size=(4, 7)), rng.uniform(0.5, 2, 7)

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 from analogpc.devices.converters.specification import ADC, DAC
 from analogpc.devices.crossbars.builder import make_matrix
 from analogpc.devices.device import Device
-from analogpc.devices.nonidealities.noise import RelativeNoise
+from analogpc.devices.nonidealities.noise import ConstantNoise, RelativeNoise
 from analogpc.devices.responses import Programmable
 from analogpc.devices.substrate import Analog
 from analogpc.kernels.converters.shared import SLOW
@@ -93,34 +93,35 @@ def test_lines_that_a_look_up_does_not_drive_see_no_voltage(rng):
     assert np.abs(make_matrix(substrate, w, Key(0)).forward(np.eye(12)[ids]) - found).max() > 0.01
 
 
-def restless(n_in, n_out, rng, **fields):
-    """A matrix of devices with white noise in proportion to their conductances, read without converters."""
+def restless(n_in, n_out, rng, read_noise=None, **fields):
+    """A matrix of devices with white noise, by default in proportion to their conductances, read without converters."""
     device = Device(
         name="restless",
         response=Programmable(),
         g_min_siemens=1e-6,
         g_max_siemens=1e-5,
-        read_noise=RelativeNoise(relative=0.2),
+        read_noise=read_noise or RelativeNoise(relative=0.2),
     )
     substrate = Analog.ideal(device=device, scheme={"kind": "ideal"}, **fields)
     return make_matrix(substrate, rng.normal(size=(n_out, n_in)), Key(8))
 
 
+@pytest.mark.parametrize("noise", [RelativeNoise(relative=0.2), ConstantNoise(std_siemens=1e-6)])
 @pytest.mark.parametrize("transposed", [False, True])
-def test_weight_noise_is_that_of_weights_sampled_for_every_vector(rng, transposed):
+def test_weight_noise_is_that_of_weights_sampled_for_every_vector(rng, transposed, noise):
     """Drawn at the outputs; against samples of all devices.
 
     Kolmogorov-Smirnov of every output with the exact normal law and with the sampled one, covariances of outputs and correlations of
-    one vector with the next: 40 checks forwards and 108 transposed, of a false-alarm rate of at most 1e-6 each.
+    one vector with the next: 80 checks forwards and 216 transposed, of a false-alarm rate of at most 1e-6 each.
     """
     n, n_in, n_out = 20_000, 9, 5
-    matrix = restless(n_in, n_out, rng, rows=n_in)
+    matrix = restless(n_in, n_out, rng, noise, rows=n_in)
     lines = n_out if transposed else n_in
     x = np.repeat(rng.normal(size=(1, lines)), n, axis=0)
     found = matrix.backward(x) if transposed else matrix.forward(x)
     scale, sampled, variance = matrix.scales[0, 0], 0.0, 0.0
     for leg, array in zip(matrix.substrate.mapping.legs, matrix.arrays, strict=True):
-        deviation = array.read_deviation(matrix.substrate.read_seconds)
+        deviation = np.broadcast_to(array.read_deviation(matrix.substrate.read_seconds), (n_in, n_out))
         device = leg.factor * scale * (array.apparent + deviation * rng.normal(size=(n, n_in, n_out)))
         sampled = sampled + np.einsum("ni,nij->nj", x, np.swapaxes(device, 1, 2) if transposed else device)
         spread = np.square(leg.factor * scale * deviation)

@@ -272,7 +272,7 @@ def test_strided_vectors_are_converted_as_they_are(device, rng, kind) -> None:
 @pytest.mark.parametrize("fresh", [False, True])
 def test_the_adc_on_every_backend(device, rng, kind, shape, noise, fresh) -> None:
     y, start, scale = odd_numbers(rng, shape, kind), rng.normal(size=shape).astype(kind), rng.normal(size=shape[0]).astype(kind)
-    clipped = 0
+    variance, clipped = rng.uniform(0, 1, shape[0]).astype(kind), 0
     for bits, bound in ((9, 4.0), (3, 0.5), (math.inf, 2.0), (math.inf, math.inf)):
         total, there = start.copy(), device.array(start)
         expected = adc(y, total, scale, noise, bits, bound, KEY, STEP, fresh)
@@ -280,6 +280,10 @@ def test_the_adc_on_every_backend(device, rng, kind, shape, noise, fresh) -> Non
         assert same(found, expected)
         assert same(there, total)
         clipped += expected.sum()
+        expected = adc(y, total, scale, noise, bits, bound, KEY, STEP, fresh, variance)
+        given = device.array(y), there, device.array(scale), noise, bits, bound, KEY, STEP, fresh, device.array(variance)
+        assert same(adc(*given), expected)
+        assert same(there, total)
     assert clipped > 0 or y.size < 2
 
 
