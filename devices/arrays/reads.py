@@ -122,7 +122,11 @@ class ReadableArray:
         device = self.device
         if device.read_noise.kind == "none":
             return None
-        g = np.zeros((1, 1), self.state.dtype, like=self.state) if device.read_noise.uniform else np.maximum(self.conductance(), 0)
+        g = (
+            np.zeros((1, 1), self.state.dtype, like=self.state)
+            if device.read_noise.uniform
+            else np.maximum(self.conductance(), 0)
+        )
         return device.read_noise.deviation(g, device.nominal_siemens[1], seconds) / g.dtype.type(device.siemens_per_state)
 
     def read(self, volts: np.ndarray) -> np.ndarray:

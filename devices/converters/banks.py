@@ -255,8 +255,8 @@ class AdcBank:
         if variance is not None and variance.shape not in (y.shape, (len(y), 1)):
             raise ValueError(f"variance has shape {variance.shape}; the sums have {y.shape}")
         if spec.uniform and (variance is None or variance.shape[1] == 1) and column_scale is None:
-            own = None if variance is None else variance[:, 0]
-            return adc(y, total, scale, noise, spec.bits, spec.bound, key, step, fresh, own)
+            of_vectors = None if variance is None else variance[:, 0]
+            return adc(y, total, scale, noise, spec.bits, spec.bound, key, step, fresh, of_vectors)
         leave = self.leave[cut]
         if column_scale is not None:
             if column_scale.shape != (self.lines,):

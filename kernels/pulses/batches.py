@@ -174,7 +174,20 @@ def apply_batch(
             if busy.any():
                 blocks = np.zeros((height, -(-width // pulse_rows.COLUMNS)), np.int64)
                 found_there = np.zeros(blocks.shape if found is not None else (0, 0))
-                given = state, row_lines, others, planes, one_sided, *arrays, spread, *stream, received, blocks, slots, found_there
+                given = (
+                    state,
+                    row_lines,
+                    others,
+                    planes,
+                    one_sided,
+                    *arrays,
+                    spread,
+                    *stream,
+                    received,
+                    blocks,
+                    slots,
+                    found_there,
+                )
                 _over_rows(busy_rows(law.noise), blocks.size, partial(pulse_rows.room, state.dtype), *given)
                 fired[busy] = blocks.sum(axis=1)[busy]
                 if found is not None:
