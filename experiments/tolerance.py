@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from tables import Swept, every, main, markdown
 
-from analogpc.assessment.tolerances import LOSS, Curve
+from analogpc.assessment.tolerances import LOSS, NONIDEALITIES, Curve
 from analogpc.report.page_pictures import style
 from analogpc.studies.comparison import Setting, mean_interval
 
@@ -64,22 +64,36 @@ def page(swept: Swept) -> list[str]:
         "converters; then one nonideality at a time. The learning rate is the default of the rule and is not adjusted. Test "
         "accuracy on 360 images relative to that of the ideal device, paired by seed.",
         "",
-        "## Tolerance: amount that costs 5 % of the accuracy",
+        "## What your device must reach",
         "",
-        "Mean and range over the seeds of the amount from which on 5 % are lost, interpolated between the amounts tried, of which the "
-        "ideal device is the first: linearly in the amount, in the reciprocal of the states, and in the step of a converter. > and < where "
-        "some seed bears all amounts tried. `analogpc assess` compares a device with these knees.",
+        "The knee: the amount from which on 5 % of the accuracy are lost, for every seed interpolated between the amounts tried, of "
+        "which the ideal device is the first: linearly in the amount, in the reciprocal of the states and of the on/off ratio, and in "
+        "the step of a converter or of a state. Mean and 95 % interval over the seeds (Student's t, on the same scale). > and < where "
+        "some seed bears all amounts tried. Last column: what the most sensitive seed of the most sensitive rule bears. "
+        "`analogpc assess` compares a device with these knees.",
         "",
     ]
     names = list(dict.fromkeys(one.name for one in found))
     by = {(one.name, one.rule): one for one in found}
-    rows = [[name, *(by[name, rule].said if (name, rule) in by else "–" for rule in rules)] for name in names]
-    lines += [*markdown(["nonideality", *rules], rows), "", "## All points", ""]
     rows = [
-        [str(point), *(_cell(swept, one) for rule in rules for one in swept.where(point=point, rule=rule))]
+        [name, *(by[name, rule].said if (name, rule) in by else "–" for rule in rules), _required(name, found)] for name in names
+    ]
+    lines += [*markdown(["nonideality", *rules, "every rule and seed"], rows), "", "## All points", ""]
+    rows = [
+        [str(point), *("; ".join(_cell(swept, one) for one in swept.where(point=point, rule=rule)) or "–" for rule in rules)]
         for point in swept.values("point")
     ]
     return [*lines, *markdown(["point", *rules], rows)]
+
+
+def _required(name: str, found: Sequence[Curve]) -> str:
+    """What the most sensitive seed of all rules bears."""
+    own, harm = [one for one in found if one.name == name], NONIDEALITIES[name].harm
+    knees = [one.strictest for one in own if not math.isnan(one.strictest)]
+    bound = "at least" if harm.sign == "<" else "at most"
+    if knees:
+        return f"{bound} {min(knees, key=harm.of_amount):.2g}"
+    return f"{own[0].amounts[-1]:g} is borne"
 
 
 def _cell(swept: Swept, one: Setting) -> str:
@@ -100,7 +114,7 @@ def figure(swept: Swept) -> Figure:
     drawn = Figure(figsize=(3.1 * columns, 2.6 * math.ceil(len(names) / columns)), layout="constrained")
     panels = drawn.subplots(math.ceil(len(names) / columns), columns, sharey=True, squeeze=False).ravel()
     for panel, name in zip(panels, names, strict=False):
-        _panel(panel, name, [one for one in found if one.name == name])
+        _panel(panel, name, [one for one in found if one.name == name], swept.values("rule"))
     for panel in panels[len(names) :]:
         panel.axis("off")
     for panel in panels[::columns]:
@@ -110,9 +124,10 @@ def figure(swept: Swept) -> Figure:
     return drawn
 
 
-def _panel(panel: object, name: str, drawn: Sequence[Curve]) -> None:
-    for number, curve in enumerate(drawn):
-        places = np.arange(1, len(curve.amounts) + 1) + 0.06 * (number - (len(drawn) - 1) / 2)
+def _panel(panel: object, name: str, drawn: Sequence[Curve], rules: Sequence[str]) -> None:
+    for curve in drawn:
+        number = rules.index(curve.rule)
+        places = np.arange(1, len(curve.amounts) + 1) + 0.06 * (number - (len(rules) - 1) / 2)
         values = [100 * np.array(one) for one in curve.relative]
         means = np.array([one.mean() for one in values])
         ends = [

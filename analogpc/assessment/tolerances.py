@@ -15,9 +15,10 @@ from importlib import resources
 
 import numpy as np
 
-from analogpc.devices.device_numbers import DeviceNumbers, device_numbers, mean_steps, places, step_at_zero
+from analogpc.devices.device_numbers import DeviceNumbers, device_numbers, mean_steps, places
 from analogpc.devices.responses import PulseResponse
 from analogpc.devices.substrate import Analog
+from analogpc.studies.comparison import mean_interval
 
 LOSS = 0.05
 """Relative loss of accuracy that defines the knee of a curve."""
@@ -42,9 +43,9 @@ class Harm:
 
 AMOUNT = Harm(lambda amount: amount, lambda harm: harm, ">")
 """For nonidealities whose amount is the harm."""
-RECIPROCAL = Harm(lambda amount: 1 / amount, lambda harm: 1 / harm, "<")
-"""For numbers of states, of which the spacing is the harm."""
-RESOLUTION = Harm(lambda bits: 2.0**-bits, lambda step: -math.log2(step), "<")
+RECIPROCAL = Harm(lambda amount: 1 / amount, lambda harm: 1 / harm if harm > 0 else math.inf, "<")
+"""For numbers of states, of which the spacing is the harm, and for ratios of conductances."""
+RESOLUTION = Harm(lambda bits: 2.0**-bits, lambda step: -math.log2(step) if step > 0 else math.inf, "<")
 """For bits of converters, of which the step is the harm."""
 
 
@@ -92,7 +93,10 @@ class Curve:
 
     @property
     def said(self) -> str:
-        """Mean and range of the knee over the seeds, or the largest amount tolerated by every seed."""
+        """Mean of the knee with Student's 95 % interval over the seeds, or the largest amount tolerated by every seed.
+
+        Computed on the scale of the harm; an end with less harm than the ideal device is written as the ideal device.
+        """
         knees = self.knees
         found = [one for one in knees if not math.isnan(one)]
         if not found:
@@ -101,7 +105,15 @@ class Curve:
             return (
                 f"{self._last} ({len(knees) - len(found)} of {len(knees)} seeds; else {', '.join(f'{one:.2g}' for one in found)})"
             )
-        return f"{np.mean(found):.2g} ({min(found):.2g} – {max(found):.2g})"
+        harm = [self._harm(one) for one in found]
+        ends = sorted(self._scale.to_amount(max(one, 0.0)) for one in mean_interval(harm) if not math.isnan(one))
+        interval = f" [{', '.join('∞' if math.isinf(one) else f'{one:.2g}' for one in ends)}]" if ends else ""
+        return f"{self._scale.to_amount(float(np.mean(harm))):.2g}{interval}"
+
+    @property
+    def strictest(self) -> float:
+        """Return the knee of the seed that tolerates least; NaN if every seed tolerates all measured amounts."""
+        return min((one for one in self.knees if not math.isnan(one)), key=self._harm, default=math.nan)
 
     @property
     def range(self) -> str:
@@ -195,7 +207,7 @@ def place_on_curves(substrate: Analog) -> list[Placed]:
     for curve in tolerance_curves():
         by_name.setdefault(curve.name, {})[curve.rule] = curve
     there = amounts(substrate)
-    return [Placed(name, there[name], curves) for name, curves in by_name.items()]
+    return [Placed(name, there[name], curves) for name, curves in by_name.items() if name in there]
 
 
 def _response(substrate: Analog) -> PulseResponse:
@@ -206,10 +218,10 @@ def _lost_at_bounds(substrate: Analog) -> float:
     """Return one minus the step towards a bound at that bound over the step at zero weight, averaged over both directions."""
     response = _response(substrate)
     low, high, zero = places(response)
-    # A bound cuts off steps out of the window, so the law is evaluated one step before it.
-    margin = min(step_at_zero(response), 0.25 * (high - low))
-    up, down = mean_steps(response, np.array([low + margin, high - margin]))
     zero_up, zero_down = (float(one[0]) for one in mean_steps(response, np.array([zero])))
+    # A bound cuts off steps out of the window, so the law is evaluated one step of the larger kind before it.
+    margin = min(max(zero_up, zero_down), 0.25 * (high - low))
+    up, down = mean_steps(response, np.array([low + margin, high - margin]))
     lost = [1 - one / zero for one, zero in ((float(up[1]), zero_up), (float(down[0]), zero_down)) if zero > 0]
     return max(0.0, float(np.mean(lost))) if lost else 0.0
 
@@ -220,18 +232,30 @@ def _stuck(substrate: Analog) -> float:
     return 1 - math.prod(1 - share for share in shares if isinstance(share, (int, float)))
 
 
+def _on_over_off(substrate: Analog) -> float:
+    device = substrate.device
+    return device.g_max_siemens / device.g_min_siemens if device.g_min_siemens > 0 else math.inf
+
+
+def _wire_segment(substrate: Analog) -> float:
+    """Return the resistance of a wire segment over the resistance of a device at the top of its window."""
+    wires = substrate.wires
+    return max(wires.row_ohms, wires.column_ohms) * substrate.device.g_max_siemens
+
+
 @dataclass(frozen=True)
 class Nonideality:
     """A nonideality that has tolerance curves.
 
     Attributes
     ----------
-    amount : function
-        From crossbars with a pulsed device, and the numbers of this device, to the amount.
+    amount : function or None
+        From crossbars with a pulsed device, and the numbers of this device, to the amount; None if it is no property of crossbars, or
+        was varied together with another one.
     harm : Harm
     """
 
-    amount: Callable[[Analog, DeviceNumbers], float]
+    amount: Callable[[Analog, DeviceNumbers], float] | None
     harm: Harm = AMOUNT
 
 
@@ -239,19 +263,24 @@ NONIDEALITIES = {
     "noise of a pulse, in steps": Nonideality(lambda crossbars, device: device.step_ctoc or 0.0),
     "spread of steps between devices": Nonideality(lambda crossbars, device: device.step_dtod or 0.0),
     "loss of the step at the bounds": Nonideality(lambda crossbars, device: _lost_at_bounds(crossbars)),
+    "asymmetry of up and down steps": Nonideality(lambda crossbars, device: abs(_response(crossbars).up_down)),
     "spread of the up-down asymmetry": Nonideality(lambda crossbars, device: _response(crossbars).up_down_dtod),
     "states": Nonideality(lambda crossbars, device: device.states, RECIPROCAL),
+    "on/off ratio": Nonideality(lambda crossbars, device: _on_over_off(crossbars), RECIPROCAL),
+    "on/off ratio, read noise of 2 %": Nonideality(None, RECIPROCAL),
     "write noise, of the range": Nonideality(lambda crossbars, device: device.write_noise),
     "read noise of a sum": Nonideality(lambda crossbars, device: crossbars.read_noise),
     "bits of the ADC": Nonideality(lambda crossbars, device: crossbars.adc.bits, RESOLUTION),
     "bits of the DAC": Nonideality(lambda crossbars, device: crossbars.dac.bits, RESOLUTION),
     "stuck devices": Nonideality(lambda crossbars, device: _stuck(crossbars)),
+    "wire segment, of the lowest resistance": Nonideality(lambda crossbars, device: _wire_segment(crossbars)),
     "leak in an update cycle": Nonideality(lambda crossbars, device: 1 / _response(crossbars).lifetime),
+    "bits of the states": Nonideality(None, RESOLUTION),
 }
 """By name, with the unit of the amount: the order and the names of the study's points."""
 
 
 def amounts(substrate: Analog) -> dict[str, float]:
-    """Return the amount of every nonideality in crossbars with a pulsed device, by name."""
+    """Return the amount of every nonideality of crossbars with a pulsed device, by name."""
     numbers = device_numbers(substrate.device)
-    return {name: float(one.amount(substrate, numbers)) for name, one in NONIDEALITIES.items()}
+    return {name: float(one.amount(substrate, numbers)) for name, one in NONIDEALITIES.items() if one.amount is not None}

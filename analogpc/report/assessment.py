@@ -155,11 +155,11 @@ def _placed_table(placed: Sequence[Placed]) -> Table:
         title="Tolerance: the amount at which 5 % of the accuracy are lost (~ the device is at it, ! beyond it, ? beyond what was tried)",
         title_justify="left",
     )
-    rules = list(placed[0].curves)
+    rules = list(dict.fromkeys(rule for one in placed for rule in one.curves))
     for name in ("nonideality", "here", *rules):
         table.add_column(name, justify="left" if name == "nonideality" else "right", no_wrap=True)
     for one in placed:
-        cells = [_knee_cell(one, rule) for rule in rules]
+        cells = [_knee_cell(one, rule) if rule in one.curves else "–" for rule in rules]
         table.add_row(one.name, f"{one.amount:.3g}", *cells)
     return table
 
@@ -199,8 +199,8 @@ def write_page(found: Assessment, command: str) -> None:
 
 
 _TOLERANCES = (
-    "How much of each nonideality the device has, and the amount at which a rule loses 5 % of its accuracy: mean and range over three "
-    "seeds, one nonideality at a time around an otherwise ideal device that learns in place by pulses (digits, 64-32-10, 6 epochs; "
+    "How much of each nonideality the device has, and the amount at which a rule loses 5 % of its accuracy: mean and 95 % interval over "
+    "three seeds, one nonideality at a time around an otherwise ideal device that learns in place by pulses (digits, 64-32-10, 6 epochs; "
     "experiments/results/tolerance.md). Several nonidealities together cost more than each of them alone."
 )
 

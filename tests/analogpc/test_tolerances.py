@@ -28,14 +28,17 @@ def test_amounts_are_those_that_the_study_sets():
     assert all(
         value == pytest.approx(0, abs=1e-9)
         for name, value in ideal.items()
-        if name not in ("states", "bits of the ADC", "bits of the DAC")
+        if name not in ("states", "bits of the ADC", "bits of the DAC", "on/off ratio")
     )
+    assert ideal["on/off ratio"] == pytest.approx(40)
     assert ideal["bits of the ADC"] == ideal["bits of the DAC"] == math.inf
     assert len(made) > 20
     for point, substrate in made.items():
         if point == "nothing":
             continue
         name, amount = point.rsplit(": ", 1)
+        if NONIDEALITIES[name].amount is None:
+            continue
         # The step towards a bound is read one step before it.
         there = amounts(substrate)
         assert there[name] == pytest.approx(float(amount), rel=5e-3), point
@@ -62,6 +65,10 @@ def test_knees_are_interpolated_in_what_does_the_harm():
     assert Curve("bp", "states", [50.0, 20.0], [[1.0, 1.0], [0.9, 0.97]]).range == "29 – < 20"
     assert Curve("bp", "stuck devices", [1.0, 3.0], [[1.0, 1.0], [1.0, 0.99]]).said == "> 3"
     assert Curve("bp", "stuck devices", [1.0, 3.0], [[1.0, 0.9], [0.8, 1.0]]).said == "> 3 (1 of 2 seeds; else 1.5)"
+    # Harms 1/40 and 1/20: mean 3/80, interval 3/80 ± 12.7 (1/80), whose lower end is below that of the ideal device.
+    assert Curve("bp", "states", [10.0], [[0.8, 0.9]]).said == "27 [5.1, ∞]"
+    assert Curve("bp", "stuck devices", [1.0], [[0.9, 0.9]]).said == "0.5 [0.5, 0.5]"
+    assert Curve("bp", "states", [10.0], [[0.8, 0.9]]).strictest == pytest.approx(40)
     # A loss that later amounts regain is no knee.
     assert math.isnan(Curve("bp", "stuck devices", [1.0, 2.0], [[0.9], [1.0]]).knees[0])
 
