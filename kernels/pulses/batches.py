@@ -116,7 +116,7 @@ def apply_batch(
     pulses, ``received``, and every state, except for the noise of three shortcuts:
 
     - Devices of constant step (`pulse_constant`): one draw for up to 256 products, as long as no bound can be reached.
-    - Linear law in busy rows (`pulse_rows`): one draw for a group of products, under the same condition.
+    - Linear law in busy rows (`pulse_rows`), of a few pulses per device: one draw for a group of products, under the same condition.
     - Linear law with additive noise in other rows (`pulse_events`): one draw for all pulses of a device in one product, likewise.
 
     Each replaces a sequence of independent normal numbers by one number with the distribution of their result, device by device, where

@@ -1,6 +1,7 @@
 """Steps that depend linearly on the state, for busy lines: whole rows together, and one draw for many products.
 
-A row is cut into blocks of columns, whose devices are processed side by side in vectorised loops, whether they fire or not.
+A row is cut into blocks of columns, whose devices are processed side by side in vectorised loops, whether they fire or not; in products
+in which few of them fire, only those are visited.
 `pulse_moments` documents the method, the draws, and when a group of products is safe for a device. Groups hold up to a given number of
 slots of the row, and fewer where they are not safe for many devices of a block. A device for which a group is not safe is processed
 pulse by pulse, with the same draws as in `pulses.apply_pulses`.
