@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import math
+import mmap
 import os
 import threading
 from typing import Any
@@ -129,3 +130,28 @@ def as_real(x: np.ndarray) -> np.ndarray:
     """View an array, contiguous in C order, with complex numbers as two adjacent real ones along the last axis."""
     x = np.ascontiguousarray(x, like=x)
     return x.view(x.real.dtype) if x.dtype.kind == "c" else x
+
+
+def unwritten_zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Return an array of zeros in main memory whose pages take memory only once they are written.
+
+    `numpy.zeros` may return memory that was used before, and has to write the zeros.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size < LARGE or os.name != "posix":
+        return np.zeros(shape, dtype)
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return np.frombuffer(pages, dtype).reshape(shape)
+
+
+def all_zero(array: np.ndarray) -> bool:
+    """Return whether all bits of a contiguous array in main memory are 0; minus zero has one that is not."""
+    bits = array.reshape(-1).view(f"u{array.itemsize}")
+    return not (bits[:1].any() or bits.any())
+
+
+def without_zeros(array: np.ndarray) -> np.ndarray:
+    """Return an array of the same values, which takes no memory if it is in main memory and all of them are 0."""
+    if on_gpu(array) or array.nbytes < LARGE or not all_zero(array):
+        return array
+    return unwritten_zeros(array.shape, array.dtype)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,8 +18,18 @@ from analogpc.kernels.checks import refuse_beyond_memory
 from analogpc.kernels.memory import filled
 from analogpc.kernels.random.streams import Key, normals, uniforms
 
+_BLOCK = 2**15
+"""Number of weights drawn together."""
 
-def initial_weights(init: Initialisation, shape: tuple[int, int], fan_out: int, key: Key) -> tuple[np.ndarray, np.ndarray]:
+
+def initial_weights(
+    init: Initialisation,
+    shape: tuple[int, int],
+    fan_out: int,
+    key: Key,
+    gains: tuple[float, float] = (1.0, 1.0),
+    dtype: Any = np.float64,
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw a weight matrix and its bias.
 
     Weights are drawn in float64 for all floating types, so that networks of both types start from equal numbers.
@@ -32,29 +42,51 @@ def initial_weights(init: Initialisation, shape: tuple[int, int], fan_out: int, 
     fan_out : int
         Number of outputs connected to one input: n_out, times the window area in a convolution.
     key : Key
+    gains : two floats
+        Factors on the drawn weights and biases.
+    dtype : numpy.dtype
+        Type of the result.
 
     Returns
     -------
-    weight : (n_out, fan_in) float64 array
-    bias : (n_out, 1) float64 array
+    weight : (n_out, fan_in) array
+    bias : (n_out, 1) array
     """
     fan_in, bias_shape = shape[1], (shape[0], 1)
-    if init == "kaiming-uniform":
-        bound = 1 / math.sqrt(fan_in)
-        return _uniform(bound, shape, key.fold("weight")), _uniform(bound, bias_shape, key.fold("bias"))
-    if init == "xavier-uniform":
-        return _uniform(math.sqrt(6 / (fan_in + fan_out)), shape, key.fold("weight")), np.zeros(bias_shape)
+    if init in ("kaiming-uniform", "xavier-uniform"):
+        bound = 1 / math.sqrt(fan_in) if init == "kaiming-uniform" else math.sqrt(6 / (fan_in + fan_out))
+        weight = _in_blocks(partial(_uniform, bound, key.fold("weight")), shape, gains[0], dtype)
+        if init == "xavier-uniform":
+            return weight, np.zeros(bias_shape, dtype)
+        return weight, _in_blocks(partial(_uniform, bound, key.fold("bias")), bias_shape, gains[1], dtype)
     variances = {
         "kaiming-normal": 2 / fan_in,
         "kaiming-normal-fan-out": 2 / fan_out,
         "xavier-normal": 2 / (fan_in + fan_out),
         "normal": 1.0,
     }
-    return math.sqrt(variances[init]) * normals(key.fold("weight"), 0, shape, np.float64), np.zeros(bias_shape)
+    draw = partial(_normal, math.sqrt(variances[init]), key.fold("weight"))
+    return _in_blocks(draw, shape, gains[0], dtype), np.zeros(bias_shape, dtype)
 
 
-def _uniform(bound: float, shape: tuple[int, int], key: Key) -> np.ndarray:
-    return bound * (2 * uniforms(key, 0, shape, np.float64) - 1)
+def _uniform(bound: float, key: Key, shape: tuple[int, int], first: int) -> np.ndarray:
+    return bound * (2 * uniforms(key, 0, shape, np.float64, first=first) - 1)
+
+
+def _normal(deviation: float, key: Key, shape: tuple[int, int], first: int) -> np.ndarray:
+    return deviation * normals(key, 0, shape, np.float64, first=first)
+
+
+def _in_blocks(
+    draw: Callable[[tuple[int, int], int], np.ndarray], shape: tuple[int, int], gain: float, dtype: np.dtype
+) -> np.ndarray:
+    """Draw an array in float64, some rows at a time, and convert it."""
+    drawn = np.empty(shape, dtype)
+    rows = max(1, _BLOCK // max(1, shape[1]))
+    for top in range(0, shape[0], rows):
+        part = drawn[top : top + rows]
+        part[...] = gain * draw((len(part), shape[1]), top * shape[1])
+    return drawn
 
 
 class LinearSpecification(BlockSpecification):
@@ -97,10 +129,11 @@ class LinearSpecification(BlockSpecification):
     ) -> dict[str, Matrix]:
         """Create the matrix "weight" (n_out, n_in) and, if requested, "bias" (n_out, 1)."""
         refuse_beyond_memory(math.prod(shape), np.float64, f"a matrix of {shape[0]} x {shape[1]} weights")
-        drawn = cache(lambda: initial_weights(self.init, shape, fan_out, key))
-        matrices = {"weight": make("weight", shape, lambda: (self.init_gain * drawn()[0]).astype(dtype))}
+        gains = self.init_gain, self.bias_gain
+        drawn = cache(lambda: initial_weights(self.init, shape, fan_out, key, gains, dtype))
+        matrices = {"weight": make("weight", shape, lambda: drawn()[0])}
         if self.bias:
-            matrices["bias"] = make("bias", (shape[0], 1), lambda: (self.bias_gain * drawn()[1]).astype(dtype))
+            matrices["bias"] = make("bias", (shape[0], 1), lambda: drawn()[1])
         return matrices
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,8 @@ class Network:
             )
         chosen = Digital() if substrate is None else as_substrate(substrate)
         self._describe(architecture, chosen, whole_number(seed, "seed", 0, 2**63 - 1))
-        self._initial: list[np.ndarray] | None = self._build(None)
+        self._build(None)
+        self._untrained = True
 
     def _describe(self, architecture: Architecture, substrate: Digital | Analog, seed: int) -> None:
         self.architecture, self.substrate, self.seed = architecture, substrate, seed
@@ -79,18 +81,15 @@ class Network:
         # Reference array of the backend, for NumPy functions that take ``like``.
         self._anchor = copied(np.empty(0, self.dtype), backend)
 
-    def _build(self, given: list[np.ndarray] | None) -> list[np.ndarray]:
-        """Build the layers with the weights of ``given``, or with drawn weights; return the weights, in order."""
-        used: list[np.ndarray] = []
+    def _build(self, given: Iterable[np.ndarray] | None) -> None:
+        """Build the layers with the weights of ``given``, in order, or with drawn weights."""
+        numbers, weights = count(), None if given is None else iter(given)
 
         def make(role: str, _: tuple[int, int], drawn: Callable[[], np.ndarray]) -> Matrix:
-            weights = drawn() if given is None else given[len(used)]
-            key = Key(self.seed).fold("matrix", len(used))
-            used.append(weights)
-            return make_matrix(self._substrate_of(role), weights, key)
+            key = Key(self.seed).fold("matrix", next(numbers))
+            return make_matrix(self._substrate_of(role), drawn() if weights is None else next(weights), key)
 
         self._assemble(make)
-        return used
 
     def _substrate_of(self, role: str) -> Digital | Analog:
         return self.substrate if role == "weight" else Digital()
@@ -217,11 +216,9 @@ class Network:
         weights stored in its devices.
         """
         twin = self._unbuilt(as_substrate(substrate))
-        if self._initial is not None:
-            twin._initial = twin._build(self._initial)
-        else:
-            twin._build([to_host(matrix.weights()) for matrix in self.matrices().values()])
-            twin._initial = None
+        # Initial weights are drawn again from the seed.
+        twin._build(None if self._untrained else (to_host(matrix.weights()) for matrix in self.matrices().values()))
+        twin._untrained = self._untrained
         for name, kept in twin.buffers().items():
             kept[...] = to_host(self.buffers()[name])
         twin.tokeniser = self.tokeniser
@@ -246,7 +243,7 @@ class Network:
         backend = self.backend if backend is None else as_backend(backend)
         twin = self._unbuilt(self.substrate)
         twin._place(backend)
-        twin._initial = None if trained else self._initial
+        twin._untrained = self._untrained and not trained
         twin.layers = [layer.copy(backend) for layer in self.layers]
         twin.architecture.join(twin.layers)
         twin.extras = {name: block.copy(backend) for name, block in self.extras.items()}
@@ -351,7 +348,7 @@ class Network:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle a network as its specification and state."""
-        return _restored, (self.specification, self.held(), self._initial, self.backend, self.tokeniser)
+        return _restored, (self.specification, self.held(), self._untrained, self.backend, self.tokeniser)
 
     def fitted(self, state: dict[str, Any]) -> dict[str, Any]:
         """Check a state from elsewhere, such as a file, and read all its arrays.
@@ -383,11 +380,11 @@ class Network:
             kept[...] = copied(state[name]["values"], self.backend)
         carried = state.get("carried", {})
         self.carried = [copied(carried[str(number)], self.backend) for number in range(len(carried))]
-        self._initial = None
+        self._untrained = False
 
 
-def _restored(specification: Mapping[str, Any], tree: Tree, initial: Any, backend: Backend, tokeniser: Any) -> Network:
+def _restored(specification: Mapping[str, Any], tree: Tree, untrained: bool, backend: Backend, tokeniser: Any) -> Network:
     """Restore a pickled network."""
     network = Network.from_snapshot(specification, tree)
-    network._initial, network.tokeniser = initial, tokeniser
+    network._untrained, network.tokeniser = untrained, tokeniser
     return network.to(backend)

@@ -16,7 +16,7 @@ from analogpc.devices.state import Settled, StateError, Stateful, Tree, stretche
 from analogpc.kernels.checks import passing_seconds
 from analogpc.kernels.gpu.arrays import Backend, copied, on_gpu
 from analogpc.kernels.lines import weighted_count
-from analogpc.kernels.memory import empty
+from analogpc.kernels.memory import empty, without_zeros
 from analogpc.kernels.pulses.batches import SentColumns, apply_batch
 from analogpc.kernels.pulses.planes import MAX_BATCH
 from analogpc.kernels.pulses.updates import apply_counts
@@ -68,7 +68,8 @@ class Array(ReadableArray, Stateful):
     ) -> None:
         self.device = device
         self.state = np.zeros(shape, dtype)
-        self.parameters = population(device, shape, key, dtype) if parameters is None else parameters
+        drawn = population(device, shape, key, dtype) if parameters is None else parameters
+        self.parameters = {name: without_zeros(values) for name, values in drawn.items()}
         self._age_seconds, self.pulses = 0.0, 0
         self._write_key, self.writes = key.fold("write"), 0
         self._clip()
@@ -356,7 +357,7 @@ class Array(ReadableArray, Stateful):
     @override
     def _adopt(self, tree: Tree, backend: Backend) -> None:
         self.state = copied(tree["state"], backend)
-        self.parameters = {name: copied(values, backend) for name, values in tree["parameters"].items()}
+        self.parameters = {name: without_zeros(copied(values, backend)) for name, values in tree["parameters"].items()}
         self._age_seconds, self.pulses = tree["age_seconds"], tree["pulses"]
         self._write_key, self.writes = Key(tree["write_key"]), tree["writes"]
         self._written = copied(tree["written"], backend) if "written" in tree else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -117,17 +117,24 @@ class Cells(Stateful):
 
     def program(self, wanted: np.ndarray, where: np.ndarray | None = None) -> None:
         """Write state differences (n_in, n_out), as precisely as the devices allow: all, or those at ``where`` (n_in, n_out) bool."""
-        mapping = self.substrate.mapping
-        targets = mapping.split(wanted, self.substrate.device)
-        for number, (array, target) in enumerate(zip(self.arrays, targets, strict=True)):
-            targets[number] = target if array.reference is None else target + array.reference
-            array.program(targets[number], where)
-        if mapping.compensate:
-            self._compensate(wanted, targets, where)
+        targets = self._targets(wanted)
+        for array in self.arrays:
+            # No name refers to a target here, so that it is released before the next one is computed.
+            array.program(next(targets), where)
+        if self.substrate.mapping.compensate:
+            self._compensate(wanted, where)
 
-    def _compensate(self, wanted: np.ndarray, targets: list[np.ndarray], where: np.ndarray | None) -> None:
+    def _targets(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
+        """Return the target states of the devices of every leg, references included."""
+        return map(
+            lambda target, array: target if array.reference is None else target + array.reference,
+            self.substrate.mapping.split(wanted, self.substrate.device),
+            self.arrays,
+        )
+
+    def _compensate(self, wanted: np.ndarray, where: np.ndarray | None) -> None:
         """Reprogram the working partners of stuck devices to compensate for them."""
-        mapping = self.substrate.mapping
+        mapping, targets = self.substrate.mapping, self._targets(wanted)
         error = wanted - self.difference()
         stuck = [array.stuck for array in self.arrays]
         factors = [leg.factor * mapping.group_weights[leg.group] for leg in mapping.legs]

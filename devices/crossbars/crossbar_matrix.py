@@ -143,9 +143,10 @@ class CrossbarMatrix(Matrix):
         ValueError
             If the weights are not finite real numbers of the shape of the matrix.
         """
-        weights = copied(real_array(weights, "weights", self.shape, self.dtype), self.backend)
+        wanted = copied(real_array(weights, "weights", self.shape, self.dtype).T, self.backend)
         self.gain, self._readout = 1.0, 0.0
-        self.cells.program(np.ascontiguousarray((weights.T / self.scale_grid()).astype(self.dtype), like=weights))
+        wanted /= self.scale_grid()
+        self.cells.program(wanted)
         self._read_path.forget()
         self.memory = self.substrate.scheme.memory(self.shape, self.anchor)
         self.substrate.scheme.begin(self, weights)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -102,7 +103,7 @@ class Mapping(Member):
         """Mean change of the state difference per coincidence, in steps of a device."""
 
     @abstractmethod
-    def split(self, difference: np.ndarray, device: Device) -> list[np.ndarray]:
+    def split(self, difference: np.ndarray, device: Device) -> Iterable[np.ndarray]:
         """Return the target states of all legs for the given state differences."""
 
     def difference(self, states: list[np.ndarray], subtracted: np.ndarray | float) -> np.ndarray:

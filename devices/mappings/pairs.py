@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -92,12 +93,12 @@ class DifferentialPair(Mapping):
         return [change] if self.minus == "reference" else [change / 2, -change / 2]
 
     @override
-    def split(self, difference: np.ndarray, device: Device) -> list[np.ndarray]:
+    def split(self, difference: np.ndarray, device: Device) -> Iterable[np.ndarray]:
         if self.minus == "reference":
             return [difference + difference.dtype.type(self.rest(device))]
         if device.response.unipolar:
             return [np.maximum(difference, 0), np.maximum(-difference, 0)]
-        return [difference / 2, -difference / 2]
+        return (difference / factor for factor in (2, -2))
 
 
 class OneSidedPair(Mapping):
@@ -150,7 +151,7 @@ class OneSidedPair(Mapping):
         return 1.0
 
     @override
-    def split(self, difference: np.ndarray, device: Device) -> list[np.ndarray]:
+    def split(self, difference: np.ndarray, device: Device) -> Iterable[np.ndarray]:
         return [np.maximum(difference, 0), np.maximum(-difference, 0)]
 
     @property
@@ -242,5 +243,5 @@ class OffsetColumn(Mapping):
         return ""
 
     @override
-    def split(self, difference: np.ndarray, device: Device) -> list[np.ndarray]:
+    def split(self, difference: np.ndarray, device: Device) -> Iterable[np.ndarray]:
         return [difference + difference.dtype.type(self.rest(device))]

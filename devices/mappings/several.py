@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import numpy as np
@@ -78,7 +79,7 @@ class BitSliced(Mapping):
         return 2.0
 
     @override
-    def split(self, difference: np.ndarray, device: Device) -> list[np.ndarray]:
+    def split(self, difference: np.ndarray, device: Device) -> Iterable[np.ndarray]:
         full, base = self.range(device), 2.0**self.bits
         # Integers in float64, from the highest digit down: exact for any size, and the largest cannot carry over.
         left = np.rint(np.minimum(np.abs(difference).astype(np.float64) / full, 1.0) * (base**self.slices - 1))
@@ -132,7 +133,7 @@ class DeviceVector(Mapping):
         return 2 * (sum(self.gammas) if self.policy == "all" else sum(self.gammas) / len(self.gammas))
 
     @override
-    def split(self, difference: np.ndarray, device: Device) -> list[np.ndarray]:
+    def split(self, difference: np.ndarray, device: Device) -> Iterable[np.ndarray]:
         each = difference / difference.dtype.type(sum(self.gammas))
         pair = [np.maximum(each, 0), np.maximum(-each, 0)] if device.response.unipolar else [each / 2, -each / 2]
         return pair * len(self.gammas)

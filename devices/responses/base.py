@@ -16,11 +16,14 @@ from typing_extensions import override
 
 from analogpc.devices.bounds import Fraction, NonNegative, Positive
 from analogpc.devices.families import Member
+from analogpc.kernels.memory import all_zero, unwritten_zeros
 from analogpc.kernels.pulses.updates import Law, apply_counts
 from analogpc.kernels.random.streams import Key, normals, uniforms
 
 WINDOW_SIGMAS = 3.0
 """Number of standard deviations at which a bound is clipped: a normal distribution is unbounded, a conductance window is not."""
+_BLOCK = 2**15
+"""Number of devices drawn together."""
 
 
 class DeviceResponse(Member):
@@ -211,9 +214,25 @@ class PulseResponse(DeviceResponse):
         from device to device, "decay" and "diffusion" for devices that leak, and "reference" if one is subtracted. Magnitudes are
         taken, so that steps are nonnegative and bounds keep their signs, as in aihwkit's ``enforce_consistency``.
         """
+        # In blocks of rows: the intermediate numbers, in float64, take several times the memory of the parameters.
+        height, width = shape
+        rows = max(1, _BLOCK // max(1, width))
+        sampled: dict[str, np.ndarray] = {}
+        for top in range(0, max(1, height), rows):
+            drawn = self._draw(key, (min(rows, height - top), width), top * width)
+            for name, values in drawn.items():
+                if name not in sampled:
+                    sampled[name] = unwritten_zeros(shape, dtype)
+                own = np.asarray(values, dtype)
+                if not all_zero(own):
+                    sampled[name][top : top + rows] = own
+        return sampled
+
+    def _draw(self, key: Key, shape: tuple[int, int], first: int) -> dict[str, np.ndarray]:
+        """Draw the parameters of some rows of a population whose first device has the number ``first``; float64."""
 
         def xi(name: str) -> np.ndarray:
-            return normals(key.fold(name), 0, shape, np.float64)
+            return normals(key.fold(name), 0, shape, np.float64, first=first)
 
         spread = self.dw_min_dtod * xi("dw_min")
         size = np.exp(spread) if self.dw_min_dtod_log_normal else 1 + spread
@@ -222,9 +241,9 @@ class PulseResponse(DeviceResponse):
         high = np.minimum(np.abs(self.w_max * (1 + self.w_max_dtod * xi("w_max"))), highest)
         low = np.maximum(-np.abs(self.w_min * (1 + self.w_min_dtod * xi("w_min"))), lowest)
         if self.corrupt_prob > 0:
-            stuck = uniforms(key.fold("corrupt"), 0, shape, np.float64) <= self.corrupt_prob
+            stuck = uniforms(key.fold("corrupt"), 0, shape, np.float64, first=first) <= self.corrupt_prob
             lower, upper = np.maximum(low, -self.corrupt_range), np.minimum(high, self.corrupt_range)
-            place = lower + (upper - lower) * uniforms(key.fold("corrupt", "place"), 0, shape, np.float64)
+            place = lower + (upper - lower) * uniforms(key.fold("corrupt", "place"), 0, shape, np.float64, first=first)
             high, low = np.where(stuck, place, high), np.where(stuck, place, low)
         drawn = {"low": low, "high": high}
         drawn |= {"up": np.abs(self.dw_min * (size + beta)), "down": np.abs(self.dw_min * (size - beta))}
@@ -236,7 +255,7 @@ class PulseResponse(DeviceResponse):
             drawn["decay"] = 1 / lifetime
         if self.diffusion > 0:
             drawn["diffusion"] = np.abs(self.diffusion * (1 + self.diffusion_dtod * xi("diffusion")))
-        return {name: np.ascontiguousarray(values, dtype) for name, values in drawn.items()}
+        return drawn
 
     @abstractmethod
     def shapes(self, drawn: dict[str, np.ndarray], xi: Callable[[str], np.ndarray]) -> dict[str, np.ndarray]:

@@ -37,10 +37,11 @@ def case(depth: int, batch: int, steps: int, where: str) -> dict[str, float]:
     from analogpc.networks.zoo import mlp, vgg
     from analogpc.rules import PredictiveCoding
 
-    small = rule_step(mlp([8, 8, 8]), PredictiveCoding(steps=2), 4)[0]
+    substrate = Digital() if where == "digital" else Analog(device=where)
+    small = rule_step(mlp([8, 8, 8], substrate=substrate), PredictiveCoding(steps=2), 4)[0]
     small()
     before = resident()
-    network = vgg(depth, substrate=Digital() if where == "digital" else Analog(device=where))
+    network = vgg(depth, substrate=substrate)
     built = resident()
     rng = np.random.default_rng(0)
     x = rng.random((batch, *network.input_shape), np.float32)

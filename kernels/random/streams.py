@@ -225,23 +225,24 @@ def row_normals(out, c1, c2, c3, k0, k1):
         out[4 * place + 3] = normal(w3)
 
 
-def bits(key: Key, step: int, shape: int | tuple[int, ...], *, like: np.ndarray | None = None) -> np.ndarray:
+def bits(key: Key, step: int, shape: int | tuple[int, ...], *, first: int = 0, like: np.ndarray | None = None) -> np.ndarray:
     """Return uniform random 32-bit words, ``shape``, uint32; element i (C order) is word i mod 4 of block i div 4.
 
-    ``like`` is an array on the backend of the result.
+    ``like`` is an array on the backend of the result. In main memory, the result may begin with element ``first``.
     """
+    if like is None or not on_gpu(like):
+        return _drawn(_some_bits, np.uint32, key, step, shape, first)
     out = np.empty(shape, np.uint32, like=like)
-    if on_gpu(out):
-        _BITS(-(-out.size // 4), out, out.size, *key.words, *step_there(step))
-    else:
-        _fill(_some_bits, out.reshape(-1), key, step)
+    _BITS(-(-out.size // 4), out, out.size, *key.words, *step_there(step))
     return out
 
 
-def _fill(kernel: Callable[..., None], out: np.ndarray, key: Key, step: int) -> None:
-    """Fill a vector with random words or numbers, in parts of whole blocks."""
-    when = np.uint64(step)
-    distribute(lambda first, stop: kernel(out[first:stop], first // 4, *key.words, when), out.size, _PART)
+def _drawn(kernel: Callable[..., None], dtype: type, key: Key, step: int, shape: int | tuple[int, ...], begin: int) -> np.ndarray:
+    """Return random words or numbers from element ``begin`` on, drawn in parts of whole blocks."""
+    lead, when = begin % 4, np.uint64(step)
+    out: np.ndarray = np.empty(lead + (shape if isinstance(shape, int) else math.prod(shape)), dtype)
+    distribute(lambda first, stop: kernel(out[first:stop], (begin + first) // 4, *key.words, when), out.size, _PART)
+    return out[lead:].reshape(shape)
 
 
 def uniforms(
@@ -250,10 +251,13 @@ def uniforms(
     shape: int | tuple[int, ...],
     dtype: str | type | np.dtype = np.float32,
     *,
+    first: int = 0,
     like: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return uniform numbers in (0, 1], ``shape``: 32 random bits each, rounded to ``dtype``; ``like`` as for `bits`."""
-    return ((bits(key, step, shape, like=like) + 0.5) * 2.0**-32).astype(dtype)
+    """Return uniform numbers in (0, 1], ``shape``: 32 random bits each, rounded to ``dtype``; ``first``, ``like`` as for `bits`."""
+    drawn = bits(key, step, shape, first=first, like=like) + 0.5
+    drawn *= 2.0**-32
+    return drawn.astype(dtype, copy=False)
 
 
 def normals(
@@ -262,17 +266,16 @@ def normals(
     shape: int | tuple[int, ...],
     dtype: str | type | np.dtype = np.float32,
     *,
+    first: int = 0,
     like: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return standard normal numbers, ``shape``, from 32 random bits each, of float32 accuracy; ``like`` as for `bits`."""
-    there = like is not None and on_gpu(like)
-    # In main memory they are drawn in float32 for every type: one kernel less to compile.
-    out = np.empty(shape, dtype if there else np.float32, like=like)
-    if there:
-        _NORMALS(-(-out.size // 4), out, out.size, *key.words, *step_there(step))
-        return out
-    _fill(_some_normals, out.reshape(-1), key, step)
-    return out.astype(dtype, copy=False)
+    """Return standard normal numbers, ``shape``, from 32 random bits each, of float32 accuracy; ``first``, ``like`` as for `bits`."""
+    if like is None or not on_gpu(like):
+        # Drawn in float32 for every type: one kernel less to compile.
+        return _drawn(_some_normals, np.float32, key, step, shape, first).astype(dtype, copy=False)
+    out = np.empty(shape, dtype, like=like)
+    _NORMALS(-(-out.size // 4), out, out.size, *key.words, *step_there(step))
+    return out
 
 
 @functools.cache
