@@ -179,6 +179,8 @@ def train(
     for name, value in texts.items():
         if value is not None:
             raise ValueError(f"--{name} applies to texts only: add --dataset text:PATH")
+    if network == "transformer":
+        raise ValueError("--network transformer is for texts only: add --dataset text:PATH")
     if resume is not None:
         out = resume if out is None else out
         if out != resume:

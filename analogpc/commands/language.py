@@ -66,7 +66,9 @@ def train_text(
         Prompt to continue, or text to fill in.
     """
     from analogpc.kernels.gpu.blas import use_precision
-    from analogpc.training.language import LanguageRun, begin_text
+    from analogpc.training.generation import tokens_to_continue, tokens_to_fill
+    from analogpc.training.language import LanguageRun
+    from analogpc.training.language_fit import begin_text
     from analogpc.training.language_study import text_of
     from analogpc.training.perplexity import perplexity
 
@@ -90,6 +92,12 @@ def train_text(
             study = study.but(batches=max(1, options["epochs"] * len(data.train) // study.batch_size))
         with use_precision(precision or "tf32"):
             run = begin_text(study, data, backend=backend)
+    if prompt is not None:
+        # A prompt that cannot be used is refused before the training, not after it.
+        if run.study.network.task == "conditional":
+            tokens_to_continue(run.tokeniser, prompt)
+        else:
+            tokens_to_fill(run.tokeniser, prompt, data.positions)
     run.train(data, checkpoint=out, report=lambda line: print(line, file=sys.stderr))
     found = perplexity(run.best_network, data, "test")
     said = None if prompt is None else (run.generate(prompt) if run.study.network.task == "conditional" else run.fill(prompt))

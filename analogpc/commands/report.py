@@ -18,7 +18,7 @@ def report(
     ] = None,
     title: Annotated[str, typer.Option(help="Title of the page.")] = "",
     data_dir: Annotated[
-        Path | None, typer.Option(help="Folder with the published files of the data sets, for drift curves.")
+        Path | None, typer.Option(help="Folder with the published files of the data sets, for drift curves, or with the texts.")
     ] = None,
     as_json: Json = False,
 ) -> None:

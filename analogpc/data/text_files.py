@@ -81,10 +81,10 @@ def load_text(
         # Running text in very long lines: split at words.
         pieces = _in_pieces(text)
     if len(pieces) < _LEAST:
-        raise DataError(
-            f"{path} has only {len(pieces)} {kind}: at least {_LEAST} are needed; for running text without sentences use "
-            "instances = 'packed'"
-        )
+        named = {"packed": "piece", "lines": "line"}.get(kind, "sentence")
+        advice = "" if kind == "packed" else "; for running text without sentences use instances = 'packed'"
+        number = f"{len(pieces)} {named}{'s' * (len(pieces) != 1)}"
+        raise DataError(f"{path} has only {number}: at least {_LEAST} are needed{advice}")
     apart = held_out or max(1, round(_HELD_OUT * len(pieces)))
     if 2 * apart >= len(pieces):
         raise DataError(f"held_out = {apart} of {len(pieces)} {kind} leaves no training instances")

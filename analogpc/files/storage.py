@@ -32,7 +32,9 @@ _TEXT_ATTRIBUTE = 32_768
 _COMPRESS_FROM = 4_096
 _PIECE = 2**20
 _LONGEST_KIND, _DEEPEST = 64, 100
-_TAKEN_BY = {"language-run": ": of language models there are train --resume, eval, generate, fill, bill, export and inspect"}
+_TAKEN_BY = {
+    "language-run": ": of language models there are train --resume, eval, generate, fill, report, bill, export and inspect"
+}
 """Hint for files of one kind where another was expected."""
 _OWN = ("format", "kind", "format_version", "analogpc_version")
 # Characters that HDF5 strings cannot hold: null and lone surrogates.

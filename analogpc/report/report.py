@@ -18,6 +18,7 @@ from analogpc.studies.comparison import best_setting, difference, settings
 from analogpc.studies.table import Record
 
 if TYPE_CHECKING:
+    from analogpc.training.language import LanguageRun
     from analogpc.training.run import Run
 
 _HIDDEN = ("key", "setting", "machine", "python", "numpy", "numba", "analogpc", "backend", "gpu")
@@ -40,7 +41,7 @@ def write_report(given: Sequence[str | Path], folder: str | Path, *, title: str 
     title : str
         Title of the page.
     data_dir : path
-        Folder with the published files of the data sets, needed for drift curves.
+        Folder with the published files of the data sets, needed for drift curves, or with the texts of language models.
 
     Returns
     -------
@@ -142,7 +143,42 @@ def _setting_columns(found: Sequence[Any], metric: str) -> list[str]:
     return [*listed, "sentence"] if any(one.other for one in found) else listed
 
 
+def _of_language_runs(places: Sequence[Path], title: str, data_dir: str | Path | None) -> tuple[str, list[Picture]]:
+    from analogpc.report.language_runs import language_pictures, run_table, samples, texts_of
+    from analogpc.studies.table import rule_name, substrate_name
+    from analogpc.training.language import LanguageRun
+
+    loaded = [LanguageRun.load(place) for place in places]
+    runs = dict(zip(_names(loaded, places), loaded, strict=True))
+    for name, run in runs.items():
+        if run.best is None:
+            raise ReportError(f"{name} has no finished evaluation, so there is nothing to report yet")
+    texts, missing = texts_of(runs, data_dir)
+    pictures = language_pictures(runs, texts)
+    studies = {f"Study of {name}" if len(runs) > 1 else "Study": run.study.to_toml() for name, run in runs.items()}
+    parts = [
+        Part("results", "Results", tables=[run_table(runs, (rule_name, substrate_name))]),
+        Part("pictures", "Pictures", pictures=pictures),
+        samples(runs, texts, missing),
+        *_bills(runs),
+        _provenance(loaded[0].environment, _command(loaded[0]) if len(loaded) == 1 else "", studies),
+    ]
+    kinds = dict.fromkeys(f"{Path(run.study.text).name}, {run.study.network.task} language model" for run in loaded)
+    return render(title or f"Report of {', '.join(runs)}", "; ".join(kinds), parts), pictures
+
+
 def _of_runs(places: Sequence[Path], title: str, data_dir: str | Path | None) -> tuple[str, list[Picture]]:
+    from analogpc.files.storage import read_header
+
+    kinds = [read_header(place)["kind"] for place in places]
+    if "language-run" in kinds:
+        if set(kinds) != {"language-run"}:
+            raise ReportError("a report covers runs of language models, or other runs, but not both: report them separately")
+        return _of_language_runs(places, title, data_dir)
+    return _of_other_runs(places, title, data_dir)
+
+
+def _of_other_runs(places: Sequence[Path], title: str, data_dir: str | Path | None) -> tuple[str, list[Picture]]:
     from analogpc.report.run_pictures import run_pictures
     from analogpc.training.run import Run
 
@@ -167,7 +203,7 @@ def _of_runs(places: Sequence[Path], title: str, data_dir: str | Path | None) ->
     return render(title or f"Report of {', '.join(runs)}", "; ".join(kinds), parts), pictures
 
 
-def _names(runs: Sequence[Run], places: Sequence[Path]) -> list[str]:
+def _names(runs: Sequence[Run | LanguageRun], places: Sequence[Path]) -> list[str]:
     """Name runs by their differences, or by their files where that is ambiguous."""
     from analogpc.studies.table import rule_name, substrate_name
 
@@ -207,13 +243,13 @@ def _run_table(runs: Mapping[str, Run]) -> tuple[list[dict[str, Any]], list[str]
     return rows, list(dict.fromkeys([*first, *sorted(judged), *found]))
 
 
-def _bills(runs: Mapping[str, Run]) -> list[Part]:
+def _bills(runs: Mapping[str, Run] | Mapping[str, LanguageRun]) -> list[Part]:
     """Return the bills of all runs that have one."""
     listings = {name: str(run.bill()) for name, run in runs.items() if hasattr(run, "bill")}
     return [Part("bill", "Bill", listings=listings)] if listings else []
 
 
-def _command(run: Run) -> str:
+def _command(run: Run | LanguageRun) -> str:
     return shlex.join(["analogpc", "train", "study.toml", "--out", "run.h5"]) + "   # study.toml: the study below"
 
 

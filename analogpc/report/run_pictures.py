@@ -13,6 +13,7 @@ from analogpc.devices.substrate import Analog
 from analogpc.report.page_pictures import LINES, PALETTE, Picture, canvas, legend, picture, style
 
 if TYPE_CHECKING:
+    from analogpc.training.language import LanguageRun
     from analogpc.training.run import Run
 
 Runs = Mapping[str, "Run"]
@@ -92,7 +93,7 @@ def energies(runs: Runs) -> list[Picture]:
     ]
 
 
-def conductances(runs: Runs) -> list[Picture]:
+def conductances(runs: Mapping[str, Run] | Mapping[str, LanguageRun]) -> list[Picture]:
     """Plot histograms of all conductances before and after training, one panel per run on crossbars."""
     shown = {name: run for name, run in runs.items() if _crossbars(run)}
     if not shown:
@@ -123,12 +124,12 @@ def conductances(runs: Runs) -> list[Picture]:
     ]
 
 
-def tile_maps(runs: Runs) -> list[Picture]:
+def tile_maps(runs: Mapping[str, Run] | Mapping[str, LanguageRun]) -> list[Picture]:
     """Plot conductances, faults and saturation of the first tiles of each run on crossbars."""
     return [made for name, run in runs.items() if _crossbars(run) for made in _tile_maps(name, run)]
 
 
-def _tile_maps(name: str, run: Run) -> list[Picture]:
+def _tile_maps(name: str, run: Run | LanguageRun) -> list[Picture]:
     device = _device(run)
     tiles = [(matrix_name, n, tile) for matrix_name, m in _crossbars(run).items() for n, tile in enumerate(m.tiles())]
     chosen = tiles[:_MOST_TILES]
@@ -242,18 +243,18 @@ def run_pictures(runs: Runs, data: Mapping[str, Any]) -> list[Picture]:
     return made + drift(runs, data)
 
 
-def _crossbars(run: Run) -> dict[str, CrossbarMatrix]:
+def _crossbars(run: Run | LanguageRun) -> dict[str, CrossbarMatrix]:
     return {name: m for name, m in run.network.matrices().items() if isinstance(m, CrossbarMatrix)}
 
 
-def _device(run: Run) -> Any:
+def _device(run: Run | LanguageRun) -> Any:
     """Return the device of a run on crossbars."""
     substrate = run.study.substrate
     assert isinstance(substrate, Analog)
     return substrate.device
 
 
-def _initial(run: Run) -> Any:
+def _initial(run: Run | LanguageRun) -> Any:
     """Return the network before training: the same devices with the initial weights."""
     from analogpc.networks.network import Network
 

@@ -171,7 +171,7 @@ class _Texts(Kind):
 
     @override
     def begin(self, study: LanguageStudy, data: Any, backend: Any) -> Any:
-        from analogpc.training.language import begin_text
+        from analogpc.training.language_fit import begin_text
 
         return begin_text(study, data, backend=backend)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from analogpc.data.samples import DataError
@@ -24,7 +26,7 @@ def generate(
     if tokens < 0 or not temperature >= 0 or not np.isfinite(temperature):
         raise DataError(f"tokens = {tokens} and temperature = {temperature:g} must not be negative")
     key, positions = Key(0) if key is None else key, network.input_shape[0]
-    known = [START, *tokeniser.encode([prompt])[0]]
+    known = tokens_to_continue(tokeniser, prompt)
     with network.isolated_reads(key.fold("read")):
         for number in range(tokens):
             seen = known[-positions:]
@@ -41,20 +43,68 @@ def fill(network: Network, tokeniser: Tokeniser, text: str) -> str:
     """Fill in the masked tokens of a text; see `Network.fill`."""
     if _task(network) != "masked":
         raise DataError("a conditional language model has no masked tokens: generate continues a text")
+    return filled(network, tokeniser, tokens_to_fill(tokeniser, text, network.input_shape[0]))
+
+
+def tokens_to_continue(tokeniser: Tokeniser, prompt: str) -> list[int]:
+    """Return the tokens of a prompt, with ``<s>``.
+
+    Raises
+    ------
+    DataError
+        If it contains special tokens, or characters that the training text lacks.
+    """
+    return [START, *_known(tokeniser, prompt)]
+
+
+def tokens_to_fill(tokeniser: Tokeniser, text: str, positions: int) -> list[int]:
+    """Return the tokens of a text with masks, with ``<s>`` and ``</s>``.
+
+    Raises
+    ------
+    DataError
+        If it has no mask, is longer than ``positions``, or contains other special tokens or characters that the training text lacks.
+    """
     parts = text.split(_MASK)
     if len(parts) < 2:
         raise DataError(f"there is no {_MASK} in the text")
     known = [START]
     for number, part in enumerate(parts):
         known += [MASK] if number else []
-        known += tokeniser.encode([part.strip()])[0] if part.strip() else []
+        known += _known(tokeniser, part)
     known.append(END)
-    if len(known) > network.input_shape[0]:
-        raise DataError(f"the text has {len(known)} tokens, and the model takes {network.input_shape[0]}")
+    if len(known) > positions:
+        raise DataError(f"the text has {len(known)} tokens, and the model takes {positions}")
+    return known
+
+
+def filled(network: Network, tokeniser: Tokeniser, known: Sequence[int]) -> str:
+    """Return the text of tokens in which every ``<mask>`` is replaced; ``known`` starts with ``<s>`` and fits into the model."""
     with network.isolated_reads(Key(0)):
         logits = _logits(network, known)
     logits[:, [*_NEVER, END]] = -np.inf
     return tokeniser.decode(int(logits[place].argmax()) if one == MASK else one for place, one in enumerate(known[1:], start=1))
+
+
+def _known(tokeniser: Tokeniser, text: str) -> list[int]:
+    """Return the tokens of a text.
+
+    Raises
+    ------
+    DataError
+        If it contains special tokens, or characters that the training text lacks.
+    """
+    # Training texts have single spaces.
+    text = " ".join(text.split())
+    if not text:
+        return []
+    if special := next((token for token in SPECIAL if token in text), None):
+        raise DataError(f"the text contains '{special}', which is not a word but a special token of the model: leave it out")
+    found = tokeniser.encode([text])[0]
+    if UNKNOWN in found:
+        missing = next((letter for letter in text if UNKNOWN in tokeniser.encode([letter])[0]), text)
+        raise DataError(f"the text contains '{missing}', which does not occur in the training text of the model: leave it out")
+    return found
 
 
 def words_of(network: Network) -> Tokeniser:
@@ -78,7 +128,7 @@ def _task(network: Network) -> str:
     return str(task)
 
 
-def _logits(network: Network, known: list[int]) -> np.ndarray:
+def _logits(network: Network, known: Sequence[int]) -> np.ndarray:
     """Compute the logits at all positions of one text, (positions, vocabulary) float64."""
     ids = np.full((1, network.input_shape[0]), PAD, np.int32)
     ids[0, : len(known)] = known

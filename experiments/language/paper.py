@@ -23,7 +23,8 @@ from analogpc.devices.fields import lay
 from analogpc.devices.texts import read_toml
 from analogpc.files.atomic import replace_file
 from analogpc.kernels.gpu.blas import use_precision
-from analogpc.training.language import LanguageRun, begin_text
+from analogpc.training.language import LanguageRun
+from analogpc.training.language_fit import begin_text
 from analogpc.training.language_study import LanguageStudy, text_of
 from analogpc.training.perplexity import perplexity
 from analogpc.training.run import DivergenceError

@@ -28,7 +28,8 @@ from analogpc.files.atomic import replace_file
 from analogpc.kernels.gpu.blas import describe_gpu, use_precision
 from analogpc.networks.network import Network
 from analogpc.networks.transformer import Transformer
-from analogpc.training.language import LanguageRun, begin_text
+from analogpc.training.language import LanguageRun
+from analogpc.training.language_fit import begin_text
 from analogpc.training.language_study import LanguageStudy
 from analogpc.training.optimisers import SGD, AdamW
 from analogpc.training.perplexity import perplexity

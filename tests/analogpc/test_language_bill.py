@@ -11,7 +11,8 @@ from analogpc import transformer
 from analogpc.commands.app import main
 from analogpc.devices.costs.technology import TechnologyError
 from analogpc.devices.substrate import Analog
-from analogpc.training.language import LanguageRun, begin_text, fit_text
+from analogpc.training.language import LanguageRun
+from analogpc.training.language_fit import begin_text, fit_text
 
 SMALL = {"positions": 8, "features": 8, "hidden": 8, "blocks": 1, "dtype": "float32"}
 FIELDS = {"batches": 4, "batch_size": 40, "evaluate_every": 2, "learning_rate": 0.1, "technology": "isaac-32nm"}

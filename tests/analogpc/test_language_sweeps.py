@@ -12,6 +12,7 @@ from analogpc.commands.app import main
 from analogpc.studies.axes import AxesError
 from analogpc.studies.plan import read_plan
 from analogpc.training.language import LanguageRun
+from analogpc.training.language_fit import fit_text
 from analogpc.training.language_study import LanguageStudy
 from analogpc.training.perplexity import perplexity
 
@@ -50,7 +51,7 @@ def test_a_sweep_of_language_models_equals_the_runs_of_the_same_studies(text, tm
     network = {name: value for name, value in NETWORK.items() if name != "kind"}
     data = apc.data.text_files.load_text(text, vocabulary=60, positions=8, held_out=20)
     network = apc.transformer(**network, seed=1)
-    run = apc.training.language.fit_text(network, "ipc", data, batches=4, batch_size=8, evaluate_every=2, seed=1)
+    run = fit_text(network, "ipc", data, batches=4, batch_size=8, evaluate_every=2, seed=1)
     assert row["validation_perplexity"] == run.best[1]
     assert row["test_perplexity"] == perplexity(run.best_network, data, "test").value
     # Once more: everything is remembered.

@@ -12,7 +12,7 @@ from analogpc.kernels.gpu.graphs import working_stream
 from analogpc.networks import Transformer
 from analogpc.networks.network import Network
 from analogpc.rules import ZIL, Backprop, IncrementalPC, PredictiveCoding
-from analogpc.training.language import fit_text
+from analogpc.training.language_fit import fit_text
 from analogpc.training.optimisers import SGD, AdamW, Learner
 from analogpc.training.step import TrainingStep
 

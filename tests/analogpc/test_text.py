@@ -18,7 +18,8 @@ from analogpc.data.tokeniser import END, MASK, PAD, SPECIAL, START
 from analogpc.devices.substrate import Analog, Digital
 from analogpc.kernels.random.streams import Key
 from analogpc.networks.zoo import transformer
-from analogpc.training.language import LanguageRun, fit_text
+from analogpc.training.language import LanguageRun
+from analogpc.training.language_fit import fit_text
 from analogpc.training.perplexity import Perplexity, perplexity
 
 pytest.importorskip("tokenizers")
@@ -175,13 +176,12 @@ def test_networks_speak_as_their_runs_do(tmp_path, capsys, task, substrate):
 def test_commands_for_labelled_samples_refuse_language_models(tmp_path, capsys):
     file = tmp_path / "run.h5"
     fit_text(transformer(40, **SMALL), "bp", small_text(), batches=1, learning_rate=0.02).save(file)
-    for command in ("report", "plot"):
-        with pytest.raises(SystemExit) as ended:
-            main([command, str(file)])
-        assert ended.value.code
-        reported = capsys.readouterr().err
-        assert "of language models there are train --resume, eval, generate, fill, bill, export and inspect" in reported
-        assert "Traceback" not in reported
+    with pytest.raises(SystemExit) as ended:
+        main(["plot", str(file)])
+    assert ended.value.code
+    reported = capsys.readouterr().err
+    assert "of language models there are train --resume, eval, generate, fill, report, bill, export and inspect" in reported
+    assert "Traceback" not in reported
 
 
 def test_eval_tells_the_perplexity_after_time_and_on_other_hardware(tmp_path, capsys):
@@ -225,9 +225,9 @@ BAD = {
     "latin": ("Höhle. Über uns.\n".encode("latin-1") * 30, "is not UTF-8: byte 0xf6 at position 1"),
     "utf-16": ("Some text. ".encode("utf-16") * 30, "is not UTF-8"),
     "binary": (bytes(range(256)) * 40, "is not UTF-8"),
-    "one short line": (b"Only one sentence is here.", "has only"),
+    "one short line": (b"Only one sentence is here.", "has only 1 sentence: at least 20 are needed"),
     "null": (b"abc\0def. " * 30, "null character at position 3"),
-    "megabyte": (b"word " * 200_000, "has only"),
+    "megabyte": (b"word " * 200_000, "has only 1 sentence: at least 20 are needed; for running text without sentences use"),
     "small vocabulary": (
         "\n".join(line.capitalize() for line in lines(200)).encode(),
         "vocabulary = 1000 is more than the training text gives",
@@ -247,6 +247,80 @@ def test_bad_texts_get_one_sentence(tmp_path, capsys, name):
     assert sentence in reported
     assert "Traceback" not in reported
     assert not (tmp_path / "run.h5").exists()
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_texts_get_the_same_sentence_from_python(tmp_path, name):
+    content, sentence = BAD[name]
+    (tmp_path / "text.txt").write_bytes(content)
+    with pytest.raises(DataError, match=sentence):
+        load_text(tmp_path / "text.txt")
+
+
+def test_texts_that_are_too_short_get_one_sentence(tmp_path):
+    file = tmp_path / "text.txt"
+    file.write_text("One two. Three four.", encoding="utf-8")
+    with pytest.raises(DataError, match=r"has only 1 piece: at least 20 are needed$"):
+        load_text(file, instances="packed")
+    file.write_text("\n".join(line.capitalize() for line in lines(60)), encoding="utf-8")
+    with pytest.raises(DataError, match="held_out = 30 of 60 sentences leaves no training instances"):
+        load_text(file, vocabulary=60, held_out=30)
+    # Packed text of one window and less has no second one to hold out.
+    file.write_text("a b c " * 20, encoding="utf-8")
+    with pytest.raises(DataError, match="has only 3 pieces"):
+        load_text(file, vocabulary=8, positions=500, instances="packed")
+
+
+def test_prompts_that_cannot_be_used_get_one_sentence(tmp_path, capsys):
+    data, file = small_text(), tmp_path / "run.h5"
+    runs = {task: fit_text(transformer(40, task=task, **SMALL), "bp", data, batches=1) for task in ("conditional", "masked")}
+    known, unknown = "the old", "日 dog"
+    # An empty prompt starts at the beginning; of a long one the last tokens are seen; white space does not matter.
+    assert runs["conditional"].generate("", tokens=3) == runs["conditional"].generate("", tokens=3)
+    assert runs["conditional"].generate("dog " * 50, tokens=2).startswith("dog dog")
+    assert runs["conditional"].generate(" the\n\told ", tokens=3) == runs["conditional"].generate(known, tokens=3)
+    assert "<mask>" not in runs["masked"].fill("<mask> a <mask>")
+    assert runs["masked"].fill("<mask>")
+    for task, command, given, sentence in (
+        ("conditional", "generate", unknown, "contains '日', which does not occur in the training text"),
+        ("conditional", "generate", "the <mask>", "contains '<mask>', which is not a word but a special token"),
+        ("conditional", "fill", "the <mask>", "generate continues a text"),
+        ("masked", "fill", "日 <mask>", "contains '日', which does not occur in the training text"),
+        ("masked", "fill", "<s> <mask>", "contains '<s>', which is not a word but a special token"),
+        ("masked", "fill", "the dog", "there is no <mask>"),
+        ("masked", "fill", "", "there is no <mask>"),
+        ("masked", "fill", "the " * 20 + "<mask>", "the model takes 8"),
+        ("masked", "generate", "the", "fill finds its masked tokens"),
+    ):
+        with pytest.raises(DataError, match=sentence):
+            getattr(runs[task], command)(given)
+    runs["masked"].save(file)
+    with pytest.raises(SystemExit) as ended:
+        main(["fill", str(file), "日 <mask>"])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.startswith("analogpc: the text contains '日'")
+
+
+def test_networks_and_data_that_do_not_belong_together_get_one_sentence(tmp_path, capsys):
+    text = tmp_path / "text.txt"
+    text.write_text("\n".join(line.capitalize() for line in lines(60)), encoding="utf-8")
+    small = [part for one in ("network.vocabulary=60", "batches=1") for part in ("--set", one)]
+    for arguments, sentence in (
+        (["--dataset", "digits", "--network", "transformer"], "--network transformer is for texts only"),
+        (["--dataset", f"text:{text}", "--network", "mlp", *small], "use --network transformer"),
+        # Before the training, not after it.
+        (["--dataset", f"text:{text}", "--task", "masked", "--prompt", "one", *small], "there is no <mask> in the text"),
+        (["--dataset", f"text:{text}", "--prompt", "日", *small], "does not occur in the training text"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(["train", *arguments, "--out", str(tmp_path / "run.h5")])
+        assert ended.value.code == 1
+        reported = capsys.readouterr().err.strip()
+        assert sentence in " ".join(reported.split())
+        assert "Traceback" not in reported
+        assert "batches:" not in reported
+    with pytest.raises(DataError, match="texts need a transformer, not a network of the architecture 'mlp'"):
+        fit_text(apc.mlp([4, 3]), "bp", small_text())
 
 
 def test_texts_that_are_not_there_get_one_sentence(tmp_path, capsys):
