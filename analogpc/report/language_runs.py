@@ -111,14 +111,14 @@ def _energies(runs: Runs) -> list[Picture]:
         table = np.array(run.history["energy"], float)
         labels = [*(node.name for node in run.network.nodes), "output"][-table.shape[1] :]
         for place, label in enumerate(labels):
+            if not (table[:, place] > 0).any():
+                continue
             values = np.where(table[:, place] > 0, table[:, place], np.nan)
             axes.plot(run.history["batch"], values, **style(place), markersize=3, linewidth=1.2, label=label)
         axes.set(xlabel="batch", ylabel="energy", title=name, yscale="log")
         axes.grid(alpha=0.3)
         legend(axes, len(labels))
-    caption = (
-        "Energies at the last sweep of the evaluated batches: of nodes per instance, of the output per target. Zeros are gaps."
-    )
+    caption = "Energies at the last sweep of the evaluated batches: of nodes per instance, of the output per target. Zeros are not shown."
     return [picture(figure, "energies", "Energies of the value nodes", caption, "Lines of energy by batch, one for each node")]
 
 
