@@ -42,8 +42,9 @@ def page(swept: Swept) -> list[str]:
 
 
 def figure(swept: Swept) -> Figure:
-    """Accuracy against the number of blocks (every seed, and means), and against epochs for the deepest networks."""
+    """Accuracy against the number of blocks (every seed, and means), and against epochs for one number of blocks."""
     chosen, blocks = swept.selected(), swept.values("blocks")
+    middle = len(blocks) // 2
     drawn = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = drawn.subplots(1, 2, sharey=True)
     for number, case in enumerate(swept.values("case")):
@@ -52,15 +53,15 @@ def figure(swept: Swept) -> Figure:
         left.plot([int(count) for count in blocks], [100 * one.mean for one in group], **look, label=f"{case}, mean")
         for count, one in zip(blocks, group, strict=True):
             left.plot([int(count)] * len(one.values), [100 * v for v in one.values.values()], ".", color=look["color"], alpha=0.5)
-        for turn, row in enumerate(row for row in group[-1].rows if row["status"] == "finished"):
+        for turn, row in enumerate(row for row in group[middle].rows if row["status"] == "finished"):
             history = swept.record["histories"][str(row["trial"])]
             label = None if turn else case
             right.plot(history["epoch"], [100 * v for v in history["test_accuracy"]], **look, markersize=4, label=label)
     left.set(xlabel="residual blocks", ylabel="test accuracy (%)", xticks=[int(count) for count in blocks])
-    right.set(xlabel="epoch", title=f"{blocks[-1]} blocks, every seed")
+    right.set(xlabel="epoch", title=f"blocks: {blocks[middle]}, every seed")
     for panel in (left, right):
         panel.grid(alpha=0.3)
-        panel.legend(fontsize=8, loc="lower right")
+        panel.legend(fontsize=8, loc="upper right")
     return drawn
 
 
