@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -202,31 +201,31 @@ class Stopwatch:
         Time in work that up to this number of threads may share.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self.seconds: dict[int, float] = {}
-        self._inside = False
+        self._clock, self._inside = clock, False
 
     def time(self, call: Callable[[], Any], most: int) -> None:
         """Run a call, and count its time unless another one that is being timed made it."""
         if self._inside:
             call()
             return
-        self._inside, start = True, time.perf_counter()
+        self._inside, start = True, self._clock()
         try:
             call()
         finally:
             self._inside = False
-            self.seconds[most] = self.seconds.get(most, 0.0) + time.perf_counter() - start
+            self.seconds[most] = self.seconds.get(most, 0.0) + self._clock() - start
 
 
 _stopwatch: Stopwatch | None = None
 
 
 @contextmanager
-def shared_work() -> Iterator[Stopwatch]:
-    """Time what more threads would share, in a context in which one thread works."""
+def shared_work(clock: Callable[[], float]) -> Iterator[Stopwatch]:
+    """Time what more threads would share by a ``clock``, in a context in which one thread works."""
     global _stopwatch
-    before, _stopwatch = _stopwatch, Stopwatch()
+    before, _stopwatch = _stopwatch, Stopwatch(clock)
     try:
         yield _stopwatch
     finally:

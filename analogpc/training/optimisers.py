@@ -24,8 +24,7 @@ from analogpc.devices.specification import Specification
 from analogpc.devices.state import fitted
 from analogpc.kernels.descent import AdamFactors, adam_step
 from analogpc.kernels.gpu.arrays import as_type, copied, in_tree, on_gpu, to_host
-from analogpc.kernels.lookups import sum_rows
-from analogpc.kernels.products import matmul, outer, outer_macs
+from analogpc.kernels.products import outer, outer_macs
 from analogpc.training.joint_adam import JointAdam
 from analogpc.training.schedules import Constant, Schedule
 
@@ -293,10 +292,9 @@ def _gradient(
     for pre, post in pairs:
         if looked_up is not None:
             looked_up.append(pre)
-        if _turned(matrix):
-            own = outer(pre, post, n_in).T
-        else:
-            own = np.ascontiguousarray(sum_rows(pre, post, n_in).T, like=post) if pre.ndim == 1 else matmul(post.T, pre)
+        # One product for all matrices: its transpose, computed instead, may round differently.
+        own = outer(pre, post, n_in).T
+        own = own if _turned(matrix) else np.ascontiguousarray(own, like=post)
         if total is None:
             total = own
         else:

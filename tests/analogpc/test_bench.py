@@ -237,11 +237,16 @@ def test_gains_follow_from_the_serial_share_and_the_parts():
 
 
 def test_shared_work_is_told_from_serial_work():
-    """A sleep alone, a sleep in parts within parts, which counts once, and a product of four strips."""
+    """Work alone, work in parts within parts, which counts once, and a product of four strips."""
+
+    def work(first=0, stop=0):
+        end = time.thread_time() + 0.02
+        while time.thread_time() < end:
+            pass
 
     def call():
-        time.sleep(0.02)
-        distribute(lambda first, stop: distribute(lambda a, b: time.sleep(0.02), 8), 4)
+        work()
+        distribute(lambda first, stop: distribute(work, 8), 4)
         matmul(np.ones((128, 512), np.float32), np.ones((512, 512), np.float32))
 
     before = numba.get_num_threads()
