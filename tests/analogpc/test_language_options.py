@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 import warnings
 
 import numpy as np
@@ -11,7 +10,6 @@ from token_networks import small_text, tokens, transformer
 
 import analogpc as apc
 from analogpc.kernels.gpu.arrays import to_host
-from analogpc.kernels.memory import POOL
 from analogpc.kernels.random.streams import Key
 from analogpc.rules import Backprop, IncrementalPC, PredictiveCoding
 from analogpc.training.energy_growth import EnergyWarning, energy_growth
@@ -73,28 +71,3 @@ def test_training_warns_once_if_the_energy_grows(size):
     assert len(run.history["energy_growth"]) == 2
     assert len(told) == (size > 1)
     assert all("use a smaller rule.step_size" in one for one in told)
-
-
-@pytest.mark.parametrize("name", ["pc", "ipc"])
-def test_memory_does_not_depend_on_the_number_of_sweeps(name):
-    """The peak of the memory of a batch, as traced by Python, for few and many sweeps; one more tape would add 20 %."""
-    network, (x, target) = apc.transformer(40, positions=32, features=32, hidden=64), tokens_of(40, 16, 32)
-    peaks = []
-    for sweeps in (4, 4, 12):
-        steps = {"steps": sweeps - 1} if name == "pc" else {"steps": sweeps}
-        rule = (PredictiveCoding if name == "pc" else IncrementalPC)(step_size=0.05, output="cross-entropy", **steps)
-        twin = network.copy()
-        step = TrainingStep(twin, Learner(AdamW(), twin.matrices()))
-        POOL.clear()
-        tracemalloc.start()
-        step.learn(rule, x, target, 0.001)
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-    # The first batch compiles.
-    assert peaks[2] < 1.02 * peaks[1]
-
-
-def tokens_of(vocabulary, samples, positions):
-    ids = np.random.default_rng(0).integers(5, vocabulary, (samples, positions + 1)).astype(np.int32)
-    target = np.stack([np.arange(samples * positions), ids[:, 1:].reshape(-1)], axis=1).astype(np.int32)
-    return np.ascontiguousarray(ids[:, :-1]), target
