@@ -24,7 +24,6 @@ from typing import Annotated
 
 import numpy as np
 from pydantic import Field, model_validator
-from scipy.optimize import brentq
 
 from analogpc.devices.bounds import NonNegative, Positive
 from analogpc.devices.specification import Specification
@@ -91,6 +90,9 @@ class Flicker(Specification):
             """Return the weight of all modes faster than the fastest one that is kept, less ln 2."""
             rates = np.exp(log_rate + spacing * np.arange(1, 3 + 5 * self.modes_per_decade))
             return spacing * float(np.exp(-rates).sum()) - math.log(2)
+
+        # Imported on first use: it takes longer to load than NumPy, and few devices need it.
+        from scipy.optimize import brentq
 
         fastest = float(brentq(left_out, -2 * spacing - 3, 3))
         slowest = math.log(2 * self.read_seconds / (_BEYOND * self.longest_seconds))
