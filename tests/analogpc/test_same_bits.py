@@ -69,16 +69,17 @@ RUNS = {
 
 def environment() -> dict[str, str]:
     """Everything outside this project that bits depend on."""
-    blas = sorted(
-        {f"{one['internal_api']} {one['version']} {one.get('architecture')}" for one in threadpoolctl.threadpool_info()}
-    )
+    # SciPy brings its own library, which is listed once it is loaded; the products are NumPy's.
+    libraries = [one for one in threadpoolctl.threadpool_info() if one["user_api"] == "blas"]
+    products = [one for one in libraries if "numpy" in one["filepath"]] or libraries
+    blas = sorted({f"{one['internal_api']} {one['version']} {one.get('architecture', '')}" for one in products})
     return {
         "machine": f"{platform.system()} {platform.machine()}",
         "processor": llvmlite.binding.get_host_cpu_name(),
         "python": ".".join(platform.python_version_tuple()[:2]),
         "numpy": np.__version__,
         "numba": numba.__version__,
-        "blas": "; ".join(one for one in blas if not one.startswith("openmp")),
+        "blas": "; ".join(blas),
     }
 
 
