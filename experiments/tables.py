@@ -189,7 +189,7 @@ def trained(study: Study) -> str:
     widths = getattr(study.network, "widths", ())
     network = f"{'-'.join(map(str, widths))}, " if widths else ""
     epochs = "1 epoch" if study.epochs == 1 else f"{study.epochs} epochs"
-    name = study.dataset.capitalize().replace("mnist", "MNIST").replace("Mnist", "MNIST")
+    name = study.dataset.capitalize().replace("mnist", "MNIST").replace("Mnist", "MNIST").replace("Cifar", "CIFAR-")
     return f"{name}, {images} training images, {network}{epochs}, batches of {study.batch_size}"
 
 
