@@ -81,7 +81,7 @@ def page(swept: Swept) -> list[str]:
         "interval) with this scheme, its pulses per weight, and the energy of the training.",
         "",
         *markdown(
-            ["device", *rules], [[device, *(_best_cell(swept, *top[device, rule]) for rule in rules)] for device in devices]
+            ["device", *rules], [[device, *(_best_cell(swept, top.get((device, rule))) for rule in rules)] for device in devices]
         ),
         "",
         f"Schemes: {', '.join(f'{mark}: {name}' for name, mark in MARKS.items() if name in schemes)}.",
@@ -99,7 +99,7 @@ def page(swept: Swept) -> list[str]:
     lines += markdown(["rule", "test accuracy", "rate", "energy"], rows)
     for scheme in schemes:
         there = [(device, rule) for device in devices for rule in rules if (scheme, device, rule) in found]
-        rows = [[device, rule, *_cell(swept, *found[scheme, device, rule])] for device, rule in there]
+        rows = [[device, rule, *described(swept, *found[scheme, device, rule])] for device, rule in there]
         lines += ["", f"## {scheme[0].upper()}{scheme[1:]}", "", *markdown(["device", "rule", *COLUMNS], rows)]
     return [*lines, *_reasons(found)]
 
@@ -108,7 +108,7 @@ def _best_cell(swept: Swept, cell: tuple[str, Setting, list[float]] | None) -> s
     if cell is None:
         return "not run"
     scheme, one, values = cell
-    relation, _, _, pulses, joules = _cell(swept, one, values)
+    relation, _, _, pulses, joules = described(swept, one, values)
     return f"**{relation}** {MARKS[scheme]}, {pulses} pulses, {joules}" if one.values else relation
 
 
@@ -136,7 +136,8 @@ def _refused(one: Setting) -> bool:
     return not one.values and any("is not allowed" in text for text in one.other)
 
 
-def _cell(swept: Swept, one: Setting, values: list[float]) -> list[str]:
+def described(swept: Swept, one: Setting, values: list[float]) -> list[str]:
+    """Return the cells of `COLUMNS`."""
     if not one.values:
         return ["impossible" if _refused(one) else "at chance", *("–" for _ in COLUMNS[1:])]
     spread = f" ± {100 * (mean_interval(values)[1] - np.mean(values)):.0f}" if len(values) > 1 else ""
@@ -165,15 +166,15 @@ def figure(swept: Swept) -> Figure:
     drawn = Figure(figsize=(2.9 + 0.85 * len(rules), 1.9 + 0.42 * len(devices)), layout="constrained")
     panel = drawn.subplots()
     shown = np.array([[values.get((device, rule), np.nan) for rule in rules] for device in devices])
-    image = _heat(panel, shown, devices, rules)
+    image = heat_map(panel, shown, devices, rules)
     for row, device in enumerate(devices):
         for column, rule in enumerate(rules):
             if (device, rule) in top:
                 scheme, one, _ = top[device, rule]
-                _write(panel, row, column, values[device, rule], _mark(one), f" {MARKS[scheme]}")
+                write(panel, row, column, values[device, rule], _mark(one), f" {MARKS[scheme]}")
     drawn.colorbar(image, ax=panel, pad=0.01).set_label("% of the digital accuracy")
     drawn.suptitle(
-        "Which rule survives which device?\n% of the digital accuracy with the best scheme; bold: at least 95 %\n"
+        "Which rule survives which device?\n% of the digital accuracy with the best scheme; bold: at least 95 %; empty: not run\n"
         + ", ".join(f"{mark}: {name}" for name, mark in MARKS.items() if name in schemes),
         fontsize=10,
     )
@@ -190,11 +191,11 @@ def schemes_figure(swept: Swept) -> Figure:
         none: tuple[None, list[float]] = (None, [])
         cells_here = [[found.get((scheme, device, rule), none) for rule in rules] for device in devices]
         values = np.array([[np.mean(reached or [np.nan]) for _, reached in line] for line in cells_here])
-        image = _heat(panel, values, devices, rules)
+        image = heat_map(panel, values, devices, rules)
         panel.set_title(scheme, fontsize=11)
         for row, line in enumerate(cells_here):
             for column, (one, _) in enumerate(line):
-                _write(panel, row, column, values[row, column], _mark(one) if one else "")
+                write(panel, row, column, values[row, column], _mark(one) if one else "")
     bar = drawn.colorbar(image, ax=panels, shrink=0.9, pad=0.01)
     bar.set_label("% of the digital accuracy")
     drawn.suptitle(
@@ -205,7 +206,8 @@ def schemes_figure(swept: Swept) -> Figure:
     return drawn
 
 
-def _heat(panel: Axes, values: np.ndarray, devices: list[str], rules: list[str]) -> AxesImage:
+def heat_map(panel: Axes, values: np.ndarray, devices: list[str], rules: list[str]) -> AxesImage:
+    """Draw relative accuracies, devices by rules."""
     image = panel.imshow(100 * values, cmap="cividis", vmin=20, vmax=100, aspect="auto")
     panel.set_facecolor("white")
     panel.set_xticks(range(len(rules)), rules, rotation=45, ha="right", rotation_mode="anchor")
@@ -222,7 +224,7 @@ def _mark(one: Setting) -> str:
     return "×" if _refused(one) else "?" if one.values else "–"
 
 
-def _write(panel: Axes, row: int, column: int, value: float, mark: str, after: str = "") -> None:
+def write(panel: Axes, row: int, column: int, value: float, mark: str, after: str = "") -> None:
     """Write the relative accuracy in a cell, or ``mark`` if there is none."""
     if math.isnan(value):
         panel.text(column, row, mark, ha="center", va="center", color="0.4")
