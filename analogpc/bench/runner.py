@@ -84,11 +84,11 @@ def run_bench(
         threads = (1,)
     chosen = names or [name for name, workload in WORKLOADS.items() if backend in workload.backends]
     most = numba.get_num_threads()
+    if growth and 1 not in threads:
+        raise ValueError(f"--growth is measured with one thread: add --threads 1 to {', '.join(map(str, threads))}")
     for count in threads:
         if not 1 <= count <= most:
             raise ValueError(f"threads = {count} is not allowed: from 1 to {most} on this machine")
-    if growth and 1 not in threads:
-        raise ValueError(f"--growth is measured with one thread: add --threads 1 to {', '.join(map(str, threads))}")
     found: dict[tuple[str, int], dict[str, PeerTime]] = {}
     for peer, python in (peers or {}).items():
         for count in threads:

@@ -2,19 +2,64 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
 
 from analogpc.data import load_data
 from analogpc.devices.substrate import Analog, Digital
 from analogpc.files.atomic import check_writable, make_folder
 from analogpc.kernels.gpu.arrays import Backend
+from analogpc.networks.network import Network
 from analogpc.networks.zoo import mlp
 from analogpc.rules import named_rule
 from analogpc.training.fit import fit
 from analogpc.training.optimisers import SGD
 from analogpc.training.run import Run
 from analogpc.training.schedules import WarmupCosine
+
+BATCH, RATE = 32, 0.2
+
+
+def _network(device: str, seed: int) -> Network:
+    return mlp([64, 64, 64, 10], substrate=Analog(device=device), seed=seed)
+
+
+def compile_crossbars(device: str) -> None:
+    """Read and write the crossbars of the demonstration once, so that the compiled kernels are in the cache."""
+    rng = np.random.default_rng(0)
+    for matrix in _network(device, 0).matrices().values():
+        n_out, n_in = matrix.shape
+        pre, post = (rng.normal(size=(BATCH, lines)).astype(np.float32) for lines in (n_in, n_out))
+        matrix.forward(pre)
+        matrix.backward(post)
+        # Few pulses and many are applied by different kernels.
+        for rate in (0.01 * RATE, RATE):
+            matrix.learn([(pre, post)], rate / BATCH)
+
+
+@contextmanager
+def _compiling_beside(device: str, backend: Backend) -> Iterator[None]:
+    """Compile the kernels of crossbars on the CPU in another process; wait for it at the end.
+
+    If it fails, the kernels are compiled where they are needed, as they would have been without it.
+    """
+    if backend != "cpu" or (os.cpu_count() or 1) < 2:
+        yield
+        return
+    code = f"from analogpc.commands.demo import compile_crossbars; compile_crossbars({device!r})"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+        process.wait()
+    finally:
+        process.kill()
+        process.wait()
 
 
 def run_demo(device: str, epochs: int, seed: int, folder: Path, backend: Backend = "cpu") -> list[Run]:
@@ -27,20 +72,23 @@ def run_demo(device: str, epochs: int, seed: int, folder: Path, backend: Backend
     for name in ("run.h5", "demo.png"):
         check_writable(folder / name)
     data = load_data("digits")
-    crossbar = mlp([64, 64, 64, 10], substrate=Analog(device=device), seed=seed)
-    runs = []
-    for network, file in ((crossbar.on(Digital()), None), (crossbar, folder / "run.h5")):
-        print("ideal-digital:" if file is None else f"crossbars of {device}:", file=sys.stderr)
-        run = fit(
+    crossbar = _network(device, seed)
+
+    def trained(network: Network, checkpoint: Path | None) -> Run:
+        return fit(
             network,
             named_rule("s+f"),
             data,
             epochs=epochs,
-            batch_size=32,
+            batch_size=BATCH,
             seed=seed,
-            optimiser=SGD(learning_rate=0.2, schedule=WarmupCosine()),
-            checkpoint=file,
+            optimiser=SGD(learning_rate=RATE, schedule=WarmupCosine()),
+            checkpoint=checkpoint,
             backend=backend,
         )
-        runs.append(run)
-    return runs
+
+    with _compiling_beside(device, backend):
+        print("ideal-digital:", file=sys.stderr)
+        digital = trained(crossbar.on(Digital()), None)
+    print(f"crossbars of {device}:", file=sys.stderr)
+    return [digital, trained(crossbar, folder / "run.h5")]
