@@ -103,6 +103,14 @@ def test_a_run_that_cannot_be_brought_back_says_so(data, monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c_raises():
+    """A shell starts processes in the background with SIGINT ignored; Python then installs no handler of its own."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
 @pytest.mark.parametrize("where", ["learn", "predict", "save"])
 def test_ctrl_c_waits_for_the_batch_and_the_run_is_saved(where, data, monkeypatch, tmp_path):
     """A signal in the middle of a batch, of an evaluation, and of the writing of a file."""
