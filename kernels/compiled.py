@@ -71,6 +71,11 @@ def compiled(function: Callable[..., Any] | None = None, *, allocates: bool = Fa
     return made
 
 
+def cached() -> bool:
+    """Return whether compiled kernels are kept for other processes, as far as is known."""
+    return not _warned
+
+
 def _forget_cache(error: BaseException) -> None:
     """Continue without a cache, whose folder is full, removed or damaged."""
     _warn(error)

@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 from threadpoolctl import ThreadpoolController
 
 from analogpc.kernels.compiled import compiled
-from analogpc.kernels.native import _load
+from analogpc.kernels.native import word_at
 
 _ROW_MAJOR, _AS_IS, _TRANSPOSED = 101, 111, 112
 
@@ -78,12 +78,12 @@ def multiply_at(function, wide, item, m, n, k, a, a_down, a_right, b, b_down, b_
 @compiled
 def multiply_strips(frame, first, stop):
     """Multiply the strips ``first`` to ``stop`` of a product; ``frame`` is the address of the words of `product_frame`."""
-    function, wide, item = _load(frame, 0), _load(frame, 1) != 0, _load(frame, 2)
-    width, by_columns = _load(frame, 3), _load(frame, 4) != 0
-    m, n, k = _load(frame, 5), _load(frame, 6), _load(frame, 7)
-    a, a_down, a_right = _load(frame, 8), _load(frame, 9), _load(frame, 10)
-    b, b_down, b_right = _load(frame, 11), _load(frame, 12), _load(frame, 13)
-    c, c_down = _load(frame, 14), _load(frame, 15)
+    function, wide, item = word_at(frame, 0), word_at(frame, 1) != 0, word_at(frame, 2)
+    width, by_columns = word_at(frame, 3), word_at(frame, 4) != 0
+    m, n, k = word_at(frame, 5), word_at(frame, 6), word_at(frame, 7)
+    a, a_down, a_right = word_at(frame, 8), word_at(frame, 9), word_at(frame, 10)
+    b, b_down, b_right = word_at(frame, 11), word_at(frame, 12), word_at(frame, 13)
+    c, c_down = word_at(frame, 14), word_at(frame, 15)
     for strip in range(first, stop):
         start = strip * width
         if by_columns:

@@ -37,7 +37,7 @@ def _place(builder: Any, address: Any, word: Any) -> Any:
 
 
 @intrinsic
-def _load(typingctx, address, word):
+def word_at(typingctx, address, word):
     def generate(context, builder, signature, args):
         return builder.load_atomic(_place(builder, *args), "seq_cst", 8)
 
@@ -122,7 +122,7 @@ def serve(desk):
     while True:
         task, spins = 0, 0
         while task == 0 and spins < _SPINS:
-            if _load(desk, TASK) != 0:
+            if word_at(desk, TASK) != 0:
                 task = _exchange(desk, TASK, 0)
             spins += 1
         if task == 0:
@@ -130,19 +130,19 @@ def serve(desk):
             task = _exchange(desk, TASK, 0)
             # Whoever finds it asleep releases the lock, exactly once.
             if task == 0 or _exchange(desk, ASLEEP, 0) == 0:
-                _acquire(_load(desk, ACQUIRE), _load(desk, LOCK))
+                _acquire(word_at(desk, ACQUIRE), word_at(desk, LOCK))
         if task == PYTHON:
             return
         if task != 0:
             _work(task)
             if _add(task, BUSY, -1) == 1 and _exchange(task, WAITING, 0) == 1:
-                _release(_load(task, OWN_RELEASE), _load(task, OWN_LOCK))
+                _release(word_at(task, OWN_RELEASE), word_at(task, OWN_LOCK))
 
 
 @compiled
 def _work(task):
-    function, frame = _load(task, FUNCTION), _load(task, FRAME)
-    length, size = _load(task, LENGTH), _load(task, SIZE)
+    function, frame = word_at(task, FUNCTION), word_at(task, FRAME)
+    length, size = word_at(task, LENGTH), word_at(task, SIZE)
     while True:
         first = _add(task, NEXT, size)
         if first >= length:
@@ -156,7 +156,7 @@ def put(desk, task):
     """Put a task, or `PYTHON`, on a desk, and wake its helper if it sleeps."""
     _store(desk, TASK, task)
     if _exchange(desk, ASLEEP, 0) == 1:
-        _release(_load(desk, RELEASE), _load(desk, LOCK))
+        _release(word_at(desk, RELEASE), word_at(desk, LOCK))
 
 
 @compiled
@@ -189,13 +189,13 @@ def run(task, desks, function, frame, length, size):
         if _take_back(desk, TASK, task):
             _add(task, BUSY, -1)
     spins = 0
-    while _load(task, BUSY) != 0 and spins < _SPINS:
+    while word_at(task, BUSY) != 0 and spins < _SPINS:
         spins += 1
-    while _load(task, BUSY) != 0:
+    while word_at(task, BUSY) != 0:
         _store(task, WAITING, 1)
-        if _load(task, BUSY) != 0 or _exchange(task, WAITING, 0) == 0:
-            _acquire(_load(task, OWN_ACQUIRE), _load(task, OWN_LOCK))
-    return _load(task, FAILED) != 0
+        if word_at(task, BUSY) != 0 or _exchange(task, WAITING, 0) == 0:
+            _acquire(word_at(task, OWN_ACQUIRE), word_at(task, OWN_LOCK))
+    return word_at(task, FAILED) != 0
 
 
 def prepare() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from analogpc.data import load_data
 from analogpc.devices.substrate import Analog, Digital
 from analogpc.files.atomic import check_writable, make_folder
+from analogpc.kernels.compiled import cached
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.networks.network import Network
 from analogpc.networks.zoo import mlp
@@ -49,7 +50,7 @@ def _compiling_beside(device: str, backend: Backend) -> Iterator[None]:
 
     If it fails, the kernels are compiled where they are needed, as they would have been without it.
     """
-    if backend != "cpu" or (os.cpu_count() or 1) < 2:
+    if backend != "cpu" or not cached() or (os.cpu_count() or 1) < 2:
         yield
         return
     code = f"from analogpc.commands.demo import compile_crossbars; compile_crossbars({device!r})"

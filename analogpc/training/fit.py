@@ -129,7 +129,7 @@ def fit(
         network=network.architecture,
         substrate=network.substrate,
         rule=rule,
-        **_optimiser_fields(optimiser, learning_rate),
+        **optimiser_fields(optimiser, learning_rate),
         epochs=epochs,
         batch_size=batch_size,
         seed=seed,
@@ -206,7 +206,7 @@ def _network(fields: dict[str, Any], data: Dataset, seed: int) -> Network:
     return Network(usual.but({path: value for path, value in fields.items() if path != "kind"}), None, seed)
 
 
-def _optimiser_fields(optimiser: Any, learning_rate: float | None) -> dict[str, Any]:
+def optimiser_fields(optimiser: Any, learning_rate: float | None) -> dict[str, Any]:
     """Return the optimiser fields of a study, as far as given."""
     if isinstance(optimiser, str):
         optimiser = {"kind": optimiser}

@@ -90,7 +90,7 @@ def fit_text(
     DivergenceError
         At the first non-finite energy.
     """
-    from analogpc.training.fit import _optimiser_fields
+    from analogpc.training.fit import optimiser_fields
 
     transformer_of(network)
     study = LanguageStudy(
@@ -98,7 +98,7 @@ def fit_text(
         network=network.architecture,
         substrate=network.substrate,
         rule=rule,
-        **_optimiser_fields(optimiser, learning_rate),
+        **optimiser_fields(optimiser, learning_rate),
         batches=batches,
         batch_size=batch_size,
         seed=seed,
