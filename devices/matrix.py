@@ -12,7 +12,8 @@ from typing_extensions import override
 
 from analogpc.devices.costs.digital import count_digital
 from analogpc.devices.costs.meter import Meter
-from analogpc.devices.costs.schedule import BACKWARD, FORWARD, LOOK_UP, note
+from analogpc.devices.costs.paths import BACKWARD, FORWARD, LOOK_UP
+from analogpc.devices.costs.schedule import note
 from analogpc.devices.state import Settled, Shaped, Stateful, Tree
 from analogpc.kernels.checks import passing_seconds, refuse_shape
 from analogpc.kernels.gpu.arrays import Backend, as_type, backend_of, copied, on_gpu

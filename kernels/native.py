@@ -38,6 +38,8 @@ def _place(builder: Any, address: Any, word: Any) -> Any:
 
 @intrinsic
 def word_at(typingctx, address, word):
+    """Return the word number ``word`` after an address."""
+
     def generate(context, builder, signature, args):
         return builder.load_atomic(_place(builder, *args), "seq_cst", 8)
 

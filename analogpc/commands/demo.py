@@ -53,7 +53,9 @@ def _compiling_beside(device: str, backend: Backend) -> Iterator[None]:
     if backend != "cpu" or not cached() or (os.cpu_count() or 1) < 2:
         yield
         return
-    code = f"from analogpc.commands.demo import compile_crossbars; compile_crossbars({device!r})"
+    # The same search path finds the same modules, beside which the kernels are kept; "-c" would begin it with the current folder.
+    path = f"import sys; sys.path[:] = {sys.path!r}"
+    code = f"{path}; from analogpc.commands.demo import compile_crossbars; compile_crossbars({device!r})"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 
 from analogpc.blocks import Block
-from analogpc.devices.costs.schedule import BOTH_WAYS, at_once, work
+from analogpc.devices.costs.paths import BOTH_WAYS
+from analogpc.devices.costs.schedule import at_once, work
 from analogpc.dynamics.readings import ShiftedReading
 from analogpc.dynamics.state_memory import StateMemory
 from analogpc.kernels.descent import momentum_step, plain_step

@@ -9,7 +9,8 @@ import numpy as np
 from typing_extensions import override
 
 from analogpc.devices.bounds import Positive, PositiveInteger
-from analogpc.devices.costs.schedule import WHILE_WRITTEN, at_once
+from analogpc.devices.costs.paths import WHILE_WRITTEN
+from analogpc.devices.costs.schedule import at_once
 from analogpc.dynamics.relaxation import Watch
 from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, StepResult

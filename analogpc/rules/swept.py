@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analogpc.devices.costs.schedule import WHILE_WRITTEN, at_once
+from analogpc.devices.costs.paths import WHILE_WRITTEN
+from analogpc.devices.costs.schedule import at_once
 from analogpc.dynamics.node_relaxation import SweepRelaxation
 from analogpc.dynamics.relaxation import Watch
 from analogpc.kernels.gpu.arrays import on_gpu

@@ -12,7 +12,7 @@ from analogpc.devices.costs.hardware import Hardware
 from analogpc.devices.costs.latency import seconds_of
 from analogpc.devices.costs.ledger import Tally
 from analogpc.devices.costs.operations import OPERATIONS
-from analogpc.devices.costs.schedule import BACKWARD, FORWARD, MACS, OVERLAPPED, PROGRAMMED, SENSED, SLOTS, Term
+from analogpc.devices.costs.paths import BACKWARD, FORWARD, MACS, OVERLAPPED, PROGRAMMED, SENSED, SLOTS, Term
 from analogpc.devices.costs.technology import Technology, TechnologyError
 from analogpc.devices.names import in_unit
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from analogpc.devices.costs.schedule import MACS, note
+from analogpc.devices.costs.paths import MACS
+from analogpc.devices.costs.schedule import note
 
 if TYPE_CHECKING:
     from analogpc.devices.costs.meter import Meter

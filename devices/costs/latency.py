@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analogpc.devices.costs.hardware import Hardware
 from analogpc.devices.costs.operations import OPERATIONS
-from analogpc.devices.costs.schedule import BACKWARD, LOOK_UP, MACS, OVERLAPPED, PROGRAMMED, SENSED, SLOTS
+from analogpc.devices.costs.paths import BACKWARD, LOOK_UP, MACS, OVERLAPPED, PROGRAMMED, SENSED, SLOTS
 from analogpc.devices.costs.technology import Technology
 
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from analogpc.devices.costs.meter import Meter
 from analogpc.devices.costs.operations import OPERATIONS
-from analogpc.devices.costs.schedule import KINDS, OVERLAPPED, SLOTS, Path, Recorder
+from analogpc.devices.costs.paths import KINDS, OVERLAPPED, SLOTS, Path
+from analogpc.devices.costs.schedule import Recorder
 from analogpc.devices.state import Shaped, StateError, fitted
 
 if TYPE_CHECKING:

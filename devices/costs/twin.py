@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from analogpc.devices.costs.hardware import Hardware
 from analogpc.devices.costs.ledger import Tally
 from analogpc.devices.costs.meter import Meter
-from analogpc.devices.costs.schedule import BACKWARD, FORWARD, LOOK_UP, MACS
+from analogpc.devices.costs.paths import BACKWARD, FORWARD, LOOK_UP, MACS
 
 
 def digital_twin(tally: Tally, hardware: Mapping[str, Hardware]) -> tuple[Tally, dict[str, Hardware]]:

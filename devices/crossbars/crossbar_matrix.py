@@ -13,7 +13,8 @@ from typing_extensions import override
 from analogpc.devices.arrays.array import Array
 from analogpc.devices.arrays.cells import Cells
 from analogpc.devices.costs.meter import Meter, count
-from analogpc.devices.costs.schedule import BACKWARD, FORWARD, PROGRAMMED, note
+from analogpc.devices.costs.paths import BACKWARD, FORWARD, PROGRAMMED
+from analogpc.devices.costs.schedule import note
 from analogpc.devices.crossbars.pulse_writer import PulseWriter
 from analogpc.devices.crossbars.read_path import ReadPath
 from analogpc.devices.crossbars.resolution import refuse_unresolved

@@ -9,7 +9,8 @@ import numpy as np
 
 from analogpc.devices.arrays.cells import Cells
 from analogpc.devices.costs.meter import Meter, count
-from analogpc.devices.costs.schedule import SLOTS, note
+from analogpc.devices.costs.paths import SLOTS
+from analogpc.devices.costs.schedule import note
 from analogpc.devices.protocols import PulsedLegs
 from analogpc.devices.schemes.deterministic_trains import by_direction, deterministic_trains
 from analogpc.kernels.pulses.updates import trains

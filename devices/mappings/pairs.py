@@ -13,7 +13,8 @@ from typing_extensions import override
 from analogpc.devices.bounds import NonNegativeInteger
 from analogpc.devices.costs.line_counts import count_each, count_sensed
 from analogpc.devices.costs.meter import count
-from analogpc.devices.costs.schedule import SENSED, SLOTS, note
+from analogpc.devices.costs.paths import SENSED, SLOTS
+from analogpc.devices.costs.schedule import note
 from analogpc.devices.device import Device
 from analogpc.devices.mappings.base import Leg, Mapping
 from analogpc.devices.responses import PulseResponse

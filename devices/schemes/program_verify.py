@@ -12,7 +12,8 @@ from analogpc.devices.bounds import Positive, PositiveInteger
 from analogpc.devices.costs.digital import count_digital
 from analogpc.devices.costs.line_counts import count_sensed
 from analogpc.devices.costs.meter import count
-from analogpc.devices.costs.schedule import PROGRAMMED, SENSED, note
+from analogpc.devices.costs.paths import PROGRAMMED, SENSED
+from analogpc.devices.costs.schedule import note
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import Mapping
 from analogpc.devices.matrix import NonFiniteError

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import analogpc as apc
-from analogpc.devices.costs.schedule import BOTH_WAYS, WHILE_WRITTEN, Path, Recorder, at_once, note, recording
+from analogpc.devices.costs.paths import BOTH_WAYS, WHILE_WRITTEN, Path
+from analogpc.devices.costs.schedule import Recorder, at_once, note, recording
 from analogpc.devices.substrate import Digital
 from analogpc.rules import IncrementalPC, PredictiveCoding, named_rule
 from analogpc.rules.base import Rule, StepResult

@@ -6,7 +6,7 @@ from analogpc.devices.costs.bill import bill
 from analogpc.devices.costs.hardware import Hardware
 from analogpc.devices.costs.ledger import Tally
 from analogpc.devices.costs.meter import Meter
-from analogpc.devices.costs.schedule import Path
+from analogpc.devices.costs.paths import Path
 from analogpc.devices.costs.technology import Bits, Technology, technology
 
 ANALOG = ("arrays", "drivers", "converters", "sums")
