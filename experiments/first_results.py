@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tables import Swept, every, main, markdown, mean, pulses_per_weight, saturated
+from tables import Swept, every, main, markdown, pulses_per_weight, saturated, within
 
 
 def page(swept: Swept) -> list[str]:
@@ -11,12 +11,12 @@ def page(swept: Swept) -> list[str]:
     for one in swept.settings:
         study, pulses = swept.study(one), pulses_per_weight(swept, one)
         kind = study.optimiser.kind if study is not None else "–"
-        rows.append([one.cells["case"], kind, mean(one), every(one), f"{pulses:,.0f}" if pulses else "–", saturated(one)])
+        rows.append([one.cells["case"], kind, within(one), every(one), f"{pulses:,.0f}" if pulses else "–", saturated(one)])
     columns = ["case", "optimiser", "mean", "every seed", "pulses per weight", "ADC conversions saturated"]
     return [
         "# Fashion-MNIST, 784-256-256-10, batch 128",
         "",
-        "Test accuracy after 5 epochs (the last epoch, not the best).",
+        "Test accuracy after 5 epochs (the last epoch, not the best): mean with its 95 % interval (Student's t), and every seed.",
         "",
         *markdown(columns, rows),
     ]

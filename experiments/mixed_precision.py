@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tables import Swept, every, main, markdown, mean, pulses_per_weight
+from tables import Swept, every, main, markdown, pulses_per_weight, within
 
 from analogpc.report.sweeps import interval
 from analogpc.studies.comparison import difference
@@ -16,13 +16,13 @@ def page(swept: Swept) -> list[str]:
         apart = "" if one is digital else interval(difference(one, digital), "accuracy")
         pulses = pulses_per_weight(swept, one)
         rows.append(
-            [one.cells["substrate"], one.cells["optimiser"], mean(one), every(one), apart, f"{pulses:,.0f}" if pulses else "–"]
+            [one.cells["substrate"], one.cells["optimiser"], within(one), every(one), apart, f"{pulses:,.0f}" if pulses else "–"]
         )
     return [
         "# Mixed precision",
         "",
-        "Fashion-MNIST, 784-256-256-10, S+F, 5 epochs; test accuracy of the last epoch: mean, every seed, difference from digital "
-        "paired by seed with its 95 % interval; pulses per weight.",
+        "Fashion-MNIST, 784-256-256-10, S+F, 5 epochs; test accuracy of the last epoch: mean with its 95 % interval, every seed, "
+        "difference from digital paired by seed with its 95 % interval; pulses per weight.",
         "",
         *markdown(["substrate", "optimiser", "mean", "every seed", "from digital", "pulses per weight"], rows),
     ]

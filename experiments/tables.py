@@ -160,6 +160,13 @@ def within(one: Setting) -> str:
     return f"{100 * one.mean:.2f} ± {50 * (high - low):.1f} %"
 
 
+def plus_minus(values: Sequence[float], digits: int = 3) -> str:
+    """Format the mean of values and half the width of its 95 % interval (Student)."""
+    low, high = mean_interval(values)
+    half = "" if np.isnan(low) else f" ± {(high - low) / 2:.{digits}f}"
+    return f"{np.mean(values):.{digits}f}{half}"
+
+
 def against(one: Setting, other: Setting) -> str:
     """Format the mean difference to another setting, paired by seed, with its 95 % interval (Student), in points."""
     found = difference(one, other)

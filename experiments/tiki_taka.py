@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from tables import plus_minus
 
 from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
 from analogpc.devices.device import Device
@@ -89,7 +90,8 @@ def main() -> None:
         "# Tiki-Taka",
         "",
         f"Root mean square error of the weights in noisy least squares, and their mean shift towards the symmetry point "
-        f"({SYMMETRY:.3f}): mean and every seed ({', '.join(map(str, chosen.seeds))}). Settings were selected on seed 0. Command: "
+        f"({SYMMETRY:.3f}): mean with its 95 % interval (Student's t) and every seed "
+        f"({', '.join(map(str, chosen.seeds))}). Settings were selected on seed 0. Command: "
         "`python experiments/tiki_taka.py`.",
         "",
         "| scheme | error | shift |",
@@ -107,7 +109,7 @@ def main() -> None:
         panel.axvline(SYMMETRY, color="#c55a11", linestyle="--", linewidth=1)
         panel.set(title=f"{name}: error {errors[0]:.3f}", xlabel="target", xlim=(-0.35, 0.35), ylim=(-0.4, 0.4))
         panel.title.set_fontsize(9)
-        numbers = [f"{np.mean(one):.3f} ({', '.join(f'{value:.3f}' for value in one)})" for one in (errors, drawn)]
+        numbers = [f"{plus_minus(one)} ({', '.join(f'{value:.3f}' for value in one)})" for one in (errors, drawn)]
         lines.append(f"| {name} | {numbers[0]} | {numbers[1]} |")
         print(lines[-1], flush=True)
     panels[1].set_ylabel("learnt weight")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
-from tables import Swept, every, main, markdown, mean, selection, trained
+from tables import Swept, every, main, markdown, selection, trained, within
 
 from analogpc.report.page_pictures import style
 
@@ -22,7 +22,7 @@ def page(swept: Swept) -> list[str]:
         "analog sum, drawn anew at every read, thus noise of the states at every step. Gain error and offset: standard deviation over the "
         "columns of an ADC of 12 bits, drawn once, thus equal in all phases; the offset is in units of a sum. `ep`: centered equilibrium "
         "propagation on the energies of predictive coding; Hopfield: centered, in a Hopfield network. "
-        f"{selection(swept, study)} Test accuracy: mean (every seed); learning rate.",
+        f"{selection(swept, study)} Test accuracy: mean with its 95 % interval (every seed); learning rate.",
         "",
     ]
     rows = []
@@ -32,7 +32,7 @@ def page(swept: Swept) -> list[str]:
             [
                 case,
                 *(
-                    f"**{mean(one)}** ({every(one)}); {one.cells['optimiser.learning_rate']}" if one.values else "diverged"
+                    f"**{within(one)}** ({every(one)}); {one.cells['optimiser.learning_rate']}" if one.values else "diverged"
                     for one in found
                 ),
             ]

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from tables import plus_minus
 
 from analogpc import (
     AdamW,
@@ -132,7 +133,8 @@ def table(rows: list[dict], chosen: argparse.Namespace) -> str:
         f"Seeds {', '.join(map(str, chosen.seeds))}, {chosen.epochs} epochs on {chosen.images or 'all'} images. "
         "State: mean |s| of the last hidden state. Move and gradient: "
         "mean |s(β) - s(-β)| of the first state, and mean update of a weight of the first layer. Geometric means over the seeds. "
-        f"Accuracies: test, mean and every seed. {chosen.redraw or f'{datetime.now(UTC):%Y-%m-%d}'}, analogpc {__version__}. Command: "
+        f"Accuracies: test, mean with its 95 % interval (Student's t) and every seed. "
+        f"{chosen.redraw or f'{datetime.now(UTC):%Y-%m-%d}'}, analogpc {__version__}. Command: "
         f"`{command(chosen)}`.",
         "",
         "| rule | when | state | move | gradient | accuracy |",
@@ -146,7 +148,9 @@ def table(rows: list[dict], chosen: argparse.Namespace) -> str:
             ends = [[row[when][measure][place] for row in own] for measure, place in zip(MEASURES, (-1, 0, 0), strict=True)]
             means = " | ".join(f"{np.exp(np.mean(np.log(values))):.1e}" for values in ends)
             last = [row["accuracy"][-1] for row in own]
-            reached = f"{np.mean(last):.1%} ({', '.join(f'{a:.1%}' for a in last)})" if when == "after" else ""
+            reached = (
+                f"{plus_minus([100 * a for a in last], 1)} % ({', '.join(f'{a:.1%}' for a in last)})" if when == "after" else ""
+            )
             lines.append(f"| {rule} | {when} | {means} | {reached} |")
     lines += ["", 'Local errors refer to the network\'s own output (`target = "output"`), with "label" to the label.']
     if missing := [rule for rule in RULES if all(row["rule"] != rule for row in rows)]:

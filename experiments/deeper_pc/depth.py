@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 sys.path.append(str(Path(__file__).parents[1]))
-from tables import Swept, every, layer_energies, main, markdown, mean, selection, trained
+from tables import Swept, against, every, layer_energies, main, markdown, selection, trained, within
 
 from analogpc.report.page_pictures import style
 from analogpc.studies.comparison import Setting
@@ -25,10 +25,14 @@ def page(swept: Swept) -> list[str]:
         "# Deeper predictive coding: depth",
         "",
         f"{trained(study)}, AdamW; perceptrons of width {study.network.widths[1]} with more layers; T = number of layers. "
-        f"{selection(swept, study)} Test accuracy of the last epoch: mean (every seed); learning rate.",
+        f"{selection(swept, study)} Test accuracy of the last epoch: mean with its 95 % "
+        "interval (every seed); learning rate.",
         "",
     ]
     rows = [[case, *(_cell(chosen, case, depth) for depth in depths)] for case in swept.values("case")]
+    lines += markdown(["rule", *(f"{depth} layers" for depth in depths)], rows)
+    lines += ["", "## Difference from backpropagation", "", "Points, paired by seed, with 95 % interval.", ""]
+    rows = [[case, *(_gap(chosen, case, depth) for depth in depths)] for case in swept.values("case")[1:]]
     lines += markdown(["rule", *(f"{depth} layers" for depth in depths)], rows)
     lines += [
         "",
@@ -44,7 +48,12 @@ def page(swept: Swept) -> list[str]:
 
 def _cell(chosen: Swept, case: str, depth: str) -> str:
     (one,) = chosen.where(case=case, layers=depth)
-    return f"**{mean(one)}** ({every(one)}); {one.cells['optimiser.learning_rate']}" if one.values else "; ".join(one.other)
+    return f"**{within(one)}** ({every(one)}); {one.cells['optimiser.learning_rate']}" if one.values else "; ".join(one.other)
+
+
+def _gap(chosen: Swept, case: str, depth: str) -> str:
+    (one,), (reference,) = chosen.where(case=case, layers=depth), chosen.where(case="BP", layers=depth)
+    return against(one, reference)
 
 
 def figure(swept: Swept) -> Figure:

@@ -9,13 +9,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 sys.path.append(str(Path(__file__).parents[1]))
-from tables import Swept, every, main, markdown, selection, trained, within
+from tables import Swept, every, main, markdown, plus_minus, selection, trained, within
 
 from analogpc import Run, load_data
 from analogpc.analysis import recoloured, reliability, rotated
 from analogpc.data import Dataset
 from analogpc.report.page_pictures import style
-from analogpc.studies.comparison import Setting, mean_interval
+from analogpc.studies.comparison import Setting
 from analogpc.training.study import Study
 
 DEGREES, TURNS = (0, 15, 30, 45, 60), (0.0, 0.1, 0.2, 0.3, 0.5)
@@ -87,16 +87,9 @@ def page(swept: Swept) -> list[str]:
     rows = []
     for kind, strengths in measured(swept).items():
         for strength, rules in strengths.items():
-            cells = [f"{_interval(found[0])}; {found[1].mean():.1%}" for found in rules.values()]
+            cells = [f"{plus_minus(found[0])}; {found[1].mean():.1%}" for found in rules.values()]
             rows.append([f"{kind.split(' (')[0]} {strength:g}", *cells])
     return [*lines, *markdown(["images", *swept.values("case")], rows)]
-
-
-def _interval(values: np.ndarray) -> str:
-    if len(values) < 2:
-        return f"{values.mean():.3f}"
-    low, high = mean_interval(values)
-    return f"{values.mean():.3f} ± {(high - low) / 2:.3f}"
 
 
 def figure(swept: Swept) -> Figure:

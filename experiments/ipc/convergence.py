@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 sys.path.append(str(Path(__file__).parents[1]))
-from tables import Swept, every, main, markdown, trained
+from tables import Swept, every, main, markdown, trained, within
 
 from analogpc.studies.comparison import Setting
 
@@ -39,7 +39,8 @@ def page(swept: Swept) -> list[str]:
         "",
         f"{trained(study)}, AdamW, T = 8. A setting counts as converged (bold) if all seeds finish and their mean test accuracy is "
         f"at least 90 % of the best mean of both rules ({best(swept):.2%}): {found}. Published: iPC 88 and PC 26 of 96, on a larger grid "
-        "(8 learning rates, 4 weight decays, 3 state steps) and by a criterion of their own.",
+        "(8 learning rates, 4 weight decays, 3 state steps) and by a criterion of their own. Table: mean "
+        "with its 95 % interval (every seed).",
         "",
     ]
     rates = swept.values(RATE)
@@ -49,7 +50,7 @@ def page(swept: Swept) -> list[str]:
 
 def _cell(swept: Swept, case: str, rate: float) -> str:
     (one,) = swept.where(**{"case": case, RATE: rate})
-    return f"**{every(one)}**" if converged(swept, one) else every(one)
+    return f"**{within(one)}** ({every(one)})" if converged(swept, one) else f"{within(one)} ({every(one)})"
 
 
 def figure(swept: Swept) -> Figure:
