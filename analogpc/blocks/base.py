@@ -31,15 +31,23 @@ MatrixMaker = Callable[[str, tuple[int, int], Callable[[], np.ndarray]], Matrix]
 
 
 Initialisation = Literal[
-    "kaiming-uniform", "kaiming-normal", "kaiming-normal-fan-out", "xavier-uniform", "xavier-normal", "normal"
+    "kaiming-uniform",
+    "kaiming-uniform-fan-out",
+    "kaiming-normal",
+    "kaiming-normal-fan-out",
+    "xavier-uniform",
+    "xavier-normal",
+    "normal",
 ]
 """Initialisation of weights and biases.
 
 - "kaiming-uniform": both uniform within +-1 / sqrt(fan_in), the default of PyTorch's ``Linear`` and ``Conv2d`` (He et al. with a
   leaky slope of sqrt(5)).
+- "kaiming-uniform-fan-out": weights uniform within +-1 / sqrt(fan_out), biases as before (Kerjan et al., arXiv 2606.03584, for the
+  convolutions of their VGG10).
 - "kaiming-normal": normal of variance 2 / fan_in, no bias (He et al., arXiv 1502.01852, for rectifiers).
 - "kaiming-normal-fan-out": normal of variance 2 / fan_out, no bias (the alternative of the same authors, which preserves the size of the
-  gradients; Kerjan et al., arXiv 2606.03584, for their VGG10).
+  gradients).
 - "xavier-uniform", "xavier-normal": variance 2 / (fan_in + fan_out), no bias (Glorot and Bengio, AISTATS 2010).
 - "normal": normal of variance 1, no bias, for layers scaled by ``gain``: the NTK parametrisation (Jacot et al.,
   arXiv 1806.07572) and muPC (Innocenti et al., arXiv 2505.13124), whose code (JPC) makes networks without biases by default and

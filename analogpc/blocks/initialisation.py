@@ -53,12 +53,17 @@ def initial_weights(
     bias : (n_out, 1) array
     """
     fan_in, bias_shape = shape[1], (shape[0], 1)
-    if init in ("kaiming-uniform", "xavier-uniform"):
-        bound = 1 / math.sqrt(fan_in) if init == "kaiming-uniform" else math.sqrt(6 / (fan_in + fan_out))
-        weight = _in_blocks(partial(_uniform, bound, key.fold("weight")), shape, gains[0], dtype)
+    bounds = {
+        "kaiming-uniform": 1 / math.sqrt(fan_in),
+        "kaiming-uniform-fan-out": 1 / math.sqrt(fan_out),
+        "xavier-uniform": math.sqrt(6 / (fan_in + fan_out)),
+    }
+    if init in bounds:
+        weight = _in_blocks(partial(_uniform, bounds[init], key.fold("weight")), shape, gains[0], dtype)
         if init == "xavier-uniform":
             return weight, np.zeros(bias_shape, dtype)
-        return weight, _in_blocks(partial(_uniform, bound, key.fold("bias")), bias_shape, gains[1], dtype)
+        bias = partial(_uniform, bounds["kaiming-uniform"], key.fold("bias"))
+        return weight, _in_blocks(bias, bias_shape, gains[1], dtype)
     variances = {
         "kaiming-normal": 2 / fan_in,
         "kaiming-normal-fan-out": 2 / fan_out,

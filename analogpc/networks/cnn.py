@@ -63,7 +63,7 @@ class Convolutional(ArchitectureBase):
     norm_convention : "pytorch" or "pcx"
         Update of the running statistics, and their use in training; see `BatchNorm`.
     init : str
-        See `Dense`.
+        See `Dense`. "kaiming-uniform-fan-out" is for the convolutions; the dense layers have "kaiming-uniform" then.
     init_gain, output_init_gain : float
         Factors on the drawn weights: on all, and an additional one on those of the output layer (0.2 for ImageNet 32x32 with squared
         errors in Kerjan et al., arXiv 2606.03584).
@@ -129,7 +129,8 @@ class Convolutional(ArchitectureBase):
         return [convolution, *norm, Activation(function=self.activation), *pool]
 
     def _dense(self, features: int, gain: float) -> Dense:
-        return Dense(features=features, init=self.init, init_gain=self.init_gain * gain)
+        init = "kaiming-uniform" if self.init == "kaiming-uniform-fan-out" else self.init
+        return Dense(features=features, init=init, init_gain=self.init_gain * gain)
 
 
 class CNN(Convolutional):

@@ -12,6 +12,8 @@
 - "scellier": the network for 32x32 images of Scellier et al. (arXiv 2312.15103), as in their code: the same channels, all padded.
 - "kerjan-vgg5": the network of Kerjan et al. (arXiv 2606.03584), Table 5, with six weight layers as printed, though it is called
   VGG5: the first convolution is not pooled.
+- "kerjan-vgg10": the network for ImageNet of the same paper, Table 6, for images of 224x224 pixels. Their VGG10Skip, which has 1x1
+  convolutions of stride 2 from layer 2 to layer 5 and from layer 5 to layer 8 besides, is not among the plans.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ PlanName = Literal[
     "laborieux",
     "scellier",
     "kerjan-vgg5",
+    "kerjan-vgg10",
 ]
 
 Entry = tuple[int, int] | Literal["P"]
@@ -76,6 +79,7 @@ _PLANS: dict[PlanName, _Plan] = {
     "laborieux": _Plan((128, "P", 256, "P", 512, "P", 512, "P"), unpadded=(3,)),
     "scellier": _Plan((128, "P", 256, "P", 512, "P", 512, "P")),
     "kerjan-vgg5": _Plan((128, 256, "P", 512, "P", 512, "P", 512, "P")),
+    "kerjan-vgg10": _Plan((64, "P", 128, "P", 256, 256, "P", 512, 512, "P", 512, 512, "P"), dense=(2048,)),
 }
 
 

@@ -12,7 +12,7 @@ from analogpc.networks.plans import PlanName, convolution_plan, dense_plan
 
 Family = Literal["pc", "crnn", "kerjan"]
 
-_DEPTHS: dict[Family, tuple[int, ...]] = {"pc": (5, 7, 9, 10, 11, 13, 15), "crnn": (7, 10, 11, 12, 13), "kerjan": (5,)}
+_DEPTHS: dict[Family, tuple[int, ...]] = {"pc": (5, 7, 9, 10, 11, 13, 15), "crnn": (7, 10, 11, 12, 13), "kerjan": (5, 10)}
 
 
 class VGG(Convolutional):
@@ -29,7 +29,8 @@ class VGG(Convolutional):
         - "crnn": depths 7, 10, 11, 12 and 13 of "Scalable Equilibrium Propagation via Intermediate Error Signals for Deep
           Convolutional CRNNs", here as feed-forward networks, such as teachers. *Reconstructed* for all but 7: the paper gives the number
           of convolutions in each block and that of the dense layers; channels and dense sizes are assumed.
-        - "kerjan": the VGG5 of Kerjan et al., with the six weight layers of their Table 5.
+        - "kerjan": the VGG5 of Kerjan et al., with the six weight layers of their Table 5, and their VGG10 for images of 224x224 pixels
+          (Table 6), with ``init`` = "kaiming-uniform-fan-out" there.
 
         Default: "crnn" for depths 11, 12 and 13, otherwise "pc".
     input_shape, classes, activation, width, widen_dense, batch_norm, freezing, init, init_gain, output_init_gain

@@ -102,9 +102,9 @@ def figure(swept: Swept) -> Figure:
             panel.plot(list(strengths), [one.mean() for one in values], **style(number), label=f"{case}, mean")
             for strength, seeds in zip(strengths, values, strict=True):
                 panel.plot([strength] * len(seeds), seeds, ".", color=style(number)["color"], alpha=0.5)
-        panel.set(xlabel=kind, ylim=(0, None))
+        panel.set(xlabel=kind)
         panel.grid(alpha=0.3)
-    drawn.axes[0].set_ylabel("adaptive calibration error")
+    drawn.axes[0].set(ylabel="adaptive calibration error", ylim=(0, None))
     drawn.axes[0].legend(fontsize=9)
     return drawn
 

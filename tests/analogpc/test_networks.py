@@ -108,6 +108,26 @@ def test_vgg_of_kerjan_has_six_weight_layers_and_does_not_pool_the_first():
     assert network.layers[0].output_shape == (32, 32, 2)
 
 
+def test_vgg10_of_kerjan_has_the_layers_of_its_table():
+    network = apc.VGG(depth=10, family="kerjan", input_shape=(224, 224, 3), classes=1000, init="kaiming-uniform-fan-out")
+    layers = network.layers()
+    convolutions = [layer.blocks[0] for layer in layers[:8]]
+    assert [one.channels for one in convolutions] == [64, 128, 256, 256, 512, 512, 512, 512]
+    assert [isinstance(layer.blocks[-1], apc.MaxPool) for layer in layers[:8]] == [
+        True,
+        True,
+        False,
+        True,
+        False,
+        True,
+        False,
+        True,
+    ]
+    assert [layers[8].blocks[1].features, layers[9].blocks[0].features] == [2048, 1000]
+    assert {one.init for one in convolutions} == {"kaiming-uniform-fan-out"}
+    assert {layers[8].blocks[1].init, layers[9].blocks[0].init} == {"kaiming-uniform"}
+
+
 def test_a_family_has_its_depths_and_tiny_imagenet_its_sizes():
     assert [apc.VGG(depth=d).family for d in (5, 7, 9, 10, 11, 12, 13, 15)] == ["pc"] * 4 + ["crnn"] * 3 + ["pc"]
     with pytest.raises(ValueError, match="depth = 12 is not in the family 'pc', which has 5, 7, 9, 10, 11, 13, 15"):
