@@ -160,11 +160,11 @@ def within(one: Setting) -> str:
     return f"{100 * one.mean:.2f} ± {50 * (high - low):.1f} %"
 
 
-def plus_minus(values: Sequence[float], digits: int = 3) -> str:
+def plus_minus(values: Sequence[float], form: str = ".3f") -> str:
     """Format the mean of values and half the width of its 95 % interval (Student)."""
     low, high = mean_interval(values)
-    half = "" if np.isnan(low) else f" ± {(high - low) / 2:.{digits}f}"
-    return f"{np.mean(values):.{digits}f}{half}"
+    half = "" if np.isnan(low) else f" ± {(high - low) / 2:{form}}"
+    return f"{np.mean(values):{form}}{half}"
 
 
 def against(one: Setting, other: Setting) -> str:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from tables import plus_minus
+from tables import dated, plus_minus
 
+from analogpc._version import __version__
 from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
 from analogpc.devices.device import Device
 from analogpc.devices.mappings import DifferentialPair
@@ -90,9 +91,8 @@ def main() -> None:
         "# Tiki-Taka",
         "",
         f"Root mean square error of the weights in noisy least squares, and their mean shift towards the symmetry point "
-        f"({SYMMETRY:.3f}): mean with its 95 % interval (Student's t) and every seed "
-        f"({', '.join(map(str, chosen.seeds))}). Settings were selected on seed 0. Command: "
-        "`python experiments/tiki_taka.py`.",
+        f"({SYMMETRY:.3f}): mean with its 95 % interval (Student's t) and every seed. Settings "
+        "were selected on seed 0.",
         "",
         "| scheme | error | shift |",
         "|---|---|---|",
@@ -114,7 +114,8 @@ def main() -> None:
         print(lines[-1], flush=True)
     panels[1].set_ylabel("learnt weight")
     figure.savefig(chosen.out.with_suffix(".png"), dpi=110)
-    chosen.out.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    lines += ["", dated(__version__, chosen.seeds, "python experiments/tiki_taka.py"), ""]
+    chosen.out.with_suffix(".md").write_text("\n".join(lines), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -148,9 +148,8 @@ def table(rows: list[dict], chosen: argparse.Namespace) -> str:
             ends = [[row[when][measure][place] for row in own] for measure, place in zip(MEASURES, (-1, 0, 0), strict=True)]
             means = " | ".join(f"{np.exp(np.mean(np.log(values))):.1e}" for values in ends)
             last = [row["accuracy"][-1] for row in own]
-            reached = (
-                f"{plus_minus([100 * a for a in last], 1)} % ({', '.join(f'{a:.1%}' for a in last)})" if when == "after" else ""
-            )
+            each = ", ".join(f"{a:.1%}" for a in last)
+            reached = f"{plus_minus([100 * a for a in last], '.1f')} % ({each})" if when == "after" else ""
             lines.append(f"| {rule} | {when} | {means} | {reached} |")
     lines += ["", 'Local errors refer to the network\'s own output (`target = "output"`), with "label" to the label.']
     if missing := [rule for rule in RULES if all(row["rule"] != rule for row in rows)]:

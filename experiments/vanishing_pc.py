@@ -22,8 +22,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from tables import dated
 
 import analogpc as apc
+from analogpc._version import __version__
 from analogpc.analysis import RelaxationRecord, energy_profile, exact_copy, gradient_alignment, residual, state_hessian_extremes
 from analogpc.kernels.threads import one_blas_thread
 from analogpc.report.layers import COLOURS, draw_by_layer, draw_energy_maps
@@ -146,13 +148,12 @@ def table(rows: dict[str, Any], seed: int) -> str:
     lines = [
         "# Vanishing energies",
         "",
-        f"First layer, at initialisation → after short training (seed {seed}); one batch of {BATCH} test images, T = L relaxation steps. "
+        f"First layer, at initialisation → after short training; one batch of {BATCH} test images, T = L relaxation steps. "
         "Share: fraction of the first layer in the energy that the weights learn from. Norm and cosine: update of its weights relative "
         "to the gradient of backpropagation, in float64 except in the float32 column (nan: no update). "
         f"{EQUILIBRIUM}: close to the equilibrium, after 60 steps of its errors; units that end at a kink of the leaky ReLU or of max "
         "pooling keep a residual. Stable: the largest stable step size at the feed-forward states, 2/λmax. Training: digits 10 epochs, "
-        f"AdamW at 0.001; Fashion-MNIST {VGG_IMAGES} images once, AdamW at 0.003, so accuracies only show whether a network learns. "
-        "Command: `python experiments/vanishing_pc.py`.",
+        f"AdamW at 0.001; Fashion-MNIST {VGG_IMAGES} images once, AdamW at 0.003, so accuracies only show whether a network learns.",
         "",
         "| network | rule | stable | share | norm | cosine | cosine, float32 | test accuracy |",
         "|---|---|---|---|---|---|---|---|",
@@ -169,7 +170,7 @@ def table(rows: dict[str, Any], seed: int) -> str:
                 f"{seen[-1]['accuracy']:.1%}" if len(seen) > 1 else "",
             ]
             lines.append(f"| {name} | {label} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", dated(__version__, [seed], "python experiments/vanishing_pc.py"), ""])
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.append(str(Path(__file__).parents[1]))
-from tables import dated, markdown
+from tables import dated, markdown, plus_minus
 
 from analogpc import AdamW, Backprop, Hopfield, Network, RecurrentBackprop, Study, fit, load_data
 from analogpc._version import __version__
@@ -132,9 +132,8 @@ def table(rows: list[dict], chosen: argparse.Namespace, command: str) -> str:
     lines = [
         "# Updates with intermediate signals and the gradient of the augmented loss",
         "",
-        f"Cosine of the update of all layers with the negative gradient of the augmented loss and with that of the loss at "
-        f"the output "
-        f"alone, on {SAMPLES} images: mean over the seeds (lowest to highest).",
+        "Cosine of the update of all layers with the negative gradient of the augmented loss and with that of the loss at the output "
+        f"alone, on {SAMPLES} images: mean over the seeds with half of its 95 % interval (Student's t), and lowest to highest.",
         "",
     ]
     body = []
@@ -145,7 +144,7 @@ def table(rows: list[dict], chosen: argparse.Namespace, command: str) -> str:
                 cells = []
                 for name in measures:
                     values = [one[name] for one in group]
-                    cells.append(f"{np.mean(values):.4f} ({min(values):.4f} to {max(values):.4f})")
+                    cells.append(f"{plus_minus(values, '.4f')} ({min(values):.4f} to {max(values):.4f})")
                 body.append([str(layers), rule, f"{when} training", *cells])
     return "\n".join(
         [*lines, *markdown(["layers", "rule", "when", *measures], body), "", dated(__version__, chosen.seeds, command), ""]

@@ -23,7 +23,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 sys.path.append(str(Path(__file__).parents[1]))
-from tables import dated, markdown
+from tables import dated, markdown, plus_minus
 
 from analogpc import SGD, Dataset, GenerativePC, IncrementalPC, PredictiveCoding, fit, load_data, mlp
 from analogpc._version import __version__
@@ -84,10 +84,8 @@ def table(rows: list[dict], chosen: argparse.Namespace) -> str:
         f"Generative: {chosen.images[0]} images of {chosen.data[0]}, 256-256-256-256-784; discriminative: "
         f"{chosen.images[1]} images of "
         f"{chosen.data[1]}, hidden layers of 64 units, T = 8. Full batches, plain gradient descent. Energy per image after "
-        f"a tenth of "
-        f"the steps and after all {chosen.steps}: mean over the seeds (lowest to highest). Last column: steps after which "
-        f"iPC is below the last "
-        "energy of PC.",
+        f"a tenth of the steps and after all {chosen.steps}: mean over the seeds with half of its 95 % interval (Student's t), and "
+        "lowest to highest. Last column: steps after which iPC is below the last energy of PC.",
         "",
     ]
     body = []
@@ -98,7 +96,7 @@ def table(rows: list[dict], chosen: argparse.Namespace) -> str:
             found = np.array([row["energies"] for row in group[rule]])
             for place in (max(0, found.shape[1] // 10 - 1), -1):
                 values = found[:, place]
-                cells.append(f"{values.mean():.3g} ({values.min():.3g} to {values.max():.3g})")
+                cells.append(f"{plus_minus(values, '.3g')} ({values.min():.3g} to {values.max():.3g})")
         sooner = []
         for plain, incremental in zip(*group.values(), strict=True):
             below = np.flatnonzero(np.array(incremental["energies"]) <= plain["energies"][-1])
