@@ -20,20 +20,24 @@ def page(swept: Swept) -> list[str]:
     chosen = swept.selected()
     study = swept.study(chosen.settings[0])
     assert study is not None
-    depths = swept.values("layers")
     lines = [
         "# Deeper predictive coding: depth",
         "",
         f"{trained(study)}, AdamW; perceptrons of width {study.network.widths[1]} with more layers; T = number of layers. "
-        f"{selection(swept, study)} Test accuracy of the last epoch: mean with its 95 % "
-        "interval (every seed); learning rate.",
+        f"{selection(swept, study)} Test accuracy of the last epoch: mean with its 95 % interval (every "
+        "seed); learning rate.",
         "",
     ]
-    rows = [[case, *(_cell(chosen, case, depth) for depth in depths)] for case in swept.values("case")]
-    lines += markdown(["rule", *(f"{depth} layers" for depth in depths)], rows)
+    return lines + by_depth(swept)
+
+
+def by_depth(swept: Swept) -> list[str]:
+    """Lines of three tables: accuracy and difference from backpropagation by depth, and energies by layer of the deepest network."""
+    chosen, depths = swept.selected(), swept.values("layers")
+    columns = ["rule", *(f"{depth} layers" for depth in depths)]
+    lines = markdown(columns, [[case, *(_cell(chosen, case, depth) for depth in depths)] for case in swept.values("case")])
     lines += ["", "## Difference from backpropagation", "", "Points, paired by seed, with 95 % interval.", ""]
-    rows = [[case, *(_gap(chosen, case, depth) for depth in depths)] for case in swept.values("case")[1:]]
-    lines += markdown(["rule", *(f"{depth} layers" for depth in depths)], rows)
+    lines += markdown(columns, [[case, *(_gap(chosen, case, depth) for depth in depths)] for case in swept.values("case")[1:]])
     lines += [
         "",
         f"## Energies by layer, {depths[-1]} layers",
