@@ -26,6 +26,7 @@ from queue_pages import (
 
 from analogpc.bench import WORKLOADS
 from analogpc.kernels.gpu import arrays as gpu
+from analogpc.networks.crnn import hopfield_cnn
 from analogpc.networks.hopfield_resnet import hopfield_resnet
 from analogpc.training.study import Study
 
@@ -77,6 +78,13 @@ def test_published_settings_are_those_of_the_sources():
     residual = jobs["hopfield-resnet13"].with_seed(0)
     assert residual.network == hopfield_resnet()
     assert (residual.rule.beta, residual.rule.steps, residual.optimiser.weight_decay) == (0.1, 50, 2.5e-4)
+    # Lin et al., and the rates of Kerjan et al. (Tables 7 and 8), which end at 1e-6 and 2e-6.
+    for depth, steps in ((11, 400), (13, 140)):
+        local = jobs[f"lin-vgg{depth}-local-errors"].with_seed(0)
+        assert local.network == hopfield_cnn(f"crnn-vgg{depth}", classes=100, steps=steps, heads=(2, 4, 6, 8))
+    for name, end in (("kerjan-vgg5", 1e-6), ("kerjan-vgg5-ce", 1e-6), ("kerjan-vgg5-imagenet32", 1e-6), ("kerjan-vgg10", 2e-6)):
+        optimiser = jobs[name].with_seed(0).optimiser
+        assert optimiser.learning_rate * optimiser.schedule.end == pytest.approx(end)
 
 
 @pytest.mark.parametrize(
