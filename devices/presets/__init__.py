@@ -6,6 +6,8 @@ A new preset is an entry in one of the two, with the source of every number.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from analogpc.devices.device import Device
 from analogpc.devices.names import unknown
 from analogpc.devices.presets.inference import INFERENCE
@@ -34,7 +36,13 @@ def preset(name: str) -> Device:
         If there is no such preset; the message lists the names.
     """
     if isinstance(name, str) and name.endswith(".toml"):
-        return Device.from_toml(read_text(name))
+        return _described(read_text(name))
     if not isinstance(name, str) or name not in PRESETS:
         raise ValueError(unknown("device preset", name, PRESETS, "presets"))
     return PRESETS[name]
+
+
+@lru_cache(maxsize=16)
+def _described(text: str) -> Device:
+    """Return the device that a text describes; a sweep asks for the same device in every trial."""
+    return Device.from_toml(text)
