@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,6 +15,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from analogpc.networks import CNN
+from analogpc.networks.base import ArchitectureBase
+from analogpc.networks.network import Network
 from analogpc.report.report import read_record
 from analogpc.studies.axes import SEEDS
 from analogpc.studies.comparison import Setting, difference, mean_interval, settings
@@ -185,16 +190,33 @@ def pulses_per_weight(swept: Swept, one: Setting) -> float:
     study, pulses = swept.study(one), one.mean_of("pulses")
     if study is None or not pulses > 0:
         return 0.0
-    network = study.network
-    widths = getattr(network, "widths", ()) or (network.input_shape[0], *(block.features for block in network.blocks))
-    return pulses / float(np.dot(widths[:-1], widths[1:]))
+    return pulses / _weights(study.network)
+
+
+@lru_cache
+def _weights(network: ArchitectureBase) -> int:
+    """Return the number of weights of a network, without biases."""
+    return sum(math.prod(matrix.shape) for name, matrix in Network(network).matrices().items() if name.endswith(".weight"))
+
+
+def convolutions(network: CNN) -> str:
+    """Describe a small convolutional network."""
+    sizes = " and ".join(map(str, network.channels))
+    hidden = f", dense layers of {' and '.join(map(str, network.dense))}" if network.dense else ""
+    return f"convolutions of {sizes} channels{hidden} and an output layer"
 
 
 def trained(study: Study) -> str:
     """Describe data, network and duration of a study."""
     images = round(study.train_images * (1 - study.holdout))
     widths = getattr(study.network, "widths", ())
-    network = f"{'-'.join(map(str, widths))}, " if widths else ""
+    network = (
+        f"{'-'.join(map(str, widths))}, "
+        if widths
+        else f"{convolutions(study.network)}, "
+        if isinstance(study.network, CNN)
+        else ""
+    )
     epochs = "1 epoch" if study.epochs == 1 else f"{study.epochs} epochs"
     name = study.dataset.capitalize().replace("mnist", "MNIST").replace("Mnist", "MNIST").replace("Cifar", "CIFAR-")
     return f"{name}, {images} training images, {network}{epochs}, batches of {study.batch_size}"
