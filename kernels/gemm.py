@@ -109,22 +109,23 @@ def product_frame(a: np.ndarray, b: np.ndarray, out: np.ndarray, width: int, by_
     """
     function, wide = blas_function(a.dtype)
     if not (
-        function
-        and _simple(a)
-        and _simple(b)
-        and out.strides[1] == out.itemsize
-        and out.strides[0] >= out.shape[1] * out.itemsize
+        function and suits(a) and suits(b) and out.strides[1] == out.itemsize and out.strides[0] >= out.shape[1] * out.itemsize
     ):
         return None
     (m, k), n = a.shape, b.shape[1]
-    at = [array.__array_interface__["data"][0] for array in (a, b, out)]
+    at = [address(array) for array in (a, b, out)]
     return np.array(
         [function, wide, a.itemsize, width, by_columns, m, n, k, at[0], *a.strides, at[1], *b.strides, at[2], out.strides[0]],
         np.int64,
     )
 
 
-def _simple(array: np.ndarray) -> bool:
+def address(array: np.ndarray) -> int:
+    """Return the address of the first element of an array."""
+    return array.__array_interface__["data"][0]
+
+
+def suits(array: np.ndarray) -> bool:
     """Whether one axis of a matrix is contiguous and the other one longer, as BLAS requires; vectors have functions of their own."""
     (rows, columns), (down, right), item = array.shape, array.strides, array.itemsize
     if rows < 2 or columns < 2 or not array.flags.aligned:

@@ -20,7 +20,7 @@ _PART = 2**23
 """Least multiply-adds of one part of a product: two tenths of a millisecond, several times what waking a helper costs."""
 _MOST_PARTS, _NARROWEST = 64, 128
 """Largest number of parts of a product, and their least width: BLAS copies the other operand anew for each."""
-_UNIT = 32
+UNIT = 32
 """Widths of parts are multiples of this number, in which the kernels of BLAS work for most processors."""
 
 
@@ -35,7 +35,7 @@ def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.nd
     m, n = a.shape[0], b.shape[1]
     if out is None:
         out = empty((m, n), a.dtype, a)
-    width, longest = _strip(m, a.shape[1], n), max(m, n)
+    width, longest = strip_width(m, a.shape[1], n), max(m, n)
     with one_blas_thread:
         if width >= longest:
             return np.matmul(a, b, out=out)
@@ -65,10 +65,10 @@ def _multiply(a: np.ndarray, b: np.ndarray, out: np.ndarray, starts: range) -> N
             np.matmul(a, b[:, part], out=out[:, part])
 
 
-def _strip(m: int, k: int, n: int) -> int:
-    """Return the width of the strips of a product along the longer side of its result."""
-    longest, parts = max(m, n), min(m * k * n // _PART, _MOST_PARTS)
-    return longest if parts < 2 else _UNIT * -(-max(-(-longest // parts), _NARROWEST) // _UNIT)
+def strip_width(m: int, k: int, n: int, part: int = _PART) -> int:
+    """Return the width of the strips of a product along the longer side of its result, with at least ``part`` multiply-adds each."""
+    longest, parts = max(m, n), min(m * k * n // part, _MOST_PARTS)
+    return longest if parts < 2 else UNIT * -(-max(-(-longest // parts), _NARROWEST) // UNIT)
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:

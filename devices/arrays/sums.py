@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from typing_extensions import override
@@ -25,6 +26,14 @@ class Operand(ABC):
     """
 
     weight: float
+
+    @property
+    def plain(self) -> tuple[np.ndarray, float] | None:
+        """The matrix (lines, sensed lines) whose products with the values are the sums, and the variance of every crosspoint.
+
+        None if a sum consists of more than that, or if crosspoints differ in their noise.
+        """
+        return None
 
     @property
     @abstractmethod
@@ -80,6 +89,16 @@ class MatrixOperand(Operand):
     column_noise: np.ndarray | None = None
     column_of: np.ndarray | None = None
     turned: bool = False
+
+    @cached_property
+    @override
+    def plain(self) -> tuple[np.ndarray, float] | None:
+        (matrix, curve), *others = self.terms
+        if others or curve is not None or self.column_noise is not None:
+            return None
+        if self.noise is None:
+            return matrix, 0.0
+        return (matrix, float(self.noise[0, 0])) if self.noise.size == 1 else None
 
     @property
     @override

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from analogpc.devices.converters.banks import AdcBank, DacBank, Drive
 from analogpc.devices.costs.meter import Meter, count
 from analogpc.devices.crossbars.loads import DrivenLines, Loads
 from analogpc.devices.matrix import ReadStream
+from analogpc.kernels.converters.reads import Converters, read
 from analogpc.kernels.gpu.arrays import Backend, copied, on_gpu
 from analogpc.kernels.random.streams import Key
 
@@ -46,6 +48,17 @@ class Reader:
         self._counted = self._dacs.counts
         banks = (key.fold("adc", group) for group in range(groups))
         self._adcs = [AdcBank(substrate.adc, len(self.cuts), shape[1], tile[1], bank, dtype) for bank in banks]
+        self._ends = (*range(0, shape[0], tile[0]), shape[0])
+        self._converters = self._uniform()
+
+    def _uniform(self) -> Converters | None:
+        """Return the converters of reads in compiled code; None if they differ or need more than `reads.read` does."""
+        dac, adc = self.substrate.dac, self.substrate.adc
+        scaling = "none" if math.isinf(dac.bound) else dac.scaling
+        if not (self._counted and adc.uniform and scaling in ("none", "absmax")):
+            return None
+        noise = math.hypot(self.substrate.read_noise, adc.noise_lsb * adc.lsb) if adc.noise_lsb > 0 else self.substrate.read_noise
+        return Converters(dac.bits, dac.bound, scaling == "absmax", adc.bits, adc.bound, noise)
 
     def to(self, backend: Backend) -> Reader:
         """Return the same converters on a backend."""
@@ -113,6 +126,11 @@ class Reader:
         reads = self.substrate.dac.reads
         step = stream.take(reads * len(operands) * len(self.cuts))
         squares = lines.squares(meter, self._dacs.unit) if self._counted and not on_gpu(x) else None
+        if squares is not None and only is None and reduction == 1:
+            whole = self._compiled(x, operands, scales, squares, stream.key, step)
+            if whole is not None:
+                self._count(meter, x.size, whole[0].size * len(self.cuts), whole[1])
+                return whole[0], whole[2]
         drive = self._dacs.drive(x, reduction, stream.key, step, squares)
         total = np.empty((len(x), operands[0].sensed), self.dtype, like=x)
         clipped: np.ndarray | None = None
@@ -138,11 +156,25 @@ class Reader:
                         total = own if fresh else total + own
                     clipped, step = found if clipped is None else clipped + found, step + 1
         read_lines, read_arrays = (x.size, len(self.cuts)) if only is None else (len(x), 1)
-        meter.conversions_in += read_lines * self.beside * reads
-        meter.conversions_out += total.size * read_arrays * reads * len(operands)
-        count(meter, saturated_in=drive.clipped if self.beside == 1 else drive.clipped * self.beside)
+        self._count(meter, read_lines * reads, total.size * read_arrays * reads * len(operands), drive.clipped)
         assert clipped is not None
         return total, clipped
+
+    def _count(self, meter: Meter, driven: int, sensed: int, clipped: Any) -> None:
+        """Count conversions of values on the driven and sensed lines, and clipped values on the driven ones."""
+        meter.conversions_in += driven * self.beside
+        meter.conversions_out += sensed
+        count(meter, saturated_in=clipped if self.beside == 1 else clipped * self.beside)
+
+    def _compiled(
+        self, x: np.ndarray, operands: list[Operand], scales: np.ndarray, squares: np.ndarray, key: Key, step: int
+    ) -> tuple[np.ndarray, int, np.ndarray] | None:
+        """Perform a read in compiled code; None, with nothing done, if that is not possible."""
+        plain = operands[0].plain if len(operands) == 1 and scales.ndim == 0 else None
+        if self._converters is None or plain is None:
+            return None
+        factors = plain[1], operands[0].weight, float(scales)
+        return read(x, plain[0], self._ends, self._converters, factors, squares, key, step)
 
     def _sense(
         self,

@@ -47,7 +47,7 @@ def _imprint_rows(driven, out, step, affine, levels, resting, pulsed, first, k0,
     draws = np.empty((driven.shape[1] + 3) // 4 * 4, np.float32)
     for b in range(driven.shape[0]):
         if pulsed > 0:
-            row_normals(draws, np.uint32(first + b), c2, c3, k0, k1)
+            row_normals(draws, np.uint32(first + b), c2, c3, k0, k1, 0)
         if levels.shape[0] > 0:
             _levels_row(driven[b], out[b], step, levels)
         else:
@@ -197,7 +197,7 @@ def _convert_rows(
     varied = variance.shape[0] > 0
     for b in range(y.shape[0]):
         if noise > 0 or varied:
-            row_normals(draws, numbers[b], c2, c3, k0, k1)
+            row_normals(draws, numbers[b], c2, c3, k0, k1, 0)
         _entered_row(y[b], draws, variance[b] if varied else entered[:0], entered, noise, entry[0], entry[1])
         if transitions.shape[0] > 0:
             saturated[b] = _tabled_row(entered, step, transitions, row)

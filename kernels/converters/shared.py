@@ -26,13 +26,13 @@ _DAC = CudaKernel("converters/shared", "dac")
 _ADC = CudaKernel("converters/shared", "adc")
 QUICK, SLOW = 2**15, 2**13
 """Least amounts of numbers that another thread is called for, without and with noise: some 20 microseconds of work."""
-_STRIP = 8192
+STRIP = 8192
 """Numbers whose squares are summed together."""
 _BLOCK = 4
 """Number of values that one block of random words serves."""
 _EACH = 3
 """Binary logarithm of the least number of values per GPU thread before it compares its maximum with those of others."""
-_INFINITY: dict[int, np.int32 | np.int64] = {4: np.int32(0x7F800000), 8: np.int64(0x7FF0000000000000)}
+INFINITY: dict[int, np.int32 | np.int64] = {4: np.int32(0x7F800000), 8: np.int64(0x7FF0000000000000)}
 """Bits of infinity, by the size of the type in bytes."""
 
 
@@ -157,7 +157,7 @@ def _dac_row_counted(x, out, factor, bound, step, few, some, squares):
 
 
 @compiled(allocates=True, error_model="numpy")
-def _dac_rows(x, words, infinity, out, scale, scale_words, managed, given, bound, step, reduction, few, squares):
+def dac_rows(x, words, infinity, out, scale, scale_words, managed, given, bound, step, reduction, few, squares):
     """Convert rows. ``scale_words`` are the bits of ``scale``, ``words`` those of ``x``; squares of ``few`` rows are exact in its type."""
     clipped, counted = 0, squares.size > 0
     some = np.zeros(squares.size, x.dtype)
@@ -185,7 +185,7 @@ def _dac_strips(x, words, out, scale, scale_words, squares, rows, infinity, mana
     clipped = 0
     for strip in range(len(squares)):
         part = slice(strip * rows, (strip + 1) * rows)
-        clipped += _dac_rows(
+        clipped += dac_rows(
             x[part], words[part], infinity, out[part], scale[part], scale_words[part], managed, given, bound, step, reduction, few,
             squares[strip],
         )  # fmt: skip
@@ -242,26 +242,26 @@ def dac(
         return _dac_there(x, scale, managed, magnitudes, *uniform(x.dtype, bits, bound), x.dtype.type(reduction))
     if magnitudes is not None:
         scale[:] = magnitudes
-    out, infinity = np.empty_like(x), _INFINITY[x.itemsize]
+    out, infinity = np.empty_like(x), INFINITY[x.itemsize]
     arrays = x, x.view(infinity.dtype), out, scale, scale.view(infinity.dtype)
     settings = infinity, managed, magnitudes is not None, *uniform(x.dtype, bits, bound), x.dtype.type(reduction)
     # Squares are summed strip by strip, so that sums that are not exact do not depend on the number of threads either.
-    n, rows = len(x), len(x) if x.size <= QUICK else max(1, _STRIP // x.shape[1])
+    n, rows = len(x), len(x) if x.size <= QUICK else max(1, STRIP // x.shape[1])
     own = np.zeros((-(-n // max(1, rows)), 0 if squares is None else len(squares)))
     clipped: list[int] = []
 
     def convert(first: int, stop: int) -> None:
         parts = (array[first * rows : stop * rows] for array in arrays)
-        clipped.append(int(_dac_strips(*parts, own[first:stop], rows, *settings, _few(x.dtype, bits))))
+        clipped.append(int(_dac_strips(*parts, own[first:stop], rows, *settings, few_squares(x.dtype, bits))))
 
-    distribute(convert, len(own), max(1, QUICK // _STRIP))
+    distribute(convert, len(own), max(1, QUICK // STRIP))
     if squares is not None:
         squares += own.sum(axis=0)
     return out, scale, sum(clipped)
 
 
 @lru_cache(maxsize=256)
-def _few(dtype: np.dtype, bits: float) -> int:
+def few_squares(dtype: np.dtype, bits: float) -> int:
     """Return the number of squares of codes that add up exactly in a type; 0 if a single one may be too large."""
     exact = 2 ** (np.finfo(dtype).nmant + 1)
     return 0 if math.isinf(bits) else int(min(exact // max(1, int(2.0 ** (bits - 1) - 1)) ** 2, 2**20))
@@ -290,7 +290,8 @@ def _dac_there(
 
 
 @compiled(error_model="numpy")
-def _adc_row(y, draws, total, scale, noise, bound, step, fresh):
+def adc_row(y, draws, total, scale, noise, bound, step, fresh):
+    """Convert a row of sums with given ``draws`` of their noise, and add it to ``total``; return the number of saturated sums."""
     clipped, zero = np.int32(0), y.dtype.type(0)
     beyond = bound + y.dtype.type(0.5) * step
     if noise > 0:
@@ -312,8 +313,8 @@ def _adc_rows(y, total, scale, numbers, saturated, deviation, bound, step, fresh
     draws = np.empty((y.shape[1] + 3) // 4 * 4, np.float32)
     for b in range(y.shape[0]):
         if deviation[b] > 0:
-            row_normals(draws, numbers[b], c2, c3, k0, k1)
-        saturated[b] = _adc_row(y[b], draws, total[b], scale[b], deviation[b], bound, step, fresh)
+            row_normals(draws, numbers[b], c2, c3, k0, k1, 0)
+        saturated[b] = adc_row(y[b], draws, total[b], scale[b], deviation[b], bound, step, fresh)
 
 
 def adc(

@@ -174,7 +174,7 @@ def apply_constant(
         if found.size > 0:
             found[j] = row_weighted(received[j], state[j], products)
         if spread > 0:
-            row_normals(xi, _BATCH | np.uint32(j), c2, c3, k0, k1)
+            row_normals(xi, _BATCH | np.uint32(j), c2, c3, k0, k1, 0)
         some = _mark_unsafe(state[j], ups, downs, up[j], down[j], low[j], high[j], most, unsafe)
         _move_safe(state[j], ups, downs, up[j], down[j], low[j], high[j], spread, most, xi)
         for i in range(width if some > 0 else 0):

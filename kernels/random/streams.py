@@ -215,10 +215,10 @@ def _some_normals(out, first, k0, k1, step):
 
 
 @compiled(error_model="numpy")
-def row_normals(out, c1, c2, c3, k0, k1):
-    """Fill ``out`` (float32, a multiple of 4 long) with normal numbers from the blocks 0, 1, .. of row ``c1`` of step (c2, c3)."""
+def row_normals(out, c1, c2, c3, k0, k1, first):
+    """Fill ``out`` (float32, a multiple of 4 long) with normal numbers from the blocks ``first``, .. of row ``c1`` of step (c2, c3)."""
     for place in range(out.size // 4):
-        w0, w1, w2, w3 = philox(np.uint32(place), c1, c2, c3, k0, k1)
+        w0, w1, w2, w3 = philox(np.uint32(first + place), c1, c2, c3, k0, k1)
         out[4 * place] = normal(w0)
         out[4 * place + 1] = normal(w1)
         out[4 * place + 2] = normal(w2)

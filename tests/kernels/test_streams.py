@@ -63,10 +63,12 @@ def test_a_number_depends_on_its_index_alone():
 
 def test_a_row_has_blocks_of_its_own():
     key, found, expected = Key(6), np.empty(40, np.float32), np.empty(40, np.float32)
-    row_normals(found, *map(np.uint32, (5, 7, 9)), *key.words)
+    row_normals(found, *map(np.uint32, (5, 7, 9)), *key.words, 0)
     words = [word for place in range(10) for word in plain_philox((place, 5, 7, 9), tuple(map(int, key.words)))]
     in_a_loop(np.array(words, np.uint32), expected)
     np.testing.assert_array_equal(found, expected)
+    row_normals(found[:24], *map(np.uint32, (5, 7, 9)), *key.words, 4)
+    np.testing.assert_array_equal(found[:24], expected[16:])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from analogpc.kernels import gemm, native
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gemm import blas_function
-from analogpc.kernels.products import _PART, _strip, batched, inner, matmul
+from analogpc.kernels.products import _PART, batched, inner, matmul, strip_width
 from analogpc.kernels.threads import distribute, one_blas_thread, over_slices, share, thread_count
 from analogpc.kernels.trampolines import Part, trampoline
 
@@ -275,7 +275,7 @@ def test_strips_are_the_products_of_numpy_whoever_computes_them(with_threads, rn
     a, b = rng.normal(size=(m, k)).astype(dtype), rng.normal(size=(k, n)).astype(dtype)
 
     def expected(right):
-        width, out = _strip(*shape), np.empty((m, n), dtype)
+        width, out = strip_width(*shape), np.empty((m, n), dtype)
         for start in range(0, max(m, n), width):
             part = slice(start, start + width)
             if m >= n:
@@ -338,7 +338,7 @@ def test_every_part_of_compiled_work_is_done_once_and_failures_are_told(with_thr
 @given(st.integers(1, 10**5), st.integers(1, 4000), st.integers(1, 4000))
 def test_strips_follow_from_the_shape(m, k, n):
     """They cover the product, are not too many, and a product that is shared has at least two."""
-    width, longest = _strip(m, k, n), max(m, n)
+    width, longest = strip_width(m, k, n), max(m, n)
     strips = -(-longest // width)
     assert strips <= 64
     assert (strips - 1) * width < longest
