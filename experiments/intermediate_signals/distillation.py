@@ -5,13 +5,20 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 
 sys.path.append(str(Path(__file__).parents[1]))
 from signals import TEACHER, curves
 from tables import Swept, against, every, main, markdown, trained, within
 
+from analogpc import Network, load_data
 from analogpc.report.page_pictures import style
+from analogpc.rules.hopfield.signals import SignalsEP
+from analogpc.training.study import Study
+
+IMAGES = 64
+"""Training images on which the signals before training are measured."""
 
 
 def page(swept: Swept) -> list[str]:
@@ -34,7 +41,47 @@ def page(swept: Swept) -> list[str]:
         cells = [one.cells["case"], f"**{within(one)}**", every(one), gap]
         rows.append([*cells, *(f"{value:.1f}" for value in earlier)])
     columns = ["rule", "accuracy", "every seed", "difference", *(f"epoch {n}" for n in range(1, study.epochs))]
-    return [*lines, *markdown(columns, rows)]
+    return [*lines, *markdown(columns, rows), *_signals(swept)]
+
+
+def _signals(swept: Swept) -> list[str]:
+    """Lines of the table of the signals before training."""
+    lines = [
+        "",
+        "## Signals before training",
+        "",
+        f"Difference p_T - p_S of the probabilities of teacher and student in the free state of the first seed, on {IMAGES} training "
+        "images: root mean square, and that of its mean over the images, which is the same for all of them.",
+        "",
+    ]
+    rows = []
+    for one in swept.selected().settings:
+        study = swept.study(one)
+        if study is not None and isinstance(study.rule, SignalsEP):
+            rows += [
+                [one.cells["case"], str(number), f"{whole:.4f}", f"{common:.4f}"] for number, whole, common in signals(study)
+            ]
+    return [*lines, *markdown(["rule", "state", "difference", "common to all images"], rows)]
+
+
+def signals(study: Study) -> list[tuple[int, float, float]]:
+    """Return for every signal the number of its state, and the size of its error and of the mean error over the images."""
+    data, network = load_data(study.dataset), Network(study.network, seed=study.network_seed)
+    places = np.arange(IMAGES)
+    x = network.inputs(data.inputs("train", places))
+    target = np.eye(data.n_classes, dtype=x.dtype)[data.labels("train", places)]
+    rule = study.rule.settled()
+    assert isinstance(rule, SignalsEP)
+    free = rule.begin(network, x, target)
+    found = []
+    for signal in rule.signals.of(network, free, target):
+        error, _ = signal.read(free)
+        found.append((signal.number, _size(error), _size(error.mean(axis=0))))
+    return found
+
+
+def _size(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
 
 
 def figure(swept: Swept) -> Figure:
