@@ -14,6 +14,8 @@ from tables import Swept, against, every, layer_energies, main, markdown, select
 from analogpc.report.page_pictures import style
 from analogpc.studies.comparison import Setting
 
+RATE = "optimiser.learning_rate"
+
 
 def page(swept: Swept) -> list[str]:
     """Lines of the page: accuracy against depth, then the energies of all layers."""
@@ -52,7 +54,8 @@ def by_depth(swept: Swept) -> list[str]:
 
 def _cell(chosen: Swept, case: str, depth: str) -> str:
     (one,) = chosen.where(case=case, layers=depth)
-    return f"**{within(one)}** ({every(one)}); {one.cells['optimiser.learning_rate']}" if one.values else "; ".join(one.other)
+    rate = f"; {one.cells[RATE]}" if RATE in one.cells else ""
+    return f"**{within(one)}** ({every(one)}){rate}" if one.values else "; ".join(one.other)
 
 
 def _gap(chosen: Swept, case: str, depth: str) -> str:
