@@ -31,8 +31,9 @@ _PART = 2**22
 """Least multiply-adds of a strip: a tenth of a millisecond, several times what waking a helper costs."""
 _NORMAL = 100
 """Multiply-adds that take as long as drawing one normal number."""
-_CACHED = 2**16
-"""Largest number of values on the lines, or of sums, of a strip of vectors."""
+_CACHED, _FEWEST = 2**16, 256
+"""Largest number of values on the lines, or of sums, of a strip of vectors, unless it has fewer vectors than the second number: BLAS
+rearranges the whole matrix for every strip, which takes a twentieth of the time of a product of 256 vectors, and a quarter of one of 32."""
 (
     _FUNCTION, _WIDE, _N, _LINES, _SENSED, _WIDTH, _BY_COLUMNS, _ROWS, _ARRAYS, _MANAGED, _FEW, _CUTS, _NUMBERS_AT, _X, _DRIVEN,
     _SCALE, _TOTAL, _MATRIX, _DOWN, _RIGHT, _SQUARES, _OWN, _CLIPPED, _SATURATED, _KEY_0, _KEY_1, _STEP, _WORDS,
@@ -214,7 +215,7 @@ class _Plan:
         if self.by_columns:
             rows = n if n * lines <= QUICK else max(1, STRIP // lines)
         else:
-            rows = width = min(width, max(UNIT, _CACHED // max(lines, sensed) // UNIT * UNIT))
+            rows = width = min(width, max(_FEWEST, _CACHED // max(lines, sensed) // UNIT * UNIT))
         self.groups, self.count = -(-n // rows), -(-max(n, sensed) // width)
         self.driven = n if self.by_columns else 0
         into, out = (

@@ -30,6 +30,7 @@ def narrow(monkeypatch):
     """Strips as narrow as they can be, so that small arrays have several."""
     monkeypatch.setattr(reads, "_PART", 1)
     monkeypatch.setattr(reads, "_CACHED", 1)
+    monkeypatch.setattr(reads, "_FEWEST", 32)
     reads._plan.cache_clear()
     yield
     reads._plan.cache_clear()
