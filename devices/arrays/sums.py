@@ -28,10 +28,10 @@ class Operand(ABC):
     weight: float
 
     @property
-    def plain(self) -> tuple[np.ndarray, float] | None:
-        """The matrix (lines, sensed lines) whose products with the values are the sums, and the variance of every crosspoint.
+    def plain(self) -> tuple[np.ndarray, np.ndarray | None, float] | None:
+        """Matrix (lines, sensed lines) whose products with the values are the sums; None if a sum consists of more than that.
 
-        None if a sum consists of more than that, or if crosspoints differ in their noise.
+        Besides it the variance of the noise of every crosspoint, as a matrix, or as a number if it is the same for all.
         """
         return None
 
@@ -92,13 +92,13 @@ class MatrixOperand(Operand):
 
     @cached_property
     @override
-    def plain(self) -> tuple[np.ndarray, float] | None:
+    def plain(self) -> tuple[np.ndarray, np.ndarray | None, float] | None:
         (matrix, curve), *others = self.terms
         if others or curve is not None or self.column_noise is not None:
             return None
-        if self.noise is None:
-            return matrix, 0.0
-        return (matrix, float(self.noise[0, 0])) if self.noise.size == 1 else None
+        if self.noise is None or self.noise.size > 1:
+            return matrix, self.noise, 0.0
+        return matrix, None, float(self.noise[0, 0])
 
     @property
     @override

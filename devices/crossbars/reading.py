@@ -173,8 +173,9 @@ class Reader:
         plain = operands[0].plain if len(operands) == 1 and scales.ndim == 0 else None
         if self._converters is None or plain is None:
             return None
-        factors = plain[1], operands[0].weight, float(scales)
-        return read(x, plain[0], self._ends, self._converters, factors, squares, key, step)
+        matrix, variances, noise = plain
+        factors = noise, operands[0].weight, float(scales)
+        return read(x, matrix, self._ends, self._converters, factors, variances, squares, key, step)
 
     def _sense(
         self,

@@ -36,8 +36,9 @@ _CACHED, _FEWEST = 2**16, 256
 rearranges the whole matrix for every strip, which takes a twentieth of the time of a product of 256 vectors, and a quarter of one of 32."""
 (
     _FUNCTION, _WIDE, _N, _LINES, _SENSED, _WIDTH, _BY_COLUMNS, _ROWS, _ARRAYS, _MANAGED, _FEW, _CUTS, _NUMBERS_AT, _X, _DRIVEN,
-    _SCALE, _TOTAL, _MATRIX, _DOWN, _RIGHT, _SQUARES, _OWN, _CLIPPED, _SATURATED, _KEY_0, _KEY_1, _STEP, _WORDS,
-) = range(28)  # fmt: skip
+    _SCALE, _TOTAL, _MATRIX, _DOWN, _RIGHT, _VARIANCES, _VARIANCES_DOWN, _VARIANCES_RIGHT, _SQUARES, _OWN, _CLIPPED, _SATURATED, _KEY_0,
+    _KEY_1, _STEP, _WORDS,
+) = range(31)  # fmt: skip
 """Words of the frame of a read: addresses, sizes and flags."""
 _IN_BOUND, _IN_STEP, _OUT_BOUND, _OUT_STEP, _NOISE, _DEVICE_NOISE, _WEIGHT, _GAIN, _NUMBERS = range(9)
 """Floating-point numbers of a read."""
@@ -57,6 +58,20 @@ def _sum_of_squares(x):
     for j in range(x.size):
         total += x[j] * x[j]
     return total
+
+
+@compiled
+def _square(x, out):
+    for i in range(len(x)):
+        for j in range(x.shape[1]):
+            out[i, j] = x[i, j] * x[i, j]
+
+
+@compiled(error_model="numpy")
+def _add_noise(y, variance, noise, draws):
+    """Add noise of the variance ``noise**2 + variance`` to a row of sums."""
+    for j in range(y.size):
+        y[j] += np.sqrt(noise * noise + variance[j]) * draws[j]
 
 
 def _functions(kind: Any, integer: Any) -> tuple[Any, Any]:
@@ -104,11 +119,13 @@ def _functions(kind: Any, integer: Any) -> tuple[Any, Any]:
         saturated = carray(_pointer(word_at(frame, _SATURATED)), (many if by_columns else 1, n), np.int64)
         function, wide, item = word_at(frame, _FUNCTION), word_at(frame, _WIDE) != 0, scale.itemsize
         b, b_down, b_right = word_at(frame, _MATRIX), word_at(frame, _DOWN), word_at(frame, _RIGHT)
+        v, v_down, v_right = word_at(frame, _VARIANCES), word_at(frame, _VARIANCES_DOWN), word_at(frame, _VARIANCES_RIGHT)
         k0, k1, step = np.uint32(word_at(frame, _KEY_0)), np.uint32(word_at(frame, _KEY_1)), np.uint64(word_at(frame, _STEP))
         noise, device_noise, gain = settings[_NOISE], settings[_DEVICE_NOISE], settings[_GAIN]
         rows, columns = (n, min(width, sensed)) if by_columns else (min(width, n), sensed)
         own = np.empty((0 if by_columns else rows, lines), kind)
         sums, draws = np.empty(rows * columns, kind), np.empty((columns + 3) // 4 * 4, np.float32)
+        squared, variances = np.empty((rows if v != 0 else 0, lines), kind), np.empty(rows * columns if v != 0 else 0, kind)
         for strip in range(first, stop):
             if by_columns:
                 top, left, columns, counter = 0, strip * width, min(width, sensed - strip * width), strip
@@ -117,7 +134,9 @@ def _functions(kind: Any, integer: Any) -> tuple[Any, Any]:
                 top, left, rows, counter = strip * width, 0, min(width, n - strip * width), 0
                 driven = own[:rows]
                 clipped[strip] = drive(frame, top, top + rows, driven, squares[strip])
-            y = sums[: rows * columns].reshape(rows, columns)
+            y, variance = sums[: rows * columns].reshape(rows, columns), variances[: rows * columns].reshape(-1, columns)
+            if v != 0:
+                _square(driven, squared)
             for cut in range(arrays):
                 before, after = cuts[cut], cuts[cut + 1]
                 a, at = driven.ctypes.data + before * item, b + before * b_down + left * b_right
@@ -125,13 +144,22 @@ def _functions(kind: Any, integer: Any) -> tuple[Any, Any]:
                     function, wide, item, rows, columns, after - before, a, lines * item, item, at, b_down, b_right, y.ctypes.data,
                     columns * item,
                 )  # fmt: skip
+                if v != 0:
+                    a, at = squared.ctypes.data + before * item, v + before * v_down + left * v_right
+                    multiply_at(
+                        function, wide, item, rows, columns, after - before, a, lines * item, item, at, v_down, v_right,
+                        variance.ctypes.data, columns * item,
+                    )  # fmt: skip
                 c2, c3 = split(step + np.uint64(cut))
                 for row in range(rows):
                     this, deviation = top + row, noise
                     if device_noise > 0:
                         deviation = np.sqrt(noise * noise + _sum_of_squares(driven[row, before:after]) * device_noise)
-                    if deviation > 0:
+                    if deviation > 0 or v != 0:
                         row_normals(draws, np.uint32(this), c2, c3, k0, k1, left // 4)
+                    if v != 0:
+                        _add_noise(y[row], variance[row], noise, draws)
+                        deviation = kind(0)
                     factor = scale[this] * settings[_WEIGHT] * gain
                     saturated[counter, this] += adc_row(
                         y[row], draws, total[this, left : left + columns], factor, deviation, settings[_OUT_BOUND],
@@ -206,12 +234,19 @@ class _Plan:
     """
 
     def __init__(
-        self, kind: np.dtype, converters: Converters, factors: tuple[float, ...], ends: tuple[int, ...], n: int, sensed: int
+        self,
+        kind: np.dtype,
+        converters: Converters,
+        factors: tuple[float, ...],
+        varied: bool,
+        ends: tuple[int, ...],
+        n: int,
+        sensed: int,
     ) -> None:
         self.vectors, self.strips = _parts(kind)
         lines, arrays, self.by_columns = ends[-1], len(ends) - 1, n < sensed
-        normals = arrays if converters.noise > 0 or factors[0] > 0 else 0
-        width = strip_width(n, lines + _NORMAL * normals, sensed, _PART)
+        normals = arrays if converters.noise > 0 or factors[0] > 0 or varied else 0
+        width = strip_width(n, (1 + varied) * lines + _NORMAL * normals, sensed, _PART)
         if self.by_columns:
             rows = n if n * lines <= QUICK else max(1, STRIP // lines)
         else:
@@ -242,6 +277,7 @@ def read(
     ends: tuple[int, ...],
     converters: Converters,
     factors: tuple[float, float, float],
+    variances: np.ndarray | None,
     squares: np.ndarray,
     key: Key,
     step: int,
@@ -257,7 +293,10 @@ def read(
         Array c has the driven lines from ``ends[c]`` to ``ends[c + 1]``, and its own ADCs.
     converters : Converters
     factors : (float, float, float)
-        Variance of the independent noise of every device and vector, the same for all devices, and two digital factors of the outputs.
+        Variance of the independent noise of every device and vector, if it is the same for all devices, and two digital factors of the
+        outputs.
+    variances : (lines, sensed lines) array in the type of ``x``, or None
+        That variance for every device, if they differ; the first factor is 0 then.
     squares : (lines,) float64 array
         Accumulator of the squares of the values on the lines, as for `shared.dac`.
     key, step
@@ -275,14 +314,16 @@ def read(
     """
     n, kind = len(x), x.dtype
     ideal = math.isinf(converters.dac_bits) and math.isinf(converters.dac_bound)
-    if ideal or n < 2 or not suits(matrix) or not blas_function(kind)[0]:
+    if ideal or n < 2 or not suits(matrix) or not (variances is None or suits(variances)) or not blas_function(kind)[0]:
         return None
-    plan, x = _plan(kind, converters, factors, ends, n, matrix.shape[1]), np.ascontiguousarray(x)
+    plan = _plan(kind, converters, factors, variances is not None, ends, n, matrix.shape[1])
+    x = np.ascontiguousarray(x)
     total, scale = empty((n, matrix.shape[1]), kind, x), empty((n * (1 + (x.shape[1] if plan.driven else 0)),), kind, x)
     block = np.zeros(plan.size, np.int64)
     at, words = address(scale), address(block)
     block[:_WORDS] = [
-        *plan.words, address(x), at + n * kind.itemsize, at, address(total), address(matrix), *matrix.strides, address(squares),
+        *plan.words, address(x), at + n * kind.itemsize, at, address(total), address(matrix), *matrix.strides,
+        *((0, 0, 0) if variances is None else (address(variances), *variances.strides)), address(squares),
         words + 8 * plan.own, words + 8 * plan.clipped, words + 8 * plan.saturated, *map(int, key.words), step,
     ]  # fmt: skip
     with one_blas_thread:

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import get_num_threads, set_num_threads
 
+from analogpc.devices.converters.levels import no_error
 from analogpc.kernels.converters import reads
+from analogpc.kernels.converters.per_line import convert
 from analogpc.kernels.converters.reads import Converters, read
 from analogpc.kernels.converters.shared import adc, dac
 from analogpc.kernels.random.streams import Key
@@ -36,7 +38,7 @@ def narrow(monkeypatch):
     reads._plan.cache_clear()
 
 
-def apart(x, matrix, ends, converters, factors, squares):
+def apart(x, matrix, ends, converters, factors, variances, squares):
     """The same read by its parts; the noise of the devices adds up to the noise of a sum."""
     kind = x.dtype.type
     device_noise, weight, gain = map(kind, factors)
@@ -46,20 +48,25 @@ def apart(x, matrix, ends, converters, factors, squares):
         sums, variance = driven[:, first:stop] @ matrix[first:stop], None
         if device_noise > 0:
             variance = np.square(driven[:, first:stop]).sum(axis=1) * device_noise
-        factor = scale * weight * gain
-        saturated += adc(
-            sums, total, factor, converters.noise, converters.adc_bits, converters.adc_bound, KEY, STEP + cut, cut == 0, variance
-        )
+        factor, rest = scale * weight * gain, (converters.adc_bits, converters.adc_bound)
+        if variances is None:
+            saturated += adc(sums, total, factor, converters.noise, *rest, KEY, STEP + cut, cut == 0, variance)
+            continue
+        variance = np.square(driven[:, first:stop]) @ variances[first:stop]
+        none = no_error(matrix.shape[1], x.dtype)
+        tables = none, np.empty((0, 0), x.dtype), np.arange(matrix.shape[1]), none
+        saturated += convert(sums, total, factor, converters.noise, variance, *rest, *tables, KEY, STEP + cut, cut == 0)
     return total, clipped, saturated
 
 
-def compare(rng, dtype, n, sensed, ends, converters, factors, order="C"):
+def compare(rng, dtype, n, sensed, ends, converters, factors, order="C", varied=False):
     x = rng.normal(size=(n, ends[-1])).astype(dtype)
     matrix = np.asarray(rng.normal(size=(ends[-1], sensed)).astype(dtype), order=order)
+    variances = np.asarray(rng.uniform(0, 0.02, matrix.shape).astype(dtype), order=order) if varied else None
     own, expected_own = np.ones(ends[-1]), np.ones(ends[-1])
-    found = read(x, matrix, ends, converters, factors, own, KEY, STEP)
+    found = read(x, matrix, ends, converters, factors, variances, own, KEY, STEP)
     assert found is not None
-    expected = apart(x, matrix, ends, converters, factors, expected_own)
+    expected = apart(x, matrix, ends, converters, factors, variances, expected_own)
     step = 2 * converters.adc_bound / 2**converters.adc_bits if math.isfinite(converters.adc_bits) else 0.0
     off = np.abs(found[0] - expected[0])
     tolerance = (1e-5 if dtype == np.float32 else 1e-13) * (1 + np.abs(expected[0]))
@@ -79,7 +86,7 @@ def compare(rng, dtype, n, sensed, ends, converters, factors, order="C"):
     bits=st.tuples(st.integers(2, 12), st.one_of(st.integers(2, 12), st.just(math.inf))),
     managed=st.booleans(),
     noise=st.sampled_from([0.0, 0.1]),
-    device_noise=st.sampled_from([0.0, 0.02]),
+    device_noise=st.sampled_from([0.0, 0.02, None]),
     single=st.booleans(),
     turned=st.booleans(),
 )
@@ -89,7 +96,9 @@ def test_a_read_equals_its_parts(n, sensed, lines, bits, managed, noise, device_
     converters = Converters(bits[0], 1.0, managed, bits[1], 4.0, noise)
     rng = np.random.default_rng(n + 100 * sensed)
     dtype = np.float32 if single else np.float64
-    compare(rng, dtype, n, sensed, ends, converters, (device_noise, 0.5, 1.25), "F" if turned else "C")
+    compare(
+        rng, dtype, n, sensed, ends, converters, (device_noise or 0.0, 0.5, 1.25), "F" if turned else "C", device_noise is None
+    )
 
 
 @pytest.mark.parametrize(("n", "sensed"), [(3, 300), (300, 40), (257, 129)])
@@ -97,7 +106,8 @@ def test_strips_change_nothing(rng, narrow, threads, n, sensed):
     """Several strips along the sensed lines or the vectors, with last ones that are narrower, in one thread and in two."""
     converters = Converters(7, 1.0, True, 9, 12.0, 0.06)
     compare(rng, np.float32, n, sensed, (0, 30, 70), converters, (1e-3, 1.0, 0.3))
-    plan = reads._plan(np.dtype(np.float32), converters, (1e-3, 1.0, 0.3), (0, 30, 70), n, sensed)
+    compare(rng, np.float32, n, sensed, (0, 30, 70), converters, (0.0, 1.0, 0.3), varied=True)
+    plan = reads._plan(np.dtype(np.float32), converters, (1e-3, 1.0, 0.3), False, (0, 30, 70), n, sensed)
     assert plan.count >= 2
 
 
@@ -108,7 +118,7 @@ def test_threads_change_no_bit(rng, narrow):
         for count in (1, before):
             set_num_threads(count)
             squares = np.zeros(50)
-            results.append((*read(x, matrix, (0, 20, 50), converters, (0.01, 1.0, 1.0), squares, KEY, STEP), squares))
+            results.append((*read(x, matrix, (0, 20, 50), converters, (0.01, 1.0, 1.0), None, squares, KEY, STEP), squares))
         set_num_threads(before)
         for one, other in zip(*results[-2:], strict=True):
             np.testing.assert_array_equal(one, other)
@@ -119,7 +129,7 @@ def test_clipped_values_are_counted(rng):
     """Without scaling, the values beyond the range of the DACs are known."""
     x = rng.normal(size=(50, 20))
     converters = Converters(8, 1.5, False, math.inf, math.inf, 0.0)
-    total, clipped, saturated = read(x, np.eye(20), (0, 20), converters, (0.0, 1.0, 1.0), np.zeros(20), KEY, STEP)
+    total, clipped, saturated = read(x, np.eye(20), (0, 20), converters, (0.0, 1.0, 1.0), None, np.zeros(20), KEY, STEP)
     assert clipped == np.count_nonzero(np.abs(x) > 1.5)
     assert saturated.sum() == 0
     np.testing.assert_allclose(total, np.clip(x, -1.5, 1.5), atol=0.5 * 1.5 / 127 + 1e-12)
@@ -129,9 +139,10 @@ def test_what_needs_other_functions_is_left_to_them(rng):
     """Ideal DACs, single vectors, and matrices that BLAS does not take as they are."""
     x, matrix, squares = rng.normal(size=(4, 6)), rng.normal(size=(6, 5)), np.zeros(6)
     some, ideal = Converters(7, 1.0, True, 9, 12.0, 0.0), Converters(math.inf, math.inf, False, 9, 12.0, 0.0)
-    rest = (0.0, 1.0, 1.0), squares, KEY, STEP
+    rest = (0.0, 1.0, 1.0), None, squares, KEY, STEP
     assert read(x, matrix, (0, 6), ideal, *rest) is None
     assert read(x[:1], matrix, (0, 6), some, *rest) is None
     assert read(x, np.zeros((6, 10))[:, ::2], (0, 6), some, *rest) is None
+    assert read(x, matrix, (0, 6), some, rest[0], np.zeros((6, 10))[:, ::2], *rest[2:]) is None
     assert read(x, matrix, (0, 6), some, *rest) is not None
     assert squares.any()
