@@ -1,9 +1,10 @@
-"""Contrasts measured with a bias, and noise of the states: the effect of strong nudges, exchanged phases and complex nudges.
+"""Contrasts measured with a bias, and noise of the states: strong nudges, overclamping, exchanged phases and complex nudges.
 
     python experiments/contrast.py [--short] [--out experiments/results/contrast]
 
 Every weight of a contrastive rule compares its two phases, and a comparator has an offset: the weight learns its contrast plus a fixed bias
-(Dillavou et al., arXiv 2505.22887, in networks of resistors). Writes OUT.json (every run), OUT.md and OUT.png.
+(Dillavou et al., arXiv 2505.22887, in networks of resistors; overclamping is their training method). Writes OUT.json (every run), OUT.md
+and OUT.png.
 """
 
 from __future__ import annotations
@@ -12,115 +13,24 @@ import argparse
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any
 
 import numpy as np
+from imperfect_ep import Imperfect, NoisyHolomorphicEP, Overclamped
 from matplotlib.figure import Figure
 from tables import markdown
-from typing_extensions import override
 
 import analogpc as apc
-from analogpc.dynamics.recurrent import Recurrent
-from analogpc.kernels.random.streams import Key, normals
 from analogpc.networks import Hopfield
 from analogpc.networks.network import Network
 from analogpc.report.page_pictures import style
-from analogpc.rules.base import Apply, StepContext
-from analogpc.rules.hopfield.holomorphic import HolomorphicEP
-from analogpc.rules.hopfield.hopfield_ep import HopfieldEP
-from analogpc.rules.hopfield.traces import Traces
 from analogpc.studies.comparison import mean_interval
 
 WIDTHS, RATES, HOLDOUT, BATCH = (64, 32, 10), (0.03, 0.1), 0.25, 32
 BIASES = (0.0, 0.001, 0.003, 0.01, 0.03)
 NOISES = (0.0, 0.02, 0.04, 0.1)
+EPOCHS, DURATIONS, LASTING_BIAS = 5, (5, 20, 60), 0.01
 Row = dict[str, Any]
-
-
-class Imperfect(HopfieldEP):
-    """Equilibrium propagation whose contrasts have a fixed bias, and whose nudged states have noise.
-
-    Attributes
-    ----------
-    bias : float
-        Standard deviation, over the weights, of the offset in dPhi/dW(plus) - dPhi/dW(minus) of every sample; drawn once.
-    exchange : bool
-        Exchange the inputs of all comparators after every batch: the sign of the bias changes, that of the contrast does not.
-    noise : float
-        Standard deviation of the noise added to the drive of every state at every nudged step.
-    draw : int
-        Seed of bias and noise.
-    """
-
-    names: ClassVar[dict[str, dict[str, Any]]] = {}
-    kind: Literal["imperfect-hopfield-ep"] = "imperfect-hopfield-ep"
-    bias: float = 0.0
-    exchange: bool = False
-    noise: float = 0.0
-    draw: int = 0
-    batch: int = 0
-
-    @override
-    def at(self, context: StepContext) -> Self:
-        return super().at(context).but(batch=context.step)
-
-    @override
-    def begin(self, network: Network, x: np.ndarray, target: np.ndarray) -> Recurrent:
-        return disturbed(super().begin(network, x, target), self.noise, self.draw, self.batch)
-
-    @override
-    def _learn(self, apply: Apply, plus: Traces, minus: Traces, base: Recurrent, gain: float) -> None:
-        super()._learn(apply, plus, minus, base, gain)
-        if self.bias == 0:
-            return
-        sign = -1 if self.exchange and self.batch % 2 else 1
-        samples = len(base.states[0])
-        for number, layer in enumerate(base.layers):
-            matrix = layer.matrices["weight"]
-            inputs, outputs = layer.input_shape[0], layer.output_shape[0]
-            drawn = normals(Key(self.draw).fold("bias", number), 0, (inputs, outputs), base.states[0].dtype)
-            # One row for every input: the sum of the products is the bias for every sample.
-            apply([(matrix, np.eye(inputs, dtype=drawn.dtype), drawn * drawn.dtype.type(sign * self.bias * samples))], gain)
-
-
-class NoisyHolomorphicEP(HolomorphicEP):
-    """Holomorphic equilibrium propagation with noise of the states, of the same size in their real and imaginary parts."""
-
-    kind: Literal["noisy-holomorphic-ep"] = "noisy-holomorphic-ep"
-    noise: float = 0.0
-    draw: int = 0
-    batch: int = 0
-
-    @override
-    def at(self, context: StepContext) -> Self:
-        return super().at(context).but(batch=context.step)
-
-    @override
-    def begin(self, network: Network, x: np.ndarray, target: np.ndarray) -> tuple[Recurrent, Hopfield]:
-        free, architecture = super().begin(network, x, target)
-        return disturbed(free, self.noise, self.draw, self.batch), architecture
-
-
-def disturbed(free: Recurrent, noise: float, draw: int, batch: int) -> Recurrent:
-    """Give all states of the phases that continue ``free`` a noisy drive."""
-    if noise == 0:
-        return free
-    count = iter(range(10**9))
-
-    def force(number: int) -> Any:
-        def drawn(states: Recurrent) -> np.ndarray:
-            state = states.states[number]
-            parts = [
-                normals(Key(draw).fold("noise", batch, next(count)), 0, state.shape, state.real.dtype)
-                for _ in range(1 + np.iscomplexobj(state))
-            ]
-            return state.real.dtype.type(noise) * (parts[0] if len(parts) == 1 else parts[0] + 1j * parts[1])
-
-        return drawn
-
-    for number in range(1, len(free.states)):
-        free.pulls[number] = force(number)
-    return free
 
 
 def rules(amount: float, kind: str, draw: int) -> dict[str, Any]:
@@ -131,6 +41,8 @@ def rules(amount: float, kind: str, draw: int) -> dict[str, Any]:
             "centered, β = 0.1": Imperfect(beta=0.1, **given),
             "centered, β = 0.4": Imperfect(beta=0.4, **given),
             "coupled learning, β = 1": Imperfect(beta=1.0, nudging="positive", drive="clamp", **given),
+            "overclamped, distance 1": Overclamped(beta=1.0, **given),
+            "overclamped, distance 2": Overclamped(beta=2.0, **given),
             "centered, β = 0.1, exchanged": Imperfect(beta=0.1, exchange=True, **given),
         }
     return {
@@ -140,7 +52,7 @@ def rules(amount: float, kind: str, draw: int) -> dict[str, Any]:
     }
 
 
-def trained(rule: Any, rate: float, seed: int, chosen: argparse.Namespace) -> tuple[float, float]:
+def trained(rule: Any, rate: float, seed: int, epochs: int, chosen: argparse.Namespace) -> tuple[float, float]:
     """Train on digits; return the validation and the test accuracy, 0 if training diverges."""
     data = apc.load_data("digits").take(chosen.images, chosen.test_images)
     network = Network(Hopfield(widths=WIDTHS, activation="steep_sigmoid", steps=15), apc.Digital(), seed=seed)
@@ -149,7 +61,7 @@ def trained(rule: Any, rate: float, seed: int, chosen: argparse.Namespace) -> tu
             network,
             rule,
             data,
-            epochs=chosen.epochs,
+            epochs=epochs,
             batch_size=BATCH,
             seed=seed,
             optimiser=apc.SGD(learning_rate=rate),
@@ -162,18 +74,25 @@ def trained(rule: Any, rate: float, seed: int, chosen: argparse.Namespace) -> tu
     return run.history["validation_accuracy"][-1], run.history["test_accuracy"][-1]
 
 
+def cases(short: bool) -> list[tuple[str, float, str, float, int]]:
+    """All cases: name of the table and its amount; kind and size of the error; epochs."""
+    epochs = 1 if short else EPOCHS
+    made = [("bias", bias, "bias", bias, epochs) for bias in BIASES]
+    made += [("epochs", number, "bias", LASTING_BIAS, number) for number in ((1,) if short else DURATIONS)]
+    return made + [("noise", noise, "noise", noise, epochs) for noise in NOISES]
+
+
 def measure(chosen: argparse.Namespace) -> list[Row]:
     """Select the rate of every case with the first seed on validation data, and test it with all seeds."""
     rows: list[Row] = []
-    for kind, amounts in (("bias", BIASES), ("noise", NOISES)):
-        for amount in amounts if not chosen.short else amounts[:2]:
-            for name in rules(amount, kind, 0):
-                found = {rate: trained(rules(amount, kind, 0)[name], rate, 0, chosen) for rate in chosen.rates}
-                best = max(found, key=lambda rate: found[rate][0])
-                accuracies = [found[best][1]]
-                accuracies += [trained(rules(amount, kind, seed)[name], best, seed, chosen)[1] for seed in range(1, chosen.seeds)]
-                rows.append({"kind": kind, "amount": amount, "rule": name, "rate": best, "accuracies": accuracies})
-                print(kind, amount, name, best, accuracies, flush=True)
+    for table, amount, kind, size, epochs in cases(chosen.short):
+        drawn = [rules(size, kind, seed) for seed in range(chosen.seeds)]
+        for name in drawn[0]:
+            found = {rate: trained(drawn[0][name], rate, 0, epochs, chosen) for rate in chosen.rates}
+            best = max(found, key=lambda rate: found[rate][0])
+            others = [trained(drawn[seed][name], best, seed, epochs, chosen)[1] for seed in range(1, chosen.seeds)]
+            rows.append({"kind": table, "amount": amount, "rule": name, "rate": best, "accuracies": [found[best][1], *others]})
+            print(*rows[-1].values(), flush=True)
     return rows
 
 
@@ -185,6 +104,20 @@ def said(row: Row) -> str:
     return f"**{np.mean(values):.1%}** [{low:.0%}, {high:.0%}] ({each}); {row['rate']}"
 
 
+TABLES = {
+    "bias": (
+        "Bias of the contrast",
+        "Standard deviation of the bias over the weights, in units of dΦ/dW of a sample; drawn once for a seed.",
+    ),
+    "epochs": ("Longer training with a bias", f"A bias of {LASTING_BIAS:g}; epochs of training."),
+    "noise": (
+        "Noise of the states",
+        "Standard deviation of the noise on the drive of every state at every nudged step; complex states have it in both parts.",
+    ),
+}
+"""Titles and explanations of the tables."""
+
+
 def page(rows: list[Row], chosen: argparse.Namespace) -> list[str]:
     """Lines of the page."""
     images = round(chosen.images * (1 - HOLDOUT))
@@ -192,21 +125,15 @@ def page(rows: list[Row], chosen: argparse.Namespace) -> list[str]:
         "# A measured contrast: bias and noise",
         "",
         f"Digits, {images} training images, a Hopfield network {'-'.join(map(str, WIDTHS))} with the activation of Laborieux and "
-        f"Zenke, exact arithmetic, {chosen.epochs} epochs, batches of {BATCH}, plain SGD. The rate is selected from "
-        f"{', '.join(map(str, chosen.rates))} with the first seed on {chosen.images - images} validation images. Test accuracy on "
-        f"{chosen.test_images} images: mean [95 % interval, Student's t] (every seed); rate. A run that diverges counts as 0.",
+        f"Zenke, exact arithmetic, {1 if chosen.short else EPOCHS} epochs unless stated, batches of {BATCH}, plain SGD. The rate is "
+        f"selected from {', '.join(map(str, chosen.rates))} with the first seed on {chosen.images - images} validation images. Test "
+        f"accuracy on {chosen.test_images} images: mean [95 % interval, Student's t] (every seed); rate. A run that diverges counts as 0.",
+        "",
+        "Overclamped (the training method of Dillavou et al., arXiv 2505.22887): the output is clamped at a fixed distance from its free "
+        "value in the direction of the target, and the weights learn for a time proportional to the error. Exchanged: the two phases "
+        "change their places at every comparator after every batch.",
     ]
-    titles = {
-        "bias": (
-            "Bias of the contrast",
-            "Standard deviation of the bias over the weights, in units of dΦ/dW of a sample; drawn once for a seed.",
-        ),
-        "noise": (
-            "Noise of the states",
-            "Standard deviation of the noise on the drive of every state at every nudged step; complex states have it in both parts.",
-        ),
-    }
-    for kind, (title, unit) in titles.items():
+    for kind, (title, unit) in TABLES.items():
         own = [row for row in rows if row["kind"] == kind]
         amounts = list(dict.fromkeys(row["amount"] for row in own))
         table = [
@@ -224,11 +151,10 @@ def page(rows: list[Row], chosen: argparse.Namespace) -> list[str]:
 
 
 def figure(rows: list[Row]) -> Figure:
-    """Accuracy against the bias, and against the noise."""
-    drawn = Figure(figsize=(9, 3.8), layout="constrained")
-    for panel, (kind, title) in zip(
-        drawn.subplots(1, 2, sharey=True), {"bias": "bias of the contrast", "noise": "noise of the states"}.items(), strict=True
-    ):
+    """Accuracy against the bias, against the duration of the training with a bias, and against the noise."""
+    drawn = Figure(figsize=(12, 4.4), layout="constrained")
+    titles = {"bias": "bias of the contrast", "epochs": f"epochs with a bias of {LASTING_BIAS:g}", "noise": "noise of the states"}
+    for panel, (kind, title) in zip(drawn.subplots(1, 3, sharey=True), titles.items(), strict=True):
         own = [row for row in rows if row["kind"] == kind]
         amounts = list(dict.fromkeys(row["amount"] for row in own))
         for number, name in enumerate(dict.fromkeys(row["rule"] for row in own)):
@@ -240,7 +166,8 @@ def figure(rows: list[Row]) -> Figure:
         panel.set_xticks(range(len(amounts)), [f"{one:g}" for one in amounts])
         panel.set(xlabel=title, ylim=(0, 100))
         panel.grid(alpha=0.3)
-        panel.legend(framealpha=1, edgecolor="none", fontsize=8, loc="lower left")
+        if kind != "epochs":
+            panel.legend(framealpha=1, edgecolor="none", fontsize=8, loc="lower left")
     drawn.axes[0].set_ylabel("test accuracy (%)")
     return drawn
 
@@ -251,7 +178,7 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="a test of seconds, whose numbers mean nothing")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "contrast", help="path without suffix")
     chosen = parser.parse_args()
-    chosen.images, chosen.test_images, chosen.epochs = (64, 40, 1) if chosen.short else (640, 360, 5)
+    chosen.images, chosen.test_images = (64, 40) if chosen.short else (640, 360)
     chosen.rates, chosen.seeds = (RATES[:1], 2) if chosen.short else (RATES, 3)
     rows = measure(chosen)
     chosen.out.with_suffix(".json").write_text(json.dumps(rows, indent=0) + "\n", encoding="utf-8")
