@@ -41,7 +41,10 @@ def _sentence(kind: Any, error: ValidationError) -> str:
     """Format pydantic's first error as one sentence."""
     from analogpc.devices.fields import field_path
 
-    first = error.errors(include_url=False)[0]
+    errors = error.errors(include_url=False)
+    # A required field that is misspelt is also missing; the misspelling helps more.
+    unknown = [one for one in errors if one["type"] == "extra_forbidden"]
+    first = unknown[0] if unknown and errors[0]["type"] == "missing" else errors[0]
     name, fields, path = kind.__name__, list(kind.__pydantic_fields__), field_path(kind, first["loc"])
     if first["type"] == "extra_forbidden":
         if "." in path:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import json
 import math
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from analogpc.assessment.doubts import doubts
 from analogpc.assessment.findings import Learning, Limit, best_learning, learnings, limits, plain
 from analogpc.assessment.keeping import Kept, kept
 from analogpc.assessment.protocol import AS_IT_IS, NONE_LEFT, QUICK, Protocol, learning_plan, limits_plan, schemes
@@ -23,6 +25,9 @@ from analogpc.studies.api import SweepResult, run_plan
 from analogpc.studies.plan import Plan
 from analogpc.studies.sweep import Means
 from analogpc.studies.workers import available_processors
+
+_LONGEST_NAME = 80
+"""Most characters of a folder's name, which is made from that of the device."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +169,9 @@ def assess(
         protocol = protocol.but(technology=technology)
     folder = Path(out) if out is not None else Path(f"{_as_file(made.name)}-assessment")
     _check(folder, made, quick, seed)
+    if progress:
+        for sentence in doubts(made):
+            print(sentence, file=sys.stderr)
     count = available_processors() if workers is None else workers
     run = _Runs(folder, count, backend, progress, command)
     found = {"learning": run.sweep(learning_plan(made, protocol))}
@@ -236,4 +244,4 @@ def _write(assessment: Assessment, command: str) -> None:
 
 
 def _as_file(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name) or "device"
+    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)[:_LONGEST_NAME] or "device"

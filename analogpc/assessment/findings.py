@@ -130,7 +130,7 @@ def _learning(one: Setting, twin: Setting, judged: bool) -> Learning:
     relative = Interval.of([value / twin.values[seed] for seed, value in one.values.items() if twin.values.get(seed)])
     sentence = "; ".join(dict.fromkeys(short(text) for text in one.other))
     refused = not one.values and not any(row.get("total_seconds") for row in one.rows)
-    verdict = "is refused" if refused else _verdict(relative.mean, twin.mean) if judged else "is not judged"
+    verdict = "is refused" if refused else verdict_of(relative.mean, twin.mean) if judged else "is not judged"
     return Learning(
         rule=str(one.cells["rule"]),
         scheme=str(one.cells["on"]),
@@ -153,11 +153,12 @@ def allowed_verdicts(relative: Interval, twin: float) -> tuple[str, ...]:
     """Return the verdicts at the ends of the interval, if they differ."""
     if math.isnan(relative.low):
         return ()
-    ends = (_verdict(relative.low, twin), _verdict(relative.high, twin))
+    ends = (verdict_of(relative.low, twin), verdict_of(relative.high, twin))
     return ends if ends[0] != ends[1] else ()
 
 
-def _verdict(relative: float, twin: float) -> str:
+def verdict_of(relative: float, twin: float) -> str:
+    """Return the verdict for an accuracy relative to the digital twin; "undetermined" if the twin does not learn."""
     if not twin >= TWIN_LEARNS:
         return "undetermined"
     if relative >= LEARNS:

@@ -34,7 +34,8 @@ def assess(
     Takes minutes. After an interruption, run the same command again to resume.
     """
     from analogpc.assessment.assess import assess as assessed
-    from analogpc.report.assessment import answers, assessment_tables
+    from analogpc.report.assessment import assessment_tables
+    from analogpc.report.assessment_answers import answers
 
     command = shlex.join(["analogpc", *sys.argv[1:]])
     found = assessed(

@@ -10,123 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.table import Table
 
-from analogpc.assessment.findings import LEARNS, PARTLY, Interval, Learning, Limit
-from analogpc.assessment.protocol import AS_IT_IS, NONE_LEFT
+from analogpc.assessment.findings import LEARNS, PARTLY, Learning, Limit
+from analogpc.assessment.protocol import AS_IT_IS
 from analogpc.devices.names import in_unit
 from analogpc.files.atomic import make_folder, replace_file
+from analogpc.report.assessment_answers import answers, percent, points, share
+from analogpc.report.assessment_pictures import kept_picture, learning_picture, limits_picture
 from analogpc.report.page import Part, TablePart, render
-from analogpc.report.page_pictures import PALETTE, Picture, canvas, legend, picture, style
 
 if TYPE_CHECKING:
     from analogpc.assessment.assess import Assessment
     from analogpc.assessment.tolerances import Placed
-
-
-_WORDS = {
-    "learns": "These learn on '{}'",
-    "learns in part": "These learn in part on '{}'",
-    "does not learn": "These do not learn on '{}'",
-    "undetermined": "These cannot be judged on '{}', since their digital twins do not learn within this budget",
-}
-
-
-def answers(found: Assessment) -> list[str]:
-    """Return the results of an assessment, as sentences."""
-    best, device = found.best, found.device.name
-    sentences = []
-    if found.quick:
-        sentences.append(
-            f"The short protocol: {found.protocol.epochs} epochs on {found.protocol.train_images} images, as a test of the command. "
-            "Its numbers are not meaningful for the device, so there is no verdict."
-        )
-    if best is None:
-        return [
-            *sentences,
-            f"Nothing could be trained on '{device}': {'; '.join(dict.fromkeys(o.sentence for o in found.learning))}.",
-        ]
-    for verdict, words in _WORDS.items():
-        names = [one.title for one in found.learning if one.verdict == verdict]
-        if names:
-            sentences.append(f"{words.format(device)}: {'; '.join(names)}.")
-    if unsure := [one.title for one in found.learning if one.allowed]:
-        sentences.append(f"With {found.protocol.seeds} seeds the 95 % interval also allows another verdict: {'; '.join(unsure)}.")
-    if refused := dict.fromkeys(f"{one.scheme} ({one.sentence})" for one in found.learning if one.verdict == "is refused"):
-        sentences.append(f"Not possible: {'; '.join(refused)}.")
-    if found.quick:
-        return sentences
-    sentences.append(f"Best by validation data: {best.title}, with {share(best.relative)} of the accuracy of its digital twin.")
-    if math.isfinite(best.joules):
-        sentences.append(
-            f"That training takes {in_unit(best.joules, 'J')} and {in_unit(best.seconds, 's')} on hardware of "
-            f"{found.protocol.technology}."
-        )
-    return sentences + _limit_sentences(found) + _tolerance_sentences(found) + _kept_sentences(found)
-
-
-def _limit_sentences(found: Assessment) -> list[str]:
-    if found.limited is None or len(found.limits) < 2:
-        return []
-    where = f"{found.limited.title} ({percent(float(np.mean(found.limited.accuracies)))})"
-    worst = found.worst_limit
-    whole = next((one for one in found.limits if one.without == NONE_LEFT), None)
-    last = f" Without all of them it changes by {points(whole.gained)}." if whole and math.isfinite(whole.gained.mean) else ""
-    if worst is None:
-        return [f"{where} regains nothing by the removal of any single imperfection.{last}"]
-    open_still = "" if worst.gained.low > 0 else "; with these seeds this may be chance"
-    return [
-        f"Main limit of {where}: {worst.without}. Without it the accuracy changes by {points(worst.gained)}{open_still}.{last}"
-    ]
-
-
-def _tolerance_sentences(found: Assessment) -> list[str]:
-    placed = found.placed
-    sentences = []
-    for judged, words in (
-        ("beyond", "beyond the knee"),
-        ("at the knee", "at the knee"),
-        ("not measured", "beyond all amounts that were tried"),
-    ):
-        there = {one.name: [rule for rule, said in one.judged.items() if said == judged] for one in placed}
-        parts = [f"{name} ({', '.join(rules)})" for name, rules in there.items() if rules]
-        if parts:
-            sentences.append(f"On the tolerance curves it lies {words} in: {'; '.join(parts)}.")
-    if placed and not sentences:
-        sentences = ["On the tolerance curves it lies within the knees of all rules, for every nonideality by itself."]
-    return sentences
-
-
-def _kept_sentences(found: Assessment) -> list[str]:
-    shown = [one for one in found.kept if one.seconds == 0] + [one for one in found.kept if one.seconds > 0][-1:]
-    shown = [one for one in shown if not one.compensated or one.seconds > 0]
-    parts = [
-        f"{one.when}{' (with drift compensation)' if one.compensated else ''} {share(one.relative)}"
-        for one in shown
-        if math.isfinite(one.relative.mean)
-    ]
-    return [f"Trained digitally and programmed onto it, a network keeps of its accuracy: {', '.join(parts)}."] if parts else []
-
-
-def percent(value: float) -> str:
-    """Format a fraction in percent."""
-    return "–" if math.isnan(value) else f"{100 * value:.1f} %"
-
-
-def share(interval: Interval) -> str:
-    """Format a fraction with its interval."""
-    if math.isnan(interval.mean):
-        return "–"
-    return percent(interval.mean) + (
-        "" if math.isnan(interval.low) else f" [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
-    )
-
-
-def points(interval: Interval) -> str:
-    """Format a difference of accuracies in percentage points, with its interval."""
-    if math.isnan(interval.mean):
-        return "–"
-    return f"{100 * interval.mean:+.1f} points" + (
-        "" if math.isnan(interval.low) else f" [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
-    )
 
 
 def assessment_tables(found: Assessment) -> list[Table]:
@@ -172,9 +66,9 @@ def _knee_cell(one: Placed, rule: str) -> str:
 
 def write_page(found: Assessment, command: str) -> None:
     """Write ``report.html`` and its figures to the folder of an assessment."""
-    pictures = [_learning_picture(found), *_limits_picture(found), *_kept_picture(found)]
+    pictures = [learning_picture(found), *limits_picture(found), *kept_picture(found)]
     environment = next((one.outcome.results[n].environment for one in found.found.values() for n in one.outcome.results), {})
-    rules = ", ".join(found.protocol.rules)
+    rules, origin = ", ".join(found.protocol.rules), found.device.provenance
     facts = {
         **({"command": command} if command else {}),
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
@@ -182,6 +76,7 @@ def write_page(found: Assessment, command: str) -> None:
     }
     parts = [
         Part("answer", "Answer", answers(found)),
+        Part("assumptions", "Assumptions about the device", [*origin.assumptions, *origin.remarks]),
         Part("pictures", "Pictures", pictures=pictures),
         Part("learning", "Rules and schemes", [_how_it_is_judged(found)], tables=[_learning_part(found)]),
         Part("limits", "What limits it", tables=[_limits_part(found.limits)]),
@@ -317,84 +212,3 @@ def _kept_part(found: Assessment) -> TablePart:
         for one in found.kept
     ]
     return TablePart("Inference", rows, ["when", "drift compensation", "of the digital accuracy", "every seed"])
-
-
-def _learning_picture(found: Assessment) -> Picture:
-    """Plot accuracy relative to the digital twin by rule, one marker per scheme."""
-    schemes = list(dict.fromkeys(one.scheme for one in sorted(found.learning, key=lambda one: one.scheme)))
-    rules = list(found.protocol.rules)
-    figure, (axes,) = canvas(width=7.2, height=3.4)
-    axes.axhspan(100 * LEARNS, 130, color=PALETTE[2], alpha=0.10, linewidth=0)
-    axes.axhline(100, color="0.4", linestyle="--", linewidth=1)
-    for place, scheme in enumerate(schemes):
-        there = [one for one in found.learning if one.scheme == scheme and one.accuracies]
-        x = np.array([rules.index(one.rule) for one in there]) + 0.16 * (place - (len(schemes) - 1) / 2)
-        y = np.array([100 * one.relative.mean for one in there])
-        ends = np.array([[one.relative.mean - one.relative.low, one.relative.high - one.relative.mean] for one in there]).T * 100
-        look = {**style(place), "linestyle": "none"}
-        if len(there):
-            axes.errorbar(x, y, np.nan_to_num(ends), label=scheme, markersize=7, capsize=2, linewidth=1.2, **look)
-    axes.set_xticks(range(len(rules)), rules)
-    shown = [
-        100 * np.nan_to_num([one.relative.low, one.relative.high], nan=one.relative.mean)
-        for one in found.learning
-        if one.accuracies
-    ]
-    low, high = (min(low for low, _ in shown), max(high for _, high in shown)) if shown else (80.0, 106.0)
-    # Intervals of very few seeds can exceed any accuracy; they are cut at the frame.
-    limits = max(0.0, min(78.0, low - 2)), min(130.0, max(106.0, high + 2))
-    axes.set(ylabel="% of the digital twin's accuracy", ylim=limits, xlim=(-0.6, len(rules) - 0.4))
-    axes.grid(alpha=0.3, axis="y")
-    legend(axes, 9)
-    best = found.best
-    note = f"Best by validation data: {best.title}." if best else "Nothing finished."
-    caption = f"Mean over the seeds and its 95 % interval. In the shaded band a rule learns. {note}"
-    return picture(figure, "learning", "Which rules learn, with which schemes", caption, f"Marks by rule and scheme. {note}")
-
-
-def _limits_picture(found: Assessment) -> list[Picture]:
-    shown = [one for one in found.limits if one.accuracies and one.without != AS_IT_IS]
-    if not shown or found.limited is None:
-        return []
-    figure, (axes,) = canvas(width=7.2, height=1.2 + 0.3 * len(shown))
-    for place, one in enumerate(shown):
-        colour = PALETTE[1] if one.without == NONE_LEFT else PALETTE[0]
-        axes.barh(
-            place,
-            100 * one.gained.mean,
-            color=colour,
-            height=0.6,
-            hatch="//" if one.without == NONE_LEFT else "",
-            edgecolor="white",
-        )
-        if not math.isnan(one.gained.low):
-            axes.plot([100 * one.gained.low, 100 * one.gained.high], [place, place], color="black", linewidth=1.3)
-    axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_yticks(range(len(shown)), [one.without for one in shown], fontsize=9)
-    axes.set_ylim(len(shown) - 0.5, -0.5)
-    axes.set_xlabel(f"accuracy regained without it (points); as it is: {percent(float(np.mean(found.limited.accuracies)))}")
-    axes.grid(alpha=0.3, axis="x")
-    caption = f"{found.limited.title}: bars are means over the seeds, lines their 95 % intervals."
-    return [picture(figure, "limits", "What limits it", caption, "Bars of accuracy regained by imperfection")]
-
-
-def _kept_picture(found: Assessment) -> list[Picture]:
-    if len({one.seconds for one in found.kept}) < 2:
-        return []
-    figure, (axes,) = canvas(width=7.2, height=3.2)
-    for place, compensated in enumerate(dict.fromkeys(one.compensated for one in found.kept)):
-        there = [one for one in found.kept if one.compensated == compensated]
-        x = [max(one.seconds, 1.0) for one in there]
-        axes.plot(
-            x,
-            [100 * np.mean(one.accuracies) for one in there],
-            label="with drift compensation" if compensated else "as it is",
-            **style(place),
-        )
-        for one, time in zip(there, x, strict=True):
-            axes.plot([time] * len(one.accuracies), [100 * a for a in one.accuracies], ".", color=PALETTE[place], alpha=0.5)
-    axes.set(xscale="log", xlabel="seconds since programming (1: at once)", ylabel="test accuracy (%)")
-    axes.grid(alpha=0.3)
-    legend(axes, 2)
-    caption = "A network that was trained digitally and programmed onto the device: mean over the seeds, and every seed (dots)."
-    return [picture(figure, "kept", "Inference over time", caption, "Lines of accuracy over time")]

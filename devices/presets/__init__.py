@@ -6,7 +6,9 @@ A new preset is an entry in one of the two, with the source of every number.
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
+from pathlib import Path
 
 from analogpc.devices.device import Device
 from analogpc.devices.names import unknown
@@ -33,12 +35,16 @@ def preset(name: str) -> Device:
     Raises
     ------
     ValueError
-        If there is no such preset; the message lists the names.
+        If there is no such preset; the message lists the names. If a file describes no device; the message names the file.
     """
     if isinstance(name, str) and name.endswith(".toml"):
-        return _described(read_text(name))
+        text = read_text(name)
+        try:
+            return _described(text)
+        except ValueError as error:
+            raise ValueError(f"{name} describes no device: {error}") from None
     if not isinstance(name, str) or name not in PRESETS:
-        raise ValueError(unknown("device preset", name, PRESETS, "presets"))
+        raise ValueError(_other_path(name) or unknown("device preset", name, PRESETS, "presets"))
     return PRESETS[name]
 
 
@@ -46,3 +52,13 @@ def preset(name: str) -> Device:
 def _described(text: str) -> Device:
     """Return the device that a text describes; a sweep asks for the same device in every trial."""
     return Device.from_toml(text)
+
+
+def _other_path(name: object) -> str:
+    """Say what is wrong with the path of a folder or of a file of another type; empty for other names."""
+    path = Path(name) if isinstance(name, str) and name and "\0" not in name else None
+    if path is None or not os.path.lexists(path):
+        return ""
+    if path.is_dir():
+        return f"{name} is a folder: name a preset, or a device file (.toml)"
+    return f"{name} is no device file (.toml): analogpc calibrate makes one from measurements"

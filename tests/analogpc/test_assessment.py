@@ -1,7 +1,9 @@
 """Assessments: only the named imperfection is removed, choices use validation data, and numbers agree with the sweeps."""
 
+import dataclasses
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from scipy import stats
 
 import analogpc as apc
 from analogpc.assessment import assess
+from analogpc.assessment.doubts import doubts
 from analogpc.assessment.findings import Interval, Learning, allowed_verdicts, best_learning
 from analogpc.assessment.imperfections import imperfections, without_all
 from analogpc.assessment.protocol import Protocol, learning_plan, limits_plan, schemes
@@ -19,8 +22,11 @@ from analogpc.devices.presets import PRESETS, preset
 from analogpc.devices.responses import ConstantStep, PulseResponse, SoftBounds
 from analogpc.devices.substrate import Analog
 from analogpc.kernels.random.streams import Key
+from analogpc.report.assessment_answers import answers
 from analogpc.studies import trials
 from analogpc.studies.search import conversations
+
+FITTED = Path(__file__).parents[2] / "experiments" / "fitted"
 
 NUMBERS = {
     "noise of pulses": "step_ctoc",
@@ -148,12 +154,70 @@ def test_the_page_and_the_file_say_it(assessed):
     assert reported["learning"][0]["accuracies"] == list(assessed.learning[0].accuracies)
 
 
+VERDICTS = {
+    ("learns", "learns"): "Every rule that could be judged learns on 'pcm-inference'",
+    ("learns in part", "does not learn"): "No rule learns on 'pcm-inference', with any scheme; some learn in part",
+    ("does not learn", "does not learn"): "No rule learns on 'pcm-inference', with any scheme.",
+    ("undetermined", "undetermined"): "where its digital twin does not learn either",
+    ("is refused", "is refused"): "Nothing could be trained on 'pcm-inference': not possible",
+}
+
+
+@pytest.mark.parametrize("verdicts", VERDICTS, ids=" and ".join)
+def test_the_answer_says_if_everything_learns_or_nothing(assessed, verdicts):
+    learning = [
+        Learning(
+            "bp",
+            f"scheme {number}",
+            0.1,
+            (),
+            math.nan,
+            Interval(*[math.nan] * 3),
+            math.nan,
+            math.nan,
+            verdict,
+            (),
+            "not possible",
+        )
+        if verdict == "is refused"
+        else Learning("bp", f"scheme {number}", 0.1, (0.4,), 0.5, Interval(0.9, 0.8, 1.0), 1e-6, 1e-3, verdict)
+        for number, verdict in enumerate(verdicts)
+    ]
+    said = answers(dataclasses.replace(assessed, quick=False, learning=learning))
+    assert sum(VERDICTS[verdicts] in sentence for sentence in said) == 1
+    assert not any(words in sentence for sentence in said for other, words in VERDICTS.items() if VERDICTS[verdicts] not in words)
+    assert any("no place on the tolerance curves" in sentence for sentence in said) == (verdicts[0] != "is refused")
+
+
+def test_doubts_about_the_description_of_a_device_are_named():
+    fitted = Device.from_toml((FITTED / "ibm-reram-gong2018.toml").read_text(encoding="utf-8"))
+    assert "assumptions about what was not measured" in doubts(fitted)[0]
+    assert doubts(preset("reram-sb")) == []
+    for low, high in ((1.0, 80.0), (1e-15, 1e-13)):
+        (sentence,) = doubts(preset("reram-sb").but(g_min_siemens=low, g_max_siemens=high))
+        assert "hardly possible" in sentence
+
+
 def test_bad_input_is_one_sentence(assessed, tmp_path, capsys):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").touch()
+    for name, text in (
+        ("empty.toml", ""),
+        ("table.toml", "1,2"),
+        ("misspelt.toml", preset("reram-sb").to_toml().replace("g_max_siemens", "g_max_siemen")),
+        ("study.toml", "epochs = 2"),
+        ("series.csv", "1,2"),
+    ):
+        (tmp_path / name).write_text(text, encoding="utf-8")
     for arguments, words in (
         (["reram"], "no device preset 'reram'"),
         (["missing.toml"], "missing.toml"),
+        ([str(tmp_path)], "is a folder"),
+        ([str(tmp_path / "series.csv")], "series.csv is no device file (.toml): analogpc calibrate makes one"),
+        ([str(tmp_path / "empty.toml")], "empty.toml describes no device: Device needs the field 'name'"),
+        ([str(tmp_path / "table.toml")], "table.toml describes no device: Device: this is not TOML"),
+        ([str(tmp_path / "misspelt.toml")], "Device has no field 'g_max_siemen'; did you mean 'g_max_siemens'?"),
+        ([str(tmp_path / "study.toml")], "Device has no field 'epochs'"),
         (["reram-sb", "--technology", "nobody"], "nobody"),
         (["reram-sb", "--out", str(tmp_path / "other")], "is not the folder of an assessment"),
         (["reram-sb", "--quick", "--out", str(assessed.folder)], "assessment of another device"),
@@ -170,3 +234,4 @@ def test_bad_input_is_one_sentence(assessed, tmp_path, capsys):
 def test_a_folder_name_comes_from_any_device_name():
     assert assess._as_file("my device/2") == "my-device-2"
     assert assess._as_file("") == "device"
+    assert len(assess._as_file("a" * 400)) < 100

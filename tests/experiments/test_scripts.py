@@ -26,7 +26,7 @@ def test_a_script_writes_its_page_in_the_short_mode(name, tmp_path, monkeypatch)
         monkeypatch.setattr(module, "DEVICES", ("pcm-inference", "reram-wan-cubic"))
         monkeypatch.setattr(module, "RULES", ("bp",))
     else:
-        monkeypatch.setattr(module, "BIASES", (0.0, 0.01))
+        monkeypatch.setattr(module, "BIASES", (0.01,))
         monkeypatch.setattr(module, "NOISES", (0.02,))
     monkeypatch.setattr(sys, "argv", [name, "--short", "--out", str(tmp_path / name)])
     module.main()
@@ -42,11 +42,13 @@ def test_a_script_writes_its_page_in_the_short_mode(name, tmp_path, monkeypatch)
         assert all(f"{row['digital']:.2%}" in text for row in rows)
 
 
-def learnt(rule):
+IMAGES = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
+TARGETS = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
+
+
+def learnt(rule, x=IMAGES, target=TARGETS):
     """Sums of the products that a rule learns from one batch, per sample, by layer."""
-    network = Network(Hopfield(widths=(6, 5, 3), activation="steep_sigmoid"), apc.Digital(), seed=0)
-    x, found = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32), {}
-    target = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
+    network, found = Network(Hopfield(widths=(6, 5, 3), activation="steep_sigmoid"), apc.Digital(), seed=0), {}
 
     def apply(products, gain):
         for matrix, pre, post in products:
@@ -58,7 +60,7 @@ def learnt(rule):
 
 
 def test_a_bias_adds_its_offset_over_the_nudge_and_exchange_turns_it(monkeypatch):
-    contrast = loaded("contrast", monkeypatch)
+    contrast = loaded("imperfect_ep", monkeypatch)
     exact, wide = learnt(contrast.Imperfect(beta=0.1)), learnt(contrast.Imperfect(beta=0.1, bias=0.02, draw=3))
     strong = learnt(contrast.Imperfect(beta=0.4, bias=0.02, draw=3))
     offsets = {shape: wide[shape] - exact[shape] for shape in [(5, 6), (3, 5)]}
@@ -73,7 +75,7 @@ def test_a_bias_adds_its_offset_over_the_nudge_and_exchange_turns_it(monkeypatch
 
 
 def test_noise_of_the_states_is_drawn_anew_in_every_batch_and_only_there(monkeypatch):
-    contrast = loaded("contrast", monkeypatch)
+    contrast = loaded("imperfect_ep", monkeypatch)
     for made in (contrast.Imperfect, contrast.NoisyHolomorphicEP):
         first, again, later, exact = (
             learnt(made(noise=noise, batch=batch)) for noise, batch in [(0.1, 0), (0.1, 0), (0.1, 1), (0, 0)]
@@ -82,3 +84,37 @@ def test_noise_of_the_states_is_drawn_anew_in_every_batch_and_only_there(monkeyp
         np.testing.assert_array_equal(first[shape], again[shape])
         assert np.abs(first[shape] - later[shape]).max() > 1e-3
         assert np.abs(first[shape] - exact[shape]).max() > 1e-3
+
+
+def test_overclamping_learns_the_gradient_of_coupled_learning_and_a_bias_that_vanishes_with_the_error(monkeypatch):
+    module = loaded("imperfect_ep", monkeypatch)
+    coupled = learnt(module.Imperfect(beta=1e-3, nudging="positive", drive="clamp"))
+    for distance in (1e-3, 3e-3):
+        for shape, found in learnt(module.Overclamped(beta=distance)).items():
+            np.testing.assert_allclose(found, coupled[shape], atol=0.02 * np.abs(coupled[shape]).max())
+    bias, x = 0.02, np.random.default_rng(1).normal(size=(2, 6)).astype(np.float32)
+    network = Network(Hopfield(widths=(6, 5, 3), activation="steep_sigmoid"), apc.Digital(), seed=0)
+    free = network.architecture.free(network.layers, x, network.extras, []).output()
+    for error in (0.5, 0.01):
+        target, drawn = free + np.float32([error, 0, 0]), {}
+        for size in (0.0, bias):
+            drawn[size] = learnt(module.Overclamped(beta=2.0, bias=size, draw=3), x, target)
+        offset = np.concatenate([(drawn[bias][shape] - drawn[0.0][shape]).ravel() for shape in [(5, 6), (3, 5)]])
+        # As above: 45 normal values with a standard deviation of bias * error / distance.
+        assert abs(offset.std() / (bias * error / 2) - 1) < 4 / np.sqrt(90)
+
+
+def test_verdicts_of_an_assessment_and_of_the_atlas_are_compared_by_their_intervals(monkeypatch):
+    agreement = loaded("agreement", monkeypatch)
+    atlas = agreement.atlas(EXPERIMENTS / "results" / "atlas.csv")
+    found = json.loads((EXPERIMENTS / "results" / "assess-reram-sb" / "assessment.json").read_text(encoding="utf-8"))
+    mine = agreement.assessment(found)
+    for one in found["learning"]:
+        cell = mine[one["rule"], one["scheme"]]
+        assert (cell.relative.mean, cell.verdict) == (pytest.approx(one["relative"]["mean"]), one["verdict"])
+        assert cell.verdicts >= {one["verdict"], *one["allowed"]}
+        assert ("reram-sb", one["rule"], one["scheme"]) in atlas
+    wide = agreement.Cell(agreement.Interval(0.9, 0.7, 1.1), 0.9)
+    assert wide.verdicts == {"does not learn", "learns in part", "learns"}
+    text = "\n".join(agreement.page([found], atlas))
+    assert text.count("\n| ") == len(mine) + 3
