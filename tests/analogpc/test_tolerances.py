@@ -3,12 +3,14 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import analogpc as apc
 from analogpc.assessment.tolerances import NONIDEALITIES, Curve, amounts, place_on_curves, tolerance_curves
 from analogpc.studies.plan import read_plan
 from analogpc.studies.search import study_of
+from analogpc.training.fit import begin
 
 STUDY = Path(__file__).parents[2] / "experiments" / "tolerance.toml"
 
@@ -44,6 +46,46 @@ def test_amounts_are_those_that_the_study_sets():
         assert there[name] == pytest.approx(float(amount), rel=5e-3), point
         for other in there.keys() - {name}:
             assert there[other] == pytest.approx(ideal[other], rel=1e-9, abs=1e-9), (point, other)
+
+
+_SMALL = {"network.widths": [64, 5, 10], "train_images": 32, "test_images": 8, "epochs": 1}
+
+
+def test_every_nonideality_acts_on_training_except_the_on_off_ratio_by_itself():
+    plan, last = read_plan(STUDY, _SMALL), {}
+    for setting in plan.settings:
+        if setting.cells["rule"] == "pc":
+            # The last amount of each nonideality is the largest one.
+            last[setting.cells["point"].rsplit(": ", 1)[0]] = setting
+    assert set(last) == {"nothing", *NONIDEALITIES}
+    data, weights = apc.load_data("digits").take(32, 8), {}
+    for name, setting in last.items():
+        run = begin(study_of(plan, setting.changes), data).train(data, progress=False)
+        weights[name] = np.concatenate([one.weights().ravel() for layer in run.network.layers for one in layer.matrices.values()])
+    same = {name for name, found in weights.items() if np.array_equal(found, weights["nothing"])}
+    assert same == {"nothing", "on/off ratio"}
+
+
+def test_drift_is_applied_after_every_batch_of_training():
+    leaking = substrates()["leak in an update cycle: 0.03"]
+    network = apc.mlp([64, 5, 10], substrate=leaking, seed=0)
+    run = apc.fit(
+        network,
+        "bp",
+        apc.load_data("digits").take(96, 8),
+        epochs=2,
+        batch_size=32,
+        optimiser=apc.SGD(learning_rate=1e-12),
+        progress=False,
+    )
+    for before, after in zip(network.layers, run.network.layers, strict=True):
+        for name, matrix in before.matrices.items():
+            if name.endswith("bias"):
+                continue  # kept digitally
+            # Six batches without pulses: every weight decays by 1 - 1 / lifetime after each.
+            np.testing.assert_allclose(
+                after.matrices[name].weights(), matrix.weights() * (1 - 1 / 33.3) ** 6, rtol=1e-5, atol=1e-9
+            )
 
 
 def test_every_curve_has_three_seeds_and_every_nonideality_its_amount():
