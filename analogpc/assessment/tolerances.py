@@ -223,7 +223,7 @@ def _lost_at_bounds(substrate: Analog) -> float:
     margin = min(max(zero_up, zero_down), 0.25 * (high - low))
     up, down = mean_steps(response, np.array([low + margin, high - margin]))
     lost = [1 - one / zero for one, zero in ((float(up[1]), zero_up), (float(down[0]), zero_down)) if zero > 0]
-    return max(0.0, float(np.mean(lost))) if lost else 0.0
+    return max(0.0, round(float(np.mean(lost)), 9)) if lost else 0.0
 
 
 def _stuck(substrate: Analog) -> float:

@@ -279,17 +279,23 @@ app.command()(bill)
 app.command()(technology)
 
 
+_RESUMING = ("assess", "compare", "sweep")
+"""Commands that keep finished trials, and continue from them when repeated."""
+
+
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; invalid input gives one sentence and exit status 2 (usage) or 1 (all other errors).
 
     With ``ANALOGPC_DEBUG`` set, errors show their traceback.
     """
     write_what_the_terminal_can_show()
+    given = sys.argv[1:] if arguments is None else arguments
     try:
         with insistent():
-            status = _run(sys.argv[1:] if arguments is None else arguments)
+            status = _run(given)
     except KeyboardInterrupt:
-        status = _refuse("interrupted", 130)
+        resumed = "; the same command resumes" if given[:1] and given[0] in _RESUMING else ""
+        status = _refuse(f"interrupted{resumed}", 130)
     sys.exit(status)
 
 

@@ -15,6 +15,8 @@ from analogpc.devices.names import in_unit
 if TYPE_CHECKING:
     from analogpc.assessment.assess import Assessment
 
+_SMALL = 0.01
+"""Regained accuracy below which an imperfection whose interval includes zero is not called a limit."""
 _WORDS = {
     "learns": "These learn on '{}'",
     "learns in part": "These learn in part on '{}'",
@@ -80,10 +82,16 @@ def _limit_sentences(found: Assessment) -> list[str]:
     last = f" Without all of them it changes by {points(whole.gained)}." if whole and math.isfinite(whole.gained.mean) else ""
     if worst is None:
         return [f"{where} regains nothing by the removal of any single imperfection.{last}"]
-    open_still = "" if worst.gained.low > 0 else "; with these seeds this may be chance"
-    return [
-        f"Main limit of {where}: {worst.without}. Without it the accuracy changes by {points(worst.gained)}{open_still}.{last}"
-    ]
+    if worst.gained.low > 0:
+        doubt = ""
+    elif worst.gained.mean < _SMALL:
+        return [
+            f"No single imperfection measurably limits {where}: the largest change is {points(worst.gained)}, without "
+            f"{worst.without}.{last}"
+        ]
+    else:
+        doubt = "; with these seeds this may be chance"
+    return [f"Main limit of {where}: {worst.without}. Without it the accuracy changes by {points(worst.gained)}{doubt}.{last}"]
 
 
 def _tolerance_sentences(found: Assessment) -> list[str]:

@@ -12,7 +12,7 @@ from scipy import stats
 import analogpc as apc
 from analogpc.assessment import assess
 from analogpc.assessment.doubts import doubts
-from analogpc.assessment.findings import Interval, Learning, allowed_verdicts, best_learning
+from analogpc.assessment.findings import Interval, Learning, Limit, allowed_verdicts, best_learning
 from analogpc.assessment.imperfections import imperfections, without_all
 from analogpc.assessment.protocol import Protocol, learning_plan, limits_plan, schemes
 from analogpc.commands.app import main
@@ -187,6 +187,28 @@ def test_the_answer_says_if_everything_learns_or_nothing(assessed, verdicts):
     assert sum(VERDICTS[verdicts] in sentence for sentence in said) == 1
     assert not any(words in sentence for sentence in said for other, words in VERDICTS.items() if VERDICTS[verdicts] not in words)
     assert any("no place on the tolerance curves" in sentence for sentence in said) == (verdicts[0] != "is refused")
+
+
+@pytest.mark.parametrize(
+    ("gained", "words"),
+    [
+        (
+            Interval(0.08, 0.02, 0.14),
+            "Main limit of bp, in place (90.0 %): write noise. Without it the accuracy changes by +8.0 points",
+        ),
+        (Interval(0.08, -0.02, 0.18), "with these seeds this may be chance"),
+        (Interval(0.002, -0.01, 0.014), "No single imperfection measurably limits bp, in place (90.0 %)"),
+        (Interval(-0.01, -0.02, 0.0), "regains nothing by the removal of any single imperfection"),
+    ],
+)
+def test_a_limit_is_named_as_surely_as_its_interval_allows(assessed, gained, words):
+    nothing = Interval(0.0, 0.0, 0.0)
+    limited = Learning("bp", "in place", 0.1, (0.9,), 0.9, Interval(0.9, 0.8, 1.0), 1e-6, 1e-3, "learns in part")
+    limits = [Limit("as it is", 0.1, (0.9,), nothing), Limit("write noise", 0.1, (0.98,), gained)]
+    said = " ".join(answers(dataclasses.replace(assessed, quick=False, limited=limited, learning=[limited], limits=limits)))
+    assert words in said
+    assert ("Main limit" in said) == (gained.mean >= 0.01)
+    assert ("chance" in said) == (gained.low < 0 and gained.mean >= 0.01)
 
 
 def test_doubts_about_the_description_of_a_device_are_named():
