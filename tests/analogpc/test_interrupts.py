@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import analogpc as apc
+from analogpc.commands import app
 from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
 from analogpc.devices.matrix import DigitalMatrix
 from analogpc.networks.network import Network
@@ -230,3 +231,14 @@ def test_processes_are_interrupted_at_random_moments(request, tmp_path):
         assert row["stopped"], f"not within a batch, or not at all: {row}"
         assert row["same"], row
         assert row["left"] == [], row
+
+
+@pytest.mark.parametrize(("command", "sentence"), [("assess", "interrupted; the same command resumes"), ("bench", "interrupted")])
+def test_an_interrupted_command_says_whether_it_can_resume(command, sentence, monkeypatch, capsys):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "_run", interrupted)
+    with pytest.raises(SystemExit) as end:
+        app.main([command, "reram-sb"])
+    assert (end.value.code, capsys.readouterr().err) == (130, f"analogpc: {sentence}\n")
