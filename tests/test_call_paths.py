@@ -10,7 +10,7 @@ import pytest
 
 import analogpc as apc
 from analogpc.devices.arrays import array
-from analogpc.devices.arrays.sums import MatrixOperand
+from analogpc.devices.crossbars import reading
 
 ROOT = Path(__file__).parents[1]
 Call = tuple[str, str]
@@ -48,7 +48,7 @@ def caught(monkeypatch):
 
         monkeypatch.setattr(where, name, recorded)
 
-    catch(MatrixOperand, "sums", "Read", "train")
+    catch(reading, "read", "Read", "train")
     catch(array, "apply_batch", "Write", "train")
     catch(array.Array, "_adopt", "Load", "load", [("devices/arrays/array.py", "_adopt")])
     catch(array.Array, "conductance", "Export", "export_crossbars", [("devices/arrays/array.py", "conductance")])
