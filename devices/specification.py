@@ -103,7 +103,7 @@ class Specification(BaseModel, metaclass=_Refusing):
         In one sentence that names the field, the value and what is allowed.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=True, defer_build=True)
     identity: ClassVar[str] = "kind"
     shorthands: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 

@@ -10,17 +10,25 @@ from weakref import WeakSet
 
 import numba
 from numba.core.caching import NullCache
+from numba.core.dispatcher import Dispatcher
 from numba.core.registry import CPUDispatcher
+from numba.core.sigutils import normalize_signature
+from numba.core.typing import make_concrete_template
 from typing_extensions import override
+
+from analogpc.kernels.compilers import PartCompiler, WholeCompiler
 
 _CACHE_ERRORS = (OSError, EOFError, pickle.UnpicklingError)
 """Exceptions due to a full disk, a removed folder or a damaged cache entry; no kernel raises any of them itself."""
 
 
 class _Kernel(CPUDispatcher):
-    """A compiled function; other compiled functions call it directly, Python calls it through this class."""
+    """A compiled function, for Python and, compiled on its own, for other kernels (see `compilers`)."""
 
     _cache: Any
+    _compiler: Any
+    _parts: dict[Any, Any]
+    """Results of the compilation for other kernels, by types of arguments."""
 
     @override
     def compile(self, sig: Any) -> Any:
@@ -30,6 +38,25 @@ class _Kernel(CPUDispatcher):
         except _CACHE_ERRORS as error:
             _forget_cache(error)
             return super().compile(sig)
+
+    @override
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        """Return what Numba wants to know about a call from another kernel."""
+        signature, args = self._compiler.fold_argument_types(args, kws)
+        made = self._part(tuple(args))
+        name = self.py_func.__name__
+        return make_concrete_template(name, key=name, signatures=[made.signature]), signature, args, {}
+
+    @override
+    def get_overload(self, sig: Any) -> Any:
+        """Return the key of the code for calls from other kernels."""
+        return self._part(tuple(normalize_signature(sig)[0])).entry_point
+
+    def _part(self, types: tuple[Any, ...]) -> Any:
+        if types not in self._parts:
+            given = self.py_func, self.targetdescr, self.targetoptions, self.locals
+            self._parts[types] = type(self._compiler)(*given, PartCompiler).compile(types, None)
+        return self._parts[types]
 
 
 _kernels: WeakSet[_Kernel] = WeakSet()
@@ -56,17 +83,28 @@ def compiled(function: Callable[..., Any] | None = None, *, allocates: bool = Fa
     -------
     function
         Function that can be called from Python and from other kernels.
+
+    Raises
+    ------
+    TypeError
+        If the function takes a kernel from the function that defines it: no other process would find it in the cache, where Numba
+        keeps it under a name that differs from process to process. It may take constants from there, and kernels of its module.
     """
     if function is None:
         return lambda given: compiled(given, allocates=allocates, **options)
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        if isinstance(cell.cell_contents, Dispatcher):
+            raise TypeError(
+                f"{function.__qualname__} takes the kernel {name} from the function around it; define {name} in the module"
+            )
     # The last two are missing in the types that Numba declares.
     every: dict[str, Any] = {"nogil": True, "no_cfunc_wrapper": True, "_nrt": allocates}
-    made: Any = numba.njit(**every, **options)(function)
+    made: Any = numba.njit(**every, **options, pipeline_class=WholeCompiler)(function)
     try:
         made.enable_caching()
     except RuntimeError as error:  # There is no folder that this user can write to.
         _warn(error)
-    made.__class__ = _Kernel
+    made.__class__, made._parts = _Kernel, {}
     _kernels.add(made)
     return made
 

@@ -9,9 +9,6 @@ import zlib
 from pathlib import Path
 from typing import Self
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
 from analogpc.data.samples import DataError
 from analogpc.data.sources import Remote, Source
 
@@ -130,6 +127,10 @@ class _Bar:
 
     def __init__(self, file: str) -> None:
         self.total = 0
+        # Imported here, since few calls download anything.
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
         self._bar = Progress(*columns, console=Console(stderr=True))
         self._task = self._bar.add_task(file, total=None)

@@ -127,25 +127,26 @@ def _draw(draws, blocks, k0, k1, xi):
         xi[4 * e + 3] = normal(w3)
 
 
+@compiled
+def _work_off(work, pulses, count, spread, additive, xi):
+    """Move listed devices pulse by pulse, as `pulses.move` does, and remove them from the pulses of the group."""
+    zero, one, place = type(spread)(0), type(spread)(1), 0
+    for e in range(count):
+        lane, n = pulses[0, e], abs(pulses[1, e])
+        w, step, shape, low, high = device(work, lane, pulses[1, e] > 0)
+        for k in range(n):
+            factor, noise = one + shape * w, spread * xi[place + k]
+            w += step * (factor + noise) if additive else step * factor * (one + noise)
+            w = min(max(w, low), high)
+        place += (n + 3) // 4 * 4
+        work[int(STATE) + lane] = w
+        work[int(UPS) + lane] = work[int(DOWNS) + lane] = zero
+
+
 @functools.cache
 def busy_rows(kind: int) -> Callable[..., None]:
     """Return the kernel of one kind of noise, which is a compile-time constant."""
     additive = kind == ADDITIVE
-
-    @compiled
-    def work_off(work, pulses, count, spread, xi):
-        """Move listed devices pulse by pulse, as `pulses.move` does, and remove them from the pulses of the group."""
-        zero, one, place = type(spread)(0), type(spread)(1), 0
-        for e in range(count):
-            lane, n = pulses[0, e], abs(pulses[1, e])
-            w, step, shape, low, high = device(work, lane, pulses[1, e] > 0)
-            for k in range(n):
-                factor, noise = one + shape * w, spread * xi[place + k]
-                w += step * (factor + noise) if additive else step * factor * (one + noise)
-                w = min(max(w, low), high)
-            place += (n + 3) // 4 * 4
-            work[int(STATE) + lane] = w
-            work[int(UPS) + lane] = work[int(DOWNS) + lane] = zero
 
     @compiled(error_model="numpy")
     def apply(
@@ -194,7 +195,7 @@ def busy_rows(kind: int) -> Callable[..., None]:
                     )
                     if spread > 0:
                         _draw(draws, drawn, k0, k1, xi)
-                    work_off(work, pulses, count, spread, xi)
+                    _work_off(work, pulses, count, spread, additive, xi)
                 if spread > 0:
                     c2, c3 = split(steps[start])
                     for e in range(COLUMNS // 4):

@@ -14,7 +14,6 @@ import functools
 import itertools
 
 import numpy as np
-import scipy.linalg  # noqa: F401  # Kernels take BLAS from there; its threads can only be limited once it is loaded.
 from threadpoolctl import ThreadpoolController
 
 from analogpc.kernels.wires.grid import Grid
@@ -160,6 +159,9 @@ def _halves(lines: int, both: bool) -> list[tuple[slice, slice]]:
 
 @functools.cache
 def _blas() -> ThreadpoolController:
+    # Kernels take BLAS from there; its threads can only be limited once it is loaded. Only wires need it, and loading takes long.
+    import scipy.linalg  # noqa: F401
+
     return ThreadpoolController()
 
 

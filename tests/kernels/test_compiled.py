@@ -82,3 +82,22 @@ def test_kernels_remain_what_numba_made_of_them():
 
     assert one(1) == one.py_func(1) == 2
     assert isinstance(one, type(numba.njit(one.py_func)))
+
+
+def test_kernels_take_no_kernels_from_the_function_around_them():
+    """Numba pickles what a function takes from there into its key, and a kernel is pickled with a random number."""
+    from analogpc.kernels.compiled import compiled
+
+    def kernel():
+        @compiled
+        def inner(x):
+            return x + 1
+
+        @compiled
+        def outer(x):
+            return inner(x)
+
+        return outer
+
+    with pytest.raises(TypeError, match="outer takes the kernel inner"):
+        kernel()
