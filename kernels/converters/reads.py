@@ -74,24 +74,25 @@ def _add_noise(y, variance, noise, draws):
         y[j] += np.sqrt(noise * noise + variance[j]) * draws[j]
 
 
+@compiled(allocates=True)
+def _drive(frame, first, stop, driven, squares, kind, integer, infinity):
+    """Convert the vectors from ``first`` to ``stop``; return the number of clipped values."""
+    n, lines = word_at(frame, _N), word_at(frame, _LINES)
+    x = carray(_pointer(word_at(frame, _X)), (n, lines), kind)[first:stop]
+    bits = carray(_pointer(word_at(frame, _X)), (n, lines), integer)[first:stop]
+    scale = carray(_pointer(word_at(frame, _SCALE)), (n,), kind)[first:stop]
+    scale_bits = carray(_pointer(word_at(frame, _SCALE)), (n,), integer)[first:stop]
+    settings = carray(_pointer(word_at(frame, _NUMBERS_AT)), (_NUMBERS,), kind)
+    managed, few = word_at(frame, _MANAGED) != 0, word_at(frame, _FEW)
+    return dac_rows(
+        x, bits, infinity, driven, scale, scale_bits, managed, False, settings[_IN_BOUND], settings[_IN_STEP], kind(1), few,
+        squares,
+    )  # fmt: skip
+
+
 def _functions(kind: Any, integer: Any) -> tuple[Any, Any]:
     """Return the compiled functions of (frame, first, stop) for a floating type and the integers of its size: for vectors and strips."""
     infinity = INFINITY[np.dtype(kind).itemsize]
-
-    @compiled(allocates=True)
-    def drive(frame, first, stop, driven, squares):
-        """Convert the vectors from ``first`` to ``stop``; return the number of clipped values."""
-        n, lines = word_at(frame, _N), word_at(frame, _LINES)
-        x = carray(_pointer(word_at(frame, _X)), (n, lines), kind)[first:stop]
-        bits = carray(_pointer(word_at(frame, _X)), (n, lines), integer)[first:stop]
-        scale = carray(_pointer(word_at(frame, _SCALE)), (n,), kind)[first:stop]
-        scale_bits = carray(_pointer(word_at(frame, _SCALE)), (n,), integer)[first:stop]
-        settings = carray(_pointer(word_at(frame, _NUMBERS_AT)), (_NUMBERS,), kind)
-        managed, few = word_at(frame, _MANAGED) != 0, word_at(frame, _FEW)
-        return dac_rows(
-            x, bits, infinity, driven, scale, scale_bits, managed, False, settings[_IN_BOUND], settings[_IN_STEP], kind(1), few,
-            squares,
-        )  # fmt: skip
 
     @compiled(allocates=True)
     def vectors(frame, first, stop):
@@ -102,7 +103,7 @@ def _functions(kind: Any, integer: Any) -> tuple[Any, Any]:
         clipped = carray(_pointer(word_at(frame, _CLIPPED)), (-(-n // rows),), np.int64)
         for group in range(first, stop):
             top, below = group * rows, min(n, (group + 1) * rows)
-            clipped[group] = drive(frame, top, below, driven[top:below], squares[group])
+            clipped[group] = _drive(frame, top, below, driven[top:below], squares[group], kind, integer, infinity)
 
     @compiled(allocates=True)
     def strips(frame, first, stop):
@@ -133,7 +134,7 @@ def _functions(kind: Any, integer: Any) -> tuple[Any, Any]:
             else:
                 top, left, rows, counter = strip * width, 0, min(width, n - strip * width), 0
                 driven = own[:rows]
-                clipped[strip] = drive(frame, top, top + rows, driven, squares[strip])
+                clipped[strip] = _drive(frame, top, top + rows, driven, squares[strip], kind, integer, infinity)
             y, variance = sums[: rows * columns].reshape(rows, columns), variances[: rows * columns].reshape(-1, columns)
             if v != 0:
                 _square(driven, squared)
