@@ -79,7 +79,7 @@ def page(swept: Swept, title: str = "", further: str = "") -> list[str]:
     """
     schemes, devices, rules = axes(swept)
     found, top, chosen = cells(swept), best(swept), swept.selected()
-    study = swept.study(chosen.settings[0])
+    study, chosen_schemes = swept.study(chosen.settings[0]), len(found) > len(top)
     assert study is not None
     lines = [
         f"# The atlas{title}: which rule survives which device",
@@ -91,9 +91,9 @@ def page(swept: Swept, title: str = "", further: str = "") -> list[str]:
         f"Relative accuracies are paired by seed. A seed with which the digital twin stays below {TWIN_LEARNS:.0%} is left out: its "
         "ratio would tell nothing about the device (see the digital twins below). Intervals are 95 % Student's t intervals.",
         "",
-        *(["## The best scheme of every cell"] if len(schemes) > 1 else [f"## All cells: {schemes[0]}"]),
+        "## The best scheme of every cell" if chosen_schemes else "## All cells",
         "",
-        ("The scheme is selected by the mean validation accuracy over the seeds. " if len(schemes) > 1 else "")
+        ("The scheme is selected by the mean validation accuracy over the seeds. " if chosen_schemes else "")
         + "Below: % of the digital accuracy (mean ± half of the 95 % interval), pulses per weight, and the energy of the training.",
         "",
         *markdown(
@@ -158,16 +158,20 @@ def described(swept: Swept, one: Setting, values: list[float]) -> list[str]:
         return ["impossible" if _refused(one) else "at chance", *("–" for _ in COLUMNS[1:])]
     spread = f" ± {100 * (mean_interval(values)[1] - np.mean(values)):.0f}" if len(values) > 1 else ""
     relation = f"{100 * np.mean(values):.0f}{spread}" if values else "the digital twin does not learn"
-    return [relation, every(one), _rate(one), f"{pulses_per_weight(swept, one):,.0f}", _joules(one)]
+    return [relation, every(one), _rate(one), _pulses(pulses_per_weight(swept, one)), _joules(one)]
 
 
 def _rate(one: Setting) -> str:
     return str(one.cells["optimiser.learning_rate"])
 
 
+def _pulses(count: float) -> str:
+    return f"{count:,.0f}" if count >= 10 else f"{count:.2g}"
+
+
 def _joules(one: Setting) -> str:
     joules = one.mean_of("joules")
-    return "–" if math.isnan(joules) else f"{1e6 * joules:.3g} µJ"
+    return "–" if math.isnan(joules) else f"{1e6 * joules:.3g} µJ" if joules < 0.9995e-3 else f"{1e3 * joules:.3g} mJ"
 
 
 def figure(swept: Swept, title: str = "") -> Figure:
