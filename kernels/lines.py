@@ -202,7 +202,7 @@ def line_magnitudes(values: np.ndarray) -> np.ndarray:
 def line_pulses(words: np.ndarray) -> np.ndarray:
     """Return the number of pulses of every line, the slots set in its column of ``words`` (n, lines) uint32; (lines,) int64.
 
-    See `pulses.updates.trains` for the words, whose top bit is a sign.
+    See `pulses.trains.trains` for the words, whose top bit is a sign.
     """
     if on_gpu(words):
         return _by_parts(_LINE_PULSES, words, np.int64)

@@ -26,7 +26,7 @@ from analogpc.kernels.gpu.arrays import Backend, copied
 from analogpc.kernels.gpu.graphs import Graph
 from analogpc.kernels.products import matmul
 from analogpc.kernels.pulses.batches import apply_batch
-from analogpc.kernels.pulses.updates import trains
+from analogpc.kernels.pulses.trains import trains
 from analogpc.kernels.random.streams import Key, bits, normals
 from analogpc.kernels.threads import one_blas_thread
 from analogpc.kernels.wires.effective import effective_conductance

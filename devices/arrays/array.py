@@ -131,7 +131,7 @@ class Array(ReadableArray, Stateful):
     def pulse(
         self, rows: np.ndarray, columns: np.ndarray | SentColumns, one_sided: bool, key: Key, first_step: int
     ) -> tuple[Any, Any]:
-        """Send pulse trains of n rank-one products along all lines (see `kernels.pulses.updates.trains`).
+        """Send pulse trains of n rank-one products along all lines (see `kernels.pulses.trains.trains`).
 
         Parameters
         ----------

@@ -229,7 +229,7 @@ class Cells(Stateful):
         inputs : slice
             Driven word lines; the bit lines are driven in their arrays.
         rows, columns : (n, n_in) and (n, n_out) uint32 arrays
-            Trains that raise the weights (see `kernels.pulses.updates.trains`).
+            Trains that raise the weights (see `kernels.pulses.trains.trains`).
         chooser : Key
             Stream from which the mapping draws the devices that a product reaches, if it does.
         noise : function of int

@@ -13,7 +13,7 @@ from analogpc.devices.costs.paths import SLOTS
 from analogpc.devices.costs.schedule import note
 from analogpc.devices.protocols import PulsedLegs
 from analogpc.devices.schemes.deterministic_trains import by_direction, deterministic_trains
-from analogpc.kernels.pulses.updates import trains
+from analogpc.kernels.pulses.trains import trains
 from analogpc.kernels.random.streams import Key
 
 

@@ -44,7 +44,7 @@ def deterministic_trains(
     Returns
     -------
     words : (n, lines) uint32 array
-        Trains, encoded as in `kernels.pulses.updates.trains`.
+        Trains, encoded as in `kernels.pulses.trains.trains`.
     clipped : int
         Number of lines whose requested share exceeded 1; for values on a GPU, a 0-d device array.
     """

@@ -28,7 +28,8 @@ from analogpc.devices.arrays.population import population
 from analogpc.devices.presets import TRAINING
 from analogpc.devices.responses import SoftBounds
 from analogpc.kernels.pulses.batches import apply_batch
-from analogpc.kernels.pulses.updates import apply_pulses, trains
+from analogpc.kernels.pulses.trains import trains
+from analogpc.kernels.pulses.updates import apply_pulses
 from analogpc.kernels.random.streams import Key
 from analogpc.kernels.words import MAX_LENGTH
 

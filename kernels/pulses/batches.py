@@ -91,7 +91,7 @@ class SentColumns:
         return made
 
 
-def _over_rows(kernel: Callable[..., Any], height: int, room: Callable[[], Any], *arguments: Any) -> None:
+def _by_strips(kernel: Callable[..., Any], height: int, room: Callable[[], Any], *arguments: Any) -> None:
     """Call ``kernel(first, stop, room(), *arguments)`` for parts of the rows 0 to ``height``, each with its own working space."""
     distribute(lambda first, stop: kernel(first, stop, room(), *arguments), height, STRIP)
 
@@ -168,7 +168,7 @@ def apply_batch(
                     fired,
                     sums,
                 )
-                _over_rows(apply_constant, height, partial(pulse_constant.room, len(some), width, state.dtype), *given)
+                _by_strips(apply_constant, height, partial(pulse_constant.room, len(some), width, state.dtype), *given)
             slots = np.where(fired < 0, _busy(row_lines, others), 0)
             busy = slots > 0
             if busy.any():
@@ -188,12 +188,12 @@ def apply_batch(
                     slots,
                     found_there,
                 )
-                _over_rows(busy_rows(law.noise), blocks.size, partial(pulse_rows.room, state.dtype), *given)
+                _by_strips(busy_rows(law.noise), blocks.size, partial(pulse_rows.room, state.dtype), *given)
                 fired[busy] = blocks.sum(axis=1)[busy]
                 if found is not None:
                     found[busy] = found_there.sum(axis=1)[busy]
         if (fired < 0).any():
             given = state, some, others, planes, one_sided, *arrays, *numbers, *stream, received, fired, sums
-            _over_rows(events(law.law, law.noise), height, partial(pulse_events.room, width, state.dtype), *given)
+            _by_strips(events(law.law, law.noise), height, partial(pulse_events.room, width, state.dtype), *given)
         pulses += int(fired.sum())
     return pulses

@@ -9,7 +9,7 @@ from analogpc.devices.arrays.array import Array
 from analogpc.devices.device import Device
 from analogpc.devices.presets import preset
 from analogpc.devices.responses import ConstantStep, SoftBounds
-from analogpc.kernels.pulses.updates import trains
+from analogpc.kernels.pulses.trains import trains
 from analogpc.kernels.random.streams import Key
 
 F64 = np.dtype("float64")

@@ -12,6 +12,7 @@ from scipy import stats
 from analogpc.kernels.pulses import batches as pulse_batches
 from analogpc.kernels.pulses.batches import apply_batch
 from analogpc.kernels.pulses.planes import SCRATCH, bit_planes, list_planes, sum_planes
+from analogpc.kernels.pulses.trains import trains
 from analogpc.kernels.pulses.updates import (
     ADDITIVE,
     COMPOSITE,
@@ -22,7 +23,6 @@ from analogpc.kernels.pulses.updates import (
     POWER,
     Law,
     apply_pulses,
-    trains,
 )
 from analogpc.kernels.random.streams import LARGEST_NORMAL, Key
 

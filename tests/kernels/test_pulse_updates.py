@@ -9,6 +9,7 @@ from device_arrays import KINDS
 
 from analogpc.kernels.gpu import arrays as gpu
 from analogpc.kernels.pulses.batches import apply_batch
+from analogpc.kernels.pulses.trains import trains
 from analogpc.kernels.pulses.updates import (
     ADDITIVE,
     COMPOSITE,
@@ -21,7 +22,6 @@ from analogpc.kernels.pulses.updates import (
     Law,
     apply_counts,
     apply_pulses,
-    trains,
 )
 from analogpc.kernels.random.streams import Key
 

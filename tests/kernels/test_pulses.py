@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analogpc.kernels.pulses.trains import trains
 from analogpc.kernels.pulses.updates import (
     ADDITIVE,
     COMPOSITE,
@@ -16,7 +17,6 @@ from analogpc.kernels.pulses.updates import (
     Law,
     apply_counts,
     apply_pulses,
-    trains,
 )
 from analogpc.kernels.random.streams import Key
 from analogpc.kernels.words import MAX_LENGTH, SLOTS
