@@ -1,4 +1,4 @@
-"""Published results that describe the same cells: the assessment of reram-sb and the atlas."""
+"""Published results that describe the same cells: assessments of devices and the atlas."""
 
 import csv
 import json
@@ -28,10 +28,11 @@ def atlas(tmp_path_factory):
     return cells(swept)
 
 
-def test_the_assessment_of_reram_sb_agrees_with_the_atlas(atlas):
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("assess-*/assessment.json")), ids=lambda path: path.parent.name)
+def test_assessments_agree_with_the_atlas(path, atlas):
     """In every cell that both have, the 95 % intervals overlap, so that they allow a common verdict."""
-    assessed = json.loads((RESULTS / "assess-reram-sb/assessment.json").read_text(encoding="utf-8"))["learning"]
-    assert len(assessed) == 12
-    for one in assessed:
-        here, there = one["relative"], Interval.of(atlas[one["scheme"], "reram-sb", one["rule"]][1])
+    found = json.loads(path.read_text(encoding="utf-8"))
+    assert len(found["learning"]) == 12
+    for one in found["learning"]:
+        here, there = one["relative"], Interval.of(atlas[one["scheme"], found["device"], one["rule"]][1])
         assert max(here["low"], there.low) <= min(here["high"], there.high), (one, there)
