@@ -94,7 +94,7 @@ def figure(swept: Swept) -> Figure:
             panel.plot(range(1, len(curve) + 1), curve, **style(number), markersize=4, alpha=0.8, label=label)
     panel.set(xlabel="epoch", ylabel="test accuracy (%)", title="every seed")
     panel.grid(alpha=0.3)
-    panel.legend(fontsize=8, loc="lower right")
+    panel.legend(fontsize=8, loc="upper left")
     return drawn
 
 
