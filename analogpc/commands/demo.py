@@ -31,14 +31,20 @@ def _network(device: str, seed: int) -> Network:
     return mlp([64, 64, 64, 10], substrate=Analog(device=device), seed=seed)
 
 
-def compile_crossbars(device: str) -> None:
-    """Read and write the crossbars of the demonstration once, so that the compiled kernels are in the cache."""
+def compile_reads(device: str) -> None:
+    """Read the crossbars of the demonstration once, so that the compiled kernels are in the cache."""
     rng = np.random.default_rng(0)
     for matrix in _network(device, 0).matrices().values():
-        n_out, n_in = matrix.shape
-        pre, post = (rng.normal(size=(BATCH, lines)).astype(np.float32) for lines in (n_in, n_out))
+        pre, post = (rng.normal(size=(BATCH, lines)).astype(np.float32) for lines in reversed(matrix.shape))
         matrix.forward(pre)
         matrix.backward(post)
+
+
+def compile_updates(device: str) -> None:
+    """Write the crossbars of the demonstration once, so that the compiled kernels are in the cache."""
+    rng = np.random.default_rng(0)
+    for matrix in _network(device, 0).matrices().values():
+        pre, post = (rng.normal(size=(BATCH, lines)).astype(np.float32) for lines in reversed(matrix.shape))
         # Few pulses and many are applied by different kernels.
         for rate in (0.01 * RATE, RATE):
             matrix.learn([(pre, post)], rate / BATCH)
@@ -46,23 +52,27 @@ def compile_crossbars(device: str) -> None:
 
 @contextmanager
 def _compiling_beside(device: str, backend: Backend) -> Iterator[None]:
-    """Compile the kernels of crossbars on the CPU in another process; wait for it at the end.
+    """Compile the kernels of crossbars on the CPU in two other processes; wait for them at the end.
 
-    If it fails, the kernels are compiled where they are needed, as they would have been without it.
+    If one fails, the kernels are compiled where they are needed, as they would have been without it.
     """
     if backend != "cpu" or not cached() or (os.cpu_count() or 1) < 2:
         yield
         return
     # The same search path finds the same modules, beside which the kernels are kept; "-c" would begin it with the current folder.
     path = f"import sys; sys.path[:] = {sys.path!r}"
-    code = f"{path}; from analogpc.commands.demo import compile_crossbars; compile_crossbars({device!r})"
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    processes = []
     try:
+        for work in (compile_updates, compile_reads):
+            code = f"{path}; from analogpc.commands.demo import {work.__name__} as work; work({device!r})"
+            processes.append(subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         yield
-        process.wait()
+        for process in processes:
+            process.wait()
     finally:
-        process.kill()
-        process.wait()
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 def run_demo(device: str, epochs: int, seed: int, folder: Path, backend: Backend = "cpu") -> list[Run]:
