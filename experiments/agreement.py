@@ -117,7 +117,7 @@ def page(found: Sequence[dict[str, Any]], cells: dict[tuple[str, str, str], Cell
         "",
         "Accuracy relative to the digital twin, mean and 95 % interval over three seeds. The same network learns the same digits with "
         "different budgets: 288 batches in an assessment (1,150 images, eight epochs; learning rates 0.1, 0.3 and 1), 75 in the atlas (480 "
-        "images, five epochs; rates 0.05, 0.2 and 0.8). Verdicts in common: those that both intervals allow.",
+        "images, five epochs; rates 0.0125, 0.05, 0.2 and 0.8). Verdicts in common: those that both intervals allow.",
         "",
         *markdown(head, counts),
         *tables,
