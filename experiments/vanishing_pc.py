@@ -1,6 +1,6 @@
 """Vanishing energies in the first layers of predictive coding, and the effect of spiking precision and forward updates.
 
-    python experiments/vanishing_pc.py [--seed 0] [--out experiments/results/vanishing_pc]
+    python experiments/vanishing_pc.py [--seeds 0 1 2] [--out experiments/results/vanishing_pc]
 
 Networks of 7 and 10 layers: perceptrons of width 64 on digits, and VGG7 and VGG10 with a sixteenth of their channels on Fashion-MNIST
 (padded to 32 x 32). One batch of test images, squared error, output clamped to the one-hot target, as many relaxation steps as layers.
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from tables import dated
+from tables import dated, plus_minus
 
 import analogpc as apc
 from analogpc._version import __version__
@@ -104,6 +105,15 @@ def study(seed: int) -> tuple[dict[str, Any], dict[str, RelaxationRecord]]:
     return rows, records
 
 
+COLUMNS: tuple[tuple[Callable[[dict[str, Any]], float], str], ...] = (
+    (lambda moment: moment["stable_step_size"], "{:.2f}"),
+    (lambda moment: moment["first_share"], "{:.1e}"),
+    (lambda moment: moment["norm_ratio"][0], "{:.1e}"),
+    (lambda moment: moment["cosine"][0], "{:.3f}"),
+    (lambda moment: moment["cosine_float32"][0], "{:.3f}"),
+)
+"""Values of the first layer in the table, and their formats."""
+
 PANELS = (
     ("energy", "energy per sample", "energies learnt from"),
     ("norm_ratio", "norm relative to backprop", "size of the update"),
@@ -143,52 +153,52 @@ def draw_shares(axes: Axes, row: dict[str, Any]) -> None:
     axes.grid(alpha=0.3, axis="y")
 
 
-def table(rows: dict[str, Any], seed: int) -> str:
-    """Return the values of the first layer as a Markdown table."""
+def table(found: Sequence[dict[str, Any]], seeds: Sequence[int]) -> str:
+    """Return the values of the first layer, over all seeds, as a Markdown table."""
     lines = [
         "# Vanishing energies",
         "",
-        f"First layer, at initialisation → after short training; one batch of {BATCH} test images, T = L relaxation steps. "
-        "Share: fraction of the first layer in the energy that the weights learn from. Norm and cosine: update of its weights relative "
-        "to the gradient of backpropagation, in float64 except in the float32 column (nan: no update). "
+        f"First layer, at initialisation → after short training, median over the seeds; one batch of {BATCH} test images, T = L relaxation "
+        "steps. Share: fraction of the first layer in the energy that the weights learn from. Norm and cosine: update of its weights "
+        "relative to the gradient of backpropagation, in float64 except in the float32 column (nan: no update). "
         f"{EQUILIBRIUM}: close to the equilibrium, after 60 steps of its errors; units that end at a kink of the leaky ReLU or of max "
         "pooling keep a residual. Stable: the largest stable step size at the feed-forward states, 2/λmax. Training: digits 10 epochs, "
-        f"AdamW at 0.001; Fashion-MNIST {VGG_IMAGES} images once, AdamW at 0.003, so accuracies only show whether a network learns.",
+        f"AdamW at 0.001; Fashion-MNIST {VGG_IMAGES} images once, AdamW at 0.003, so accuracies only show whether a network learns: mean "
+        "with its 95 % interval (Student's t), and every seed.",
         "",
         "| network | rule | stable | share | norm | cosine | cosine, float32 | test accuracy |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name, row in rows.items():
-        for label, found in (*row["rules"].items(), (EQUILIBRIUM, row["equilibrium"])):
-            seen = [found[moment] for moment in ("initial", "trained") if moment in found]
+    for name in found[0]:
+        for label in (*RULES, EQUILIBRIUM):
+            runs = [rows[name]["equilibrium"] if label == EQUILIBRIUM else rows[name]["rules"][label] for rows in found]
+            moments = [moment for moment in ("initial", "trained") if moment in runs[0]]
             cells = [
-                " → ".join(f"{m['stable_step_size']:.2f}" for m in seen),
-                " → ".join(f"{m['first_share']:.1e}" for m in seen),
-                " → ".join(f"{m['norm_ratio'][0]:.1e}" for m in seen),
-                " → ".join(f"{m['cosine'][0]:.3f}" for m in seen),
-                " → ".join(f"{m['cosine_float32'][0]:.3f}" for m in seen),
-                f"{seen[-1]['accuracy']:.1%}" if len(seen) > 1 else "",
+                " → ".join(form.format(np.median([value(run[moment]) for run in runs])) for moment in moments)
+                for value, form in COLUMNS
             ]
+            every = [100 * run[moments[-1]]["accuracy"] for run in runs] if len(moments) > 1 else []
+            cells.append(f"{plus_minus(every, '.1f')} % ({', '.join(f'{one:.1f}' for one in every)})" if every else "")
             lines.append(f"| {name} | {label} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", dated(__version__, [seed], "python experiments/vanishing_pc.py"), ""])
+    return "\n".join([*lines, "", dated(__version__, seeds, "python experiments/vanishing_pc.py"), ""])
 
 
 def main() -> None:
-    """Measure; write the figures and the table."""
+    """Measure; write the figures, of the first seed, and the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=Path("experiments/results/vanishing_pc"))
     chosen = parser.parse_args()
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     with one_blas_thread:
-        rows, records = study(chosen.seed)
-        document = {"seed": chosen.seed, "environment": describe_environment(), "networks": rows}
+        found, profiles = zip(*[study(seed) for seed in chosen.seeds], strict=True)
+    document = {"environment": describe_environment(), "networks": dict(zip(map(str, chosen.seeds), found, strict=True))}
     chosen.out.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    chosen.out.with_suffix(".md").write_text(table(rows, chosen.seed), encoding="utf-8")
-    draw(rows, chosen.out.with_suffix(".png"))
+    chosen.out.with_suffix(".md").write_text(table(found, chosen.seeds), encoding="utf-8")
+    draw(found[0], chosen.out.with_suffix(".png"))
     figure = Figure(figsize=(13, 6), layout="constrained")
     for part, depth in zip(figure.subfigures(2, 1), (7, 10), strict=True):
-        draw_energy_maps(part, {name: record for name, record in records.items() if name.startswith(f"MLP, {depth}")})
+        draw_energy_maps(part, {name: record for name, record in profiles[0].items() if name.startswith(f"MLP, {depth}")})
     figure.savefig(chosen.out.with_name(f"{chosen.out.name}_steps.png"), dpi=100)
 
 

@@ -16,7 +16,7 @@ from numba.core.sigutils import normalize_signature
 from numba.core.typing import make_concrete_template
 from typing_extensions import override
 
-from analogpc.kernels.compilers import PartCompiler, WholeCompiler
+from analogpc.kernels.compilers import PartCompiler
 
 _CACHE_ERRORS = (OSError, EOFError, pickle.UnpicklingError)
 """Exceptions due to a full disk, a removed folder or a damaged cache entry; no kernel raises any of them itself."""
@@ -99,7 +99,7 @@ def compiled(function: Callable[..., Any] | None = None, *, allocates: bool = Fa
             )
     # The last two are missing in the types that Numba declares.
     every: dict[str, Any] = {"nogil": True, "no_cfunc_wrapper": True, "_nrt": allocates}
-    made: Any = numba.njit(**every, **options, pipeline_class=WholeCompiler)(function)
+    made: Any = numba.njit(**every, **options)(function)
     try:
         made.enable_caching()
     except RuntimeError as error:  # There is no folder that this user can write to.

@@ -1,8 +1,8 @@
-"""What Numba does to compile a kernel: the whole way for calls from Python, a part of it for calls from other kernels.
+"""Compilation of a kernel for other kernels that call it.
 
-By default Numba makes a complete function of every kernel: it optimises each alone, generates machine code and a wrapper for Python, and
-then does most of it again in every kernel that calls it. Here a kernel that another one calls becomes code of LLVM that has not been
-optimised; it is linked into its callers and optimised there, once. Results have the same bits, and compilation takes a quarter less.
+By default Numba makes a complete function of every kernel, with machine code and a wrapper for Python, also if only other kernels call it.
+Here such a kernel becomes code of LLVM alone, which is linked into its callers. Results have the same bits, and compilation takes less
+time.
 """
 
 from __future__ import annotations
@@ -16,16 +16,8 @@ from numba.core.compiler_machinery import LoweringPass, register_pass
 from typing_extensions import override
 
 
-class _Library(JITCodeLibrary):
-    """Code of a kernel and of what it calls, optimised together. Numba optimises every function before that, which changes little."""
-
-    @override
-    def _optimize_functions(self, ll_module: Any) -> None:
-        ll_module.data_layout = self._codegen._data_layout
-
-
-class _Part(_Library):
-    """Code of a kernel for its callers, which optimise it."""
+class _Part(JITCodeLibrary):
+    """Code of a kernel for its callers, which optimise it together with their own."""
 
     @override
     def _optimize_final_module(self) -> None:
@@ -52,17 +44,6 @@ class _Declare(LoweringPass):
         state.targetctx.insert_user_function(key, state["cr"].fndesc, [state.library])
         state["cr"] = state["cr"]._replace(cfunc=key)
         return True
-
-
-class WholeCompiler(Compiler):
-    """Compiles a kernel for calls from Python."""
-
-    @override
-    def define_pipelines(self) -> list[Any]:
-        """Return the passes of Numba."""
-        self.state.library = _Library(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
-        self.state.library.enable_object_caching()
-        return super().define_pipelines()
 
 
 class PartCompiler(Compiler):
