@@ -139,7 +139,13 @@ def _read_noise(substrate: Analog) -> Analog:
 
 
 def _converters(substrate: Analog) -> Analog:
-    ideal = {"dac": DAC(bits=math.inf, bound=math.inf), "adc": ADC(bits=math.inf, bound=math.inf)}
+    dac = substrate.dac
+    if dac.scaling == "none":
+        dac = DAC(bits=math.inf, bound=math.inf)
+    else:
+        # Vectors are still scaled to the range of the DACs: otherwise small ones would drown in the read noise.
+        dac = DAC(bits=math.inf, bound=dac.bound, scaling=dac.scaling, scaling_value=dac.scaling_value)
+    ideal = {"dac": dac, "adc": ADC(bits=math.inf, bound=math.inf)}
     there = {name: value for name, value in ideal.items() if getattr(substrate, name) != value}
     return substrate.but(**there) if there else substrate
 

@@ -16,6 +16,7 @@ from analogpc.assessment.findings import Interval, Learning, Limit, allowed_verd
 from analogpc.assessment.imperfections import imperfections, without_all
 from analogpc.assessment.protocol import Protocol, learning_plan, limits_plan, schemes
 from analogpc.commands.app import main
+from analogpc.devices.crossbars.builder import make_matrix
 from analogpc.devices.device import Device
 from analogpc.devices.device_numbers import device_numbers, mean_steps
 from analogpc.devices.presets import PRESETS, preset
@@ -70,6 +71,15 @@ def test_without_spread_all_devices_are_alike():
         if made is not None and isinstance(made.device.response, PulseResponse):
             drawn = made.device.response.sample(Key(3), (4, 5), np.dtype(np.float64))
             assert all(np.ptp(values) == 0 for values in drawn.values()), device.name
+
+
+def test_ideal_converters_leave_the_read_noise_of_small_vectors_as_it_was():
+    """A vector a thousandth as large is scaled to the same range, and its read has a thousandth of the noise."""
+    substrate = imperfections(Analog(device="reram-sb"))["resolution of converters"]
+    matrix = make_matrix(substrate, np.zeros((20, 30), np.float32), Key(0))
+    x = np.random.default_rng(0).normal(size=(200, 30)).astype(np.float32)
+    large, small = matrix.forward(x), matrix.forward(x / 1000)
+    assert 900 < large.std() / small.std() < 1100
 
 
 def test_nothing_is_left_in_the_end_and_perfect_crossbars_have_nothing():

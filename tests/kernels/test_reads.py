@@ -83,7 +83,7 @@ def compare(rng, dtype, n, sensed, ends, converters, factors, order="C", varied=
     n=st.integers(2, 40),
     sensed=st.integers(2, 40),
     lines=st.lists(st.integers(1, 20), min_size=1, max_size=3),
-    bits=st.tuples(st.integers(2, 12), st.one_of(st.integers(2, 12), st.just(math.inf))),
+    bits=st.tuples(st.one_of(st.integers(2, 12), st.just(math.inf)), st.one_of(st.integers(2, 12), st.just(math.inf))),
     managed=st.booleans(),
     noise=st.sampled_from([0.0, 0.1]),
     device_noise=st.sampled_from([0.0, 0.02, None]),
