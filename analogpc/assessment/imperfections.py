@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from analogpc.devices.converters.specification import ADC, DAC
+from analogpc.devices.crossbars.errors import without_converters
 from analogpc.devices.device import Device
 from analogpc.devices.device_numbers import device_numbers, places, step_at_zero
 from analogpc.devices.nonidealities import ExactProgramming, Faults, Flicker, Levels, NoDrift, NoReadNoise, Ohmic, Telegraph
@@ -139,15 +139,8 @@ def _read_noise(substrate: Analog) -> Analog:
 
 
 def _converters(substrate: Analog) -> Analog:
-    dac = substrate.dac
-    if dac.scaling == "none":
-        dac = DAC(bits=math.inf, bound=math.inf)
-    else:
-        # Vectors are still scaled to the range of the DACs: otherwise small ones would drown in the read noise.
-        dac = DAC(bits=math.inf, bound=dac.bound, scaling=dac.scaling, scaling_value=dac.scaling_value)
-    ideal = {"dac": dac, "adc": ADC(bits=math.inf, bound=math.inf)}
-    there = {name: value for name, value in ideal.items() if getattr(substrate, name) != value}
-    return substrate.but(**there) if there else substrate
+    made = without_converters(substrate)
+    return substrate if made == substrate else made
 
 
 def _wires(substrate: Analog) -> Analog:

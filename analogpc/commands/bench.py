@@ -75,7 +75,8 @@ def bench(
         workloads, threads = _measured_before(earlier, workloads, threads, list(WORKLOADS))
     load = load_average()
     # Do not record local paths.
-    command = shlex.join(["analogpc", *(re.sub(r"^(\w+)=.*", r"\1=PYTHON", word) for word in sys.argv[1:])])
+    words = [re.sub(r"^(\w+)=.*", r"\1=PYTHON", word) for word in sys.argv[1:]]
+    command = shlex.join(["analogpc", *(word.replace("\\", "/").rsplit("/", 1)[-1] for word in words)])
     with use_precision(precision or "tf32"):
         found = run_bench(
             workloads or [],

@@ -13,7 +13,7 @@
 - "kerjan-vgg5": the network of Kerjan et al. (arXiv 2606.03584), Table 5, with six weight layers as printed, though it is called
   VGG5: the first convolution is not pooled.
 - "kerjan-vgg10": the network for ImageNet of the same paper, Table 6, for images of 224x224 pixels. Their VGG10Skip, which has 1x1
-  convolutions of stride 2 from layer 2 to layer 5 and from layer 5 to layer 8 besides, is not among the plans.
+  convolutions with strides that are not given, from layer 2 to layer 5 and from layer 5 to layer 8, is not among the plans.
 """
 
 from __future__ import annotations

@@ -249,9 +249,7 @@ class AdcBank:
         _check("y", y, self.lines, self.dtype)
         if not 0 <= cut < self.cuts:
             raise ValueError(f"cut = {cut} is not allowed: the bank has {self.cuts}")
-        spec = self.spec
-        if spec.noise_lsb > 0:
-            noise = math.hypot(noise, spec.noise_lsb * spec.lsb)
+        spec, noise = self.spec, self.spec.with_noise(noise)
         if variance is not None and variance.shape not in (y.shape, (len(y), 1)):
             raise ValueError(f"variance has shape {variance.shape}; the sums have {y.shape}")
         if spec.uniform and (variance is None or variance.shape[1] == 1) and column_scale is None:

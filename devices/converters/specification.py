@@ -105,6 +105,10 @@ class Converter(Specification):
         """Distance between two levels, in units of the read; 0 for infinite bits."""
         return 0.0 if math.isinf(self.bits) else self.bound / (2.0 ** (self.bits - 1) - 1.0)
 
+    def with_noise(self, noise: float) -> float:
+        """Return the standard deviation of a ``noise`` and the converter's own together, in units of the read."""
+        return math.hypot(noise, self.noise_lsb * self.lsb) if self.noise_lsb > 0 else noise
+
     @property
     def tabled(self) -> bool:
         """Whether the levels are unevenly spaced, so that instances need tables."""

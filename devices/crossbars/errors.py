@@ -101,8 +101,16 @@ def without_read_noise(substrate: Analog) -> Analog:
 
 
 def without_converters(substrate: Analog) -> Analog:
-    """Switch off converters: inputs and outputs of any size with infinite resolution."""
-    return substrate.but(dac=DAC(bits=math.inf, bound=math.inf), adc=ADC(bits=math.inf, bound=math.inf))
+    """Switch off converters: infinite resolution, and outputs of any size.
+
+    Vectors that the DACs scale to their range are still scaled, so that the read noise weighs the same; with another scaling than by the
+    largest magnitude they may also be clipped there.
+    """
+    dac = substrate.dac
+    exact = DAC(bits=math.inf, bound=math.inf)
+    if dac.scaling != "none":
+        exact = DAC(bits=math.inf, bound=dac.bound, scaling=dac.scaling, scaling_value=dac.scaling_value)
+    return substrate.but(dac=exact, adc=ADC(bits=math.inf, bound=math.inf))
 
 
 def without_wires(substrate: Analog) -> Analog:

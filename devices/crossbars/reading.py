@@ -57,7 +57,7 @@ class Reader:
         scaling = "none" if math.isinf(dac.bound) else dac.scaling
         if not (self._counted and adc.uniform and scaling in ("none", "absmax")):
             return None
-        noise = math.hypot(self.substrate.read_noise, adc.noise_lsb * adc.lsb) if adc.noise_lsb > 0 else self.substrate.read_noise
+        noise = adc.with_noise(self.substrate.read_noise)
         return Converters(dac.bits, dac.bound, scaling == "absmax", adc.bits, adc.bound, noise)
 
     def to(self, backend: Backend) -> Reader:
