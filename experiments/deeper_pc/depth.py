@@ -64,13 +64,18 @@ def _gap(chosen: Swept, case: str, depth: str) -> str:
 
 
 def figure(swept: Swept) -> Figure:
-    """Accuracy against depth, and the energy of every layer of the deepest network."""
+    """Accuracy against depth, lines from the lowest to the highest seed, and the energy of every layer of the deepest network."""
     chosen, depths = swept.selected(), swept.values("layers")
     drawn = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = drawn.subplots(1, 2)
     for number, case in enumerate(swept.values("case")):
         group = [one for depth in depths for one in chosen.where(case=case, layers=depth)]
-        left.plot([int(depth) for depth in depths], [100 * one.mean for one in group], **_style(number), label=case)
+        means = np.array([100 * one.mean for one in group])
+        # From the lowest to the highest seed, beside the others.
+        below = means - [100 * min(one.values.values()) for one in group]
+        above = [100 * max(one.values.values()) for one in group] - means
+        places = [int(depth) + 0.06 * number for depth in depths]
+        left.errorbar(places, means, (below, above), **_style(number), label=case)
         _draw_energies(right, swept, group[-1], number)
     left.set(xlabel="layers", ylabel="test accuracy (%)", xticks=[int(depth) for depth in depths])
     right.set(xlabel="layer", ylabel="energy per sample, last epoch", yscale="log")
