@@ -15,11 +15,12 @@ from analogpc.devices.costs.meter import Meter
 from analogpc.devices.costs.paths import BACKWARD, FORWARD, LOOK_UP
 from analogpc.devices.costs.schedule import note
 from analogpc.devices.state import Settled, Shaped, Stateful, Tree
+from analogpc.kernels.calls import NotRecordableError
 from analogpc.kernels.checks import passing_seconds, refuse_shape
 from analogpc.kernels.gpu.arrays import Backend, as_type, backend_of, copied, on_gpu
 from analogpc.kernels.lookups import one_hot, rows_of
 from analogpc.kernels.memory import filled
-from analogpc.kernels.products import added, matmul, outer, outer_macs
+from analogpc.kernels.products import added, duplicate, matmul, outer, outer_macs
 from analogpc.kernels.random.streams import Key
 
 Products = Iterable[tuple[np.ndarray, np.ndarray]]
@@ -94,6 +95,21 @@ class Matrix(Stateful):
         A captured CUDA graph can then repeat them, as long as `baked` does not change.
         """
         return True
+
+    def read_arrays(self) -> list[np.ndarray]:
+        """Return the arrays in main memory that reads use or add to, which weight updates may replace by others of the same form.
+
+        Raises
+        ------
+        NotRecordableError
+            If reads do more than compiled functions do with these arrays, so that a recording cannot repeat them (see
+            `kernels.recording`).
+        """
+        raise NotRecordableError(f"the reads of {type(self).__name__} are not recorded")
+
+    def accumulators(self) -> list[np.ndarray]:
+        """Return those of the `read_arrays` to which reads add."""
+        return []
 
     @property
     def baked(self) -> Any:
@@ -270,6 +286,10 @@ class DigitalMatrix(Matrix):
         return True
 
     @override
+    def read_arrays(self) -> list[np.ndarray]:
+        return [self._stored]
+
+    @override
     def forward(self, x: np.ndarray) -> np.ndarray:
         refuse_shape(x, "inputs", ("n", self.shape[1]))
         self.meter.forward_reads += len(x)
@@ -281,7 +301,7 @@ class DigitalMatrix(Matrix):
         self.meter.forward_reads += 1
         note(FORWARD, self, 1)
         # The product with 1 is bit-identical to the column.
-        return self._stored.copy()
+        return duplicate(self._stored)
 
     @override
     def backward(self, g: np.ndarray) -> np.ndarray:

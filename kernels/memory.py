@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from analogpc.kernels.calls import recorded
 from analogpc.kernels.gpu.arrays import on_gpu
 
 LARGE = 2**20
@@ -108,7 +109,10 @@ def empty(shape: tuple[int, ...], dtype: Any, like: np.ndarray) -> np.ndarray:
     size = dtype.itemsize
     for length in shape:
         size *= length
-    return POOL.empty(shape, dtype) if size >= LARGE else np.empty(shape, dtype)
+    array = POOL.empty(shape, dtype) if size >= LARGE else np.empty(shape, dtype)
+    if (record := recorded()) is not None:
+        record.kept.append(array)
+    return array
 
 
 def filled(shape: tuple[int, ...], value: Any, dtype: Any, like: np.ndarray) -> np.ndarray:
@@ -117,7 +121,12 @@ def filled(shape: tuple[int, ...], value: Any, dtype: Any, like: np.ndarray) -> 
     NumPy's own ``full`` and ``ones`` pass a keyword to other kinds of arrays that CuPy's do not accept.
     """
     array = empty(shape, dtype, like)
-    array.fill(value)
+    if recorded() is None:
+        array.fill(value)
+    else:
+        from analogpc.kernels.elementwise import fill
+
+        fill(array, value)
     return array
 
 

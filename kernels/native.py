@@ -162,20 +162,8 @@ def put(desk, task):
 
 
 @compiled
-def run(task, desks, function, frame, length, size):
-    """Do a task together with the helpers of some desks, and return whether a part failed.
-
-    Parameters
-    ----------
-    task : int
-        Address of its words.
-    desks : (helpers,) int64 array
-        Addresses of desks that nobody else uses meanwhile.
-    function, frame : int
-        Addresses.
-    length, size : int
-        Number of indices, and of indices per part.
-    """
+def _run(task, desks, function, frame, length, size):
+    """Do a task together with the helpers of some desks, and return whether a part failed."""
     _store(task, FUNCTION, function)
     _store(task, FRAME, frame)
     _store(task, LENGTH, length)
@@ -200,12 +188,40 @@ def run(task, desks, function, frame, length, size):
     return word_at(task, FAILED) != 0
 
 
+@compiled
+def run(task, desks, calls, places, shifts):
+    """Call functions one after the other, each together with the helpers of some desks; return whether a part failed.
+
+    Parameters
+    ----------
+    task : int
+        Address of its words.
+    desks : (helpers,) int64 array
+        Addresses of desks that nobody else uses meanwhile.
+    calls : (calls, 4) int64 array
+        Addresses of a function and of its frame, number of indices, and of indices per part.
+    places, shifts : (words,) int64 arrays
+        Addresses of words, and what is added to them before the first call.
+    """
+    for i in range(len(places)):
+        _store(places[i], 0, word_at(places[i], 0) + shifts[i])
+    failed = False
+    for i in range(len(calls)):
+        function, frame, length, size = calls[i, 0], calls[i, 1], calls[i, 2], calls[i, 3]
+        if size < length:
+            failed |= _run(task, desks, function, frame, length, size)
+        else:
+            failed |= _call_part(function, frame, 0, length) != 0
+    return failed
+
+
 def prepare() -> None:
     """Compile what helpers and their callers need, before the first of them starts."""
     word = types.int64
     serve.compile((word,))
     put.compile((word, word))
-    run.compile((word, types.Array(word, 1, "C"), word, word, word, word))
+    words = types.Array(word, 1, "C")
+    run.compile((word, words, types.Array(word, 2, "C"), words, words))
 
 
 def _address(function: Any) -> int:

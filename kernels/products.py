@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from analogpc.kernels.calls import recorded
+from analogpc.kernels.elementwise import add_row, multiple, total
 from analogpc.kernels.gemm import multiply_strips, product_frame
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.blas import gemm, gemm_batched
@@ -37,7 +39,7 @@ def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.nd
         out = empty((m, n), a.dtype, a)
     width, longest = strip_width(m, a.shape[1], n), max(m, n)
     with one_blas_thread:
-        if width >= longest:
+        if width >= longest and recorded() is None:
             return np.matmul(a, b, out=out)
         frame = product_frame(a, b, out, width, m < n)
         if frame is not None:
@@ -73,17 +75,51 @@ def strip_width(m: int, k: int, n: int, part: int = _PART) -> int:
 
 def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return a - b, of one shape."""
+    if recorded() is not None and _alike(a, b):
+        return total(a, b, -1.0)
     return np.subtract(a, b, out=empty(a.shape, np.result_type(a.dtype, b.dtype), a))
 
 
 def added(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return a + b, of one shape and type."""
+    if recorded() is not None and _alike(a, b):
+        return total(a, b, 1.0)
     return np.add(a, b, out=empty(a.shape, a.dtype, a))
 
 
 def negative(a: np.ndarray) -> np.ndarray:
     """Return -a."""
+    if recorded() is not None and _alike(a, a):
+        return multiple(a, -1.0)
     return np.negative(a, out=empty(a.shape, a.dtype, a))
+
+
+def scaled(a: np.ndarray, factor: float) -> np.ndarray:
+    """Return ``factor`` times a, in the type of a."""
+    if recorded() is not None and _alike(a, a):
+        return multiple(a, factor)
+    return np.multiply(a, a.dtype.type(factor), out=empty(a.shape, a.dtype, a))
+
+
+def duplicate(a: np.ndarray) -> np.ndarray:
+    """Return a copy."""
+    return multiple(a, 1.0) if recorded() is not None and _alike(a, a) else a.copy()
+
+
+def raise_by(y: np.ndarray, row: np.ndarray) -> None:
+    """Add a row (1, values) to every row of ``y`` (n, values), in place."""
+    if recorded() is not None and _alike(y[:1], row):
+        add_row(y, row)
+    else:
+        y += row
+
+
+def _alike(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether arrays are contiguous and of one form; other sums refuse to be recorded."""
+    alike = a.shape == b.shape and a.dtype == b.dtype and a.flags.c_contiguous and b.flags.c_contiguous
+    if not alike and (record := recorded()) is not None:
+        record.refuse("arrays of different forms are added")
+    return alike
 
 
 def inner(a: np.ndarray, b: np.ndarray) -> Any:

@@ -11,6 +11,7 @@ calls of Python: a helper then begins when it gets the interpreter, which kernel
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections import deque
@@ -24,10 +25,15 @@ from threadpoolctl import ThreadpoolController
 from typing_extensions import override
 
 from analogpc.kernels import native
+from analogpc.kernels.calls import recorded
+from analogpc.kernels.gemm import address
 from analogpc.kernels.trampolines import Part, trampoline
 
 _PARTS = 4
 """Parts per thread, since some threads may be slower than others."""
+_FINE = 2**13
+"""Least number of elements of a slice in recorded calls, where no helper has to be woken."""
+_NO_WORDS = np.zeros(0, np.int64)
 
 
 class _Task:
@@ -147,12 +153,14 @@ class _Pool:
         finally:
             self.tasks.remove(task)
 
-    def run_compiled(self, function: int, frame: np.ndarray, length: int, size: int, threads: int) -> None:
-        """Call a function at an address for ranges of ``size`` indices."""
+    def run_compiled(
+        self, calls: np.ndarray, threads: int, places: np.ndarray = _NO_WORDS, shifts: np.ndarray = _NO_WORDS
+    ) -> None:
+        """Perform calls of `native.run`, after shifts of the words at some places."""
         helpers, task = self._called(threads - 1), self.unused.pop() if self.unused else native.new_task()
+        desks = np.array([helper.desk for helper in helpers], np.int64) if helpers else _NO_WORDS
         try:
-            at = int(frame.__array_interface__["data"][0])
-            failed = native.run(task, np.array([helper.desk for helper in helpers], np.int64), function, at, length, size)
+            failed = native.run(task, desks, calls, places, shifts)
         finally:
             self.idle.extend(helpers)
             self.unused.append(task)
@@ -248,6 +256,8 @@ def distribute(call: Callable[[int, int], Any], length: int, grain: int = 1) -> 
     grain : int
         All ranges begin at multiples of this number. The calling thread processes up to twice as many indices alone.
     """
+    if (record := recorded()) is not None:
+        record.refuse("a part of the work is a call of Python")
     most = length // grain if length >= 2 * grain else 1
     threads = 1 if most == 1 else min(thread_count(), most)
     if threads == 1:
@@ -271,11 +281,38 @@ def share(part: Part, frame: np.ndarray, parts: int) -> None:
         Words whose address the kernel receives.
     parts : int
     """
-    threads = 1 if parts == 1 else min(thread_count(), parts)
-    if threads == 1 and parts > 1 and _stopwatch is not None:
-        _stopwatch.time(lambda: _pool.run_compiled(part.address, frame, parts, 1, 1), parts)
-    else:
-        _pool.run_compiled(part.address, frame, parts, 1, threads)
+    share_all([(part, frame, parts)])
+
+
+def share_all(calls: Sequence[tuple[Part, np.ndarray, int]]) -> None:
+    """Call several compiled kernels one after the other, each as in `share`."""
+    if (record := recorded()) is not None:
+        record.rows += [(part.address, frame, parts, 1) for part, frame, parts in calls]
+    call_all(np.array([(part.address, address(frame), parts, 1) for part, frame, parts in calls], np.int64))
+
+
+def call_all(calls: np.ndarray, places: np.ndarray = _NO_WORDS, shifts: np.ndarray = _NO_WORDS) -> None:
+    """Perform calls of compiled functions one after the other, each in `thread_count` threads.
+
+    Parameters
+    ----------
+    calls : (calls, 4) int64 array
+        Addresses of a function and of its frame, number of indices, and of indices per part.
+    places, shifts : (words,) int64 arrays
+        Addresses of words, and what is added to them before the first call.
+    """
+    most = int(max(-(-calls[:, 2] // calls[:, 3]))) if len(calls) > 1 else -(-int(calls[0, 2]) // int(calls[0, 3]))
+    threads = 1 if most == 1 else min(thread_count(), most)
+    if threads > 1 or most == 1 or _stopwatch is None:
+        _pool.run_compiled(calls, threads, places, shifts)
+        return
+    _pool.run_compiled(calls[:0], 1, places, shifts)
+    for row in range(len(calls)):
+        own, parts = calls[row : row + 1], -(-int(calls[row, 2]) // int(calls[row, 3]))
+        if parts > 1:
+            _stopwatch.time(functools.partial(_pool.run_compiled, own, 1), parts)
+        else:
+            _pool.run_compiled(own, 1)
 
 
 def over_slices(kernel: Callable[..., Any], numbers: int, arrays: Sequence[np.ndarray], *rest: Any) -> None:
@@ -293,17 +330,23 @@ def over_slices(kernel: Callable[..., Any], numbers: int, arrays: Sequence[np.nd
         Further arguments of the kernel.
     """
     length, largest = len(arrays[0]), max([array.size for array in arrays])
-    if largest < 2 * numbers:
+    record = recorded()
+    if record is not None:
+        numbers = min(numbers, _FINE)
+    if largest < 2 * numbers and record is None:
         if length > 0:
             kernel(*arrays, *rest)
         return
-    grain = -(-numbers * length // largest)
-    threads = min(thread_count(), length // grain)
-    part = trampoline(kernel, (*arrays, *rest), len(arrays)) if threads > 1 else None
-    if part is not None:
-        _pool.run_compiled(part.address, part.frame((*arrays, *rest)), length, _size(length, grain, threads), threads)
-    else:
+    grain = -(-numbers * length // max(largest, 1))
+    threads = min(thread_count(), length // max(grain, 1))
+    part = trampoline(kernel, (*arrays, *rest), len(arrays)) if threads > 1 or record is not None else None
+    if part is None or length == 0:
         distribute(lambda first, stop: kernel(*[array[first:stop] for array in arrays], *rest), length, grain)
+        return
+    frame, size = part.frame((*arrays, *rest)), _size(length, grain, threads) if threads > 1 else length
+    if record is not None:
+        record.rows.append((part.address, frame, length, size))
+    call_all(np.array([(part.address, address(frame), length, size)], np.int64))
 
 
 def _size(length: int, grain: int, threads: int) -> int:

@@ -62,7 +62,7 @@ class Trampoline:
                 words += (one.__array_interface__["data"][0], *one.shape, *one.strides)
             else:
                 words.append(one)
-        return np.frombuffer(self._packer.pack(*words), np.int64)
+        return np.frombuffer(bytearray(self._packer.pack(*words)), np.int64)
 
 
 _known: dict[Any, Trampoline | None] = {}

@@ -266,6 +266,11 @@ class ActivationBlock(Block):
         super().__init__(input_shape, input_shape)
         self._function = function
 
+    @property
+    @override
+    def recordable(self) -> bool:
+        return True
+
     @override
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         self._check(x)

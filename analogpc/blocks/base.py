@@ -146,6 +146,14 @@ class Block(ABC):
         return type(self).shift is not Block.shift and all(matrix.exact for matrix in self._matrices.values())
 
     @property
+    def recordable(self) -> bool:
+        """Whether `forward`, `shift` and `vjp` consist of reads, of kernels on contiguous arrays and of views.
+
+        A recording on the CPU can then repeat them (see `kernels.recording`), as far as the matrices can be repeated.
+        """
+        return False
+
+    @property
     def steady(self) -> bool:
         """Whether equal inputs give equal outputs until the next weight update, apart from read noise."""
         return True

@@ -104,6 +104,12 @@ class ChainBlock(Block):
 
     @property
     @override
+    def recordable(self) -> bool:
+        # Further matrices would be read backwards between the updates of others.
+        return all(block.recordable for block in self.blocks) and sum(bool(block.matrices) for block in self.blocks) <= 1
+
+    @property
+    @override
     def steady(self) -> bool:
         return all(block.steady for block in self.blocks)
 

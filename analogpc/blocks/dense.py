@@ -11,6 +11,7 @@ from typing_extensions import override
 from analogpc.blocks.base import MatrixMaker, Product, ShapeError, moved
 from analogpc.blocks.initialisation import LinearBlock, LinearSpecification, bias_products, read_bias
 from analogpc.devices.bounds import PositiveInteger
+from analogpc.kernels.products import raise_by
 from analogpc.kernels.random.streams import Key
 
 
@@ -47,12 +48,17 @@ class Dense(LinearSpecification):
 class DenseBlock(LinearBlock):
     """Built from `Dense`; the tape is the input."""
 
+    @property
+    @override
+    def recordable(self) -> bool:
+        return True
+
     @override
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         self._check(x)
         y = self._scaled(self.matrices["weight"].forward(_rows(x)))
         if "bias" in self.matrices:
-            y += read_bias(self.matrices, y)
+            raise_by(y, read_bias(self.matrices, y))
         return y.reshape(len(x), *self.output_shape), x
 
     @override

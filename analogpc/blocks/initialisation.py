@@ -16,6 +16,7 @@ from analogpc.devices.bounds import NonNegative, Positive
 from analogpc.devices.matrix import Matrix
 from analogpc.kernels.checks import refuse_beyond_memory
 from analogpc.kernels.memory import filled
+from analogpc.kernels.products import scaled
 from analogpc.kernels.random.streams import Key, normals, uniforms
 
 _BLOCK = 2**15
@@ -163,7 +164,7 @@ class LinearBlock(Block):
 
     def _scaled(self, values: np.ndarray) -> np.ndarray:
         """Return ``values`` times the gain, in their type."""
-        return values if self._gain == 1 else values * self._gain
+        return values if self._gain == 1 else scaled(values, self._gain)
 
     @override
     def tangent(self, tape: Any, dx: np.ndarray) -> tuple[np.ndarray, Any]:

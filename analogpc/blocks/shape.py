@@ -29,6 +29,11 @@ class FlattenBlock(Block):
 
     affine = True
 
+    @property
+    @override
+    def recordable(self) -> bool:
+        return True
+
     @override
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         self._check(x)

@@ -14,7 +14,7 @@ from analogpc.dynamics.readings import ShiftedReading
 from analogpc.dynamics.state_memory import StateMemory
 from analogpc.kernels.descent import momentum_step, plain_step
 from analogpc.kernels.memory import zeros
-from analogpc.kernels.products import added, difference, inner, largest, negative, row
+from analogpc.kernels.products import added, difference, inner, largest, negative, row, scaled
 
 Output = Literal["squared-error", "cross-entropy"]
 """Loss at the output layer for a prediction u of a target y: 1/2 ||y - u||^2, or the cross-entropy - sum y log softmax(u)."""
@@ -293,7 +293,7 @@ class Relaxation:
             return None
         error = self._own_precision(i, self.unweighted(i))
         work("error", error.size)
-        return error if precision == 1 else error.dtype.type(precision) * error
+        return error if precision == 1 else scaled(error, precision)
 
     def _own_precision(self, i: int, error: np.ndarray) -> np.ndarray:
         """Return an error of layer i times the fixed precisions of its values, if there are any."""

@@ -121,6 +121,11 @@ class Network:
         return {f"{place}.{name}": kept for place, block in self._named().items() for name, kept in block.buffers.items()}
 
     @property
+    def recordable(self) -> bool:
+        """Whether all blocks are `Block.recordable`."""
+        return all(layer.recordable for layer in self.layers)
+
+    @property
     def swept(self) -> bool:
         """Whether the states are value nodes inside the layers; see `SweepRelaxation`."""
         return self.architecture.swept

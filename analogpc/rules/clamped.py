@@ -12,6 +12,7 @@ from analogpc.devices.bounds import NonNegative, NonNegativeInteger, Positive
 from analogpc.devices.specification import Specification
 from analogpc.dynamics.relaxation import Output, Relaxation, softmax
 from analogpc.dynamics.state_memory import StateMemory
+from analogpc.kernels.products import difference, scaled
 from analogpc.kernels.random.streams import uniforms
 from analogpc.networks.network import Network
 from analogpc.rules.base import Rule, StepContext
@@ -100,7 +101,7 @@ class ClampedRule(Rule):
         if beta == 1 or self.nudging.form == "precision":
             return target
         start = outputs if self.output == "squared-error" else softmax(outputs)
-        return start - start.dtype.type(beta) * (start - target)
+        return difference(start, scaled(difference(start, target), beta))
 
     def output_precision(self) -> float:
         """Factor of the nudging on the precision of the output layer."""

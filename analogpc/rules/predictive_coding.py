@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from typing_extensions import override
 from analogpc.devices.bounds import Fraction, NonNegative, Positive
 from analogpc.devices.costs.schedule import at_once
 from analogpc.dynamics.relaxation import Relaxation, Watch
+from analogpc.dynamics.repetition import repeated
 from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, StepResult
 from analogpc.rules.clamped import RelaxingRule
@@ -182,16 +184,27 @@ class PredictiveCoding(RelaxingRule):
         gains = [gain / beta for gain in self.gains(len(layers))]
         # Products are not weighted by the output precision, which contains all of beta here.
         gains[-1] *= self.output_precision()
+        if watch is None and network.recordable:
+            outputs, tapes, errors, relaxation = repeated(self, partial(self._relaxed, network), x, target)
+        else:
+            outputs, tapes, errors, relaxation = self._relaxed(network, x, target, watch)
+        for layer, tape, error, factor in at_once(zip(layers, tapes, errors, gains, strict=True)):
+            apply(layer.products(tape, error), factor)
+        return StepResult(outputs, relaxation.energies())
+
+    def _relaxed(
+        self, network: Network, x: np.ndarray, target: np.ndarray, watch: Watch | None = None
+    ) -> tuple[np.ndarray, list[Any], list[np.ndarray], Relaxation]:
+        """Relax, and return the feed-forward output, the tapes and the errors from which the layers learn, and the relaxation."""
         relaxation = self.begin(network, x, target)
         outputs = relaxation.prediction(-1)
         self.relax(relaxation, watch)
         if self.update == "forward":
             relaxation.rewind()
         else:
-            relaxation.predict([1.0] * len(layers))
-        for i, (layer, factor) in at_once(enumerate(zip(layers, gains, strict=True))):
-            apply(layer.products(relaxation.tapes[i], relaxation.unweighted(i)), factor)
-        return StepResult(outputs, relaxation.energies())
+            relaxation.predict([1.0] * len(network.layers))
+        errors = [relaxation.unweighted(index) for index in range(len(network.layers))]
+        return outputs, relaxation.tapes, errors, relaxation
 
     def relax(self, relaxation: Relaxation, watch: Watch | None = None) -> None:
         """Relax the states according to the schedule.

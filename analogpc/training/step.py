@@ -10,8 +10,10 @@ import numpy as np
 
 from analogpc.devices.costs.meter import GraphCounts
 from analogpc.devices.costs.schedule import Recorder, recording
+from analogpc.dynamics.repetition import Repeater, repeating
 from analogpc.kernels.gpu.graphs import Graph
 from analogpc.kernels.memory import filled
+from analogpc.kernels.threads import one_blas_thread
 from analogpc.networks.network import Network
 from analogpc.rules.base import Rule, StepResult
 from analogpc.training.optimisers import Learner
@@ -57,11 +59,21 @@ class TrainingStep:
     recorder: Recorder = field(default_factory=lambda: Recorder({}))
     _seen: set[Any] = field(default_factory=set)
     _captured: dict[Any, _Captured] = field(default_factory=dict)
+    _repeater: Repeater = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._matrices = list(self.network.matrices().values())
+        self._repeater = Repeater(self._matrices, self.recorder)
 
     @property
     def graphs(self) -> int:
         """Current number of graphs."""
         return len(self._captured)
+
+    @property
+    def recordings(self) -> int:
+        """Current number of recordings from which relaxations are repeated."""
+        return self._repeater.recordings
 
     def learn(self, rule: Rule, x: np.ndarray, target: np.ndarray, rate: float) -> tuple[StepResult, Any]:
         """Train the network on one batch.
@@ -81,6 +93,10 @@ class TrainingStep:
         StepResult, report
             May be overwritten by the next batch.
         """
+        if self.network.backend == "cpu":
+            repeats = rule.repeatable(self.network) and all(matrix.repeatable for matrix in self._matrices)
+            with one_blas_thread, repeating(self._repeater if repeats else None):
+                return self._once(rule, x, target, rate, self.recorder)
         if not self._repeatable(rule):
             return self._once(rule, x, target, rate, self.recorder)
         kind = (rule, x.shape, target.shape, *(matrix.baked for matrix in self.network.matrices().values()))

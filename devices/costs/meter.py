@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from analogpc.kernels.calls import recorded
+
 
 class Count:
     """A count as an attribute, read as an int.
@@ -136,6 +138,42 @@ class GraphCounts:
                 tallies[name] = [tally for tally in own if not any(tally._total is one for one in self._sums)]
 
 
+class HostCounts:
+    """Context that takes back what its block counts, and adds it again for every repetition of the block.
+
+    Parameters
+    ----------
+    holders : list of objects
+        Meters, and other objects with `Count` attributes, in main memory.
+
+    Attributes
+    ----------
+    fixed : bool
+        After the block, whether it counted integers alone; the others may depend on the contents of arrays.
+    """
+
+    def __init__(self, holders: list[Any]) -> None:
+        self._holders, self.fixed = holders, True
+        self._amounts: list[tuple[Any, str, int]] = []
+
+    def __enter__(self) -> None:
+        self._before = [{name: holder.__dict__.get(name, 0) for name in _counts_of(holder)} for holder in self._holders]
+
+    def __exit__(self, *exception: object) -> None:
+        for holder, before in zip(self._holders, self._before, strict=True):
+            for name, value in before.items():
+                amount = holder.__dict__.get(name, 0) - value
+                if amount:
+                    self._amounts.append((holder.__dict__, name, amount))
+                    self.fixed &= isinstance(amount, int)
+                    holder.__dict__[name] = value
+
+    def add(self) -> None:
+        """Count the block once more."""
+        for kept, name, amount in self._amounts:
+            kept[name] += amount
+
+
 def _counts_of(holder: Any) -> list[str]:
     """Return the names of the counting attributes of an object."""
     if isinstance(holder, Meter):
@@ -155,6 +193,18 @@ def count(holder: Any, **amounts: Any) -> None:
             kind = np.float64 if amount.dtype.kind == "f" else np.int64
             there, amount = _there(name), amount.astype(kind, copy=False)
             kept[there] = kept[there] + amount if there in kept else amount
+
+
+def count_words(holder: Any, words: np.ndarray, **factors: int) -> None:
+    """Add an integer of ``words`` times a factor to each of some attributes, in order; a recording does so at every repetition."""
+    record = recorded()
+    if record is not None:
+        record.counts += [(words, place, holder, name, factor) for place, (name, factor) in enumerate(factors.items()) if factor]
+        return
+    kept = holder.__dict__
+    for amount, (name, factor) in zip(words.tolist(), factors.items(), strict=True):
+        if amount:
+            kept[name] += factor * amount
 
 
 def _there(name: str) -> str:

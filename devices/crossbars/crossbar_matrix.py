@@ -125,6 +125,14 @@ class CrossbarMatrix(Matrix):
         return [self.meter, *(array for cells in self._all_cells for array in cells.arrays)]
 
     @override
+    def read_arrays(self) -> list[np.ndarray]:
+        return self._read_path.arrays(self.meter)
+
+    @override
+    def accumulators(self) -> list[np.ndarray]:
+        return self._read_path.accumulators(self.meter)
+
+    @override
     def forget(self) -> None:
         self._read_path.forget()
         for cells in self._all_cells:

@@ -13,6 +13,7 @@ from analogpc.devices.crossbars.loads import Loads
 from analogpc.devices.crossbars.reading import Ports
 from analogpc.devices.matrix import ReadStream
 from analogpc.devices.substrate import Analog
+from analogpc.kernels.calls import NotRecordableError
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.random.streams import Key
 
@@ -74,20 +75,40 @@ class ReadPath:
             operands += [operand.weighted(share) for operand in self._extra[name].operands(transposed)]
         return operands
 
-    def forward(self, x: np.ndarray, gain: float, stream: ReadStream, meter: Meter, only: np.ndarray | None = None) -> np.ndarray:
-        """Read (n, n_in) -> (n, n_out), in logical units; ``only`` as in `Reader.read`."""
-        if self._operands is None:
-            self._operands = self._all_operands(False)
-        return self.ports.forward(x, self._operands, gain, stream, meter, self.loads, only)
+    def arrays(self, meter: Meter) -> list[np.ndarray]:
+        """Return the arrays that reads in both directions use or add to; see `Matrix.read_arrays`."""
+        found = self.accumulators(meter)
+        for operands in (self._in_use(False), self._in_use(True)):
+            plain = operands[0].plain if len(operands) == 1 else None
+            if plain is None:
+                raise NotRecordableError("a read consists of several products, or of more than products")
+            found += [array for array in plain[:2] if isinstance(array, np.ndarray)]
+        return found
 
-    def backward(self, g: np.ndarray, gain: float, stream: ReadStream, meter: Meter) -> np.ndarray:
-        """Transposed read of the same devices, (n, n_out) -> (n, n_in)."""
+    def accumulators(self, meter: Meter) -> list[np.ndarray]:
+        """Return the arrays in which reads sum the squares of the values on all lines."""
+        return self.ports.accumulators(meter, self.loads)
+
+    def _in_use(self, transposed: bool) -> list[Operand]:
+        """Return the operands of reads in one direction, formed if they are not."""
+        if not transposed:
+            if self._operands is None:
+                self._operands = self._all_operands(False)
+            return self._operands
         if self._transposed is None:
             # Transposing the operand is faster than forming it again; with wires the two directions differ.
             ready = self._operands if not self.substrate.wires.present else None
             turned: list[Operand] = [operand.transposed for operand in ready or [] if isinstance(operand, MatrixOperand)]
             self._transposed = turned or self._all_operands(True)
-        return self.ports.backward(g, self._transposed, gain, stream, meter, self.loads)
+        return self._transposed
+
+    def forward(self, x: np.ndarray, gain: float, stream: ReadStream, meter: Meter, only: np.ndarray | None = None) -> np.ndarray:
+        """Read (n, n_in) -> (n, n_out), in logical units; ``only`` as in `Reader.read`."""
+        return self.ports.forward(x, self._in_use(False), gain, stream, meter, self.loads, only)
+
+    def backward(self, g: np.ndarray, gain: float, stream: ReadStream, meter: Meter) -> np.ndarray:
+        """Transposed read of the same devices, (n, n_out) -> (n, n_in)."""
+        return self.ports.backward(g, self._in_use(True), gain, stream, meter, self.loads)
 
     def read_extra(self, name: str, x: np.ndarray, gain: float, stream: ReadStream, meter: Meter) -> np.ndarray:
         """Read only the extra cells of that name: (n, n_in) -> (n, n_out), in logical units."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from analogpc.devices.arrays.sums import Operand
 from analogpc.devices.converters.banks import AdcBank, DacBank, Drive
-from analogpc.devices.costs.meter import Meter, count
+from analogpc.devices.costs.meter import Meter, count, count_words
 from analogpc.devices.crossbars.loads import DrivenLines, Loads
 from analogpc.devices.matrix import ReadStream
+from analogpc.kernels.calls import NotRecordableError, recorded
 from analogpc.kernels.converters.reads import Converters, read
 from analogpc.kernels.gpu.arrays import Backend, copied, on_gpu
 from analogpc.kernels.random.streams import Key
@@ -96,6 +97,7 @@ class Reader:
         total, clipped = self._attempt(x, operands, scales, 1.0, stream, meter, lines, only)
         if self.substrate.adc.bound_management == "iterative":
             weakest = min(1000.0, 2.0 ** (self.substrate.dac.bits - 1) - 1)
+            assert clipped is not None
             again, reduction = np.flatnonzero(clipped), 2.0
             while again.size and reduction <= weakest:
                 meter.repeated_reads += again.size
@@ -104,8 +106,13 @@ class Reader:
                 total[again], clipped[again] = found
                 again = again[clipped[again] > 0]
                 reduction *= 2
-        count(meter, saturated_out=clipped.sum())
+        if clipped is not None:
+            count(meter, saturated_out=clipped.sum())
         return total
+
+    def squares(self, meter: Meter, lines: DrivenLines) -> np.ndarray | None:
+        """Return the array in which reads sum the squares of the values on all lines, if they do; see `DrivenLines.squares`."""
+        return lines.squares(meter, self._dacs.unit) if self._counted else None
 
     def _attempt(
         self,
@@ -117,20 +124,27 @@ class Reader:
         meter: Meter,
         lines: DrivenLines,
         only: np.ndarray | None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Perform one read, adding the converted partial sums of the arrays along the driven side; also return the clipped counts (n,).
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Perform one read, adding the converted partial sums of the arrays along the driven side.
+
+        Also return the number of saturated sums of every vector, (n,), or None if they have been counted.
 
         Arrays side by side along the sensed side carry the same inputs and are processed in one pass, so that the partition of the
         sensed side does not change a single bit.
         """
         reads = self.substrate.dac.reads
         step = stream.take(reads * len(operands) * len(self.cuts))
-        squares = lines.squares(meter, self._dacs.unit) if self._counted and not on_gpu(x) else None
+        squares = None if on_gpu(x) else self.squares(meter, lines)
         if squares is not None and only is None and reduction == 1:
             whole = self._compiled(x, operands, scales, squares, stream.key, step)
             if whole is not None:
-                self._count(meter, x.size, whole[0].size * len(self.cuts), whole[1])
-                return whole[0], whole[2]
+                total, counts, saturated = whole
+                again = self.substrate.adc.bound_management == "iterative"
+                self._count(meter, x.size, total.size * len(self.cuts))
+                count_words(meter, counts, saturated_in=self.beside, saturated_out=int(not again))
+                return total, saturated if again else None
+        if (record := recorded()) is not None:
+            record.refuse("a read is not one compiled call")
         drive = self._dacs.drive(x, reduction, stream.key, step, squares)
         total = np.empty((len(x), operands[0].sensed), self.dtype, like=x)
         clipped: np.ndarray | None = None
@@ -156,19 +170,19 @@ class Reader:
                         total = own if fresh else total + own
                     clipped, step = found if clipped is None else clipped + found, step + 1
         read_lines, read_arrays = (x.size, len(self.cuts)) if only is None else (len(x), 1)
-        self._count(meter, read_lines * reads, total.size * read_arrays * reads * len(operands), drive.clipped)
+        self._count(meter, read_lines * reads, total.size * read_arrays * reads * len(operands))
+        count(meter, saturated_in=drive.clipped if self.beside == 1 else drive.clipped * self.beside)
         assert clipped is not None
         return total, clipped
 
-    def _count(self, meter: Meter, driven: int, sensed: int, clipped: Any) -> None:
-        """Count conversions of values on the driven and sensed lines, and clipped values on the driven ones."""
+    def _count(self, meter: Meter, driven: int, sensed: int) -> None:
+        """Count conversions of values on the driven and sensed lines."""
         meter.conversions_in += driven * self.beside
         meter.conversions_out += sensed
-        count(meter, saturated_in=clipped if self.beside == 1 else clipped * self.beside)
 
     def _compiled(
         self, x: np.ndarray, operands: list[Operand], scales: np.ndarray, squares: np.ndarray, key: Key, step: int
-    ) -> tuple[np.ndarray, int, np.ndarray] | None:
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """Perform a read in compiled code; None, with nothing done, if that is not possible."""
         plain = operands[0].plain if len(operands) == 1 and scales.ndim == 0 else None
         if self._converters is None or plain is None:
@@ -254,6 +268,25 @@ class Ports:
         twin._scales, twin.grid = scales, scales if backend == "cpu" else copied(scales, backend)
         twin._inputs, twin._outputs = self._inputs.to(backend), [reader.to(backend) for reader in self._outputs]
         return twin
+
+    def accumulators(self, meter: Meter, loads: Loads) -> list[np.ndarray]:
+        """Return the arrays in which reads of both directions sum the squares of the values on all lines.
+
+        Raises
+        ------
+        NotRecordableError
+            If they count them otherwise.
+        """
+        if not self.uniform:
+            raise NotRecordableError("the arrays of a matrix differ in their scales")
+        found = [
+            reader.squares(meter, lines)
+            for reader, lines in ((self._inputs, loads.forward()), (self._outputs[0], loads.backward()))
+        ]
+        kept = [squares for squares in found if squares is not None]
+        if len(kept) < 2:
+            raise NotRecordableError("the energy of a read is not counted by compiled functions")
+        return kept
 
     def forward(
         self,

@@ -17,14 +17,15 @@ from llvmlite import ir
 from numba import carray, types
 from numba.extending import intrinsic
 
+from analogpc.kernels.calls import recorded
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.converters.shared import INFINITY, QUICK, STRIP, adc_row, dac_rows, few_squares, uniform
 from analogpc.kernels.gemm import address, blas_function, multiply_at, suits
 from analogpc.kernels.memory import empty
 from analogpc.kernels.native import word_at
 from analogpc.kernels.products import UNIT, strip_width
-from analogpc.kernels.random.streams import Key, row_normals, split
-from analogpc.kernels.threads import one_blas_thread, share
+from analogpc.kernels.random.streams import Key, MovingStep, row_normals, split
+from analogpc.kernels.threads import one_blas_thread, share_all
 from analogpc.kernels.trampolines import Part
 
 _PART = 2**22
@@ -37,8 +38,8 @@ rearranges the whole matrix for every strip, which takes a twentieth of the time
 (
     _FUNCTION, _WIDE, _N, _LINES, _SENSED, _WIDTH, _BY_COLUMNS, _ROWS, _ARRAYS, _MANAGED, _FEW, _CUTS, _NUMBERS_AT, _X, _DRIVEN,
     _SCALE, _TOTAL, _MATRIX, _DOWN, _RIGHT, _VARIANCES, _VARIANCES_DOWN, _VARIANCES_RIGHT, _SQUARES, _OWN, _CLIPPED, _SATURATED, _KEY_0,
-    _KEY_1, _STEP, _WORDS,
-) = range(31)  # fmt: skip
+    _KEY_1, _STEP, _COUNTS, _WORDS,
+) = range(32)  # fmt: skip
 """Words of the frame of a read: addresses, sizes and flags."""
 _IN_BOUND, _IN_STEP, _OUT_BOUND, _OUT_STEP, _NOISE, _DEVICE_NOISE, _WEIGHT, _GAIN, _NUMBERS = range(9)
 """Floating-point numbers of a read."""
@@ -103,6 +104,7 @@ def _functions(kind: Any, integer: Any) -> tuple[Any, Any]:
         clipped = carray(_pointer(word_at(frame, _CLIPPED)), (-(-n // rows),), np.int64)
         for group in range(first, stop):
             top, below = group * rows, min(n, (group + 1) * rows)
+            squares[group] = 0
             clipped[group] = _drive(frame, top, below, driven[top:below], squares[group], kind, integer, infinity)
 
     @compiled(allocates=True)
@@ -134,7 +136,9 @@ def _functions(kind: Any, integer: Any) -> tuple[Any, Any]:
             else:
                 top, left, rows, counter = strip * width, 0, min(width, n - strip * width), 0
                 driven = own[:rows]
+                squares[strip] = 0
                 clipped[strip] = _drive(frame, top, top + rows, driven, squares[strip], kind, integer, infinity)
+            saturated[counter, top : top + rows] = 0
             y, variance = sums[: rows * columns].reshape(rows, columns), variances[: rows * columns].reshape(-1, columns)
             if v != 0:
                 _square(driven, squared)
@@ -171,27 +175,33 @@ def _functions(kind: Any, integer: Any) -> tuple[Any, Any]:
 
 
 @compiled(allocates=True)
-def _finish(frame):
-    """Add the squares of all groups of vectors, and the saturated values of all strips; return the number of clipped values."""
+def _finish(frame, first, stop):
+    """Add the squares of all groups of vectors, and the clipped and saturated values of all strips."""
     n, lines, groups = word_at(frame, _N), word_at(frame, _LINES), -(-word_at(frame, _N) // word_at(frame, _ROWS))
     squares = carray(_pointer(word_at(frame, _SQUARES)), (lines,), np.float64)
     own = carray(_pointer(word_at(frame, _OWN)), (groups, lines), np.float64)
+    counts = carray(_pointer(word_at(frame, _COUNTS)), (2,), np.int64)
     for group in range(groups):
         for line in range(lines):
             squares[line] += own[group, line]
-    if word_at(frame, _BY_COLUMNS) != 0:
-        strips = -(-word_at(frame, _SENSED) // word_at(frame, _WIDTH))
-        saturated = carray(_pointer(word_at(frame, _SATURATED)), (strips, n), np.int64)
-        for strip in range(1, strips):
-            for row in range(n):
-                saturated[0, row] += saturated[strip, row]
-    return carray(_pointer(word_at(frame, _CLIPPED)), (groups,), np.int64).sum()
+    strips = -(-word_at(frame, _SENSED) // word_at(frame, _WIDTH)) if word_at(frame, _BY_COLUMNS) != 0 else 1
+    saturated = carray(_pointer(word_at(frame, _SATURATED)), (strips, n), np.int64)
+    for strip in range(1, strips):
+        for row in range(n):
+            saturated[0, row] += saturated[strip, row]
+    counts[0] = carray(_pointer(word_at(frame, _CLIPPED)), (groups,), np.int64).sum()
+    counts[1] = saturated[0].sum()
 
 
 @cache
 def _parts(kind: np.dtype) -> tuple[Part, Part]:
     vectors, strips = _functions(kind.type, np.int32 if kind == np.float32 else np.int64)
     return Part(vectors), Part(strips)
+
+
+@cache
+def _end() -> Part:
+    return Part(_finish)
 
 
 @dataclass(frozen=True)
@@ -230,8 +240,9 @@ class _Plan:
         Whether strips are along the sensed lines.
     driven : int
         Number of vectors whose values on the lines are kept until all have been converted.
-    own, clipped, saturated, size : int
-        First words of the squares of all groups and of the counters of clipped and saturated values, after the frame; number of all words.
+    own, clipped, counts, saturated, size : int
+        First words of the squares of all groups, of their clipped values, of the two totals, and of the saturated values of every vector,
+        after the frame; number of all words.
     """
 
     def __init__(
@@ -258,14 +269,15 @@ class _Plan:
             uniform(kind, *of)
             for of in ((converters.dac_bits, converters.dac_bound), (converters.adc_bits, converters.adc_bound))
         )
-        self._kept = np.array([*into, *out, converters.noise, *factors], kind), np.array(ends, np.int64)
+        self.kept = np.array([*into, *out, converters.noise, *factors], kind), np.array(ends, np.int64)
         self.words = [
             *blas_function(kind), n, lines, sensed, width, self.by_columns, rows, arrays, converters.managed,
-            few_squares(kind, converters.dac_bits), address(self._kept[1]), address(self._kept[0]),
+            few_squares(kind, converters.dac_bits), address(self.kept[1]), address(self.kept[0]),
         ]  # fmt: skip
         self.own = _WORDS
         self.clipped = self.own + self.groups * lines
-        self.saturated = self.clipped + self.groups
+        self.counts = self.clipped + self.groups
+        self.saturated = self.counts + 2
         self.size = self.saturated + n * (self.count if self.by_columns else 1)
 
 
@@ -282,7 +294,7 @@ def read(
     squares: np.ndarray,
     key: Key,
     step: int,
-) -> tuple[np.ndarray, int, np.ndarray] | None:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Return the outputs of a read in main memory: `shared.dac`, a product and `shared.adc` for every array, and their sum.
 
     Parameters
@@ -306,8 +318,8 @@ def read(
     Returns
     -------
     outputs : (n, sensed lines) array
-    clipped : int
-        Number of clipped inputs.
+    counts : (2,) int64 array
+        Numbers of clipped inputs and of saturated sums.
     saturated : (n,) int64 array
         Number of saturated sums of every vector.
 
@@ -318,17 +330,21 @@ def read(
     if ideal or n < 2 or not suits(matrix) or not (variances is None or suits(variances)) or not blas_function(kind)[0]:
         return None
     plan = _plan(kind, converters, factors, variances is not None, ends, n, matrix.shape[1])
-    x = np.ascontiguousarray(x)
+    x, record = np.ascontiguousarray(x), recorded()
     total, scale = empty((n, matrix.shape[1]), kind, x), empty((n * (1 + (x.shape[1] if plan.driven else 0)),), kind, x)
     block = np.zeros(plan.size, np.int64)
     at, words = address(scale), address(block)
     block[:_WORDS] = [
-        *plan.words, address(x), at + n * kind.itemsize, at, address(total), address(matrix), *matrix.strides,
+        *plan.words, address(x), at + n * kind.itemsize * bool(plan.driven), at, address(total), address(matrix), *matrix.strides,
         *((0, 0, 0) if variances is None else (address(variances), *variances.strides)), address(squares),
         words + 8 * plan.own, words + 8 * plan.clipped, words + 8 * plan.saturated, *map(int, key.words), step,
+        words + 8 * plan.counts,
     ]  # fmt: skip
+    if record is not None:
+        record.kept += plan.kept
+        if isinstance(step, MovingStep):
+            record.steps.append((block, _STEP, step))
+    driven = [(plan.vectors, block, plan.groups)] if plan.by_columns else []
     with one_blas_thread:
-        if plan.by_columns:
-            share(plan.vectors, block, plan.groups)
-        share(plan.strips, block, plan.count)
-    return total, _finish(words), block[plan.saturated : plan.saturated + n]
+        share_all([*driven, (plan.strips, block, plan.count), (_end(), block, 1)])
+    return total, block[plan.counts : plan.counts + 2], block[plan.saturated : plan.saturated + n]

@@ -11,7 +11,7 @@ import numpy as np
 
 from analogpc.kernels.gpu import arrays as gpu
 from analogpc.kernels.gpu.arrays import Backend, copied
-from analogpc.kernels.gpu.steps import MovingStep
+from analogpc.kernels.gpu.steps import MovingStep, read_counter, write_counter
 
 T = TypeVar("T")
 
@@ -73,7 +73,7 @@ class Graph(Generic[T]):
         # All memory of the graph comes from its own pool, which exists as long as the graph; nothing else writes there.
         self._pool = gpu.cupy().cuda.MemoryPool()
         self._counters = list(counters)
-        self._first = [_read(*counter) for counter in self._counters]
+        self._first = [read_counter(*counter) for counter in self._counters]
         self._moved = copied(np.zeros(len(self._first), np.uint64), "gpu")
         with gpu.cupy().cuda.using_allocator(self._pool.malloc):
             self._capture(work)
@@ -83,39 +83,28 @@ class Graph(Generic[T]):
         global _capturing
         stream = _stream()
         for place, (counter, first) in enumerate(zip(self._counters, self._first, strict=True)):
-            _write(*counter, MovingStep(first, self._moved[place : place + 1]))
+            write_counter(*counter, MovingStep(first, self._moved[place : place + 1]))
         stream.begin_capture()
         _capturing = True
         try:
             self.result = work()
-            self._advance = [_read(*counter) - first for counter, first in zip(self._counters, self._first, strict=True)]
+            self._advance = [read_counter(*counter) - first for counter, first in zip(self._counters, self._first, strict=True)]
             for place, advance in enumerate(self._advance):
                 self._moved[place : place + 1] += np.uint64(advance)
         finally:
             _capturing = False
             self._graph = stream.end_capture()
             for counter, first in zip(self._counters, self._first, strict=True):
-                _write(*counter, first)
+                write_counter(*counter, first)
 
     def launch(self) -> T:
         """Repeat the work, after all work started before; return the result, in memory that the next launch overwrites."""
-        now = [_read(*counter) for counter in self._counters]
+        now = [read_counter(*counter) for counter in self._counters]
         if now != self._expected:
             # Other work has incremented the counters since the last launch.
             self._moved.set(np.array([step - first for step, first in zip(now, self._first, strict=True)], np.uint64))
         self._graph.launch(_stream())
         self._expected = [step + advance for step, advance in zip(now, self._advance, strict=True)]
         for counter, step in zip(self._counters, self._expected, strict=True):
-            _write(*counter, step)
+            write_counter(*counter, step)
         return self.result
-
-
-def _read(holder: Any, name: str) -> int:
-    return int(holder[name] if isinstance(holder, dict) else getattr(holder, name))
-
-
-def _write(holder: Any, name: str, value: int) -> None:
-    if isinstance(holder, dict):
-        holder[name] = value
-    else:
-        setattr(holder, name, value)

@@ -1,0 +1,65 @@
+"""Record of the calls of compiled functions by a thread, from which `recording` repeats them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+
+class NotRecordableError(Exception):
+    """Raised if work does something that a recording cannot repeat."""
+
+
+class Calls:
+    """Calls of compiled functions in their order.
+
+    Attributes
+    ----------
+    rows : list of (function, frame, length, size)
+        Address of the function, its frame, number of indices, and of indices per part.
+    kept : list of arrays
+        Arrays that were made during the calls, or that frames refer to and nobody replaces.
+    steps : list of (frame, place, step)
+        Words of frames that are steps of random streams.
+    counts : list of (array, place, object, name, factor)
+        Words that the calls write, the attribute that counts them, and what the word is multiplied by.
+    refusal : str
+        Why the calls are not all of the work; empty if they are.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[int, np.ndarray, int, int]] = []
+        self.kept: list[np.ndarray] = []
+        self.steps: list[tuple[np.ndarray, int, Any]] = []
+        self.counts: list[tuple[np.ndarray, int, Any, str, int]] = []
+        self.refusal = ""
+
+    def refuse(self, reason: str) -> None:
+        """Declare that something else was done, which a repetition of the calls would leave out."""
+        self.refusal = self.refusal or reason
+
+
+_record: tuple[int, Calls] | None = None
+"""The thread whose calls are recorded, and the record."""
+
+
+@contextmanager
+def recorded_calls() -> Iterator[Calls]:
+    """Record the calls of compiled functions that this thread makes within the context."""
+    global _record
+    if _record is not None:
+        raise RuntimeError("calls are being recorded already")
+    _record = threading.get_ident(), Calls()
+    try:
+        yield _record[1]
+    finally:
+        _record = None
+
+
+def recorded() -> Calls | None:
+    """Return the record of the calls of this thread, if there is one."""
+    return None if _record is None or _record[0] != threading.get_ident() else _record[1]

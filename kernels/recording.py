@@ -1,0 +1,143 @@
+"""Recordings: calls of compiled functions that are recorded once and then repeated without Python in between.
+
+A recorded call is the address of a function and of its frame (see `native`). Frames hold the addresses of arrays. Arrays made while
+recording belong to the recording; others are named by whoever records, and may lie elsewhere when the calls are repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from analogpc.kernels.calls import Calls, NotRecordableError, recorded_calls
+from analogpc.kernels.gemm import address
+from analogpc.kernels.gpu.steps import MovingStep, read_counter, write_counter
+from analogpc.kernels.threads import call_all, one_blas_thread
+
+T = TypeVar("T")
+
+_LOWEST, _HIGHEST = 2**32, 2**47
+"""Range of addresses. Other words of frames are sizes, keys of 32 bits and floating-point numbers, whose words lie outside."""
+
+
+class Recording(Generic[T]):
+    """Work that is repeated in the same memory.
+
+    The work consists of calls of compiled functions on arrays of these functions, and of Python whose decisions never depend on the
+    contents of arrays. The work is done once while it is recorded.
+
+    Parameters
+    ----------
+    work : function
+        Function without arguments; it returns arrays whose contents each `launch` renews.
+    arrays : sequence of contiguous arrays
+        Arrays made before that the work reads or changes. They may be replaced by others of the same form at each launch.
+    own : sequence of arrays
+        Further arrays of that kind, which always stay where they are.
+    counters : sequence of (object, str)
+        Integers that the work increments and uses as steps of random streams (see `gpu.graphs.Graph`). Every launch increments them, too.
+
+    Attributes
+    ----------
+    result
+        Return value of ``work``.
+
+    Raises
+    ------
+    NotRecordableError
+        If the work calls anything else, as far as the calls show; everything but the arrays is as before then.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[], T],
+        arrays: Sequence[np.ndarray],
+        own: Sequence[np.ndarray] = (),
+        counters: Sequence[tuple[Any, str]] = (),
+    ) -> None:
+        self._counters, first = list(counters), [read_counter(*counter) for counter in counters]
+        for place, (counter, step) in enumerate(zip(self._counters, first, strict=True)):
+            write_counter(*counter, MovingStep(step, place))
+        try:
+            with recorded_calls() as calls:
+                self.result = work()
+            advanced = [read_counter(*counter) for counter in self._counters]
+        finally:
+            for counter, step in zip(self._counters, first, strict=True):
+                write_counter(*counter, step)
+        if calls.refusal:
+            raise NotRecordableError(calls.refusal)
+        # What the calls refer to is kept as long as they are.
+        self._kept = calls, own
+        self._advance, self._steps = [after - before for after, before in zip(advanced, first, strict=True)], first
+        self._calls = np.array([(function, address(frame), *sizes) for function, frame, *sizes in calls.rows], np.int64).reshape(
+            -1, 4
+        )
+        self._forms, self._at = [_form(array) for array in arrays], _addresses(arrays)
+        places, self._array_of = _references(calls, own, arrays)
+        moving = [address(frame) + 8 * place for frame, place, _ in calls.steps]
+        self._places = np.array([*places, *moving], np.int64)
+        self._counter_of = np.array([step.moved for *_, step in calls.steps], np.intp)
+
+    def fits(self, arrays: Sequence[np.ndarray]) -> bool:
+        """Whether arrays have the forms of those that the work was recorded with."""
+        return len(arrays) == len(self._forms) and all(_form(one) == form for one, form in zip(arrays, self._forms, strict=True))
+
+    def launch(self, arrays: Sequence[np.ndarray]) -> T:
+        """Repeat the work with such ``arrays`` and return its result, in memory that the next launch overwrites."""
+        now, steps = _addresses(arrays), [read_counter(*counter) for counter in self._counters]
+        drawn = np.array([step - before for step, before in zip(steps, self._steps, strict=True)], np.int64)
+        shifts = np.concatenate([(now - self._at)[self._array_of], drawn[self._counter_of]])
+        with one_blas_thread:
+            call_all(self._calls, self._places, shifts)
+        self._at, self._steps = now, steps
+        for counter, step, advance in zip(self._counters, steps, self._advance, strict=True):
+            write_counter(*counter, step + advance)
+        return self.result
+
+    def counts(self) -> list[tuple[Any, str, int]]:
+        """Return what the last launch counted: objects, names of their attributes, and amounts."""
+        calls, _ = self._kept
+        return [(holder, name, factor * int(words[place])) for words, place, holder, name, factor in calls.counts]
+
+
+def _addresses(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    return np.array([address(array) for array in arrays], np.int64)
+
+
+def _form(array: np.ndarray) -> tuple[Any, ...]:
+    return array.shape, array.strides, array.dtype
+
+
+def _span(array: np.ndarray) -> tuple[int, int]:
+    """Return the first address of an array and the one after its last."""
+    low, high = np.lib.array_utils.byte_bounds(array)
+    return int(low), int(high)
+
+
+def _references(calls: Calls, own: Sequence[np.ndarray], arrays: Sequence[np.ndarray]) -> tuple[list[int], np.ndarray]:
+    """Return the addresses of the words of frames that refer to ``arrays``, and the number of the array of each.
+
+    Raises
+    ------
+    NotRecordableError
+        If a frame refers to memory that is neither theirs nor known.
+    """
+    frames = list({id(frame): frame for _, frame, *_ in calls.rows}.values())
+    spans, known = [_span(array) for array in arrays], [_span(array) for array in (*calls.kept, *own, *frames)]
+    lows, highs = np.array(known, np.int64).reshape(-1, 2).T
+    places, numbers = list[int](), list[int]()
+    for frame in frames:
+        # The first word is the address of a function.
+        words, at = frame[1:], address(frame) + 8
+        for place in np.flatnonzero((words >= _LOWEST) & (words < _HIGHEST)).tolist():
+            word = int(words[place])
+            number = next((number for number, (low, high) in enumerate(spans) if low <= word < high), None)
+            if number is not None:
+                places.append(at + 8 * place)
+                numbers.append(number)
+            elif not ((lows <= word) & (word < highs)).any():
+                raise NotRecordableError("a kernel uses an array that was made outside the recorded calls")
+    return places, np.array(numbers, np.intp)

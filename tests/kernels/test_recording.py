@@ -1,0 +1,77 @@
+"""Recorded calls: the same results for other arrays and random numbers, and a refusal of whatever they do not contain."""
+
+import numpy as np
+import pytest
+
+from analogpc.kernels.activations import rectify
+from analogpc.kernels.calls import NotRecordableError, recorded, recorded_calls
+from analogpc.kernels.memory import filled, zeros
+from analogpc.kernels.products import added, difference, duplicate, matmul, negative, raise_by, scaled
+from analogpc.kernels.recording import Recording
+
+
+def work_on(x, weights, bias):
+    y = matmul(x, weights)
+    raise_by(y, duplicate(bias))
+    z = rectify(y, 0.1)
+    z = added(scaled(z, 0.3), filled(z.shape, 1, z.dtype, z))
+    return negative(difference(z, zeros(z.shape, z.dtype, z)))
+
+
+def operands(rng, dtype=np.float32):
+    return (
+        rng.normal(size=(20, 30)).astype(dtype),
+        rng.normal(size=(30, 10)).astype(dtype),
+        rng.normal(size=(1, 10)).astype(dtype),
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_launch_gives_the_bits_of_the_work_for_other_arrays(rng, with_threads, dtype):
+    x, *first = operands(rng, dtype)
+
+    def launches():
+        recording = Recording(lambda: work_on(x, *first), first, [x])
+        results = []
+        for _ in range(3):
+            new, *others = operands(np.random.default_rng(len(results)), dtype)
+            x[...] = new
+            results.append(recording.launch(others).copy())
+            np.testing.assert_array_equal(results[-1], work_on(x, *others))
+        return np.stack(results)
+
+    one, *rest = with_threads(launches)
+    assert len({result.tobytes() for result in one}) == 3
+    for other in rest:
+        np.testing.assert_array_equal(one, other)
+
+
+def test_arrays_of_another_form_do_not_fit(rng):
+    x, weights, bias = operands(rng)
+    recording = Recording(lambda: work_on(x, weights, bias), [weights, bias], [x])
+    assert recording.fits([weights.copy(), bias])
+    assert not recording.fits([weights.T.copy().T, bias])
+    assert not recording.fits([weights[:, :9], bias[:, :9]])
+    assert not recording.fits([weights])
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        pytest.param(lambda x, w: matmul(np.tanh(x), w), id="an array of NumPy's"),
+        pytest.param(lambda x, w: difference(x.T, x.T), id="a sum in another order"),
+        pytest.param(lambda x, w: matmul(x[:1], w), id="a product of a vector"),
+        pytest.param(lambda x, w: matmul(x, w + 0), id="a copy of a weight"),
+    ],
+)
+def test_other_work_is_refused(rng, work):
+    x, weights, _ = operands(rng)
+    with pytest.raises(NotRecordableError):
+        Recording(lambda: work(x, weights), [weights], [x])
+    assert recorded() is None
+
+
+def test_one_thread_records_at_a_time():
+    with recorded_calls(), pytest.raises(RuntimeError, match="already"), recorded_calls():
+        pass
+    assert recorded() is None
