@@ -22,7 +22,9 @@ class Calls:
     rows : list of (function, frame, length, size)
         Address of the function, its frame, number of indices, and of indices per part.
     kept : list of arrays
-        Arrays that were made during the calls, or that frames refer to and nobody replaces.
+        Memory of the arrays that were made during the calls, and further arrays that frames refer to and nobody replaces.
+    pool : memory.Pool or None
+        Where this memory is lent.
     steps : list of (frame, place, step)
         Words of frames that are steps of random streams.
     counts : list of (array, place, object, name, factor)
@@ -34,6 +36,7 @@ class Calls:
     def __init__(self) -> None:
         self.rows: list[tuple[int, np.ndarray, int, int]] = []
         self.kept: list[np.ndarray] = []
+        self.pool: Any = None
         self.steps: list[tuple[np.ndarray, int, Any]] = []
         self.counts: list[tuple[np.ndarray, int, Any, str, int]] = []
         self.refusal = ""

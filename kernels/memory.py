@@ -42,14 +42,19 @@ class Pool:
     Used and idle blocks together hold at most a quarter more than the peak of the used ones; beyond that, the blocks that have been idle
     for longest are freed.
 
+    Parameters
+    ----------
+    made : list or None
+        Receives every block, so that none is ever freed.
+
     Attributes
     ----------
     used, idle : int
         Numbers of bytes on loan, and idle.
     """
 
-    def __init__(self) -> None:
-        self.used, self.idle, self._peak = 0, 0, 0
+    def __init__(self, made: list[np.ndarray] | None = None) -> None:
+        self.used, self.idle, self._peak, self._made = 0, 0, 0, made
         # (bytes, number of its return, block), smallest first.
         self._waiting: list[tuple[int, int, np.ndarray]] = []
         self._count = 0
@@ -68,6 +73,8 @@ class Pool:
                 self.idle -= block.size
             else:
                 block = np.empty(size, np.uint8)
+                if self._made is not None:
+                    self._made.append(block)
             self.used += block.size
             self._peak = max(self._peak, self.used)
         return np.asarray(_Lease(self, block, shape, dtype))
@@ -109,10 +116,11 @@ def empty(shape: tuple[int, ...], dtype: Any, like: np.ndarray) -> np.ndarray:
     size = dtype.itemsize
     for length in shape:
         size *= length
-    array = POOL.empty(shape, dtype) if size >= LARGE else np.empty(shape, dtype)
     if (record := recorded()) is not None:
-        record.kept.append(array)
-    return array
+        # Recorded calls reuse memory among themselves, in the same order at every repetition.
+        record.pool = record.pool or Pool(record.kept)
+        return record.pool.empty(shape, dtype)
+    return POOL.empty(shape, dtype) if size >= LARGE else np.empty(shape, dtype)
 
 
 def filled(shape: tuple[int, ...], value: Any, dtype: Any, like: np.ndarray) -> np.ndarray:

@@ -18,8 +18,8 @@ from analogpc.kernels.memory import empty
 from analogpc.kernels.threads import distribute, one_blas_thread, share
 from analogpc.kernels.trampolines import Part
 
-_PART = 2**23
-"""Least multiply-adds of one part of a product: two tenths of a millisecond, several times what waking a helper costs."""
+_PART = 2**22
+"""Least multiply-adds of one part of a product: a tenth of a millisecond, several times what waking a helper costs."""
 _MOST_PARTS, _NARROWEST = 64, 128
 """Largest number of parts of a product, and their least width: BLAS copies the other operand anew for each."""
 UNIT = 32

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from analogpc.bench.floors import products_of
+from analogpc.dynamics.repetition import UNRECORDED
 from analogpc.networks.network import Network
 from analogpc.rules import Rule
 from analogpc.training.optimisers import SGD, Learner
@@ -44,4 +45,8 @@ def rule_step(network: Network, rule: Rule, batch: int, rate: float = 1e-3) -> t
     def step() -> None:
         at_work.learn(rule, x, target, rate)
 
-    return step, products_of(network.copy(), lambda twin, teach: rule.train_step(twin, x, target, teach))
+    products = products_of(network.copy(), lambda twin, teach: rule.train_step(twin, x, target, teach))
+    # As in the course of a training: relaxations are repeated from recordings, if they can be.
+    for _ in range(UNRECORDED):
+        step()
+    return step, products

@@ -49,8 +49,8 @@ def take_turns(
 
     In each turn a call is repeated for 20 ms, at least once, and its fastest time counts: short disturbances are excluded, and
     longer ones appear in the spread of the turns. There is a pause of 30 ms before each turn: the threads of OpenBLAS
-    spin for 2**26 cycles after a product, and would share the cores with the next call. Every call is made once before,
-    for compilation and caching.
+    spin for 2**26 cycles after a product, and would share the cores with the next call. The first call after the pause does not
+    count, since other calls have left their data in the caches. Every call is made once before, for compilation.
 
     Parameters
     ----------
@@ -68,6 +68,8 @@ def take_turns(
     while len(next(iter(found.values()))) < turns or time.perf_counter() - began < seconds:
         for name, call in calls.items():
             time.sleep(_PAUSE_SECONDS)
+            if finish is None:
+                call()
             best, end = float("inf"), time.perf_counter() + _TURN_SECONDS
             while True:
                 start = time.perf_counter()

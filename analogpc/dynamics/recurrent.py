@@ -12,7 +12,8 @@ from analogpc.blocks import Block
 from analogpc.devices.costs.schedule import at_once, work
 from analogpc.dynamics.readings import Reading
 from analogpc.dynamics.state_functions import STATE_FUNCTIONS, StateActivation
-from analogpc.kernels.products import largest
+from analogpc.kernels.memory import zeros
+from analogpc.kernels.products import added, largest
 
 Readout = Literal["linear", "activated", "softmax"]
 Order = Literal["synchronous", "asynchronous"]
@@ -87,7 +88,7 @@ class Recurrent:
         counted = layers if readout != "softmax" else layers[:-1]
         names = [activation] * len(counted) if isinstance(activation, str) else activation
         self._functions = [STATE_FUNCTIONS[name] for name in names]
-        self.states = [x, *(start or (np.zeros((len(x), *layer.output_shape), x.dtype, like=x) for layer in counted))]
+        self.states = [x, *(start or (zeros((len(x), *layer.output_shape), x.dtype, x) for layer in counted))]
         self.held = False
         self.pulls: dict[int, Force] = {}
         self._readings = [Reading(layer) for layer in layers]
@@ -159,16 +160,16 @@ class Recurrent:
         value, _ = self.read(number - 1)
         last = len(self.states) - 1
         if number < last:
-            value = value + self.send_back(number, self.states[number + 1])
+            value = _sum(value, self.send_back(number, self.states[number + 1]))
         elif force is not None:
             pulled = force(self)
-            value = value + (pulled if self.readout != "softmax" else self.send_back(number, pulled))
+            value = _sum(value, pulled if self.readout != "softmax" else self.send_back(number, pulled))
         for (below, above), reading in self._skips.items():
             if number == above:
-                value = value + self._fresh(reading, below)[0]
+                value = _sum(value, self._fresh(reading, below)[0])
             elif number == below:
-                value = value + self._returned(reading, below, self.states[above])
-        return value + self.pulls[number](self) if number in self.pulls else value
+                value = _sum(value, self._returned(reading, below, self.states[above]))
+        return _sum(value, self.pulls[number](self)) if number in self.pulls else value
 
     def activated(self, number: int, pre_activation: Array) -> Array:
         """Return the state for a pre-activation."""
@@ -211,3 +212,8 @@ class Recurrent:
 
     def _backward(self, layer: Block, tape: Any, g: Array) -> Array:
         return layer.vjp(tape, g)
+
+
+def _sum(a: Array, b: Array) -> Array:
+    """Return a + b; one of them may be complex."""
+    return added(a, b) if a.dtype == b.dtype and a.shape == b.shape else a + b

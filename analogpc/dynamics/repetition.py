@@ -24,6 +24,8 @@ Work = Callable[[np.ndarray, np.ndarray], T]
 
 _PATIENCE = 4
 """Batches of one kind before the work is recorded, which takes as long as some batches."""
+UNRECORDED = _PATIENCE + 2
+"""Batches of one kind before any is repeated from a recording: the last of them is done both ways."""
 _MOST = 4
 """Maximum number of recordings; the oldest is dropped."""
 

@@ -8,6 +8,9 @@ from typing import Literal
 
 import numpy as np
 
+from analogpc.kernels.activations import clip
+from analogpc.kernels.products import scaled
+
 Array = np.ndarray
 
 StateActivation = Literal[
@@ -52,7 +55,7 @@ def _logistic_slope(z: Array) -> Array:
 
 def _clip(low: float, high: float, factor: float) -> StateFunction:
     return StateFunction(
-        lambda x: np.clip(x.dtype.type(factor) * x, low, high),
+        lambda x: clip(x if factor == 1 else scaled(x, factor), low, high),
         lambda x: np.where((factor * x >= low) & (factor * x <= high), x.dtype.type(factor), x.dtype.type(0)),
     )
 

@@ -123,7 +123,7 @@ class Network:
     @property
     def recordable(self) -> bool:
         """Whether all blocks are `Block.recordable`."""
-        return all(layer.recordable for layer in self.layers)
+        return all(block.recordable for block in (*self.layers, *self.extras.values()))
 
     @property
     def swept(self) -> bool:

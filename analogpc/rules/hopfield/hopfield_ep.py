@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -12,8 +13,9 @@ from typing_extensions import override
 from analogpc.devices.bounds import Positive, PositiveInteger
 from analogpc.dynamics.recurrent import Force, Order, Recurrent
 from analogpc.dynamics.relaxation import Output, output_energy, output_error, refuse_target, softmax
+from analogpc.dynamics.repetition import repeated
 from analogpc.kernels.gpu.arrays import to_host
-from analogpc.kernels.products import inner, row
+from analogpc.kernels.products import inner, row, scaled
 from analogpc.networks import Hopfield
 from analogpc.networks.hopfield import feedback_name
 from analogpc.networks.network import Network
@@ -155,8 +157,7 @@ class HopfieldEP(NudgedRule):
 
     def force(self, target: np.ndarray, beta: float) -> Force:
         """Return the force at the output, -beta dC/do at the current states."""
-        strength = target.dtype.type(beta)
-        return lambda states: strength * output_error(self.output, target, states.output())
+        return lambda states: scaled(output_error(self.output, target, states.output()), beta)
 
     def nudged(self, free: Recurrent, target: np.ndarray, beta: float) -> tuple[Recurrent, Force | None]:
         """Return the initial states of a nudged phase and its force; None if the output is clamped."""
@@ -176,29 +177,41 @@ class HopfieldEP(NudgedRule):
 
     @override
     def train_step(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> StepResult:
+        signs = self.signs()
+        gain = 1 / (len(signs) * self.beta)
+        if self.update == "equilibrium":
+            work = partial(self._phases, network)
+            free, ends, _ = repeated(self, work, x, target) if network.recordable else work(x, target)
+            result = step_result(free, target, self.output)
+            plus, minus = ends if signs[0] > 0 else reversed(ends)
+            self._learn(apply, plus, minus, free, gain)
+            return result
         order = recurrent(self, network, self.output).order
         free = self.begin(network, x, target)
         result = step_result(free, target, self.output)
-        signs = self.signs()
-        gain = 1 / (len(signs) * self.beta)
-        if self.update == "continual":
-            for number, sign in enumerate(signs):
-                if number:
-                    free.forget_reads()
-                    free.relax(self.steps, order)
-                phase = self.phase(network, free, target, sign * self.beta)
-                self._learn_on_the_way(phase, free, sign, order, apply, gain)
-            return result
+        for number, sign in enumerate(signs):
+            if number:
+                free.forget_reads()
+                free.relax(self.steps, order)
+            phase = self.phase(network, free, target, sign * self.beta)
+            self._learn_on_the_way(phase, free, sign, order, apply, gain)
+        return result
+
+    def _phases(self, network: Network, x: np.ndarray, target: np.ndarray) -> tuple[Recurrent, list[Traces], list[Any]]:
+        """Run all phases; return the free states, the traces of two phases, and all their arrays."""
+        order = recurrent(self, network, self.output).order
+        free = self.begin(network, x, target)
+        # All that the result of the step needs, so that a repetition renews it; the phases begin with these reads.
+        for index in range(len(free.layers)):
+            free.read(index)
         ends = []
-        for sign in signs:
+        for sign in self.signs():
             phase = self.phase(network, free, target, sign * self.beta)
             phase.states.relax(self.steps, order, phase.force)
             ends.append(phase.traces())
         if len(ends) == 1:
             ends.append(phase.before(free))
-        plus, minus = ends if signs[0] > 0 else reversed(ends)
-        self._learn(apply, plus, minus, free, gain)
-        return result
+        return free, ends, [free.states, *(end.parts for end in ends)]
 
     def _learn(self, apply: Apply, plus: Traces, minus: Traces, base: Recurrent, gain: float) -> None:
         """Update the weights from two phases; ``base`` are the states before both."""
