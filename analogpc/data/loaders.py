@@ -7,6 +7,7 @@ import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -103,16 +104,29 @@ def _check_identity(name: str, source: Source, images: np.ndarray, path: Path) -
         )
 
 
+def _digits_table() -> np.ndarray:
+    """Return the digits of scikit-learn: the pixels of an image and its label in every row, (1797, 65) uint8.
+
+    Its file is read without scikit-learn, whose import takes many times as long as that of everything else.
+    """
+    package = find_spec("sklearn")
+    for folder in (package and package.submodule_search_locations) or ():
+        file = Path(folder, "datasets", "data", "digits.csv.gz")
+        if file.is_file():
+            return np.loadtxt(file, np.uint8, delimiter=",")
+    from sklearn.datasets import load_digits  # This version keeps the file elsewhere.
+
+    return np.column_stack(load_digits(return_X_y=True)).astype(np.uint8)
+
+
 def _digits() -> Dataset:
     """Load 1,797 images of 8 x 8; a fixed random fifth, in proportion to the classes, is for testing.
 
     The images are shuffled by the stream ``Key(0).fold("digits")``, and the first images of every class are for testing, in
     proportion to its share of `DIGITS_TEST` (rounded by largest remainders). Both parts keep the order of scikit-learn.
     """
-    from sklearn.datasets import load_digits
-
-    raw = load_digits()
-    images, labels = raw.images.astype(np.uint8)[..., None], raw.target.astype(np.int64)
+    table = _digits_table()
+    images, labels = table[:, :-1].reshape(-1, 8, 8, 1), table[:, -1].astype(np.int64)
     order = permutation(Key(0).fold("digits"), 0, len(labels))
     by_class = [order[labels[order] == c] for c in range(10)]
     # Each class contributes its share; classes with the largest remainders contribute one more, until the test split is full.

@@ -56,6 +56,14 @@ def test_the_digits_are_those_of_scikit_learn():
     assert sorted((image.tobytes(), label) for image, label in zip(images, labels, strict=True)) == expected
 
 
+def test_the_digits_are_found_where_scikit_learn_keeps_their_file_elsewhere(monkeypatch):
+    expected = module._digits_table()
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    found = module._digits_table()
+    assert (found.dtype, found.shape) == (np.uint8, (1797, 65))
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_the_published_fashion_mnist_is_what_it_should_be(monkeypatch):
     monkeypatch.delenv("ANALOGPC_DATA", raising=False)
     system = Path(SOURCES["fashion-mnist"].system)
@@ -221,7 +229,8 @@ def test_data_of_ones_own_are_checked(small, changes, sentence):
         replace(small, **changes)
 
 
-def test_importing_the_loaders_loads_no_library_that_only_some_of_them_need():
-    code = "import sys, analogpc.data; print(*(m for m in ('sklearn', 'scipy.io', 'pooch', 'requests') if m in sys.modules))"
+def test_loading_the_digits_loads_no_library_that_only_other_loaders_need():
+    others = ("sklearn", "pandas", "scipy.io", "pooch", "requests")
+    code = f"import sys, analogpc.data as data; data.load_data(); print(*(m for m in {others} if m in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     assert done.stdout.split() == []
