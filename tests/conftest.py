@@ -119,11 +119,11 @@ def exact(device: ModuleType, whole_products: None) -> bool:
     return device is emulated_gpu.module
 
 
-def _one_by_one(state: np.ndarray, rows: np.ndarray, columns: Any, *rest: Any) -> Any:
+def _one_by_one(state: np.ndarray, rows: Any, columns: Any, *rest: Any) -> Any:
     """Replacement for `apply_batch` that simulates pulses one by one."""
     *given, received, found = rest
     before = state.copy()
-    pulses = apply_pulses(state, rows, getattr(columns, "words", columns), *given, received)
+    pulses = apply_pulses(state, getattr(rows, "words", rows), getattr(columns, "words", columns), *given, received)
     if found is not None:
         found[:] = (received * before.astype(np.float64)).sum(axis=1)
     return pulses

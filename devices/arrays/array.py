@@ -17,7 +17,7 @@ from analogpc.kernels.checks import passing_seconds
 from analogpc.kernels.gpu.arrays import Backend, copied, on_gpu
 from analogpc.kernels.lines import weighted_count
 from analogpc.kernels.memory import empty, without_zeros
-from analogpc.kernels.pulses.batches import SentColumns, apply_batch
+from analogpc.kernels.pulses.batches import SentColumns, SentRows, apply_batch
 from analogpc.kernels.pulses.planes import MAX_BATCH
 from analogpc.kernels.pulses.updates import apply_counts
 from analogpc.kernels.pulses.writes import move_within
@@ -129,7 +129,7 @@ class Array(ReadableArray, Stateful):
         self._rewritten(touched)
 
     def pulse(
-        self, rows: np.ndarray, columns: np.ndarray | SentColumns, one_sided: bool, key: Key, first_step: int
+        self, rows: np.ndarray | SentRows, columns: np.ndarray | SentColumns, one_sided: bool, key: Key, first_step: int
     ) -> tuple[Any, Any]:
         """Send pulse trains of n rank-one products along all lines (see `kernels.pulses.trains.trains`).
 

@@ -23,9 +23,8 @@ from analogpc.devices.state import Stateful, Tree, Varying
 from analogpc.kernels.checks import refuse_beyond_memory
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.lines import line_pulses
-from analogpc.kernels.pulses.batches import SentColumns
+from analogpc.kernels.pulses.batches import SentColumns, SentRows
 from analogpc.kernels.random.streams import Key, normals
-from analogpc.kernels.words import SIGN
 
 if TYPE_CHECKING:
     from analogpc.devices.substrate import Analog
@@ -241,15 +240,18 @@ class Cells(Stateful):
         """
         mapping, tile = self.substrate.mapping, self.tile
         tops = range(inputs.start // tile[0], -(-inputs.stop // tile[0]))
-        on_rows, on_columns, sent = line_pulses(rows), line_pulses(columns), SentColumns(columns)
+        on_rows, on_columns, sent, of_all = line_pulses(rows), line_pulses(columns), SentColumns(columns), SentRows(rows)
         for number, (leg, array) in enumerate(zip(mapping.legs, self.arrays, strict=True)):
             if legs != "all" and (legs == "plus") != (leg.factor > 0):
                 continue
             chosen = mapping.receives(np.arange(first, first + len(rows)), number, chooser)
-            own = rows if chosen is None else np.where(np.asarray(chosen, like=rows)[:, None], rows, np.uint32(0))
+            own, on_own = of_all, on_rows
+            if chosen is not None:
+                own = SentRows(np.where(np.asarray(chosen, like=rows)[:, None], rows, np.uint32(0)))
+                on_own = line_pulses(own.words)
+            count_trains(meter, array, tile, tops, on_own, on_columns)
             # A pulse is downward if the signs of its lines differ: the row signs are inverted, the columns are common to all legs.
-            turned = own if leg.factor > 0 else own ^ SIGN
-            count_trains(meter, array, tile, tops, on_rows if chosen is None else line_pulses(own), on_columns)
+            turned = own if leg.factor > 0 else own.turned()
             pulses, siemens = array.pulse(turned, sent, mapping.one_sided, noise(number), first)
             count(meter, pulses=pulses, pulsed_siemens=siemens)
 

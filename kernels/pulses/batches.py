@@ -3,76 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
-from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import on_gpu
+from analogpc.kernels.lines import line_pulses
 from analogpc.kernels.pulses import constant_steps as pulse_constant
 from analogpc.kernels.pulses import dense_rows as pulse_rows
 from analogpc.kernels.pulses import events as pulse_events
 from analogpc.kernels.pulses.constant_steps import apply_constant
 from analogpc.kernels.pulses.dense_rows import busy_rows
 from analogpc.kernels.pulses.events import events
-from analogpc.kernels.pulses.planes import MAX_BATCH, STRIP, bit_planes
+from analogpc.kernels.pulses.planes import MAX_BATCH, STRIP, bit_planes, count_coincidences, used_slots
 from analogpc.kernels.pulses.updates import COMPOSITE, LINEAR, PARAMETERS, Law, apply_pulses
 from analogpc.kernels.random.streams import Key
 from analogpc.kernels.threads import distribute
-from analogpc.kernels.words import SLOTS
+from analogpc.kernels.words import SIGN, SLOTS
 
 _BUSY = 2.5
 """Pulses per device in a batch above which `pulse_rows` is faster than `pulse_events`."""
 _KEPT = 4
-"""Number of batches of columns whose planes are kept for further grids."""
+"""Number of batches whose planes and lines are kept for further grids."""
 _SPARSE = 0.5
 """Share of the products with coincidences up to which the others are left out."""
 
 
-@compiled(allocates=True)
-def _products_that_fire(words):
-    """Return in which products any line fires, (n,) bool, from ``words`` (n, lines)."""
-    fires = np.empty(len(words), np.bool_)
-    for b in range(len(words)):
-        slots = np.uint32(0)
-        for j in range(words.shape[1]):
-            slots |= words[b, j]
-        fires[b] = slots & SLOTS != 0
-    return fires
-
-
-def _busy(row_lines: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Return the slots of a group of products for busy rows, 0 for others: (rows,) int64 (see `pulse_rows.group_slots`).
-
-    The pulses of a row are estimated from the slots of ``row_lines`` (rows, n) and the mean of ``columns`` (n, columns).
-    """
-    row_slots, slots = np.bitwise_count(row_lines & SLOTS), columns & SLOTS
-    used = np.bitwise_count(np.bitwise_or.reduce(slots, axis=1))
-    share = np.bitwise_count(slots).sum(axis=1) / np.maximum(1.0, used * float(columns.shape[1]))
-    pulses = row_slots @ share
-    return np.where(pulses > _BUSY, pulse_rows.group_slots(pulses, row_slots.sum(axis=1)), 0)
-
-
-class SentColumns:
-    """Column trains of a sequence of products, with data derived from them once for all grids of devices that they reach.
+class _Sent:
+    """Trains of a sequence of products on lines of one kind, with data derived from them once for all grids of devices.
 
     Parameters
     ----------
-    words : (n, columns) uint32 array
+    words : (n, lines) uint32 array
     """
 
     def __init__(self, words: np.ndarray) -> None:
         self.words = words
-        self._planes: dict[int, np.ndarray] = {}
-        self._fires: np.ndarray | None = None
-        self._only: tuple[np.ndarray, SentColumns] | None = None
+        self._made: dict[Any, Any] = {}
 
-    def coincident(self, rows: np.ndarray) -> np.ndarray:
-        """Return the numbers of the products in which any row and any column fires."""
-        if self._fires is None:
-            self._fires = _products_that_fire(self.words)
-        return np.flatnonzero(_products_that_fire(rows) & self._fires)
+    def _once(self, start: int, kind: str, make: Callable[[], Any]) -> Any:
+        """Return data of the batch that begins with ``start``, made once. They take a multiple of the memory of the trains.
+
+        For long sequences, as in convolutions, they are made anew.
+        """
+        made = self._made.get((start, kind))
+        if made is None:
+            made = make()
+            if start < _KEPT * MAX_BATCH:
+                self._made[start, kind] = made
+        return made
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    @cached_property
+    def used(self) -> np.ndarray:
+        """Slots in which any line fires in each product, and the sign bit: (n,) uint32."""
+        return used_slots(self.words)
+
+
+class SentColumns(_Sent):
+    """Column trains of a sequence of products; see `_Sent`."""
+
+    _only: tuple[np.ndarray, SentColumns] | None = None
 
     def only(self, products: np.ndarray) -> SentColumns:
         """Return the columns of some products; the last result is kept, since the grids of a matrix receive the same rows."""
@@ -82,13 +76,100 @@ class SentColumns:
 
     def planes(self, start: int) -> np.ndarray:
         """Return the `bit_planes` of the products of a batch that begins with ``start``."""
-        if start in self._planes:
-            return self._planes[start]
-        made = bit_planes(self.words[start : start + MAX_BATCH])
-        # Planes take a multiple of the memory of the words; for long sequences, as in convolutions, they are recomputed.
-        if len(self._planes) < _KEPT:
-            self._planes[start] = made
-        return made
+        own = slice(start, start + MAX_BATCH)
+        return self._once(start, "planes", lambda: bit_planes(self.words[own], self.used[own]))
+
+    def lines(self, start: int) -> np.ndarray:
+        """Return the trains of a batch line by line, (columns, n)."""
+        return self._once(start, "lines", lambda: np.ascontiguousarray(self.words[start : start + MAX_BATCH].T))
+
+    def shares(self, start: int) -> np.ndarray:
+        """Return the mean share of columns that fire in the slots used in each product of a batch, (n,)."""
+        return self._once(start, "shares", lambda: self._shares(slice(start, start + MAX_BATCH)))
+
+    def _shares(self, batch: slice) -> np.ndarray:
+        words, used = self.words[batch], np.bitwise_count(self.used[batch] & SLOTS)
+        return np.bitwise_count(words & SLOTS).sum(axis=1) / np.maximum(1.0, used * float(words.shape[1]))
+
+
+class SentRows(_Sent):
+    """Row trains of a sequence of products; see `_Sent`.
+
+    Parameters
+    ----------
+    words : (n, rows) uint32 array
+    opposite : SentRows, optional
+        The same trains with inverted signs, whose data are used.
+    """
+
+    def __init__(self, words: np.ndarray, opposite: SentRows | None = None) -> None:
+        super().__init__(words)
+        self._opposite = opposite
+        self._only: tuple[np.ndarray, SentRows] | None = None
+
+    def turned(self) -> SentRows:
+        """Return the trains with inverted signs."""
+        return SentRows(self.words ^ SIGN, self)
+
+    def coincident(self, columns: SentColumns) -> np.ndarray:
+        """Return the numbers of the products in which any row and any column fires."""
+        rows = self if self._opposite is None else self._opposite
+        return np.flatnonzero((rows.used & SLOTS != 0) & (columns.used & SLOTS != 0))
+
+    def only(self, products: np.ndarray) -> SentRows:
+        """Return the rows of some products; the last result is kept."""
+        if self._opposite is not None:
+            return self._opposite.only(products).turned()
+        if self._only is None or not np.array_equal(self._only[0], products):
+            self._only = products, SentRows(self.words[products])
+        return self._only[1]
+
+    def meeting(self, start: int, columns: SentColumns) -> tuple[np.ndarray, np.ndarray]:
+        """Return the trains of a batch without slots in which no column fires, (n, rows), and the number of slots left, (rows,) int64."""
+        return self._once(start, "meeting", lambda: self._meeting(start, columns))
+
+    def _meeting(self, start: int, columns: SentColumns) -> tuple[np.ndarray, np.ndarray]:
+        if self._opposite is not None:
+            words, slots = self._opposite.meeting(start, columns)
+            return words ^ SIGN, slots
+        own = slice(start, start + MAX_BATCH)
+        words = self.words[own] & columns.used[own, None]
+        return words, line_pulses(words)
+
+    def coincidences(self, start: int, columns: SentColumns) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
+        """Return what `count_coincidences` returns for a batch, and whether up and down are to be exchanged."""
+        if self._opposite is not None:
+            return *self._opposite.coincidences(start, columns)[:3], True
+        lines, planes, width = self.meeting_lines(start, columns), columns.planes(start), columns.words.shape[1]
+        return self._once(start, "coincidences", lambda: (*count_coincidences(lines, planes, width), False))
+
+    def meeting_lines(self, start: int, columns: SentColumns) -> np.ndarray:
+        """Return the trains of `meeting` line by line, (rows, n)."""
+        opposite = self._opposite
+        if opposite is not None:
+            return self._once(start, "meeting lines", lambda: opposite.meeting_lines(start, columns) ^ SIGN)
+        return self._once(start, "meeting lines", lambda: np.ascontiguousarray(self.meeting(start, columns)[0].T))
+
+    def lines(self, start: int) -> np.ndarray:
+        """Return all trains of a batch line by line, (rows, n)."""
+        return self._once(start, "lines", lambda: np.ascontiguousarray(self.words[start : start + MAX_BATCH].T))
+
+    def busy(self, start: int, columns: SentColumns) -> np.ndarray | None:
+        """Return the slots of a group of products of a batch for busy rows, 0 for others: (rows,) int64 (see `pulse_rows.group_slots`).
+
+        None if no row is busy. The pulses of a row are estimated from its slots and the mean of the columns.
+        """
+        rows = self if self._opposite is None else self._opposite
+        return rows._once(start, "busy", lambda: (rows._busy(start, columns),))[0]
+
+    def _busy(self, start: int, columns: SentColumns) -> np.ndarray | None:
+        shares = columns.shares(start)
+        # No row has more pulses than that; the margin is for rounding.
+        if line_pulses(self.words[start : start + MAX_BATCH]).max(initial=0) * shares.max(initial=0.0) < 0.999 * _BUSY:
+            return None
+        slots = np.bitwise_count(self.lines(start) & SLOTS)
+        pulses = slots @ shares
+        return np.where(pulses > _BUSY, pulse_rows.group_slots(pulses, slots.sum(axis=1)), 0)
 
 
 def _by_strips(kernel: Callable[..., Any], height: int, room: Callable[[], Any], *arguments: Any) -> None:
@@ -98,7 +179,7 @@ def _by_strips(kernel: Callable[..., Any], height: int, room: Callable[[], Any],
 
 def apply_batch(
     state: np.ndarray,
-    rows: np.ndarray,
+    rows: np.ndarray | SentRows,
     columns: np.ndarray | SentColumns,
     parameters: dict[str, np.ndarray],
     law: Law,
@@ -110,7 +191,8 @@ def apply_batch(
 ) -> int:
     """Apply coincident pulses to devices, equal in distribution to `pulses.apply_pulses` and several times as fast.
 
-    Parameters and result are those of `pulses.apply_pulses`; ``columns`` may be `SentColumns` that other grids receive, too. ``found``
+    Parameters and result are those of `pulses.apply_pulses`; trains that other grids receive, too, may be `SentRows` and `SentColumns`,
+    which remember what follows from them; such rows are always given with the same columns. ``found``
     (rows,) float64 is set to the sum over a row of the states before the pulses, each times ``received``, which must be zero before the
     call; it is supported for at most `MAX_BATCH` products, in main memory. Which pulses fall is bit-identical, and so are the number of
     pulses, ``received``, and every state, except for the noise of three shortcuts:
@@ -130,15 +212,16 @@ def apply_batch(
 
     On the GPU no shortcut is used: each device has a thread, and all states are bit-identical to `pulses.apply_pulses`.
     """
-    sent = columns if isinstance(columns, SentColumns) else SentColumns(columns)
+    rows = rows if isinstance(rows, SentRows) else SentRows(rows)
+    columns = columns if isinstance(columns, SentColumns) else SentColumns(columns)
     if on_gpu(state):
-        return apply_pulses(state, rows, sent.words, parameters, law, one_sided, key, first_step, received)
-    steps = np.uint64(first_step) + np.arange(len(rows), dtype=np.uint64)
-    if len(rows) > MAX_BATCH:
-        products = sent.coincident(rows)
-        if len(products) <= _SPARSE * len(rows):
-            rows, sent, steps = rows[products], sent.only(products), steps[products]
-    columns = sent.words
+        return apply_pulses(state, rows.words, columns.words, parameters, law, one_sided, key, first_step, received)
+    n = len(rows)
+    steps = np.uint64(first_step) + np.arange(n, dtype=np.uint64)
+    if n > MAX_BATCH:
+        products = rows.coincident(columns)
+        if len(products) <= _SPARSE * n:
+            rows, columns, steps, n = rows.only(products), columns.only(products), steps[products], len(products)
     arrays = [parameters[name] for name in PARAMETERS]
     numbers = law.numbers(state.dtype)
     spread = numbers[1]
@@ -147,53 +230,47 @@ def apply_batch(
     # A row has constant steps if all its devices do; the first device often decides.
     constant = steady & ~np.any([parameters[name][:, :1] != 0 for name in ("shape_up", "shape_down")], axis=(0, 2))
     height, width = state.shape
-    for start in range(0, len(rows), MAX_BATCH):
-        some, others = rows[start : start + MAX_BATCH], columns[start : start + MAX_BATCH]
+    for start in range(0, n, MAX_BATCH):
+        meeting, slots = rows.meeting(start, columns)
         stream = *key.words, steps[start : start + MAX_BATCH]
-        planes, fired = sent.planes(start), np.full(height, -1, np.int64)
+        # Rows that have no slot in common with a column receive no pulse.
+        planes, fired = columns.planes(start), np.where(slots > 0, np.int64(-1), np.int64(0))
         sums = np.empty(0) if found is None else found
-        if steady:
-            row_lines = np.ascontiguousarray(some.T)
-            if constant.any():
-                given = (
-                    state,
-                    row_lines,
-                    np.ascontiguousarray(others.T),
-                    planes,
-                    one_sided,
-                    *arrays,
-                    spread,
-                    *stream,
-                    received,
-                    fired,
-                    sums,
-                )
-                _by_strips(apply_constant, height, partial(pulse_constant.room, len(some), width, state.dtype), *given)
-            slots = np.where(fired < 0, _busy(row_lines, others), 0)
-            busy = slots > 0
-            if busy.any():
-                blocks = np.zeros((height, -(-width // pulse_rows.COLUMNS)), np.int64)
-                found_there = np.zeros(blocks.shape if found is not None else (0, 0))
-                given = (
-                    state,
-                    row_lines,
-                    others,
-                    planes,
-                    one_sided,
-                    *arrays,
-                    spread,
-                    *stream,
-                    received,
-                    blocks,
-                    slots,
-                    found_there,
-                )
-                _by_strips(busy_rows(law.noise), blocks.size, partial(pulse_rows.room, state.dtype), *given)
-                fired[busy] = blocks.sum(axis=1)[busy]
-                if found is not None:
-                    found[busy] = found_there.sum(axis=1)[busy]
-        if (fired < 0).any():
-            given = state, some, others, planes, one_sided, *arrays, *numbers, *stream, received, fired, sums
+        if found is not None:
+            found.fill(0.0)
+        if constant.any():
+            lines = rows.meeting_lines(start, columns), columns.lines(start)
+            counted = rows.coincidences(start, columns)
+            given = state, *lines, *counted, one_sided, *arrays, spread, *stream, received, fired, sums
+            _by_strips(apply_constant, height, partial(pulse_constant.room, width, state.dtype), *given)
+        others = fired < 0
+        group = rows.busy(start, columns) if steady and others.any() else None
+        busy = others & (group > 0) if group is not None else others & False
+        if group is not None and busy.any():
+            blocks = np.zeros((height, -(-width // pulse_rows.COLUMNS)), np.int64)
+            found_there = np.zeros(blocks.shape if found is not None else (0, 0))
+            own = slice(start, start + MAX_BATCH)
+            trains = rows.lines(start), columns.words[own], columns.used[own]
+            given = (
+                state,
+                *trains,
+                planes,
+                one_sided,
+                *arrays,
+                spread,
+                *stream,
+                received,
+                blocks,
+                np.where(busy, group, 0),
+                found_there,
+            )
+            _by_strips(busy_rows(law.noise), blocks.size, partial(pulse_rows.room, state.dtype), *given)
+            fired[busy] = blocks.sum(axis=1)[busy]
+            if found is not None:
+                found[busy] = found_there.sum(axis=1)[busy]
+        if (others & ~busy).any():
+            words = meeting, columns.words[start : start + MAX_BATCH]
+            given = state, *words, planes, one_sided, *arrays, *numbers, *stream, received, fired, sums
             _by_strips(events(law.law, law.noise), height, partial(pulse_events.room, width, state.dtype), *given)
         pulses += int(fired.sum())
     return pulses

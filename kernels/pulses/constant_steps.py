@@ -20,12 +20,13 @@ import numpy as np
 
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.lines import row_weighted
-from analogpc.kernels.pulses.planes import SCRATCH, list_planes, sum_planes
 from analogpc.kernels.random.streams import LARGEST_NORMAL, normal, philox, row_normals, split
-from analogpc.kernels.words import SLOTS, count_bits
+from analogpc.kernels.words import SLOTS, count_bits, lowest_bit
 
 _BATCH = np.uint32(0x80000000)
 """Bit in the second word of the counters of whole-batch draws, which those of single pulses never have."""
+_FEW = 16
+"""All devices of a row are moved together unless there are fewer pulses than one for this many devices."""
 
 
 @compiled(forceinline=True)
@@ -50,9 +51,9 @@ def _moved(w, ups, downs, up, down, low, high, spread, xi):
 @compiled(error_model="numpy")
 def _mark_unsafe(state, ups, downs, up, down, low, high, most, unsafe):
     """Mark the devices that pulses could move to a bound; return their number."""
-    kind, some = type(most), 0
+    some = 0
     for i in range(state.size):
-        safe = _safe(state[i], kind(ups[i]), kind(downs[i]), up[i], down[i], low[i], high[i], most)
+        safe = _safe(state[i], ups[i], downs[i], up[i], down[i], low[i], high[i], most)
         unsafe[i] = (ups[i] + downs[i] > 0) & (low[i] < high[i]) & (not safe)
     for i in range(state.size):
         some += unsafe[i]
@@ -60,13 +61,13 @@ def _mark_unsafe(state, ups, downs, up, down, low, high, most, unsafe):
 
 
 @compiled(error_model="numpy")
-def _move_safe(state, ups, downs, up, down, low, high, spread, most, xi):
+def _move_safe(state, ups, downs, up, down, low, high, spread, unsafe, xi):
     """Move the other devices that received pulses."""
     kind = type(spread)
     for i in range(state.size):
-        w, n, m = state[i], kind(ups[i]), kind(downs[i])
-        moving = (ups[i] + downs[i] > 0) & (low[i] < high[i]) & _safe(w, n, m, up[i], down[i], low[i], high[i], most)
-        state[i] = _moved(w, n, m, up[i], down[i], low[i], high[i], spread, kind(xi[i])) if moving else w
+        w = state[i]
+        moving = (ups[i] + downs[i] > 0) & (low[i] < high[i]) & (unsafe[i] == 0)
+        state[i] = _moved(w, ups[i], downs[i], up[i], down[i], low[i], high[i], spread, kind(xi[i])) if moving else w
 
 
 @compiled
@@ -79,14 +80,15 @@ def _depends(shape_up, shape_down):
 
 
 @compiled
-def _tally(ups, downs, received):
-    """Count the pulses of every device; return their sum."""
-    fired = 0
-    for i in range(ups.size):
-        fired += ups[i] + downs[i]
-    for i in range(ups.size):
-        received[i] += ups[i] + downs[i]
-    return fired
+def _load(upwards, downwards, one_sided, pulses):
+    """Load the pulses of a row as numbers in the type of the states: upwards, downwards and both."""
+    kind = pulses.dtype.type
+    for i in range(upwards.size):
+        pulses[0, i] = kind(upwards[i])
+    for i in range(upwards.size):
+        pulses[1, i] = kind(0) if one_sided else kind(downwards[i])
+    for i in range(upwards.size):
+        pulses[2, i] = pulses[0, i] + pulses[1, i]
 
 
 @compiled
@@ -94,6 +96,29 @@ def _words(c0, c1, step, k0, k1):
     """Return a block of draws for one device (not inlined: rarely called)."""
     c2, c3 = split(step)
     return philox(c0, c1, c2, c3, k0, k1)
+
+
+@compiled(error_model="numpy")
+def _move_few(state, ups, downs, up, down, low, high, spread, most, marks, j, k0, k1, step, unsafe):
+    """Perform `_mark_unsafe` and `_move_safe` for the few devices in ``marks``: only these get a normal number."""
+    kind, some = type(spread), 0
+    for w in range(marks.size):
+        bits = marks[w]
+        while bits != 0:
+            i = 64 * w + int(lowest_bit(bits))
+            bits &= bits - np.uint64(1)
+            unsafe[i] = 0
+            if ups[i] + downs[i] == 0 or low[i] >= high[i]:
+                continue
+            xi = kind(0)
+            if not _safe(state[i], ups[i], downs[i], up[i], down[i], low[i], high[i], most):
+                unsafe[i] = 1
+                some += 1
+                continue
+            if spread > 0:
+                xi = kind(normal(_words(np.uint32(i // 4), _BATCH | np.uint32(j), step, k0, k1)[i % 4]))
+            state[i] = _moved(state[i], ups[i], downs[i], up[i], down[i], low[i], high[i], spread, xi)
+    return some
 
 
 @compiled(error_model="numpy")
@@ -131,54 +156,54 @@ def _one_device(state, row, column, j, i, up, down, low, high, spread, one_sided
     return w
 
 
-def room(n: int, width: int, dtype: np.dtype) -> tuple[np.ndarray, ...]:
-    """Allocate working space for rows.
-
-    The planes, the digits of their sum (two views), pulses upwards and downwards, normal numbers, marks, products of states.
-    """
-    places, digits = np.empty(31 * n + 8, np.uint64), np.empty(SCRATCH, np.uint64)
-    counts = np.zeros((2, width), np.int32)
-    xi, unsafe, products = (
-        np.zeros((width + 3) // 4 * 4, np.float32),
-        np.empty(width, np.uint8),
-        np.empty(width + width // 8, dtype),
-    )
-    return places, digits, digits.view(np.uint32), counts, xi, unsafe, products
+def room(width: int, dtype: np.dtype) -> tuple[np.ndarray, ...]:
+    """Allocate working space for rows: pulses upwards, downwards and both; normal numbers, marks, products of states."""
+    xi, unsafe = np.zeros((width + 3) // 4 * 4, np.float32), np.empty(width, np.uint8)
+    return np.empty((3, width), dtype), xi, unsafe, np.empty(width + width // 8, dtype)
 
 
 @compiled
 def apply_constant(
-    begin, end, room, state, rows, columns, planes, one_sided, up, down, shape_up, shape_down, low, high, spread, k0, k1, steps,
-    received, fired, found,
+    begin, end, room, state, rows, columns, counts, marks, pulses, turned, one_sided, up, down, shape_up, shape_down, low, high, spread,
+    k0, k1, steps, received, fired, found,
 ):  # fmt: skip
-    """Apply a batch to those rows of devices from ``begin`` to ``end`` whose steps are all constant.
+    """Apply a batch to those rows of devices from ``begin`` to ``end`` whose ``fired`` is negative and whose steps are all constant.
 
-    ``rows`` (rows, n) and ``columns`` (columns, n) hold the trains of a line contiguously, ``planes`` are from `bit_planes`. ``fired``
-    (rows,) int64 is set to the number of pulses that a row received, or to -1 if it has state-dependent steps; a nonempty ``found``
-    (rows,) float64 is set to the sum of the states before the batch, each times ``received``.
+    ``rows`` (rows, n) and ``columns`` (columns, n) hold the trains of a line contiguously; ``counts``, ``marks`` and ``pulses`` are from
+    `count_coincidences`, of trains with inverted signs if ``turned``. ``fired`` (rows,) int64 is set to the number of pulses that a row
+    received, and stays negative if it has state-dependent steps; a nonempty ``found`` (rows,) float64 is set to the sum of the states
+    before the batch, each times its pulses. A nonempty ``received`` (rows, columns) counts the pulses.
     """
     width = state.shape[1]
     c2, c3 = split(steps[0])
     most = spread * type(spread)(LARGEST_NORMAL)
-    places, digits, halves, counts, xi, unsafe, products = room
-    ups, downs = counts[0], counts[1]
+    loaded, xi, unsafe, products = room
+    ups, downs, both = loaded[0], loaded[1], loaded[2]
+    first, second = (1, 0) if turned else (0, 1)
     for j in range(begin, end):
-        if _depends(shape_up[j], shape_down[j]):
-            fired[j] = -1
+        if fired[j] >= 0 or _depends(shape_up[j], shape_down[j]):
             continue
-        count = list_planes(rows[j], places)
-        sum_planes(planes, places, count, np.uint64(0), digits, halves, ups)
-        if not one_sided:
-            sum_planes(planes, places, count, np.uint64(1), digits, halves, downs)
-        fired[j] = _tally(ups, downs, received[j])
+        fired[j] = pulses[j, first] + (0 if one_sided else pulses[j, second])
+        if fired[j] == 0:
+            continue
+        _load(counts[j, first], counts[j, second], one_sided, loaded)
+        for i in range(width if received.size > 0 else 0):
+            received[j, i] += np.int32(both[i])
         if found.size > 0:
-            found[j] = row_weighted(received[j], state[j], products)
-        if spread > 0:
-            row_normals(xi, _BATCH | np.uint32(j), c2, c3, k0, k1, 0)
-        some = _mark_unsafe(state[j], ups, downs, up[j], down[j], low[j], high[j], most, unsafe)
-        _move_safe(state[j], ups, downs, up[j], down[j], low[j], high[j], spread, most, xi)
+            found[j] = row_weighted(both, state[j], products)
+        if _FEW * fired[j] < width:
+            # fmt: off
+            some = _move_few(
+                state[j], ups, downs, up[j], down[j], low[j], high[j], spread, most, marks[j], j, k0, k1, steps[0], unsafe,
+            )
+            # fmt: on
+        else:
+            if spread > 0:
+                row_normals(xi, _BATCH | np.uint32(j), c2, c3, k0, k1, 0)
+            some = _mark_unsafe(state[j], ups, downs, up[j], down[j], low[j], high[j], most, unsafe)
+            _move_safe(state[j], ups, downs, up[j], down[j], low[j], high[j], spread, unsafe, xi)
         for i in range(width if some > 0 else 0):
-            if unsafe[i]:
+            if unsafe[i] and ups[i] + downs[i] > 0:
                 # fmt: off
                 state[j, i] = _one_device(
                     state[j, i], rows[j], columns[i], j, i, up[j, i], down[j, i], low[j, i], high[j, i], spread, one_sided,

@@ -150,13 +150,14 @@ def busy_rows(kind: int) -> Callable[..., None]:
 
     @compiled(error_model="numpy")
     def apply(
-        first_block, end, room, state, rows, columns, planes, one_sided, up, down, shape_up, shape_down, low, high, spread, k0, k1, steps,
-        received, fired, slots, found,
+        first_block, end, room, state, rows, columns, used, planes, one_sided, up, down, shape_up, shape_down, low, high, spread, k0, k1,
+        steps, received, fired, slots, found,
     ):  # fmt: skip
         """Apply a batch to blocks of rows, from ``first_block`` to ``end``, except those of rows with ``slots`` 0 (see `group_slots`).
 
-        ``rows`` (rows, n) holds the trains of a line contiguously. ``fired`` (rows, blocks) is set to the number of pulses of a block; a
-        nonempty ``found`` (rows, blocks) float64 is set to the sum of the states before the batch, each times ``received``.
+        ``rows`` (rows, n) holds the trains of a line contiguously, ``used`` (n,) is from `used_slots`. ``fired``
+        (rows, blocks) is set to the number of pulses of a block; a nonempty ``found`` (rows, blocks) float64 is set to the sum of the
+        states before the batch, each times ``received``.
         """
         width, blocks = state.shape[1], fired.shape[1]
         work, unsafe, pulses, draws, xi, products, mask = room
@@ -177,7 +178,7 @@ def busy_rows(kind: int) -> Callable[..., None]:
                         continue
                     some = lanes
                     if own <= _FEW_SLOTS:
-                        mark_firing(planes, left // PLANE_COLUMNS, word, row[b], b, one_sided, mask)
+                        mark_firing(planes, left // PLANE_COLUMNS, word, row[b] & used[b], b, one_sided, mask)
                         some = _marked(mask)
                     if _SPARSE * some < lanes:
                         advance_some(work, mask, place, row[b], columns[b], one_sided, additive)

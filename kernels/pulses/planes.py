@@ -12,8 +12,8 @@ import numpy as np
 
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.memory import empty
-from analogpc.kernels.threads import distribute
-from analogpc.kernels.words import MAX_LENGTH, SIGN, lowest_bit
+from analogpc.kernels.threads import distribute, over_slices
+from analogpc.kernels.words import MAX_LENGTH, SIGN, SLOTS, count_bits, lowest_bit
 
 WORDS = 8
 """Number of uint64 words in a block of columns: 512 columns, one cache line."""
@@ -31,6 +31,8 @@ _W, _W2, _W3, _W4, _CARRY = (np.uint64(WORDS * level) for level in (1, 2, 3, 4, 
 _HALVES = np.uint32(0xFFFF)
 _PART = 2**13
 """Least number of trains for one thread."""
+_FEW = 4
+"""Number of slots of a product up to which bits are collected slot by slot, instead of transposing all of them."""
 
 
 @compiled
@@ -49,43 +51,88 @@ def _transpose(square):
 
 
 @compiled
-def _fill_planes(columns, planes, first, last, square):
-    """Fill the planes of the products from ``first`` to ``last``; ``square`` (32,) uint32 is working space."""
-    blocks, _, words = planes.shape
+def _used_slots(words, used):
+    """Set the sign bit and the slots in which any line fires, for every product."""
+    for b in range(words.shape[0]):
+        slots = SIGN
+        for j in range(words.shape[1]):
+            slots |= words[b, j]
+        used[b] = slots
+
+
+def used_slots(words: np.ndarray) -> np.ndarray:
+    """Return the slots in which any line fires in each product, and the sign bit: (n,) uint32 from trains (n, lines)."""
+    used = np.empty(len(words), np.uint32)
+    over_slices(_used_slots, _PART, (np.ascontiguousarray(words), used))
+    return used
+
+
+@compiled(forceinline=True)
+def _slot(square, slot, turned):
+    """Return the bits of a slot of 32 words with the sign bit 0, or 1 if ``turned`` is 0, in the order of the words."""
+    bits = np.uint32(0)
+    for t in range(np.uint64(32)):
+        word = square[t]
+        bits |= np.uint32(np.uint32(word >> slot) & np.uint32(np.uint32(word ^ turned) >> np.uint32(31))) << np.uint32(t)
+    return bits
+
+
+@compiled
+def _fill_planes(columns, used, planes, first, last, square):
+    """Fill the planes of the ``used`` slots of the products from ``first`` to ``last``; ``square`` (32,) uint32 is working space."""
+    width = columns.shape[1]
     for b in range(first, last):
-        for block in range(blocks):
+        slots = np.uint32(used[b] & SLOTS)
+        few = count_bits(slots) <= _FEW
+        for word in range(planes.shape[0] * 2 * WORDS if slots != 0 else 0):
+            block, place, start = word // (2 * WORDS), word % (2 * WORDS), 32 * word
+            some = np.uint32(0)
             # Words of missing columns stay empty.
-            for word in range(min(words, (columns.shape[1] - block * COLUMNS + 31) // 32)):
-                start = block * COLUMNS + 32 * word
-                for t in range(32):
-                    square[t] = columns[b, start + t] if start + t < columns.shape[1] else np.uint32(0)
+            for t in range(32 if start < width else 0):
+                square[t] = columns[b, start + t] if start + t < width else np.uint32(0)
+                some |= square[t]
+            some = np.uint32(some & slots)
+            negative = np.uint32(0)
+            if some != 0 and not few:
                 _transpose(square)
                 negative = square[31]
-                for slot in range(MAX_LENGTH):
-                    place = 2 * (MAX_LENGTH * b + slot)
-                    planes[block, place, word] = square[slot] & ~negative
-                    planes[block, place + 1, word] = square[slot] & negative
+            left = slots
+            while left != 0:
+                slot = np.uint32(lowest_bit(left))
+                left = np.uint32(left & np.uint32(left - np.uint32(1)))
+                up, down = np.uint32(0), np.uint32(0)
+                if some != 0 and few:
+                    up, down = _slot(square, slot, SIGN), _slot(square, slot, np.uint32(0))
+                elif some != 0:
+                    up, down = square[slot] & ~negative, square[slot] & negative
+                pair = 2 * (MAX_LENGTH * b + int(slot))
+                planes[block, pair, place], planes[block, pair + 1, place] = up, down
 
 
-def bit_planes(columns: np.ndarray) -> np.ndarray:
+def bit_planes(columns: np.ndarray, used: np.ndarray) -> np.ndarray:
     """Convert the column trains of a batch to planes.
 
     Parameters
     ----------
     columns : (n, columns) uint32 array
         From `pulses.trains`.
+    used : (n,) uint32 array
+        From `used_slots`.
 
     Returns
     -------
     (blocks, (62 n + 8) WORDS) uint64 array
         Plane 2 (31 b + s) + sign of a block holds the columns that fire in slot s of product b with that sign (1: negative), 64
-        to a word, lowest bit first. The last 8 planes are empty.
+        to a word, lowest bit first. Planes of slots in which no column fires are not written, and must not be read. The last 8 planes
+        are empty.
     """
     n, width = columns.shape
     planes = empty((-(-width // COLUMNS), 2 * MAX_LENGTH * n + 8, 2 * WORDS), np.uint32, columns)
-    planes[:, 0 if width % COLUMNS else 2 * MAX_LENGTH * n :] = 0
+    planes[:, 2 * MAX_LENGTH * n :] = 0
     distribute(
-        lambda first, last: _fill_planes(columns, planes, first, last, np.empty(32, np.uint32)), n, 1 + _PART // max(1, width)
+        lambda first, last: _fill_planes(columns, used, planes, first, last, np.empty(32, np.uint32)),
+        n,
+        1 + _PART // max(1, width),
     )
     return planes.view(np.uint64).reshape(len(planes), -1)
 
@@ -168,7 +215,7 @@ def _add_eight(planes, s0, s1, s2, s3, s4, s5, s6, s7, digits, words):
 
 
 @compiled
-def sum_planes(planes, places, count, direction, digits, halves, counts):
+def sum_planes(planes, places, count, direction, digits, halves, counts, marks):
     """Add up planes: the number of pulses in one direction for every column.
 
     Parameters
@@ -181,8 +228,10 @@ def sum_planes(planes, places, count, direction, digits, halves, counts):
         0 (upwards) or 1 (downwards).
     digits, halves : (SCRATCH,) uint64 array and the same memory as (2 SCRATCH,) uint32 array
         Working space.
-    counts : (columns,) int32 array
+    counts : (columns,) array of integers
         Overwritten.
+    marks : (columns / 64, rounded up) uint64 array
+        Columns with pulses are added to it, lowest bit first.
     """
     d = np.uint64(WORDS) * direction
     levels = 0
@@ -191,7 +240,7 @@ def sum_planes(planes, places, count, direction, digits, halves, counts):
     for block in range(planes.shape[0]):
         start, stop = block * COLUMNS, min(counts.size, (block + 1) * COLUMNS)
         words = (stop - start + 63) // 64
-        for place in range(digits.size):
+        for place in range(WORDS * max(levels, 5)):
             digits[place] = 0
         for g in range(0, count, 8):
             # fmt: off
@@ -209,6 +258,9 @@ def sum_planes(planes, places, count, direction, digits, halves, counts):
                     digits[WORDS * level + w] = kept ^ carry
                     more = more or kept & carry != 0
                 level += 1
+        for w in range(words):
+            for level in range(levels):
+                marks[WORDS * block + w] |= digits[WORDS * level + w]
         for word in range((stop - start + 31) // 32):
             _read_digits(halves[word:], levels, counts[start + 32 * word : min(start + 32 * word + 32, stop)])
 
@@ -219,5 +271,55 @@ def _read_digits(digits, levels, counts):
     counts[:] = 0
     for level in range(levels):
         bits = digits[2 * WORDS * level]
-        for t in range(counts.size):
+        if bits == 0:
+            continue
+        for t in range(np.uint64(counts.size)):
             counts[t] += np.int32(np.uint32(np.uint32(bits >> np.uint32(t)) & np.uint32(1)) << np.uint32(level))
+
+
+@compiled
+def _count(rows, planes, counts, marks, pulses, places, digits, halves):
+    """Count the coincidences of all columns with some rows, (rows, n): upwards and downwards, (rows, 2, columns)."""
+    for j in range(rows.shape[0]):
+        marks[j] = 0
+        count = list_planes(rows[j], places)
+        for direction in range(2 if count > 0 else 0):
+            sum_planes(planes, places, count, np.uint64(direction), digits, halves, counts[j, direction], marks[j])
+            total = np.int64(0)
+            for i in range(counts.shape[2]):
+                total += counts[j, direction, i]
+            pulses[j, direction] = total
+
+
+def count_coincidences(rows: np.ndarray, planes: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Count the pulses that devices receive from a batch.
+
+    Parameters
+    ----------
+    rows : (rows, n) uint32 array
+        Trains of the rows, with no slots in which no column fires.
+    planes : array
+        From `bit_planes`.
+    width : int
+        Number of columns.
+
+    Returns
+    -------
+    counts : (rows, 2, columns) int16 array
+        Pulses upwards and downwards; not set in rows without slots.
+    marks : (rows, columns / 64, rounded up) uint64 array
+        Devices that receive pulses, lowest bit first.
+    pulses : (rows, 2) int64 array
+        Sums of the counts over a row.
+    """
+    height, n = rows.shape
+    counts, pulses = empty((height, 2, width), np.int16, rows), np.zeros((height, 2), np.int64)
+    marks = np.empty((height, -(-width // 64)), np.uint64)
+
+    def count(first: int, last: int) -> None:
+        places, digits = np.empty(MAX_LENGTH * n + 8, np.uint64), np.empty(SCRATCH, np.uint64)
+        own = (array[first:last] for array in (counts, marks, pulses))
+        _count(rows[first:last], planes, *own, places, digits, digits.view(np.uint32))
+
+    distribute(count, height, STRIP)
+    return counts, marks, pulses

@@ -14,7 +14,7 @@ from scipy import stats
 from analogpc.kernels.pulses import batches as pulse_batches
 from analogpc.kernels.pulses import moments as pulse_moments
 from analogpc.kernels.pulses.batches import apply_batch
-from analogpc.kernels.pulses.planes import bit_planes, mark_firing
+from analogpc.kernels.pulses.planes import bit_planes, mark_firing, used_slots
 from analogpc.kernels.pulses.updates import ADDITIVE, LINEAR, MULTIPLICATIVE, Law, apply_pulses
 from analogpc.kernels.random.streams import Key
 
@@ -108,14 +108,15 @@ def test_devices_that_fire_are_processed_alone_as_in_their_row(rng, additive, on
     arrays = [p[name][0] for name in ("up", "down", "shape_up", "shape_down", "low", "high")]
     rows, columns = random_trains(rng, n, 1, 0.1), random_trains(rng, n, 200, 0.1)
     places, start, spread = np.uint64(0), rng.uniform(-0.3, 0.3, 200), np.float64(0.5)
-    planes, mask = bit_planes(columns), np.zeros(4, np.uint64)
+    used = used_slots(columns)
+    planes, mask = bit_planes(columns, used), np.zeros(4, np.uint64)
     works = [np.zeros(pulse_moments.PLACES * pulse_moments.COLUMNS) for _ in range(2)]
     for work in works:
         pulse_moments.load(work, lanes, places, start, *arrays, spread, additive)
         pulse_moments.begin(work, lanes)
     several = 0
     for b in range(n):
-        mark_firing(planes, 0, places, rows[b, 0], b, one_sided, mask)
+        mark_firing(planes, 0, places, rows[b, 0] & used[b], b, one_sided, mask)
         hits = np.bitwise_count(rows[b] & columns[b] & SLOTS)
         falls = hits * ~(one_sided & ((rows[b] ^ columns[b]) >= SIGN))
         np.testing.assert_array_equal(np.unpackbits(mask.view(np.uint8), bitorder="little")[:200], falls > 0)
