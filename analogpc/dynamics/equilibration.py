@@ -87,7 +87,7 @@ class Equilibration:
         self.predict(last)
         reading = self._readings[last]
         if reading.value is not None:
-            self._place(last + 1, reading.value + force)
+            self._place(last + 1, added(reading.value, force))
         else:
             self._settle(last + 1, force if reading.gain is None else added(reading.gain, force))
 

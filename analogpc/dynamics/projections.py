@@ -9,6 +9,7 @@ import numpy as np
 
 from analogpc.blocks import Block, BlockSpecification
 from analogpc.blocks.activation import FUNCTIONS
+from analogpc.kernels.activations import clip
 from analogpc.kernels.products import added
 
 _RANGES = {
@@ -101,9 +102,9 @@ class Projection:
 
     def move(self, layer: Block, prediction: np.ndarray, tape: Any, feedback: np.ndarray) -> np.ndarray:
         """Return the state after one unit step, (n, *output_shape), given ``prediction`` and ``tape`` of the last read."""
-        moved = (self._pre_activation(layer, tape) if self._modified else prediction) + feedback
+        moved = added(self._pre_activation(layer, tape) if self._modified else prediction, feedback)
         bounded = self._low > -np.inf or self._high < np.inf
-        return np.clip(moved, self._low, self._high, out=moved) if bounded else moved
+        return clip(moved, self._low, self._high) if bounded else moved
 
     def _pre_activation(self, layer: Block, tape: Any) -> np.ndarray:
         blocks, place = self._placed(layer, tape)

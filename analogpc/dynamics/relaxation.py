@@ -15,6 +15,7 @@ from analogpc.dynamics.state_memory import StateMemory
 from analogpc.kernels.descent import momentum_step, plain_step
 from analogpc.kernels.memory import zeros
 from analogpc.kernels.products import added, difference, inner, largest, negative, row, scaled
+from analogpc.kernels.softmax import softmax as rowwise_softmax
 
 Output = Literal["squared-error", "cross-entropy"]
 """Loss at the output layer for a prediction u of a target y: 1/2 ||y - u||^2, or the cross-entropy - sum y log softmax(u)."""
@@ -32,10 +33,7 @@ def energy(error: np.ndarray) -> Any:
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Return probabilities over all values of a sample, in the type of ``logits``."""
-    flat = logits.reshape(len(logits), -1)
-    grown = np.exp(flat - flat.max(axis=1, keepdims=True))
-    grown /= grown.sum(axis=1, keepdims=True)
-    return grown.reshape(logits.shape)
+    return rowwise_softmax(logits.reshape(len(logits), -1)).reshape(logits.shape)
 
 
 def refuse_target(target: np.ndarray, outputs: np.ndarray) -> None:

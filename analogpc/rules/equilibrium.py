@@ -15,7 +15,8 @@ from analogpc.devices.matrix import TwoPhases
 from analogpc.dynamics.equilibration import Equilibration
 from analogpc.dynamics.projections import Projection
 from analogpc.dynamics.relaxation import energy, output_error, refuse_target
-from analogpc.kernels.products import row
+from analogpc.dynamics.repetition import repeated
+from analogpc.kernels.products import row, scaled
 from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, StepResult
 from analogpc.rules.contrast import NudgedRule, phase_name
@@ -63,12 +64,11 @@ class EquilibriumPropagation(NudgedRule):
     def relax(self, free: Equilibration, target: np.ndarray, beta: float) -> Equilibration:
         """Relax the free state for one phase, nudged with ``beta`` (of either sign)."""
         phase, depth = free.copy(), len(free.layers)
-        strength = target.dtype.type(beta)
         if self.drive == "clamp":
-            phase.hold_output(strength * output_error(self.output, target, phase.states[-1]))
+            phase.hold_output(scaled(output_error(self.output, target, phase.states[-1]), beta))
 
         def nudge() -> None:
-            phase.pull_output(strength * output_error(self.output, target, phase.states[-1]))
+            phase.pull_output(scaled(output_error(self.output, target, phase.states[-1]), beta))
 
         for _ in range(self.iteration_count(depth)):
             for parity in (0, 1):
@@ -106,19 +106,25 @@ class EquilibriumPropagation(NudgedRule):
 
     @override
     def train_step(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> StepResult:
-        free = self.free(network, x)
-        outputs = free.states[-1]
-        refuse_target(target, outputs)
-        signs = self.signs()
-        phases = [self.relax(free, target, sign * self.beta) for sign in signs]
-        errors = [phase.errors() for phase in phases]
+        work, signs = partial(self._phases, network), self.signs()
+        outputs, tapes, errors = repeated(self, work, x, target) if network.recordable else work(x, target)
         for index, layer in at_once(enumerate(network.layers)):
             # The errors carry the sign of the phase, so that no gain is negative.
-            one, *other = (layer.products(p.tapes[index], e[index]) for p, e in zip(phases, errors, strict=True))
+            one, *other = (layer.products(t[index], e[index]) for t, e in zip(tapes, errors, strict=True))
             if other:
                 apply(TwoPhases(one, other[0]), 0.5 / self.beta)
             elif signs == (1,):
                 apply(one, 1 / self.beta)
             else:
-                apply(layer.products(phases[0].tapes[index], -errors[0][index]), 1 / self.beta)
+                apply(layer.products(tapes[0][index], -errors[0][index]), 1 / self.beta)
         return StepResult(outputs, row([sum(map(energy, layer)) / len(layer) for layer in zip(*errors, strict=True)], outputs))
+
+    def _phases(
+        self, network: Network, x: np.ndarray, target: np.ndarray
+    ) -> tuple[np.ndarray, list[list[Any]], list[list[np.ndarray]]]:
+        """Run all phases; return the free output, and tapes and errors of the nudged phases."""
+        free = self.free(network, x)
+        refuse_target(target, free.states[-1])
+        phases = [self.relax(free, target, sign * self.beta) for sign in self.signs()]
+        errors = [phase.errors() for phase in phases]
+        return free.states[-1], [phase.tapes for phase in phases], errors

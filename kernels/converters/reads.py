@@ -260,7 +260,7 @@ class _Plan:
         normals = arrays if converters.noise > 0 or factors[0] > 0 or varied else 0
         width = strip_width(n, (1 + varied) * lines + _NORMAL * normals, sensed, _PART)
         if self.by_columns:
-            rows = n if n * lines <= QUICK else max(1, STRIP // lines)
+            rows = n if n * lines < QUICK else max(1, STRIP // lines)
         else:
             rows = width = min(width, max(_FEWEST, _CACHED // max(lines, sensed) // UNIT * UNIT))
         self.groups, self.count = -(-n // rows), -(-max(n, sensed) // width)

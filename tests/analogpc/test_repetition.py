@@ -37,7 +37,8 @@ def as_written(monkeypatch):
     monkeypatch.setattr(repetition, "_PATIENCE", 10**9)
 
 
-CASES = [(name, "pc") for name in SUBSTRATES] + [("digital", "s+f"), ("constant steps", "s+f"), ("digital", "pc-nn")]
+RULES = ("s+f", "pc-nn", "pc-ce", "bp", "ep")
+CASES = [(name, "pc") for name in SUBSTRATES] + [(name, rule) for rule in RULES for name in ("digital", "constant steps")]
 
 
 @pytest.mark.parametrize(("name", "rule"), CASES)
