@@ -231,15 +231,23 @@ def half_selected(along: np.ndarray, across: np.ndarray, on_rows: np.ndarray, on
     return sum(float(one) for sums in (on_rows[:, None] * along, on_columns[:, None] * across.T) for one in _totals(sums))
 
 
+@compiled
+def _weighted(counts, values, few, sums):
+    """Add counts times values column by column: eight rows at a time in the type of the values, then in float64."""
+    kind = values.dtype.type
+    for top in range(0, values.shape[0], 8):
+        few[:] = 0
+        for j in range(top, min(top + 8, values.shape[0])):
+            for i in range(few.size):
+                few[i] += kind(counts[j, i]) * values[j, i]
+        for i in range(few.size):
+            sums[i] += np.float64(few[i])
+
+
 def weighted_count(counts: np.ndarray, values: np.ndarray) -> Any:
     """Return the sum of counts times values over a grid, both (rows, columns): a number, or a 0-d float64 device array."""
     if on_gpu(counts):
         return (counts * values.astype(np.float64)).sum()
-    # Eight rows at a time in the type of the values, then in float64.
-    few, sums = np.zeros((-(-len(values) // 8), values.shape[1]), values.dtype), np.zeros(values.shape[1])
-    for first in range(min(8, len(values))):
-        part = counts[first::8].astype(values.dtype) * values[first::8]
-        few[: len(part)] += part
-    for row in few:
-        sums += row
+    sums = np.zeros(values.shape[1])
+    _weighted(counts.astype(np.int32, copy=False), values, np.empty(values.shape[1], values.dtype), sums)
     return float(_totals(sums[:, None])[0])

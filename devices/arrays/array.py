@@ -20,8 +20,11 @@ from analogpc.kernels.memory import empty, without_zeros
 from analogpc.kernels.pulses.batches import SentColumns, SentRows, apply_batch
 from analogpc.kernels.pulses.planes import MAX_BATCH
 from analogpc.kernels.pulses.updates import apply_counts
-from analogpc.kernels.pulses.writes import move_within
+from analogpc.kernels.pulses.writes import move_within, part_of, rewrite_some
 from analogpc.kernels.random.streams import Key, normals
+
+_SPARSE = 0.125
+"""Share of rewritten devices below which noise is drawn for these alone, one after the other."""
 
 
 class Array(ReadableArray, Stateful):
@@ -117,12 +120,14 @@ class Array(ReadableArray, Stateful):
         """Draw standard normal numbers for the next write, (rows, columns)."""
         return normals(self._write_key.fold(name), self.writes, self.state.shape, self.state.dtype, like=self.state)
 
-    def shift(self, change: np.ndarray) -> None:
-        """Change every state by exactly ``change`` (rows, columns), up to its bounds: an idealised write."""
+    def shift(self, change: np.ndarray, unit: Any = 1.0, share: float = 1.0) -> None:
+        """Change every state by exactly ``change / unit * share`` (rows, columns), up to its bounds: an idealised write."""
+        if self.drifts or "low" not in self.parameters:
+            change, unit, share = part_of(change, unit, share), 1.0, 1.0
         if self.drifts:
             self._catch_up(change != 0)
         if "low" in self.parameters:
-            touched = move_within(self.state, change, self.parameters["low"], self.parameters["high"])
+            touched = move_within(self.state, change, self.parameters["low"], self.parameters["high"], unit, share)
         else:
             touched = change != 0
             self.state += change
@@ -314,7 +319,12 @@ class Array(ReadableArray, Stateful):
             return
         if self._ageing is not None:
             self._ageing.rewritten(touched, self.device.conductance(self.state), aimed)
-        if self._written is not None:
+        if self._written is None:
+            return
+        if not on_gpu(touched) and np.count_nonzero(touched) < _SPARSE * touched.size:
+            ends = self.device.response.window
+            rewrite_some(self._written, self.state, touched, ends, self._write_noise, self._write_key, self.writes - 1)
+        else:
             noisy = normals(self._write_key, self.writes - 1, self.state.shape, self.state.dtype, like=self.state)
             noisy *= self.state.dtype.type(self._write_noise)
             noisy += self.state

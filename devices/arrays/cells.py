@@ -24,6 +24,7 @@ from analogpc.kernels.checks import refuse_beyond_memory
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.lines import line_pulses
 from analogpc.kernels.pulses.batches import SentColumns, SentRows
+from analogpc.kernels.pulses.writes import part_of
 from analogpc.kernels.random.streams import Key, normals
 
 if TYPE_CHECKING:
@@ -144,11 +145,16 @@ class Cells(Stateful):
             share = np.where(affected, factor * error / power, 0.0)
             array.program(target + share.astype(self.dtype), affected & ~bad)
 
-    def shift(self, change: np.ndarray) -> None:
-        """Change the state differences by exactly ``change`` (n_in, n_out), up to the bounds of the devices."""
+    def shift(self, change: np.ndarray, unit: Any = 1.0) -> None:
+        """Change the state differences by exactly ``change / unit`` (n_in, n_out), up to the bounds of the devices."""
+        mapping, device = self.substrate.mapping, self.substrate.device
+        shares = mapping.shares(device)
+        if shares is not None:
+            for array, share in zip(self.arrays, shares, strict=True):
+                array.shift(change, unit, share)
+            return
         states = [array.found for array in self.arrays]
-        parts = self.substrate.mapping.changes(change, states, self.substrate.device)
-        for array, part in zip(self.arrays, parts, strict=True):
+        for array, part in zip(self.arrays, mapping.changes(part_of(change, unit, 1.0), states, device), strict=True):
             array.shift(part)
 
     def difference(self) -> np.ndarray:

@@ -292,9 +292,13 @@ class CrossbarMatrix(Matrix):
 
     def shift(self, change: np.ndarray) -> None:
         """Write a logical change (n_in, n_out) exactly, up to the bounds of the devices."""
-        count(self.meter, programmed=np.count_nonzero(change) * len(self.arrays))
+        # Counting logical values is several times as fast as counting numbers.
+        count(self.meter, programmed=np.count_nonzero(change != 0) * len(self.arrays))
         note(PROGRAMMED, self, min(self.shape[1], self.substrate.rows))
-        self.cells.shift((change / self.scale_grid()).astype(self.dtype, copy=False))
+        unit: Any = self.scale_grid()
+        if change.dtype != self.dtype or unit.ndim > 0:
+            change, unit = (change / unit).astype(self.dtype, copy=False), 1.0
+        self.cells.shift(change, unit)
         self._read_path.forget()
 
     def pulse(

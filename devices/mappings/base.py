@@ -115,6 +115,10 @@ class Mapping(Member):
         assert total is not None
         return total - total.dtype.type(subtracted) if isinstance(subtracted, float) else total - subtracted
 
+    def shares(self, device: Device) -> tuple[float, ...] | None:
+        """Return the shares of all legs in every change of the difference; None if they depend on the states (see `changes`)."""
+        return None
+
     def changes(self, change: np.ndarray, states: list[np.ndarray], device: Device) -> list[np.ndarray]:
         """Return the changes of the states of all legs for a given change of the difference."""
         wanted = self.difference(states, self.rest(device)) + change

@@ -87,11 +87,11 @@ class DifferentialPair(Mapping):
         return device.response.reach / 2 if self.minus == "reference" and device.response.unipolar else 0.0
 
     @override
-    def changes(self, change: np.ndarray, states: list[np.ndarray], device: Device) -> list[np.ndarray]:
-        if self.minus == "active" and device.response.unipolar:
-            return super().changes(change, states, device)
-        # The common part of both devices does not change.
-        return [change] if self.minus == "reference" else [change / 2, -change / 2]
+    def shares(self, device: Device) -> tuple[float, ...] | None:
+        if self.minus == "reference":
+            return (1.0,)
+        # The common part of both devices does not change, unless one of them is at rest.
+        return None if device.response.unipolar else (0.5, -0.5)
 
     @override
     def split(self, difference: np.ndarray, device: Device) -> Iterable[np.ndarray]:

@@ -38,7 +38,9 @@ class IdealUpdate(Scheme):
         for pre, post in products:
             matrix.meter.updates += len(pre)
             count_digital(matrix, len(pre) * matrix.shape[0] * matrix.shape[1], 0)
-            matrix.shift(scale * matmul(pre.T, post))
+            change = matmul(pre.T, post)
+            change *= scale
+            matrix.shift(change)
 
     @override
     def increment(self, matrix: PulsedMatrix, change: np.ndarray) -> None:

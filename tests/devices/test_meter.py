@@ -243,5 +243,21 @@ def test_line_sums_against_plain_numpy(device, rng, shape):
         assert float(weighted_count(put(counts), put(grid))) == pytest.approx((counts * grid).sum(), rel=1e-11)
 
 
+def test_weighted_counts_are_summed_in_a_fixed_order(rng):
+    """Eight rows after each other in the type of the values; their sums in float64; then four interleaved sums over the columns."""
+    counts, values = rng.integers(-3, 5, (21, 11)), rng.normal(size=(21, 11)).astype(np.float32)
+    columns = np.zeros(11)
+    for top in range(0, 21, 8):
+        few = np.zeros(11, np.float32)
+        for row in range(top, min(top + 8, 21)):
+            few += counts[row].astype(np.float32) * values[row]
+        columns += few
+    parts = [0.0] * 4
+    for column in range(11):
+        parts[0 if column >= 8 else column % 4] += columns[column]
+    expected = (parts[0] + parts[1]) + (parts[2] + parts[3])
+    assert weighted_count(counts, values) == weighted_count(counts.astype(np.int32), values) == expected
+
+
 def _host(array):
     return array if isinstance(array, np.ndarray) else array.get()
