@@ -28,8 +28,8 @@ from analogpc.kernels.random.streams import Key, MovingStep, row_normals, split
 from analogpc.kernels.threads import one_blas_thread, share_all
 from analogpc.kernels.trampolines import Part
 
-_PART = 2**22
-"""Least multiply-adds of a strip: a tenth of a millisecond, several times what waking a helper costs."""
+_PART = 2**20
+"""Least multiply-adds of a strip: some 30 microseconds, as long as waking a helper; in recorded calls none has to be woken."""
 _NORMAL = 100
 """Multiply-adds that take as long as drawing one normal number."""
 _CACHED, _FEWEST = 2**16, 256
