@@ -46,23 +46,29 @@ class Calls:
         self.refusal = self.refusal or reason
 
 
-_record: tuple[int, Calls] | None = None
-"""The thread whose calls are recorded, and the record."""
+_records: dict[int, Calls] = {}
+"""Records by the thread whose calls they are."""
 
 
 @contextmanager
 def recorded_calls() -> Iterator[Calls]:
-    """Record the calls of compiled functions that this thread makes within the context."""
-    global _record
-    if _record is not None:
-        raise RuntimeError("calls are being recorded already")
-    _record = threading.get_ident(), Calls()
+    """Record the calls of compiled functions that this thread makes within the context.
+
+    Raises
+    ------
+    RuntimeError
+        If its calls are being recorded already.
+    """
+    thread = threading.get_ident()
+    if thread in _records:
+        raise RuntimeError("calls of this thread are being recorded already")
+    record = _records[thread] = Calls()
     try:
-        yield _record[1]
+        yield record
     finally:
-        _record = None
+        del _records[thread]
 
 
 def recorded() -> Calls | None:
     """Return the record of the calls of this thread, if there is one."""
-    return None if _record is None or _record[0] != threading.get_ident() else _record[1]
+    return _records.get(threading.get_ident()) if _records else None

@@ -1,5 +1,8 @@
 """Recorded calls: the same results for other arrays and random numbers, and a refusal of whatever they do not contain."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -71,7 +74,30 @@ def test_other_work_is_refused(rng, work):
     assert recorded() is None
 
 
-def test_one_thread_records_at_a_time():
+def test_threads_record_their_own_calls(rng):
+    """Two recordings at the same time, while a third thread calls the same functions."""
+    given = [operands(np.random.default_rng(seed)) for seed in range(3)]
+    together = threading.Barrier(3)
+
+    def recording(x, *others):
+        def work():
+            together.wait(10)
+            return work_on(x, *others)
+
+        return Recording(work, others, [x])
+
+    def plain(x, *others):
+        together.wait(10)
+        return work_on(x, *others)
+
+    with ThreadPoolExecutor(3) as pool:
+        *recordings, found = [pool.submit(do, *arrays) for do, arrays in zip((recording, recording, plain), given, strict=True)]
+        for future, (x, *others) in zip(recordings, given, strict=False):
+            np.testing.assert_array_equal(future.result(10).launch(others), work_on(x, *others))
+        np.testing.assert_array_equal(found.result(10), work_on(*given[2]))
+
+
+def test_a_recording_contains_no_other(rng):
     with recorded_calls(), pytest.raises(RuntimeError, match="already"), recorded_calls():
         pass
     assert recorded() is None
