@@ -40,7 +40,8 @@ class TrainingStep:
 
     On the GPU the whole batch, relaxation and weight updates, is one CUDA graph from the second batch of the same rule and shape
     on, if nothing in it depends on computed values: neither the rule (`Rule.repeatable`) nor any matrix (`Matrix.repeatable`)
-    inspects them. Otherwise the batch runs kernel by kernel. The results are the same.
+    inspects them. On the CPU rules repeat what lies between two weight updates from a recording (see `dynamics.repetition`), under the
+    same condition. Otherwise the batch runs kernel by kernel. The results are the same.
 
     Attributes
     ----------
@@ -51,12 +52,15 @@ class TrainingStep:
         with the GPU: it is part of the graph.
     recorder : Recorder
         Records the order of all operations.
+    repeats : bool
+        Whether batches are repeated from graphs and recordings where possible; otherwise all are done as written.
     """
 
     network: Network
     learner: Learner
     report: Callable[[StepResult, np.ndarray], Any] = lambda result, target: None
     recorder: Recorder = field(default_factory=lambda: Recorder({}))
+    repeats: bool = True
     _seen: set[Any] = field(default_factory=set)
     _captured: dict[Any, _Captured] = field(default_factory=dict)
     _repeater: Repeater = field(init=False)
@@ -94,7 +98,7 @@ class TrainingStep:
             May be overwritten by the next batch.
         """
         if self.network.backend == "cpu":
-            repeats = rule.repeatable(self.network) and all(matrix.repeatable for matrix in self._matrices)
+            repeats = self.repeats and rule.repeatable(self.network) and all(matrix.repeatable for matrix in self._matrices)
             with one_blas_thread, repeating(self._repeater if repeats else None):
                 return self._once(rule, x, target, rate, self.recorder)
         if not self._repeatable(rule):
@@ -119,7 +123,7 @@ class TrainingStep:
         return result
 
     def _repeatable(self, rule: Rule) -> bool:
-        if self.network.backend != "gpu" or not rule.repeatable(self.network):
+        if self.network.backend != "gpu" or not self.repeats or not rule.repeatable(self.network):
             return False
         return all(matrix.repeatable for matrix in self.network.matrices().values())
 
