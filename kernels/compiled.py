@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakSet
 
@@ -16,10 +18,22 @@ from numba.core.sigutils import normalize_signature
 from numba.core.typing import make_concrete_template
 from typing_extensions import override
 
-from analogpc.kernels.compilers import PartCompiler
+from analogpc.kernels.compilers import KernelCompiler, PartCompiler
 
 _CACHE_ERRORS = (OSError, EOFError, pickle.UnpicklingError)
 """Exceptions due to a full disk, a removed folder or a damaged cache entry; no kernel raises any of them itself."""
+
+
+@contextmanager
+def _garbage_kept() -> Iterator[None]:
+    """Collect no garbage while a kernel is compiled: Numba makes many objects that live, and every search among them takes time."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 class _Kernel(CPUDispatcher):
@@ -33,11 +47,12 @@ class _Kernel(CPUDispatcher):
     @override
     def compile(self, sig: Any) -> Any:
         """Compile for the types of a call, or load what was compiled for them; Numba calls this for the first call with such types."""
-        try:
-            return super().compile(sig)
-        except _CACHE_ERRORS as error:
-            _forget_cache(error)
-            return super().compile(sig)
+        with _garbage_kept():
+            try:
+                return super().compile(sig)
+            except _CACHE_ERRORS as error:
+                _forget_cache(error)
+                return super().compile(sig)
 
     @override
     def get_call_template(self, args: Any, kws: Any) -> Any:
@@ -99,7 +114,7 @@ def compiled(function: Callable[..., Any] | None = None, *, allocates: bool = Fa
             )
     # The last two are missing in the types that Numba declares.
     every: dict[str, Any] = {"nogil": True, "no_cfunc_wrapper": True, "_nrt": allocates}
-    made: Any = numba.njit(**every, **options)(function)
+    made: Any = numba.njit(**every, **options, pipeline_class=KernelCompiler)(function)
     try:
         made.enable_caching()
     except RuntimeError as error:  # There is no folder that this user can write to.

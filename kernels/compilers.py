@@ -1,19 +1,82 @@
-"""Compilation of a kernel for other kernels that call it.
+"""Compilation of kernels by Numba, in less time and with the same result.
 
 By default Numba makes a complete function of every kernel, with machine code and a wrapper for Python, also if only other kernels call it.
-Here such a kernel becomes code of LLVM alone, which is linked into its callers. Results have the same bits, and compilation takes less
-time.
+Here such a kernel becomes code of LLVM alone, which is linked into its callers.
+
+For every operation, Numba tries its rules one after the other until one fits, dozens for an addition, and again for every addition. Here
+the result is remembered for the types of the operands.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from numba.core import typed_passes
+from numba.core import typed_passes, types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.compiler_machinery import LoweringPass, register_pass
+from numba.core.targetconfig import ConfigStack
+from numba.core.typing import Context
 from typing_extensions import override
+
+_signatures: dict[Any, Any] = {}
+"""Signatures of operations, by operation, types of operands and options of the kernel."""
+
+
+class _Context(Context):
+    """Numba's rules for types, with what they gave before: one view of the context that all functions share."""
+
+    def __init__(self, shared: Context) -> None:
+        self.__dict__ = shared.__dict__
+        self._shared = shared
+
+    @override
+    def __eq__(self, other: object) -> bool:
+        return other is self._shared or (isinstance(other, _Context) and other._shared is self._shared)
+
+    @override
+    def __hash__(self) -> int:
+        return hash(self._shared)
+
+    @override
+    def resolve_function_type(self, func: Any, args: Any, kws: Any) -> Any:
+        """Return the signature of a call."""
+        operation = isinstance(func, types.Function) or not isinstance(func, types.Type)
+        if kws or not operation or not all(isinstance(one, types.Type) and one.is_precise() for one in args):
+            return super().resolve_function_type(func, args, kws)
+        flags = ConfigStack.top_or_none()
+        key = func, args, flags and (flags.error_model, flags.nrt)
+        if key not in _signatures:
+            _signatures[key] = super().resolve_function_type(func, args, kws)
+        return _signatures[key]
+
+
+class KernelNotKeptError(Exception):
+    """A kernel is not in the cache, where nothing is to be compiled."""
+
+
+_only_kept: list[bool] = []
+
+
+@contextmanager
+def only_kept_kernels() -> Iterator[None]:
+    """Within this context, calls of kernels that the cache lacks raise `KernelNotKeptError`."""
+    _only_kept.append(True)
+    try:
+        yield
+    finally:
+        _only_kept.pop()
+
+
+class KernelCompiler(Compiler):
+    """Compiles a kernel for calls from Python."""
+
+    def __init__(self, typingctx: Any, *rest: Any) -> None:
+        if _only_kept:
+            raise KernelNotKeptError
+        super().__init__(_Context(typingctx), *rest)
 
 
 class _Part(JITCodeLibrary):
@@ -46,7 +109,7 @@ class _Declare(LoweringPass):
         return True
 
 
-class PartCompiler(Compiler):
+class PartCompiler(KernelCompiler):
     """Compiles a kernel for calls from other kernels."""
 
     @override

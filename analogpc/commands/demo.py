@@ -15,6 +15,7 @@ from analogpc.data import load_data
 from analogpc.devices.substrate import Analog, Digital
 from analogpc.files.atomic import check_writable, make_folder
 from analogpc.kernels.compiled import cached
+from analogpc.kernels.compilers import KernelNotKeptError, only_kept_kernels
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.networks.network import Network
 from analogpc.networks.zoo import mlp
@@ -50,13 +51,24 @@ def compile_updates(device: str) -> None:
             matrix.learn([(pre, post)], rate / BATCH)
 
 
+def _compiled_before(device: str) -> bool:
+    """Return whether the cache has all kernels of the demonstration's crossbars; they are then loaded."""
+    try:
+        with only_kept_kernels():
+            compile_reads(device)
+            compile_updates(device)
+    except KernelNotKeptError:
+        return False
+    return True
+
+
 @contextmanager
 def _compiling_beside(device: str, backend: Backend) -> Iterator[None]:
-    """Compile the kernels of crossbars on the CPU in two other processes; wait for them at the end.
+    """Compile the kernels of crossbars on the CPU in two other processes, if the cache lacks any; wait for them at the end.
 
     If one fails, the kernels are compiled where they are needed, as they would have been without it.
     """
-    if backend != "cpu" or not cached() or (os.cpu_count() or 1) < 2:
+    if backend != "cpu" or not cached() or (os.cpu_count() or 1) < 2 or _compiled_before(device):
         yield
         return
     # The same search path finds the same modules, beside which the kernels are kept; "-c" would begin it with the current folder.

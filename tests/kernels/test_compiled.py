@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numba
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -101,3 +102,35 @@ def test_kernels_take_no_kernels_from_the_function_around_them():
 
     with pytest.raises(TypeError, match="outer takes the kernel inner"):
         kernel()
+
+
+def test_nothing_is_compiled_where_only_kept_kernels_are_wanted(tmp_path):
+    wanted = """
+import gc
+from analogpc.kernels.compilers import KernelNotKeptError, only_kept_kernels
+for attempt in range(2):
+    try:
+        with only_kept_kernels():
+            print(halved(100))
+    except KernelNotKeptError:
+        print("compiled", halved(50), gc.isenabled())
+"""
+    assert run(tmp_path, "", wanted)[0] == ["compiled 100.0 True", "200.0"]
+    assert run(tmp_path, "", wanted)[0] == ["200.0", "200.0"]
+
+
+def test_operations_on_equal_types_may_differ_in_what_they_do_about_division_by_zero():
+    """The rules that Numba found for an operation are remembered; this option decides what they mean."""
+    from analogpc.kernels.compiled import compiled
+
+    @compiled(error_model="numpy")
+    def unchecked(x, y):
+        return x / y + x // y
+
+    @compiled
+    def checked(x, y):
+        return x / y + x // y
+
+    assert np.isinf(unchecked(1.0, 0.0))
+    with pytest.raises(ZeroDivisionError):
+        checked(1.0, 0.0)
