@@ -2,8 +2,8 @@
 
     python experiments/benchmarks/small_steps.py [--threads 1] [--turns 15] [--out experiments/benchmarks/results/small_steps.json]
 
-A network of 64-32-10 learns random batches of 32 by several rules, digitally and on crossbars of `idealized` devices. The variants alternate
-in one process; results are medians over the turns, each the fastest of 20 steps.
+A network of 64-32-10 learns random batches of 32 by several rules, digitally and on crossbars of `idealized` devices. The variants
+alternate in one process; results are medians over the turns, each the fastest of 20 steps.
 """
 
 from __future__ import annotations
