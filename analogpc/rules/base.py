@@ -127,8 +127,8 @@ class Rule(Member):
     def repeatable(self, network: Network) -> bool:
         """Return whether `train_step` performs the same operations for every batch of one shape, whatever values it computes.
 
-        The GPU can then record it as a graph and replay it, and the CPU what the rule passes to `repeated`. A rule that waits for a number to decide what comes next is not
-        repeatable, nor is one that keeps state from batch to batch.
+        The GPU can then record it as a graph and replay it, and the CPU what the rule passes to `dynamics.repetition.repeated`. A rule that
+        waits for a number to decide what comes next is not repeatable, nor is one that keeps state from batch to batch.
         """
         return False
 
