@@ -27,6 +27,7 @@ from analogpc.kernels.gpu import blas, cuda_kernel, graphs
 from analogpc.kernels.pulses import updates
 from analogpc.kernels.pulses.updates import apply_pulses
 from analogpc.kernels.random import streams
+from analogpc.kernels.words import SIGN
 from analogpc.rules.hopfield import teacher as hopfield_teacher
 
 # The same examples in every run; how fast they are drawn says more about the machine than about the test.
@@ -121,9 +122,10 @@ def exact(device: ModuleType, whole_products: None) -> bool:
 
 def _one_by_one(state: np.ndarray, rows: Any, columns: Any, *rest: Any) -> Any:
     """Replacement for `apply_batch` that simulates pulses one by one."""
-    *given, received, found = rest
-    before = state.copy()
-    pulses = apply_pulses(state, getattr(rows, "words", rows), getattr(columns, "words", columns), *given, received)
+    *given, received, found, turned = rest
+    before, received = state.copy(), np.zeros_like(state, np.int32) if received is None else received
+    words = getattr(rows, "words", rows)
+    pulses = apply_pulses(state, words ^ SIGN if turned else words, getattr(columns, "words", columns), *given, received)
     if found is not None:
         found[:] = (received * before.astype(np.float64)).sum(axis=1)
     return pulses

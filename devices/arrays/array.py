@@ -134,17 +134,26 @@ class Array(ReadableArray, Stateful):
         self._rewritten(touched)
 
     def pulse(
-        self, rows: np.ndarray | SentRows, columns: np.ndarray | SentColumns, one_sided: bool, key: Key, first_step: int
+        self,
+        rows: np.ndarray | SentRows,
+        columns: np.ndarray | SentColumns,
+        one_sided: bool,
+        key: Key,
+        first_step: int,
+        turned: bool = False,
     ) -> tuple[Any, Any]:
         """Send pulse trains of n rank-one products along all lines (see `kernels.pulses.trains.trains`).
 
         Parameters
         ----------
         rows, columns : (n, rows) and (n, columns) uint32 arrays
+            A pulse is downward if the signs of its lines differ.
         one_sided : bool
             Whether only upward pulses reach the devices.
         key, first_step
             Random stream of the cycle-to-cycle noise.
+        turned : bool
+            Whether all directions are inverted.
 
         Returns
         -------
@@ -159,7 +168,6 @@ class Array(ReadableArray, Stateful):
             If the devices do not respond to pulses.
         """
         law = self.device.pulse_response.law
-        received = np.zeros_like(self.state, np.int32)
         shown = self.apparent
         # CPU kernels accumulate the states that they find; otherwise the states are kept for a later sum.
         summed = shown is self.state and len(rows) <= MAX_BATCH and not on_gpu(self.state)
@@ -168,13 +176,17 @@ class Array(ReadableArray, Stateful):
             shown = before
         drifted = self._catch_up(None)
         found = np.zeros(len(self.state)) if summed else None
-        pulses = apply_batch(self.state, rows, columns, self.parameters, law, one_sided, key, first_step, received, found)
+        marked, wears = self._ageing is not None or self._written is not None, "pulses_left" in self.parameters
+        received: Any = np.zeros_like(self.state, np.int32) if found is None or marked or wears else None
+        given = self.state, rows, columns, self.parameters, law, one_sided, key, first_step
+        pulses = apply_batch(*given, received, found, turned)
         weighted = weighted_count(received, shown) if found is None else float(found.sum())
         # Which devices fire is known only afterwards; the others keep their written state.
-        touched = received != 0 if self._ageing is not None or self._written is not None else None
+        touched = received != 0 if marked else None
         if drifted and before is not None and touched is not None:
             np.copyto(self.state, before, where=~touched)
-        self._wear(received)
+        if received is not None:
+            self._wear(received)
         self._rewritten(touched)
         count(self, pulses=pulses)
         return pulses, self._in_siemens(weighted, pulses)

@@ -256,9 +256,7 @@ class Cells(Stateful):
                 own = SentRows(np.where(np.asarray(chosen, like=rows)[:, None], rows, np.uint32(0)))
                 on_own = line_pulses(own.words)
             count_trains(meter, array, tile, tops, on_own, on_columns)
-            # A pulse is downward if the signs of its lines differ: the row signs are inverted, the columns are common to all legs.
-            turned = own if leg.factor > 0 else own.turned()
-            pulses, siemens = array.pulse(turned, sent, mapping.one_sided, noise(number), first)
+            pulses, siemens = array.pulse(own, sent, mapping.one_sided, noise(number), first, turned=leg.factor < 0)
             count(meter, pulses=pulses, pulsed_siemens=siemens)
 
     @property

@@ -176,7 +176,8 @@ class StochasticPulses(Scheme):
         trains : (n,) int64 array or None
             Number of trains of each product; None for one.
         """
-        largest = np.stack([np.abs(pre).max(axis=1), np.abs(post).max(axis=1)])
+        # Without an array of absolute values.
+        largest = np.stack([np.abs(np.maximum(side.max(axis=1), -side.min(axis=1))) for side in (pre, post)])
         if not capturing():
             largest, steps = to_host(largest), float(steps)
         largest_pre, largest_post = (side.astype(np.float64) for side in largest)

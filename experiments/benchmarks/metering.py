@@ -61,7 +61,7 @@ def without() -> Iterator[None]:
     loads = mock.patch.object(ReadPath, "loads", Uncounted())
     lines = mock.patch.object(cells, "count_trains", Uncounted)
     words = mock.patch.object(cells, "line_pulses", return_value=None)
-    unsummed = mock.patch.object(array, "apply_batch", lambda *given: apply_batch(*given[:-1]))
+    unsummed = mock.patch.object(array, "apply_batch", lambda *given: apply_batch(*given[:-2], None, given[-1]))
     with loads, lines, words, unsummed:
         yield
 

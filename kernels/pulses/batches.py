@@ -26,6 +26,7 @@ _BUSY = 2.5
 """Pulses per device in a batch above which `pulse_rows` is faster than `pulse_events`."""
 _KEPT = 4
 """Number of batches whose planes and lines are kept for further grids."""
+_FIRST_THEN_ALL = slice(1), slice(None)
 _SPARSE = 0.5
 """Share of the products with coincidences up to which the others are left out."""
 
@@ -98,57 +99,36 @@ class SentRows(_Sent):
     Parameters
     ----------
     words : (n, rows) uint32 array
-    opposite : SentRows, optional
-        The same trains with inverted signs, whose data are used.
     """
 
-    def __init__(self, words: np.ndarray, opposite: SentRows | None = None) -> None:
-        super().__init__(words)
-        self._opposite = opposite
-        self._only: tuple[np.ndarray, SentRows] | None = None
-
-    def turned(self) -> SentRows:
-        """Return the trains with inverted signs."""
-        return SentRows(self.words ^ SIGN, self)
+    _only: tuple[np.ndarray, SentRows] | None = None
 
     def coincident(self, columns: SentColumns) -> np.ndarray:
         """Return the numbers of the products in which any row and any column fires."""
-        rows = self if self._opposite is None else self._opposite
-        return np.flatnonzero((rows.used & SLOTS != 0) & (columns.used & SLOTS != 0))
+        return np.flatnonzero((self.used & SLOTS != 0) & (columns.used & SLOTS != 0))
 
     def only(self, products: np.ndarray) -> SentRows:
         """Return the rows of some products; the last result is kept."""
-        if self._opposite is not None:
-            return self._opposite.only(products).turned()
         if self._only is None or not np.array_equal(self._only[0], products):
             self._only = products, SentRows(self.words[products])
         return self._only[1]
 
     def meeting(self, start: int, columns: SentColumns) -> tuple[np.ndarray, np.ndarray]:
         """Return the trains of a batch without slots in which no column fires, (n, rows), and the number of slots left, (rows,) int64."""
-        return self._once(start, "meeting", lambda: self._meeting(start, columns))
+        return self._once(start, "meeting", lambda: self._meeting(slice(start, start + MAX_BATCH), columns))
 
-    def _meeting(self, start: int, columns: SentColumns) -> tuple[np.ndarray, np.ndarray]:
-        if self._opposite is not None:
-            words, slots = self._opposite.meeting(start, columns)
-            return words ^ SIGN, slots
-        own = slice(start, start + MAX_BATCH)
-        words = self.words[own] & columns.used[own, None]
+    def _meeting(self, batch: slice, columns: SentColumns) -> tuple[np.ndarray, np.ndarray]:
+        words = self.words[batch] & columns.used[batch, None]
         return words, line_pulses(words)
-
-    def coincidences(self, start: int, columns: SentColumns) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
-        """Return what `count_coincidences` returns for a batch, and whether up and down are to be exchanged."""
-        if self._opposite is not None:
-            return *self._opposite.coincidences(start, columns)[:3], True
-        lines, planes, width = self.meeting_lines(start, columns), columns.planes(start), columns.words.shape[1]
-        return self._once(start, "coincidences", lambda: (*count_coincidences(lines, planes, width), False))
 
     def meeting_lines(self, start: int, columns: SentColumns) -> np.ndarray:
         """Return the trains of `meeting` line by line, (rows, n)."""
-        opposite = self._opposite
-        if opposite is not None:
-            return self._once(start, "meeting lines", lambda: opposite.meeting_lines(start, columns) ^ SIGN)
         return self._once(start, "meeting lines", lambda: np.ascontiguousarray(self.meeting(start, columns)[0].T))
+
+    def coincidences(self, start: int, columns: SentColumns) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return what `count_coincidences` returns for a batch."""
+        lines, planes, width = self.meeting_lines(start, columns), columns.planes(start), columns.words.shape[1]
+        return self._once(start, "coincidences", lambda: count_coincidences(lines, planes, width))
 
     def lines(self, start: int) -> np.ndarray:
         """Return all trains of a batch line by line, (rows, n)."""
@@ -159,8 +139,7 @@ class SentRows(_Sent):
 
         None if no row is busy. The pulses of a row are estimated from its slots and the mean of the columns.
         """
-        rows = self if self._opposite is None else self._opposite
-        return rows._once(start, "busy", lambda: (rows._busy(start, columns),))[0]
+        return self._once(start, "busy", lambda: (self._busy(start, columns),))[0]
 
     def _busy(self, start: int, columns: SentColumns) -> np.ndarray | None:
         shares = columns.shares(start)
@@ -186,16 +165,18 @@ def apply_batch(
     one_sided: bool,
     key: Key,
     first_step: int,
-    received: np.ndarray,
+    received: Any,
     found: np.ndarray | None = None,
+    turned: bool = False,
 ) -> int:
     """Apply coincident pulses to devices, equal in distribution to `pulses.apply_pulses` and several times as fast.
 
     Parameters and result are those of `pulses.apply_pulses`; trains that other grids receive, too, may be `SentRows` and `SentColumns`,
-    which remember what follows from them; such rows are always given with the same columns. ``found``
-    (rows,) float64 is set to the sum over a row of the states before the pulses, each times ``received``, which must be zero before the
-    call; it is supported for at most `MAX_BATCH` products, in main memory. Which pulses fall is bit-identical, and so are the number of
-    pulses, ``received``, and every state, except for the noise of three shortcuts:
+    which remember what follows from them; such rows are always given with the same columns. With ``turned`` all directions are inverted,
+    as for the second device of a pair. ``received`` may be None if the pulses of single devices are of no interest, in main memory.
+    ``found`` (rows,) float64 is set to the sum over a row of the states before the pulses, each times ``received``, which must be zero
+    before the call; it is supported for at most `MAX_BATCH` products, in main memory. Which pulses fall is bit-identical, and so are the
+    number of pulses, ``received``, and every state, except for the noise of three shortcuts:
 
     - Devices of constant step (`pulse_constant`): one draw for up to 256 products, as long as no bound can be reached.
     - Linear law in busy rows (`pulse_rows`), of a few pulses per device: one draw for a group of products, under the same condition.
@@ -215,8 +196,9 @@ def apply_batch(
     rows = rows if isinstance(rows, SentRows) else SentRows(rows)
     columns = columns if isinstance(columns, SentColumns) else SentColumns(columns)
     if on_gpu(state):
-        return apply_pulses(state, rows.words, columns.words, parameters, law, one_sided, key, first_step, received)
-    n = len(rows)
+        sent = rows.words ^ SIGN if turned else rows.words
+        return apply_pulses(state, sent, columns.words, parameters, law, one_sided, key, first_step, received)
+    n, turn = len(rows), SIGN if turned else np.uint32(0)
     steps = np.uint64(first_step) + np.arange(n, dtype=np.uint64)
     if n > MAX_BATCH:
         products = rows.coincident(columns)
@@ -227,8 +209,9 @@ def apply_batch(
     spread = numbers[1]
     steady = law.law == LINEAR and law.noise != COMPOSITE
     pulses = 0
-    # A row has constant steps if all its devices do; the first device often decides.
-    constant = steady & ~np.any([parameters[name][:, :1] != 0 for name in ("shape_up", "shape_down")], axis=(0, 2))
+    # A row has constant steps if all its devices do; the first device often decides, and the first row for all rows.
+    shapes = parameters["shape_up"], parameters["shape_down"]
+    some_constant = steady and any(not np.logical_or(*(shape[own, :1] for shape in shapes)).all() for own in _FIRST_THEN_ALL)
     height, width = state.shape
     for start in range(0, n, MAX_BATCH):
         meeting, slots = rows.meeting(start, columns)
@@ -238,19 +221,24 @@ def apply_batch(
         sums = np.empty(0) if found is None else found
         if found is not None:
             found.fill(0.0)
-        if constant.any():
+        if some_constant:
             lines = rows.meeting_lines(start, columns), columns.lines(start)
             counted = rows.coincidences(start, columns)
-            given = state, *lines, *counted, one_sided, *arrays, spread, *stream, received, fired, sums
+            grid = np.empty((0, width), np.int32) if received is None else received
+            given = state, *lines, *counted, turn, one_sided, *arrays, spread, *stream, grid, fired, sums
             _by_strips(apply_constant, height, partial(pulse_constant.room, width, state.dtype), *given)
         others = fired < 0
-        group = rows.busy(start, columns) if steady and others.any() else None
+        if not others.any():
+            pulses += int(fired.sum())
+            continue
+        received = np.zeros(state.shape, np.int32) if received is None else received
+        group = rows.busy(start, columns) if steady else None
         busy = others & (group > 0) if group is not None else others & False
         if group is not None and busy.any():
             blocks = np.zeros((height, -(-width // pulse_rows.COLUMNS)), np.int64)
             found_there = np.zeros(blocks.shape if found is not None else (0, 0))
             own = slice(start, start + MAX_BATCH)
-            trains = rows.lines(start), columns.words[own], columns.used[own]
+            trains = rows.lines(start) ^ turn, columns.words[own], columns.used[own]
             given = (
                 state,
                 *trains,
@@ -269,7 +257,7 @@ def apply_batch(
             if found is not None:
                 found[busy] = found_there.sum(axis=1)[busy]
         if (others & ~busy).any():
-            words = meeting, columns.words[start : start + MAX_BATCH]
+            words = meeting ^ turn, columns.words[start : start + MAX_BATCH]
             given = state, *words, planes, one_sided, *arrays, *numbers, *stream, received, fired, sums
             _by_strips(events(law.law, law.noise), height, partial(pulse_events.room, width, state.dtype), *given)
         pulses += int(fired.sum())

@@ -122,7 +122,7 @@ def _move_few(state, ups, downs, up, down, low, high, spread, most, marks, j, k0
 
 
 @compiled(error_model="numpy")
-def _one_device(state, row, column, j, i, up, down, low, high, spread, one_sided, index, k0, k1, steps):
+def _one_device(state, row, column, turn, j, i, up, down, low, high, spread, one_sided, index, k0, k1, steps):
     """Apply the products of a batch in turn, as many at a time as are safe; ``row`` and ``column`` are the trains of its lines."""
     w, kind = state, type(state)
     most = spread * kind(LARGEST_NORMAL)
@@ -131,7 +131,7 @@ def _one_device(state, row, column, j, i, up, down, low, high, spread, one_sided
     for b in range(n + 1):
         hits, upward = 0, False
         if b < n:
-            upward = (row[b] ^ column[b]) >> np.uint32(31) == 0
+            upward = np.uint32(row[b] ^ column[b] ^ turn) >> np.uint32(31) == 0
             hits = 0 if one_sided and not upward else int(count_bits(np.uint32(row[b] & column[b] & SLOTS)))
             if hits == 0:
                 continue
@@ -164,22 +164,22 @@ def room(width: int, dtype: np.dtype) -> tuple[np.ndarray, ...]:
 
 @compiled
 def apply_constant(
-    begin, end, room, state, rows, columns, counts, marks, pulses, turned, one_sided, up, down, shape_up, shape_down, low, high, spread,
+    begin, end, room, state, rows, columns, counts, marks, pulses, turn, one_sided, up, down, shape_up, shape_down, low, high, spread,
     k0, k1, steps, received, fired, found,
 ):  # fmt: skip
     """Apply a batch to those rows of devices from ``begin`` to ``end`` whose ``fired`` is negative and whose steps are all constant.
 
     ``rows`` (rows, n) and ``columns`` (columns, n) hold the trains of a line contiguously; ``counts``, ``marks`` and ``pulses`` are from
-    `count_coincidences`, of trains with inverted signs if ``turned``. ``fired`` (rows,) int64 is set to the number of pulses that a row
-    received, and stays negative if it has state-dependent steps; a nonempty ``found`` (rows,) float64 is set to the sum of the states
-    before the batch, each times its pulses. A nonempty ``received`` (rows, columns) counts the pulses.
+    `count_coincidences`. ``turn`` is 0, or the sign bit if all directions are inverted. ``fired`` (rows,) int64 is set to the number of
+    pulses that a row received, and stays negative if it has state-dependent steps; a nonempty ``found`` (rows,) float64 is set to the
+    sum of the states before the batch, each times its pulses. A nonempty ``received`` (rows, columns) counts the pulses.
     """
     width = state.shape[1]
     c2, c3 = split(steps[0])
     most = spread * type(spread)(LARGEST_NORMAL)
     loaded, xi, unsafe, products = room
     ups, downs, both = loaded[0], loaded[1], loaded[2]
-    first, second = (1, 0) if turned else (0, 1)
+    first, second = (1, 0) if turn != 0 else (0, 1)
     for j in range(begin, end):
         if fired[j] >= 0 or _depends(shape_up[j], shape_down[j]):
             continue
@@ -206,7 +206,7 @@ def apply_constant(
             if unsafe[i] and ups[i] + downs[i] > 0:
                 # fmt: off
                 state[j, i] = _one_device(
-                    state[j, i], rows[j], columns[i], j, i, up[j, i], down[j, i], low[j, i], high[j, i], spread, one_sided,
+                    state[j, i], rows[j], columns[i], turn, j, i, up[j, i], down[j, i], low[j, i], high[j, i], spread, one_sided,
                     j * width + i, k0, k1, steps,
                 )
                 # fmt: on

@@ -78,19 +78,24 @@ class Key:
 
     def fold(self, *names: str | int) -> Key:
         """Return the key of a child stream; equal names give equal keys, different names independent ones (64 bits of BLAKE2b)."""
-        value = self.value
-        for name in names:
-            if isinstance(name, MovingStep):
-                raise TypeError("a captured graph cannot depend on the number of a step")
-            message = f"{type(name).__name__}:{name}".encode()
-            digest = hashlib.blake2b(message, digest_size=8, key=value.to_bytes(8, "little")).digest()
-            value = int.from_bytes(digest, "little")
-        return Key(value)
+        return _folded(self.value, *names)
 
     @cached_property
     def words(self) -> tuple[np.uint32, np.uint32]:
         """Return the two 32-bit halves for kernels, low half first."""
         return np.uint32(self.value & 0xFFFFFFFF), np.uint32(self.value >> 32)
+
+
+# Every update folds the same few names again; equal numbers of different types are different names.
+@functools.lru_cache(maxsize=1024, typed=True)
+def _folded(value: int, *names: str | int) -> Key:
+    for name in names:
+        if isinstance(name, MovingStep):
+            raise TypeError("a captured graph cannot depend on the number of a step")
+        message = f"{type(name).__name__}:{name}".encode()
+        digest = hashlib.blake2b(message, digest_size=8, key=value.to_bytes(8, "little")).digest()
+        value = int.from_bytes(digest, "little")
+    return Key(value)
 
 
 # Kernels that call these in a plain loop should be vectorised: the functions must therefore be inlined, whatever their size, must not

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from analogpc.kernels.pulses import batches as pulse_batches
-from analogpc.kernels.pulses.batches import apply_batch
+from analogpc.kernels.pulses.batches import SentColumns, SentRows, apply_batch
 from analogpc.kernels.pulses.planes import bit_planes, count_coincidences, used_slots
 from analogpc.kernels.pulses.trains import trains
 from analogpc.kernels.pulses.updates import (
@@ -406,3 +406,31 @@ def test_the_shortcut_is_taken_only_where_no_pulse_can_reach_a_bound():
     state = np.array([[0.0, 1 - reach - 1e-9, 1 - reach + 1e-9, 1 - reach + 1e-9]])
     slow, fast = both(state, *same_trains([hits], shape), p, linear(spread))
     np.testing.assert_array_equal(slow[0] == fast[0], [[False, False, True, True]])
+
+
+@pytest.mark.parametrize("shape_up", [0.0, -1 / 0.3])
+@pytest.mark.parametrize("one_sided", [False, True])
+def test_turned_trains_are_those_of_inverted_signs(shape_up, one_sided, rng):
+    """Also with trains that two grids share, near the bounds, and without counts of the pulses of single devices."""
+    shape = 30, 70
+    p = devices(shape, np.float32, shape_up=shape_up, low=-0.2, high=0.2)
+    state = rng.uniform(-0.2, 0.2, shape).astype(np.float32)
+    rows, columns = (random_trains(rng, 40, lines, 0.03) for lines in shape)
+    sent, found = (SentRows(rows), SentColumns(columns)), np.empty((2, shape[0]))
+    results = []
+    for words, sending, turned, received in (
+        (rows, sent, False, None),
+        (rows ^ SIGN, sent, True, None),
+        (rows, (rows, columns), False, np.zeros(shape, np.int32)),
+        (rows ^ SIGN, (rows ^ SIGN, columns), False, np.zeros(shape, np.int32)),
+    ):
+        new, counted = state.copy(), np.zeros(shape, np.int32)
+        own = found[0] if received is None else found[1]
+        pulses = apply_batch(new, *sending, p, linear(0.3), one_sided, Key(3), 7, received, own, turned)
+        apply_pulses(state.copy(), words, columns, p, linear(), one_sided, Key(3), 7, counted)
+        assert pulses == counted.sum() > 0
+        np.testing.assert_allclose(own, (counted * state.astype(np.float64)).sum(axis=1), rtol=1e-4, atol=1e-6)
+        if received is not None:
+            np.testing.assert_array_equal(received, counted)
+        results.append(new)
+    np.testing.assert_array_equal(results[:2], results[2:])
