@@ -28,7 +28,7 @@ from tables import dated, plus_minus
 import analogpc as apc
 from analogpc._version import __version__
 from analogpc.analysis import RelaxationRecord, energy_profile, exact_copy, gradient_alignment, residual, state_hessian_extremes
-from analogpc.kernels.threads import one_blas_thread
+from analogpc.kernels.blas_threads import one_blas_thread
 from analogpc.report.layers import COLOURS, draw_by_layer, draw_energy_maps
 from analogpc.rules import Rule
 from analogpc.training.environment import describe_environment

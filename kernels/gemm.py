@@ -28,11 +28,19 @@ def blas_function(dtype: np.dtype) -> tuple[int, bool]:
     name = {"f": "cblas_sgemm", "d": "cblas_dgemm"}.get(dtype.char)
     libraries = [one for one in ThreadpoolController().lib_controllers if one.internal_api == "openblas"]
     for library in sorted(libraries, key=lambda one: "numpy" not in one.filepath):
-        for prefix, suffix in itertools.product(("scipy_", ""), ("64_", "_64", "")):
-            found = getattr(library.dynlib, f"{prefix}{name}{suffix}", None) if name else None
-            if found is not None:
-                return ctypes.cast(found, ctypes.c_void_p).value or 0, suffix != ""
+        found, suffix = openblas_function(library, name) if name else (None, "")
+        if found is not None:
+            return ctypes.cast(found, ctypes.c_void_p).value or 0, suffix != ""
     return 0, False
+
+
+def openblas_function(library: Any, name: str) -> tuple[Any, str]:
+    """Return a function of an OpenBLAS library, whose names have endings in some builds, and the ending; None if there is none."""
+    for prefix, suffix in itertools.product(("scipy_", ""), ("64_", "_64", "")):
+        found = getattr(library.dynlib, f"{prefix}{name}{suffix}", None)
+        if found is not None:
+            return found, suffix
+    return None, ""
 
 
 def _caller(real: Any, bits: int) -> Any:

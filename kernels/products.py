@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from analogpc.kernels.blas_threads import one_blas_thread
 from analogpc.kernels.calls import recorded
 from analogpc.kernels.elementwise import add_row, multiple, total
 from analogpc.kernels.gemm import multiply_strips, product_frame
@@ -15,7 +16,7 @@ from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.blas import gemm, gemm_batched
 from analogpc.kernels.lookups import sum_rows
 from analogpc.kernels.memory import empty
-from analogpc.kernels.threads import distribute, one_blas_thread, share
+from analogpc.kernels.threads import distribute, share
 from analogpc.kernels.trampolines import Part
 
 _PART = 2**22

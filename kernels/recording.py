@@ -11,10 +11,11 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from analogpc.kernels.blas_threads import one_blas_thread
 from analogpc.kernels.calls import Calls, NotRecordableError, recorded_calls
 from analogpc.kernels.gemm import address
 from analogpc.kernels.gpu.steps import MovingStep, read_counter, write_counter
-from analogpc.kernels.threads import call_all, one_blas_thread
+from analogpc.kernels.threads import call_all
 
 T = TypeVar("T")
 

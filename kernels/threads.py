@@ -21,7 +21,6 @@ from typing import Any
 
 import numba
 import numpy as np
-from threadpoolctl import ThreadpoolController
 from typing_extensions import override
 
 from analogpc.kernels import native
@@ -242,7 +241,14 @@ def shared_work(clock: Callable[[], float]) -> Iterator[Stopwatch]:
 
 def thread_count() -> int:
     """Return the number of threads for work of the calling thread: `numba.get_num_threads`; one within the pool."""
-    return 1 if getattr(_pool.here, "helps", False) else numba.get_num_threads()
+    return 1 if getattr(_pool.here, "helps", False) else _threads_of_numba()()
+
+
+@functools.cache
+def _threads_of_numba() -> Callable[[], int]:
+    """Return `numba.get_num_threads`, or the part of it that is needed once Numba has started: it takes half as long."""
+    numba.get_num_threads()
+    return getattr(numba.np.ufunc.parallel, "_get_num_threads", numba.get_num_threads)
 
 
 def distribute(call: Callable[[int, int], Any], length: int, grain: int = 1) -> None:
@@ -354,40 +360,5 @@ def _size(length: int, grain: int, threads: int) -> int:
     return grain * max(1, length // (grain * _PARTS * threads))
 
 
-class _OneBlasThread:
-    """Context in which BLAS computes in the thread that calls it. Contexts may be nested, and entered in several threads."""
-
-    def __init__(self) -> None:
-        self._lock, self._depth = threading.Lock(), 0
-        self._libraries: list[Any] | None = None
-        self._before: list[tuple[Any, int]] = []
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._depth == 0:
-                if self._libraries is None:
-                    self._libraries = ThreadpoolController().select(user_api="blas").lib_controllers
-                self._before = [(library, library.get_num_threads()) for library in self._libraries]
-                for library, threads in self._before:
-                    if threads != 1:
-                        library.set_num_threads(1)
-            self._depth += 1
-
-    def __exit__(self, *exception: object) -> None:
-        with self._lock:
-            self._depth -= 1
-            if self._depth == 0:
-                for library, threads in self._before:
-                    if threads != 1:
-                        library.set_num_threads(threads)
-
-    def reset(self) -> None:
-        """Start anew in a forked process: the lock may be held by a thread that does not exist here."""
-        self._lock = threading.Lock()
-
-
-one_blas_thread = _OneBlasThread()
-"""Keeps BLAS at one thread: `distribute` shares products among threads, and another number may round differently."""
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.reset)
-    os.register_at_fork(after_in_child=one_blas_thread.reset)

@@ -52,7 +52,7 @@ def kept(device: Device, found: SweepResult, backend: Backend) -> list[Kept]:
     backend : "cpu" or "gpu"
     """
     from analogpc.analysis.conditions import evaluate_conditions
-    from analogpc.kernels.threads import one_blas_thread
+    from analogpc.kernels.blas_threads import one_blas_thread
     from analogpc.training.fit import begin
     from analogpc.training.study_data import study_data
 

@@ -13,10 +13,10 @@ from analogpc.bench.growth import growth_of
 from analogpc.bench.results import PeerTime, Result
 from analogpc.bench.timing import loaded_ratios, take_turns
 from analogpc.bench.workloads import WORKLOADS
+from analogpc.kernels.blas_threads import one_blas_thread
 from analogpc.kernels.gpu import arrays as gpu
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.gpu.graphs import synchronize, working_stream
-from analogpc.kernels.threads import one_blas_thread
 
 PEERS = Path(__file__).parent / "peers"
 

@@ -21,6 +21,7 @@ from analogpc.devices.nonidealities.noise import ConstantNoise, NoReadNoise, Rea
 from analogpc.devices.presets import preset
 from analogpc.devices.responses import SoftBounds
 from analogpc.devices.substrate import Analog, Digital
+from analogpc.kernels.blas_threads import one_blas_thread
 from analogpc.kernels.gpu import arrays as gpu
 from analogpc.kernels.gpu.arrays import Backend, copied
 from analogpc.kernels.gpu.graphs import Graph
@@ -28,7 +29,6 @@ from analogpc.kernels.products import matmul
 from analogpc.kernels.pulses.batches import apply_batch
 from analogpc.kernels.pulses.trains import trains
 from analogpc.kernels.random.streams import Key, bits, normals
-from analogpc.kernels.threads import one_blas_thread
 from analogpc.kernels.wires.effective import effective_conductance
 from analogpc.kernels.words import MAX_LENGTH
 from analogpc.networks import Hopfield, Transformer

@@ -213,7 +213,7 @@ def _sentence(error: BaseException) -> str:
 
 
 def _computed(job: Job, began: float) -> tuple[Result, bytes]:
-    from analogpc.kernels.threads import one_blas_thread
+    from analogpc.kernels.blas_threads import one_blas_thread
 
     kind, study = recalled(job.study, job.said)
     data = kind.data(study, job.data_dir)

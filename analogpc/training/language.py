@@ -17,12 +17,12 @@ from analogpc.data.tokeniser import Tokeniser
 from analogpc.devices.costs.ledger import Ledger
 from analogpc.devices.costs.meter import Meter
 from analogpc.devices.matrix import NonFiniteError
+from analogpc.kernels.blas_threads import one_blas_thread
 from analogpc.kernels.gpu.arrays import Backend, in_tree, to_host
 from analogpc.kernels.gpu.blas import precision_in_use, use_precision
 from analogpc.kernels.gpu.graphs import working_stream
 from analogpc.kernels.memory import POOL
 from analogpc.kernels.random.streams import Key, permutation
-from analogpc.kernels.threads import one_blas_thread
 from analogpc.networks.network import Network
 from analogpc.rules.base import StepContext
 from analogpc.training.billing import Billing

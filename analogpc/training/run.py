@@ -15,13 +15,13 @@ from analogpc.data import DataDescription, Dataset
 from analogpc.devices.costs.ledger import Ledger
 from analogpc.devices.costs.meter import Meter
 from analogpc.files.atomic import check_writable
+from analogpc.kernels.blas_threads import one_blas_thread
 from analogpc.kernels.checks import several, whole_number
 from analogpc.kernels.gpu.arrays import Backend, in_tree, to_host
 from analogpc.kernels.gpu.blas import Precision, precision_in_use, use_precision
 from analogpc.kernels.gpu.graphs import working_stream
 from analogpc.kernels.memory import POOL
 from analogpc.kernels.random.streams import Key, permutation
-from analogpc.kernels.threads import one_blas_thread
 from analogpc.networks.network import Network
 from analogpc.rules.base import StepContext, StepResult
 from analogpc.training.batch import Batches, numbers_in, report_of

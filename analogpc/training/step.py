@@ -11,9 +11,9 @@ import numpy as np
 from analogpc.devices.costs.meter import GraphCounts
 from analogpc.devices.costs.schedule import Recorder, recording
 from analogpc.dynamics.repetition import Repeater, repeating
+from analogpc.kernels.blas_threads import one_blas_thread
 from analogpc.kernels.gpu.graphs import Graph
 from analogpc.kernels.memory import filled
-from analogpc.kernels.threads import one_blas_thread
 from analogpc.networks.network import Network
 from analogpc.rules.base import Rule, StepResult
 from analogpc.training.optimisers import Learner

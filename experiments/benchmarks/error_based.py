@@ -25,7 +25,7 @@ import numpy as np
 
 import analogpc as apc
 from analogpc.dynamics.relaxation import Relaxation
-from analogpc.kernels.threads import one_blas_thread
+from analogpc.kernels.blas_threads import one_blas_thread
 from analogpc.rules.error_based import ErrorRelaxation
 from analogpc.training.environment import describe_environment
 

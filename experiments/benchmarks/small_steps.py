@@ -66,7 +66,9 @@ def main() -> None:
     ]
     for row in rows:
         ratio = row["as written"] / row["recorded"]
-        print(f"{row['substrate']:10} {row['rule']:6} {row['as written']:6.2f} ms {row['recorded']:6.2f} ms  {ratio:.1f} times as fast")
+        print(
+            f"{row['substrate']:10} {row['rule']:6} {row['as written']:6.2f} ms {row['recorded']:6.2f} ms  {ratio:.1f} times as fast"
+        )
     if given.out:
         record = {"threads": given.threads, "environment": describe_environment(), "milliseconds": rows}
         given.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -17,6 +17,7 @@ from llvmlite import ir
 from numba import carray, types
 from numba.extending import intrinsic
 
+from analogpc.kernels.blas_threads import one_blas_thread
 from analogpc.kernels.calls import recorded
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.converters.shared import INFINITY, QUICK, STRIP, adc_row, dac_rows, few_squares, uniform
@@ -25,7 +26,7 @@ from analogpc.kernels.memory import empty
 from analogpc.kernels.native import word_at
 from analogpc.kernels.products import UNIT, strip_width
 from analogpc.kernels.random.streams import Key, MovingStep, row_normals, split
-from analogpc.kernels.threads import one_blas_thread, share_all
+from analogpc.kernels.threads import share_all
 from analogpc.kernels.trampolines import Part
 
 _PART = 2**20
