@@ -20,11 +20,12 @@ class _Blas:
     """
 
     def __init__(self, library: Any) -> None:
-        direct = library.internal_api == "openblas" and library.threading_layer != "openmp"
-        names = "openblas_get_num_threads", "openblas_set_num_threads"
-        found = [openblas_function(library, name)[0] for name in names] if direct else [None]
-        self.get: Callable[[], int] = library.get_num_threads if None in found else found[0]
-        self.set: Callable[[int], Any] = library.set_num_threads if None in found else found[1]
+        self.get: Callable[[], int] = library.get_num_threads
+        self.set: Callable[[int], Any] = library.set_num_threads
+        if library.internal_api == "openblas" and library.threading_layer != "openmp":
+            get, set_ = (openblas_function(library, f"openblas_{verb}_num_threads")[0] for verb in ("get", "set"))
+            if get is not None and set_ is not None:
+                self.get, self.set = get, set_
 
 
 class _OneBlasThread:
