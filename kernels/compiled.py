@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import pickle
 import warnings
 from collections.abc import Callable, Iterator
@@ -107,11 +108,16 @@ def compiled(function: Callable[..., Any] | None = None, *, allocates: bool = Fa
     """
     if function is None:
         return lambda given: compiled(given, allocates=allocates, **options)
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+    constants = list(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+    for name, cell in constants:
         if isinstance(cell.cell_contents, Dispatcher):
             raise TypeError(
                 f"{function.__qualname__} takes the kernel {name} from the function around it; define {name} in the module"
             )
+    if constants:
+        # Functions of the same name that were compiled in different processes may have the same symbol, and addresses are found by symbols.
+        told = repr([(name, cell.cell_contents) for name, cell in constants])
+        function.__qualname__ += f"_{hashlib.sha256(told.encode()).hexdigest()[:8]}"
     # The last two are missing in the types that Numba declares.
     every: dict[str, Any] = {"nogil": True, "no_cfunc_wrapper": True, "_nrt": allocates}
     made: Any = numba.njit(**every, **options, pipeline_class=KernelCompiler)(function)

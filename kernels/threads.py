@@ -26,7 +26,7 @@ from typing_extensions import override
 from analogpc.kernels import native
 from analogpc.kernels.calls import recorded
 from analogpc.kernels.gemm import address
-from analogpc.kernels.trampolines import Part, trampoline
+from analogpc.kernels.trampolines import Part, arrays_of, ranged, trampoline
 
 _PARTS = 4
 """Parts per thread, since some threads may be slower than others."""
@@ -353,6 +353,34 @@ def over_slices(kernel: Callable[..., Any], numbers: int, arrays: Sequence[np.nd
     if record is not None:
         record.rows.append((part.address, frame, length, size))
     call_all(np.array([(part.address, address(frame), length, size)], np.int64))
+
+
+def over_ranges(
+    kernel: Callable[..., Any], length: int, grain: int, room: Callable[[], tuple[Any, ...]], arguments: Sequence[Any]
+) -> None:
+    """Call ``kernel(first, stop, room, *arguments)`` for ranges that cover 0 to ``length``, in `thread_count` threads.
+
+    Parameters
+    ----------
+    kernel : function
+        Compiled; its effect on an index must not depend on the range.
+    length, grain : int
+        As in `distribute`.
+    room : function
+        Returns working space of the kernel, arrays in nested tuples; each range has its own.
+    arguments : sequence of arrays and numbers
+    """
+    threads = min(thread_count(), length // grain) if length >= 2 * grain else 1
+    if threads > 1:
+        size = _size(length, grain, threads)
+        own = room()
+        part = ranged(kernel, own, arguments)
+        if part is not None:
+            rooms = [np.stack([one] * -(-length // size)) for one in arrays_of(own)]
+            frame = part.ranged_frame(size, rooms, arguments)
+            call_all(np.array([(part.address, address(frame), length, size)], np.int64))
+            return
+    distribute(lambda first, stop: kernel(first, stop, room(), *arguments), length, grain)
 
 
 def _size(length: int, grain: int, threads: int) -> int:

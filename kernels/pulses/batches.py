@@ -19,7 +19,7 @@ from analogpc.kernels.pulses.events import events
 from analogpc.kernels.pulses.planes import MAX_BATCH, STRIP, bit_planes, count_coincidences, used_slots
 from analogpc.kernels.pulses.updates import COMPOSITE, LINEAR, PARAMETERS, Law, apply_pulses
 from analogpc.kernels.random.streams import Key
-from analogpc.kernels.threads import distribute
+from analogpc.kernels.threads import over_ranges
 from analogpc.kernels.words import SIGN, SLOTS
 
 _BUSY = 2.5
@@ -153,7 +153,7 @@ class SentRows(_Sent):
 
 def _by_strips(kernel: Callable[..., Any], height: int, room: Callable[[], Any], *arguments: Any) -> None:
     """Call ``kernel(first, stop, room(), *arguments)`` for parts of the rows 0 to ``height``, each with its own working space."""
-    distribute(lambda first, stop: kernel(first, stop, room(), *arguments), height, STRIP)
+    over_ranges(kernel, height, STRIP, room, arguments)
 
 
 def apply_batch(

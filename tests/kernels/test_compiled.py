@@ -104,6 +104,21 @@ def test_kernels_take_no_kernels_from_the_function_around_them():
         kernel()
 
 
+def test_functions_for_different_constants_have_different_symbols():
+    """Numba numbers its symbols in every process anew, so that equal names from two processes would be one symbol in a third."""
+    from analogpc.kernels.compiled import compiled
+
+    def kernel(factor):
+        @compiled
+        def times(x):
+            return factor * x
+
+        return times
+
+    names = [kernel(factor).py_func.__qualname__ for factor in (2, 3, 2)]
+    assert names[0] == names[2] != names[1]
+
+
 def test_nothing_is_compiled_where_only_kept_kernels_are_wanted(tmp_path):
     wanted = """
 import gc

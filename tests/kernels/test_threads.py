@@ -20,7 +20,7 @@ from analogpc.kernels.blas_threads import one_blas_thread
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gemm import blas_function
 from analogpc.kernels.products import _PART, batched, inner, matmul, strip_width
-from analogpc.kernels.threads import distribute, over_slices, share, thread_count
+from analogpc.kernels.threads import distribute, over_ranges, over_slices, share, thread_count
 from analogpc.kernels.trampolines import Part, trampoline
 
 ROOT = Path(__file__).parents[2]
@@ -175,6 +175,29 @@ def test_errors_come_through_and_nothing_runs_on(with_threads, where):
         assert running == []
 
     with_threads(fails)
+
+
+@compiled
+def _running(first, stop, room, x, y, factor):
+    (steps, (last,)) = room
+    for i in range(first, stop):
+        # A number that the part keeps in its own working space.
+        steps[0] += 1
+        last[0, 0] = factor * x[i]
+        y[i] = last[0, 0] + 0 * steps[0]
+
+
+@pytest.mark.parametrize(("length", "grain"), [(0, 1), (7, 8), (1000, 1), (1003, 16)])
+def test_ranges_have_their_own_working_space(with_threads, length, grain):
+    def learn():
+        x, y = np.arange(length, dtype=np.float32), np.zeros(length, np.float32)
+        over_ranges(
+            _running, length, grain, lambda: (np.zeros(1, np.int64), (np.zeros((1, 2), np.float32),)), (x, y, np.float32(3))
+        )
+        return y
+
+    for y in with_threads(learn):
+        np.testing.assert_array_equal(y, 3 * np.arange(length, dtype=np.float32))
 
 
 def test_many_callers_share_the_helpers():
