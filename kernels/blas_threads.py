@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,10 @@ from typing import Any
 from threadpoolctl import ThreadpoolController
 
 from analogpc.kernels.gemm import openblas_function
+
+
+_WITH_BLAS = ("numpy", "scipy.linalg", "torch")
+"""Modules that load a BLAS library."""
 
 
 class _Blas:
@@ -33,13 +38,17 @@ class _OneBlasThread:
 
     def __init__(self) -> None:
         self._lock, self._depth = threading.Lock(), 0
-        self._libraries: list[_Blas] | None = None
+        self._libraries: list[_Blas] = []
+        self._loaded: tuple[bool, ...] = ()
         self._before: list[tuple[_Blas, int]] = []
 
     def __enter__(self) -> None:
         with self._lock:
             if self._depth == 0:
-                if self._libraries is None:
+                # Every module that brings a BLAS of its own may be loaded later.
+                loaded = tuple(name in sys.modules for name in _WITH_BLAS)
+                if loaded != self._loaded:
+                    self._loaded = loaded
                     self._libraries = [_Blas(one) for one in ThreadpoolController().select(user_api="blas").lib_controllers]
                 self._before = [(library, library.get()) for library in self._libraries]
                 for library, threads in self._before:

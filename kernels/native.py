@@ -189,7 +189,7 @@ def _run(task, desks, function, frame, length, size):
 
 
 @compiled
-def run(task, desks, calls, places, shifts):
+def run(task, desks, calls, places, values):
     """Call functions one after the other, each together with the helpers of some desks; return whether a part failed.
 
     Parameters
@@ -200,11 +200,11 @@ def run(task, desks, calls, places, shifts):
         Addresses of desks that nobody else uses meanwhile.
     calls : (calls, 4) int64 array
         Addresses of a function and of its frame, number of indices, and of indices per part.
-    places, shifts : (words,) int64 arrays
-        Addresses of words, and what is added to them before the first call.
+    places, values : (words,) int64 arrays
+        Addresses of words, and what is stored there before the first call.
     """
     for i in range(len(places)):
-        _store(places[i], 0, word_at(places[i], 0) + shifts[i])
+        _store(places[i], 0, values[i])
     failed = False
     for i in range(len(calls)):
         function, frame, length, size = calls[i, 0], calls[i, 1], calls[i, 2], calls[i, 3]

@@ -33,7 +33,7 @@ class Recording(Generic[T]):
     ----------
     work : function
         Function without arguments; it returns arrays whose contents each `launch` renews.
-    arrays : sequence of contiguous arrays
+    arrays : sequence of arrays with positive strides
         Arrays made before that the work reads or changes. They may be replaced by others of the same form at each launch.
     own : sequence of arrays
         Further arrays of that kind, which always stay where they are.
@@ -72,14 +72,17 @@ class Recording(Generic[T]):
             raise NotRecordableError(calls.refusal)
         # What the calls refer to is kept as long as they are.
         self._kept = calls, own
-        self._advance, self._steps = [after - before for after, before in zip(advanced, first, strict=True)], first
+        self._advance, self._first = [after - before for after, before in zip(advanced, first, strict=True)], first
         self._calls = np.array([(function, address(frame), *sizes) for function, frame, *sizes in calls.rows], np.int64).reshape(
             -1, 4
         )
         self._forms, self._at = [_form(array) for array in arrays], _addresses(arrays)
+        # Words that differ from launch to launch: references to arrays, and steps of random streams. All are stored anew, so that an
+        # interrupted launch leaves nothing that the next one would build upon.
         places, self._array_of = _references(calls, own, arrays)
-        moving = [address(frame) + 8 * place for frame, place, _ in calls.steps]
-        self._places = np.array([*places, *moving], np.int64)
+        places += [(frame, place) for frame, place, _ in calls.steps]
+        self._places = np.array([address(frame) + 8 * place for frame, place in places], np.int64)
+        self._words = np.array([frame[place] for frame, place in places], np.int64)
         self._counter_of = np.array([step.moved for *_, step in calls.steps], np.intp)
 
     def fits(self, arrays: Sequence[np.ndarray]) -> bool:
@@ -89,11 +92,10 @@ class Recording(Generic[T]):
     def launch(self, arrays: Sequence[np.ndarray]) -> T:
         """Repeat the work with such ``arrays`` and return its result, in memory that the next launch overwrites."""
         now, steps = _addresses(arrays), [read_counter(*counter) for counter in self._counters]
-        drawn = np.array([step - before for step, before in zip(steps, self._steps, strict=True)], np.int64)
-        shifts = np.concatenate([(now - self._at)[self._array_of], drawn[self._counter_of]])
+        drawn = np.array([step - before for step, before in zip(steps, self._first, strict=True)], np.int64)
+        moved = np.concatenate([(now - self._at)[self._array_of], drawn[self._counter_of]])
         with one_blas_thread:
-            call_all(self._calls, self._places, shifts)
-        self._at, self._steps = now, steps
+            call_all(self._calls, self._places, self._words + moved)
         for counter, step, advance in zip(self._counters, steps, self._advance, strict=True):
             write_counter(*counter, step + advance)
         return self.result
@@ -113,13 +115,16 @@ def _form(array: np.ndarray) -> tuple[Any, ...]:
 
 
 def _span(array: np.ndarray) -> tuple[int, int]:
-    """Return the first address of an array and the one after its last."""
-    low, high = np.lib.array_utils.byte_bounds(array)
-    return int(low), int(high)
+    """Return the first address of an array and the one after its last; its strides are not negative."""
+    low = address(array)
+    reach = sum((length - 1) * stride for length, stride in zip(array.shape, array.strides, strict=True))
+    return low, low + (reach + array.itemsize if array.size else 0)
 
 
-def _references(calls: Calls, own: Sequence[np.ndarray], arrays: Sequence[np.ndarray]) -> tuple[list[int], np.ndarray]:
-    """Return the addresses of the words of frames that refer to ``arrays``, and the number of the array of each.
+def _references(
+    calls: Calls, own: Sequence[np.ndarray], arrays: Sequence[np.ndarray]
+) -> tuple[list[tuple[np.ndarray, int]], np.ndarray]:
+    """Return the frames and places of the words that refer to ``arrays``, and the number of the array of each.
 
     Raises
     ------
@@ -129,15 +134,16 @@ def _references(calls: Calls, own: Sequence[np.ndarray], arrays: Sequence[np.nda
     frames = list({id(frame): frame for _, frame, *_ in calls.rows}.values())
     spans, known = [_span(array) for array in arrays], [_span(array) for array in (*calls.kept, *own, *frames)]
     lows, highs = np.array(known, np.int64).reshape(-1, 2).T
-    places, numbers = list[int](), list[int]()
+    places, numbers = list[tuple[np.ndarray, int]](), list[int]()
     for frame in frames:
-        # The first word is the address of a function.
-        words, at = frame[1:], address(frame) + 8
-        for place in np.flatnonzero((words >= _LOWEST) & (words < _HIGHEST)).tolist():
-            word = int(words[place])
+        for place in np.flatnonzero((frame >= _LOWEST) & (frame < _HIGHEST)).tolist():
+            # The first word is the address of a function.
+            if place == 0:
+                continue
+            word = int(frame[place])
             number = next((number for number, (low, high) in enumerate(spans) if low <= word < high), None)
             if number is not None:
-                places.append(at + 8 * place)
+                places.append((frame, place))
                 numbers.append(number)
             elif not ((lows <= word) & (word < highs)).any():
                 raise NotRecordableError("a kernel uses an array that was made outside the recorded calls")

@@ -153,13 +153,13 @@ class _Pool:
             self.tasks.remove(task)
 
     def run_compiled(
-        self, calls: np.ndarray, threads: int, places: np.ndarray = _NO_WORDS, shifts: np.ndarray = _NO_WORDS
+        self, calls: np.ndarray, threads: int, places: np.ndarray = _NO_WORDS, values: np.ndarray = _NO_WORDS
     ) -> None:
-        """Perform calls of `native.run`, after shifts of the words at some places."""
+        """Perform calls of `native.run`, after words have been stored at some places."""
         helpers, task = self._called(threads - 1), self.unused.pop() if self.unused else native.new_task()
         desks = np.array([helper.desk for helper in helpers], np.int64) if helpers else _NO_WORDS
         try:
-            failed = native.run(task, desks, calls, places, shifts)
+            failed = native.run(task, desks, calls, places, values)
         finally:
             self.idle.extend(helpers)
             self.unused.append(task)
@@ -297,22 +297,22 @@ def share_all(calls: Sequence[tuple[Part, np.ndarray, int]]) -> None:
     call_all(np.array([(part.address, address(frame), parts, 1) for part, frame, parts in calls], np.int64))
 
 
-def call_all(calls: np.ndarray, places: np.ndarray = _NO_WORDS, shifts: np.ndarray = _NO_WORDS) -> None:
+def call_all(calls: np.ndarray, places: np.ndarray = _NO_WORDS, values: np.ndarray = _NO_WORDS) -> None:
     """Perform calls of compiled functions one after the other, each in `thread_count` threads.
 
     Parameters
     ----------
     calls : (calls, 4) int64 array
         Addresses of a function and of its frame, number of indices, and of indices per part.
-    places, shifts : (words,) int64 arrays
-        Addresses of words, and what is added to them before the first call.
+    places, values : (words,) int64 arrays
+        Addresses of words, and what is stored there before the first call.
     """
     most = int(max(-(-calls[:, 2] // calls[:, 3]))) if len(calls) > 1 else -(-int(calls[0, 2]) // int(calls[0, 3]))
     threads = 1 if most == 1 else min(thread_count(), most)
     if threads > 1 or most == 1 or _stopwatch is None:
-        _pool.run_compiled(calls, threads, places, shifts)
+        _pool.run_compiled(calls, threads, places, values)
         return
-    _pool.run_compiled(calls[:0], 1, places, shifts)
+    _pool.run_compiled(calls[:0], 1, places, values)
     for row in range(len(calls)):
         own, parts = calls[row : row + 1], -(-int(calls[row, 2]) // int(calls[row, 3]))
         if parts > 1:
