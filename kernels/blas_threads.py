@@ -12,7 +12,6 @@ from threadpoolctl import ThreadpoolController
 
 from analogpc.kernels.gemm import openblas_function
 
-
 _WITH_BLAS = ("numpy", "scipy.linalg", "torch")
 """Modules that load a BLAS library."""
 
