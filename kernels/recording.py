@@ -68,8 +68,8 @@ class Recording(Generic[T]):
         finally:
             for counter, step in zip(self._counters, first, strict=True):
                 write_counter(*counter, step)
-        if calls.refusal:
-            raise NotRecordableError(calls.refusal)
+        if calls.refusal or not calls.rows:
+            raise NotRecordableError(calls.refusal or "the work consists of no calls of compiled functions")
         # What the calls refer to is kept as long as they are.
         self._kept = calls, own
         self._advance, self._first = [after - before for after, before in zip(advanced, first, strict=True)], first

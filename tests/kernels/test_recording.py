@@ -65,6 +65,7 @@ def test_arrays_of_another_form_do_not_fit(rng):
         pytest.param(lambda x, w: difference(x.T, x.T), id="a sum in another order"),
         pytest.param(lambda x, w: matmul(x[:1], w), id="a product of a vector"),
         pytest.param(lambda x, w: matmul(x, w + 0), id="a copy of a weight"),
+        pytest.param(lambda x, w: np.tanh(x), id="NumPy alone"),
     ],
 )
 def test_other_work_is_refused(rng, work):
