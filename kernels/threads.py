@@ -5,7 +5,7 @@ another process uses a core, each then waits for a thread that has no core: a pr
 thread begins at once, the others join when they get a core, and a caller waits only for parts that somebody is working on. Waiting
 threads sleep after some 50 microseconds (see `native`).
 
-Products and kernels over slices are shared in compiled code, by `share` and `over_slices`; other work by `distribute`, whose parts are
+Products and kernels are shared in compiled code, by `share`, `over_slices` and `over_ranges`; other work by `distribute`, whose parts are
 calls of Python: a helper then begins when it gets the interpreter, which kernels release.
 """
 
@@ -370,6 +370,8 @@ def over_ranges(
         Returns working space of the kernel, arrays in nested tuples; each range has its own.
     arguments : sequence of arrays and numbers
     """
+    if (record := recorded()) is not None:
+        record.refuse("a kernel needs working space, which is not kept")
     threads = min(thread_count(), length // grain) if length >= 2 * grain else 1
     if threads > 1:
         size = _size(length, grain, threads)

@@ -1,4 +1,4 @@
-"""Functions of (frame, first, stop) that call a kernel on slices of arrays: the form in which `native` shares work.
+"""Functions of (frame, first, stop) that call a kernel on slices of arrays, or for a range: the form in which `native` shares work.
 
 A frame holds the address of the kernel and its arguments: of an array the address of its elements, its shape and its strides in bytes,
 as 64-bit words. One function is generated for each combination of types, in a few milliseconds.
