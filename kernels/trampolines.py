@@ -101,30 +101,28 @@ def arrays_of(room: tuple[Any, ...]) -> list[np.ndarray]:
     return [array for one in room for array in ([one] if isinstance(one, np.ndarray) else arrays_of(one))]
 
 
-_known: dict[Any, Trampoline | None] = {}
-_ranged: dict[Any, Ranged | None] = {}
+_known: dict[Any, Any] = {}
 
 
 def trampoline(kernel: Any, arguments: Sequence[Any], sliced: int) -> Trampoline | None:
     """Return the `Trampoline` of a kernel for such arguments, or None if there is none."""
-    key = kernel, sliced, *map(_kind, arguments)
-    if key not in _known:
-        try:
-            _known[key] = Trampoline(kernel, arguments, sliced)
-        except TypeError:
-            _known[key] = None
-    return _known[key]
+    return _once((kernel, sliced, *map(_kind, arguments)), lambda: Trampoline(kernel, arguments, sliced))
 
 
 def ranged(kernel: Any, room: tuple[Any, ...], arguments: Sequence[Any]) -> Ranged | None:
     """Return the `Ranged` of a kernel for such arguments, or None if there is none."""
-    key = kernel, *map(_kind, arrays_of(room)), *map(_kind, arguments)
-    if key not in _ranged:
+    key = (kernel, "range", *map(_kind, arrays_of(room)), *map(_kind, arguments))
+    return _once(key, lambda: Ranged(kernel, room, arguments))
+
+
+def _once(key: Any, make: Callable[[], Any]) -> Any:
+    """Make something once, or nothing if an argument is neither an array nor a number."""
+    if key not in _known:
         try:
-            _ranged[key] = Ranged(kernel, room, arguments)
+            _known[key] = make()
         except TypeError:
-            _ranged[key] = None
-    return _ranged[key]
+            _known[key] = None
+    return _known[key]
 
 
 def _kind(one: Any) -> Any:

@@ -158,13 +158,13 @@ class Repeater:
         )
         while len(self._kinds) > _MOST:
             self._kinds.pop(next(iter(self._kinds)))
-        recorded_before = kind.recorded is not None
-        if not recorded_before and not kind.refusal:
+        waiting = kind.recorded is None
+        if waiting and not kind.refusal:
             kind.seen += 1
             if kind.seen > _PATIENCE:
                 self._record(kind, work, x, target)
         # The comparison needs another batch: what no call of the recording computes is still there from its own.
-        if not recorded_before or kind.recorded is None or not kind.recorded.fits():
+        if waiting or kind.recorded is None or not kind.recorded.fits():
             return work(x, target)
         if kind.checked:
             return kind.recorded.launch(self._recorder, x, target)

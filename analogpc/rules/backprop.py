@@ -42,8 +42,7 @@ class Backprop(Rule):
     def train_step(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> StepResult:
         if network.swept:
             return backprop_step(self, network, x, target, apply)
-        passes = partial(self._passes, network)
-        outputs, tapes, errors = repeated(self, passes, x, target) if network.recordable else passes(x, target)
+        outputs, tapes, errors = repeated(self, partial(self._passes, network), x, target)
         # Compute all errors first: a matrix must not be updated before its transpose is read.
         for layer, tape, error in at_once(zip(network.layers, tapes, errors, strict=True)):
             apply(layer.products(tape, error), 1.0)

@@ -106,8 +106,8 @@ class EquilibriumPropagation(NudgedRule):
 
     @override
     def train_step(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> StepResult:
-        work, signs = partial(self._phases, network), self.signs()
-        outputs, tapes, errors = repeated(self, work, x, target) if network.recordable else work(x, target)
+        signs = self.signs()
+        outputs, tapes, errors = repeated(self, partial(self._phases, network), x, target)
         for index, layer in at_once(enumerate(network.layers)):
             # The errors carry the sign of the phase, so that no gain is negative.
             one, *other = (layer.products(t[index], e[index]) for t, e in zip(tapes, errors, strict=True))

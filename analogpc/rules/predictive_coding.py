@@ -184,7 +184,7 @@ class PredictiveCoding(RelaxingRule):
         gains = [gain / beta for gain in self.gains(len(layers))]
         # Products are not weighted by the output precision, which contains all of beta here.
         gains[-1] *= self.output_precision()
-        if watch is None and network.recordable:
+        if watch is None:
             outputs, tapes, errors, relaxation = repeated(self, partial(self._relaxed, network), x, target)
         else:
             outputs, tapes, errors, relaxation = self._relaxed(network, x, target, watch)

@@ -98,7 +98,8 @@ class TrainingStep:
             May be overwritten by the next batch.
         """
         if self.network.backend == "cpu":
-            repeats = self.repeats and rule.repeatable(self.network) and all(matrix.repeatable for matrix in self._matrices)
+            able = self.network.recordable and rule.repeatable(self.network)
+            repeats = self.repeats and able and all(matrix.repeatable for matrix in self._matrices)
             with one_blas_thread, repeating(self._repeater if repeats else None):
                 return self._once(rule, x, target, rate, self.recorder)
         if not self._repeatable(rule):

@@ -180,8 +180,7 @@ class HopfieldEP(NudgedRule):
         signs = self.signs()
         gain = 1 / (len(signs) * self.beta)
         if self.update == "equilibrium":
-            work = partial(self._phases, network)
-            free, ends, _ = repeated(self, work, x, target) if network.recordable else work(x, target)
+            free, ends, _ = repeated(self, partial(self._phases, network), x, target)
             result = step_result(free, target, self.output)
             plus, minus = ends if signs[0] > 0 else reversed(ends)
             self._learn(apply, plus, minus, free, gain)
