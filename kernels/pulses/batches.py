@@ -156,6 +156,20 @@ def _by_strips(kernel: Callable[..., Any], height: int, room: Callable[[], Any],
     over_ranges(kernel, height, STRIP, room, arguments)
 
 
+def _apply_busy(
+    state: np.ndarray, given: tuple[Any, ...], noise: int, group: np.ndarray, fired: np.ndarray, found: np.ndarray | None
+) -> None:
+    """Apply a batch to the busy rows, those with a nonzero ``group`` (see `SentRows.busy`); set their ``fired`` and ``found``."""
+    height, width = state.shape
+    blocks, busy = np.zeros((height, -(-width // pulse_rows.COLUMNS)), np.int64), group > 0
+    found_there = np.zeros(blocks.shape if found is not None else (0, 0))
+    room = partial(pulse_rows.room, state.dtype)
+    _by_strips(busy_rows(noise), blocks.size, room, state, *given, blocks, group, found_there)
+    fired[busy] = blocks.sum(axis=1)[busy]
+    if found is not None:
+        found[busy] = found_there.sum(axis=1)[busy]
+
+
 def apply_batch(
     state: np.ndarray,
     rows: np.ndarray | SentRows,
@@ -235,27 +249,9 @@ def apply_batch(
         group = rows.busy(start, columns) if steady else None
         busy = others & (group > 0) if group is not None else others & False
         if group is not None and busy.any():
-            blocks = np.zeros((height, -(-width // pulse_rows.COLUMNS)), np.int64)
-            found_there = np.zeros(blocks.shape if found is not None else (0, 0))
-            own = slice(start, start + MAX_BATCH)
-            trains = rows.lines(start) ^ turn, columns.words[own], columns.used[own]
-            given = (
-                state,
-                *trains,
-                planes,
-                one_sided,
-                *arrays,
-                spread,
-                *stream,
-                received,
-                blocks,
-                np.where(busy, group, 0),
-                found_there,
-            )
-            _by_strips(busy_rows(law.noise), blocks.size, partial(pulse_rows.room, state.dtype), *given)
-            fired[busy] = blocks.sum(axis=1)[busy]
-            if found is not None:
-                found[busy] = found_there.sum(axis=1)[busy]
+            trains = rows.lines(start) ^ turn, columns.words[start : start + MAX_BATCH], columns.used[start : start + MAX_BATCH]
+            given = (*trains, planes, one_sided, *arrays, spread, *stream, received)
+            _apply_busy(state, given, law.noise, np.where(busy, group, 0), fired, found)
         if (others & ~busy).any():
             words = meeting ^ turn, columns.words[start : start + MAX_BATCH]
             given = state, *words, planes, one_sided, *arrays, *numbers, *stream, received, fired, sums
