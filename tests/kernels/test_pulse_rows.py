@@ -9,17 +9,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pulse_cases import agree, both, same_trains
 from scipy import stats
 
 from analogpc.kernels.pulses import batches as pulse_batches
 from analogpc.kernels.pulses import moments as pulse_moments
 from analogpc.kernels.pulses.batches import apply_batch
 from analogpc.kernels.pulses.planes import bit_planes, mark_firing, used_slots
-from analogpc.kernels.pulses.updates import ADDITIVE, LINEAR, MULTIPLICATIVE, Law, apply_pulses
+from analogpc.kernels.pulses.updates import ADDITIVE, LINEAR, MULTIPLICATIVE, Law
 from analogpc.kernels.random.streams import Key
-
-SLOTS, SIGN = np.uint32(0x7FFFFFFF), np.uint32(0x80000000)
-RARE = 1e-5
+from analogpc.kernels.words import SIGN, SLOTS
 
 
 @pytest.fixture(autouse=True)
@@ -34,28 +33,12 @@ def devices(shape, dtype=np.float64, up=0.004, down=0.003, low=-0.8, high=0.9, s
     return {name: np.full(shape, value, dtype) for name, value in values.items()}
 
 
-def same_trains(hits, shape):
-    """Trains that give every device the same pulses: ``hits`` in each product, negative ones downwards."""
-    words = np.array([(1 << abs(h)) - 1 | (int(SIGN) if h < 0 else 0) for h in hits], np.uint32)
-    return np.full((len(hits), shape[0]), SLOTS), np.repeat(words[:, None], shape[1], axis=1)
-
-
 def random_trains(rng, n, lines, density):
     words = np.zeros((n, lines), np.uint32)
     for slot in range(31):
         words |= (rng.random((n, lines)) < density).astype(np.uint32) << np.uint32(slot)
     words[rng.random((n, lines)) < 0.1] = 0
     return words | (rng.random((n, lines)) < 0.5).astype(np.uint32) << np.uint32(31)
-
-
-def both(state, rows, columns, p, law, one_sided=False, step=0):
-    """States, touched devices and pulses of the slow and of the fast kernel."""
-    results = []
-    for apply in (apply_pulses, apply_batch):
-        new, received = state.copy(), np.zeros(state.shape, np.int32)
-        pulses = apply(new, rows, columns, p, law, one_sided, Key(5), step, received)
-        results.append((new, received, pulses))
-    return results
 
 
 def drawn(hits, start, spread, additive, z):
@@ -175,15 +158,6 @@ def test_distribution_function_is_off_by_less_than_the_resolution_of_a_draw(puls
     exact = 0.5 - np.sum(wave.imag / t, axis=1) * (9 / 4000) / np.pi
     # A larger state means a smaller distance from the bound.
     assert np.max(np.abs(1 - exact - stats.norm.cdf(z))) < 3e-7
-
-
-def agree(slow, fast, bounds):
-    """Kolmogorov-Smirnov on the states, and equal numbers of devices at the bounds."""
-    assert stats.ks_2samp(slow.ravel(), fast.ravel(), method="asymp").pvalue > RARE
-    for bound in bounds:
-        table = np.array([[np.sum(x == bound), np.sum(x != bound)] for x in (slow, fast)])
-        if (table.sum(axis=0) > 10).all():
-            assert stats.chi2_contingency(table).pvalue > RARE
 
 
 CASES = [

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pulse_cases import devices, linear
 
 from analogpc.kernels.pulses.trains import trains
 from analogpc.kernels.pulses.updates import (
@@ -20,16 +21,6 @@ from analogpc.kernels.pulses.updates import (
 )
 from analogpc.kernels.random.streams import Key
 from analogpc.kernels.words import MAX_LENGTH, SLOTS
-
-
-def devices(shape, dtype=np.float64, up=0.01, down=0.01, shape_up=0.0, shape_down=0.0, low=-1e9, high=1e9):
-    values = {"up": up, "down": down, "shape_up": shape_up, "shape_down": shape_down, "low": low, "high": high}
-    return {name: np.full(shape, value, dtype) for name, value in values.items()}
-
-
-def linear(spread=0.0, noise=MULTIPLICATIVE):
-    return Law(LINEAR, (), spread, noise)
-
 
 LAWS = {
     "linear": linear(),
