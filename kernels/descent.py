@@ -10,7 +10,7 @@ from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.memory import empty, filled
-from analogpc.kernels.threads import over_slices
+from analogpc.kernels.sharing import over_slices
 
 _PART = 2**16
 _MOMENTUM_STEP = CudaKernel("descent", "momentum_step")

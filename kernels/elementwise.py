@@ -8,7 +8,7 @@ import numpy as np
 
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.memory import empty
-from analogpc.kernels.threads import over_slices
+from analogpc.kernels.sharing import over_slices
 
 _PART = 2**16
 """Least number of elements for one thread."""

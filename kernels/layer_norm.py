@@ -12,7 +12,7 @@ from analogpc.kernels.compiled import compiled
 from analogpc.kernels.exponentials import total_of, total_of_products
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.memory import empty
-from analogpc.kernels.threads import over_slices
+from analogpc.kernels.sharing import over_slices
 
 _PART = 2**15
 """Least number of elements for one thread."""

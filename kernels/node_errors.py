@@ -8,7 +8,7 @@ from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.memory import empty
 from analogpc.kernels.products import difference
-from analogpc.kernels.threads import over_slices
+from analogpc.kernels.sharing import over_slices
 
 _PART = 2**16
 """Least number of elements for one thread."""

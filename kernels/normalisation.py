@@ -10,7 +10,8 @@ from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.memory import empty
-from analogpc.kernels.threads import distribute, over_slices
+from analogpc.kernels.sharing import over_slices
+from analogpc.kernels.threads import distribute
 
 _NORMALISE = CudaKernel("normalisation", "normalise")
 _PULL_BACK = CudaKernel("normalisation", "pull_back")

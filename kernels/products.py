@@ -16,7 +16,8 @@ from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.blas import gemm, gemm_batched
 from analogpc.kernels.lookups import sum_rows
 from analogpc.kernels.memory import empty
-from analogpc.kernels.threads import distribute, share
+from analogpc.kernels.sharing import share
+from analogpc.kernels.threads import distribute
 from analogpc.kernels.trampolines import Part
 
 _PART = 2**22

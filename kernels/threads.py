@@ -5,8 +5,8 @@ another process uses a core, each then waits for a thread that has no core: a pr
 thread begins at once, the others join when they get a core, and a caller waits only for parts that somebody is working on. Waiting
 threads sleep after some 50 microseconds (see `native`).
 
-Products and kernels are shared in compiled code, by `share`, `over_slices` and `over_ranges`; other work by `distribute`, whose parts are
-calls of Python: a helper then begins when it gets the interpreter, which kernels release.
+Products and kernels are shared in compiled code (see `sharing`); other work by `distribute`, whose parts are calls of Python: a helper
+then begins when it gets the interpreter, which kernels release.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import functools
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,12 +26,9 @@ from typing_extensions import override
 from analogpc.kernels import native
 from analogpc.kernels.calls import recorded
 from analogpc.kernels.gemm import address
-from analogpc.kernels.trampolines import Part, arrays_of, ranged, trampoline
 
 _PARTS = 4
 """Parts per thread, since some threads may be slower than others."""
-_FINE = 2**13
-"""Least number of elements of a slice in recorded calls, where no helper has to be woken."""
 _NO_WORDS = np.zeros(0, np.int64)
 
 
@@ -264,6 +261,8 @@ def distribute(call: Callable[[int, int], Any], length: int, grain: int = 1) -> 
     """
     if (record := recorded()) is not None:
         record.refuse("a part of the work is a call of Python")
+    if (sequence := pending()) is not None:
+        sequence.perform()
     most = length // grain if length >= 2 * grain else 1
     threads = 1 if most == 1 else min(thread_count(), most)
     if threads == 1:
@@ -272,29 +271,8 @@ def distribute(call: Callable[[int, int], Any], length: int, grain: int = 1) -> 
         elif length > 0:
             call(0, length)
         return
-    size = _size(length, grain, threads)
+    size = part_size(length, grain, threads)
     _pool.run(lambda first: call(first, min(first + size, length)), deque(range(0, length, size)), threads)
-
-
-def share(part: Part, frame: np.ndarray, parts: int) -> None:
-    """Call a compiled kernel (frame, first, stop) for all parts, in `thread_count` threads.
-
-    Parameters
-    ----------
-    part : Part
-        Its effect on a part must not depend on the others.
-    frame : int64 array
-        Words whose address the kernel receives.
-    parts : int
-    """
-    share_all([(part, frame, parts)])
-
-
-def share_all(calls: Sequence[tuple[Part, np.ndarray, int]]) -> None:
-    """Call several compiled kernels one after the other, each as in `share`."""
-    if (record := recorded()) is not None:
-        record.rows += [(part.address, frame, parts, 1) for part, frame, parts in calls]
-    call_all(np.array([(part.address, address(frame), parts, 1) for part, frame, parts in calls], np.int64))
 
 
 def call_all(calls: np.ndarray, places: np.ndarray = _NO_WORDS, values: np.ndarray = _NO_WORDS) -> None:
@@ -321,71 +299,56 @@ def call_all(calls: np.ndarray, places: np.ndarray = _NO_WORDS, values: np.ndarr
             _pool.run_compiled(own, 1)
 
 
-def over_slices(kernel: Callable[..., Any], numbers: int, arrays: Sequence[np.ndarray], *rest: Any) -> None:
-    """Call ``kernel(*slices, *rest)`` for slices that cover the first axis of all arrays, in `thread_count` threads.
+class CallSequence:
+    """Calls of compiled functions that wait to be performed together."""
 
-    Parameters
-    ----------
-    kernel : function
-        Compiled; its effect on an entry of the first axis must not depend on the slice. With several threads it is called without the
-        interpreter, if ``rest`` consists of arrays and numbers, and its exceptions become a RuntimeError.
-    numbers : int
-        A slice of the largest array has at least this number of elements.
-    arrays : sequence of arrays of one length
-    rest
-        Further arguments of the kernel.
+    def __init__(self) -> None:
+        self._rows: list[tuple[int, np.ndarray, int, int]] = []
+        self._kept: list[Any] = []
+
+    def add(self, function: int, frame: np.ndarray, length: int, size: int, kept: Any = ()) -> None:
+        """Add a call in the form of `call_all`; ``kept`` is whatever its frame refers to."""
+        self._rows.append((function, frame, length, size))
+        self._kept.append(kept)
+
+    def perform(self) -> None:
+        """Perform the calls that wait."""
+        rows, self._rows = self._rows, []
+        if rows:
+            call_all(np.array([(function, address(frame), *sizes) for function, frame, *sizes in rows], np.int64))
+        self._kept = []
+
+
+_sequences: dict[int, CallSequence] = {}
+"""Waiting calls by the thread whose calls they are."""
+
+
+def pending() -> CallSequence | None:
+    """Return the calls of this thread that wait, within `in_sequence`."""
+    return _sequences.get(threading.get_ident()) if _sequences else None
+
+
+@contextmanager
+def in_sequence() -> Iterator[None]:
+    """Perform the shared calls of this thread within the context together at its end, so that no Python separates them.
+
+    Nothing within the context may use what `sharing` computes there. What `distribute` shares is not deferred: calls that wait are
+    performed before. If an exception leaves the context, they are not performed. Within another such context, and while calls are recorded,
+    nothing changes.
     """
-    length, largest = len(arrays[0]), max([array.size for array in arrays])
-    record = recorded()
-    if record is not None:
-        numbers = min(numbers, _FINE)
-    if largest < 2 * numbers and record is None:
-        if length > 0:
-            kernel(*arrays, *rest)
+    thread = threading.get_ident()
+    if thread in _sequences or recorded() is not None:
+        yield
         return
-    grain = -(-numbers * length // max(largest, 1))
-    threads = min(thread_count(), length // max(grain, 1))
-    part = trampoline(kernel, (*arrays, *rest), len(arrays)) if threads > 1 or record is not None else None
-    if part is None or length == 0:
-        distribute(lambda first, stop: kernel(*[array[first:stop] for array in arrays], *rest), length, grain)
-        return
-    frame, size = part.frame((*arrays, *rest)), _size(length, grain, threads) if threads > 1 else length
-    if record is not None:
-        record.rows.append((part.address, frame, length, size))
-    call_all(np.array([(part.address, address(frame), length, size)], np.int64))
+    sequence = _sequences[thread] = CallSequence()
+    try:
+        yield
+    finally:
+        del _sequences[thread]
+    sequence.perform()
 
 
-def over_ranges(
-    kernel: Callable[..., Any], length: int, grain: int, room: Callable[[], tuple[Any, ...]], arguments: Sequence[Any]
-) -> None:
-    """Call ``kernel(first, stop, room, *arguments)`` for ranges that cover 0 to ``length``, in `thread_count` threads.
-
-    Parameters
-    ----------
-    kernel : function
-        Compiled; its effect on an index must not depend on the range.
-    length, grain : int
-        As in `distribute`.
-    room : function
-        Returns working space of the kernel, arrays in nested tuples; each range has its own.
-    arguments : sequence of arrays and numbers
-    """
-    if (record := recorded()) is not None:
-        record.refuse("a kernel needs working space, which is not kept")
-    threads = min(thread_count(), length // grain) if length >= 2 * grain else 1
-    if threads > 1:
-        size = _size(length, grain, threads)
-        own = room()
-        part = ranged(kernel, own, arguments)
-        if part is not None:
-            rooms = [np.stack([one] * -(-length // size)) for one in arrays_of(own)]
-            frame = part.ranged_frame(size, rooms, arguments)
-            call_all(np.array([(part.address, address(frame), length, size)], np.int64))
-            return
-    distribute(lambda first, stop: kernel(first, stop, room(), *arguments), length, grain)
-
-
-def _size(length: int, grain: int, threads: int) -> int:
+def part_size(length: int, grain: int, threads: int) -> int:
     """Return the number of indices per part."""
     return grain * max(1, length // (grain * _PARTS * threads))
 

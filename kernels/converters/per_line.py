@@ -12,7 +12,7 @@ from analogpc.kernels.converters.shared import QUICK, SLOW, neighbours, over_vec
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.random.streams import Key, row_normals, split, step_there
-from analogpc.kernels.threads import over_slices
+from analogpc.kernels.sharing import over_slices
 
 _IMPRINT = CudaKernel("converters/per_line", "imprint")
 _BIT_PLANE = CudaKernel("converters/per_line", "bit_plane")

@@ -26,7 +26,7 @@ from analogpc.kernels.memory import empty
 from analogpc.kernels.native import word_at
 from analogpc.kernels.products import UNIT, strip_width
 from analogpc.kernels.random.streams import Key, MovingStep, row_normals, split
-from analogpc.kernels.threads import share_all
+from analogpc.kernels.sharing import share_all
 from analogpc.kernels.trampolines import Part
 
 _PART = 2**20

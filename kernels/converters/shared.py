@@ -19,7 +19,8 @@ from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.lines import line_squares
 from analogpc.kernels.random.streams import Key, row_normals, split, step_there
-from analogpc.kernels.threads import distribute, over_slices
+from analogpc.kernels.sharing import over_slices
+from analogpc.kernels.threads import distribute
 
 _LARGEST = CudaKernel("converters/shared", "largest")
 _DAC = CudaKernel("converters/shared", "dac")

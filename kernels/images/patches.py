@@ -14,7 +14,7 @@ from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.memory import as_real, empty, zeros
-from analogpc.kernels.threads import over_slices
+from analogpc.kernels.sharing import over_slices
 
 _QUAD = 16
 _PART = 2**16

@@ -12,7 +12,7 @@ from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.images.patches import window_grid
 from analogpc.kernels.memory import as_real, empty, zeros
-from analogpc.kernels.threads import over_slices
+from analogpc.kernels.sharing import over_slices
 
 _MAX_POOL, _MAX_POOL_SHIFT, _MAX_UNPOOL, _AVERAGE_POOL, _AVERAGE_UNPOOL = (
     CudaKernel("images/pooling", name) for name in ("max_pool", "max_pool_shift", "max_unpool", "average_pool", "average_unpool")

@@ -12,7 +12,7 @@ from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.images.patches import window_grid
 from analogpc.kernels.images.pooling import check_pooled, launch_windows
 from analogpc.kernels.memory import as_real, zeros
-from analogpc.kernels.threads import over_slices
+from analogpc.kernels.sharing import over_slices
 
 _SOFT_POOL, _SOFT_UNPOOL = (
     {"f": CudaKernel("images/soft_pooling", name), "c": CudaKernel("images/soft_pooling", f"complex_{name}")}

@@ -19,7 +19,7 @@ from analogpc.kernels.pulses.events import events
 from analogpc.kernels.pulses.planes import MAX_BATCH, STRIP, bit_planes, count_coincidences, used_slots
 from analogpc.kernels.pulses.updates import COMPOSITE, LINEAR, PARAMETERS, Law, apply_pulses
 from analogpc.kernels.random.streams import Key
-from analogpc.kernels.threads import over_ranges
+from analogpc.kernels.sharing import over_ranges
 from analogpc.kernels.words import SIGN, SLOTS
 
 _BUSY = 2.5

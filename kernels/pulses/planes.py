@@ -12,7 +12,8 @@ import numpy as np
 
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.memory import empty
-from analogpc.kernels.threads import distribute, over_slices
+from analogpc.kernels.sharing import over_slices
+from analogpc.kernels.threads import distribute
 from analogpc.kernels.words import MAX_LENGTH, SIGN, SLOTS, count_bits, lowest_bit
 
 WORDS = 8

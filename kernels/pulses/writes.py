@@ -10,7 +10,8 @@ from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.random.streams import Key, normal, philox, split
-from analogpc.kernels.threads import distribute, over_slices
+from analogpc.kernels.sharing import over_slices
+from analogpc.kernels.threads import distribute
 
 _PART, _CHUNK = 2**15, 64
 _MOVE_WITHIN = CudaKernel("pulses/writes", "move_within")

@@ -12,7 +12,8 @@ from typing import Unpack
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
-from analogpc.kernels.threads import distribute, over_slices
+from analogpc.kernels.sharing import over_slices
+from analogpc.kernels.threads import distribute
 from analogpc.kernels.wires.grid import Lines, grid_of
 
 _PART = 2**14

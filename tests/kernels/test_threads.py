@@ -20,7 +20,8 @@ from analogpc.kernels.blas_threads import one_blas_thread
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gemm import blas_function
 from analogpc.kernels.products import _PART, batched, inner, matmul, strip_width
-from analogpc.kernels.threads import distribute, over_ranges, over_slices, share, thread_count
+from analogpc.kernels.sharing import over_ranges, over_slices, share
+from analogpc.kernels.threads import distribute, in_sequence, thread_count
 from analogpc.kernels.trampolines import Part, trampoline
 
 ROOT = Path(__file__).parents[2]
@@ -198,6 +199,55 @@ def test_ranges_have_their_own_working_space(with_threads, length, grain):
 
     for y in with_threads(learn):
         np.testing.assert_array_equal(y, 3 * np.arange(length, dtype=np.float32))
+
+
+@pytest.mark.parametrize("length", [3, 70, 50_000])
+def test_calls_in_sequence_are_performed_together_at_the_end(with_threads, length):
+    """Three kernels of which each needs the result of the one before; beside the same calls one by one."""
+
+    def in_turn():
+        x, y, z = np.arange(length, dtype=np.float32), np.zeros(length, np.float32), np.zeros(length, np.float32)
+        over_slices(_double, 100, (x, y), np.float32(2))
+        over_ranges(_running, length, 16, lambda: (np.zeros(1, np.int64), (np.zeros((1, 2), np.float32),)), (y, z, np.float32(3)))
+        over_slices(_double, 100, (z, x), np.float32(5))
+        return x, z
+
+    def together():
+        with in_sequence():
+            x, z = in_turn()
+            assert not z.any()
+        return x
+
+    plain = in_turn()[0]
+    for found in with_threads(together):
+        np.testing.assert_array_equal(found, plain)
+
+
+def test_python_within_a_sequence_finds_what_was_called_before():
+    x, y = np.arange(5000.0), np.zeros(5000)
+    found = []
+    with in_sequence():
+        over_slices(_double, 100, (x, y), 2.0)
+        assert not y.any()
+        distribute(lambda first, stop: found.append(y.copy()), 1)
+        over_slices(_double, 100, (x, y), 3.0)
+    np.testing.assert_array_equal(found[0], 2 * x)
+    np.testing.assert_array_equal(y, 3 * x)
+
+
+def test_an_exception_drops_the_calls_of_a_sequence():
+    x, y = np.arange(5000.0), np.zeros(5000)
+
+    def interrupted():
+        with in_sequence():
+            over_slices(_double, 100, (x, y), 2.0)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        interrupted()
+    assert not y.any()
+    over_slices(_double, 100, (x, y), 2.0)
+    np.testing.assert_array_equal(y, 2 * x)
 
 
 def test_many_callers_share_the_helpers():
