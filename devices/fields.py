@@ -255,11 +255,17 @@ def _annotation(kind: Kind | None, name: str) -> Any:
     if kind is None or name not in kind.model_fields:
         return Any
     field = kind.model_fields[name]
-    tagged = [Field(discriminator=field.discriminator)] if field.discriminator else []
-    annotation: Any = field.annotation
-    for more in [*tagged, *field.metadata]:
-        annotation = Annotated[annotation, more]
-    return annotation
+    # Kept in the class, with which it is forgotten; pydantic may resolve an annotation later, and then replaces it.
+    kept = kind.__dict__.get("_annotations")
+    if kept is None:
+        kept = kind._annotations = {}
+    if name not in kept or kept[name][0] is not field.annotation:
+        tagged = [Field(discriminator=field.discriminator)] if field.discriminator else []
+        annotation: Any = field.annotation
+        for more in [*tagged, *field.metadata]:
+            annotation = Annotated[annotation, more]
+        kept[name] = field.annotation, annotation
+    return kept[name][1]
 
 
 def _members(annotation: Any) -> list[Kind]:

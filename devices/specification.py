@@ -106,6 +106,8 @@ class Specification(BaseModel, metaclass=_Refusing):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=True, defer_build=True)
     identity: ClassVar[str] = "kind"
     shorthands: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    _annotations: ClassVar[dict[str, tuple[Any, Any]]]
+    """Annotations of its own fields: as pydantic has them, and with their validators (see `fields`)."""
 
     @classmethod
     def opened(cls, fields: dict[str, Any]) -> dict[str, Any]:

@@ -180,10 +180,11 @@ def named_rule(name: str) -> Rule:
     ValueError
         If there is none; the message lists the names.
     """
-    rules = named_rules()
-    if name not in rules:
-        raise ValueError(unknown("rule", name, rules))
-    return rules[name]
+    for kind in Rule.kinds().values():
+        names = kind.__dict__.get("names", {})
+        if name in names:
+            return kind(**names[name])
+    raise ValueError(unknown("rule", name, named_rules()))
 
 
 def as_rule(given: Rule | str) -> Rule:

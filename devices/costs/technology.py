@@ -249,8 +249,13 @@ def technology(source: str | Path | Technology, **values: float) -> Technology:
         If there is no such technology, or the file is not a technology.
     """
     if not isinstance(source, Technology):
-        source = _read(source, None, ())
+        source = _read(source, None, ()) if str(source).endswith(".toml") else _named(str(source))
     return source.changed(**values) if values else source
+
+
+@functools.cache
+def _named(name: str) -> Technology:
+    return _read(name, None, ())
 
 
 def _read(source: str | Path, beside: Path | None, seen: tuple[str, ...]) -> Technology:
