@@ -12,11 +12,9 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 from threadpoolctl import ThreadpoolController
 
-from analogpc.kernels.compiled import compiled
+from analogpc.kernels.compiled import compiled, intrinsic
 from analogpc.kernels.native import word_at
 
 _ROW_MAJOR, _AS_IS, _TRANSPOSED = 101, 111, 112
@@ -47,19 +45,12 @@ def _caller(real: Any, bits: int) -> Any:
     number, whole, flag, word = {4: ir.FloatType(), 8: ir.DoubleType()}[real], ir.IntType(bits), ir.IntType(32), ir.IntType(64)
     kinds = [flag] * 3 + [whole] * 3 + [number, word, whole, word, whole, number, word, whole]
 
-    @intrinsic
-    def call(typingctx, function, ta, tb, m, n, k, a, lda, b, ldb, c, ldc):
-        def generate(context, builder, signature, args):
-            function, ta, tb, m, n, k, a, lda, b, ldb, c, ldc = args
-            callee = builder.inttoptr(function, ir.FunctionType(ir.VoidType(), kinds).as_pointer())
-            given = [word(_ROW_MAJOR), ta, tb, m, n, k, number(1), a, lda, b, ldb, number(0), c, ldc]
-            fitted = [
-                builder.trunc(one, kind) if one.type == word != kind else one for one, kind in zip(given, kinds, strict=True)
-            ]
-            builder.call(callee, fitted)
-            return context.get_dummy_value()
-
-        return types.void(*[types.int64] * 12), generate
+    @intrinsic(f"void({', '.join(['int64'] * 12)})")
+    def call(builder, function, ta, tb, m, n, k, a, lda, b, ldb, c, ldc):
+        callee = builder.inttoptr(function, ir.FunctionType(ir.VoidType(), kinds).as_pointer())
+        given = [word(_ROW_MAJOR), ta, tb, m, n, k, number(1), a, lda, b, ldb, number(0), c, ldc]
+        fitted = [builder.trunc(one, kind) if one.type == word != kind else one for one, kind in zip(given, kinds, strict=True)]
+        builder.call(callee, fitted)
 
     return call
 

@@ -14,10 +14,8 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
-from analogpc.kernels.compiled import compiled
+from analogpc.kernels.compiled import compiled, intrinsic
 
 _SPINS = 1 << 16
 """Looks at a desk before a helper sleeps: some 50 microseconds, the pauses between the kernels of a training step."""
@@ -36,86 +34,54 @@ def _place(builder: Any, address: Any, word: Any) -> Any:
     return builder.gep(builder.inttoptr(address, _WORD.as_pointer()), [word])
 
 
-@intrinsic
-def word_at(typingctx, address, word):
+@intrinsic("int64(int64, int64)")
+def word_at(builder, address, word):
     """Return the word number ``word`` after an address."""
-
-    def generate(context, builder, signature, args):
-        return builder.load_atomic(_place(builder, *args), "seq_cst", 8)
-
-    return types.int64(types.int64, types.int64), generate
+    return builder.load_atomic(_place(builder, address, word), "seq_cst", 8)
 
 
-@intrinsic
-def _store(typingctx, address, word, value):
-    def generate(context, builder, signature, args):
-        builder.store_atomic(args[2], _place(builder, *args[:2]), "seq_cst", 8)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64), generate
+@intrinsic("void(int64, int64, int64)")
+def _store(builder, address, word, value):
+    builder.store_atomic(value, _place(builder, address, word), "seq_cst", 8)
 
 
-@intrinsic
-def _exchange(typingctx, address, word, value):
+@intrinsic("int64(int64, int64, int64)")
+def _exchange(builder, address, word, value):
     """Store a value and return the former one."""
-
-    def generate(context, builder, signature, args):
-        return builder.atomic_rmw("xchg", _place(builder, *args[:2]), args[2], "seq_cst")
-
-    return types.int64(types.int64, types.int64, types.int64), generate
+    return builder.atomic_rmw("xchg", _place(builder, address, word), value, "seq_cst")
 
 
-@intrinsic
-def _add(typingctx, address, word, value):
+@intrinsic("int64(int64, int64, int64)")
+def _add(builder, address, word, value):
     """Add a value and return the former one."""
-
-    def generate(context, builder, signature, args):
-        return builder.atomic_rmw("add", _place(builder, *args[:2]), args[2], "seq_cst")
-
-    return types.int64(types.int64, types.int64, types.int64), generate
+    return builder.atomic_rmw("add", _place(builder, address, word), value, "seq_cst")
 
 
-@intrinsic
-def _take_back(typingctx, address, word, value):
+@intrinsic("boolean(int64, int64, int64)")
+def _take_back(builder, address, word, value):
     """Store 0 if the value is still there, and return whether it was."""
-
-    def generate(context, builder, signature, args):
-        found = builder.cmpxchg(_place(builder, *args[:2]), args[2], _WORD(0), "seq_cst", "seq_cst")
-        return builder.extract_value(found, 1)
-
-    return types.boolean(types.int64, types.int64, types.int64), generate
+    found = builder.cmpxchg(_place(builder, address, word), value, _WORD(0), "seq_cst", "seq_cst")
+    return builder.extract_value(found, 1)
 
 
-@intrinsic
-def _call_part(typingctx, function, frame, first, stop):
+@intrinsic("int64(int64, int64, int64, int64)")
+def _call_part(builder, function, frame, first, stop):
     """Call a function of three words that returns a word."""
-
-    def generate(context, builder, signature, args):
-        kind = ir.FunctionType(_WORD, [_WORD] * 3)
-        return builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
-
-    return types.int64(*[types.int64] * 4), generate
+    kind = ir.FunctionType(_WORD, [_WORD] * 3)
+    return builder.call(builder.inttoptr(function, kind.as_pointer()), [frame, first, stop])
 
 
-@intrinsic
-def _acquire(typingctx, function, lock):
-    def generate(context, builder, signature, args):
-        flag = ir.IntType(32)
-        kind = ir.FunctionType(flag, [_WORD, flag])
-        builder.call(builder.inttoptr(args[0], kind.as_pointer()), [args[1], flag(1)])
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64), generate
+@intrinsic("void(int64, int64)")
+def _acquire(builder, function, lock):
+    flag = ir.IntType(32)
+    kind = ir.FunctionType(flag, [_WORD, flag])
+    builder.call(builder.inttoptr(function, kind.as_pointer()), [lock, flag(1)])
 
 
-@intrinsic
-def _release(typingctx, function, lock):
-    def generate(context, builder, signature, args):
-        kind = ir.FunctionType(ir.VoidType(), [_WORD])
-        builder.call(builder.inttoptr(args[0], kind.as_pointer()), [args[1]])
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64), generate
+@intrinsic("void(int64, int64)")
+def _release(builder, function, lock):
+    kind = ir.FunctionType(ir.VoidType(), [_WORD])
+    builder.call(builder.inttoptr(function, kind.as_pointer()), [lock])
 
 
 @compiled
@@ -217,11 +183,13 @@ def run(task, desks, calls, places, values):
 
 def prepare() -> None:
     """Compile what helpers and their callers need, before the first of them starts."""
+    from numba import types
+
     word = types.int64
-    serve.compile((word,))
-    put.compile((word, word))
+    serve.dispatcher.compile((word,))
+    put.dispatcher.compile((word, word))
     words = types.Array(word, 1, "C")
-    run.compile((word, words, types.Array(word, 2, "C"), words, words))
+    run.dispatcher.compile((word, words, types.Array(word, 2, "C"), words, words))
 
 
 def _address(function: Any) -> int:

@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numba
 import numpy as np
 from typing_extensions import override
 
@@ -244,6 +243,8 @@ def thread_count() -> int:
 @functools.cache
 def _threads_of_numba() -> Callable[[], int]:
     """Return `numba.get_num_threads`, or the part of it that is needed once Numba has started: it takes half as long."""
+    import numba
+
     numba.get_num_threads()
     return getattr(numba.np.ufunc.parallel, "_get_num_threads", numba.get_num_threads)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba.extending import intrinsic
+
+from analogpc.kernels.compiled import intrinsic
 
 MAX_LENGTH = 31
 """Number of slots of a train."""
@@ -14,13 +15,13 @@ SIGN = np.uint32(0x80000000)
 """Sign bit: an exclusive or with it inverts the direction of pulses."""
 
 
-@intrinsic
-def count_bits(typing_context, word):
+@intrinsic(lambda kind: kind(kind))
+def count_bits(builder, word):
     """Return the number of bits set in an unsigned integer, in its own type."""
-    return word(word), lambda context, builder, signature, args: builder.ctpop(args[0])
+    return builder.ctpop(word)
 
 
-@intrinsic
-def lowest_bit(typing_context, word):
+@intrinsic(lambda kind: kind(kind))
+def lowest_bit(builder, word):
     """Return the position of the lowest bit set in a nonzero unsigned integer, in its own type."""
-    return word(word), lambda context, builder, signature, args: builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+    return builder.cttz(word, ir.Constant(ir.IntType(1), 1))

@@ -65,7 +65,7 @@ def test_every_package_is_installed():
 
 def test_every_kernel_is_compiled_in_the_one_way_that_needs_no_cache():
     for path in sources():
-        if path.name == "compiled.py" or "bench" in path.parts:
+        if path.name == "dispatchers.py" or "bench" in path.parts:
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
@@ -87,6 +87,16 @@ def test_promised_names_are_there():
 
 def test_importing_loads_neither_kernels_nor_plots():
     code = "import sys, analogpc; print(*(m for m in ('numba', 'numpy', 'matplotlib', 'sklearn', 'h5py') if m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == []
+
+
+def test_what_training_imports_needs_neither_numba_nor_hdf5():
+    """They are imported with the first call of a kernel, and with the first file: an error in the input is told before."""
+    code = (
+        "import sys, analogpc.commands.app, analogpc.training.fit, analogpc.training.study_data, analogpc.training.study_fields\n"
+        "print(*(m for m in ('numba', 'h5py', 'scipy', 'matplotlib', 'sklearn', 'pandas') if m in sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.split() == []
 

@@ -14,8 +14,8 @@ import numpy as np
 from analogpc.data import load_data
 from analogpc.devices.substrate import Analog, Digital
 from analogpc.files.atomic import check_writable, make_folder
-from analogpc.kernels.compiled import cached
 from analogpc.kernels.compilers import KernelNotKeptError, only_kept_kernels
+from analogpc.kernels.dispatchers import cached
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.networks.network import Network
 from analogpc.networks.zoo import mlp

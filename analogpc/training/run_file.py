@@ -10,7 +10,6 @@ import numpy as np
 import tomli_w
 
 from analogpc.devices.state import StateError, real, text, whole
-from analogpc.files.storage import open_file, read_header, write_file
 from analogpc.kernels.gpu import arrays
 from analogpc.kernels.gpu.arrays import Backend, as_backend
 from analogpc.networks.network import Network
@@ -49,6 +48,8 @@ _PARTS = {
 
 def save_run(run: Run, path: str | Path) -> None:
     """Write a run to ``path``; see `Run.save`."""
+    from analogpc.files.storage import write_file  # HDF5 is imported where a file is written or read.
+
     write_file(path, KIND, tree_of(run))
 
 
@@ -92,6 +93,8 @@ def load_run(path: str | Path, backend: Backend = "cpu") -> Run:
     StorageError
         If the file is missing, damaged, of another kind, or not supported by this version.
     """
+    from analogpc.files.storage import open_file
+
     if as_backend(backend) == "gpu":
         arrays.cupy()  # Check for a GPU before reading the file.
     with open_file(path, KIND) as tree:
@@ -132,6 +135,7 @@ def load_any(path: str | Path) -> Run | LanguageRun:
     StorageError
         If the file cannot be used; the message gives the reason.
     """
+    from analogpc.files.storage import read_header
     from analogpc.training.language import KIND as LANGUAGE
     from analogpc.training.language import LanguageRun
 
@@ -155,6 +159,7 @@ def load(path: str | Path, *, backend: Backend = "cpu") -> Network:
     StorageError
         If the file cannot be used; the message gives the reason.
     """
+    from analogpc.files.storage import read_header
     from analogpc.training.language import KIND as LANGUAGE
     from analogpc.training.language import LanguageRun
 

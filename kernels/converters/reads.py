@@ -14,12 +14,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, types
-from numba.extending import intrinsic
 
 from analogpc.kernels.blas_threads import one_blas_thread
 from analogpc.kernels.calls import recorded
-from analogpc.kernels.compiled import compiled
+from analogpc.kernels.compiled import compiled, intrinsic, numba_function
 from analogpc.kernels.converters.shared import INFINITY, QUICK, STRIP, adc_row, dac_rows, few_squares, uniform
 from analogpc.kernels.gemm import address, blas_function, multiply_at, suits
 from analogpc.kernels.memory import empty
@@ -46,12 +44,12 @@ _IN_BOUND, _IN_STEP, _OUT_BOUND, _OUT_STEP, _NOISE, _DEVICE_NOISE, _WEIGHT, _GAI
 """Floating-point numbers of a read."""
 
 
-@intrinsic
-def _pointer(typingctx, address):
-    def generate(context, builder, signature, args):
-        return builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+carray = numba_function("carray")
 
-    return types.voidptr(types.int64), generate
+
+@intrinsic("voidptr(int64)")
+def _pointer(builder, address):
+    return builder.inttoptr(address, ir.IntType(8).as_pointer())
 
 
 @compiled(fastmath={"reassoc"})

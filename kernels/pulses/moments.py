@@ -33,9 +33,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba.extending import intrinsic
 
-from analogpc.kernels.compiled import compiled
+from analogpc.kernels.compiled import compiled, intrinsic
 from analogpc.kernels.words import SLOTS, count_bits, lowest_bit
 
 COLUMNS = 256
@@ -50,10 +49,10 @@ PLACES = 21
 """Working space in units of COLUMNS numbers."""
 
 
-@intrinsic
-def pick(typing_context, which, a, b):
+@intrinsic(lambda which, a, b: a(which, a, b))
+def pick(builder, which, a, b):
     """Return ``a`` where ``which`` is true, else ``b``, of one type: unlike Python's expression never a branch or a choice of address."""
-    return a(which, a, b), lambda context, builder, signature, args: builder.select(*args)
+    return builder.select(which, a, b)
 
 
 @compiled(forceinline=True)

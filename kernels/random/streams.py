@@ -18,10 +18,8 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
 
-from analogpc.kernels.compiled import compiled
+from analogpc.kernels.compiled import compiled, intrinsic
 from analogpc.kernels.gpu.arrays import copied, on_gpu
 from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.gpu.steps import MovingStep
@@ -133,16 +131,16 @@ def split(step):
     return np.uint32(wide & _LOW), np.uint32(wide >> _HALF)
 
 
-@intrinsic
-def _bits_of(typing_context, x):
+@intrinsic("int32(float32)")
+def _bits_of(builder, x):
     """Reinterpret a float32 as an int32."""
-    return types.int32(types.float32), lambda context, builder, signature, args: builder.bitcast(args[0], ir.IntType(32))
+    return builder.bitcast(x, ir.IntType(32))
 
 
-@intrinsic
-def _float_of(typing_context, x):
+@intrinsic("float32(int32)")
+def _float_of(builder, x):
     """Reinterpret an int32 as a float32."""
-    return types.float32(types.int32), lambda context, builder, signature, args: builder.bitcast(args[0], ir.FloatType())
+    return builder.bitcast(x, ir.FloatType())
 
 
 @compiled(forceinline=True, error_model="numpy")

@@ -9,6 +9,8 @@ import numba
 import numpy as np
 import pytest
 
+from analogpc.kernels.compiled import intrinsic
+
 ROOT = Path(__file__).parents[2]
 
 KERNEL = """
@@ -77,15 +79,39 @@ caching.IndexDataCacheFile.{method} = fail
     assert warned.count("RuntimeWarning") == 1
 
 
-def test_kernels_remain_what_numba_made_of_them():
+def test_functions_of_users_may_call_kernels():
     from analogpc.kernels.compiled import compiled
 
     @compiled
     def one(x):
         return x + 1
 
+    @numba.njit
+    def twice(x):
+        return one(one(x))
+
     assert one(1) == one.py_func(1) == 2
-    assert isinstance(one, type(numba.njit(one.py_func)))
+    assert twice(1) == 3
+
+
+@intrinsic("int32(int32, int32)")
+def product(builder, x, y):
+    return builder.mul(x, y)
+
+
+@intrinsic(lambda kind: kind(kind))
+def negative(builder, x):
+    return builder.neg(x)
+
+
+def test_operations_in_code_of_llvm_have_the_types_of_their_signatures():
+    from analogpc.kernels.compiled import compiled
+
+    @compiled
+    def both(x):
+        return product(x, 3), negative(x)
+
+    assert [both(np.int64(2**32 + 5)), both(np.int16(7))] == [(15, -(2**32) - 5), (21, -7)]
 
 
 def test_kernels_take_no_kernels_from_the_function_around_them():

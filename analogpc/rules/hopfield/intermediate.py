@@ -16,7 +16,7 @@ from analogpc.devices.bounds import Positive, PositiveInteger
 from analogpc.devices.specification import Specification
 from analogpc.dynamics.recurrent import Force, Recurrent
 from analogpc.dynamics.relaxation import softmax
-from analogpc.files.storage import StorageError
+from analogpc.files.atomic import StorageError
 from analogpc.networks import Hopfield
 from analogpc.networks.hopfield import head_name
 from analogpc.networks.network import Network

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, StringConstraints, model_validator
 
 from analogpc.devices.specification import Specification
 from analogpc.devices.substrate import Digital
-from analogpc.files.storage import StorageError
+from analogpc.files.atomic import StorageError
 from analogpc.kernels.gpu.arrays import Backend, backend_of
 from analogpc.networks.base import ArchitectureBase
 from analogpc.networks.network import Network
