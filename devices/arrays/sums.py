@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 from typing_extensions import override
 
+from analogpc.kernels.converters.variances import Variances, fixed_point
 from analogpc.kernels.products import matmul
 from analogpc.kernels.random.streams import Key, normals
 
@@ -28,10 +29,10 @@ class Operand(ABC):
     weight: float
 
     @property
-    def plain(self) -> tuple[np.ndarray, np.ndarray | None, float] | None:
+    def plain(self) -> tuple[np.ndarray, np.ndarray | Variances | None, float] | None:
         """Matrix (lines, sensed lines) whose products with the values are the sums; None if a sum consists of more than that.
 
-        Besides it the variance of the noise of every crosspoint, as a matrix, or as a number if it is the same for all.
+        Besides it the variance of the noise of every crosspoint, as a matrix or as `Variances`, or as a number if it is the same for all.
         """
         return None
 
@@ -92,13 +93,15 @@ class MatrixOperand(Operand):
 
     @cached_property
     @override
-    def plain(self) -> tuple[np.ndarray, np.ndarray | None, float] | None:
+    def plain(self) -> tuple[np.ndarray, np.ndarray | Variances | None, float] | None:
         (matrix, curve), *others = self.terms
         if others or curve is not None or self.column_noise is not None:
             return None
-        if self.noise is None or self.noise.size > 1:
-            return matrix, self.noise, 0.0
-        return matrix, None, float(self.noise[0, 0])
+        if self.noise is None:
+            return matrix, None, 0.0
+        if self.noise.size == 1:
+            return matrix, None, float(self.noise[0, 0])
+        return matrix, fixed_point(self.noise) if self.noise.dtype == np.float32 else self.noise, 0.0
 
     @property
     @override

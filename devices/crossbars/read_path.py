@@ -14,6 +14,7 @@ from analogpc.devices.crossbars.reading import Ports
 from analogpc.devices.matrix import ReadStream
 from analogpc.devices.substrate import Analog
 from analogpc.kernels.calls import NotRecordableError
+from analogpc.kernels.converters.variances import Variances
 from analogpc.kernels.gpu.arrays import Backend
 from analogpc.kernels.random.streams import Key
 
@@ -82,7 +83,9 @@ class ReadPath:
             plain = operands[0].plain if len(operands) == 1 else None
             if plain is None:
                 raise NotRecordableError("a read consists of several products, or of more than products")
-            found += [array for array in plain[:2] if isinstance(array, np.ndarray)]
+            matrix, variances, _ = plain
+            found.append(matrix)
+            found += variances.arrays if isinstance(variances, Variances) else [] if variances is None else [variances]
         return found
 
     def accumulators(self, meter: Meter) -> list[np.ndarray]:

@@ -14,7 +14,9 @@ from analogpc.kernels.converters import reads
 from analogpc.kernels.converters.per_line import convert
 from analogpc.kernels.converters.reads import Converters, read
 from analogpc.kernels.converters.shared import adc, dac
+from analogpc.kernels.converters.variances import fixed_point
 from analogpc.kernels.random.streams import Key
+from tests.kernels.test_variances import rounded_variances
 
 KEY, STEP = Key(7), 2**33 + 1
 
@@ -52,11 +54,23 @@ def apart(x, matrix, ends, converters, factors, variances, squares):
         if variances is None:
             saturated += adc(sums, total, factor, converters.noise, *rest, KEY, STEP + cut, cut == 0, variance)
             continue
-        variance = np.square(driven[:, first:stop]) @ variances[first:stop]
+        values = rounded_squares(driven, converters) if x.dtype == np.float32 else np.square(driven)
+        variance = (values[:, first:stop] @ variances[first:stop]).astype(x.dtype)
         none = no_error(matrix.shape[1], x.dtype)
         tables = none, np.empty((0, 0), x.dtype), np.arange(matrix.shape[1]), none
         saturated += convert(sums, total, factor, converters.noise, variance, *rest, *tables, KEY, STEP + cut, cut == 0)
     return total, clipped, saturated
+
+
+def rounded_squares(driven, converters):
+    """Squares in units of a DAC step, or of the largest value of a vector over 128, rounded to integers."""
+    levels = 2.0 ** (converters.dac_bits - 1) - 1
+    unit = np.full((len(driven), 1), converters.dac_bound / levels) if levels <= 128 else largest(driven) / 128
+    return np.rint(np.square(np.divide(driven, unit, out=np.zeros(driven.shape), where=unit > 0))) * np.square(unit)
+
+
+def largest(driven):
+    return np.abs(driven.astype(np.float64)).max(axis=1, keepdims=True)
 
 
 def compare(rng, dtype, n, sensed, ends, converters, factors, order="C", varied=False):
@@ -64,8 +78,12 @@ def compare(rng, dtype, n, sensed, ends, converters, factors, order="C", varied=
     matrix = np.asarray(rng.normal(size=(ends[-1], sensed)).astype(dtype), order=order)
     variances = np.asarray(rng.uniform(0, 0.02, matrix.shape).astype(dtype), order=order) if varied else None
     own, expected_own = np.ones(ends[-1]), np.ones(ends[-1])
-    found = read(x, matrix, ends, converters, factors, variances, own, KEY, STEP)
+    rounded = varied and dtype == np.float32
+    found = read(x, matrix, ends, converters, factors, fixed_point(variances) if rounded else variances, own, KEY, STEP)
     assert found is not None
+    if rounded:
+        codes, units = rounded_variances(variances)
+        variances = codes * units
     expected = apart(x, matrix, ends, converters, factors, variances, expected_own)
     step = 2 * converters.adc_bound / 2**converters.adc_bits if math.isfinite(converters.adc_bits) else 0.0
     off = np.abs(found[0] - expected[0])
