@@ -12,11 +12,14 @@ import numpy as np
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.cuda_kernel import CudaKernel
+from analogpc.kernels.sharing import over_ranges
 from analogpc.kernels.words import SLOTS, count_bits
 
 _LINE_PULSES, _LINE_AMOUNTS = CudaKernel("lines", "line_pulses"), CudaKernel("lines", "line_amounts")
 _PART = 256
 """Vectors per thread of a GPU."""
+_LEAST_WORDS = 2**14
+"""Least number of pulse trains for one thread."""
 
 
 @compiled
@@ -99,9 +102,9 @@ def _magnitudes(values, out):
 
 
 @compiled
-def _pulses(words, out):
+def _pulses(begin, end, room, words, out):
     for b in range(words.shape[0]):
-        for j in range(words.shape[1]):
+        for j in range(begin, end):
             out[j] += np.int64(count_bits(np.uint32(words[b, j] & SLOTS)))
 
 
@@ -207,7 +210,7 @@ def line_pulses(words: np.ndarray) -> np.ndarray:
     if on_gpu(words):
         return _by_parts(_LINE_PULSES, words, np.int64)
     out = np.zeros(words.shape[1], np.int64)
-    _pulses(words, out)
+    over_ranges(_pulses, words.shape[1], 1 + _LEAST_WORDS // max(1, len(words)), tuple, (words, out))
     return out
 
 

@@ -102,7 +102,7 @@ def over_ranges(
         own = room()
         part = ranged(kernel, own, arguments)
         if part is not None:
-            rooms = [np.stack([one] * -(-length // size)) for one in arrays_of(own)]
+            rooms = [_copies(one, -(-length // size)) for one in arrays_of(own)]
             frame = part.ranged_frame(size, rooms, arguments)
             if sequence is not None:
                 sequence.add(part.address, frame, length, size, (rooms, arguments))
@@ -110,3 +110,10 @@ def over_ranges(
             call_all(np.array([(part.address, address(frame), length, size)], np.int64))
             return
     distribute(lambda first, stop: kernel(first, stop, room(), *arguments), length, grain)
+
+
+def _copies(array: np.ndarray, count: int) -> np.ndarray:
+    """Return copies of an array in one memory."""
+    copies = np.empty((count, *array.shape), array.dtype)
+    copies[:] = array
+    return copies

@@ -334,11 +334,11 @@ def in_sequence() -> Iterator[None]:
     """Perform the shared calls of this thread within the context together at its end, so that no Python separates them.
 
     Nothing within the context may use what `sharing` computes there. What `distribute` shares is not deferred: calls that wait are
-    performed before. If an exception leaves the context, they are not performed. Within another such context, and while calls are recorded,
-    nothing changes.
+    performed before. If an exception leaves the context, they are not performed. Calls do not wait if there is one thread, within another
+    such context, and while calls are recorded.
     """
     thread = threading.get_ident()
-    if thread in _sequences or recorded() is not None:
+    if thread in _sequences or recorded() is not None or thread_count() == 1:
         yield
         return
     sequence = _sequences[thread] = CallSequence()

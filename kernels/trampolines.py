@@ -13,6 +13,9 @@ from typing import Any
 
 import numpy as np
 
+_FLAGS = 0x1 | 0x2 | 0x100 | 0x400
+"""Flags of arrays in C: contiguous in C and in Fortran order, aligned, writeable."""
+
 
 class Trampoline:
     """A kernel for arguments of given types, the first of them arrays that are sliced.
@@ -123,8 +126,7 @@ def _once(key: Any, make: Callable[[], Any]) -> Any:
 def _kind(one: Any) -> Any:
     if not isinstance(one, np.ndarray):
         return type(one)
-    flags = one.flags
-    return one.dtype, one.ndim, flags.c_contiguous, flags.f_contiguous, flags.writeable, flags.aligned
+    return one.dtype, one.ndim, one.flags.num & _FLAGS
 
 
 class Part:

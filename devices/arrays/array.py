@@ -17,8 +17,9 @@ from analogpc.kernels.checks import passing_seconds
 from analogpc.kernels.gpu.arrays import Backend, copied, on_gpu
 from analogpc.kernels.lines import weighted_count
 from analogpc.kernels.memory import empty, without_zeros
-from analogpc.kernels.pulses.batches import SentColumns, SentRows, apply_batch
+from analogpc.kernels.pulses.batches import apply_batch
 from analogpc.kernels.pulses.planes import MAX_BATCH
+from analogpc.kernels.pulses.sent import SentColumns, SentRows
 from analogpc.kernels.pulses.updates import apply_counts
 from analogpc.kernels.pulses.writes import move_within, part_of, rewrite_some
 from analogpc.kernels.random.streams import Key, normals
@@ -147,7 +148,8 @@ class Array(ReadableArray, Stateful):
         Parameters
         ----------
         rows, columns : (n, rows) and (n, columns) uint32 arrays
-            A pulse is downward if the signs of its lines differ.
+            A pulse is downward if the signs of its lines differ. Trains that several grids receive are given as
+            `SentRows` and their columns.
         one_sided : bool
             Whether only upward pulses reach the devices.
         key, first_step

@@ -22,8 +22,7 @@ from analogpc.devices.protocols import PulsedLegs
 from analogpc.devices.state import Stateful, Tree, Varying
 from analogpc.kernels.checks import refuse_beyond_memory
 from analogpc.kernels.gpu.arrays import Backend
-from analogpc.kernels.lines import line_pulses
-from analogpc.kernels.pulses.batches import SentColumns, SentRows
+from analogpc.kernels.pulses.sent import SentRows
 from analogpc.kernels.pulses.writes import part_of
 from analogpc.kernels.random.streams import Key, normals
 
@@ -218,8 +217,7 @@ class Cells(Stateful):
         self,
         meter: Meter,
         inputs: slice,
-        rows: np.ndarray,
-        columns: np.ndarray,
+        rows: SentRows,
         chooser: Key,
         noise: Callable[[int], Key],
         first: int,
@@ -233,8 +231,8 @@ class Cells(Stateful):
             Meter that counts the pulses.
         inputs : slice
             Driven word lines; the bit lines are driven in their arrays.
-        rows, columns : (n, n_in) and (n, n_out) uint32 arrays
-            Trains that raise the weights (see `kernels.pulses.trains.trains`).
+        rows : SentRows
+            Trains that raise the weights, of n_in rows, with those of n_out columns.
         chooser : Key
             Stream from which the mapping draws the devices that a product reaches, if it does.
         noise : function of int
@@ -246,17 +244,16 @@ class Cells(Stateful):
         """
         mapping, tile = self.substrate.mapping, self.tile
         tops = range(inputs.start // tile[0], -(-inputs.stop // tile[0]))
-        on_rows, on_columns, sent, of_all = line_pulses(rows), line_pulses(columns), SentColumns(columns), SentRows(rows)
         for number, (leg, array) in enumerate(zip(mapping.legs, self.arrays, strict=True)):
             if legs != "all" and (legs == "plus") != (leg.factor > 0):
                 continue
             chosen = mapping.receives(np.arange(first, first + len(rows)), number, chooser)
-            own, on_own = of_all, on_rows
+            own = rows
             if chosen is not None:
-                own = SentRows(np.where(np.asarray(chosen, like=rows)[:, None], rows, np.uint32(0)))
-                on_own = line_pulses(own.words)
-            count_trains(meter, array, tile, tops, on_own, on_columns)
-            pulses, siemens = array.pulse(own, sent, mapping.one_sided, noise(number), first, turned=leg.factor < 0)
+                reached = np.asarray(chosen, like=rows.words)[:, None]
+                own = SentRows(np.where(reached, rows.words, np.uint32(0)), rows.columns)
+            count_trains(meter, array, tile, tops, own.pulses, own.columns.pulses)
+            pulses, siemens = array.pulse(own, own.columns, mapping.one_sided, noise(number), first, turned=leg.factor < 0)
             count(meter, pulses=pulses, pulsed_siemens=siemens)
 
     @property

@@ -13,8 +13,10 @@ from analogpc.devices.costs.paths import SLOTS
 from analogpc.devices.costs.schedule import note
 from analogpc.devices.protocols import PulsedLegs
 from analogpc.devices.schemes.deterministic_trains import by_direction, deterministic_trains
+from analogpc.kernels.pulses.sent import SentColumns, SentRows
 from analogpc.kernels.pulses.trains import trains
 from analogpc.kernels.random.streams import Key
+from analogpc.kernels.threads import in_sequence
 
 
 class PulseWriter:
@@ -63,19 +65,21 @@ class PulseWriter:
             driven = np.zeros((len(pre), n_in), pre.dtype, like=pre)
             driven[:, inputs] = pre
         key = self.key if cells is None else self.key.fold(cells)
-        if deterministic:
-            rows, clipped_rows = deterministic_trains(driven, gain_pre, length, "first")
-            columns, clipped_columns = deterministic_trains(post, gain_post, length, "spread")
-        else:
-            rows, clipped_rows = trains(driven, gain_pre, length, key.fold("rows"), first)
-            columns, clipped_columns = trains(post, gain_post, length, key.fold("columns"), first)
-        passes = by_direction(rows, columns) if separate else [(rows, columns)]
-        count(meter, clipped_probabilities=clipped_rows + clipped_columns, pulse_slots=length.sum() * len(passes))
-        for turn, (sent_rows, sent_columns) in enumerate(passes):
+        with in_sequence():
+            if deterministic:
+                rows, clipped_rows = deterministic_trains(driven, gain_pre, length, "first")
+                columns, clipped_columns = deterministic_trains(post, gain_post, length, "spread")
+            else:
+                rows, clipped_rows = trains(driven, gain_pre, length, key.fold("rows"), first)
+                columns, clipped_columns = trains(post, gain_post, length, key.fold("columns"), first)
+            passes = [] if separate else [_sent(rows, columns)]
+        if separate:
+            passes = [_sent(*sent) for sent in by_direction(rows, columns)]
+        clipped = clipped_rows.sum() + clipped_columns.sum()
+        count(meter, clipped_probabilities=clipped, pulse_slots=length.sum() * len(passes))
+        for turn, sent in enumerate(passes):
             part = key.fold("pass", turn) if separate else key
-            streams = partial(part.fold, "cycle")
-            chooser = self.key.fold("member")
-            grid.pulse(meter, inputs, sent_rows, sent_columns, chooser, streams, first, legs)
+            grid.pulse(meter, inputs, sent, self.key.fold("member"), partial(part.fold, "cycle"), first, legs)
         note(SLOTS, None, length.sum() * len(passes))
 
     def pulse_each(self, meter: Meter, counts: np.ndarray, key: Key, step: int, cells: str | None) -> None:
@@ -84,3 +88,9 @@ class PulseWriter:
         slots = np.maximum(counts.max(axis=1), 0).sum() - np.minimum(counts.min(axis=1), 0).sum()
         note(SLOTS, None, grid.pulse_each(meter, counts, key, step))
         count(meter, pulse_slots=slots)
+
+
+def _sent(rows: np.ndarray, columns: np.ndarray) -> SentRows:
+    sent = SentRows(rows, SentColumns(columns))
+    sent.prepare()
+    return sent

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -24,7 +24,7 @@ _SPREAD = _spread_words()
 
 def deterministic_trains(
     values: np.ndarray, gain: np.ndarray, length: np.ndarray, form: Literal["first", "spread"]
-) -> tuple[np.ndarray, Any]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Return trains with a fixed number of pulses: gain * |value| of all slots, rounded and limited to all slots.
 
     A line of the form "first" fires in the first a of BL slots; a line of the form "spread" fires in b evenly spaced slots, such
@@ -45,14 +45,14 @@ def deterministic_trains(
     -------
     words : (n, lines) uint32 array
         Trains, encoded as in `kernels.pulses.trains.trains`.
-    clipped : int
-        Number of lines whose requested share exceeded 1; for values on a GPU, a 0-d device array.
+    clipped : integer array
+        Its sum is the number of lines whose requested share exceeded 1.
     """
     gains, lengths = (np.asarray(numbers, like=values)[:, None] for numbers in (gain, length))
     share = np.abs(values).astype(np.float64) * gains
     level = np.rint(np.minimum(share, 1.0) * lengths).astype(np.int64)
     words = ((1 << level) - 1).astype(np.uint32) if form == "first" else np.asarray(_SPREAD, like=values)[lengths, level]
-    return np.where(values < 0, words | SIGN, words), np.count_nonzero(share > 1.0)
+    return np.where(values < 0, words | SIGN, words), (share > 1.0).sum(axis=1)
 
 
 def by_direction(rows: np.ndarray, columns: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -17,6 +17,7 @@ from analogpc.devices.matrix import NonFiniteError, TwoPhases, UnsupportedUpdate
 from analogpc.devices.schemes.base import Scheme, refuse_pulses
 from analogpc.kernels.gpu.arrays import on_gpu, to_host
 from analogpc.kernels.gpu.graphs import capturing
+from analogpc.kernels.pulses.trains import largest_magnitudes
 from analogpc.kernels.words import MAX_LENGTH
 
 if TYPE_CHECKING:
@@ -176,8 +177,7 @@ class StochasticPulses(Scheme):
         trains : (n,) int64 array or None
             Number of trains of each product; None for one.
         """
-        # Without an array of absolute values.
-        largest = np.stack([np.abs(np.maximum(side.max(axis=1), -side.min(axis=1))) for side in (pre, post)])
+        largest = np.stack([largest_magnitudes(side) for side in (pre, post)])
         if not capturing():
             largest, steps = to_host(largest), float(steps)
         largest_pre, largest_post = (side.astype(np.float64) for side in largest)

@@ -12,8 +12,7 @@ import numpy as np
 
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.memory import empty
-from analogpc.kernels.sharing import over_slices
-from analogpc.kernels.threads import distribute
+from analogpc.kernels.sharing import over_ranges, over_slices
 from analogpc.kernels.words import MAX_LENGTH, SIGN, SLOTS, count_bits, lowest_bit
 
 WORDS = 8
@@ -61,6 +60,42 @@ def _used_slots(words, used):
         used[b] = slots
 
 
+@compiled
+def _by_line(begin, end, room, words, kept, lines, pulses, slots):
+    """Set the trains of the lines from ``begin`` to ``end``, and their numbers of slots, a strip of lines at a time."""
+    for start in range(begin, end, STRIP):
+        stop = min(start + STRIP, end)
+        for b in range(words.shape[0]):
+            left = np.uint32(kept[b] & SLOTS)
+            for j in range(start, stop):
+                lines[j, b] = words[b, j] & kept[b]
+            for j in range(start, stop):
+                pulses[j] += count_bits(np.uint32(words[b, j] & SLOTS))
+            for j in range(start, stop):
+                slots[j] += count_bits(np.uint32(words[b, j] & left))
+
+
+def by_line(words: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the trains of each line one after the other, without some slots.
+
+    Parameters
+    ----------
+    words : (n, lines) uint32 array
+    kept : (n,) uint32 array
+        The sign bit, and the slots that are kept.
+
+    Returns
+    -------
+    lines : (lines, n) uint32 array
+    pulses, slots : (lines,) uint32 arrays
+        Number of slots in which each line fires, and of those that are kept.
+    """
+    n, height = words.shape
+    lines, pulses, slots = np.empty((height, n), np.uint32), np.zeros(height, np.uint32), np.zeros(height, np.uint32)
+    over_ranges(_by_line, height, STRIP * (1 + _PART // (STRIP * max(1, n))), tuple, (words, kept, lines, pulses, slots))
+    return lines, pulses, slots
+
+
 def used_slots(words: np.ndarray) -> np.ndarray:
     """Return the slots in which any line fires in each product, and the sign bit: (n,) uint32 from trains (n, lines)."""
     used = np.empty(len(words), np.uint32)
@@ -79,9 +114,9 @@ def _slot(square, slot, turned):
 
 
 @compiled
-def _fill_planes(columns, used, planes, first, last, square):
-    """Fill the planes of the ``used`` slots of the products from ``first`` to ``last``; ``square`` (32,) uint32 is working space."""
-    width = columns.shape[1]
+def _fill_planes(first, last, room, columns, used, planes):
+    """Fill the planes of the ``used`` slots of the products from ``first`` to ``last``; ``room`` is a word of 32 columns."""
+    (square,), width = room, columns.shape[1]
     for b in range(first, last):
         slots = np.uint32(used[b] & SLOTS)
         few = count_bits(slots) <= _FEW
@@ -130,11 +165,8 @@ def bit_planes(columns: np.ndarray, used: np.ndarray) -> np.ndarray:
     n, width = columns.shape
     planes = empty((-(-width // COLUMNS), 2 * MAX_LENGTH * n + 8, 2 * WORDS), np.uint32, columns)
     planes[:, 2 * MAX_LENGTH * n :] = 0
-    distribute(
-        lambda first, last: _fill_planes(columns, used, planes, first, last, np.empty(32, np.uint32)),
-        n,
-        1 + _PART // max(1, width),
-    )
+    least = 1 + _PART // max(1, width)
+    over_ranges(_fill_planes, n, least, lambda: (np.empty(32, np.uint32),), (columns, used, planes))
     return planes.view(np.uint64).reshape(len(planes), -1)
 
 
@@ -279,9 +311,11 @@ def _read_digits(digits, levels, counts):
 
 
 @compiled
-def _count(rows, planes, counts, marks, pulses, places, digits, halves):
-    """Count the coincidences of all columns with some rows, (rows, n): upwards and downwards, (rows, 2, columns)."""
-    for j in range(rows.shape[0]):
+def _count(begin, end, room, rows, planes, counts, marks, pulses):
+    """Count the coincidences of all columns with the rows from ``begin`` to ``end``; see `count_coincidences`."""
+    places, digits = room
+    halves = digits.view(np.uint32)
+    for j in range(begin, end):
         marks[j] = 0
         count = list_planes(rows[j], places)
         for direction in range(2 if count > 0 else 0):
@@ -317,10 +351,8 @@ def count_coincidences(rows: np.ndarray, planes: np.ndarray, width: int) -> tupl
     counts, pulses = empty((height, 2, width), np.int16, rows), np.zeros((height, 2), np.int64)
     marks = np.empty((height, -(-width // 64)), np.uint64)
 
-    def count(first: int, last: int) -> None:
-        places, digits = np.empty(MAX_LENGTH * n + 8, np.uint64), np.empty(SCRATCH, np.uint64)
-        own = (array[first:last] for array in (counts, marks, pulses))
-        _count(rows[first:last], planes, *own, places, digits, digits.view(np.uint32))
+    def room() -> tuple[np.ndarray, ...]:
+        return np.empty(MAX_LENGTH * n + 8, np.uint64), np.empty(SCRATCH, np.uint64)
 
-    distribute(count, height, STRIP)
+    over_ranges(_count, height, STRIP, room, (rows, planes, counts, marks, pulses))
     return counts, marks, pulses

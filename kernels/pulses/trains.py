@@ -5,7 +5,7 @@ A word holds 31 time slots and, in the top bit, the sign of the value (a negativ
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 import numpy as np
 
@@ -13,11 +13,13 @@ from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.random.streams import Key, philox, split, step_there
-from analogpc.kernels.threads import distribute
+from analogpc.kernels.sharing import over_ranges, over_slices
 from analogpc.kernels.words import SIGN
 
 _LEAST_DRAWS = 2**13
 """Least number of trains for one thread."""
+_LEAST_MAGNITUDES = 2**17
+"""Least number of values for one thread."""
 _SUMS = 1024
 """Number of partial counters of the threads of a GPU."""
 _TRAINS = CudaKernel("pulses/updates", "trains")
@@ -64,19 +66,21 @@ def _sign_words(values, probabilities, full, words):
 
 
 @compiled
-def _trains(values, gain, length, words, k0, k1, first_step, probabilities, shifted, bits, thresholds):
-    """Draw the trains; ``bits`` is the memory of ``shifted``, and like it working space for one number of every line."""
-    over = 0
-    for b in range(values.shape[0]):
+def _trains(begin, end, room, values, gain, length, words, over, k0, k1, first_step):
+    """Draw the trains of the products from ``begin`` to ``end``, and set ``over`` (n,) to their numbers of clipped probabilities.
+
+    ``room`` is working space: three times one number of every line.
+    """
+    probabilities, shifted, thresholds = room
+    for b in range(begin, end):
         c2, c3 = split(first_step + np.uint64(b))
-        over += _set_thresholds(values[b], gain[b], probabilities, shifted, bits, thresholds)
+        over[b] = _set_thresholds(values[b], gain[b], probabilities, shifted, shifted.view(np.uint64), thresholds)
         _fire(thresholds, length[b], c2, c3, k0, k1, words[b])
         full = np.uint32((np.uint32(1) << np.uint32(length[b])) - np.uint32(1))
         _sign_words(values[b], probabilities, full, words[b])
-    return over
 
 
-def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, first_step: int) -> tuple[np.ndarray, Any]:
+def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, first_step: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw stochastic pulse trains: in every slot a line fires with probability min(1, gain * |value|).
 
     Parameters
@@ -94,8 +98,8 @@ def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, f
     -------
     words : (n, lines) uint32 array
         Bit k is slot k; the top bit is set for a negative value.
-    clipped : int
-        Number of lines whose requested probability exceeded 1; on the GPU a 0-d integer device array (no synchronisation).
+    clipped : integer array
+        Its sum is the number of lines whose requested probability exceeded 1.
     """
     words = np.empty(values.shape, np.uint32, like=values)
     if on_gpu(values):
@@ -103,15 +107,36 @@ def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, f
         arrays = [np.ascontiguousarray(array, like=values) for array in (values, *settings)]
         over = np.zeros(_SUMS, np.uint64, like=values)
         _TRAINS(values.size, *arrays, words, over, _SUMS, *values.shape, *key.words, *step_there(first_step))
-        return words, over.sum()
-    clipped: list[int] = []
-    lines = values.shape[1]
+        return words, over
+    n, lines = values.shape
+    over = np.zeros(n, np.int64)
+    given = values, gain, length, words, over, *key.words, np.uint64(first_step)
+    over_ranges(_trains, n, 1 + _LEAST_DRAWS // max(1, lines), partial(_room, lines), given)
+    return words, over
 
-    def draw(first: int, last: int) -> None:
-        own = (array[first:last] for array in (values, gain, length, words))
-        shifted = np.empty(lines)
-        room = np.empty(lines), shifted, shifted.view(np.uint64), np.empty(lines, np.uint32)
-        clipped.append(int(_trains(*own, *key.words, np.uint64(first_step + first), *room)))
 
-    distribute(draw, len(values), 1 + _LEAST_DRAWS // max(1, lines))
-    return words, sum(clipped)
+def _room(lines: int) -> tuple[np.ndarray, ...]:
+    return np.empty(lines), np.empty(lines), np.empty(lines, np.uint32)
+
+
+@compiled
+def _largest(bits, out, mask):
+    for b in range(bits.shape[0]):
+        most = bits.dtype.type(0)
+        for j in range(bits.shape[1]):
+            most = max(most, bits[b, j] & mask)
+        out[b] = most
+
+
+def largest_magnitudes(values: np.ndarray) -> np.ndarray:
+    """Return the largest absolute value of each row of ``values`` (n, lines), (n,); NaN if one is NaN, 0 without lines."""
+    if on_gpu(values):
+        # Without an array of absolute values.
+        return np.abs(np.maximum(values.max(axis=1), -values.min(axis=1)))
+    # Without the sign, bits of floating-point numbers have the order of their magnitudes, and those of NaN come last.
+    word = np.dtype(f"u{values.itemsize}")
+    out = np.empty(len(values), word)
+    over_slices(
+        _largest, _LEAST_MAGNITUDES, (np.ascontiguousarray(values).view(word), out), word.type(2 ** (8 * word.itemsize - 1) - 1)
+    )
+    return out.view(values.dtype)

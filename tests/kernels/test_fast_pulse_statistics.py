@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pulse_cases import agree, both, devices, linear, same_trains
 
-from analogpc.kernels.pulses import batches as pulse_batches
+from analogpc.kernels.pulses import sent as sent_trains
 from analogpc.kernels.pulses.batches import apply_batch
 from analogpc.kernels.pulses.trains import trains
 from analogpc.kernels.pulses.updates import ADDITIVE, MULTIPLICATIVE
@@ -17,7 +17,7 @@ from analogpc.kernels.random.streams import Key
 @pytest.fixture
 def sparse(monkeypatch):
     """No row counts as busy, however dense the trains of a test are."""
-    monkeypatch.setattr(pulse_batches, "_BUSY", np.inf)
+    monkeypatch.setattr(sent_trains, "_BUSY", np.inf)
 
 
 MIXED = [5, -3, 0, 31, -31, 2, -1, 0, -20, 25] * 4

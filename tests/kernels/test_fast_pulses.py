@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from pulse_cases import both, devices, linear, random_trains, same_trains
 
-from analogpc.kernels.pulses import batches as pulse_batches
-from analogpc.kernels.pulses.batches import SentColumns, SentRows, apply_batch
-from analogpc.kernels.pulses.planes import bit_planes, count_coincidences, used_slots
+from analogpc.kernels.pulses import sent as sent_trains
+from analogpc.kernels.pulses.batches import apply_batch
+from analogpc.kernels.pulses.planes import bit_planes, by_line, count_coincidences, used_slots
+from analogpc.kernels.pulses.sent import SentColumns, SentRows
+from analogpc.kernels.pulses.trains import largest_magnitudes
 from analogpc.kernels.pulses.updates import (
     ADDITIVE,
     COMPOSITE,
@@ -30,7 +33,7 @@ from analogpc.kernels.words import SIGN, SLOTS
 @pytest.fixture
 def sparse(monkeypatch):
     """No row counts as busy, however dense the trains of a test are."""
-    monkeypatch.setattr(pulse_batches, "_BUSY", np.inf)
+    monkeypatch.setattr(sent_trains, "_BUSY", np.inf)
 
 
 @given(
@@ -234,6 +237,29 @@ def test_the_shortcut_is_taken_only_where_no_pulse_can_reach_a_bound():
     np.testing.assert_array_equal(slow[0] == fast[0], [[False, False, True, True]])
 
 
+@pytest.mark.parametrize("shape", [(0, 3), (1, 1), (7, 33), (256, 70)])
+def test_trains_line_by_line(with_threads, rng, shape):
+    words, kept = random_trains(rng, *shape, 0.4), rng.integers(0, 2**31, shape[0], dtype=np.uint32) | SIGN
+
+    def sorted_out():
+        return by_line(words, kept)
+
+    for lines, pulses, slots in with_threads(sorted_out):
+        np.testing.assert_array_equal(lines, (words & kept[:, None]).T)
+        np.testing.assert_array_equal(pulses, np.bitwise_count(words & SLOTS).sum(axis=0))
+        np.testing.assert_array_equal(slots, np.bitwise_count(words & kept[:, None] & SLOTS).sum(axis=0))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@given(data=st.data())
+def test_largest_magnitudes(kind, data):
+    """Every kind of number, subnormal and infinite ones, and NaN, which spreads."""
+    shape = data.draw(st.tuples(st.integers(0, 5), st.integers(1, 40)))
+    values = data.draw(arrays(kind, shape, elements=st.floats(width=8 * np.dtype(kind).itemsize)))
+    np.testing.assert_array_equal(largest_magnitudes(values), np.abs(values).max(axis=1))
+    np.testing.assert_array_equal(largest_magnitudes(values[:, ::2]), np.abs(values[:, ::2]).max(axis=1))
+
+
 @pytest.mark.parametrize("shape_up", [0.0, -1 / 0.3])
 @pytest.mark.parametrize("one_sided", [False, True])
 def test_turned_trains_are_those_of_inverted_signs(shape_up, one_sided, rng):
@@ -242,7 +268,8 @@ def test_turned_trains_are_those_of_inverted_signs(shape_up, one_sided, rng):
     p = devices(shape, np.float32, shape_up=shape_up, low=-0.2, high=0.2)
     state = rng.uniform(-0.2, 0.2, shape).astype(np.float32)
     rows, columns = (random_trains(rng, 40, lines, 0.03) for lines in shape)
-    sent, found = (SentRows(rows), SentColumns(columns)), np.empty((2, shape[0]))
+    sending = SentRows(rows, SentColumns(columns))
+    sent, found = (sending, sending.columns), np.empty((2, shape[0]))
     results = []
     for words, sending, turned, received in (
         (rows, sent, False, None),

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pulse_cases import agree, both, same_trains
 from scipy import stats
 
-from analogpc.kernels.pulses import batches as pulse_batches
 from analogpc.kernels.pulses import moments as pulse_moments
+from analogpc.kernels.pulses import sent as sent_trains
 from analogpc.kernels.pulses.batches import apply_batch
 from analogpc.kernels.pulses.planes import bit_planes, mark_firing, used_slots
 from analogpc.kernels.pulses.updates import ADDITIVE, LINEAR, MULTIPLICATIVE, Law
@@ -24,7 +24,7 @@ from analogpc.kernels.words import SIGN, SLOTS
 @pytest.fixture(autouse=True)
 def busy(monkeypatch):
     """Treat all rows as busy, regardless of the number of pulses."""
-    monkeypatch.setattr(pulse_batches, "_BUSY", -1.0)
+    monkeypatch.setattr(sent_trains, "_BUSY", -1.0)
 
 
 def devices(shape, dtype=np.float64, up=0.004, down=0.003, low=-0.8, high=0.9, soft=True):
@@ -275,7 +275,7 @@ def test_noise_is_independent_between_devices_groups_rows_and_paths(monkeypatch)
 
     x, later = noise([20, 11], 0), noise([20, 11], 2)
     longer = noise([31, 31, 31, 31, 31, 31], 0)
-    monkeypatch.setattr(pulse_batches, "_BUSY", np.inf)
+    monkeypatch.setattr(sent_trains, "_BUSY", np.inf)
     single = noise([1], 0)
     pairs = [
         (x[:, :-1], x[:, 1:]),

@@ -107,9 +107,8 @@ def test_trains(device, rng, kind, shape) -> None:
         found, over = trains(device.array(x), put(gain), put(length), KEY, STEP)
         assert found.dtype == np.uint32
         np.testing.assert_array_equal(found.get(), words)
-        over = int(over)
-        assert over == clipped
-    assert clipped > 0 or x.size < 100
+        assert over.get().sum() == clipped.sum()
+    assert clipped.sum() > 0 or x.size < 100
 
 
 @pytest.mark.parametrize(("name", "noise", "kind", "one_sided"), CASES)
