@@ -201,29 +201,46 @@ def test_ranges_have_their_own_working_space(with_threads, length, grain):
         np.testing.assert_array_equal(y, 3 * np.arange(length, dtype=np.float32))
 
 
+@pytest.fixture
+def two_threads():
+    if numba.config.NUMBA_NUM_THREADS < 2:
+        pytest.skip("this machine offers only one kernel thread")
+    before = numba.get_num_threads()
+    numba.set_num_threads(2)
+    yield
+    numba.set_num_threads(before)
+
+
+def _in_turn(length):
+    """Call three kernels of which each needs the result of the one before."""
+    x, y, z = np.arange(length, dtype=np.float32), np.zeros(length, np.float32), np.zeros(length, np.float32)
+    over_slices(_double, 100, (x, y), np.float32(2))
+    over_ranges(_running, length, 16, lambda: (np.zeros(1, np.int64), (np.zeros((1, 2), np.float32),)), (y, z, np.float32(3)))
+    over_slices(_double, 100, (z, x), np.float32(5))
+    return x, z
+
+
 @pytest.mark.parametrize("length", [3, 70, 50_000])
-def test_calls_in_sequence_are_performed_together_at_the_end(with_threads, length):
-    """Three kernels of which each needs the result of the one before; beside the same calls one by one."""
+def test_calls_in_sequence_are_performed_together_at_the_end(two_threads, length):
+    with in_sequence():
+        x, z = _in_turn(length)
+        assert not z.any()
+    np.testing.assert_array_equal(x, 30 * np.arange(length, dtype=np.float32))
 
-    def in_turn():
-        x, y, z = np.arange(length, dtype=np.float32), np.zeros(length, np.float32), np.zeros(length, np.float32)
-        over_slices(_double, 100, (x, y), np.float32(2))
-        over_ranges(_running, length, 16, lambda: (np.zeros(1, np.int64), (np.zeros((1, 2), np.float32),)), (y, z, np.float32(3)))
-        over_slices(_double, 100, (z, x), np.float32(5))
-        return x, z
 
-    def together():
+@pytest.mark.parametrize("length", [3, 70, 50_000])
+def test_one_thread_does_not_wait(length):
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
         with in_sequence():
-            x, z = in_turn()
-            assert not z.any()
-        return x
-
-    plain = in_turn()[0]
-    for found in with_threads(together):
-        np.testing.assert_array_equal(found, plain)
+            x, z = _in_turn(length)
+            np.testing.assert_array_equal(x, 5 * z)
+    finally:
+        numba.set_num_threads(before)
 
 
-def test_python_within_a_sequence_finds_what_was_called_before():
+def test_python_within_a_sequence_finds_what_was_called_before(two_threads):
     x, y = np.arange(5000.0), np.zeros(5000)
     found = []
     with in_sequence():
@@ -235,7 +252,7 @@ def test_python_within_a_sequence_finds_what_was_called_before():
     np.testing.assert_array_equal(y, 3 * x)
 
 
-def test_an_exception_drops_the_calls_of_a_sequence():
+def test_an_exception_drops_the_calls_of_a_sequence(two_threads):
     x, y = np.arange(5000.0), np.zeros(5000)
 
     def interrupted():
