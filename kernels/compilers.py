@@ -5,6 +5,8 @@ Here such a kernel becomes code of LLVM alone, which is linked into its callers.
 
 For every operation, Numba tries its rules one after the other until one fits, dozens for an addition, and again for every addition. Here
 the result is remembered for the types of the operands.
+
+Numba passes over a function some thirty times. Here those passes are left out that have nothing to do in kernels.
 """
 
 from __future__ import annotations
@@ -13,13 +15,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from numba.core import typed_passes, types
+from numba.core import typed_passes, types, untyped_passes
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.compiler_machinery import LoweringPass, register_pass
 from numba.core.targetconfig import ConfigStack
 from numba.core.typing import Context
 from typing_extensions import override
+
+_IDLE = (
+    untyped_passes.WithLifting,
+    untyped_passes.MakeFunctionToJitFunction,
+    untyped_passes.InlineInlinables,
+    untyped_passes.FindLiterallyCalls,
+    untyped_passes.LiteralUnroll,
+    untyped_passes.LiteralPropagationSubPipelinePass,
+    typed_passes.AnnotateTypes,
+    typed_passes.DumpParforDiagnostics,
+)
+"""Passes for blocks of "with", functions within functions, kernels that Numba and not LLVM is to inline, calls of `literally` and
+`literal_unroll`, and for listings of types and of parallel loops."""
+_IDLE_WITHOUT_ARRAYS = (untyped_passes.InlineClosureLikes, typed_passes.NopythonRewrites)
+"""Passes for comprehensions and for expressions of whole arrays, which make arrays."""
 
 _signatures: dict[Any, Any] = {}
 """Signatures of operations, by operation, types of operands and options of the kernel."""
@@ -77,6 +94,16 @@ class KernelCompiler(Compiler):
         if _only_kept:
             raise KernelNotKeptError
         super().__init__(_Context(typingctx), *rest)
+
+    @override
+    def define_pipelines(self) -> list[Any]:
+        """Return the passes of Numba without those that have nothing to do."""
+        idle = _IDLE if self.state.flags.nrt else _IDLE + _IDLE_WITHOUT_ARRAYS
+        [passes] = super().define_pipelines()
+        passes.passes = [one for one in passes.passes if one[0] not in idle]
+        passes._finalized = False
+        passes.finalize()
+        return [passes]
 
 
 class _Part(JITCodeLibrary):

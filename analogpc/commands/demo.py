@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from analogpc.data import load_data
+from analogpc.devices.matrix import Matrix
 from analogpc.devices.substrate import Analog, Digital
 from analogpc.files.atomic import check_writable, make_folder
 from analogpc.kernels.compilers import KernelNotKeptError, only_kept_kernels
@@ -32,53 +33,62 @@ def _network(device: str, seed: int) -> Network:
     return mlp([64, 64, 64, 10], substrate=Analog(device=device), seed=seed)
 
 
-def compile_reads(device: str) -> None:
-    """Read the crossbars of the demonstration once, so that the compiled kernels are in the cache."""
+def _vectors(device: str) -> Iterator[tuple[Matrix, np.ndarray, np.ndarray]]:
+    """Yield the crossbars of the demonstration, each with vectors for both sides."""
     rng = np.random.default_rng(0)
     for matrix in _network(device, 0).matrices().values():
         pre, post = (rng.normal(size=(BATCH, lines)).astype(np.float32) for lines in reversed(matrix.shape))
+        yield matrix, pre, post
+
+
+def compile_reads(device: str) -> None:
+    """Read the crossbars of the demonstration once, so that the compiled kernels are in the cache."""
+    for matrix, pre, post in _vectors(device):
         matrix.forward(pre)
         matrix.backward(post)
 
 
-def compile_updates(device: str) -> None:
+def compile_updates(device: str, rate: float = RATE) -> None:
     """Write the crossbars of the demonstration once, so that the compiled kernels are in the cache."""
-    rng = np.random.default_rng(0)
-    for matrix in _network(device, 0).matrices().values():
-        pre, post = (rng.normal(size=(BATCH, lines)).astype(np.float32) for lines in reversed(matrix.shape))
-        # Few pulses and many are applied by different kernels.
-        for rate in (0.01 * RATE, RATE):
-            matrix.learn([(pre, post)], rate / BATCH)
+    for matrix, pre, post in _vectors(device):
+        matrix.learn([(pre, post)], rate / BATCH)
+
+
+def compile_sparse_updates(device: str) -> None:
+    """Write them with so few pulses that other kernels apply these."""
+    compile_updates(device, 0.003 * RATE)
 
 
 def _compiled_before(device: str) -> bool:
     """Return whether the cache has all kernels of the demonstration's crossbars; they are then loaded."""
     try:
         with only_kept_kernels():
-            compile_reads(device)
-            compile_updates(device)
+            for work in (compile_reads, compile_updates, compile_sparse_updates):
+                work(device)
     except KernelNotKeptError:
         return False
     return True
 
 
 @contextmanager
-def _compiling_beside(device: str, backend: Backend) -> Iterator[None]:
+def _compiling_beside(device: str, backend: Backend) -> Iterator[Callable[[], None]]:
     """Compile the kernels of crossbars on the CPU in two other processes, if the cache lacks any; wait for them at the end.
 
-    If one fails, the kernels are compiled where they are needed, as they would have been without it.
+    Yields what this process compiles after its other work, when the cache has what all updates need. If another process fails, its
+    kernels are compiled where they are needed.
     """
     if backend != "cpu" or not cached() or (os.cpu_count() or 1) < 2 or _compiled_before(device):
-        yield
+        yield lambda: None
         return
     # The same search path finds the same modules, beside which the kernels are kept; "-c" would begin it with the current folder.
     path = f"import sys; sys.path[:] = {sys.path!r}"
     processes = []
     try:
         for work in (compile_updates, compile_reads):
-            code = f"{path}; from analogpc.commands.demo import {work.__name__} as work; work({device!r})"
+            # The kernels are in the cache by then, and it takes half a second to release the memory of a compiler piece by piece.
+            code = f"{path}; import os; from analogpc.commands import demo; demo.{work.__name__}({device!r}); os._exit(0)"
             processes.append(subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-        yield
+        yield lambda: compile_sparse_updates(device)
         for process in processes:
             process.wait()
     finally:
@@ -112,8 +122,10 @@ def run_demo(device: str, epochs: int, seed: int, folder: Path, backend: Backend
             backend=backend,
         )
 
-    with _compiling_beside(device, backend):
+    with _compiling_beside(device, backend) as compile_rest:
         print("ideal-digital:", file=sys.stderr)
         digital = trained(crossbar.on(Digital()), None)
+        compile_rest()
+        import analogpc.report.plots  # noqa: F401 # Matplotlib takes long to load; other processes may still compile.
     print(f"crossbars of {device}:", file=sys.stderr)
     return [digital, trained(crossbar, folder / "run.h5")]
