@@ -17,6 +17,11 @@ class NotRecordableError(Exception):
 class Calls:
     """Calls of compiled functions in their order.
 
+    Parameters
+    ----------
+    before : Calls or None
+        Calls that are always made before, and whose arrays these ones may use; memory that they no longer need is used again.
+
     Attributes
     ----------
     rows : list of (function, frame, length, size)
@@ -33,10 +38,10 @@ class Calls:
         Why the calls are not all of the work; empty if they are.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, before: Calls | None = None) -> None:
         self.rows: list[tuple[int, np.ndarray, int, int]] = []
-        self.kept: list[np.ndarray] = []
-        self.pool: Any = None
+        self.kept: list[np.ndarray] = [] if before is None else before.kept
+        self.pool: Any = None if before is None else before.pool
         self.steps: list[tuple[np.ndarray, int, Any]] = []
         self.counts: list[tuple[np.ndarray, int, Any, str, int]] = []
         self.refusal = ""
@@ -51,8 +56,8 @@ _records: dict[int, Calls] = {}
 
 
 @contextmanager
-def recorded_calls() -> Iterator[Calls]:
-    """Record the calls of compiled functions that this thread makes within the context.
+def recorded_calls(before: Calls | None = None) -> Iterator[Calls]:
+    """Record the calls of compiled functions that this thread makes within the context, after those ``before``; see `Calls`.
 
     Raises
     ------
@@ -62,7 +67,7 @@ def recorded_calls() -> Iterator[Calls]:
     thread = threading.get_ident()
     if thread in _records:
         raise RuntimeError("calls of this thread are being recorded already")
-    record = _records[thread] = Calls()
+    record = _records[thread] = Calls(before)
     try:
         yield record
     finally:

@@ -39,11 +39,16 @@ class Recording(Generic[T]):
         Further arrays of that kind, which always stay where they are.
     counters : sequence of (object, str)
         Integers that the work increments and uses as steps of random streams (see `gpu.graphs.Graph`). Every launch increments them, too.
+    before : Recording or None
+        Recording that is always launched before, and whose arrays the work may use. What nobody holds of them any more once the work
+        begins, its arrays may overwrite.
 
     Attributes
     ----------
+    calls : Calls
     result
-        Return value of ``work``.
+        Return value of ``work``. Its arrays, in nested lists and tuples, hold their memory only against launches of this recording, not of
+        later ones that this one is ``before``.
 
     Raises
     ------
@@ -51,27 +56,30 @@ class Recording(Generic[T]):
         If the work calls anything else, as far as the calls show; everything but the arrays is as before then.
     """
 
+    calls: Calls
+
     def __init__(
         self,
         work: Callable[[], T],
         arrays: Sequence[np.ndarray],
         own: Sequence[np.ndarray] = (),
         counters: Sequence[tuple[Any, str]] = (),
+        before: Recording[Any] | None = None,
     ) -> None:
         self._counters, first = list(counters), [read_counter(*counter) for counter in counters]
         for place, (counter, step) in enumerate(zip(self._counters, first, strict=True)):
             write_counter(*counter, MovingStep(step, place))
         try:
-            with recorded_calls() as calls:
-                self.result = work()
+            with recorded_calls(None if before is None else before.calls) as calls:
+                result = work()
             advanced = [read_counter(*counter) for counter in self._counters]
         finally:
             for counter, step in zip(self._counters, first, strict=True):
                 write_counter(*counter, step)
-        if calls.refusal or not calls.rows:
+        if calls.refusal or not (calls.rows or before):
             raise NotRecordableError(calls.refusal or "the work consists of no calls of compiled functions")
         # What the calls refer to is kept as long as they are.
-        self._kept = calls, own
+        self.calls, self._own, self.result = calls, own, _unheld(result, calls)
         self._advance, self._first = [after - before for after, before in zip(advanced, first, strict=True)], first
         self._calls = np.array([(function, address(frame), *sizes) for function, frame, *sizes in calls.rows], np.int64).reshape(
             -1, 4
@@ -94,16 +102,16 @@ class Recording(Generic[T]):
         now, steps = _addresses(arrays), [read_counter(*counter) for counter in self._counters]
         drawn = np.array([step - before for step, before in zip(steps, self._first, strict=True)], np.int64)
         moved = np.concatenate([(now - self._at)[self._array_of], drawn[self._counter_of]])
-        with one_blas_thread:
-            call_all(self._calls, self._places, self._words + moved)
+        if len(self._calls):
+            with one_blas_thread:
+                call_all(self._calls, self._places, self._words + moved)
         for counter, step, advance in zip(self._counters, steps, self._advance, strict=True):
             write_counter(*counter, step + advance)
         return self.result
 
     def counts(self) -> list[tuple[Any, str, int]]:
         """Return what the last launch counted: objects, names of their attributes, and amounts."""
-        calls, _ = self._kept
-        return [(holder, name, factor * int(words[place])) for words, place, holder, name, factor in calls.counts]
+        return [(holder, name, factor * int(words[place])) for words, place, holder, name, factor in self.calls.counts]
 
 
 def _addresses(arrays: Sequence[np.ndarray]) -> np.ndarray:
@@ -119,6 +127,21 @@ def _span(array: np.ndarray) -> tuple[int, int]:
     low = address(array)
     reach = sum((length - 1) * stride for length, stride in zip(array.shape, array.strides, strict=True))
     return low, low + (reach + array.itemsize if array.size else 0)
+
+
+def _unheld(result: Any, calls: Calls) -> Any:
+    """Return nested lists and tuples of arrays with views of the same memory, which do not keep the pool from lending it again."""
+    if isinstance(result, (list, tuple)):
+        parts = [_unheld(one, calls) for one in result]
+        return parts if isinstance(result, list) else getattr(type(result), "_make", tuple)(parts)
+    if not isinstance(result, np.ndarray):
+        return result
+    at = address(result)
+    for block in calls.kept:
+        start = at - address(block)
+        if block.dtype == np.uint8 and 0 <= start < block.size:
+            return np.ndarray(result.shape, result.dtype, block, start, result.strides)
+    return result
 
 
 def _references(

@@ -26,6 +26,10 @@ Both are without the precisions of a schedule.
 """
 
 
+EnergyTerms = tuple[list[np.ndarray], np.ndarray, np.ndarray]
+"""Errors of the layers below the output, without any precision; the clamped output and its prediction."""
+
+
 def energy(error: np.ndarray) -> Any:
     """Return half the sum of squares per sample: a number, or a 0-d device array (see `products.inner`)."""
     return 0.5 * inner(error, error) / len(error)
@@ -62,6 +66,20 @@ def output_energy(output: Output, target: np.ndarray, prediction: np.ndarray) ->
     flat = flat - flat.max(axis=1, keepdims=True)
     logs = flat - np.log(np.exp(flat).sum(axis=1, keepdims=True))
     return -inner(target.reshape(logs.shape).astype(np.float64), logs) / len(flat)
+
+
+def layer_energies(layers: Sequence[Block], output: Output, terms: EnergyTerms) -> np.ndarray:
+    """Return the energy of every layer per sample, without the precisions of a schedule: (layers,) float64."""
+    errors, held, prediction = terms
+    hidden = [
+        0.5 * inner(error, _own_precision(layer, error)) / len(error) for layer, error in zip(layers[:-1], errors, strict=True)
+    ]
+    return row([*hidden, output_energy(output, held, prediction)], held)
+
+
+def _own_precision(layer: Block, error: np.ndarray) -> np.ndarray:
+    """Return an error of a layer times the fixed precisions of its values, if there are any."""
+    return error if layer.precision is None else layer.precision * error
 
 
 def feed_forward(layers: Sequence[Block], x: np.ndarray) -> tuple[list[np.ndarray], list[Any]]:
@@ -256,14 +274,12 @@ class Relaxation:
 
     def energies(self) -> np.ndarray:
         """Return the energy of every layer per sample, without the precisions of a schedule, at the last predictions: (layers,) float64."""
-        hidden = [self._hidden_energy(i) for i in range(len(self.layers) - 1)]
-        return row([*hidden, output_energy(self.output, self.states[-1], self.prediction(-1))], self.states[-1])
+        return layer_energies(self.layers, self.output, self.energy_terms())
 
-    def _hidden_energy(self, i: int) -> Any:
-        error = self.unweighted(i)
-        if self.layers[i].precision is None:
-            return energy(error)
-        return 0.5 * inner(error, self._own_precision(i, error)) / len(error)
+    def energy_terms(self) -> EnergyTerms:
+        """Return the arrays from which `layer_energies` computes the energies at the last predictions."""
+        hidden = [self.unweighted(i) for i in range(len(self.layers) - 1)]
+        return hidden, self.states[-1], self.prediction(-1)
 
     def unweighted(self, index: int) -> np.ndarray:
         """Return the error of layer ``index``, without precision, at the last prediction."""
@@ -289,14 +305,9 @@ class Relaxation:
         """Return the weighted error of layer i, or None if it is zero by construction."""
         if precision == 0 or not self._live[i]:
             return None
-        error = self._own_precision(i, self.unweighted(i))
+        error = _own_precision(self.layers[i], self.unweighted(i))
         work("error", error.size)
         return error if precision == 1 else scaled(error, precision)
-
-    def _own_precision(self, i: int, error: np.ndarray) -> np.ndarray:
-        """Return an error of layer i times the fixed precisions of its values, if there are any."""
-        own = self.layers[i].precision
-        return error if own is None else own * error
 
     def _gradient(self, j: int) -> np.ndarray | None:
         """Return the gradient of the energy with respect to state j, from the errors below and above; None if both are zero."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -13,8 +14,10 @@ from analogpc.blocks import Block
 from analogpc.devices.bounds import NonNegative, NonNegativeInteger, Positive
 from analogpc.devices.costs.schedule import at_once, work
 from analogpc.dynamics.relaxation import Watch, energy, feed_forward, output_energy, output_error
+from analogpc.dynamics.repetition import repeated
 from analogpc.kernels.descent import momentum_step
-from analogpc.kernels.products import largest, row
+from analogpc.kernels.memory import zeros
+from analogpc.kernels.products import added, difference, largest, row, scaled
 from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, StepResult
 from analogpc.rules.clamped import RelaxingRule
@@ -79,14 +82,23 @@ class ErrorBasedPC(RelaxingRule):
         self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply, watch: Watch | None = None
     ) -> StepResult:
         """See `Rule.train_step`; ``watch`` is passed to `relax`."""
+        if watch is None:
+            outputs, held, final, errors = repeated(self, partial(self._relaxed, network), x, target)
+        else:
+            outputs, held, final, errors = self._relaxed(network, x, target, watch)
+        for layer, tape, error in at_once(zip(network.layers, errors.tapes, final, strict=True)):
+            apply(layer.products(tape, error), 1.0 / self.nudging.strength)
+        return StepResult(outputs, self._energies(errors, held))
+
+    def _relaxed(
+        self, network: Network, x: np.ndarray, target: np.ndarray, watch: Watch | None = None
+    ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray], ErrorRelaxation]:
+        """Relax, and return the feed-forward output, the clamped one, the errors from which the layers learn, and the relaxation."""
         errors = ErrorRelaxation(network.layers, x)
         outputs = errors.predictions[-1]
         held = self.held(outputs, target)
         self.relax(errors, held, watch)
-        final = [*errors.errors, self.top(held, errors.predictions[-1])]
-        for layer, tape, error in at_once(zip(network.layers, errors.tapes, final, strict=True)):
-            apply(layer.products(tape, error), 1.0 / self.nudging.strength)
-        return StepResult(outputs, self._energies(errors, held))
+        return outputs, held, [*errors.errors, self.top(held, errors.predictions[-1])], errors
 
     def relax(self, errors: ErrorRelaxation, held: np.ndarray, watch: Watch | None = None) -> None:
         """Relax the errors with the output clamped at ``held``; ``watch`` is called before every step and after the last."""
@@ -108,7 +120,7 @@ class ErrorBasedPC(RelaxingRule):
     def top(self, held: np.ndarray, prediction: np.ndarray) -> np.ndarray:
         """Return the weighted error of the output clamped at ``held``: (n, *output_shape)."""
         error = output_error(self.output, held, prediction)
-        return error if self.output_precision() == 1 else error.dtype.type(self.output_precision()) * error
+        return error if self.output_precision() == 1 else scaled(error, self.output_precision())
 
 
 class ErrorRelaxation:
@@ -133,15 +145,14 @@ class ErrorRelaxation:
     def __init__(self, layers: list[Block], x: np.ndarray) -> None:
         self.layers = layers
         self.predictions, self.tapes = feed_forward(layers, x)
-        self.errors = [np.zeros_like(prediction) for prediction in self.predictions[:-1]]
-        self.gradients = [np.zeros_like(error) for error in self.errors]
-        self._velocities = [np.zeros_like(error) for error in self.errors]
+        hidden = self.predictions[:-1]
+        self.errors, self.gradients, self._velocities = ([zeros(mu.shape, mu.dtype, mu) for mu in hidden] for _ in range(3))
 
     def differentiate(self, top: np.ndarray) -> None:
         """Compute ``gradients`` from the weighted error of the output (n, *output_shape)."""
         for j in range(len(self.layers) - 1, 0, -1):
             top = self.layers[j].vjp(self.tapes[j], top)
-            self.gradients[j - 1] = self.errors[j - 1] - top
+            self.gradients[j - 1] = difference(self.errors[j - 1], top)
             work("gradient", top.size)
 
     def descend(self, step_size: float, momentum: float = 0.0, nesterov: bool = False) -> None:
@@ -151,7 +162,7 @@ class ErrorRelaxation:
             self.errors[j] = momentum_step(self.errors[j], gradient, self._velocities[j], step_size, momentum, nesterov)
         for j, error in enumerate(self.errors, start=1):
             work("error", error.size)
-            self.predictions[j], self.tapes[j] = self.layers[j].forward(self.predictions[j - 1] + error)
+            self.predictions[j], self.tapes[j] = self.layers[j].forward(added(self.predictions[j - 1], error))
 
     def states(self) -> list[np.ndarray]:
         """Hidden states 1, ..., L - 1."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -13,7 +14,9 @@ from analogpc.blocks import Block
 from analogpc.devices.bounds import PositiveInteger
 from analogpc.devices.costs.schedule import at_once, work
 from analogpc.dynamics.relaxation import feed_forward, output_energy, output_error
-from analogpc.kernels.products import row
+from analogpc.dynamics.repetition import repeated
+from analogpc.kernels.memory import zeros
+from analogpc.kernels.products import added, row, scaled
 from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, StepResult, energy
 from analogpc.rules.clamped import ClampedRule
@@ -54,19 +57,26 @@ class FixedPrediction(ClampedRule):
 
     @override
     def train_step(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> StepResult:
+        state, held, tapes, errors = repeated(self, partial(self._relaxed, network), x, target)
+        for layer, tape, error in at_once(zip(network.layers, tapes, errors, strict=True)):
+            apply(layer.products(tape, error), 1.0 / self.nudging.strength)
+        return StepResult(state, row([*map(energy, errors[:-1]), output_energy(self.output, held, state)], state))
+
+    def _relaxed(
+        self, network: Network, x: np.ndarray, target: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, list[Any], list[np.ndarray]]:
+        """Relax, and return the feed-forward output, the clamped one, and the tapes and errors from which the layers learn."""
         layers = network.layers
         predictions, tapes = feed_forward(layers, x)
         state = predictions[-1]
         held = self.held(state, target)
         top = output_error(self.output, held, state)
-        top = top if self.output_precision() == 1 else top.dtype.type(self.output_precision()) * top
+        top = top if self.output_precision() == 1 else scaled(top, self.output_precision())
         errors: list[np.ndarray | None] = [None] * (len(layers) - 1) + [top]
         for _ in range((len(layers) if self.steps == "layers" else self.steps) - 1):
             self._sweep(layers, tapes, errors)
-        found = [np.zeros_like(mu) if e is None else e for e, mu in zip(errors, predictions, strict=True)]
-        for layer, tape, error in at_once(zip(layers, tapes, found, strict=True)):
-            apply(layer.products(tape, error), 1.0 / self.nudging.strength)
-        return StepResult(state, row([*map(energy, found[:-1]), output_energy(self.output, held, state)], state))
+        found = [zeros(mu.shape, mu.dtype, mu) if e is None else e for e, mu in zip(errors, predictions, strict=True)]
+        return state, held, tapes, found
 
     def _sweep(self, layers: list[Block], tapes: list[Any], errors: list[np.ndarray | None]) -> None:
         """Update all hidden errors simultaneously; None is zero."""
@@ -76,7 +86,6 @@ class FixedPrediction(ClampedRule):
             if above is None:
                 continue
             back = layers[j].vjp(tapes[j], above)
-            kind = back.dtype.type
             work("step", back.size)
-            moved = kind(self.step_size) * back
-            errors[j - 1] = moved if own is None else kind(1 - self.step_size) * own + moved
+            moved = scaled(back, self.step_size)
+            errors[j - 1] = moved if own is None else added(scaled(own, 1 - self.step_size), moved)

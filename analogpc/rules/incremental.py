@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -10,8 +11,10 @@ from typing_extensions import override
 
 from analogpc.devices.bounds import Positive, PositiveInteger
 from analogpc.devices.costs.paths import WHILE_WRITTEN
-from analogpc.devices.costs.schedule import at_once
-from analogpc.dynamics.relaxation import Watch
+from analogpc.devices.costs.schedule import afterwards, at_once
+from analogpc.dynamics.relaxation import EnergyTerms, Watch, layer_energies
+from analogpc.dynamics.repetition import Part, repeated_in_parts
+from analogpc.kernels.memory import zeros
 from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, StepResult
 from analogpc.rules.clamped import RelaxingRule
@@ -61,35 +64,81 @@ class IncrementalPC(RelaxingRule):
         """See `Rule.train_step`; ``watch`` is called before every step and after the last."""
         if network.swept:
             return ipc_step(self, network, x, target, apply, watch)
-        layers = network.layers
-        relaxation = self.begin(network, x, target)
-        outputs = relaxation.prediction(-1)
-        precisions = [1.0] * (len(layers) - 1) + [self.output_precision()]
-        energies: np.ndarray
-        found: list[tuple[int, Any, np.ndarray | None]] = []
+        if watch is None:
+            return repeated_in_parts(self, partial(self._batch, network), x, target, apply)
+        return self._batch(network, lambda work: work(), x, target, apply, watch)
+
+    def _batch(
+        self, network: Network, part: Part, x: np.ndarray, target: np.ndarray, apply: Apply, watch: Watch | None = None
+    ) -> StepResult:
+        """Alternate parts, which `_Course` does unless they are repeated from recordings, with weight updates."""
+        course, layers, steps = _Course(self, network, watch), network.layers, self.step_count(len(network.layers))
+        found: list[tuple[Any, np.ndarray | None]] = []
+        terms: EnergyTerms | None = None
 
         def learn() -> None:
-            for i, tape, error in at_once(found):
-                if self.stoppable and error is None:
-                    continue
-                error = np.zeros_like(relaxation.states[i + 1]) if error is None else error
-                apply(layers[i].products(tape, error), 1.0 / self.nudging.strength)
-                relaxation.renew(i)
+            for layer, (tape, error) in at_once(zip(layers, found, strict=False)):
+                if error is not None:
+                    apply(layer.products(tape, error), 1.0 / self.nudging.strength)
 
-        def differentiate() -> None:
-            relaxation.differentiate(precisions)
+        def move(last: bool) -> None:
+            nonlocal found, terms
+            found, terms = part(partial(course.move, last))
 
-        steps = self.step_count(len(layers))
+        outputs = part(lambda: course.begin(x, target))
         for step in range(steps):
             # Where arrays allow it, the update of a step overlaps with the reads of the next.
-            for do in at_once((learn, differentiate), WHILE_WRITTEN):
+            turns: tuple[Callable[[], None], ...] = (learn, partial(move, step == steps - 1))
+            for do in at_once(turns, WHILE_WRITTEN):
                 do()
-            relaxation.show(watch)
-            if step == steps - 1:
-                energies = relaxation.energies()
-            found = list(zip(range(len(layers)), relaxation.tapes, relaxation.errors, strict=True))
-            # Move the states first: they must not depend on the weight update from the same errors.
-            relaxation.descend(self.step_size, self.momentum, self.nesterov)
         learn()
-        relaxation.show(watch)
-        return StepResult(outputs, energies)
+        if watch is not None:
+            course.show()
+        assert terms is not None
+        return StepResult(outputs, layer_energies(layers, self.output, terms))
+
+
+class _Course:
+    """States of a batch between its weight updates."""
+
+    def __init__(self, rule: IncrementalPC, network: Network, watch: Watch | None) -> None:
+        self._rule, self._network, self._watch = rule, network, watch
+        self._precisions = [1.0] * (len(network.layers) - 1) + [rule.output_precision()]
+        self._learnt: list[int] = []
+
+    def begin(self, x: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Start from feed-forward states, and return the output."""
+        self._relaxation = self._rule.begin(self._network, x, target)
+        return self._relaxation.prediction(-1)
+
+    def move(self, last: bool) -> tuple[list[tuple[Any, np.ndarray | None]], EnergyTerms | None]:
+        """Move the states, and return what the layers then learn from: their tapes and errors before the move.
+
+        The error is None for layers that do not learn. At the ``last`` step, return also what the energies are computed from.
+        """
+        rule, relaxation = self._rule, self._relaxation
+        self._renew()
+        relaxation.differentiate(self._precisions)
+        terms = relaxation.energy_terms() if last else None
+        errors = [error if rule.stoppable else self._full(i, error) for i, error in enumerate(relaxation.errors)]
+        self._learnt = [i for i, error in enumerate(errors) if error is not None]
+        found = list(zip(relaxation.tapes, errors, strict=True))
+        # Move the states first: they must not depend on the weight update from the same errors.
+        with afterwards():
+            relaxation.show(self._watch)
+            relaxation.descend(rule.step_size, rule.momentum, rule.nesterov)
+        return found, terms
+
+    def _full(self, i: int, error: np.ndarray | None) -> np.ndarray:
+        """Return the error of layer i, zeros if it is zero by construction."""
+        state = self._relaxation.states[i + 1]
+        return zeros(state.shape, state.dtype, state) if error is None else error
+
+    def _renew(self) -> None:
+        for i in self._learnt:
+            self._relaxation.renew(i)
+
+    def show(self) -> None:
+        """Call the watch after the last weight update."""
+        self._renew()
+        self._relaxation.show(self._watch)

@@ -6,7 +6,8 @@ Operations are sequential unless declared otherwise. A loop over layers that har
         layer.forward(...)
 
 The operations of one iteration are sequential; the iterations together take as long as the longest of them, and at least as long as
-any single matrix is busy, which performs one read at a time. Nothing here depends on the rule, so new rules have a latency too.
+any single matrix is busy, which performs one read at a time. What an iteration computes within `afterwards` follows the whole loop.
+Nothing here depends on the rule, so new rules have a latency too.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import numpy as np
 
 from analogpc.devices.costs.meter import Count, count
-from analogpc.devices.costs.paths import OVERLAPPED, SLOTS, WHILE_WRITTEN, Path, joined
+from analogpc.devices.costs.paths import OVERLAPPED, SLOTS, WHILE_WRITTEN, Frozen, Path, joined
 
 T = TypeVar("T")
 
@@ -39,6 +40,8 @@ class Recorder:
         Matrices whose reads and updates are recorded; others are other hardware.
     slots_of : Recorder
         Recorder that counts the slots; by default this one.
+    part : bool
+        Whether this is the record of a part of a batch, for `declare`: it keeps what follows a loop around the part.
 
     Attributes
     ----------
@@ -52,8 +55,8 @@ class Recorder:
 
     slots, overlapped = Count(), Count()
 
-    def __init__(self, names: Mapping[int, str], slots_of: Recorder | None = None) -> None:
-        self.names, self._slots_of = names, slots_of or self
+    def __init__(self, names: Mapping[int, str], slots_of: Recorder | None = None, part: bool = False) -> None:
+        self.names, self._slots_of, self._part = names, slots_of or self, part
         self.forget()
 
     def forget(self) -> None:
@@ -62,15 +65,41 @@ class Recorder:
         self.work: Counter[str] = Counter()
         # What was declared since the outermost concurrent loop began, and the amounts of its slots.
         self._depth, self._events, self._sent = 0, list[_Event](), list[Any]()
+        self._following: list[Recorder] = []
 
     def add(self, path: Path, work: Mapping[str, int]) -> None:
-        """Add the record of another recorder."""
+        """Add the record of another recorder, outside of concurrent loops."""
         self.path.add(path)
         if sent := self.path.terms.pop((SLOTS, ""), 0):
             self.slots += sent
         if sent := self.path.terms.pop((OVERLAPPED, ""), 0):
             self.overlapped += sent
         self.work.update(work)
+
+    def declare(self, part: Recorder) -> None:
+        """Declare what the record of a part of the batch contains."""
+        if self._depth == 0:
+            self.add(part.path, part.work)
+        else:
+            self._events.append(part.path.frozen())
+            self.work.update(part.work)
+        self._following += part._following
+        self._follow()
+
+    @contextmanager
+    def afterwards(self) -> Iterator[None]:
+        """See `afterwards`."""
+        own = Recorder(self.names, self._slots_of)
+        with recording(own):
+            yield
+        self._following.append(own)
+        self._follow()
+
+    def _follow(self) -> None:
+        if self._depth == 0 and not self._part:
+            following, self._following = self._following, []
+            for own in following:
+                self.add(own.path, own.work)
 
     def whole(self) -> Path:
         """Return the path with its slots."""
@@ -124,6 +153,7 @@ class Recorder:
             self._depth -= 1
             if self._depth == 0:
                 self._settle()
+                self._follow()
 
     def _settle(self) -> None:
         """Add what the outermost concurrent loop declared, which is mostly what it declared in the batch before."""
@@ -137,8 +167,8 @@ class Recorder:
             count(self._slots_of, overlapped=sum(overlapped))
 
 
-_Event = tuple[str, ...] | tuple[str, str, int]
-"""(only_if,): a concurrent loop begins; (kind, place, amount): an operation; besides the constants below."""
+_Event = tuple[str, ...] | tuple[str, str, int] | Frozen
+"""(only_if,): a concurrent loop begins; (kind, place, amount): an operation; a path: operations; besides the constants below."""
 _BRANCH, _END, _CLOSE, _SLOTS = ("branch", ""), ("end", ""), ("close", ""), ("slots", "")
 
 
@@ -175,6 +205,8 @@ def _evaluated(events: Sequence[_Event], sent: Sequence[Any]) -> tuple[Path, lis
                 overlapped.append(sum(own))
             elif own:
                 slots.append(sum(own) if only_if else functools.reduce(np.maximum, own))
+        elif isinstance(event, Frozen):
+            path.add(event)
         elif len(event) == 1:
             loops.append((event[0], []))
         else:
@@ -213,6 +245,14 @@ def at_once(turns: Iterable[T], only_if: str = "") -> Iterator[T]:
     """
     recorder = _RECORDER.get()
     return iter(turns) if recorder is None else recorder.at_once(turns, only_if)
+
+
+@contextmanager
+def afterwards() -> Iterator[None]:
+    """Declare that the operations of the block follow the outermost concurrent loop around it, although they are computed within."""
+    recorder = _RECORDER.get()
+    with nullcontext() if recorder is None else recorder.afterwards():
+        yield
 
 
 def note(kind: str, matrix: Any, amount: Any) -> None:

@@ -23,7 +23,7 @@ from analogpc.training.environment import describe_environment
 from analogpc.training.optimisers import Learner
 from analogpc.training.step import TrainingStep
 
-RULES = ("bp", "pc", "pc-ce", "s+f", "ep")
+RULES = ("bp", "pc", "pc-ce", "s+f", "ep", "ipc")
 SUBSTRATES: dict[str, apc.Digital | apc.Analog] = {"digital": apc.Digital(), "crossbars": apc.Analog(device="idealized")}
 WIDTHS, BATCH, STEPS = (64, 32, 10), 32, 20
 

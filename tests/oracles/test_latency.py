@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import analogpc as apc
 from analogpc.devices.costs.paths import BOTH_WAYS, WHILE_WRITTEN, Path
-from analogpc.devices.costs.schedule import Recorder, at_once, note, recording
+from analogpc.devices.costs.schedule import Recorder, afterwards, at_once, note, recording, work
 from analogpc.devices.substrate import Digital
 from analogpc.rules import IncrementalPC, PredictiveCoding, named_rule
 from analogpc.rules.base import Rule, StepResult
@@ -202,3 +202,42 @@ def test_paths_survive_files_and_lie_between_their_bounds(tree, data):
     assert seconds <= sum(amount * cost(term) for term, amount in busy.items()) * (1 + 1e-12)
     for place in "abc":
         assert seconds >= sum(amount * cost(term) for term, amount in busy.items() if term[1] == place) * (1 - 1e-12)
+
+
+def test_what_follows_a_loop_may_be_computed_within():
+    """An iteration computes what the loop declares to follow it; a part of a batch is declared later as if it were done then."""
+    one, other = object(), object()
+    names = {id(one): "a", id(other): "b"}
+
+    def iteration():
+        for amount in at_once((2, 3)):
+            note("forward", one, amount)
+        work("error", 5)
+        with afterwards():
+            for matrix in at_once((one, other)):
+                note("backward", matrix, 7)
+            work("step", 4)
+
+    written, computed, declared, part = Recorder(names), Recorder(names), Recorder(names), Recorder(names, part=True)
+    with recording(written):
+        for turn in at_once((1, 2), WHILE_WRITTEN):
+            note("macs", other, turn)
+            for amount in at_once((2, 3)):
+                note("forward", one, amount)
+            work("error", 5)
+        for _ in range(2):
+            for matrix in at_once((one, other)):
+                note("backward", matrix, 7)
+            work("step", 4)
+    with recording(computed):
+        for turn in at_once((1, 2), WHILE_WRITTEN):
+            note("macs", other, turn)
+            iteration()
+    with recording(part):
+        iteration()
+    with recording(declared):
+        for turn in at_once((1, 2), WHILE_WRITTEN):
+            note("macs", other, turn)
+            declared.declare(part)
+    assert written.mark() == computed.mark() == declared.mark()
+    assert written.path.seconds(lambda term: 1.0, frozenset({WHILE_WRITTEN})) < written.path.seconds(lambda term: 1.0)
