@@ -226,7 +226,7 @@ WORKLOADS: dict[str, Workload] = (
         "read-relative-noise": Workload(
             "The same with noise in proportion to the conductances",
             "the matrix product",
-            "≤ 2.6",
+            "≤ 2.1",
             partial(_reads, RelativeNoise(relative=0.02)),
         ),
         "normals": Workload("A million keyed normal numbers", "NumPy's Philox generator", "≤ 2.5 ns", _normals),
