@@ -22,6 +22,7 @@ from analogpc.kernels.pulses.moments import (
     PLACES,
     STATE,
     UPS,
+    WORDS,
     advance,
     advance_some,
     begin,
@@ -32,10 +33,10 @@ from analogpc.kernels.pulses.moments import (
     tally,
 )
 from analogpc.kernels.pulses.planes import COLUMNS as PLANE_COLUMNS
-from analogpc.kernels.pulses.planes import mark_firing
+from analogpc.kernels.pulses.planes import WORDS as PLANE_WORDS
 from analogpc.kernels.pulses.updates import ADDITIVE
 from analogpc.kernels.random.streams import normal, philox, split
-from analogpc.kernels.words import SLOTS, count_bits
+from analogpc.kernels.words import MAX_LENGTH, SLOTS, count_bits, lowest_bit
 
 _GROUP = np.uint32(0xC0000000)
 """Bits in the second word of the counters of draws for a group of products; no other counters have both bits."""
@@ -53,12 +54,47 @@ _ROOM = _LISTED + _MOST_SLOTS
 
 
 @compiled(forceinline=True)
-def _marked(mask):
-    """Return the number of bits set."""
-    total = np.uint64(0)
-    for w in range(np.uint64(mask.size)):
-        total += count_bits(mask[w])
-    return int(total)
+def _words(plane, at):
+    return plane[at], plane[at + np.uint64(1)], plane[at + np.uint64(2)], plane[at + np.uint64(3)]
+
+
+@compiled(forceinline=True)
+def _or(a, b):
+    return a[0] | b[0], a[1] | b[1], a[2] | b[2], a[3] | b[3]
+
+
+@compiled(forceinline=True)
+def _and(a, b):
+    return a[0] & b[0], a[1] & b[1], a[2] & b[2], a[3] & b[3]
+
+
+@compiled(forceinline=True)
+def mark_block(planes, part, start, row, b, one_sided, marks):
+    """Mark the devices of a block that coincide with the train ``row`` in product ``b``, as `mark_firing` does; return their number.
+
+    Parameters
+    ----------
+    planes, part, start, row, b, one_sided
+        As for `mark_firing`.
+    marks : (3 WORDS,) uint64 array
+        Set to the devices that receive pulses, to those that receive several, and to those that receive them downwards, 64 to a word,
+        lowest bit first.
+    """
+    slots, sign = np.uint32(row & SLOTS), np.uint64(row >> np.uint32(31))
+    # The words of a block are tuples, which stay in registers.
+    nothing = (np.uint64(0), np.uint64(0), np.uint64(0), np.uint64(0))
+    fires, several, falls = nothing, nothing, nothing
+    while slots != 0:
+        pair = np.uint64(2) * (np.uint64(MAX_LENGTH * b) + np.uint64(lowest_bit(slots)))
+        up = _words(planes[part], np.uint64(PLANE_WORDS) * (pair + sign) + start)
+        down = nothing if one_sided else _words(planes[part], np.uint64(PLANE_WORDS) * (pair + np.uint64(1) - sign) + start)
+        both = _or(up, down)
+        several = _or(several, _and(fires, both))
+        fires, falls = _or(fires, both), _or(falls, down)
+        slots = np.uint32(slots & np.uint32(slots - np.uint32(1)))
+    for w in range(WORDS):
+        marks[w], marks[WORDS + w], marks[2 * WORDS + w] = fires[w], several[w], falls[w]
+    return int(count_bits(fires[0]) + count_bits(fires[1]) + count_bits(fires[2]) + count_bits(fires[3]))
 
 
 @compiled
@@ -87,10 +123,13 @@ def group_slots(pulses: np.ndarray, slots: np.ndarray) -> np.ndarray:
 
 
 def room(dtype: np.dtype) -> tuple[np.ndarray, ...]:
-    """Allocate working space: a block; its marks; lists of pulses (lane and number) and of draws (counters), draws, products of states."""
+    """Allocate working space.
+
+    A block; its marks; lists of pulses (lane and number) and of draws (counters), draws, products of states; devices that fire.
+    """
     unsafe, pulses, draws = np.empty(COLUMNS, np.uint8), np.empty((2, _ROOM), np.int32), np.empty((4, _ROOM), np.uint32)
     xi, products = np.zeros(4 * _ROOM, np.float32), np.empty(COLUMNS + COLUMNS // 8, dtype)
-    return np.zeros(PLACES * COLUMNS, dtype), unsafe, pulses, draws, xi, products, np.zeros(COLUMNS // 64, np.uint64)
+    return np.zeros(PLACES * COLUMNS, dtype), unsafe, pulses, draws, xi, products, np.zeros(3 * WORDS, np.uint64)
 
 
 @compiled
@@ -160,7 +199,7 @@ def busy_rows(kind: int) -> Callable[..., None]:
         states before the batch, each times ``received``.
         """
         width, blocks = state.shape[1], fired.shape[1]
-        work, unsafe, pulses, draws, xi, products, mask = room
+        work, unsafe, pulses, draws, xi, products, marks = room
         for block in range(first_block, end):
             j, left = block // blocks, block % blocks * COLUMNS
             if slots[j] == 0:
@@ -178,10 +217,9 @@ def busy_rows(kind: int) -> Callable[..., None]:
                         continue
                     some = lanes
                     if own <= _FEW_SLOTS:
-                        mark_firing(planes, left // PLANE_COLUMNS, word, row[b] & used[b], b, one_sided, mask)
-                        some = _marked(mask)
+                        some = mark_block(planes, left // PLANE_COLUMNS, word, row[b] & used[b], b, one_sided, marks)
                     if _SPARSE * some < lanes:
-                        advance_some(work, mask, place, row[b], columns[b], one_sided, additive)
+                        advance_some(work, marks, place, row[b], columns[b], one_sided, additive)
                     else:
                         advance(work, span, place, row[b], columns[b], one_sided, additive)
                 some = mark_unsafe(work, span, spread, additive, unsafe)

@@ -39,6 +39,8 @@ from analogpc.kernels.words import SLOTS, count_bits, lowest_bit
 
 COLUMNS = 256
 """Number of devices of a block, whose data fit into the first-level cache."""
+WORDS = COLUMNS // 64
+"""Number of 64-bit words with a bit for every device of a block."""
 _MARGIN, _WIDEST, _STEEPEST, _FASTEST = 7.0, 2e-4, 2.0**-4, 0.375
 # Offsets in the working space of a block, one array with constant distances for vectorised loops (see `pulse_planes`). From _SHAPE on,
 # offsets for upward pulses are followed by those for downward pulses.
@@ -184,20 +186,22 @@ def advance(work, lanes, left, row, columns, one_sided, additive):
 
 
 @compiled(forceinline=True, error_model="numpy")
-def advance_some(work, mask, left, row, columns, one_sided, additive):
-    """Perform `advance` for the devices marked in ``mask``, 64 to a word, lowest bit first; equal up to rounding."""
-    slots = np.uint32(row & SLOTS)
-    for w in range(np.uint64(mask.size)):
-        bits, first = mask[w], np.uint64(64) * w
+def advance_some(work, marks, left, row, columns, one_sided, additive):
+    """Perform `advance` for the devices marked in ``marks`` (see `dense_rows.mark_block`); equal up to rounding."""
+    slots, one = np.uint32(row & SLOTS), np.uint64(1)
+    for w in range(np.uint64(WORDS)):
+        # The trains of the columns are not read for single pulses: they are not in the first-level cache.
+        bits, downward, first = marks[w] & ~marks[np.uint64(WORDS) + w], marks[np.uint64(2 * WORDS) + w], np.uint64(64) * w
+        while bits != 0:
+            place = np.uint64(lowest_bit(bits))
+            bits &= bits - one
+            _advance_once(work, first + place, (downward >> place) & one != 0, additive)
+    for w in range(np.uint64(WORDS)):
+        bits, first = marks[np.uint64(WORDS) + w], np.uint64(64) * w
         while bits != 0:
             i = first + lowest_bit(bits)
-            bits &= bits - np.uint64(1)
-            column = columns[left + i]
-            downward, shared = np.int32(row ^ column) < 0, np.uint32(slots & column)
-            if np.uint32(shared & np.uint32(shared - np.uint32(1))) != 0:
-                _advance_one(work, i, slots, row, column, one_sided, additive)
-            elif not (one_sided and downward):
-                _advance_once(work, i, downward, additive)
+            bits &= bits - one
+            _advance_one(work, i, slots, row, columns[left + i], one_sided, additive)
 
 
 @compiled(forceinline=True, error_model="numpy")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pulse_cases import agree, both, same_trains
 from scipy import stats
 
+from analogpc.kernels.pulses import dense_rows as pulse_rows
 from analogpc.kernels.pulses import moments as pulse_moments
 from analogpc.kernels.pulses import sent as sent_trains
 from analogpc.kernels.pulses.batches import apply_batch
@@ -82,6 +83,10 @@ def central_moments(hits, start, spread, additive, highest=6):
     return mean, [sum(comb(q, k) * moments[k] * (-mean) ** (q - k) for k in range(q + 1)) for q in range(highest + 1)]
 
 
+def bits_of(words):
+    return np.unpackbits(words.view(np.uint8), bitorder="little")
+
+
 @pytest.mark.parametrize("one_sided", [False, True])
 @pytest.mark.parametrize("additive", [False, True])
 def test_devices_that_fire_are_processed_alone_as_in_their_row(rng, additive, one_sided):
@@ -92,7 +97,7 @@ def test_devices_that_fire_are_processed_alone_as_in_their_row(rng, additive, on
     rows, columns = random_trains(rng, n, 1, 0.1), random_trains(rng, n, 200, 0.1)
     places, start, spread = np.uint64(0), rng.uniform(-0.3, 0.3, 200), np.float64(0.5)
     used = used_slots(columns)
-    planes, mask = bit_planes(columns, used), np.zeros(4, np.uint64)
+    planes, mask, marks = bit_planes(columns, used), np.zeros(4, np.uint64), np.zeros(12, np.uint64)
     works = [np.zeros(pulse_moments.PLACES * pulse_moments.COLUMNS) for _ in range(2)]
     for work in works:
         pulse_moments.load(work, lanes, places, start, *arrays, spread, additive)
@@ -102,10 +107,15 @@ def test_devices_that_fire_are_processed_alone_as_in_their_row(rng, additive, on
         mark_firing(planes, 0, places, rows[b, 0] & used[b], b, one_sided, mask)
         hits = np.bitwise_count(rows[b] & columns[b] & SLOTS)
         falls = hits * ~(one_sided & ((rows[b] ^ columns[b]) >= SIGN))
-        np.testing.assert_array_equal(np.unpackbits(mask.view(np.uint8), bitorder="little")[:200], falls > 0)
+        np.testing.assert_array_equal(bits_of(mask)[:200], falls > 0)
+        some = pulse_rows.mark_block(planes, 0, places, rows[b, 0] & used[b], b, one_sided, marks)
+        np.testing.assert_array_equal(marks[:4], mask)
+        assert some == np.count_nonzero(falls)
+        np.testing.assert_array_equal(bits_of(marks[4:8])[:200], falls > 1)
+        np.testing.assert_array_equal(bits_of(marks[8:])[:200], (falls > 0) & ((rows[b] ^ columns[b]) >= SIGN))
         several += np.count_nonzero(falls > 1)
         pulse_moments.advance(works[0], lanes, places, rows[b, 0], columns[b], one_sided, additive)
-        pulse_moments.advance_some(works[1], mask, places, rows[b, 0], columns[b], one_sided, additive)
+        pulse_moments.advance_some(works[1], marks, places, rows[b, 0], columns[b], one_sided, additive)
     assert several > 100
     counts = slice(int(pulse_moments.UPS), int(pulse_moments.DOWNS) + 256)
     np.testing.assert_array_equal(works[1][counts], works[0][counts])
