@@ -332,6 +332,11 @@ PLAIN_MUTATIONS = {
 }
 
 
-if __name__ == "__main__":
-    for outcome in outcomes(*sys.argv[1:3], *map(int, sys.argv[3:])):
+def show(kind, base, first, count):
+    """Print the outcomes of `outcomes`, each on a line, as soon as it is known."""
+    for outcome in outcomes(kind, base, first, count):
         print(json.dumps(outcome), flush=True)
+
+
+if __name__ == "__main__":
+    show(*sys.argv[1:3], *map(int, sys.argv[3:]))

@@ -2,11 +2,10 @@
 
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from fresh_processes import run, script
 
 ROOT = Path(__file__).parents[1]
 AFTERWARDS = {
@@ -40,17 +39,12 @@ assert again.study.rule == named_rule("dfa") and type(again.study.rule) is Direc
 @pytest.mark.parametrize("page", sorted(AFTERWARDS))
 def test_the_examples_of_a_page_run(page, tmp_path):
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
-    script = "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)) + AFTERWARDS[page]
-    (tmp_path / "page.py").write_text(script, encoding="utf-8")
+    examples = "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)) + AFTERWARDS[page]
+    (tmp_path / "page.py").write_text(examples, encoding="utf-8")
     if page == "calibration.md":
         shutil.copy(ROOT / "tests" / "data" / "devices" / "ibm-reram-gong2018.csv", tmp_path)
-    command = [
-        sys.executable,
-        "-c",
-        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import runpy; runpy.run_path('page.py', run_name='page')",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    status, _, told = run(script, "page.py", folder=tmp_path)
+    assert status == 0, told
 
 
 def test_the_table_of_rules_is_complete():

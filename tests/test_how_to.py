@@ -1,10 +1,11 @@
-"""The how-to pages run as notebooks, each in a separate kernel and folder, and display the expected output."""
+"""The how-to pages run cell by cell, each in a process and folder of its own; the page on notebooks displays what it should."""
 
 import re
 import sys
 from pathlib import Path
 
 import pytest
+from fresh_processes import cells, run
 
 nbclient = pytest.importorskip("nbclient")
 nbformat = pytest.importorskip("nbformat")
@@ -17,30 +18,31 @@ from notebooks import PAGES, notebook_of, pages  # noqa: E402
 MOST_LINES = 15
 
 
-def executed(page, folder, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    notebook = notebook_of(page.read_text(encoding="utf-8"))
-    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
-    return notebook
+NOTEBOOK = "in-a-notebook"
+"""The page on what a notebook shows, which needs one."""
 
 
-def outputs(notebook):
-    return [output for cell in notebook.cells for output in cell.get("outputs", [])]
+@pytest.mark.parametrize("page", [page.stem for page in pages() if page.stem != NOTEBOOK])
+def test_the_cells_of_a_page_run(page, tmp_path):
+    """In IPython, in a fresh process and folder, without a warning or another word on standard error."""
+    notebook = notebook_of((PAGES / f"{page}.md").read_text(encoding="utf-8"))
+    status, out, told = run(cells, [cell.source for cell in notebook.cells if cell.cell_type == "code"], folder=tmp_path)
+    assert (status, told) == (0, ""), out
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("page", [page.stem for page in pages()])
-def test_a_page_runs_as_a_notebook(page, tmp_path, monkeypatch):
-    notebook = executed(PAGES / f"{page}.md", tmp_path, monkeypatch)
-    reported = [output for output in outputs(notebook) if output.get("name") == "stderr"]
-    assert not reported, reported
-    if page != "in-a-notebook":
-        return
-    html = "".join(output["data"].get("text/html", "") for output in outputs(notebook) if "data" in output)
+def test_the_page_on_notebooks_runs_as_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    notebook = notebook_of((PAGES / f"{NOTEBOOK}.md").read_text(encoding="utf-8"))
+    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    told = [output for output in outputs if output.get("name") == "stderr"]
+    assert not told, told
+    html = "".join(output["data"].get("text/html", "") for output in outputs if "data" in output)
     assert '<progress value="26" max="26"' in html
     for shown in ("Dataset(digits", "Network(mlp", "Run(digits, rule s+f", "pcm-inference"):
         assert shown in html, shown
-    assert any("image/png" in output["data"] for output in outputs(notebook) if "data" in output)
+    assert any("image/png" in output["data"] for output in outputs if "data" in output)
 
 
 @pytest.mark.parametrize("page", [page.stem for page in pages()])

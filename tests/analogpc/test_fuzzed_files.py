@@ -4,18 +4,15 @@
 """
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from fresh_processes import run
+from fuzzed_files import show
 
 import analogpc as apc
 
-ROOT = Path(__file__).parents[2]
 SUBSTRATES = {
     "digital": apc.Digital(),
     "crossbars": apc.Analog(
@@ -92,11 +89,9 @@ batch_size = [8, 16]
 
 def outcomes(kind, base, count):
     """Return the outcomes of the given number of invalid files; each must end in a sentence or resume."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
-    command = [sys.executable, str(ROOT / "tests" / "fuzzed_files.py"), kind, str(base), "0", str(count)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    reported = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(reported) == count, f"file {len(reported)} ended the process with {done.returncode}: {done.stderr[-2000:]}"
+    status, out, told = run(show, kind, str(base), 0, count, folder=base.parent, seconds=7000)
+    reported = [json.loads(line) for line in out.splitlines()]
+    assert len(reported) == count, f"file {len(reported)} ended the process with {status}: {told[-2000:]}"
     for one in reported:
         assert not one["traceback"], one
         assert not one["accepted"], f"an array that was changed was taken over without a word: {one}"
