@@ -23,8 +23,7 @@ def run(function, *arguments, folder, seconds=500):
     exit status (int), standard output (str), standard error (str)
     """
     with tempfile.TemporaryDirectory() as place:
-        process = _CONTEXT.Process(target=_captured, args=(function, arguments, str(folder), place))
-        process.start()
+        process = start(_captured, function, arguments, place, folder=folder)
         process.join(seconds)
         if process.exitcode is None:
             process.kill()
@@ -33,11 +32,47 @@ def run(function, *arguments, folder, seconds=500):
         return process.exitcode, *(file.read_text(encoding="utf-8") if file.exists() else "" for file in files)
 
 
-def _captured(function, arguments, folder, place):
-    for number in (1, 2):
-        os.dup2(os.open(os.path.join(place, str(number)), os.O_WRONLY | os.O_CREAT), number)
+def start(function, *arguments, folder):
+    """Start such a process and return it."""
+    process = _CONTEXT.Process(target=_inside, args=(str(folder), function, arguments))
+    process.start()
+    return process
+
+
+def pipe():
+    """Return the two ends of a pipe, of which one may be given to a process: for receiving, and for sending."""
+    return _CONTEXT.Pipe(duplex=False)
+
+
+def _inside(folder, function, arguments):
     os.chdir(folder)
     function(*arguments)
+
+
+def _captured(function, arguments, place):
+    for number in (1, 2):
+        os.dup2(os.open(os.path.join(place, str(number)), os.O_WRONLY | os.O_CREAT), number)
+    function(*arguments)
+
+
+def command(*words):
+    """Run a command of the package."""
+    from analogpc.commands.app import main
+
+    main(list(words))
+
+
+def write_for_ever(path, ready):
+    """Write a file over and over, after a word that it begins."""
+    import numpy as np
+
+    from analogpc.files.storage import write_file
+
+    ready.send("ready")
+    n = 0
+    while True:
+        n += 1
+        write_file(path, "test", {"n": n, "array": np.full(400_000, n, np.float64)})
 
 
 def script(path):

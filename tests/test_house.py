@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import functools
 import re
 import shutil
 import subprocess
@@ -24,9 +25,14 @@ def sources():
     return [path for floor in FLOORS for path in sorted((ROOT / floor).rglob("*.py"))]
 
 
+@functools.cache
+def parsed(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imported(path):
     """Yield the analogpc modules that a file imports, at any place."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.startswith("analogpc"))
         elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("analogpc"):
@@ -67,7 +73,7 @@ def test_every_kernel_is_compiled_in_the_one_way_that_needs_no_cache():
     for path in sources():
         if path.name == "dispatchers.py" or "bench" in path.parts:
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
             reported = f"{path.relative_to(ROOT)}: use analogpc.kernels.compiled.compiled"
             assert name not in {"njit", "jit", "vectorize", "guvectorize", "generated_jit"}, reported

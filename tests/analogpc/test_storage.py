@@ -2,22 +2,17 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from fresh_processes import pipe, start, write_for_ever
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from analogpc.files.storage import Leaf, StorageError, describe, read_file, read_header, write_file
-
-# The writers that are going to be killed import what this process imports, installed or not.
-ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([os.fspath(Path(__file__).parents[2]), *filter(None, sys.path)])}
 
 names = st.text(
     st.characters(codec="utf-8", exclude_characters="/\0", exclude_categories=("Cs",)), min_size=1, max_size=8
@@ -212,18 +207,6 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder.h5"]
 
 
-WRITER = """
-import sys
-import numpy as np
-from analogpc.files.storage import write_file
-print("ready", flush=True)
-n = 0
-while True:
-    n += 1
-    write_file(sys.argv[1], "test", {"n": n, "array": np.full(400_000, n, np.float64)})
-"""
-
-
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 def test_kills_at_random_moments_leave_a_whole_file(tmp_path):
     """Twenty-four writers killed while they save over and over: the file is always there, whole, and of one writing."""
@@ -232,18 +215,15 @@ def test_kills_at_random_moments_leave_a_whole_file(tmp_path):
     rng = np.random.default_rng(7)
     seen = set()
     for _ in range(8):
-        writers = [
-            subprocess.Popen(
-                [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, cwd=os.fspath(tmp_path), env=ENVIRONMENT
-            )
-            for _ in range(3)
-        ]
-        for writer in writers:
-            writer.stdout.readline()
+        pipes = [pipe() for _ in range(3)]
+        writers = [start(write_for_ever, path, sends, folder=tmp_path) for _, sends in pipes]
+        for writer, (receives, sends) in zip(writers, pipes, strict=True):
+            assert receives.poll(60)
             time.sleep(float(rng.uniform(0.01, 0.12)))
-            writer.send_signal(signal.SIGKILL)
-            writer.wait()
-            writer.stdout.close()
+            writer.kill()
+            writer.join()
+            receives.close()
+            sends.close()
             tree = read_file(path, "test")
             assert (tree["array"] == tree["n"]).all()
             seen.add(tree["n"])

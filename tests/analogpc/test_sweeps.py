@@ -3,13 +3,10 @@
 import errno
 import json
 import shutil
-import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
+from fresh_processes import command, run, start
 from small_sweeps import SMALL, same_rows
 
 import analogpc as apc
@@ -239,18 +236,18 @@ def test_a_kill_at_any_moment_leaves_what_is_finished(tmp_path, whole):
         'rule = "bp"\nepochs = 2\nbatch_size = 256\nnetwork = { kind = "mlp", widths = [64, 10] }\n'
         '[axes]\n"optimiser.learning_rate" = [1e-3, 1e-2]\nseed = 2\n'
     )
-    command = [sys.executable, "-m", "analogpc", "sweep", str(file), "--out", str(tmp_path / "out"), "--workers", "0", "--json"]
-    root = Path(__file__).parents[2]
+    words = ["sweep", str(file), "--out", str(tmp_path / "out"), "--workers", "0", "--json"]
     database = tmp_path / "out" / "sweep.db"
-    process = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = start(command, *words, folder=tmp_path)
     until = time.monotonic() + 60
-    while not database.exists() and process.poll() is None and time.monotonic() < until:
+    while not database.exists() and process.is_alive() and time.monotonic() < until:
         time.sleep(0.02)
     time.sleep(0.4)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout)["trials"] == 4
+    process.kill()
+    process.join()
+    status, out, told = run(command, *words, folder=tmp_path)
+    assert status == 0, told
+    assert json.loads(out)["trials"] == 4
     import pandas as pd
 
     ours, theirs = pd.read_csv(tmp_path / "out" / "table.csv"), pd.read_csv(whole.folder / "table.csv")
