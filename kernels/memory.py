@@ -17,8 +17,11 @@ from typing import Any
 import numpy as np
 
 from analogpc.kernels.calls import recorded
+from analogpc.kernels.gemm import address
 from analogpc.kernels.gpu.arrays import on_gpu
 
+LINE = 64
+"""Bytes of a cache line."""
 LARGE = 2**20
 """Smallest size in bytes for which arrays use this pool; the C library reuses smaller blocks itself."""
 
@@ -121,6 +124,18 @@ def empty(shape: tuple[int, ...], dtype: Any, like: np.ndarray) -> np.ndarray:
         record.pool = record.pool or Pool(record.kept)
         return record.pool.empty(shape, dtype)
     return POOL.empty(shape, dtype) if size >= LARGE else np.empty(shape, dtype)
+
+
+def on_line(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Return an uninitialised array in main memory that begins with a cache line.
+
+    NumPy's arrays do not, so that every access of a register as wide as a line takes two of them: vectorised loops over arrays in the
+    first-level cache take a fifth longer.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    block = np.empty(size + LINE, np.uint8)
+    start = -address(block) % LINE
+    return block[start : start + size].view(dtype).reshape(shape)
 
 
 def filled(shape: tuple[int, ...], value: Any, dtype: Any, like: np.ndarray) -> np.ndarray:

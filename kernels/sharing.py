@@ -9,6 +9,7 @@ import numpy as np
 
 from analogpc.kernels.calls import recorded
 from analogpc.kernels.gemm import address
+from analogpc.kernels.memory import LINE, on_line
 from analogpc.kernels.threads import call_all, distribute, part_size, pending, thread_count
 from analogpc.kernels.trampolines import Part, arrays_of, ranged, trampoline
 
@@ -109,11 +110,17 @@ def over_ranges(
                 return
             call_all(np.array([(part.address, address(frame), length, size)], np.int64))
             return
-    distribute(lambda first, stop: kernel(first, stop, room(), *arguments), length, grain)
+    distribute(lambda first, stop: kernel(first, stop, _on_lines(room()), *arguments), length, grain)
+
+
+def _on_lines(room: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the same arrays in nested tuples, each from the beginning of a cache line on."""
+    return tuple(_copies(one, 1)[0] if isinstance(one, np.ndarray) else _on_lines(one) for one in room)
 
 
 def _copies(array: np.ndarray, count: int) -> np.ndarray:
-    """Return copies of an array in one memory."""
-    copies = np.empty((count, *array.shape), array.dtype)
+    """Return copies of an array in one memory, each from the beginning of a cache line on."""
+    span = -(-array.nbytes // LINE) * LINE
+    copies = np.ndarray((count, *array.shape), array.dtype, on_line((count * span,), np.uint8), strides=(span, *array.strides))
     copies[:] = array
     return copies

@@ -15,6 +15,7 @@ from analogpc.kernels.compiled import compiled, intrinsic, numba_function
 from analogpc.kernels.converters.shared import INFINITY, adc_row, dac_rows
 from analogpc.kernels.converters.variances import LANES, ROWS, TILE, multiply_codes, square_codes
 from analogpc.kernels.gemm import multiply_at
+from analogpc.kernels.memory import LINE
 from analogpc.kernels.native import word_at
 from analogpc.kernels.random.streams import row_normals, split
 from analogpc.kernels.trampolines import Part
@@ -64,6 +65,14 @@ def _add_rounded_noise(y, products, unit, units, noise, draws):
     """Add noise of the variance ``noise**2 + unit**2 * products * units`` to a row of sums."""
     for j in range(y.size):
         y[j] += np.sqrt(noise * noise + products[j] * (unit * unit * units[j])) * draws[j]
+
+
+@compiled(allocates=True)
+def _on_line(count):
+    """Return float32 numbers that begin with a cache line (see `memory.on_line`)."""
+    block = np.empty(count + LINE, np.float32)
+    start = -block.ctypes.data % LINE // block.itemsize
+    return block[start : start + count]
 
 
 @compiled(allocates=True)
@@ -154,7 +163,8 @@ def _functions(kind: Any, integer: Any, varied: bool) -> tuple[Any, Any]:
             units = carray(_pointer(word_at(frame, _UNITS)), (-(-sensed // LANES) * LANES,), kind)
             if not by_columns:
                 codes, amplitudes = np.empty((-(-rows // ROWS) * ROWS, lines + 2 * arrays), np.int16), np.empty(rows, kind)
-            products = np.empty((-(-rows // ROWS) * ROWS, -(-columns // TILE) * TILE), np.float32)
+            whole = -(-columns // TILE) * TILE
+            products = _on_line(-(-rows // ROWS) * ROWS * whole).reshape(-1, whole)
         for strip in range(first, stop):
             if by_columns:
                 top, left, columns, counter = 0, strip * width, min(width, sensed - strip * width), strip

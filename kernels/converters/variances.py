@@ -15,6 +15,7 @@ import numpy as np
 from llvmlite import ir
 
 from analogpc.kernels.compiled import compiled, intrinsic
+from analogpc.kernels.memory import on_line
 from analogpc.kernels.threads import distribute
 
 AMPLITUDES = 128
@@ -68,7 +69,7 @@ def fixed_point(variances: np.ndarray) -> Variances:
     """
     lines, sensed = variances.shape
     panels = -(-sensed // LANES)
-    codes = np.empty((panels + _AT_ONCE - 1, -(-lines // 2), LANES, 2), np.int16)
+    codes = on_line((panels + _AT_ONCE - 1, -(-lines // 2), LANES, 2), np.int16)
     units = np.empty((len(codes), LANES), np.float32)
     codes[panels:], units[panels:] = 0, 0
     by_columns = variances.flags.f_contiguous and not variances.flags.c_contiguous

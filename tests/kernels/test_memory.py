@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analogpc.kernels.memory import LARGE, POOL, Pool, empty, zeros
+from analogpc.kernels.memory import LARGE, LINE, POOL, Pool, empty, on_line, zeros
 
 HERE = np.empty(0)
 
@@ -132,3 +132,14 @@ def test_a_relaxation_asks_the_system_for_nothing_after_its_first_batch():
         held.append(POOL.used + POOL.idle)
     assert held[0] > 0
     assert held == [held[0]] * 3
+
+
+@pytest.mark.parametrize("shape", [(3,), (5, 7), (1000, 33)])
+@pytest.mark.parametrize("dtype", [np.int16, np.float32, np.float64])
+def test_arrays_that_begin_with_a_cache_line(shape, dtype):
+    array = on_line(shape, dtype)
+    assert array.shape == shape
+    assert array.dtype == dtype
+    assert array.flags.c_contiguous
+    assert array.ctypes.data % LINE == 0
+    array[:] = 1
