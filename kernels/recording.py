@@ -76,7 +76,7 @@ class Recording(Generic[T]):
         finally:
             for counter, step in zip(self._counters, first, strict=True):
                 write_counter(*counter, step)
-        if calls.refusal or not (calls.rows or before):
+        if calls.refusal or not calls.rows:
             raise NotRecordableError(calls.refusal or "the work consists of no calls of compiled functions")
         # What the calls refer to is kept as long as they are.
         self.calls, self._own, self.result = calls, own, _unheld(result, calls)
@@ -102,9 +102,8 @@ class Recording(Generic[T]):
         now, steps = _addresses(arrays), [read_counter(*counter) for counter in self._counters]
         drawn = np.array([step - before for step, before in zip(steps, self._first, strict=True)], np.int64)
         moved = np.concatenate([(now - self._at)[self._array_of], drawn[self._counter_of]])
-        if len(self._calls):
-            with one_blas_thread:
-                call_all(self._calls, self._places, self._words + moved)
+        with one_blas_thread:
+            call_all(self._calls, self._places, self._words + moved)
         for counter, step, advance in zip(self._counters, steps, self._advance, strict=True):
             write_counter(*counter, step + advance)
         return self.result

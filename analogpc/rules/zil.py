@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -12,8 +11,7 @@ from typing_extensions import override
 from analogpc.devices.bounds import Positive
 from analogpc.devices.costs.schedule import work
 from analogpc.dynamics.relaxation import output_energy
-from analogpc.dynamics.repetition import Part, repeated_in_parts
-from analogpc.kernels.products import row, scaled
+from analogpc.kernels.products import row
 from analogpc.networks.network import Network
 from analogpc.rules.base import Apply, StepResult, energy
 from analogpc.rules.clamped import ClampedRule
@@ -55,48 +53,25 @@ class ZIL(ClampedRule):
     def train_step(self, network: Network, x: np.ndarray, target: np.ndarray, apply: Apply) -> StepResult:
         if network.swept:
             return zil_step(self, network, x, target, apply)
-        return repeated_in_parts(self, partial(self._batch, network), x, target, apply)
-
-    def _batch(self, network: Network, part: Part, x: np.ndarray, target: np.ndarray, apply: Apply) -> StepResult:
-        """Alternate parts, which `_Course` does unless they are repeated from recordings, with weight updates."""
-        course, layers = _Course(self, network), network.layers
-        outputs, held = part(lambda: course.begin(x, target))
+        layers = network.layers
+        relaxation = self.begin(network, x, target)
+        outputs = relaxation.prediction(-1)
+        precisions = [1.0] * (len(layers) - 1) + [self.output_precision()]
         energies: list[Any] = [0.0] * len(layers)
         for front in range(len(layers) - 1, -1, -1):
-            tape, error, unweighted = part(partial(course.reach, front))
+            if self.sweep == "all" and front > 0:
+                relaxation.differentiate(precisions)
+            tape, error = relaxation.tapes[front], relaxation.unweighted(front)
             at_output = front == len(layers) - 1
-            energies[front] = output_energy(self.output, held, outputs) if at_output else energy(unweighted)
+            energies[front] = output_energy(self.output, relaxation.states[-1], outputs) if at_output else energy(error)
+            work("error", error.size)
+            error = error if precisions[front] == 1 else error.dtype.type(precisions[front]) * error
+            if self.sweep == "all" and front > 0:
+                relaxation.descend(self.step_size)
+            elif front > 0:
+                back = layers[front].vjp(tape, error)
+                work("step", back.size)
+                relaxation.move(front, back.dtype.type(self.step_size) * back)
             apply(layers[front].products(tape, error), 1.0 / self.nudging.strength)
+            relaxation.renew(front)
         return StepResult(outputs, row(energies, outputs))
-
-
-class _Course:
-    """States of a batch between its weight updates."""
-
-    def __init__(self, rule: ZIL, network: Network) -> None:
-        self._rule, self._network, self._layers = rule, network, network.layers
-        self._precisions = [1.0] * (len(network.layers) - 1) + [rule.output_precision()]
-
-    def begin(self, x: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Start from feed-forward states, and return the output and the state at which it is clamped."""
-        self._relaxation = self._rule.begin(self._network, x, target)
-        return self._relaxation.prediction(-1), self._relaxation.states[-1]
-
-    def reach(self, front: int) -> tuple[Any, np.ndarray, np.ndarray]:
-        """Move the states, and return what layer ``front`` then learns from: its tape and error before; also the unweighted error."""
-        relaxation, sweep = self._relaxation, self._rule.sweep == "all"
-        if front < len(self._layers) - 1:
-            relaxation.renew(front + 1)
-        if sweep and front > 0:
-            relaxation.differentiate(self._precisions)
-        tape, unweighted = relaxation.tapes[front], relaxation.unweighted(front)
-        work("error", unweighted.size)
-        precision = self._precisions[front]
-        error = unweighted if precision == 1 else scaled(unweighted, precision)
-        if sweep and front > 0:
-            relaxation.descend(self._rule.step_size)
-        elif front > 0:
-            back = self._layers[front].vjp(tape, error)
-            work("step", back.size)
-            relaxation.move(front, scaled(back, self._rule.step_size))
-        return tape, error, unweighted
