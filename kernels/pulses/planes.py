@@ -61,18 +61,25 @@ def _used_slots(words, used):
 
 
 @compiled
+def _count_slots(words, kept, pulses):
+    """Add the slots of a train on every line to ``pulses``."""
+    for j in range(words.size):
+        pulses[j] += count_bits(np.uint32(words[j] & kept))
+
+
+@compiled
 def _by_line(begin, end, room, words, kept, lines, pulses, slots):
-    """Set the trains of the lines from ``begin`` to ``end``, and their numbers of slots, a strip of lines at a time."""
+    """Set the trains of the lines from ``begin`` to ``end``, a strip of lines at a time, and their numbers of slots."""
+    for b in range(words.shape[0]):
+        _count_slots(words[b, begin:end], SLOTS, pulses[begin:end])
+    for b in range(words.shape[0]):
+        _count_slots(words[b, begin:end], np.uint32(kept[b] & SLOTS), slots[begin:end])
     for start in range(begin, end, STRIP):
         stop = min(start + STRIP, end)
         for b in range(words.shape[0]):
-            left = np.uint32(kept[b] & SLOTS)
-            for j in range(start, stop):
-                lines[j, b] = words[b, j] & kept[b]
-            for j in range(start, stop):
-                pulses[j] += count_bits(np.uint32(words[b, j] & SLOTS))
-            for j in range(start, stop):
-                slots[j] += count_bits(np.uint32(words[b, j] & left))
+            own, mask = words[b], kept[b]
+            for j in range(np.uint64(start), np.uint64(stop)):
+                lines[j, np.uint64(b)] = own[j] & mask
 
 
 def by_line(words: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
