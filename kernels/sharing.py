@@ -95,16 +95,18 @@ def over_ranges(
         Returns working space of the kernel, arrays in nested tuples; each range has its own.
     arguments : sequence of arrays and numbers
     """
-    if (record := recorded()) is not None:
-        record.refuse("a kernel needs working space, which is not kept")
-    threads, sequence = min(thread_count(), length // grain) if length >= 2 * grain else 1, pending()
-    if length > 0 and (threads > 1 or sequence is not None):
+    record, sequence = recorded(), pending()
+    threads = min(thread_count(), length // grain) if length >= 2 * grain else 1
+    if length > 0 and (threads > 1 or record is not None or sequence is not None):
         size = part_size(length, grain, threads) if threads > 1 else length
         own = room()
         part = ranged(kernel, own, arguments)
         if part is not None:
             rooms = [_copies(one, -(-length // size)) for one in arrays_of(own)]
             frame = part.ranged_frame(size, rooms, arguments)
+            if record is not None:
+                record.rows.append((part.address, frame, length, size))
+                record.kept += rooms
             if sequence is not None:
                 sequence.add(part.address, frame, length, size, (rooms, arguments))
                 return

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from analogpc.kernels.gpu.arrays import on_gpu
+from analogpc.kernels.memory import empty
 from analogpc.kernels.pulses import constant_steps as pulse_constant
 from analogpc.kernels.pulses import dense_rows as pulse_rows
 from analogpc.kernels.pulses import events as pulse_events
@@ -18,7 +20,7 @@ from analogpc.kernels.pulses.events import events
 from analogpc.kernels.pulses.planes import MAX_BATCH, STRIP
 from analogpc.kernels.pulses.sent import SentColumns, SentRows
 from analogpc.kernels.pulses.updates import COMPOSITE, LINEAR, PARAMETERS, Law, apply_pulses
-from analogpc.kernels.random.streams import Key
+from analogpc.kernels.random.streams import Key, steps_of
 from analogpc.kernels.sharing import over_ranges
 from analogpc.kernels.threads import in_sequence
 from analogpc.kernels.words import SIGN
@@ -55,7 +57,7 @@ def apply_batch(
     law: Law,
     one_sided: bool,
     key: Key,
-    first_step: int,
+    first_step: Any,
     received: Any,
     found: np.ndarray | None = None,
     turned: bool = False,
@@ -79,63 +81,133 @@ def apply_batch(
     Nothing depends on the number of threads. With the first two shortcuts the noise depends on the partition of a sequence of products
     into calls, and the second is selected by the density of all trains of a call; the distribution does not depend on either.
 
+    ``first_step`` may be an array of the steps of all products, (n,) uint64, in main memory.
+
     Products without any coincidence are left out first if there are more than `MAX_BATCH` products and these are the majority, as in
     convolutions, where every position of an image is a product.
 
     On the GPU no shortcut is used: each device has a thread, and all states are bit-identical to `pulses.apply_pulses`.
     """
-    columns = columns if isinstance(columns, SentColumns) else SentColumns(columns)
-    sent = rows if isinstance(rows, SentRows) else SentRows(rows, columns)
+    sent = (
+        rows
+        if isinstance(rows, SentRows)
+        else SentRows(rows, columns if isinstance(columns, SentColumns) else SentColumns(columns))
+    )
     if on_gpu(state):
         words = sent.words ^ SIGN if turned else sent.words
         return apply_pulses(state, words, sent.columns.words, parameters, law, one_sided, key, first_step, received)
-    n, turn = len(sent), SIGN if turned else np.uint32(0)
-    steps = np.uint64(first_step) + np.arange(n, dtype=np.uint64)
+    grid, n, steps = PulsedGrid(state, parameters, law, one_sided, key, turned), len(sent), steps_of(first_step, len(sent))
     if n > MAX_BATCH:
         products = sent.coincident()
         if len(products) <= _SPARSE * n:
             sent, steps, n = sent.only(products), steps[products], len(products)
-            columns = sent.columns
-    arrays = [parameters[name] for name in PARAMETERS]
-    numbers = law.numbers(state.dtype)
-    spread = numbers[1]
-    steady = law.law == LINEAR and law.noise != COMPOSITE
     pulses = 0
-    # A row has constant steps if all its devices do; the first device often decides, and the first row for all rows.
-    shapes = parameters["shape_up"], parameters["shape_down"]
-    some_constant = steady and any(not np.logical_or(*(shape[own, :1] for shape in shapes)).all() for own in _FIRST_THEN_ALL)
-    height, width = state.shape
     for start in range(0, n, MAX_BATCH):
-        stream = *key.words, steps[start : start + MAX_BATCH]
+        own = steps[start : start + MAX_BATCH]
+        fired = grid.move_constant(sent, start, own, received, found)
+        pulses += grid.move_others(sent, start, own, received, found, fired)
+    return pulses
+
+
+@dataclass
+class PulsedGrid:
+    """Devices to which batches of products are applied in two steps; see `apply_batch` for its attributes."""
+
+    state: np.ndarray
+    parameters: dict[str, np.ndarray]
+    law: Law
+    one_sided: bool
+    key: Key
+    turned: bool
+
+    @property
+    def _turn(self) -> np.uint32:
+        return SIGN if self.turned else np.uint32(0)
+
+    @property
+    def _steady(self) -> bool:
+        """Whether steps depend at most linearly on the state."""
+        return self.law.law == LINEAR and self.law.noise != COMPOSITE
+
+    @property
+    def _some_constant(self) -> bool:
+        """Whether a row may have constant steps: if all its devices do. The first device often decides, and the first row for all rows."""
+        shapes = self.parameters["shape_up"], self.parameters["shape_down"]
+        return self._steady and any(not np.logical_or(*(shape[own, :1] for shape in shapes)).all() for own in _FIRST_THEN_ALL)
+
+    def _arrays(self) -> list[np.ndarray]:
+        return [self.parameters[name] for name in PARAMETERS]
+
+    def move_constant(
+        self, sent: SentRows, start: int, steps: np.ndarray, received: np.ndarray | None, found: np.ndarray | None
+    ) -> np.ndarray:
+        """Apply the batch that begins with product ``start`` to the rows of constant steps.
+
+        This consists of compiled calls, and nothing depends on the trains: it can be recorded.
+
+        Parameters
+        ----------
+        sent : SentRows
+        start : int
+        steps : (n,) uint64 array
+            Steps of the random stream of these products.
+        received, found
+            As in `apply_batch`.
+
+        Returns
+        -------
+        (rows,) int64 array
+            Number of pulses of each row; negative in the other rows, unless they have no slot in common with a column.
+        """
+        (height, width), columns = self.state.shape, sent.columns
+        fired = empty((height,), np.int64, self.state)
+        if not self._some_constant:
+            slots = sent.meeting(start)[2]
+            fired[:] = np.where(slots > 0, np.int64(-1), np.int64(0))
+            if found is not None:
+                found.fill(0.0)
+            return fired
+        # Empty arrays in known memory, so that a recording may contain them.
+        sums = fired[:0].view(np.float64) if found is None else found
+        grid = fired[:0].view(np.int32).reshape(0, width) if received is None else received
         with in_sequence():
-            (lines, _, slots), planes = sent.meeting(start), columns.planes(start)
-            column_lines = columns.lines(start) if some_constant else None
-        # Rows that have no slot in common with a column receive no pulse.
-        fired = np.where(slots > 0, np.int64(-1), np.int64(0))
-        sums = np.empty(0) if found is None else found
-        if found is not None:
-            found.fill(0.0)
-        if some_constant:
-            grid = np.empty((0, width), np.int32) if received is None else received
-            with in_sequence():
-                counted = sent.coincidences(start)
-                given = state, lines, column_lines, *counted, turn, one_sided, *arrays, spread, *stream, grid, fired, sums
-                _by_strips(apply_constant, height, partial(pulse_constant.room, width, state.dtype), *given)
+            lines, _, slots = sent.meeting(start)
+            trains = slots, lines, columns.lines(start), *sent.coincidences(start)
+            spread = self.law.numbers(self.state.dtype)[1]
+            stream = *self.key.words, steps
+            given = self.state, *trains, self._turn, self.one_sided, *self._arrays(), spread, *stream, grid, fired, sums
+            _by_strips(apply_constant, height, partial(pulse_constant.room, width, self.state.dtype), *given)
+        return fired
+
+    def move_others(
+        self,
+        sent: SentRows,
+        start: int,
+        steps: np.ndarray,
+        received: np.ndarray | None,
+        found: np.ndarray | None,
+        fired: np.ndarray,
+    ) -> int:
+        """Apply the batch to the other rows, after `move_constant`, which returned ``fired``; return the number of all pulses."""
         others = fired < 0
         if not others.any():
-            pulses += int(fired.sum())
-            continue
+            return int(fired.sum())
+        state, columns, steady = self.state, sent.columns, self._steady
+        planes, batch = columns.planes(start), slice(start, start + MAX_BATCH)
+        stream, numbers = (*self.key.words, steps), self.law.numbers(state.dtype)
         received = np.zeros(state.shape, np.int32) if received is None else received
         group = sent.busy(start) if steady else None
         busy = others & (group > 0) if group is not None else others & False
         if group is not None and busy.any():
-            trains = sent.lines(start) ^ turn, columns.words[start : start + MAX_BATCH], columns.used[start : start + MAX_BATCH]
-            given = (*trains, planes, one_sided, *arrays, spread, *stream, received)
-            _apply_busy(state, given, law.noise, np.where(busy, group, 0), fired, found)
+            trains = sent.lines(start) ^ self._turn, columns.words[batch], columns.used[batch]
+            given = (*trains, planes, self.one_sided, *self._arrays(), numbers[1], *stream, received)
+            _apply_busy(state, given, self.law.noise, np.where(busy, group, 0), fired, found)
         if (others & ~busy).any():
-            batch = slice(start, start + MAX_BATCH)
-            meeting = (sent.words[batch] & columns.used[batch, None]) ^ turn
-            given = state, meeting, columns.words[batch], planes, one_sided, *arrays, *numbers, *stream, received, fired, sums
-            _by_strips(events(law.law, law.noise), height, partial(pulse_events.room, width, state.dtype), *given)
-        pulses += int(fired.sum())
-    return pulses
+            meeting = (sent.words[batch] & columns.used[batch, None]) ^ self._turn
+            sums = np.empty(0) if found is None else found
+            trains = meeting, columns.words[batch], planes
+            given = state, *trains, self.one_sided, *self._arrays(), *numbers, *stream, received, fired, sums
+            _by_strips(
+                events(self.law.law, self.law.noise), len(state), partial(pulse_events.room, state.shape[1], state.dtype), *given
+            )
+        return int(fired.sum())

@@ -164,14 +164,14 @@ def room(width: int, dtype: np.dtype) -> tuple[np.ndarray, ...]:
 
 @compiled
 def apply_constant(
-    begin, end, room, state, rows, columns, counts, marks, pulses, turn, one_sided, up, down, shape_up, shape_down, low, high, spread,
-    k0, k1, steps, received, fired, found,
+    begin, end, room, state, slots, rows, columns, counts, marks, pulses, turn, one_sided, up, down, shape_up, shape_down, low, high,
+    spread, k0, k1, steps, received, fired, found,
 ):  # fmt: skip
-    """Apply a batch to those rows of devices from ``begin`` to ``end`` whose ``fired`` is negative and whose steps are all constant.
+    """Apply a batch to those rows of devices from ``begin`` to ``end`` whose steps are all constant.
 
-    ``rows`` (rows, n) and ``columns`` (columns, n) hold the trains of a line contiguously; ``counts``, ``marks`` and ``pulses`` are from
+    ``slots`` (rows,) are the numbers of slots of a row; rows without one receive no pulse. ``rows`` (rows, n) and ``columns`` (columns, n) hold the trains of a line contiguously; ``counts``, ``marks`` and ``pulses`` are from
     `count_coincidences`. ``turn`` is 0, or the sign bit if all directions are inverted. ``fired`` (rows,) int64 is set to the number of
-    pulses that a row received, and stays negative if it has state-dependent steps; a nonempty ``found`` (rows,) float64 is set to the
+    pulses that a row received, or to -1 if it has state-dependent steps; a nonempty ``found`` (rows,) float64 is set to the
     sum of the states before the batch, each times its pulses. A nonempty ``received`` (rows, columns) counts the pulses.
     """
     width = state.shape[1]
@@ -181,7 +181,13 @@ def apply_constant(
     ups, downs, both = loaded[0], loaded[1], loaded[2]
     first, second = (1, 0) if turn != 0 else (0, 1)
     for j in range(begin, end):
-        if fired[j] >= 0 or _depends(shape_up[j], shape_down[j]):
+        fired[j] = 0
+        if found.size > 0:
+            found[j] = 0.0
+        if slots[j] == 0:
+            continue
+        if _depends(shape_up[j], shape_down[j]):
+            fired[j] = -1
             continue
         fired[j] = pulses[j, first] + (0 if one_sided else pulses[j, second])
         if fired[j] == 0:

@@ -70,6 +70,8 @@ def _count_slots(words, kept, pulses):
 @compiled
 def _by_line(begin, end, room, words, kept, lines, pulses, slots):
     """Set the trains of the lines from ``begin`` to ``end``, a strip of lines at a time, and their numbers of slots."""
+    pulses[begin:end] = 0
+    slots[begin:end] = 0
     for b in range(words.shape[0]):
         _count_slots(words[b, begin:end], SLOTS, pulses[begin:end])
     for b in range(words.shape[0]):
@@ -98,14 +100,14 @@ def by_line(words: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray
         Number of slots in which each line fires, and of those that are kept.
     """
     n, height = words.shape
-    lines, pulses, slots = np.empty((height, n), np.uint32), np.zeros(height, np.uint32), np.zeros(height, np.uint32)
+    lines, pulses, slots = (empty(shape, np.uint32, words) for shape in ((height, n), (height,), (height,)))
     over_ranges(_by_line, height, STRIP * (1 + _PART // (STRIP * max(1, n))), tuple, (words, kept, lines, pulses, slots))
     return lines, pulses, slots
 
 
 def used_slots(words: np.ndarray) -> np.ndarray:
     """Return the slots in which any line fires in each product, and the sign bit: (n,) uint32 from trains (n, lines)."""
-    used = np.empty(len(words), np.uint32)
+    used = empty((len(words),), np.uint32, words)
     over_slices(_used_slots, _PART, (np.ascontiguousarray(words), used))
     return used
 
@@ -124,6 +126,8 @@ def _slot(square, slot, turned):
 def _fill_planes(first, last, room, columns, used, planes):
     """Fill the planes of the ``used`` slots of the products from ``first`` to ``last``; ``room`` is a word of 32 columns."""
     (square,), width = room, columns.shape[1]
+    if first == 0:
+        planes[:, 2 * MAX_LENGTH * len(columns) :] = 0
     for b in range(first, last):
         slots = np.uint32(used[b] & SLOTS)
         few = count_bits(slots) <= _FEW
@@ -171,7 +175,6 @@ def bit_planes(columns: np.ndarray, used: np.ndarray) -> np.ndarray:
     """
     n, width = columns.shape
     planes = empty((-(-width // COLUMNS), 2 * MAX_LENGTH * n + 8, 2 * WORDS), np.uint32, columns)
-    planes[:, 2 * MAX_LENGTH * n :] = 0
     least = 1 + _PART // max(1, width)
     over_ranges(_fill_planes, n, least, lambda: (np.empty(32, np.uint32),), (columns, used, planes))
     return planes.view(np.uint64).reshape(len(planes), -1)
@@ -323,7 +326,7 @@ def _count(begin, end, room, rows, planes, counts, marks, pulses):
     places, digits = room
     halves = digits.view(np.uint32)
     for j in range(begin, end):
-        marks[j] = 0
+        marks[j], pulses[j] = 0, 0
         count = list_planes(rows[j], places)
         for direction in range(2 if count > 0 else 0):
             sum_planes(planes, places, count, np.uint64(direction), digits, halves, counts[j, direction], marks[j])
@@ -355,8 +358,8 @@ def count_coincidences(rows: np.ndarray, planes: np.ndarray, width: int) -> tupl
         Sums of the counts over a row.
     """
     height, n = rows.shape
-    counts, pulses = empty((height, 2, width), np.int16, rows), np.zeros((height, 2), np.int64)
-    marks = np.empty((height, -(-width // 64)), np.uint64)
+    counts, pulses = empty((height, 2, width), np.int16, rows), empty((height, 2), np.int64, rows)
+    marks = empty((height, -(-width // 64)), np.uint64, rows)
 
     def room() -> tuple[np.ndarray, ...]:
         return np.empty(MAX_LENGTH * n + 8, np.uint64), np.empty(SCRATCH, np.uint64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from typing_extensions import override
@@ -44,6 +44,13 @@ class _Sent:
             if start < _KEPT * MAX_BATCH:
                 self._made[start, kind] = made
         return made
+
+    def _take_over(self, other: Self) -> Self:
+        """Take over the derived data of other trains of the same contents."""
+        self._made = dict(other._made)
+        if "used" in other.__dict__:
+            self.used = other.used
+        return self
 
     def __len__(self) -> int:
         return len(self.words)
@@ -109,6 +116,11 @@ class SentRows(_Sent):
     def __init__(self, words: np.ndarray, columns: SentColumns) -> None:
         super().__init__(words)
         self.columns = columns
+
+    def copy(self) -> SentRows:
+        """Return the same trains, with what has been derived from them."""
+        columns = SentColumns(self.columns.words)._take_over(self.columns)
+        return SentRows(self.words, columns)._take_over(self)
 
     def prepare(self) -> None:
         """Compute what every grid of devices needs; within a sequence of calls it is there after them."""

@@ -6,13 +6,15 @@ A word holds 31 time slots and, in the top bit, the sign of the value (a negativ
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.gpu.cuda_kernel import CudaKernel
-from analogpc.kernels.random.streams import Key, philox, split, step_there
+from analogpc.kernels.memory import empty
+from analogpc.kernels.random.streams import Key, philox, split, step_there, steps_of
 from analogpc.kernels.sharing import over_ranges, over_slices
 from analogpc.kernels.words import SIGN
 
@@ -66,21 +68,21 @@ def _sign_words(values, probabilities, full, words):
 
 
 @compiled
-def _trains(begin, end, room, values, gain, length, words, over, k0, k1, first_step):
+def _trains(begin, end, room, values, gain, length, words, over, k0, k1, steps):
     """Draw the trains of the products from ``begin`` to ``end``, and set ``over`` (n,) to their numbers of clipped probabilities.
 
     ``room`` is working space: three times one number of every line.
     """
     probabilities, shifted, thresholds = room
     for b in range(begin, end):
-        c2, c3 = split(first_step + np.uint64(b))
+        c2, c3 = split(steps[b])
         over[b] = _set_thresholds(values[b], gain[b], probabilities, shifted, shifted.view(np.uint64), thresholds)
         _fire(thresholds, length[b], c2, c3, k0, k1, words[b])
         full = np.uint32((np.uint32(1) << np.uint32(length[b])) - np.uint32(1))
         _sign_words(values[b], probabilities, full, words[b])
 
 
-def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, first_step: int) -> tuple[np.ndarray, np.ndarray]:
+def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, first_step: Any) -> tuple[np.ndarray, np.ndarray]:
     """Draw stochastic pulse trains: in every slot a line fires with probability min(1, gain * |value|).
 
     Parameters
@@ -92,7 +94,7 @@ def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, f
     length : (n,) int64 array
         Number of slots used, 0 to 31.
     key, first_step
-        Random stream; product i draws at step ``first_step + i``.
+        Random stream; product i draws at step ``first_step + i``, or, in main memory, at step i of an array (n,) uint64.
 
     Returns
     -------
@@ -101,7 +103,7 @@ def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, f
     clipped : integer array
         Its sum is the number of lines whose requested probability exceeded 1.
     """
-    words = np.empty(values.shape, np.uint32, like=values)
+    words = empty(values.shape, np.uint32, values)
     if on_gpu(values):
         settings = np.asarray(gain, np.float64, like=values), np.asarray(length, np.int64, like=values)
         arrays = [np.ascontiguousarray(array, like=values) for array in (values, *settings)]
@@ -109,8 +111,8 @@ def trains(values: np.ndarray, gain: np.ndarray, length: np.ndarray, key: Key, f
         _TRAINS(values.size, *arrays, words, over, _SUMS, *values.shape, *key.words, *step_there(first_step))
         return words, over
     n, lines = values.shape
-    over = np.zeros(n, np.int64)
-    given = values, gain, length, words, over, *key.words, np.uint64(first_step)
+    over = empty((n,), np.int64, values)
+    given = values, gain, length, words, over, *key.words, steps_of(first_step, n)
     over_ranges(_trains, n, 1 + _LEAST_DRAWS // max(1, lines), partial(_room, lines), given)
     return words, over
 

@@ -287,6 +287,11 @@ def _unmoved() -> Any:
     return copied(np.zeros((), np.uint64), "gpu")
 
 
+def steps_of(first_step: Any, n: int) -> np.ndarray:
+    """Return the steps of n draws in main memory, (n,) uint64: ``first_step`` and those after it, unless it is such an array."""
+    return first_step if isinstance(first_step, np.ndarray) else np.uint64(first_step) + np.arange(n, dtype=np.uint64)
+
+
 def step_there(step: int) -> tuple[np.uint64, Any]:
     """Return a step as a pair for GPU kernels (see ``step_of`` in streams.cuh): a number, and the device array added to it."""
     return np.uint64(int(step)), step.moved if isinstance(step, MovingStep) else _unmoved()
