@@ -1,6 +1,6 @@
-"""Processes in which nothing has happened but the import of the package, for examples that change what a process knows.
+"""Processes that have imported the package and done nothing else, for examples that register rules or are killed.
 
-On Linux one process imports the package, and the others are forked from it; elsewhere forks are not safe, and each imports it itself.
+On Linux one process imports the package, and the others are forked from it. Elsewhere forks are not safe, and each process imports it.
 """
 
 import multiprocessing
@@ -63,7 +63,7 @@ def command(*words):
 
 
 def write_for_ever(path, ready):
-    """Write a file over and over, after a word that it begins."""
+    """Send a message, then write a file again and again."""
     import numpy as np
 
     from analogpc.files.storage import write_file
@@ -88,3 +88,10 @@ def cells(sources):
     shell = InteractiveShell.instance(config=Config(HistoryManager={"enabled": False}))
     for source in sources:
         shell.run_cell(source).raise_error()
+
+
+def site(pages, folder):
+    """Build the documentation site; a warning is an error."""
+    from sphinx.cmd.build import main
+
+    sys.exit(main(["-W", "-q", "-b", "html", pages, folder]))

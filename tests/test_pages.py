@@ -2,11 +2,10 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from fresh_processes import run, site
 
 from analogpc.commands.app import main
 
@@ -82,9 +81,8 @@ def test_every_axis_of_the_page_on_studies_is_read():
 
 
 def test_the_site_is_built_without_a_warning(tmp_path):
-    command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", str(ROOT / "docs"), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
+    status, _, told = run(site, str(ROOT / "docs"), str(tmp_path), folder=ROOT)
+    assert status == 0, told
     text = (tmp_path / "api.html").read_text(encoding="utf-8")
     for name in ("analogpc.fit", "analogpc.sweep", "analogpc.Analog"):
         assert f'id="{name}"' in text or name in text

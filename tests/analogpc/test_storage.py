@@ -209,7 +209,7 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 def test_kills_at_random_moments_leave_a_whole_file(tmp_path):
-    """Twenty-four writers killed while they save over and over: the file is always there, whole, and of one writing."""
+    """24 processes are killed while they write a file again and again: it always exists, and holds the content of one write."""
     path = tmp_path / "run.h5"
     write_file(path, "test", {"n": 0, "array": np.zeros(400_000)})
     rng = np.random.default_rng(7)
@@ -228,7 +228,7 @@ def test_kills_at_random_moments_leave_a_whole_file(tmp_path):
             assert (tree["array"] == tree["n"]).all()
             seen.add(tree["n"])
     assert len(seen) > 3
-    # What the killed left behind goes once it is old enough to belong to nobody.
+    # The next write removes partial files of killed processes, if they are old enough to belong to no running one.
     left = list(tmp_path.glob(".run.h5.*.partial"))
     for old in left:
         os.utime(old, (0, 0))

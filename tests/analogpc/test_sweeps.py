@@ -230,7 +230,7 @@ def test_a_cluster_at_an_address_gives_the_same_table(tmp_path, whole):
 
 
 def test_a_kill_at_any_moment_leaves_what_is_finished(tmp_path, whole):
-    """The command itself, killed, then let go: the same table."""
+    """A sweep that is killed and started again by the same command gives the same table."""
     file = tmp_path / "study.toml"
     file.write_text(
         'rule = "bp"\nepochs = 2\nbatch_size = 256\nnetwork = { kind = "mlp", widths = [64, 10] }\n'
