@@ -61,6 +61,9 @@ def fixed_point(variances: np.ndarray) -> Variances:
     The sums of the codes over the first lines are the sums of the variances, each rounded to the nearest integer in units of the
     largest variance over `LEVELS`. So small variances, which would be rounded to zero one by one, keep their sum.
 
+    The variance of a sum, Σ x² v over its lines, is wrong by at most Σ x² max(v) / `LEVELS`. The rounded squares of `square_codes` add
+    max(x²) Σ v / (2 `AMPLITUDES`²), unless they are exact. Half of that over Σ x² v is the relative error of the standard deviation.
+
     Examples
     --------
     >>> made = fixed_point(np.float32([[1.0], [0.00005], [0.00005], [0.00005], [0.00005]]))
