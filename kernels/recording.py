@@ -84,7 +84,7 @@ class Recording(Generic[T]):
         self._calls = np.array([(function, address(frame), *sizes) for function, frame, *sizes in calls.rows], np.int64).reshape(
             -1, 4
         )
-        self._forms, self._at = [_form(array) for array in arrays], _addresses(arrays)
+        self._forms, self._at, self._tied = [_form(array) for array in arrays], _addresses(arrays), _overlapping(arrays)
         # Words that differ from launch to launch: references to arrays, and steps of random streams. All are stored anew, so that an
         # interrupted launch leaves nothing that the next one would build upon.
         places, self._array_of = _references(calls, own, arrays)
@@ -94,8 +94,10 @@ class Recording(Generic[T]):
         self._counter_of = np.array([step.moved for *_, step in calls.steps], np.intp)
 
     def fits(self, arrays: Sequence[np.ndarray]) -> bool:
-        """Whether arrays have the forms of those that the work was recorded with."""
-        return len(arrays) == len(self._forms) and all(_form(one) == form for one, form in zip(arrays, self._forms, strict=True))
+        """Whether arrays have the forms of those that the work was recorded with, and overlap as those did."""
+        if len(arrays) != len(self._forms) or any(_form(one) != form for one, form in zip(arrays, self._forms, strict=True)):
+            return False
+        return all(address(arrays[i]) - self._at[i] == address(arrays[j]) - self._at[j] for i, j in self._tied)
 
     def launch(self, arrays: Sequence[np.ndarray]) -> T:
         """Repeat the work with such ``arrays`` and return its result, in memory that the next launch overwrites."""
@@ -141,6 +143,17 @@ def _unheld(result: Any, calls: Calls) -> Any:
         if block.dtype == np.uint8 and 0 <= start < block.size:
             return np.ndarray(result.shape, result.dtype, block, start, result.strides)
     return result
+
+
+def _overlapping(arrays: Sequence[np.ndarray]) -> list[tuple[int, int]]:
+    """Return the pairs of arrays of which one begins within the other: a reference to such an address may mean either."""
+    spans = [_span(array) for array in arrays]
+    return [
+        (i, j)
+        for j, (low, high) in enumerate(spans)
+        for i, (first, last) in enumerate(spans[:j])
+        if first <= low < last or low <= first < high
+    ]
 
 
 def _references(

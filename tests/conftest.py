@@ -142,11 +142,8 @@ def _one_by_one(state: np.ndarray, rows: Any, columns: Any, *rest: Any) -> Any:
 @pytest.fixture
 def no_shortcuts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Simulate pulses one by one: the CPU shortcuts draw different noise of the same distribution, and the GPU uses none."""
-    monkeypatch.setattr(
-        array,
-        "apply_batch",
-        _one_by_one,
-    )
+    monkeypatch.setattr(array, "apply_batch", _one_by_one)
+    monkeypatch.setattr(array.Array, "movable", False)
 
 
 def _installed(monkeypatch: pytest.MonkeyPatch, module: ModuleType, library: Callable[[], Any]) -> ModuleType:

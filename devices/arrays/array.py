@@ -17,12 +17,12 @@ from analogpc.kernels.checks import passing_seconds
 from analogpc.kernels.gpu.arrays import Backend, copied, on_gpu
 from analogpc.kernels.lines import weighted_count
 from analogpc.kernels.memory import empty, without_zeros
-from analogpc.kernels.pulses.batches import apply_batch
+from analogpc.kernels.pulses.batches import PulsedGrid, apply_batch
 from analogpc.kernels.pulses.planes import MAX_BATCH
 from analogpc.kernels.pulses.sent import SentColumns, SentRows
-from analogpc.kernels.pulses.updates import apply_counts
+from analogpc.kernels.pulses.updates import PARAMETERS, apply_counts
 from analogpc.kernels.pulses.writes import move_within, part_of, rewrite_some
-from analogpc.kernels.random.streams import Key, normals
+from analogpc.kernels.random.streams import Key, normals, steps_of
 
 _SPARSE = 0.125
 """Share of rewritten devices below which noise is drawn for these alone, one after the other."""
@@ -140,8 +140,9 @@ class Array(ReadableArray, Stateful):
         columns: np.ndarray | SentColumns,
         one_sided: bool,
         key: Key,
-        first_step: int,
+        first_step: Any,
         turned: bool = False,
+        moved: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> tuple[Any, Any]:
         """Send pulse trains of n rank-one products along all lines (see `kernels.pulses.trains.trains`).
 
@@ -156,6 +157,8 @@ class Array(ReadableArray, Stateful):
             Random stream of the cycle-to-cycle noise.
         turned : bool
             Whether all directions are inverted.
+        moved : (array, array) or None
+            What `move_constant` returned, if it has been called with the same arguments.
 
         Returns
         -------
@@ -170,6 +173,13 @@ class Array(ReadableArray, Stateful):
             If the devices do not respond to pulses.
         """
         law = self.device.pulse_response.law
+        if moved is not None and isinstance(rows, SentRows):
+            fired, sums = moved
+            steps = steps_of(first_step, len(rows))
+            pulses = self._pulsed(one_sided, key, turned).move_others(rows, 0, steps, None, sums, fired)
+            self._rewritten(None)
+            count(self, pulses=pulses)
+            return pulses, self._in_siemens(float(sums.sum()), pulses)
         shown = self.apparent
         # CPU kernels accumulate the states that they find; otherwise the states are kept for a later sum.
         summed = shown is self.state and len(rows) <= MAX_BATCH and not on_gpu(self.state)
@@ -192,6 +202,31 @@ class Array(ReadableArray, Stateful):
         self._rewritten(touched)
         count(self, pulses=pulses)
         return pulses, self._in_siemens(weighted, pulses)
+
+    def _pulsed(self, one_sided: bool, key: Key, turned: bool) -> PulsedGrid:
+        return PulsedGrid(self.state, self.parameters, self.device.pulse_response.law, one_sided, key, turned)
+
+    @property
+    def movable(self) -> bool:
+        """Whether rows may have constant steps, and pulses change the states alone, which reads find as they are, in main memory."""
+        watched = self._ageing is not None or self._written is not None or "pulses_left" in self.parameters
+        if watched or self.drifts or on_gpu(self.state) or self.apparent is not self.state:
+            return False
+        return self._pulsed(False, Key(0), False).some_constant
+
+    def move_constant(
+        self, sent: SentRows, one_sided: bool, key: Key, steps: np.ndarray, turned: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Do the part of `pulse` that consists of compiled calls alone: move the rows of constant steps.
+
+        This is for at most `MAX_BATCH` products, and if `movable`; `pulse` is to be called next.
+        """
+        found = empty((len(self.state),), np.float64, self.state)
+        return self._pulsed(one_sided, key, turned).move_constant(sent, 0, steps, None, found), found
+
+    def written(self) -> list[np.ndarray]:
+        """Return the states and the parameters of their steps, which pulses read and change."""
+        return [self.state, *(self.parameters[name] for name in PARAMETERS)]
 
     def _kept_state(self) -> np.ndarray:
         """Return the present states, for use after they have changed."""

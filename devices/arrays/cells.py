@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from analogpc.devices.arrays.wired_grid import Wiring
 from analogpc.devices.costs.line_counts import count_each, count_trains
 from analogpc.devices.costs.meter import Meter, count
 from analogpc.devices.mappings import OffsetColumn
+from analogpc.devices.mappings.base import Leg
 from analogpc.devices.protocols import PulsedLegs
 from analogpc.devices.state import Stateful, Tree, Varying
 from analogpc.kernels.checks import refuse_beyond_memory
@@ -222,6 +224,7 @@ class Cells(Stateful):
         noise: Callable[[int], Key],
         first: int,
         legs: PulsedLegs,
+        moved: Mapping[int, tuple[np.ndarray, np.ndarray]] = MappingProxyType({}),
     ) -> None:
         """Send pulse trains of n rank-one products along the lines of all legs, or some.
 
@@ -241,20 +244,53 @@ class Cells(Stateful):
             Number of the first product.
         legs : "all", "plus" or "minus"
             Devices that are reached: all of a weight, or those with positive or negative sign.
+        moved : dict of (array, array) by int
+            From `move_constant`, if it has been called.
         """
         mapping, tile = self.substrate.mapping, self.tile
         tops = range(inputs.start // tile[0], -(-inputs.stop // tile[0]))
-        for number, (leg, array) in enumerate(zip(mapping.legs, self.arrays, strict=True)):
-            if legs != "all" and (legs == "plus") != (leg.factor > 0):
-                continue
+        for number, leg, array in self._reached(legs):
             chosen = mapping.receives(np.arange(first, first + len(rows)), number, chooser)
             own = rows
             if chosen is not None:
                 reached = np.asarray(chosen, like=rows.words)[:, None]
                 own = SentRows(np.where(reached, rows.words, np.uint32(0)), rows.columns)
             count_trains(meter, array, tile, tops, own.pulses, own.columns.pulses)
-            pulses, siemens = array.pulse(own, own.columns, mapping.one_sided, noise(number), first, turned=leg.factor < 0)
+            pulses, siemens = array.pulse(
+                own, own.columns, mapping.one_sided, noise(number), first, leg.factor < 0, moved.get(number)
+            )
             count(meter, pulses=pulses, pulsed_siemens=siemens)
+
+    def _reached(self, legs: PulsedLegs) -> Iterator[tuple[int, Leg, Array]]:
+        """Yield number, leg and devices of the legs that pulses reach."""
+        for number, (leg, array) in enumerate(zip(self.substrate.mapping.legs, self.arrays, strict=True)):
+            if legs == "all" or (legs == "plus") == (leg.factor > 0):
+                yield number, leg, array
+
+    def movable(self, chooser: Key, legs: PulsedLegs) -> tuple[int, ...]:
+        """Return the numbers of the legs to which `move_constant` applies; the line sums of all legs are ready for `pulse` then."""
+        numbers, none = list[int](), np.zeros(0, np.int64)
+        for number, _, array in self._reached(legs):
+            array.line_siemens(*self.tile)
+            if array.movable and self.substrate.mapping.receives(none, number, chooser) is None:
+                numbers.append(number)
+        return tuple(numbers)
+
+    def move_constant(
+        self, sent: SentRows, noise: Callable[[int], Key], steps: np.ndarray, numbers: Sequence[int]
+    ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """Do what `Array.move_constant` does for some legs; the steps (n,) uint64 of the products are those of the random streams."""
+        mapping = self.substrate.mapping
+        return {
+            number: self.arrays[number].move_constant(
+                sent, mapping.one_sided, noise(number), steps, mapping.legs[number].factor < 0
+            )
+            for number in numbers
+        }
+
+    def written(self, numbers: Sequence[int]) -> list[np.ndarray]:
+        """Return the arrays that `move_constant` reads and changes in some legs."""
+        return [one for number in numbers for one in self.arrays[number].written()]
 
     @property
     def tile(self) -> tuple[int, int]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -11,12 +13,20 @@ from analogpc.devices.arrays.cells import Cells
 from analogpc.devices.costs.meter import Meter, count
 from analogpc.devices.costs.paths import SLOTS
 from analogpc.devices.costs.schedule import note
+from analogpc.devices.crossbars.update_repetition import Sending, UpdateRepeater
 from analogpc.devices.protocols import PulsedLegs
 from analogpc.devices.schemes.deterministic_trains import by_direction, deterministic_trains
+from analogpc.kernels.gpu.arrays import on_gpu
+from analogpc.kernels.pulses.planes import MAX_BATCH
 from analogpc.kernels.pulses.sent import SentColumns, SentRows
 from analogpc.kernels.pulses.trains import trains
-from analogpc.kernels.random.streams import Key
-from analogpc.kernels.threads import in_sequence
+from analogpc.kernels.random.streams import Key, steps_of
+from analogpc.kernels.threads import in_sequence, thread_count
+
+_Given = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""Values of the rows and of the columns, their probabilities per unit, and the lengths of the trains."""
+_REPEATED = 2**20
+"""Largest number of weights whose updates are repeated from recordings, which keep some 10 bytes for each."""
 
 
 class PulseWriter:
@@ -40,6 +50,12 @@ class PulseWriter:
     def __init__(self, cells: Cells, extra: Mapping[str, Cells], key: Key) -> None:
         self._cells, self._extra = cells, extra
         self.key, self.products_done = key, 0
+        self._repeater = UpdateRepeater()
+
+    @property
+    def recordings(self) -> int:
+        """Number of recordings from which updates are repeated."""
+        return self._repeater.recordings
 
     def pulse(
         self,
@@ -64,23 +80,42 @@ class PulseWriter:
         if pre.shape[1] != n_in:
             driven = np.zeros((len(pre), n_in), pre.dtype, like=pre)
             driven[:, inputs] = pre
-        key = self.key if cells is None else self.key.fold(cells)
-        with in_sequence():
-            if deterministic:
-                rows, clipped_rows = deterministic_trains(driven, gain_pre, length, "first")
-                columns, clipped_columns = deterministic_trains(post, gain_post, length, "spread")
-            else:
-                rows, clipped_rows = trains(driven, gain_pre, length, key.fold("rows"), first)
-                columns, clipped_columns = trains(post, gain_post, length, key.fold("columns"), first)
-            passes = [] if separate else [_sent(rows, columns)]
+        key, member = self.key if cells is None else self.key.fold(cells), self.key.fold("member")
+        given = driven, post, gain_pre, gain_post, length
         if separate:
-            passes = [_sent(*sent) for sent in by_direction(rows, columns)]
-        clipped = clipped_rows.sum() + clipped_columns.sum()
-        count(meter, clipped_probabilities=clipped, pulse_slots=length.sum() * len(passes))
-        for turn, sent in enumerate(passes):
-            part = key.fold("pass", turn) if separate else key
-            grid.pulse(meter, inputs, sent, self.key.fold("member"), partial(part.fold, "cycle"), first, legs)
-        note(SLOTS, None, length.sum() * len(passes))
+            words, over = _drawn(given, deterministic, key, first)
+            sendings = [Sending(_prepared(*part), over, {}) for part in by_direction(*words)]
+        else:
+            sendings = [self._send(grid, given, deterministic, key, member, first, legs)]
+        clipped = sendings[0].clipped
+        count(meter, clipped_probabilities=sum(one.sum() for one in clipped), pulse_slots=length.sum() * len(sendings))
+        for turn, sending in enumerate(sendings):
+            noise = partial((key.fold("pass", turn) if separate else key).fold, "cycle")
+            grid.pulse(meter, inputs, sending.sent, member, noise, first, legs, sending.moved)
+        note(SLOTS, None, length.sum() * len(sendings))
+
+    def _send(
+        self, grid: Cells, given: _Given, deterministic: bool, key: Key, member: Key, first: int, legs: PulsedLegs
+    ) -> Sending:
+        """Draw trains, and begin to move devices, if that takes a few compiled calls only."""
+        pre, post, *_ = given
+        numbers = () if len(pre) > MAX_BATCH or on_gpu(pre) else grid.movable(member, legs)
+        if not numbers:
+            with in_sequence():
+                words, clipped = _drawn(given, deterministic, key, first)
+                return Sending(_prepared(*words), clipped, {})
+        steps = steps_of(first, len(pre))
+
+        def work() -> Sending:
+            with in_sequence():
+                words, clipped = _drawn(given, deterministic, key, steps)
+                sent = _prepared(*words)
+                return Sending(sent, clipped, grid.move_constant(sent, partial(key.fold, "cycle"), steps, numbers))
+
+        if deterministic or math.prod(grid.shape) > _REPEATED:
+            return work()
+        kind = numbers, key.value, thread_count(), pre.shape, post.shape, pre.dtype, post.dtype
+        return self._repeater.run(kind, work, [*given, steps, *grid.written(numbers)])
 
     def pulse_each(self, meter: Meter, counts: np.ndarray, key: Key, step: int, cells: str | None) -> None:
         """Send the devices of every weight their own number of pulses; see `CrossbarMatrix.pulse_each`."""
@@ -90,7 +125,19 @@ class PulseWriter:
         count(meter, pulse_slots=slots)
 
 
-def _sent(rows: np.ndarray, columns: np.ndarray) -> SentRows:
+def _prepared(rows: np.ndarray, columns: np.ndarray) -> SentRows:
     sent = SentRows(rows, SentColumns(columns))
     sent.prepare()
     return sent
+
+
+def _drawn(given: _Given, deterministic: bool, key: Key, first: Any) -> tuple[tuple[np.ndarray, np.ndarray], list[np.ndarray]]:
+    """Return the trains of rows and columns, and arrays whose sum is the number of clipped probabilities."""
+    pre, post, gain_pre, gain_post, length = given
+    if deterministic:
+        rows, clipped_rows = deterministic_trains(pre, gain_pre, length, "first")
+        columns, clipped_columns = deterministic_trains(post, gain_post, length, "spread")
+    else:
+        rows, clipped_rows = trains(pre, gain_pre, length, key.fold("rows"), first)
+        columns, clipped_columns = trains(post, gain_post, length, key.fold("columns"), first)
+    return (rows, columns), [clipped_rows, clipped_columns]

@@ -130,7 +130,7 @@ class PulsedGrid:
         return self.law.law == LINEAR and self.law.noise != COMPOSITE
 
     @property
-    def _some_constant(self) -> bool:
+    def some_constant(self) -> bool:
         """Whether a row may have constant steps: if all its devices do. The first device often decides, and the first row for all rows."""
         shapes = self.parameters["shape_up"], self.parameters["shape_down"]
         return self._steady and any(not np.logical_or(*(shape[own, :1] for shape in shapes)).all() for own in _FIRST_THEN_ALL)
@@ -161,7 +161,7 @@ class PulsedGrid:
         """
         (height, width), columns = self.state.shape, sent.columns
         fired = empty((height,), np.int64, self.state)
-        if not self._some_constant:
+        if not self.some_constant:
             slots = sent.meeting(start)[2]
             fired[:] = np.where(slots > 0, np.int64(-1), np.int64(0))
             if found is not None:

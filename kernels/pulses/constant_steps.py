@@ -169,10 +169,11 @@ def apply_constant(
 ):  # fmt: skip
     """Apply a batch to those rows of devices from ``begin`` to ``end`` whose steps are all constant.
 
-    ``slots`` (rows,) are the numbers of slots of a row; rows without one receive no pulse. ``rows`` (rows, n) and ``columns`` (columns, n) hold the trains of a line contiguously; ``counts``, ``marks`` and ``pulses`` are from
-    `count_coincidences`. ``turn`` is 0, or the sign bit if all directions are inverted. ``fired`` (rows,) int64 is set to the number of
-    pulses that a row received, or to -1 if it has state-dependent steps; a nonempty ``found`` (rows,) float64 is set to the
-    sum of the states before the batch, each times its pulses. A nonempty ``received`` (rows, columns) counts the pulses.
+    ``slots`` (rows,) are the numbers of slots of a row; rows without one receive no pulse. ``rows`` (rows, n) and ``columns`` (columns,
+    n) hold the trains of a line contiguously; ``counts``, ``marks`` and ``pulses`` are from `count_coincidences`. ``turn`` is 0, or the
+    sign bit if all directions are inverted. ``fired`` (rows,) int64 is set to the number of pulses that a row received, or to -1 if it
+    has state-dependent steps; a nonempty ``found`` (rows,) float64 is set to the sum of the states before the batch, each times its
+    pulses. A nonempty ``received`` (rows, columns) counts the pulses.
     """
     width = state.shape[1]
     c2, c3 = split(steps[0])
