@@ -61,7 +61,7 @@ def over_slices(kernel: Callable[..., Any], numbers: int, arrays: Sequence[np.nd
     as_calls = record is not None or sequence is not None
     if as_calls:
         numbers = min(numbers, _FINE)
-    if largest < 2 * numbers and not as_calls:
+    if largest < 2 * numbers and record is None and not (sequence is not None and sequence.waits):
         if length > 0:
             kernel(*arrays, *rest)
         return
@@ -97,7 +97,7 @@ def over_ranges(
     """
     record, sequence = recorded(), pending()
     threads = min(thread_count(), length // grain) if length >= 2 * grain else 1
-    if length > 0 and (threads > 1 or record is not None or sequence is not None):
+    if length > 0 and (threads > 1 or record is not None or (sequence is not None and sequence.waits)):
         size = part_size(length, grain, threads) if threads > 1 else length
         own = room()
         part = ranged(kernel, own, arguments)

@@ -312,6 +312,11 @@ class CallSequence:
         self._rows.append((function, frame, length, size))
         self._kept.append(kept)
 
+    @property
+    def waits(self) -> bool:
+        """Whether any call waits. If none does, work for one thread may as well be done at once, which takes less time than to add it."""
+        return bool(self._rows)
+
     def perform(self) -> None:
         """Perform the calls that wait."""
         rows, self._rows = self._rows, []
@@ -335,7 +340,7 @@ def in_sequence() -> Iterator[None]:
 
     Nothing within the context may use what `sharing` computes there. What `distribute` shares is not deferred: calls that wait are
     performed before. If an exception leaves the context, they are not performed. Calls do not wait if there is one thread, within another
-    such context, and while calls are recorded.
+    such context, while calls are recorded, and if they are work for one thread before any other call waits.
     """
     thread = threading.get_ident()
     if thread in _sequences or recorded() is not None or thread_count() == 1:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from analogpc.kernels.calls import recorded
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.memory import empty
 from analogpc.kernels.pulses import constant_steps as pulse_constant
@@ -28,11 +29,17 @@ from analogpc.kernels.words import SIGN
 _FIRST_THEN_ALL = slice(1), slice(None)
 _SPARSE = 0.5
 """Share of the products with coincidences up to which the others are left out."""
+_LEAST_CROSSPOINTS = 2**17
+"""Least number of crosspoints of all products for one thread: with fewer, the second one saves less time than it takes to call it."""
 
 
-def _by_strips(kernel: Callable[..., Any], height: int, room: Callable[[], Any], *arguments: Any) -> None:
-    """Call ``kernel(first, stop, room(), *arguments)`` for parts of the rows 0 to ``height``, each with its own working space."""
-    over_ranges(kernel, height, STRIP, room, arguments)
+def _by_strips(kernel: Callable[..., Any], height: int, crosspoints: int, room: Callable[[], Any], *arguments: Any) -> None:
+    """Call ``kernel(first, stop, room(), *arguments)`` for parts of the rows 0 to ``height``, each with its own working space.
+
+    A row has a number of ``crosspoints`` in all products together. In recorded calls no thread has to be called.
+    """
+    strips = -(-_LEAST_CROSSPOINTS // max(1, STRIP * crosspoints)) if recorded() is None else 1
+    over_ranges(kernel, height, STRIP * strips, room, arguments)
 
 
 def _apply_busy(
@@ -43,7 +50,8 @@ def _apply_busy(
     blocks, busy = np.zeros((height, -(-width // pulse_rows.COLUMNS)), np.int64), group > 0
     found_there = np.zeros(blocks.shape if found is not None else (0, 0))
     room = partial(pulse_rows.room, state.dtype)
-    _by_strips(busy_rows(noise), blocks.size, room, state, *given, blocks, group, found_there)
+    crosspoints = min(width, pulse_rows.COLUMNS) * len(given[1])
+    _by_strips(busy_rows(noise), blocks.size, crosspoints, room, state, *given, blocks, group, found_there)
     fired[busy] = blocks.sum(axis=1)[busy]
     if found is not None:
         found[busy] = found_there.sum(axis=1)[busy]
@@ -176,7 +184,7 @@ class PulsedGrid:
             spread = self.law.numbers(self.state.dtype)[1]
             stream = *self.key.words, steps
             given = self.state, *trains, self._turn, self.one_sided, *self._arrays(), spread, *stream, grid, fired, sums
-            _by_strips(apply_constant, height, partial(pulse_constant.room, width, self.state.dtype), *given)
+            _by_strips(apply_constant, height, width * len(steps), partial(pulse_constant.room, width, self.state.dtype), *given)
         return fired
 
     def move_others(
@@ -207,7 +215,6 @@ class PulsedGrid:
             sums = np.empty(0) if found is None else found
             trains = meeting, columns.words[batch], planes
             given = state, *trains, self.one_sided, *self._arrays(), *numbers, *stream, received, fired, sums
-            _by_strips(
-                events(self.law.law, self.law.noise), len(state), partial(pulse_events.room, state.shape[1], state.dtype), *given
-            )
+            (height, width), kernel = state.shape, events(self.law.law, self.law.noise)
+            _by_strips(kernel, height, width * len(steps), partial(pulse_events.room, width, state.dtype), *given)
         return int(fired.sum())

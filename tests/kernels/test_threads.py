@@ -224,7 +224,8 @@ def _in_turn(length):
 def test_calls_in_sequence_are_performed_together_at_the_end(two_threads, length):
     with in_sequence():
         x, z = _in_turn(length)
-        assert not z.any()
+        # Work for one thread is done at once as long as nothing waits.
+        assert z.any() == (length < 2 * 16)
     np.testing.assert_array_equal(x, 30 * np.arange(length, dtype=np.float32))
 
 
