@@ -30,7 +30,9 @@ from analogpc.kernels.activations import (
     tanh,
     tanh_product,
 )
+from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.random.streams import Key
+from analogpc.kernels.sigmoids import logistic_product, logistic_shift, tanh_shift
 
 _SLOPE = 0.01
 _CUBIC = 0.044715
@@ -62,6 +64,11 @@ class Function:
     product: Callable[[Array, Array], Array]
     shift: Callable[[Array, Array, Array], Array]
     product_at: Callable[[Array, Array], Array] | None = None
+
+
+def _compiled(x: Array) -> bool:
+    """Whether compiled functions exist for smooth functions of an array."""
+    return x.dtype == np.float32 and not on_gpu(x)
 
 
 def _sigmoid_slope(x: Array) -> Array:
@@ -97,10 +104,16 @@ def _gelu_tanh_slope(x: Array) -> Array:
 
 
 def _tanh_shift(x: Array, y: Array, d: Array) -> Array:
-    return np.tanh(d) * (1 - np.tanh(x) * np.tanh(y))
+    return tanh_shift(x, d) if _compiled(x) else np.tanh(d) * (1 - np.tanh(x) * np.tanh(y))
+
+
+def _sigmoid_product(x: Array, g: Array) -> Array:
+    return logistic_product(x, g) if _compiled(x) else g * _sigmoid_slope(x)
 
 
 def _sigmoid_shift(x: Array, y: Array, d: Array) -> Array:
+    if _compiled(x):
+        return logistic_shift(x, d)
     # s(y) - s(x) = s(y) s(-x) (1 - exp(-d)), with y the larger one, so that exp does not overflow.
     size = -np.expm1(-np.abs(d))
     return np.sign(d) * logistic(np.maximum(x, y)) * logistic(-np.minimum(x, y)) * size
@@ -159,7 +172,7 @@ FUNCTIONS: dict[str, Function] = {
     "leaky_relu": _rectifier(_SLOPE),
     "tanh": Function(tanh, lambda x, g: tanh_product(tanh(x), g), _tanh_shift, tanh_product),
     "hard_tanh": _clipped(-1.0, 1.0),
-    "sigmoid": _by_slope(logistic, _sigmoid_slope, _sigmoid_shift),
+    "sigmoid": Function(logistic, _sigmoid_product, _sigmoid_shift),
     "hard_sigmoid": _clipped(0.0, 1.0),
     "gelu": Function(_gelu, _gelu_product, _gelu_shift),
     "gelu_tanh": _by_slope(lambda x: 0.5 * x * (1 + _gelu_inner(x)), _gelu_tanh_slope, _gelu_tanh_shift),

@@ -7,9 +7,9 @@ from device_arrays import KINDS, same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy.special import erf
+from scipy.special import erf, expit
 
-from analogpc.kernels import activations
+from analogpc.kernels import activations, sigmoids
 from analogpc.kernels.gpu.arrays import to_host
 
 ODD = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 5e-324, -1e-38])
@@ -61,6 +61,33 @@ def test_tanh_in_float32_is_as_close_as_stated():
     np.testing.assert_array_equal(activations.tanh(-x), -activations.tanh(x))
     np.testing.assert_array_equal(activations.tanh(np.array([0, np.inf, -np.inf, np.nan], "float32")), [0, 1, -1, np.nan])
     np.testing.assert_array_equal(activations.tanh(x.astype("float64")), np.tanh(x.astype("float64")))
+
+
+def test_the_logistic_function_in_float32_is_as_close_as_stated():
+    x = np.concatenate([np.linspace(-86, 86, 100_001), np.geomspace(1e-37, 1, 10_000)]).astype("float32")
+    wide = x.astype("float64")
+    assert np.abs(activations.logistic(x) / expit(wide) - 1).max() < 3e-7
+    slope = sigmoids.logistic_product(x, np.full_like(x, 2)) / 2
+    assert np.abs(slope / (expit(wide) * expit(-wide)) - 1).max() < 5e-7
+    np.testing.assert_array_equal(
+        activations.logistic(np.array([np.nan, np.inf, -np.inf, 200, -200], "float32")), [np.nan, 1, 0, 1, 0]
+    )
+
+
+@pytest.mark.parametrize("step", [1e-6, 1e-3, 0.1, 1.0, 5.0])
+def test_shifts_of_tanh_and_the_logistic_function_are_relative_to_the_step(rng, step):
+    x, d = rng.normal(size=(2, 20_000)).astype("float32")
+    d *= np.float32(step)
+    wide, there = x.astype("float64"), x.astype("float64") + d
+    size = -np.expm1(-np.abs(d.astype("float64")))
+    change = np.sign(d) * expit(np.maximum(wide, there)) * expit(-np.minimum(wide, there)) * size
+    assert np.abs(sigmoids.logistic_shift(x, d) / change - 1).max() < 1e-6
+    change = np.tanh(d.astype("float64")) * (1 - np.tanh(wide) * np.tanh(there))
+    assert (np.abs(sigmoids.tanh_shift(x, d) - change) <= 5e-7 * np.abs(change) + 1e-7 * np.abs(d)).all()
+    for shift in (sigmoids.tanh_shift, sigmoids.logistic_shift):
+        one, odd = np.ones(3, "float32"), np.array([np.nan, np.inf, -np.inf], "float32")
+        assert np.isnan(shift(one, odd)).tolist() == [True, False, False]
+        assert np.isnan(shift(odd, one))[0]
 
 
 def test_gelu_in_float32_is_as_close_as_stated():
