@@ -11,8 +11,18 @@ import tempfile
 from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+# What most of them need; the package itself imports some of it late.
+_NEEDED = [
+    "numba",
+    "h5py",
+    "pandas",
+    "matplotlib.pyplot",
+    "analogpc.studies.api",
+    "analogpc.training.run",
+    "analogpc.files.export",
+]
 if sys.platform == "linux":
-    _CONTEXT.set_forkserver_preload(["analogpc.training.fit", "analogpc.studies.api", "matplotlib.pyplot", "pandas"])
+    _CONTEXT.set_forkserver_preload(_NEEDED)
 
 
 def run(function, *arguments, folder, seconds=500):

@@ -98,7 +98,7 @@ def test_importing_loads_neither_kernels_nor_plots():
 
 
 def test_what_training_imports_needs_neither_numba_nor_hdf5():
-    """They are imported with the first call of a kernel, and with the first file: an error in the input is told before."""
+    """They are imported at the first call of a kernel and for the first file, so that errors in the input are reported earlier."""
     code = (
         "import sys, analogpc.commands.app, analogpc.training.fit, analogpc.training.study_data, analogpc.training.study_fields\n"
         "print(*(m for m in ('numba', 'h5py', 'scipy', 'matplotlib', 'sklearn', 'pandas') if m in sys.modules))"

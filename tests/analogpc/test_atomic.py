@@ -113,7 +113,7 @@ def test_stale_files_of_others_are_left_alone(tmp_path):
 
 
 def test_content_and_name_reach_the_disk_in_that_order(tmp_path, monkeypatch):
-    """The content is forced to disk before the name points to it, and the folder with the name after that."""
+    """The content is written to disk before the file gets its name, and the folder after that."""
     steps = []
     fsync, replace = os.fsync, os.replace
 

@@ -52,7 +52,7 @@ SUBSTRATES = {
     ("substrate", "raised"), [("digital", KeyboardInterrupt), ("pulses", MemoryError), ("fast cells", SystemExit)]
 )
 def test_whatever_breaks_off_a_batch_it_is_as_if_it_had_not_begun(substrate, raised, data, monkeypatch):
-    """Broken off at every third write of weights and at every fifth read; each time the run goes on, in the end to the same bits."""
+    """Every third write of weights and every fifth read raises an exception; the run is resumed each time, and ends with the same bits."""
     network = apc.mlp([64, 12, 10], substrate=SUBSTRATES[substrate])
     rule = apc.IncrementalPC(steps=2) if substrate == "digital" else apc.PredictiveCoding(steps=2)
     whole = apc.fit(network, rule, data, **HOW)

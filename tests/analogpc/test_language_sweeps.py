@@ -1,4 +1,4 @@
-"""Sweeps of language models: the machinery of all studies, with the perplexity as the metric."""
+"""Sweeps of language models: the same procedure as for all studies, with the perplexity as the metric."""
 
 from __future__ import annotations
 

@@ -167,7 +167,7 @@ def test_sonos_population_follows_shift_and_spread():
 
 
 def test_retention_is_exponential_with_spread_lifetimes():
-    """After a time t every device tells its lifetime: their logarithms have the given median and spread (5 standard errors)."""
+    """The state after a time t gives the lifetime of each device: their logarithms have the given median and spread (5 standard errors)."""
     n = 20_000
     model = Retention(lifetime_seconds=1e6, lifetime_dtod=0.3, rest_siemens=2e-6)
     for start in (1e-6, 9e-6):

@@ -259,7 +259,7 @@ def test_programmed_devices_are_programmed_again_until_they_agree(mapping, rng):
 
 
 def test_a_noisy_read_deceives_the_verification(rng):
-    """Read noise beyond the tolerance: what is called converged is off by about the noise."""
+    """If the read noise exceeds the tolerance, converged conductances deviate by about the noise."""
     noise = ConstantNoise(std_siemens=5e-8)
     matrix = crossbar(
         ProgramVerify(tolerance=0.5, budget=2000), shape=(40, 40), response=ConstantStep(dw_min=1e-4), read_noise=noise

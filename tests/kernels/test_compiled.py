@@ -68,7 +68,7 @@ for found in vars(caching).values():
 
 @pytest.mark.parametrize("method", ["save", "load"])
 def test_a_cache_that_fails_later_is_given_up(method, tmp_path):
-    """A full disk, and damaged entries: whatever goes wrong in the cache, the kernel runs."""
+    """The kernel runs if the disk is full, and if entries of the cache are damaged."""
     broken = f"""
 def fail(self, *arguments):
     raise {"OSError(28, 'No space left on device')" if method == "save" else "EOFError('Ran out of input')"}

@@ -1,4 +1,4 @@
-"""Recorded calls: the same results for other arrays and random numbers, and a refusal of whatever they do not contain."""
+"""Recorded calls give the same results for other arrays and random numbers; calls that cannot be recorded are refused."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

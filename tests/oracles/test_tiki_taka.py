@@ -32,7 +32,7 @@ def crossbar(scheme, shape, start=0.0):
 
 @pytest.mark.parametrize("start", [-0.6, 0.0, 0.6])
 def test_zero_mean_updates_carry_the_weights_to_the_symmetry_point(start):
-    """From wherever they start; the mean of 1600 weights at 5 standard errors and the second order of the step, dw."""
+    """From three starting points; the mean of 1600 weights at 5 standard errors and the second order of the step, dw."""
     matrix, rng = crossbar(StochasticPulses(), (40, 40), start), np.random.default_rng(1)
     for _ in range(60):
         matrix.learn([(rng.normal(size=(20, 40)), rng.normal(size=(20, 40)))], 0.01)
