@@ -14,7 +14,7 @@ from sklearn.utils.estimator_checks import check_estimator
 import analogpc as apc
 from analogpc.sklearn import PCClassifier, PCRegressor
 
-SMALL = {"hidden": (16,), "epochs": 30, "learning_rate": 0.02}
+SMALL = {"hidden": (16,), "epochs": 12, "learning_rate": 0.05}
 # scikit-learn looks at array API inputs only where SCIPY_ARRAY_API is set before everything is imported.
 SKIPPED = {"check_array_api_input"}
 
