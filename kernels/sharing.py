@@ -112,7 +112,9 @@ def over_ranges(
                 return
             call_all(np.array([(part.address, address(frame), length, size)], np.int64))
             return
-    distribute(lambda first, stop: kernel(first, stop, _on_lines(room()), *arguments), length, grain)
+    # For little work it takes longer to copy the arrays than lines of the cache save.
+    own_room = room if length < 2 * grain else lambda: _on_lines(room())
+    distribute(lambda first, stop: kernel(first, stop, own_room(), *arguments), length, grain)
 
 
 def _on_lines(room: tuple[Any, ...]) -> tuple[Any, ...]:
