@@ -6,7 +6,7 @@ Here such a kernel becomes code of LLVM alone, which is linked into its callers.
 For every operation, Numba tries its rules one after the other until one fits, dozens for an addition, and again for every addition. Here
 the result is remembered for the types of the operands.
 
-Numba passes over a function some thirty times. Here those passes are left out that have nothing to do in kernels.
+Numba passes over a function 27 times. Here those passes are left out that have nothing to do in kernels.
 """
 
 from __future__ import annotations
