@@ -168,13 +168,15 @@ def test_threads_change_nothing(with_threads):
     assert n * lines > SLOW
     x = normals(key, 0, (n, lines), np.float32)
     levels = np.sort(normals(key, 1, (lines, 2 * most + 1), np.float32), axis=1)
+    transitions = levels.copy()
+    transitions[:, 0] = -np.inf
     variance, line = x**2, identity(lines).astype(np.float32)
 
     def both():
         driven = dac(x, 6, 1.0, True)[0]
         carried = imprint(driven, 1 / most, line, levels, 0.1, 0.2, key, 2)
         total = np.zeros_like(x)
-        clipped = convert(carried, total, x[:, 0], 0.1, variance, 6, 1.0, line, levels, np.arange(lines), line, key, 3)
+        clipped = convert(carried, total, x[:, 0], 0.1, variance, 6, 1.0, line, transitions, np.arange(lines), line, key, 3)
         return carried, total, clipped
 
     for one, two in zip(*with_threads(both), strict=True):
