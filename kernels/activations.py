@@ -159,10 +159,10 @@ def clip_shift(x: np.ndarray, d: np.ndarray, low: float, high: float) -> np.ndar
 
 def logistic(x: np.ndarray) -> np.ndarray:
     """Return 1 / (1 + exp(-x)), in the shape and type of ``x``; for float32 with a relative error of at most 3e-7."""
-    if on_gpu(x):
-        return _value(x, LOGISTIC)
     if x.dtype == np.float32:
         return logistic_value(x)
+    if on_gpu(x):
+        return _value(x, LOGISTIC)
     # Imported on first use: scipy.special takes longer to load than everything else that a network needs.
     from scipy.special import expit
 

@@ -1,4 +1,4 @@
-"""The tanh and logistic functions of float32 numbers in main memory: values, products with slopes, and changes, each in one pass."""
+"""The tanh and logistic functions of float32 numbers: values, products with slopes, and changes, each in one pass."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ import numpy as np
 
 from analogpc.kernels.compiled import compiled
 from analogpc.kernels.exponentials import exponential, exponential_less_one
+from analogpc.kernels.gpu.arrays import on_gpu
+from analogpc.kernels.gpu.cuda_kernel import CudaKernel
 from analogpc.kernels.memory import empty
 from analogpc.kernels.sharing import over_slices
 
 _PART = 2**16
 """Least number of elements for one thread."""
+_THERE = {
+    name: CudaKernel("sigmoids", name) for name in ("logistic_values", "logistic_products", "logistic_shifts", "tanh_shifts")
+}
 _ONE = np.float32(1)
 
 # x P(x^2) / Q(x^2) for tanh up to |x| = 9, where its float32 value is 1: a fit of the same kind, relative error 2.1e-8 in exact arithmetic.
@@ -84,25 +89,29 @@ def _tanh_shifts(x, d, y):
 
 def logistic_value(x: np.ndarray) -> np.ndarray:
     """Return 1 / (1 + exp(-x)) with a relative error of at most 3e-7, in the shape of ``x``."""
-    return _each(_logistic_values, x)
+    return _each(_logistic_values, "logistic_values", x)
 
 
 def logistic_product(x: np.ndarray, g: np.ndarray) -> np.ndarray:
     """Return ``g`` times the slope of the logistic function at ``x``, of the same shape."""
-    return _each(_logistic_products, x, g)
+    return _each(_logistic_products, "logistic_products", x, g)
 
 
 def logistic_shift(x: np.ndarray, d: np.ndarray) -> np.ndarray:
     """Return the logistic function at x + d less that at x, to the relative precision of ``d``, of the same shape."""
-    return _each(_logistic_shifts, x, d)
+    return _each(_logistic_shifts, "logistic_shifts", x, d)
 
 
 def tanh_shift(x: np.ndarray, d: np.ndarray) -> np.ndarray:
     """Return tanh at x + d less that at x, of the same shape, with an error of at most 1e-7 times the step besides rounding."""
-    return _each(_tanh_shifts, x, d)
+    return _each(_tanh_shifts, "tanh_shifts", x, d)
 
 
-def _each(kernel: Any, *given: np.ndarray) -> np.ndarray:
+def _each(kernel: Any, there: str, *given: np.ndarray) -> np.ndarray:
+    """Call a kernel, or the one of this name on the GPU, for all elements."""
     out = empty(given[0].shape, given[0].dtype, given[0])
+    if on_gpu(out):
+        _THERE[there](out.size, *(np.ascontiguousarray(array, like=array) for array in given), out, out.size)
+        return out
     over_slices(kernel, _PART, [array.reshape(-1) for array in (*given, out)])
     return out

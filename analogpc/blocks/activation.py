@@ -30,7 +30,6 @@ from analogpc.kernels.activations import (
     tanh,
     tanh_product,
 )
-from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.random.streams import Key
 from analogpc.kernels.sigmoids import logistic_product, logistic_shift, tanh_shift
 
@@ -68,7 +67,7 @@ class Function:
 
 def _compiled(x: Array) -> bool:
     """Whether compiled functions exist for smooth functions of an array."""
-    return x.dtype == np.float32 and not on_gpu(x)
+    return x.dtype == np.float32
 
 
 def _sigmoid_slope(x: Array) -> Array:

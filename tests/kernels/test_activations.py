@@ -129,12 +129,17 @@ def test_every_backend_has_the_bits_of_numpy(everywhere, rng, name, kind) -> Non
     np.testing.assert_array_equal(to_host(product(everywhere.array(x), everywhere.array(g))), g * slope(x))
 
 
-def test_tanh_and_gelu_have_the_same_bits_on_every_gpu(device, rng) -> None:
+def test_smooth_functions_have_the_same_bits_on_every_gpu(device, rng) -> None:
     x = np.concatenate([ODD, [5.6, -5.6, 6.0, -6.0, 1e-30], np.linspace(-8, 8, 2001)]).astype(np.float32)
     g = rng.normal(size=x.shape).astype(np.float32)
     for found, expected in (
         (activations.tanh(device.array(x)), activations.tanh(x)),
         (activations.gelu(device.array(x)), activations.gelu(x)),
         (activations.gelu_product(device.array(x), device.array(g)), activations.gelu_product(x, g)),
+        (activations.logistic(device.array(x)), activations.logistic(x)),
+        *(
+            (function(device.array(x), device.array(g)), function(x, g))
+            for function in (sigmoids.logistic_product, sigmoids.logistic_shift, sigmoids.tanh_shift)
+        ),
     ):
         assert same(found, expected)
