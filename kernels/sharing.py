@@ -71,7 +71,9 @@ def over_slices(kernel: Callable[..., Any], numbers: int, arrays: Sequence[np.nd
     if part is None or length == 0:
         distribute(lambda first, stop: kernel(*[array[first:stop] for array in arrays], *rest), length, grain)
         return
-    frame, size = part.frame((*arrays, *rest)), part_size(length, grain, threads) if threads > 1 else length
+    # Recorded calls have parts also for one thread, so that the work that more threads would share can be timed (see `Stopwatch`).
+    in_parts = threads > 1 or record is not None
+    frame, size = part.frame((*arrays, *rest)), part_size(length, grain, max(threads, 1)) if in_parts else length
     if record is not None:
         record.rows.append((part.address, frame, length, size))
     if sequence is not None:
@@ -98,7 +100,7 @@ def over_ranges(
     record, sequence = recorded(), pending()
     threads = min(thread_count(), length // grain) if length >= 2 * grain else 1
     if length > 0 and (threads > 1 or record is not None or (sequence is not None and sequence.waits)):
-        size = part_size(length, grain, threads) if threads > 1 else length
+        size = part_size(length, grain, threads) if threads > 1 or record is not None else length
         own = room()
         part = ranged(kernel, own, arguments)
         if part is not None:

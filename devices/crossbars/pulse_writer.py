@@ -26,7 +26,7 @@ from analogpc.kernels.threads import in_sequence, thread_count
 _Given = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Values of the rows and of the columns, their probabilities per unit, and the lengths of the trains."""
 _REPEATED = 2**20
-"""Largest number of weights whose updates are repeated from recordings, which keep some 10 bytes for each."""
+"""Largest number of weights whose updates are repeated from recordings, which keep a megabyte and more."""
 
 
 class PulseWriter:
