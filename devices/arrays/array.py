@@ -167,7 +167,7 @@ class Array(WritableArray, Stateful):
         found = empty((len(self.state),), np.float64, self.state)
         return self._pulsed(one_sided, key, turned).move_constant(sent, 0, steps, None, found), found
 
-    def written(self) -> list[np.ndarray]:
+    def pulse_arrays(self) -> list[np.ndarray]:
         """Return the states and the parameters of their steps, which pulses read and change."""
         return [self.state, *(self.parameters[name] for name in PARAMETERS)]
 

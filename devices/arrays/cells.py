@@ -288,9 +288,9 @@ class Cells(Stateful):
             for number in numbers
         }
 
-    def written(self, numbers: Sequence[int]) -> list[np.ndarray]:
+    def pulse_arrays(self, numbers: Sequence[int]) -> list[np.ndarray]:
         """Return the arrays that `move_constant` reads and changes in some legs."""
-        return [one for number in numbers for one in self.arrays[number].written()]
+        return [one for number in numbers for one in self.arrays[number].pulse_arrays()]
 
     @property
     def tile(self) -> tuple[int, int]:

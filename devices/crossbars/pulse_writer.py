@@ -115,7 +115,7 @@ class PulseWriter:
         if deterministic or math.prod(grid.shape) > _REPEATED:
             return work()
         kind = numbers, key.value, thread_count(), pre.shape, post.shape, pre.dtype, post.dtype
-        return self._repeater.run(kind, work, [*given, steps, *grid.written(numbers)])
+        return self._repeater.run(kind, work, [*given, steps, *grid.pulse_arrays(numbers)])
 
     def pulse_each(self, meter: Meter, counts: np.ndarray, key: Key, step: int, cells: str | None) -> None:
         """Send the devices of every weight their own number of pulses; see `CrossbarMatrix.pulse_each`."""
