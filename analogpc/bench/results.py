@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from rich.table import Table
+from threadpoolctl import threadpool_info
 
 from analogpc.bench.growth import Growth
 from analogpc.bench.timing import Times
@@ -114,6 +115,7 @@ def record(results: list[Result], command: str, backend: Backend = "cpu", load_b
             "processors": os.cpu_count(),
             "load_average_before": load_before,
             "load_average": load_average(),
+            "blas": _blas(),
         },
         "environment": describe_environment(backend),
         "results": [result.plain() for result in results],
@@ -126,6 +128,13 @@ def _processor() -> str:
             return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def _blas() -> str:
+    """Return name, version and kernels of NumPy's BLAS, on whose speed all ratios depend; empty if they are unknown."""
+    found = [one for one in threadpool_info() if one["user_api"] == "blas"]
+    own = next((one for one in found if "numpy" in one["filepath"]), found[0] if found else None)
+    return "" if own is None else " ".join(filter(None, (own["internal_api"], own["version"], own.get("architecture"))))
 
 
 def table(results: list[Result]) -> Table:

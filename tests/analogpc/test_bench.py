@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numba
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 import analogpc as apc
 from analogpc.bench import WORKLOADS, Workload, record, run_bench, runner, table, take_turns, timing
@@ -70,6 +71,8 @@ def test_ratios_are_those_of_the_turns(tiny):
     np.testing.assert_allclose(middle, np.median(result.times["twice"].seconds / result.times["floor"].seconds))
     reported = record([result], "analogpc bench tiny")
     assert json.loads(json.dumps(reported))["environment"]["numpy"] == np.__version__
+    blas = reported["machine"]["blas"].split()
+    assert blas == [] or blas[1:] in [[one["version"], one["architecture"]] for one in threadpool_info() if "architecture" in one]
     assert table([result]).row_count == 2
 
 
