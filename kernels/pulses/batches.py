@@ -72,9 +72,10 @@ def apply_batch(
 ) -> int:
     """Apply coincident pulses to devices, equal in distribution to `pulses.apply_pulses` and several times as fast.
 
-    Parameters and result are those of `pulses.apply_pulses`; trains that other grids receive, too, are given as `SentRows` and their
-    columns, which remember what follows from them. With ``turned`` all directions are inverted,
-    as for the second device of a pair. ``received`` may be None if the pulses of single devices are of no interest, in main memory.
+    Parameters and result are those of `pulses.apply_pulses`. Trains that several grids receive are given as `SentRows` and their columns,
+    which keep what is derived from them; ``first_step`` may be an array of the steps of all products, (n,) uint64, in main memory. With
+    ``turned`` all directions are inverted, as for the second device of a pair. ``received`` may be None in main memory, if the pulses of
+    single devices are of no interest.
     ``found`` (rows,) float64 is set to the sum over a row of the states before the pulses, each times ``received``, which must be zero
     before the call; it is supported for at most `MAX_BATCH` products, in main memory. Which pulses fall is bit-identical, and so are the
     number of pulses, ``received``, and every state, except for the noise of three shortcuts:
@@ -89,18 +90,14 @@ def apply_batch(
     Nothing depends on the number of threads. With the first two shortcuts the noise depends on the partition of a sequence of products
     into calls, and the second is selected by the density of all trains of a call; the distribution does not depend on either.
 
-    ``first_step`` may be an array of the steps of all products, (n,) uint64, in main memory.
-
     Products without any coincidence are left out first if there are more than `MAX_BATCH` products and these are the majority, as in
     convolutions, where every position of an image is a product.
 
     On the GPU no shortcut is used: each device has a thread, and all states are bit-identical to `pulses.apply_pulses`.
     """
-    sent = (
-        rows
-        if isinstance(rows, SentRows)
-        else SentRows(rows, columns if isinstance(columns, SentColumns) else SentColumns(columns))
-    )
+    sent = rows
+    if not isinstance(sent, SentRows):
+        sent = SentRows(sent, columns if isinstance(columns, SentColumns) else SentColumns(columns))
     if on_gpu(state):
         words = sent.words ^ SIGN if turned else sent.words
         return apply_pulses(state, words, sent.columns.words, parameters, law, one_sided, key, first_step, received)
@@ -119,7 +116,10 @@ def apply_batch(
 
 @dataclass
 class PulsedGrid:
-    """Devices to which batches of products are applied in two steps; see `apply_batch` for its attributes."""
+    """Devices to which a batch of products is applied in two steps: `move_constant`, then `move_others`.
+
+    The attributes are parameters of `apply_batch`.
+    """
 
     state: np.ndarray
     parameters: dict[str, np.ndarray]

@@ -71,8 +71,7 @@ def test_ratios_are_those_of_the_turns(tiny):
     np.testing.assert_allclose(middle, np.median(result.times["twice"].seconds / result.times["floor"].seconds))
     reported = record([result], "analogpc bench tiny")
     assert json.loads(json.dumps(reported))["environment"]["numpy"] == np.__version__
-    blas = reported["machine"]["blas"].split()
-    assert blas == [] or blas[1:] in [[one["version"], one["architecture"]] for one in threadpool_info() if "architecture" in one]
+    assert all(word in str(threadpool_info()) for word in reported["machine"]["blas"].split())
     assert table([result]).row_count == 2
 
 

@@ -1,8 +1,10 @@
 """Recorded calls give the same results for other arrays and random numbers; calls that cannot be recorded are refused."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
+import numba
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from analogpc.kernels.calls import NotRecordableError, recorded, recorded_calls
 from analogpc.kernels.memory import filled, zeros
 from analogpc.kernels.products import added, difference, duplicate, matmul, negative, raise_by, scaled
 from analogpc.kernels.recording import Recording
+from analogpc.kernels.threads import shared_work
 
 
 def work_on(x, weights, bias):
@@ -47,6 +50,32 @@ def test_a_launch_gives_the_bits_of_the_work_for_other_arrays(rng, with_threads,
     assert len({result.tobytes() for result in one}) == 3
     for other in rest:
         np.testing.assert_array_equal(one, other)
+
+
+def test_what_more_threads_would_share_is_timed_with_one(rng):
+    x, weights, bias = (np.ones(shape, np.float32) for shape in ((400, 300), (300, 200), (1, 200)))
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        recording = Recording(lambda: work_on(x, weights, bias), [weights, bias], [x])
+        with shared_work(time.perf_counter) as stopwatch:
+            found = recording.launch([weights, bias])
+    finally:
+        numba.set_num_threads(before)
+    np.testing.assert_array_equal(found, work_on(x, weights, bias))
+    assert min(stopwatch.seconds) > 1
+    assert sum(stopwatch.seconds.values()) > 0
+
+
+def test_arrays_that_overlap_fit_only_if_they_overlap_alike():
+    """A reference to an address in two arrays may mean either."""
+    whole = np.ones((20, 40), np.float32)
+    first, last = whole[:15], whole[5:]
+    recording = Recording(lambda: added(first, last), [first, last])
+    other = np.full((20, 40), 2, np.float32)
+    assert recording.fits([other[:15], other[5:]])
+    np.testing.assert_array_equal(recording.launch([other[:15], other[5:]]), np.full((15, 40), 4))
+    assert not recording.fits([other[:15], whole[5:]])
 
 
 def test_arrays_of_another_form_do_not_fit(rng):
