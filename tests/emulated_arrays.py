@@ -19,15 +19,52 @@ class EmulationError(AssertionError):
 _alive: weakref.WeakValueDictionary[int, ndarray] = weakref.WeakValueDictionary()
 
 
+def _owner(array: np.ndarray) -> np.ndarray:
+    """Return the array to which the memory of a view belongs."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+class _Unowned:
+    """Memory as an operation of a graph knows it: an address and a shape, which keep nothing alive."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.__array_interface__ = array.__array_interface__
+
+
 class Tape:
     """Operations of a captured graph."""
 
     def __init__(self) -> None:
         self.steps: list[Callable[[], Any]] = []
-        # A graph owns its memory: it is not reused while the graph may be launched.
-        self.memory: list[np.ndarray] = []
+        # A graph owns the memory that it allocates: it is not reused while the graph may be launched.
+        self._memory: list[np.ndarray] = []
+        # Other memory belongs to others, who must keep it.
+        self._foreign: dict[int, weakref.ref[np.ndarray]] = {}
         # A GPU executes nothing during capture; the emulation executes everything and undoes it afterwards.
         self._before = [(array, array._a.copy()) for array in list(_alive.values())]
+        self._known = {id(_owner(array._a)) for array, _ in self._before}
+
+    def allocated(self, array: np.ndarray) -> None:
+        """Keep the memory of an array that is new in this graph."""
+        if id(_owner(array)) not in self._known:
+            self._memory.append(array)
+
+    def used_at(self, address: int) -> None:
+        """Record that an operation uses the array with this first element."""
+        self.used(next(array._a for array in list(_alive.values()) if array._a.size and array._a.ctypes.data == address))
+
+    def used(self, value: Any) -> Any:
+        """Return the arguments of an operation as the graph records them: with addresses instead of arrays."""
+        if isinstance(value, np.ndarray) and value.size:
+            owner = _owner(value)
+            if id(owner) in self._known:
+                self._foreign.setdefault(id(owner), weakref.ref(owner))
+            return np.asarray(_Unowned(value))
+        if isinstance(value, (tuple, list)):
+            return type(value)(self.used(one) for one in value)
+        return value
 
     def undo(self) -> None:
         """Restore the previous contents of all arrays."""
@@ -35,9 +72,13 @@ class Tape:
             if array._a.flags.writeable:
                 array._a[...] = values
         self._before = []
+        # From here on, other arrays may get these identities.
+        self._known = set()
 
     def launch(self, stream: Any = None) -> None:
         """Replay all operations in the same memory."""
+        if any(owner() is None for owner in self._foreign.values()):
+            raise EmulationError("a graph is launched after memory that it reads or writes was freed")
         for step in self.steps:
             step()
 
@@ -69,7 +110,7 @@ class ndarray(NDArrayOperatorsMixin):
         self._a = a
         _alive[id(self)] = self
         if MACHINE.tape is not None:
-            MACHINE.tape.memory.append(a)
+            MACHINE.tape.allocated(a)
 
     # Protocols of NumPy and Python.
     def __array__(self, *given: Any, **named: Any) -> np.ndarray:
@@ -247,12 +288,14 @@ def run(function: Callable[..., Any], given: Any, named: dict[str, Any]) -> Any:
     result = function(*given, **named)
     wrapped = _outside(result)
     if MACHINE.tape is not None:
-        found = [one._a for one in (wrapped if isinstance(wrapped, tuple) else (wrapped,)) if isinstance(one, ndarray)]
+        results = wrapped if isinstance(wrapped, tuple) else (wrapped,)
+        found = [MACHINE.tape.used(one._a) for one in results if isinstance(one, ndarray)]
+        given, named = MACHINE.tape.used(given), {name: MACHINE.tape.used(value) for name, value in named.items()}
 
         def again() -> None:
             fresh = function(*given, **named)
             for old, new in zip(found, fresh if isinstance(fresh, tuple) else (fresh,), strict=False):
-                if new is not old and not np.shares_memory(old, new):
+                if not np.shares_memory(old, new):
                     old[...] = new
 
         MACHINE.tape.steps.append(again)

@@ -25,7 +25,8 @@ class Blas:
         return 0 if pointer.value and size.value else 7
 
     def cublasGemmEx(
-        self, handle, turn_a, turn_b, m, n, k, alpha, a, a_type, lda, b, b_type, ldb, beta, c, c_type, ldc, compute, algorithm
+        self, handle, turn_a, turn_b, m, n, k, alpha, a, a_type, lda, b, b_type, ldb, beta, c, c_type, ldc, compute,
+        algorithm, operands=(),
     ) -> int:  # fmt: skip
         if a_type != b_type or a_type != c_type or compute not in self._COMPUTES[c_type] or algorithm != -1:
             return 15
@@ -44,6 +45,8 @@ class Blas:
         multiply()
         if MACHINE.tape is not None:
             MACHINE.tape.steps.append(multiply)
+            for pointer in operands or (a, b, c):
+                MACHINE.tape.used_at(pointer.value)
         return 0
 
     def cublasGemmStridedBatchedEx(
@@ -54,7 +57,8 @@ class Blas:
         for item in range(items):
             at = [ctypes.c_void_p(p.value + item * step.value * size) for p, step in ((a, step_a), (b, step_b), (c, step_c))]
             status = self.cublasGemmEx(
-                handle, turn_a, turn_b, m, n, k, alpha, at[0], a_type, lda, at[1], b_type, ldb, beta, at[2], c_type, ldc, compute, algorithm
+                handle, turn_a, turn_b, m, n, k, alpha, at[0], a_type, lda, at[1], b_type, ldb, beta, at[2], c_type, ldc, compute,
+                algorithm, operands=(a, b, c),
             )  # fmt: skip
             if status:
                 return status

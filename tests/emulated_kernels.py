@@ -72,8 +72,8 @@ class RawModule:
             again = functools.partial(function, ctypes.c_uint(grid[0]), ctypes.c_uint(block[0]), *sent)
             again()
             if MACHINE.tape is not None:
-                # Keep references to the arguments, so that their memory stays allocated.
-                MACHINE.tape.steps.append(lambda held=arguments: again())
+                MACHINE.tape.steps.append(again)
+                MACHINE.tape.used([value._a for value in arguments if isinstance(value, ndarray)])
 
         return start
 

@@ -58,7 +58,8 @@ class Graph(Generic[T]):
     Parameters
     ----------
     work : function
-        Function without arguments; it returns arrays whose contents each `launch` renews.
+        Function without arguments; it returns arrays whose contents each `launch` renews. The graph keeps it, and with it the arrays that
+        it reads: their memory must not be used for anything else while the graph can be launched.
     counters : sequence of (object, str)
         Attributes of objects, or entries of dictionaries, that are host integers, which the work increments and uses as steps of random
         streams. Every launch increments them as the work would, and draws at their steps.
@@ -72,14 +73,15 @@ class Graph(Generic[T]):
     def __init__(self, work: Callable[[], T], counters: Sequence[tuple[Any, str]] = ()) -> None:
         # All memory of the graph comes from its own pool, which exists as long as the graph; nothing else writes there.
         self._pool = gpu.cupy().cuda.MemoryPool()
+        self._work = work
         self._counters = list(counters)
         self._first = [read_counter(*counter) for counter in self._counters]
         self._moved = copied(np.zeros(len(self._first), np.uint64), "gpu")
         with gpu.cupy().cuda.using_allocator(self._pool.malloc):
-            self._capture(work)
+            self._capture()
         self._expected = list(self._first)
 
-    def _capture(self, work: Callable[[], T]) -> None:
+    def _capture(self) -> None:
         global _capturing
         stream = _stream()
         for place, (counter, first) in enumerate(zip(self._counters, self._first, strict=True)):
@@ -87,7 +89,7 @@ class Graph(Generic[T]):
         stream.begin_capture()
         _capturing = True
         try:
-            self.result = work()
+            self.result = self._work()
             self._advance = [read_counter(*counter) - first for counter, first in zip(self._counters, self._first, strict=True)]
             for place, advance in enumerate(self._advance):
                 self._moved[place : place + 1] += np.uint64(advance)
