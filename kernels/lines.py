@@ -71,10 +71,12 @@ def _add(values, out):
 
 
 @compiled
-def _sums(grid, rows, columns, folded, along, across):
+def _sums(grid, rows, columns, unit, rest, folded, along, across):
     """Compute both sums of eight rows at a time, while they are in the cache; ``folded`` has room for an eighth of a row of a tile."""
+    height, width = grid.shape
+    across[:] = 0.0
     for tile in range(across.shape[0]):
-        j, stop = tile * rows, min((tile + 1) * rows, grid.shape[0])
+        j, stop = tile * rows, min((tile + 1) * rows, height)
         while j < stop:
             end = j + 8 if j + 8 <= stop else j + 1
             for row in range(j, end):
@@ -85,6 +87,13 @@ def _sums(grid, rows, columns, folded, along, across):
             else:
                 _add(grid[j], across[tile])
             j = end
+        share = min(rows, height - tile * rows) * rest
+        for i in range(width):
+            across[tile, i] = across[tile, i] * unit + share
+    for beside in range(along.shape[1]):
+        share = min(columns, width - beside * columns) * rest
+        for j in range(height):
+            along[j, beside] = along[j, beside] * unit + share
 
 
 @compiled
@@ -123,20 +132,19 @@ def row_weighted(counts, values, products):
     return _row_total(products[:width], products[width : width + width // 8])
 
 
-def _totals(values: np.ndarray) -> np.ndarray:
-    """Return the sums of the columns of ``values`` (n, columns) float64 in the order of `_total`.
-
-    Not compiled: these are sums over lines, not over devices, and compilation takes longer than all of them in a short run.
-    """
-    whole = len(values) // 4 * 4
-    parts = np.zeros((4, values.shape[1]))
-    if whole > 0:
-        # Accumulation, unlike a sum, adds one number after the other.
-        parts = np.add.accumulate(values[:whole].reshape(-1, 4, values.shape[1]), axis=0)[-1]
-    first = parts[0]
-    for row in values[whole:]:
-        first = first + row
-    return (first + parts[1]) + (parts[2] + parts[3])
+@compiled
+def _weighted_total(amounts, values):
+    """Return the sum of amounts times values in the order of `_total`."""
+    a, b, c, d = 0.0, 0.0, 0.0, 0.0
+    whole = values.size // 4 * 4
+    for i in range(0, whole, 4):
+        a += amounts[i] * values[i]
+        b += amounts[i + 1] * values[i + 1]
+        c += amounts[i + 2] * values[i + 2]
+        d += amounts[i + 3] * values[i + 3]
+    for i in range(whole, values.size):
+        a += amounts[i] * values[i]
+    return (a + b) + (c + d)
 
 
 def line_sums(grid: np.ndarray, rows: int, columns: int, unit: float = 1.0, rest: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -167,12 +175,8 @@ def line_sums(grid: np.ndarray, rows: int, columns: int, unit: float = 1.0, rest
         for tile, top in enumerate(tops):
             across[tile] = grid[top : top + rows].sum(axis=0, dtype=np.float64) * unit + min(rows, height - top) * rest
         return along, across
-    along, across = np.empty((height, len(lefts))), np.zeros((len(tops), width))
-    _sums(grid, rows, columns, np.empty(min(columns, width) // 8, grid.dtype), along, across)
-    for sums in (along, across):
-        sums *= unit
-    along += [min(columns, width - left) * rest for left in lefts]
-    across += [[min(rows, height - top) * rest] for top in tops]
+    along, across = np.empty((height, len(lefts))), np.empty((len(tops), width))
+    _sums(grid, rows, columns, unit, rest, np.empty(min(columns, width) // 8, grid.dtype), along, across)
     return along, across
 
 
@@ -216,7 +220,9 @@ def line_pulses(words: np.ndarray) -> np.ndarray:
 
 def line_total(amounts: np.ndarray, values: np.ndarray) -> Any:
     """Return the sum of amounts times values over all lines, both (lines,): a float64 number, or a 0-d device array."""
-    return (amounts * values).sum(dtype=np.float64) if on_gpu(values) else float(_totals((amounts * values)[:, None])[0])
+    if on_gpu(values):
+        return (amounts * values).sum(dtype=np.float64)
+    return _weighted_total(np.ascontiguousarray(amounts, np.float64), np.ascontiguousarray(values, np.float64))
 
 
 def half_selected(along: np.ndarray, across: np.ndarray, on_rows: np.ndarray, on_columns: np.ndarray) -> Any:
@@ -231,7 +237,8 @@ def half_selected(along: np.ndarray, across: np.ndarray, on_rows: np.ndarray, on
     """
     if on_gpu(along):
         return line_total(on_rows, along.sum(axis=1)) + line_total(on_columns, across.sum(axis=0))
-    return sum(float(one) for sums in (on_rows[:, None] * along, on_columns[:, None] * across.T) for one in _totals(sums))
+    on_rows, on_columns = on_rows.astype(np.float64), on_columns.astype(np.float64)
+    return sum([*(line_total(on_rows, sums) for sums in along.T), *(line_total(on_columns, sums) for sums in across)])
 
 
 @compiled
@@ -253,4 +260,4 @@ def weighted_count(counts: np.ndarray, values: np.ndarray) -> Any:
         return (counts * values.astype(np.float64)).sum()
     sums = np.zeros(values.shape[1])
     _weighted(counts.astype(np.int32, copy=False), values, np.empty(values.shape[1], values.dtype), sums)
-    return float(_totals(sums[:, None])[0])
+    return _total(sums)

@@ -6,6 +6,7 @@ recording belong to the recording; others are named by whoever records, and may 
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -84,7 +85,9 @@ class Recording(Generic[T]):
         self._calls = np.array([(function, address(frame), *sizes) for function, frame, *sizes in calls.rows], np.int64).reshape(
             -1, 4
         )
-        self._forms, self._at, self._tied = [_form(array) for array in arrays], _addresses(arrays), _overlapping(arrays)
+        self._forms, self._tied = [_form(array) for array in arrays], _overlapping(arrays)
+        self._at = np.array([address(array) for array in arrays], np.int64)
+        self._latest = [(weakref.ref(array), address(array)) for array in arrays]
         # Words that differ from launch to launch: references to arrays, and steps of random streams. All are stored anew, so that an
         # interrupted launch leaves nothing that the next one would build upon.
         places, self._array_of = _references(calls, own, arrays)
@@ -95,13 +98,24 @@ class Recording(Generic[T]):
 
     def fits(self, arrays: Sequence[np.ndarray]) -> bool:
         """Whether arrays have the forms of those that the work was recorded with, and overlap as those did."""
-        if len(arrays) != len(self._forms) or any(_form(one) != form for one, form in zip(arrays, self._forms, strict=True)):
+        if len(arrays) != len(self._forms):
             return False
+        for array, form, (latest, _) in zip(arrays, self._forms, self._latest, strict=True):
+            # Those of the last launch have it.
+            if latest() is not array and _form(array) != form:
+                return False
         return all(address(arrays[i]) - self._at[i] == address(arrays[j]) - self._at[j] for i, j in self._tied)
+
+    def _addresses(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the addresses of arrays, of which many are those of the launch before: asking them again takes several times as long."""
+        for number, array in enumerate(arrays):
+            if self._latest[number][0]() is not array:
+                self._latest[number] = weakref.ref(array), address(array)
+        return np.array([at for _, at in self._latest], np.int64)
 
     def launch(self, arrays: Sequence[np.ndarray]) -> T:
         """Repeat the work with such ``arrays`` and return its result, in memory that the next launch overwrites."""
-        now, steps = _addresses(arrays), [read_counter(*counter) for counter in self._counters]
+        now, steps = self._addresses(arrays), [read_counter(*counter) for counter in self._counters]
         drawn = np.array([step - before for step, before in zip(steps, self._first, strict=True)], np.int64)
         moved = np.concatenate([(now - self._at)[self._array_of], drawn[self._counter_of]])
         with one_blas_thread:
@@ -113,10 +127,6 @@ class Recording(Generic[T]):
     def counts(self) -> list[tuple[Any, str, int]]:
         """Return what the last launch counted: objects, names of their attributes, and amounts."""
         return [(holder, name, factor * int(words[place])) for words, place, holder, name, factor in self.calls.counts]
-
-
-def _addresses(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    return np.array([address(array) for array in arrays], np.int64)
 
 
 def _form(array: np.ndarray) -> tuple[Any, ...]:

@@ -286,7 +286,7 @@ def call_all(calls: np.ndarray, places: np.ndarray = _NO_WORDS, values: np.ndarr
     places, values : (words,) int64 arrays
         Addresses of words, and what is stored there before the first call.
     """
-    most = int(max(-(-calls[:, 2] // calls[:, 3]))) if len(calls) > 1 else -(-int(calls[0, 2]) // int(calls[0, 3]))
+    most = int((-(-calls[:, 2] // calls[:, 3])).max()) if len(calls) > 1 else -(-int(calls[0, 2]) // int(calls[0, 3]))
     threads = 1 if most == 1 else min(thread_count(), most)
     if threads > 1 or most == 1 or _stopwatch is None:
         _pool.run_compiled(calls, threads, places, values)

@@ -57,6 +57,8 @@ class Array(WritableArray, Stateful):
 
     specified = ("device",)
     pulses = Count()
+    # Cached: whether rows may have constant steps.
+    _constant: bool | None
 
     def __init__(
         self,
@@ -75,7 +77,7 @@ class Array(WritableArray, Stateful):
         self._clip()
         self._written = self.state.copy() if self._write_noise > 0 else None
         self._ageing = Ageing(device, shape, key.fold("ageing"), dtype) if device.ages else None
-        self._apparent = self._lines = None
+        self._apparent = self._lines = self._constant = None
 
     def pulse(
         self,
@@ -155,7 +157,9 @@ class Array(WritableArray, Stateful):
         watched = self._ageing is not None or self._written is not None or "pulses_left" in self.parameters
         if watched or self.drifts or on_gpu(self.state) or self.apparent is not self.state:
             return False
-        return self._pulsed(False, Key(0), False).some_constant
+        if self._constant is None:
+            self._constant = self._pulsed(False, Key(0), False).some_constant
+        return self._constant
 
     def move_constant(
         self, sent: SentRows, one_sided: bool, key: Key, steps: np.ndarray, turned: bool
@@ -308,4 +312,4 @@ class Array(WritableArray, Stateful):
         self._written = copied(tree["written"], backend) if "written" in tree else None
         aged = {"device": self.device}
         self._ageing = Ageing.from_snapshot(aged, tree["ageing"], backend) if "ageing" in tree else None
-        self._apparent = self._lines = None
+        self._apparent = self._lines = self._constant = None

@@ -13,10 +13,12 @@ Nothing here depends on the rule, so new rules have a latency too.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -159,12 +161,12 @@ class Recorder:
         """Add what the outermost concurrent loop declared, which is mostly what it declared in the batch before."""
         events, sent = tuple(self._events), self._sent
         self._events, self._sent = [], []
-        path, slots, overlapped = _evaluated(events, sent) if sent else _evaluated_before(events)
+        path, slots, overlapped = _evaluated(events)
         self.path.add(path)
         if slots:
-            count(self._slots_of, slots=sum(slots))
+            count(self._slots_of, slots=sum(_amount(one, sent) for one in slots))
         if overlapped:
-            count(self._slots_of, overlapped=sum(overlapped))
+            count(self._slots_of, overlapped=sum(_amount(one, sent) for one in overlapped))
 
 
 _Event = tuple[str, ...] | tuple[str, str, int] | Frozen
@@ -172,18 +174,28 @@ _Event = tuple[str, ...] | tuple[str, str, int] | Frozen
 _BRANCH, _END, _CLOSE, _SLOTS = ("branch", ""), ("end", ""), ("close", ""), ("slots", "")
 
 
-def _evaluated(events: Sequence[_Event], sent: Sequence[Any]) -> tuple[Path, list[Any], list[Any]]:
-    """Return the path of an outermost concurrent loop, its slots, and its slots during reads of layers.
+@dataclass(frozen=True)
+class _Slots:
+    """Slots of several updates: the sum, or the largest amount. Updates are given by their numbers in the outermost loop."""
 
-    Parameters
-    ----------
-    events : sequence of _Event
-    sent : sequence
-        Amounts of the slots, in order.
-    """
-    amounts, overlapped = iter(sent), list[Any]()
-    paths: list[tuple[Path, list[Any]]] = [(Path(), [])]
-    loops: list[tuple[str, list[tuple[Path, list[Any]]]]] = []
+    largest: bool
+    of: tuple[int | _Slots, ...]
+
+
+def _amount(slots: int | _Slots, sent: Sequence[Any]) -> Any:
+    """Return the amount for a batch whose updates ``sent`` these numbers of slots."""
+    if isinstance(slots, int):
+        return sent[slots]
+    amounts = [_amount(one, sent) for one in slots.of]
+    return functools.reduce(np.maximum, amounts) if slots.largest else sum(amounts)
+
+
+@functools.lru_cache(maxsize=1024)
+def _evaluated(events: tuple[_Event, ...]) -> tuple[Path, list[int | _Slots], list[int | _Slots]]:
+    """Return the path of an outermost concurrent loop, its slots, and its slots during reads of layers; each list is to be added up."""
+    updates, overlapped = itertools.count(), list[int | _Slots]()
+    paths: list[tuple[Path, list[int | _Slots]]] = [(Path(), [])]
+    loops: list[tuple[str, list[tuple[Path, list[int | _Slots]]]]] = []
     for event in events:
         path, slots = paths[-1]
         if event == _BRANCH:
@@ -191,10 +203,10 @@ def _evaluated(events: Sequence[_Event], sent: Sequence[Any]) -> tuple[Path, lis
         elif event == _END:
             loops[-1][1].append(paths.pop())
         elif event == _SLOTS:
-            slots.append(next(amounts))
+            slots.append(next(updates))
         elif event == _CLOSE:
             only_if, branches = loops.pop()
-            own = [sum(some) for _, some in branches if some]
+            own = [_Slots(False, tuple(some)) for _, some in branches if some]
             during_reads = only_if == WHILE_WRITTEN and len(paths) == 1 and bool(own)
             part = joined(only_if, [branch for branch, _ in branches], during_reads)
             if isinstance(part, Path):
@@ -202,9 +214,9 @@ def _evaluated(events: Sequence[_Event], sent: Sequence[Any]) -> tuple[Path, lis
             elif part is not None:
                 path.parts[part] += 1
             if during_reads:
-                overlapped.append(sum(own))
+                overlapped.append(_Slots(False, tuple(own)))
             elif own:
-                slots.append(sum(own) if only_if else functools.reduce(np.maximum, own))
+                slots.append(_Slots(not only_if, tuple(own)))
         elif isinstance(event, Frozen):
             path.add(event)
         elif len(event) == 1:
@@ -213,11 +225,6 @@ def _evaluated(events: Sequence[_Event], sent: Sequence[Any]) -> tuple[Path, lis
             kind, place, amount = event
             path.terms[kind, place] += int(amount)
     return (*paths[0], overlapped)
-
-
-@functools.lru_cache(maxsize=1024)
-def _evaluated_before(events: tuple[_Event, ...]) -> tuple[Path, list[Any], list[Any]]:
-    return _evaluated(events, ())
 
 
 _RECORDER: ContextVar[Recorder | None] = ContextVar("recorder", default=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -180,23 +180,24 @@ class StochasticPulses(Scheme):
         largest = np.stack([largest_magnitudes(side) for side in (pre, post)])
         if not capturing():
             largest, steps = to_host(largest), float(steps)
-        largest_pre, largest_post = (side.astype(np.float64) for side in largest)
+        largest_pre, largest_post = largest.astype(np.float64)
         wanted = abs(steps) * largest_pre * largest_post
         if not capturing() and not np.isfinite(wanted).all():
             raise NonFiniteError("an update product is not finite")
+        # Products of zero get ones in between, and no pulses at the end.
+        some = wanted > 0
+        wanted, largest_pre, largest_post = (np.where(some, one, 1.0) for one in (wanted, largest_pre, largest_post))
+        each: Any = abs(steps)
         trains = None
         if self.bound_management == "repeat" and wanted.max(initial=0.0) > self.length:
             trains = np.clip(np.ceil(wanted / self.length), 1, self.most_trains).astype(np.int64)
-            wanted = wanted / trains
-        some = wanted > 0
+            wanted, each = wanted / trains, each / trains
         length = np.minimum(np.ceil(wanted), self.length) if self.length_management else np.full_like(wanted, self.length)
-        length = np.where(some, length, 0.0)
-        each = abs(steps) if trains is None else abs(steps) / trains
-        share = np.where(length > 0, np.sqrt(each / np.where(length > 0, length, 1.0)), 0.0)
-        balance = np.ones_like(share)
-        if self.update_management:
-            balance = np.where(some, largest_post / np.where(some, largest_pre, 1.0), 1.0)
-            if self.bound_management == "spare-pre":
-                balance *= np.where(some, np.minimum(1.0, length / np.where(some, wanted, 1.0)), 1.0)
-            balance = np.sqrt(balance)
-        return share * balance, share / balance, length.astype(np.int64), trains
+        share, whole = np.where(some, np.sqrt(each / length), 0.0), np.where(some, length, 0.0).astype(np.int64)
+        if not self.update_management:
+            return share, share, whole, trains
+        balance = largest_post / largest_pre
+        if self.bound_management == "spare-pre":
+            balance = balance * np.minimum(1.0, length / wanted)
+        balance = np.sqrt(balance)
+        return share * balance, share / balance, whole, trains
