@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -152,8 +153,11 @@ class TrainingStep:
         # Read operands belong to the graph, which has to compute them itself.
         self._forget()
 
+        # A reference from the graph to its owner would keep both, and their memory, until a collection of garbage.
+        owner = weakref.proxy(self)
+
         def work() -> tuple[StepResult, Any]:
-            result = self._once(rule, x, target, rate, recorder)
+            result = owner._once(rule, x, target, rate, recorder)
             counts.close()
             return result
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -59,6 +62,20 @@ def test_a_graph_gives_the_same_bits(device, whole_products, few, monkeypatch, n
     assert_same(replayed.network.snapshot(), stepped.network.snapshot())
     for column in ("train_accuracy", "test_accuracy", "energy", "pulses", "conversions_out", "saturated_out"):
         assert replayed.history[column] == stepped.history[column]
+
+
+def test_a_graph_is_freed_with_its_training_step(device, whole_products, few) -> None:
+    """Without a collection of garbage: its memory is that of a batch on the GPU."""
+    run = trained(SUBSTRATES["constant steps"], "s+f", few)
+    graphs = [weakref.ref(batch.graph) for batch in run._training_step._captured.values()]
+    assert graphs
+    gc.collect()
+    gc.disable()
+    try:
+        run._training_step = None
+        assert all(graph() is None for graph in graphs)
+    finally:
+        gc.enable()
 
 
 def test_graphs_and_single_steps_take_turns(device, whole_products, few, tmp_path) -> None:
