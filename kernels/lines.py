@@ -50,7 +50,7 @@ def _fold(values, out):
 
 
 @compiled
-def _row_total(values, folded):
+def row_total(values, folded):
     """Return the sum of a row; ``folded`` has room for an eighth of it."""
     part = values.size // 8
     _fold(values[: 8 * part], folded[:part])
@@ -81,7 +81,7 @@ def _sums(grid, rows, columns, unit, rest, folded, along, across):
             end = j + 8 if j + 8 <= stop else j + 1
             for row in range(j, end):
                 for beside in range(along.shape[1]):
-                    along[row, beside] = _row_total(grid[row, beside * columns : (beside + 1) * columns], folded)
+                    along[row, beside] = row_total(grid[row, beside * columns : (beside + 1) * columns], folded)
             if end == j + 8:
                 _add_eight(grid[j:end], across[tile])
             else:
@@ -129,7 +129,7 @@ def row_weighted(counts, values, products):
     """Return the sum of counts times values over a row; ``products`` holds a row and an eighth of one, in the type of the values."""
     width = counts.size
     _multiply(counts, values, products[:width])
-    return _row_total(products[:width], products[width : width + width // 8])
+    return row_total(products[:width], products[width : width + width // 8])
 
 
 @compiled

@@ -15,8 +15,10 @@ import threading
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 
 from analogpc.kernels.calls import recorded
+from analogpc.kernels.compiled import intrinsic
 from analogpc.kernels.gemm import address
 from analogpc.kernels.gpu.arrays import on_gpu
 
@@ -187,3 +189,13 @@ def without_zeros(array: np.ndarray) -> np.ndarray:
     if on_gpu(array) or array.nbytes < LARGE or not all_zero(array):
         return array
     return unwritten_zeros(array.shape, array.dtype)
+
+
+@intrinsic("void(int64)")
+def prefetch(builder, address):
+    """Ask in a kernel for the cache line of an address, without waiting for it."""
+    pointer, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [pointer, flag, flag, flag])
+    function = builder.module.declare_intrinsic("llvm.prefetch", [pointer], kind)
+    # For reading, into all caches, data.
+    builder.call(function, [builder.inttoptr(address, pointer), flag(0), flag(3), flag(1)])

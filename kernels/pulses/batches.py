@@ -165,7 +165,7 @@ class PulsedGrid:
         Returns
         -------
         (rows,) int64 array
-            Number of pulses of each row; negative in the other rows, unless they have no slot in common with a column.
+            Number of pulses of each row; negative in the other rows, unless they receive none for sure.
         """
         (height, width), columns = self.state.shape, sent.columns
         fired = empty((height,), np.int64, self.state)

@@ -19,7 +19,8 @@ import math
 import numpy as np
 
 from analogpc.kernels.compiled import compiled
-from analogpc.kernels.lines import row_weighted
+from analogpc.kernels.lines import row_total, row_weighted
+from analogpc.kernels.memory import prefetch
 from analogpc.kernels.random.streams import LARGEST_NORMAL, normal, philox, row_normals, split
 from analogpc.kernels.words import SLOTS, count_bits, lowest_bit
 
@@ -27,6 +28,8 @@ _BATCH = np.uint32(0x80000000)
 """Bit in the second word of the counters of whole-batch draws, which those of single pulses never have."""
 _FEW = 16
 """All devices of a row are moved together unless there are fewer pulses than one for this many devices."""
+_AHEAD = 4
+"""Number of rows from a prefetch to the use of what it brings."""
 
 
 @compiled(forceinline=True)
@@ -99,29 +102,6 @@ def _words(c0, c1, step, k0, k1):
 
 
 @compiled(error_model="numpy")
-def _move_few(state, ups, downs, up, down, low, high, spread, most, marks, j, k0, k1, step, unsafe):
-    """Perform `_mark_unsafe` and `_move_safe` for the few devices in ``marks``: only these get a normal number."""
-    kind, some = type(spread), 0
-    for w in range(marks.size):
-        bits = marks[w]
-        while bits != 0:
-            i = 64 * w + int(lowest_bit(bits))
-            bits &= bits - np.uint64(1)
-            unsafe[i] = 0
-            if ups[i] + downs[i] == 0 or low[i] >= high[i]:
-                continue
-            xi = kind(0)
-            if not _safe(state[i], ups[i], downs[i], up[i], down[i], low[i], high[i], most):
-                unsafe[i] = 1
-                some += 1
-                continue
-            if spread > 0:
-                xi = kind(normal(_words(np.uint32(i // 4), _BATCH | np.uint32(j), step, k0, k1)[i % 4]))
-            state[i] = _moved(state[i], ups[i], downs[i], up[i], down[i], low[i], high[i], spread, xi)
-    return some
-
-
-@compiled(error_model="numpy")
 def _one_device(state, row, column, turn, j, i, up, down, low, high, spread, one_sided, index, k0, k1, steps):
     """Apply the products of a batch in turn, as many at a time as are safe; ``row`` and ``column`` are the trains of its lines."""
     w, kind = state, type(state)
@@ -156,10 +136,77 @@ def _one_device(state, row, column, turn, j, i, up, down, low, high, spread, one
     return w
 
 
+@compiled
+def _sum_few(state, counts, first, second, one_sided, marks, products):
+    """Return what `lines.row_weighted` returns; ``products`` holds zeros for a row, and room for an eighth of one."""
+    kind, width = state.dtype.type, state.size
+    for w in range(marks.size):
+        bits = marks[w]
+        while bits != 0:
+            i = 64 * w + int(lowest_bit(bits))
+            bits &= bits - np.uint64(1)
+            products[i] = (kind(counts[first, i]) + (kind(0) if one_sided else kind(counts[second, i]))) * state[i]
+    total = row_total(products[:width], products[width : width + width // 8])
+    for w in range(marks.size):
+        bits = marks[w]
+        while bits != 0:
+            products[64 * w + int(lowest_bit(bits))] = kind(0)
+            bits &= bits - np.uint64(1)
+    return total
+
+
+@compiled(error_model="numpy")
+def _move_few(
+    state, counts, first, second, one_sided, up, down, low, high, spread, most, marks, j, k0, k1, step, row, columns, turn, steps
+):  # fmt: skip
+    """Move the few devices in ``marks``: only these get a normal number."""
+    kind = type(spread)
+    for w in range(marks.size):
+        bits = marks[w]
+        while bits != 0:
+            i = 64 * w + int(lowest_bit(bits))
+            bits &= bits - np.uint64(1)
+            ups, downs = kind(counts[first, i]), kind(0) if one_sided else kind(counts[second, i])
+            if ups + downs == 0 or low[i] >= high[i]:
+                continue
+            if _safe(state[i], ups, downs, up[i], down[i], low[i], high[i], most):
+                xi = kind(0)
+                if spread > 0:
+                    xi = kind(normal(_words(np.uint32(i // 4), _BATCH | np.uint32(j), step, k0, k1)[i % 4]))
+                state[i] = _moved(state[i], ups, downs, up[i], down[i], low[i], high[i], spread, xi)
+            else:
+                # fmt: off
+                state[i] = _one_device(
+                    state[i], row, columns[i], turn, j, i, up[i], down[i], low[i], high[i], spread, one_sided, j * state.size + i,
+                    k0, k1, steps,
+                )
+                # fmt: on
+
+
+@compiled(forceinline=True)
+def _prefetch_one(array, j, i):
+    prefetch(array.ctypes.data + j * array.strides[0] + i * array.strides[1])
+
+
+@compiled
+def _prefetch_few(j, state, up, down, low, high, marks):
+    """Bring what `_move_few` will need of a row to the cache, which would wait for memory at every device."""
+    for w in range(marks.shape[1]):
+        bits = marks[j, w]
+        while bits != 0:
+            i = 64 * w + int(lowest_bit(bits))
+            bits &= bits - np.uint64(1)
+            _prefetch_one(state, j, i)
+            _prefetch_one(up, j, i)
+            _prefetch_one(down, j, i)
+            _prefetch_one(low, j, i)
+            _prefetch_one(high, j, i)
+
+
 def room(width: int, dtype: np.dtype) -> tuple[np.ndarray, ...]:
-    """Allocate working space for rows: pulses upwards, downwards and both; normal numbers, marks, products of states."""
+    """Allocate working space for rows: pulses upwards, downwards and both; normal numbers, marks, products of states, and of few."""
     xi, unsafe = np.zeros((width + 3) // 4 * 4, np.float32), np.empty(width, np.uint8)
-    return np.empty((3, width), dtype), xi, unsafe, np.empty(width + width // 8, dtype)
+    return np.empty((3, width), dtype), xi, unsafe, np.empty(width + width // 8, dtype), np.zeros(width + width // 8, dtype)
 
 
 @compiled
@@ -172,43 +219,49 @@ def apply_constant(
     ``slots`` (rows,) are the numbers of slots of a row; rows without one receive no pulse. ``rows`` (rows, n) and ``columns`` (columns,
     n) hold the trains of a line contiguously; ``counts``, ``marks`` and ``pulses`` are from `count_coincidences`. ``turn`` is 0, or the
     sign bit if all directions are inverted. ``fired`` (rows,) int64 is set to the number of pulses that a row received, or to -1 if it
-    has state-dependent steps; a nonempty ``found`` (rows,) float64 is set to the sum of the states before the batch, each times its
-    pulses. A nonempty ``received`` (rows, columns) counts the pulses.
+    received any and has state-dependent steps; a nonempty ``found`` (rows,) float64 is set to the sum of the states before the batch,
+    each times its pulses. A nonempty ``received`` (rows, columns) counts the pulses.
     """
     width = state.shape[1]
     c2, c3 = split(steps[0])
     most = spread * type(spread)(LARGEST_NORMAL)
-    loaded, xi, unsafe, products = room
+    loaded, xi, unsafe, products, few = room
     ups, downs, both = loaded[0], loaded[1], loaded[2]
     first, second = (1, 0) if turn != 0 else (0, 1)
     for j in range(begin, end):
+        ahead = j + _AHEAD
+        if ahead < end and slots[ahead] > 0 and _FEW * (pulses[ahead, 0] + pulses[ahead, 1]) < width:
+            _prefetch_few(ahead, state, up, down, low, high, marks)
         fired[j] = 0
         if found.size > 0:
             found[j] = 0.0
         if slots[j] == 0:
             continue
+        fired[j] = pulses[j, first] + (0 if one_sided else pulses[j, second])
+        if fired[j] == 0:
+            continue
         if _depends(shape_up[j], shape_down[j]):
             fired[j] = -1
             continue
-        fired[j] = pulses[j, first] + (0 if one_sided else pulses[j, second])
-        if fired[j] == 0:
+        if _FEW * fired[j] < width:
+            for i in range(width if received.size > 0 else 0):
+                received[j, i] += np.int32(counts[j, first, i]) + (np.int32(0) if one_sided else np.int32(counts[j, second, i]))
+            if found.size > 0:
+                found[j] = _sum_few(state[j], counts[j], first, second, one_sided, marks[j], few)
+            _move_few(
+                state[j], counts[j], first, second, one_sided, up[j], down[j], low[j], high[j], spread, most, marks[j], j, k0, k1,
+                steps[0], rows[j], columns, turn, steps,
+            )  # fmt: skip
             continue
         _load(counts[j, first], counts[j, second], one_sided, loaded)
         for i in range(width if received.size > 0 else 0):
             received[j, i] += np.int32(both[i])
         if found.size > 0:
             found[j] = row_weighted(both, state[j], products)
-        if _FEW * fired[j] < width:
-            # fmt: off
-            some = _move_few(
-                state[j], ups, downs, up[j], down[j], low[j], high[j], spread, most, marks[j], j, k0, k1, steps[0], unsafe,
-            )
-            # fmt: on
-        else:
-            if spread > 0:
-                row_normals(xi, _BATCH | np.uint32(j), c2, c3, k0, k1, 0)
-            some = _mark_unsafe(state[j], ups, downs, up[j], down[j], low[j], high[j], most, unsafe)
-            _move_safe(state[j], ups, downs, up[j], down[j], low[j], high[j], spread, unsafe, xi)
+        if spread > 0:
+            row_normals(xi, _BATCH | np.uint32(j), c2, c3, k0, k1, 0)
+        some = _mark_unsafe(state[j], ups, downs, up[j], down[j], low[j], high[j], most, unsafe)
+        _move_safe(state[j], ups, downs, up[j], down[j], low[j], high[j], spread, unsafe, xi)
         for i in range(width if some > 0 else 0):
             if unsafe[i] and ups[i] + downs[i] > 0:
                 # fmt: off

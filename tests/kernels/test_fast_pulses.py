@@ -205,6 +205,37 @@ def test_devices_that_depend_on_the_state_do_not_see_how_a_batch_is_cut(rng, noi
     np.testing.assert_array_equal(learn(()), learn((5, 7)))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("one_sided", [False, True])
+@pytest.mark.parametrize("counted", [False, True])
+def test_rows_of_few_pulses_are_moved_alike(rng, dtype, one_sided, counted):
+    """The same devices in a wide grid, whose rows have few pulses for their width, and in a narrow one, which moves all together."""
+    height, narrow, wide = 9, 8, 256
+    rows, columns = random_trains(rng, 2, height, 0.05), random_trains(rng, 2, narrow, 0.1)
+    # Only the first half of the rows: the others stay without pulses.
+    rows[:, height // 2 :] &= SIGN
+    p = {name: np.zeros((height, wide), dtype) for name in devices((1, 1))}
+    p["up"], p["down"], p["low"], p["high"] = (v * (1 + rng.random((height, wide))).astype(dtype) for v in (0.01, 0.02, -9, 9))
+    state, beside = rng.normal(size=(height, wide)).astype(dtype), np.zeros((2, wide), np.uint32)
+    beside[:, :narrow] = columns
+    results = []
+    for width, sent in ((narrow, columns), (wide, beside)):
+        own = {name: np.ascontiguousarray(values[:, :width]) for name, values in p.items()}
+        new, found = state[:, :width].copy(), np.zeros(height)
+        received = np.zeros(new.shape, np.int32) if counted else None
+        pulses = apply_batch(new, rows, sent, own, linear(0.3), one_sided, Key(5), 3, received, found)
+        results.append((new[:, :narrow], pulses, found, None if received is None else received[:, :narrow]))
+        np.testing.assert_array_equal(new[:, narrow:], state[:, narrow:width])
+    (all_states, all_pulses, all_found, all_received), (few_states, few_pulses, few_found, few_received) = results
+    assert all_pulses == few_pulses > 0
+    assert not np.array_equal(few_states, state[:, :narrow])
+    np.testing.assert_array_equal(few_states, all_states)
+    np.testing.assert_allclose(few_found, all_found, rtol=1e-5)
+    if counted:
+        np.testing.assert_array_equal(few_received, all_received)
+        assert few_received.sum() == few_pulses
+
+
 def test_a_long_batch_is_cut_into_parts_with_steps_of_their_own():
     shape = (3, 10)
     rows, columns = same_trains([2] * 600, shape)
