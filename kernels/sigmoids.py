@@ -20,7 +20,8 @@ _THERE = {
 }
 _ONE = np.float32(1)
 
-# x P(x^2) / Q(x^2) for tanh up to |x| = 9, where its float32 value is 1: a fit of the same kind, relative error 2.1e-8 in exact arithmetic.
+# x P(x^2) / Q(x^2) for tanh up to |x| = 9, where its float32 value is 1: a rational fit as in `activations`, relative error 2.1e-8 in exact
+# arithmetic.
 _TANH_END = np.float32(9)
 _T1, _T2, _T3, _T4 = np.float32(0.133810267), np.float32(0.0034955896), np.float32(2.06091063e-5), np.float32(1.33546925e-8)
 _U1, _U2, _U3, _U4 = np.float32(0.467143416), np.float32(0.0258769877), np.float32(3.28563736e-4), np.float32(7.77657135e-7)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from analogpc.devices.costs.digital import count_digital
-from analogpc.devices.matrix import DigitalMatrix, Matrix
+from analogpc.devices.digital_matrix import DigitalMatrix
+from analogpc.devices.matrix import Matrix
 from analogpc.kernels.descent import AdamFactors, adam_step_parts
 from analogpc.kernels.products import outer, outer_macs
 

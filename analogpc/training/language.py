@@ -15,7 +15,7 @@ import numpy as np
 from analogpc.data.text import TextData
 from analogpc.data.tokeniser import Tokeniser
 from analogpc.devices.costs.ledger import Ledger
-from analogpc.devices.costs.meter import Meter
+from analogpc.devices.costs.meter import total_of
 from analogpc.devices.matrix import NonFiniteError
 from analogpc.kernels.blas_threads import one_blas_thread
 from analogpc.kernels.gpu.arrays import Backend, in_tree, to_host
@@ -189,7 +189,7 @@ class LanguageRun(Billing):
         """Evaluate, append to the history, and keep the weights if they are the best so far."""
         key = Key(self.study.seed).fold("evaluate", self.batch)
         found = perplexity(self.network, data, "validation", instances=self.study.evaluate_on, key=key)
-        meter, before = self._meter(), self._tally
+        meter, before = total_of(matrix.meter for matrix in self.network.matrices().values()), self._tally
         row = {
             "batch": self.batch,
             "train_perplexity": Perplexity(before["nats"], int(before["targets"]), 1).value,
@@ -232,12 +232,6 @@ class LanguageRun(Billing):
             f"{last['batch']} of {self.study.batches} batches: training {last['train_perplexity']:.1f}, validation "
             f"{last['validation_perplexity']:.1f} ({last['validation_bits_per_character']:.3f} bits per character)"
         )
-
-    def _meter(self) -> Meter:
-        total = Meter()
-        for matrix in self.network.matrices().values():
-            total.add(matrix.meter)
-        return total
 
     def generate(self, prompt: str = "", *, tokens: int = 30, temperature: float = 1.0, seed: int = 0) -> str:
         """Continue a text with the best network so far; see `Network.generate`."""

@@ -19,7 +19,8 @@ from typing_extensions import override
 from analogpc.blocks import Product
 from analogpc.devices.bounds import NonNegative, Positive
 from analogpc.devices.costs.digital import count_digital
-from analogpc.devices.matrix import DigitalMatrix, Matrix, TwoPhases, UnsupportedUpdateError
+from analogpc.devices.digital_matrix import DigitalMatrix
+from analogpc.devices.matrix import Matrix, TwoPhases, UnsupportedUpdateError
 from analogpc.devices.specification import Specification
 from analogpc.devices.state import fitted
 from analogpc.kernels.descent import AdamFactors, adam_step

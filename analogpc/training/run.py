@@ -13,7 +13,7 @@ import numpy as np
 
 from analogpc.data import DataDescription, Dataset
 from analogpc.devices.costs.ledger import Ledger
-from analogpc.devices.costs.meter import Meter
+from analogpc.devices.costs.meter import total_of
 from analogpc.files.atomic import check_writable
 from analogpc.kernels.blas_threads import one_blas_thread
 from analogpc.kernels.checks import several, whole_number
@@ -325,7 +325,7 @@ class Run(Predictions, Billing):
             answers = answers_of(self.network, data, split, key=key.fold(split), output=self.output, between=check)
             row |= {f"{split}_{name}": value for name, value in measured(answers, metrics).items()}
         row["energy"] = [float(total) / here.seen for total in here.energies]
-        meter = self._total_meter()
+        meter = total_of(matrix.meter for matrix in self.network.matrices().values())
         before = here.meter.as_dict()
         row |= {name: count - before[name] for name, count in meter.as_dict().items()}
         row["seconds"] = here.seconds
@@ -344,12 +344,6 @@ class Run(Predictions, Billing):
             self.best = Best(len(values), float(values[-1]), self.network.snapshot())
         if reason := reason_to_stop(self.history, column, higher, self.study):
             self.stop(reason)
-
-    def _total_meter(self) -> Meter:
-        total = Meter()
-        for matrix in self.network.matrices().values():
-            total.add(matrix.meter)
-        return total
 
     def save(self, path: str | Path) -> None:
         """Write the run to an HDF5 file from which `Run.load` resumes bit-identically (see ``docs/files.md``).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
@@ -311,3 +312,17 @@ class Meter:
 
 
 _NAMES = tuple(field.name for field in fields(Meter))
+
+
+def total_of(meters: Iterable[Meter]) -> Meter:
+    """Return a new meter with the sums of the counts of several.
+
+    Examples
+    --------
+    >>> total_of([Meter(pulses=2), Meter(pulses=3)]).pulses
+    5
+    """
+    total = Meter()
+    for meter in meters:
+        total.add(meter)
+    return total

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
-from analogpc.devices.matrix import DigitalMatrix, Matrix
+from analogpc.devices.digital_matrix import DigitalMatrix
+from analogpc.devices.matrix import Matrix
 from analogpc.devices.substrate import Analog, Digital
 from analogpc.kernels.random.streams import Key
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from typing_extensions import override
@@ -15,22 +14,23 @@ from analogpc.devices.arrays.cells import Cells
 from analogpc.devices.costs.meter import Meter, count
 from analogpc.devices.costs.paths import BACKWARD, FORWARD, PROGRAMMED
 from analogpc.devices.costs.schedule import note
+from analogpc.devices.crossbars.crossbar_state import CrossbarState
 from analogpc.devices.crossbars.pulse_writer import PulseWriter
 from analogpc.devices.crossbars.read_path import ReadPath
 from analogpc.devices.crossbars.resolution import refuse_unresolved
 from analogpc.devices.crossbars.tiles import Tile, tiles_of
 from analogpc.devices.device import Device
-from analogpc.devices.matrix import Matrix, Products, ReadStream, TwoPhases, checked, refuse_numbers_of_inputs
+from analogpc.devices.matrix import Products, ReadStream, TwoPhases, checked, refuse_numbers_of_inputs
 from analogpc.devices.protocols import PulsedLegs
-from analogpc.devices.state import Settled, Shaped, StateError, Tree, whole
+from analogpc.devices.state import StateError, whole
 from analogpc.devices.substrate import Analog
 from analogpc.kernels.checks import passing_seconds, real_array, refuse_shape
-from analogpc.kernels.gpu.arrays import Backend, backend_of, copied, in_tree, to_host
+from analogpc.kernels.gpu.arrays import Backend, backend_of, copied
 from analogpc.kernels.lookups import one_hot
 from analogpc.kernels.random.streams import Key
 
 
-class CrossbarMatrix(Matrix):
+class CrossbarMatrix(CrossbarState):
     """A logical matrix W (n_out, n_in) held by devices on crossbars: word lines are inputs, bit lines outputs.
 
     It is composed of the devices (`cells`), the read path with its converters, and the pulse writer; update schemes and mappings
@@ -65,9 +65,6 @@ class CrossbarMatrix(Matrix):
     gain : float
         Factor on all outputs that compensates for drift.
     """
-
-    # Copies share the converters, which need not be drawn again.
-    specified = ("substrate", "shape", "dtype", "_read_path")
 
     def __init__(self, weights: np.ndarray, substrate: Analog, key: Key, scale: float | None = None) -> None:
         self.substrate, self.shape, self.dtype, self.meter = substrate, weights.shape, weights.dtype, Meter()
@@ -159,10 +156,6 @@ class CrossbarMatrix(Matrix):
         self._read_path.forget()
         self.memory = self.substrate.scheme.memory(self.shape, self.anchor)
         self.substrate.scheme.begin(self, weights)
-
-    @property
-    def _all_cells(self) -> list[Cells]:
-        return [self.cells, *self.extra.values()]
 
     @override
     def forward(self, x: np.ndarray) -> np.ndarray:
@@ -379,64 +372,6 @@ class CrossbarMatrix(Matrix):
         return tiles_of(self)
 
     @override
-    def held(self) -> Tree:
-        return {
-            "scales": self.scales,
-            "cells": self.cells.held(),
-            "extra": {name: cells.held() for name, cells in self.extra.items()},
-            "memory": self.memory,
-            "read_key": self._reads.key.value,
-            "read_step": self._reads.step,
-            "update_key": self.update_key.value,
-            "products_done": self.products_done,
-            "update_cycles": self.update_cycles,
-            "converter_key": self._read_path.ports.key.value,
-            "gain": self.gain,
-            "readout": self._readout,
-            "meter": Settled(self.meter.as_dict()),
-        }
-
-    @override
-    def _adopt(self, tree: Tree, backend: Backend) -> None:
-        self.cells = Cells.from_snapshot(self._of_cells, tree["cells"], backend)
-        self.extra = {name: Cells.from_snapshot(self._of_cells, held, backend) for name, held in tree["extra"].items()}
-        self.scales = np.array(to_host(tree["scales"]))
-        self.memory = in_tree(partial(copied, backend=backend), tree["memory"])
-        self._reads = ReadStream(Key(tree["read_key"]), tree["read_step"])
-        self._writer = PulseWriter(self.cells, self.extra, Key(tree["update_key"]))
-        self._writer.products_done = tree["products_done"]
-        self.update_cycles, self.gain, self._readout = tree["update_cycles"], tree["gain"], tree["readout"]
-        self.meter = Meter(**tree["meter"])
-        self._read_path = self._converters(Key(tree["converter_key"]), backend)
-
-    @property
-    def _of_cells(self) -> dict[str, Any]:
-        """Return the specification of its cells."""
-        return {"substrate": self.substrate, "shape": self.shape[::-1], "dtype": self.dtype}
-
-    def _converters(self, key: Key, backend: Backend) -> ReadPath:
-        """Return the converters: the present ones if they belong to that key, otherwise newly drawn ones."""
-        former: ReadPath | None = getattr(self, "_read_path", None)
-        if former is None or not former.serves(key, self.scales):
-            return ReadPath.drawn(self.substrate, self.cells, self.extra, self.scales, key, backend)
-        former.forget()
-        return former.of(self.cells, self.extra, self.scales, backend)
-
-    @override
-    def template(self) -> dict[str, Any]:
-        substrate, (n_out, n_in), key = self.substrate, self.shape, 0
-        cells = Cells.blank(self._of_cells).template()
-        return {
-            "scales": Shaped((-(-n_in // substrate.rows), n_out), ("float64",)),
-            "cells": cells,
-            "extra": dict.fromkeys(substrate.scheme.extra_cells, cells),
-            "memory": substrate.scheme.memory(self.shape, np.empty(0, self.dtype)),
-            "gain": 1.0,
-            "readout": 0.0,
-            "meter": Meter().as_dict(),
-        } | dict.fromkeys(("read_key", "read_step", "update_key", "products_done", "update_cycles", "converter_key"), key)
-
-    @override
     def refuse_state(self) -> None:
         if not (self.scales > 0).all() or self.gain <= 0 or self._readout < 0:
             raise StateError("a scale or gain of the weights is not positive")
@@ -444,31 +379,3 @@ class CrossbarMatrix(Matrix):
             cells.refuse_state()
         for name, most in self.substrate.scheme.memory_limits(self).items():
             whole(self.memory[name], f"memory/{name}", 0, most)
-
-    @override
-    def copy(self, backend: Backend | None = None) -> Self:
-        """Return an independent matrix in the same state, optionally on another backend.
-
-        Raises
-        ------
-        ValueError
-            If the GPU is requested but does not support the substrate (see `Analog.refuse_backend`).
-        """
-        backend = backend or self.backend
-        if reason := self.substrate.refuse_backend(backend):
-            raise ValueError(f"the backend '{backend}' cannot hold this matrix: {reason}")
-        return super().copy(backend)
-
-    @override
-    def key_streams(self, key: Key) -> None:
-        self._reads = ReadStream(key.fold("read"))
-        self._writer.key, self._writer.products_done = key.fold("update"), 0
-        self.cells.key_streams(key)
-        for name, cells in self.extra.items():
-            cells.key_streams(key.fold(name))
-
-    @override
-    def swap_session(self, reads: ReadStream, meter: Meter) -> tuple[ReadStream, Meter]:
-        former = self._reads, self.meter
-        self._reads, self.meter = reads, meter
-        return former

@@ -17,7 +17,7 @@ from analogpc.blocks import (
     ShapeError,
     SoftPool,
 )
-from analogpc.devices.matrix import DigitalMatrix
+from analogpc.devices.digital_matrix import DigitalMatrix
 from analogpc.devices.specification import SpecificationError
 from analogpc.kernels.random.streams import Key
 

@@ -29,7 +29,7 @@ from analogpc.blocks import (
     conv,
 )
 from analogpc.devices.crossbars.builder import make_matrix
-from analogpc.devices.matrix import DigitalMatrix
+from analogpc.devices.digital_matrix import DigitalMatrix
 from analogpc.devices.substrate import Analog
 from analogpc.kernels.images.patches import output_size
 from analogpc.kernels.random.streams import Key

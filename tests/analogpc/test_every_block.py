@@ -22,7 +22,7 @@ from analogpc.blocks import (
     SoftPool,
     Sum,
 )
-from analogpc.devices.matrix import DigitalMatrix
+from analogpc.devices.digital_matrix import DigitalMatrix
 from analogpc.kernels.gpu.arrays import on_gpu
 from analogpc.kernels.random.streams import Key
 

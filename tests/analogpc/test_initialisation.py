@@ -8,7 +8,7 @@ from scipy import stats
 
 from analogpc.blocks import Chain, Conv2d, Dense
 from analogpc.blocks.initialisation import initial_weights
-from analogpc.devices.matrix import DigitalMatrix
+from analogpc.devices.digital_matrix import DigitalMatrix
 from analogpc.kernels.random.streams import Key
 
 

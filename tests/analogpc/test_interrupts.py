@@ -13,7 +13,7 @@ import pytest
 import analogpc as apc
 from analogpc.commands import app
 from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
-from analogpc.devices.matrix import DigitalMatrix
+from analogpc.devices.digital_matrix import DigitalMatrix
 from analogpc.networks.network import Network
 from analogpc.training import evaluation
 from analogpc.training.interrupts import Interrupts, insistent

@@ -5,7 +5,7 @@ import pytest
 
 import analogpc as apc
 from analogpc.blocks import Activation, BatchNorm, Chain, Dense, LayerNorm, Residual
-from analogpc.devices.matrix import DigitalMatrix
+from analogpc.devices.digital_matrix import DigitalMatrix
 from analogpc.kernels.random.streams import Key
 from analogpc.networks import Layers
 from analogpc.networks.network import Network

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from analogpc.devices.crossbars.builder import make_matrix
-from analogpc.devices.matrix import DigitalMatrix, TwoPhases, UnsupportedUpdateError
+from analogpc.devices.digital_matrix import DigitalMatrix
+from analogpc.devices.matrix import TwoPhases, UnsupportedUpdateError
 from analogpc.devices.substrate import Analog, Digital
 from analogpc.kernels.random.streams import Key
 from analogpc.training.optimisers import SGD, AdamW, Learner

@@ -8,7 +8,7 @@ from scipy import stats
 
 import analogpc as apc
 from analogpc.blocks import Conv2d, Dense
-from analogpc.devices.matrix import DigitalMatrix
+from analogpc.devices.digital_matrix import DigitalMatrix
 from analogpc.dynamics.relaxation import Relaxation
 from analogpc.kernels.random.streams import Key
 from analogpc.networks import MLP

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analogpc.blocks import Activation, AvgPool, BatchNorm, Chain, Conv2d, Dense, Flatten, MaxPool, SoftPool
-from analogpc.devices.matrix import DigitalMatrix
+from analogpc.devices.digital_matrix import DigitalMatrix
 from analogpc.dynamics.tangents import mixed
 from analogpc.kernels.random.streams import Key
 

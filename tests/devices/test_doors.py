@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from analogpc.devices import Crossbar
 from analogpc.devices.crossbars.builder import make_matrix
-from analogpc.devices.matrix import DigitalMatrix, TwoPhases
+from analogpc.devices.digital_matrix import DigitalMatrix
+from analogpc.devices.matrix import TwoPhases
 from analogpc.devices.substrate import Analog, Digital, as_substrate
 from analogpc.kernels.checks import TooLargeError
 from analogpc.kernels.random.streams import Key

@@ -18,8 +18,9 @@ from analogpc.devices.converters.specification import ADC, DAC
 from analogpc.devices.costs.meter import Meter, count
 from analogpc.devices.crossbars.builder import make_matrix
 from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
+from analogpc.devices.digital_matrix import DigitalMatrix
 from analogpc.devices.mappings import BitSliced, DeviceVector, DifferentialPair, OffsetColumn, OneSidedPair
-from analogpc.devices.matrix import DigitalMatrix, Matrix, ReadStream, TwoPhases
+from analogpc.devices.matrix import Matrix, ReadStream, TwoPhases
 from analogpc.devices.nonidealities import (
     ConstantExponent,
     ConstantNoise,

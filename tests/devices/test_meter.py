@@ -8,7 +8,7 @@ from analogpc.devices.costs.meter import Meter
 from analogpc.devices.crossbars.builder import make_matrix
 from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
 from analogpc.devices.device import Device
-from analogpc.devices.matrix import DigitalMatrix
+from analogpc.devices.digital_matrix import DigitalMatrix
 from analogpc.devices.nonidealities import Sinh
 from analogpc.devices.responses import ConstantStep
 from analogpc.devices.substrate import Analog

@@ -7,7 +7,8 @@ from analogpc.devices.arrays import array as arrays
 from analogpc.devices.crossbars.crossbar_matrix import CrossbarMatrix
 from analogpc.devices.crossbars.reading import Ports
 from analogpc.devices.device import Device
-from analogpc.devices.matrix import DigitalMatrix, TwoPhases
+from analogpc.devices.digital_matrix import DigitalMatrix
+from analogpc.devices.matrix import TwoPhases
 from analogpc.devices.nonidealities.endurance import Endurance
 from analogpc.devices.presets import presets
 from analogpc.devices.responses import SoftBounds

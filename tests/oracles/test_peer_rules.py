@@ -6,7 +6,7 @@ from peer_numbers import numbers
 
 import analogpc as apc
 from analogpc.analysis import directions
-from analogpc.devices.matrix import DigitalMatrix
+from analogpc.devices.digital_matrix import DigitalMatrix
 
 MLP = numbers("mlp")
 TENSORS = [MLP[f"{kind}{layer}"] for layer in range(3) for kind in ("W", "b")]
